@@ -1,0 +1,1 @@
+//! Runs Liquid AI's LFM2 models on the GPU a person already has.
