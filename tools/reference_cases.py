@@ -49,7 +49,7 @@ CASES = [
     ),
     Case(
         "mha-head-32",
-        "hidden 160, head_dim 32, 5 heads and 5 kv heads, stored as f16",
+        "hidden 160, head_dim 32, 5 heads and 5 kv heads",
         dict(
             hidden_size=160,
             num_attention_heads=5,
@@ -90,7 +90,7 @@ CASES = [
     ),
     Case(
         "gqa-3",
-        "2 kv heads for 6 query heads (head_dim 16, group 3); vocab 300; stored as f16",
+        "2 kv heads for 6 query heads (head_dim 16, group 3); vocab 300",
         dict(
             hidden_size=96,
             num_attention_heads=6,
@@ -107,10 +107,10 @@ CASES = [
         "config.json says head_dim 32 where hidden/heads is 16 (q_proj is wider than hidden)",
         dict(head_dim=32, layer_types=[ATTN, CONV]),
     ),
-    Case("conv-l4", "conv_L_cache 4; stored as f32", dict(conv_L_cache=4), dtype="f32"),
+    Case("conv-l4", "conv_L_cache 4", dict(conv_L_cache=4), dtype="f32"),
     Case(
         "conv-bias",
-        "conv_bias: in_proj, out_proj and conv have a bias each; stored as f16",
+        "conv_bias: in_proj, out_proj and conv have a bias each",
         dict(conv_bias=True),
         dtype="f16",
     ),
@@ -127,7 +127,7 @@ CASES = [
     ),
     Case(
         "sharded",
-        "several shards with model.safetensors.index.json; stored as f16",
+        "several shards with model.safetensors.index.json",
         dtype="f16",
         max_shard="55KB",
     ),
