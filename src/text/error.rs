@@ -1,0 +1,164 @@
+//! What can go wrong with text: one enum, one line of message each.
+
+use std::fmt::Display;
+
+/// An error of the text room: broken tokenizer or template files, bad conversations, bad ids.
+///
+/// Every message is one line that says where the fault is and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TextError {
+    /// `tokenizer.json` is broken or asks for something this engine does not support.
+    #[error("tokenizer.json: {field}: {problem}")]
+    TokenizerFile {
+        /// Path of the field inside the file, e.g. `model.merges[12]`.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// `tokenizer_config.json` is broken.
+    #[error("tokenizer_config.json: {field}: {problem}")]
+    TokenizerConfig {
+        /// Path of the field inside the file.
+        field: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The tokenizer library failed on input that passed our own checks.
+    #[error("the tokenizer failed to {operation}: {problem}")]
+    Tokenizer {
+        /// `load`, `encode` or `decode`.
+        operation: &'static str,
+        /// The library's own words.
+        problem: String,
+    },
+    /// A token id that the tokenizer has no token for.
+    #[error("token id {id} has no token (the tokenizer's ids run from 0 to {last})")]
+    TokenId {
+        /// The id asked for.
+        id: u32,
+        /// The highest id that has a token.
+        last: u32,
+    },
+    /// A stop string that can never be used.
+    #[error("stop string {index}: {problem}")]
+    StopString {
+        /// Position in the list given by the caller, from 0.
+        index: usize,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+    /// The model's files hold no chat template.
+    #[error(
+        "this model has no chat template (neither chat_template.jinja nor chat_template in tokenizer_config.json); use --raw to send the prompt as it is"
+    )]
+    NoTemplate,
+    /// The chat template does not parse, or failed while it ran.
+    #[error("chat template{}: {problem}", .line.map(|l| format!(", line {l}")).unwrap_or_default())]
+    Template {
+        /// Line of the template, from 1, where known.
+        line: Option<usize>,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The chat template asked for more work or memory than such a conversation can need.
+    #[error(
+        "chat template{}: stopped, it needs more than {fuel} steps for this conversation (an endless loop, or text that grows without end)",
+        .line.map(|l| format!(", line {l}")).unwrap_or_default()
+    )]
+    TemplateRunaway {
+        /// Line of the template, from 1, where known.
+        line: Option<usize>,
+        /// The budget it used up; a step is one instruction or 64 bytes of text.
+        fuel: u64,
+    },
+    /// The chat template refused the conversation with `raise_exception`.
+    #[error("the chat template refuses this conversation: {message}")]
+    TemplateRaised {
+        /// The template author's words.
+        message: String,
+    },
+    /// A conversation that is not what chat files look like.
+    #[error("{path}: {problem}")]
+    Conversation {
+        /// Path of the field, e.g. `messages[3].role`.
+        path: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// Longest excerpt of foreign text that an error message quotes, in characters.
+const QUOTE_CHARS: usize = 48;
+
+/// `text` in quotes, escaped and cut, so that a message stays one readable line.
+pub(super) fn quote(text: &str) -> String {
+    let mut out = String::from("\"");
+    for (i, c) in text.chars().enumerate() {
+        if i == QUOTE_CHARS {
+            out.push('…');
+            break;
+        }
+        out.extend(c.escape_debug());
+    }
+    out.push('"');
+    out
+}
+
+/// Another library's message on one line of bounded length.
+pub(super) fn one_line(message: impl Display) -> String {
+    let text = message.to_string();
+    let mut words = text.split_whitespace();
+    let mut out = words.next().unwrap_or_default().to_owned();
+    for word in words {
+        out.push(' ');
+        out.push_str(word);
+    }
+    match out.char_indices().nth(400) {
+        Some((cut, _)) => {
+            out.truncate(cut);
+            out.push('…');
+            out
+        }
+        None => out,
+    }
+}
+
+/// Shorthand of the tokenizer-file checks.
+pub(super) fn bad(field: impl Display, problem: impl Display) -> TextError {
+    TextError::TokenizerFile {
+        field: field.to_string(),
+        problem: problem.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotes_are_cut_and_escaped() {
+        assert_eq!(quote("a\n\"b"), r#""a\n\"b""#);
+        assert_eq!(quote(&"x".repeat(100)).chars().count(), 48 + 3);
+    }
+
+    #[test]
+    fn foreign_messages_become_one_line() {
+        assert_eq!(one_line("a\n  b\t c\n"), "a b c");
+        assert!(one_line("y".repeat(1000)).chars().count() <= 401);
+    }
+
+    #[test]
+    fn template_errors_name_the_line() {
+        let error = TextError::Template {
+            line: Some(3),
+            problem: "boom".into(),
+        };
+        assert_eq!(error.to_string(), "chat template, line 3: boom");
+        let error = TextError::Template {
+            line: None,
+            problem: "boom".into(),
+        };
+        assert_eq!(error.to_string(), "chat template: boom");
+    }
+}

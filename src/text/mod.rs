@@ -1,0 +1,16 @@
+//! Text on its way in and out: tokenizer, chat template, streamed characters.
+//!
+//! Pure CPU code without a GPU, threads or files: it takes and gives bytes, so the command line,
+//! a server and a browser use it alike. Bad input of any kind is a [`TextError`].
+
+mod byte_level;
+mod error;
+mod guard;
+mod json;
+mod tokenizer;
+mod tokenizer_file;
+mod utf8;
+
+pub use error::TextError;
+pub use tokenizer::Tokenizer;
+pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};

@@ -1,0 +1,249 @@
+//! Text to token ids and back.
+//!
+//! Encoding is done by crate `tokenizers` behind our own type, so that it can be replaced; the
+//! vocabulary, special tokens around a text, and decoding are ours.
+
+use super::byte_level::ByteTable;
+use super::error::{TextError, bad, one_line};
+use super::guard::guarded;
+use super::json::Node;
+use super::tokenizer_file::TokenizerFile;
+use std::sync::Arc;
+use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
+
+/// A byte-level BPE tokenizer, as LFM2 and LFM2.5 ship it. Cheap to clone.
+#[derive(Clone)]
+pub struct Tokenizer {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    encoder: PipelineTokenizer,
+    /// By id; ids may leave gaps.
+    tokens: Vec<Option<Token>>,
+    /// Ids in order of their tokens' text, for lookup.
+    by_text: Vec<u32>,
+    prefix: Vec<u32>,
+    suffix: Vec<u32>,
+}
+
+struct Token {
+    /// As the file spells it.
+    text: Box<str>,
+    /// What it adds to decoded text.
+    bytes: Box<[u8]>,
+    special: bool,
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.debug_struct("Tokenizer")
+            .field("len", &self.len())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Tokenizer {
+    /// Loads a `tokenizer.json` (version 1.0, as Hugging Face `tokenizers` writes it).
+    ///
+    /// `vocab_size_of_model` is the number of rows of the model's embedding: every id of the file
+    /// must be below it. A `truncation` or `padding` in the file is checked but never applied.
+    ///
+    /// # Errors
+    /// [`TextError::TokenizerFile`] naming the field, if the file is broken or asks for something
+    /// that is not supported (another model than BPE, a normalizer, another pre-tokenizer than a
+    /// known `Split` and `ByteLevel`, ...).
+    pub fn from_json(tokenizer_json: &[u8], vocab_size_of_model: usize) -> Result<Self, TextError> {
+        let root = Node::parse(tokenizer_json)?;
+        let file = TokenizerFile::read(&root, vocab_size_of_model)?;
+        let canonical = file.to_canonical_json()?;
+        let encoder = guarded("load", || {
+            tokenizers::from_json(&canonical).map_err(|e| failed("load", e))
+        })?;
+        let tokens = token_table(&file)?;
+        let mut by_text: Vec<(&str, u32)> = Vec::with_capacity(tokens.len());
+        for (token, id) in tokens.iter().zip(0u32..) {
+            by_text.extend(token.as_ref().map(|token| (&*token.text, id)));
+        }
+        by_text.sort_unstable();
+        let by_text = by_text.into_iter().map(|(_, id)| id).collect();
+        let inner = Inner {
+            encoder,
+            by_text,
+            prefix: file.prefix,
+            suffix: file.suffix,
+            tokens,
+        };
+        Ok(Self {
+            inner: Arc::new(inner),
+        })
+    }
+
+    /// Token ids of a text.
+    ///
+    /// Special tokens spelled out in the text become their ids, as in the reference. With
+    /// `add_special_tokens` the ids that the file's post-processor names are put around (LFM2: BOS
+    /// in front); a rendered chat already holds BOS and is encoded without.
+    ///
+    /// # Errors
+    /// [`TextError::Tokenizer`] if the library fails (a text of 4 GiB or more).
+    pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
+        let options = EncodeOptions {
+            add_special_tokens: false,
+            encode_special_tokens: false,
+            padding: Override::Off,
+            truncation: Override::Off,
+        };
+        let ids: Vec<PipelineToken> = guarded("encode", || {
+            let mut ids = Vec::new();
+            let done = self.inner.encoder.encode_into(text, &options, &mut ids);
+            done.map(|()| ids).map_err(|e| failed("encode", e))
+        })?;
+        let ids = ids.into_iter().map(PipelineToken::id);
+        if !add_special_tokens {
+            return Ok(ids.collect());
+        }
+        let prefix = self.inner.prefix.iter().copied();
+        Ok(prefix
+            .chain(ids)
+            .chain(self.inner.suffix.iter().copied())
+            .collect())
+    }
+
+    /// The text of token ids; bytes that are not UTF-8 become U+FFFD.
+    ///
+    /// # Errors
+    /// [`TextError::TokenId`] for an id without a token.
+    pub fn decode(&self, ids: &[u32], skip_special_tokens: bool) -> Result<String, TextError> {
+        let mut bytes = Vec::new();
+        for &id in ids {
+            let token = self.token(id)?;
+            if !(skip_special_tokens && token.special) {
+                bytes.extend_from_slice(&token.bytes);
+            }
+        }
+        Ok(match String::from_utf8(bytes) {
+            Ok(text) => text,
+            Err(error) => String::from_utf8_lossy(error.as_bytes()).into_owned(),
+        })
+    }
+
+    /// The bytes that a token adds to decoded text; not always whole characters.
+    pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
+        self.get(id).map(|token| &*token.bytes)
+    }
+
+    /// The token as the file spells it: ordinary ones in the byte-level alphabet (`Ġthe`).
+    pub fn token_text(&self, id: u32) -> Option<&str> {
+        self.get(id).map(|token| &*token.text)
+    }
+
+    /// The id of a token by its spelling in the file.
+    pub fn token_id(&self, text: &str) -> Option<u32> {
+        let by_text = &self.inner.by_text;
+        let found = by_text.binary_search_by(|&id| self.token_text(id).cmp(&Some(text)));
+        found.ok().and_then(|i| by_text.get(i).copied())
+    }
+
+    /// Whether an id is a special token (`<|im_end|>`, ...).
+    pub fn is_special(&self, id: u32) -> bool {
+        self.get(id).is_some_and(|token| token.special)
+    }
+
+    /// Whether an id has a token. A model's vocabulary may be larger than its tokenizer's.
+    pub fn has_token(&self, id: u32) -> bool {
+        self.get(id).is_some()
+    }
+
+    /// The ids that have a token, as bits: bit `i % 32` of word `i / 32` is id `i`, for ids below
+    /// `vocab_size`. Others must never be sampled.
+    pub fn token_mask(&self, vocab_size: usize) -> Vec<u32> {
+        let mut mask = vec![0u32; vocab_size.div_ceil(32)];
+        for (id, token) in self.inner.tokens.iter().take(vocab_size).enumerate() {
+            if let (Some(_), Some(word)) = (token, mask.get_mut(id / 32)) {
+                *word |= 1 << (id % 32);
+            }
+        }
+        mask
+    }
+
+    /// One past the highest id that has a token.
+    #[allow(
+        clippy::len_without_is_empty,
+        reason = "a tokenizer has at least 256 tokens"
+    )]
+    pub fn len(&self) -> usize {
+        self.inner.tokens.len()
+    }
+
+    /// The entry of an id, or the error that says it has none.
+    fn token(&self, id: u32) -> Result<&Token, TextError> {
+        self.get(id).ok_or_else(|| {
+            let last = self.len().saturating_sub(1);
+            TextError::TokenId {
+                id,
+                last: u32::try_from(last).unwrap_or(u32::MAX),
+            }
+        })
+    }
+
+    fn get(&self, id: u32) -> Option<&Token> {
+        self.inner.tokens.get(usize::try_from(id).ok()?)?.as_ref()
+    }
+
+    /// As [`Tokenizer::token_bytes`], with the error that [`Tokenizer::decode`] gives.
+    pub(super) fn bytes_of(&self, id: u32) -> Result<&[u8], TextError> {
+        self.token(id).map(|token| &*token.bytes)
+    }
+}
+
+fn failed(operation: &'static str, error: impl std::fmt::Display) -> TextError {
+    TextError::Tokenizer {
+        operation,
+        problem: one_line(error),
+    }
+}
+
+fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
+    let ids = file.vocab.iter().map(|(_, id)| *id);
+    let last = ids
+        .chain(file.added.iter().map(|token| token.id))
+        .max()
+        .unwrap_or(0);
+    // Bounded by the number of entries of the file: the ids were checked.
+    let len = usize::try_from(last)
+        .unwrap_or(usize::MAX)
+        .saturating_add(1);
+    let mut tokens: Vec<Option<Token>> = Vec::new();
+    tokens.resize_with(len, || None);
+    let table = ByteTable::new();
+    let mut put = |id: u32, token: Token| {
+        let slot = usize::try_from(id).ok().and_then(|id| tokens.get_mut(id));
+        *slot.ok_or_else(|| bad("model.vocab", "ids out of order"))? = Some(token);
+        Ok(())
+    };
+    for (text, id) in &file.vocab {
+        let bytes = table.bytes_or_text(text);
+        put(
+            *id,
+            Token {
+                text: (*text).into(),
+                bytes,
+                special: false,
+            },
+        )?;
+    }
+    // Added tokens are matched and printed as they are written, not in the alphabet.
+    for token in &file.added {
+        let bytes = token.content.as_bytes().into();
+        put(
+            token.id,
+            Token {
+                text: token.content.into(),
+                bytes,
+                special: token.special,
+            },
+        )?;
+    }
+    Ok(tokens)
+}

@@ -1,0 +1,92 @@
+//! Reads and checks `tokenizer.json` before the tokenizer library sees any of it.
+//!
+//! The library panics, reads out of bounds or mis-tokenizes in silence on files that break its
+//! assumptions, so every assumption is checked here, and what it then loads is a file that this
+//! module wrote (its canonical version 2.0) from the checked values alone.
+//!
+//! Supported is what LFM2 and LFM2.5 ship: byte-level BPE without a normalizer, one `Split` by a
+//! known pattern, special tokens in front of and behind the text.
+
+mod model;
+mod pipeline;
+mod write;
+
+use super::error::{TextError, bad};
+use super::json::Node;
+
+pub(super) use pipeline::Pattern;
+
+/// A checked tokenizer.
+#[derive(Debug)]
+pub(super) struct TokenizerFile<'a> {
+    /// Vocabulary entries and their ids; ids and entries are unique.
+    pub vocab: Vec<(&'a str, u32)>,
+    /// Merges in order of rank; parts and products are in the vocabulary.
+    pub merges: Vec<(&'a str, &'a str)>,
+    /// A piece that is an entry as a whole is never built by merges.
+    pub ignore_merges: bool,
+    /// Added tokens in order of id; some of them are in the vocabulary too.
+    pub added: Vec<AddedToken<'a>>,
+    /// How text is cut into pieces.
+    pub pattern: Pattern,
+    /// Ids in front of a text when special tokens are asked for (BOS).
+    pub prefix: Vec<u32>,
+    /// Ids behind a text when special tokens are asked for.
+    pub suffix: Vec<u32>,
+}
+
+/// An entry of `added_tokens`.
+#[derive(Debug)]
+pub(super) struct AddedToken<'a> {
+    pub id: u32,
+    pub content: &'a str,
+    pub lstrip: bool,
+    pub rstrip: bool,
+    pub normalized: bool,
+    pub special: bool,
+}
+
+const ROOT_KEYS: [&str; 9] = [
+    "version",
+    "truncation",
+    "padding",
+    "added_tokens",
+    "normalizer",
+    "pre_tokenizer",
+    "post_processor",
+    "decoder",
+    "model",
+];
+
+impl<'a> TokenizerFile<'a> {
+    /// Checks a parsed file; ids must be below `vocab_size`, the model's.
+    pub(super) fn read(root: &'a Node<'a>, vocab_size: usize) -> Result<Self, TextError> {
+        root.object("file")?;
+        root.only_keys("", &ROOT_KEYS)?;
+        let version = root.need("file", "version")?.str("version")?;
+        if version != "1.0" {
+            let problem = format_args!("{version:?} is not supported (need \"1.0\")");
+            return Err(bad("version", problem));
+        }
+        pipeline::check_normalizer(root.field("normalizer"))?;
+        pipeline::check_truncation(root.field("truncation"))?;
+        pipeline::check_padding(root.field("padding"))?;
+        pipeline::check_decoder(root.field("decoder"))?;
+        let pattern = pipeline::read_pattern(root.field("pre_tokenizer"))?;
+        let model = model::read(
+            root.need("file", "model")?,
+            root.field("added_tokens"),
+            vocab_size,
+        )?;
+        let (prefix, suffix) = pipeline::read_post_processor(root.field("post_processor"), &model)?;
+        Ok(Self {
+            vocab: model.vocab,
+            merges: model.merges,
+            ignore_merges: model.ignore_merges,
+            added: model.added,
+            pattern,
+            prefix,
+            suffix,
+        })
+    }
+}
