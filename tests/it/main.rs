@@ -1,3 +1,4 @@
-//! The one integration binary: it links once.
+//! The one integration binary: linking wgpu once is enough.
 
+mod formats;
 mod text;

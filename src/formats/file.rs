@@ -1,0 +1,136 @@
+//! Files on disk (native only).
+
+use std::path::Path;
+
+use super::source::{BoxFuture, ByteSource, SourceError, check_range, len_u64};
+
+/// A file on disk, read with positioned reads.
+#[derive(Debug)]
+pub struct FileSource {
+    file: std::fs::File,
+    name: String,
+    len: u64,
+}
+
+impl FileSource {
+    /// Opens a regular file for reading.
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`], [`SourceError::NotAFile`] for a pipe, device, socket or
+    /// directory (none of which is opened), [`SourceError::Io`] otherwise.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let name = path.display().to_string();
+        let io = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => SourceError::Missing { file: name.clone() },
+            _ => SourceError::Io {
+                file: name.clone(),
+                action: "open",
+                error,
+            },
+        };
+        regular(&name, &std::fs::metadata(path).map_err(io)?)?;
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true);
+        // Should a pipe take the file's place between the check and the open, do not wait in it.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+        let file = options.open(path).map_err(io)?;
+        let metadata = file.metadata().map_err(io)?;
+        regular(&name, &metadata)?;
+        Ok(Self {
+            file,
+            len: metadata.len(),
+            name,
+        })
+    }
+
+    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        let wanted = len_u64(buf);
+        check_range(self, offset, wanted)?;
+        let mut rest = buf;
+        let mut at = offset;
+        while !rest.is_empty() {
+            match read_some(&self.file, at, rest) {
+                Ok(0) => {
+                    return Err(SourceError::Truncated {
+                        file: self.name.clone(),
+                        offset,
+                        wanted,
+                        expected: self.len,
+                        actual: self.file.metadata().map_or(at, |m| m.len()),
+                    });
+                }
+                Ok(n) => {
+                    rest = rest.get_mut(n..).unwrap_or_default();
+                    at = at.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(SourceError::Io {
+                        file: self.name.clone(),
+                        action: "read",
+                        error,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One positioned read; the file's own position is not used, so readers need no lock.
+#[cfg(unix)]
+fn read_some(file: &std::fs::File, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buf, offset)
+}
+
+#[cfg(windows)]
+fn read_some(file: &std::fs::File, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buf, offset)
+}
+
+/// Refuses everything but a regular file, by its metadata alone.
+fn regular(name: &str, metadata: &std::fs::Metadata) -> Result<(), SourceError> {
+    let file_type = metadata.file_type();
+    if file_type.is_file() {
+        return Ok(());
+    }
+    let mut kind = if file_type.is_dir() {
+        "directory"
+    } else {
+        "special file"
+    };
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        if file_type.is_fifo() {
+            kind = "pipe";
+        } else if file_type.is_char_device() || file_type.is_block_device() {
+            kind = "device";
+        } else if file_type.is_socket() {
+            kind = "socket";
+        }
+    }
+    Err(SourceError::NotAFile {
+        file: name.to_owned(),
+        kind,
+    })
+}
+
+impl ByteSource for FileSource {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read_at<'a>(
+        &'a self,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move { self.read_exact_at(offset, buf) })
+    }
+}

@@ -1,0 +1,451 @@
+//! The header of a safetensors file.
+//!
+//! Layout: 8 bytes little endian N, then N bytes of JSON
+//! `{"name": {"dtype": "BF16", "shape": [r, c], "data_offsets": [begin, end]}, ...}` (padded with
+//! spaces), then the data, to which the offsets refer.
+//! Source: <https://github.com/huggingface/safetensors>, whose strictness is kept (no overlap, no
+//! gap, no trailing bytes, so that a file means one thing). It is parsed here because that
+//! crate's errors name a column of the header and never the tensor.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{
+    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
+
+use super::source::ByteSource;
+use super::{FormatError, one_line, quoted};
+
+/// Longest header that is read. The format allows 100 MB; a header of 2,302 tensors (LFM2-8B-A1B)
+/// takes 0.25 MB, and a limit of 16 MiB keeps the table that is made of it below 100 MB.
+pub const MAX_HEADER_BYTES: u64 = 16 << 20;
+/// Most tensors of one checkpoint. LFM2-24B-A2B has about 7,500.
+pub const MAX_TENSORS: usize = 100_000;
+/// Most dimensions of a tensor. LFM2's have at most 3.
+pub const MAX_DIMENSIONS: usize = 8;
+
+/// The type of a tensor's elements, as a file stores them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are the format's own")]
+pub enum ElementType {
+    F32,
+    F16,
+    BF16,
+    F64,
+    I64,
+    I32,
+    I16,
+    I8,
+    U64,
+    U32,
+    U16,
+    U8,
+    Bool,
+    C64,
+    F8E5M2,
+    F8E4M3,
+    F8E8M0,
+    F8E5M2Fnuz,
+    F8E4M3Fnuz,
+    F6E2M3,
+    F6E3M2,
+    F4,
+}
+
+/// Every element type with its name in a safetensors header and its size in bits.
+const ELEMENT_TYPES: [(ElementType, &str, u64); 22] = [
+    (ElementType::F32, "F32", 32),
+    (ElementType::F16, "F16", 16),
+    (ElementType::BF16, "BF16", 16),
+    (ElementType::F64, "F64", 64),
+    (ElementType::I64, "I64", 64),
+    (ElementType::I32, "I32", 32),
+    (ElementType::I16, "I16", 16),
+    (ElementType::I8, "I8", 8),
+    (ElementType::U64, "U64", 64),
+    (ElementType::U32, "U32", 32),
+    (ElementType::U16, "U16", 16),
+    (ElementType::U8, "U8", 8),
+    (ElementType::Bool, "BOOL", 8),
+    (ElementType::C64, "C64", 64),
+    (ElementType::F8E5M2, "F8_E5M2", 8),
+    (ElementType::F8E4M3, "F8_E4M3", 8),
+    (ElementType::F8E8M0, "F8_E8M0", 8),
+    (ElementType::F8E5M2Fnuz, "F8_E5M2FNUZ", 8),
+    (ElementType::F8E4M3Fnuz, "F8_E4M3FNUZ", 8),
+    (ElementType::F6E2M3, "F6_E2M3", 6),
+    (ElementType::F6E3M2, "F6_E3M2", 6),
+    (ElementType::F4, "F4", 4),
+];
+
+impl ElementType {
+    fn row(self) -> (&'static str, u64) {
+        ELEMENT_TYPES
+            .iter()
+            .find(|(element_type, ..)| *element_type == self)
+            .map_or(("?", 8), |&(_, name, bits)| (name, bits))
+    }
+
+    /// The type of a name in a safetensors header.
+    pub fn from_name(name: &str) -> Option<Self> {
+        ELEMENT_TYPES
+            .iter()
+            .find(|(_, known, _)| *known == name)
+            .map(|&(element_type, ..)| element_type)
+    }
+
+    /// The name in a safetensors header, e.g. `BF16`.
+    pub fn name(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Bits of one element.
+    pub fn bits(self) -> u64 {
+        self.row().1
+    }
+
+    /// Whether weights of this type can be used: F32, F16 and BF16.
+    pub fn is_weight(self) -> bool {
+        matches!(self, Self::F32 | Self::F16 | Self::BF16)
+    }
+}
+
+impl fmt::Display for ElementType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One tensor of a checkpoint: where its elements are. Its range is checked to lie within the
+/// file and to hold exactly the elements of its shape.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TensorInfo {
+    /// The name as the file spells it.
+    pub name: String,
+    /// Type of an element.
+    pub element_type: ElementType,
+    /// Dimensions, the last one contiguous.
+    pub shape: Vec<usize>,
+    /// Bytes from the beginning of the file.
+    pub range: Range<u64>,
+    /// Which of the checkpoint's files it is in.
+    pub file: usize,
+}
+
+/// Reads the header of a safetensors file: its tensors, sorted by name. `file` is what
+/// [`TensorInfo::file`] will say.
+///
+/// # Errors
+/// When the file cannot be read, is shorter than its header says, or its header is not strictly
+/// valid: the message names the file and, where there is one, the tensor.
+pub async fn read_header(
+    source: &dyn ByteSource,
+    file: usize,
+) -> Result<Vec<TensorInfo>, FormatError> {
+    let problem = |problem: String| FormatError::File {
+        file: source.name().to_owned(),
+        problem,
+    };
+    let cut_short = |need: u64| {
+        problem(format!(
+            "not a whole safetensors file: has {} bytes, its header needs {need}",
+            source.len()
+        ))
+    };
+    let mut prefix = [0; 8];
+    if source.len() < 8 {
+        return Err(cut_short(8));
+    }
+    source.read_at(0, &mut prefix).await?;
+    let header_len = u64::from_le_bytes(prefix);
+    if header_len > MAX_HEADER_BYTES {
+        return Err(problem(format!(
+            "not a safetensors file: header of {header_len} bytes, at most {MAX_HEADER_BYTES} are read"
+        )));
+    }
+    let data_start = header_len.saturating_add(8);
+    if data_start > source.len() {
+        return Err(cut_short(data_start));
+    }
+    // Bounded by MAX_HEADER_BYTES, and the bytes are there.
+    let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
+    source.read_at(8, &mut header).await?;
+    let mut tensors = parse(source.name(), &header, data_start, file)?;
+    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    for pair in tensors.windows(2) {
+        if let [a, b] = pair
+            && a.name == b.name
+        {
+            return Err(FormatError::Tensor {
+                file: source.name().to_owned(),
+                tensor: a.name.clone(),
+                problem: "is in the header twice".to_owned(),
+            });
+        }
+    }
+    check_ranges(source.name(), &tensors, data_start, source.len())?;
+    Ok(tensors)
+}
+
+/// Parses the JSON of a header; ranges are checked against shapes, not yet against each other.
+fn parse(
+    file_name: &str,
+    header: &[u8],
+    data_start: u64,
+    file: usize,
+) -> Result<Vec<TensorInfo>, FormatError> {
+    if header.first() != Some(&b'{') {
+        return Err(FormatError::File {
+            file: file_name.to_owned(),
+            problem: "not a safetensors file: its header does not start with '{'".to_owned(),
+        });
+    }
+    let mut state = Header {
+        current: None,
+        tensors: Vec::new(),
+        data_start,
+        file,
+    };
+    let mut json = serde_json::Deserializer::from_slice(header);
+    let parsed = (&mut state).deserialize(&mut json).and_then(|()| {
+        state.current = None;
+        json.end()
+    });
+    match (parsed, state.current) {
+        (Ok(()), _) => Ok(state.tensors),
+        (Err(error), Some(tensor)) => Err(FormatError::Tensor {
+            file: file_name.to_owned(),
+            tensor,
+            problem: format!("wrong header entry: {}", one_line(&error)),
+        }),
+        (Err(error), None) => Err(FormatError::File {
+            file: file_name.to_owned(),
+            problem: format!("wrong header: {}", one_line(&error)),
+        }),
+    }
+}
+
+/// Checks that the tensors cover the data exactly: no gap, no overlap, nothing behind the last.
+fn check_ranges(
+    file_name: &str,
+    tensors: &[TensorInfo],
+    data_start: u64,
+    file_len: u64,
+) -> Result<(), FormatError> {
+    let problem = |tensor: &TensorInfo, problem: String| {
+        Err(FormatError::Tensor {
+            file: file_name.to_owned(),
+            tensor: tensor.name.clone(),
+            problem,
+        })
+    };
+    let mut in_order: Vec<&TensorInfo> = tensors.iter().collect();
+    in_order.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+    let mut end = data_start;
+    let mut before: Option<&TensorInfo> = None;
+    for tensor in in_order {
+        let Range { start, end: next } = tensor.range;
+        if next > file_len {
+            return problem(
+                tensor,
+                format!(
+                    "ends at byte {next}, the file at {file_len}: it is cut short, or its header is wrong"
+                ),
+            );
+        }
+        if start < end {
+            let other = before.map_or("the header".to_owned(), |t| quoted(&t.name));
+            return problem(
+                tensor,
+                format!("starts at byte {start}, overlapping {other}, which ends at {end}"),
+            );
+        }
+        if start > end {
+            return problem(
+                tensor,
+                format!("starts at byte {start}, leaving a gap from {end}"),
+            );
+        }
+        end = next;
+        before = Some(tensor);
+    }
+    if end < file_len {
+        return Err(FormatError::File {
+            file: file_name.to_owned(),
+            problem: format!(
+                "{} bytes follow the last tensor, there must be none",
+                file_len - end
+            ),
+        });
+    }
+    Ok(())
+}
+
+/// What parsing a header gathers. `current` is the tensor whose entry is being read, for errors.
+struct Header {
+    current: Option<String>,
+    tensors: Vec<TensorInfo>,
+    data_start: u64,
+    file: usize,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Header {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Header {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object of tensors")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let mut metadata_seen = false;
+        while let Some(name) = map.next_key::<String>()? {
+            let is_metadata = name == "__metadata__";
+            self.current = Some(name);
+            if is_metadata {
+                if std::mem::replace(&mut metadata_seen, true) {
+                    return Err(A::Error::custom("is in the header twice"));
+                }
+                map.next_value::<Metadata>()?;
+                continue;
+            }
+            let entry: Entry = map.next_value()?;
+            if self.tensors.len() >= MAX_TENSORS {
+                return Err(A::Error::custom(format_args!(
+                    "more than {MAX_TENSORS} tensors"
+                )));
+            }
+            let range = entry.range(self.data_start).map_err(A::Error::custom)?;
+            let name = self.current.take().unwrap_or_default();
+            self.tensors.push(TensorInfo {
+                name,
+                element_type: entry.dtype.0,
+                shape: entry.shape.0,
+                range,
+                file: self.file,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// A header's `__metadata__`: strings by string. Nothing in it is needed here.
+struct Metadata;
+
+impl<'de> serde::Deserialize<'de> for Metadata {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Strings;
+        impl<'de> Visitor<'de> for Strings {
+            type Value = Metadata;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of strings")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
+                while map.next_key::<IgnoredAny>()?.is_some() {
+                    map.next_value::<String>()?;
+                }
+                Ok(Metadata)
+            }
+        }
+        json.deserialize_map(Strings)
+    }
+}
+
+/// One tensor's entry in the header.
+#[derive(serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    dtype: Dtype,
+    shape: Shape,
+    data_offsets: (u64, u64),
+}
+
+impl Entry {
+    /// The tensor's bytes from the beginning of the file, if its offsets hold its shape.
+    fn range(&self, data_start: u64) -> Result<Range<u64>, String> {
+        let (begin, end) = self.data_offsets;
+        let offsets = format!("data_offsets [{begin}, {end}]");
+        let Some(len) = end.checked_sub(begin) else {
+            return Err(format!("{offsets} end before they begin"));
+        };
+        let shape = &self.shape.0;
+        let bits = shape
+            .iter()
+            .try_fold(1_u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?))
+            .and_then(|elements| elements.checked_mul(self.dtype.0.bits()));
+        let Some(bits) = bits else {
+            return Err(format!("shape {shape:?} has too many elements"));
+        };
+        if bits % 8 != 0 || bits / 8 != len {
+            let (dtype, need) = (self.dtype.0, bits.div_ceil(8));
+            return Err(format!(
+                "{offsets} hold {len} bytes, shape {shape:?} of {dtype} needs {need}"
+            ));
+        }
+        match (data_start.checked_add(begin), data_start.checked_add(end)) {
+            (Some(begin), Some(end)) => Ok(begin..end),
+            _ => Err(format!("{offsets} are out of range")),
+        }
+    }
+}
+
+struct Dtype(ElementType);
+
+impl<'de> serde::Deserialize<'de> for Dtype {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Name;
+        impl Visitor<'_> for Name {
+            type Value = Dtype;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("the name of a dtype")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Dtype, E> {
+                ElementType::from_name(name)
+                    .map(Dtype)
+                    .ok_or_else(|| E::custom(format_args!("unknown dtype {}", quoted(name))))
+            }
+        }
+        json.deserialize_str(Name)
+    }
+}
+
+struct Shape(Vec<usize>);
+
+impl<'de> serde::Deserialize<'de> for Shape {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Dimensions;
+        impl<'de> Visitor<'de> for Dimensions {
+            type Value = Shape;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list of dimensions")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Shape, A::Error> {
+                let mut shape = Vec::new();
+                while let Some(dimension) = seq.next_element::<usize>()? {
+                    if shape.len() >= MAX_DIMENSIONS {
+                        return Err(A::Error::custom(format_args!(
+                            "more than {MAX_DIMENSIONS} dimensions"
+                        )));
+                    }
+                    shape.push(dimension);
+                }
+                Ok(Shape(shape))
+            }
+        }
+        json.deserialize_seq(Dimensions)
+    }
+}

@@ -1,0 +1,265 @@
+//! Where bytes come from: a file on disk or memory now, a browser's Blob or HTTP ranges later.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use super::quoted;
+
+/// `Send` where there are threads (natively); nothing in the browser, whose handles are not
+/// `Send`.
+#[cfg(not(target_arch = "wasm32"))]
+pub trait MaybeSend: Send {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Send + ?Sized> MaybeSend for T {}
+/// `Send` where there are threads (natively); nothing in the browser, whose handles are not
+/// `Send`.
+#[cfg(target_arch = "wasm32")]
+pub trait MaybeSend {}
+#[cfg(target_arch = "wasm32")]
+impl<T: ?Sized> MaybeSend for T {}
+
+/// `Sync` natively, nothing in the browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub trait MaybeSync: Sync {}
+#[cfg(not(target_arch = "wasm32"))]
+impl<T: Sync + ?Sized> MaybeSync for T {}
+/// `Sync` natively, nothing in the browser.
+#[cfg(target_arch = "wasm32")]
+pub trait MaybeSync {}
+#[cfg(target_arch = "wasm32")]
+impl<T: ?Sized> MaybeSync for T {}
+
+/// A boxed future, `Send` natively and not necessarily so in the browser.
+#[cfg(not(target_arch = "wasm32"))]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+/// A boxed future, `Send` natively and not necessarily so in the browser.
+#[cfg(target_arch = "wasm32")]
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// A file or a piece of memory of known length, read by byte range.
+///
+/// A source is never mapped: a mapped file that another program cuts short kills the process,
+/// a read that comes up short is an error.
+pub trait ByteSource: MaybeSend + MaybeSync + fmt::Debug {
+    /// Length in bytes when the source was opened.
+    fn len(&self) -> u64;
+
+    /// Whether there is nothing in it.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The file's name as error messages should show it.
+    fn name(&self) -> &str;
+
+    /// Fills `buf` with the bytes from `offset` on.
+    ///
+    /// # Errors
+    /// [`SourceError::OutOfRange`] when the range is not within [`len`](Self::len),
+    /// [`SourceError::Truncated`] when the file has become shorter since it was opened,
+    /// [`SourceError::Io`] when the system cannot read it.
+    fn read_at<'a>(
+        &'a self,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, Result<(), SourceError>>;
+}
+
+/// Why a file could not be opened or read. Every message is one line and names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The operating system's own error.
+    #[error("{file}: cannot {action} it: {error}")]
+    Io {
+        /// The file.
+        file: String,
+        /// What was tried: "open", "read".
+        action: &'static str,
+        /// The system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A file that must be there is not.
+    #[error("{file}: no such file")]
+    Missing {
+        /// The file.
+        file: String,
+    },
+    /// A pipe, device, socket or directory where a file is needed. It is never opened: opening a
+    /// pipe waits for a writer, and a device may act or never end.
+    #[error("{file}: is a {kind}, need a regular file")]
+    NotAFile {
+        /// The path.
+        file: String,
+        /// What is there instead.
+        kind: &'static str,
+    },
+    /// A file where a directory is needed.
+    #[error("{path}: is not a directory, need a directory that holds config.json and the weights")]
+    NotADirectory {
+        /// The path.
+        path: String,
+    },
+    /// The file became shorter after it was opened.
+    #[error(
+        "{file}: cut short while in use: {wanted} bytes at offset {offset} were wanted, the file had {expected} bytes when opened and now ends at {actual}"
+    )]
+    Truncated {
+        /// The file.
+        file: String,
+        /// First byte of the read.
+        offset: u64,
+        /// Length of the read.
+        wanted: u64,
+        /// Length at open.
+        expected: u64,
+        /// Where the bytes end now.
+        actual: u64,
+    },
+    /// A read beyond the end, by a header that lies or a caller that errs.
+    #[error("{file}: {wanted} bytes at offset {offset} were wanted, the file has {len}")]
+    OutOfRange {
+        /// The file.
+        file: String,
+        /// First byte of the read.
+        offset: u64,
+        /// Length of the read.
+        wanted: u64,
+        /// Length of the file.
+        len: u64,
+    },
+    /// A small file (configuration, tokenizer) of absurd size.
+    #[error("{file}: is {len} bytes long, such a file has at most {max}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// Its length in bytes.
+        len: u64,
+        /// The limit in bytes.
+        max: u64,
+    },
+    /// A file name from within a file that is no plain name.
+    #[error(
+        "{}: is not a plain file name, need a name in the same directory without '/', '\\', ':' or '..'",
+        quoted(name)
+    )]
+    BadName {
+        /// The name as it was written.
+        name: String,
+    },
+}
+
+/// Length of a slice as a `u64`. (Never fails where `usize` is at most 64 bits wide.)
+pub(crate) fn len_u64(bytes: &[u8]) -> u64 {
+    u64::try_from(bytes.len()).unwrap_or(u64::MAX)
+}
+
+/// Refuses a range that is not within the source.
+pub(super) fn check_range(
+    source: &dyn ByteSource,
+    offset: u64,
+    wanted: u64,
+) -> Result<(), SourceError> {
+    match offset.checked_add(wanted) {
+        Some(end) if end <= source.len() => Ok(()),
+        _ => Err(SourceError::OutOfRange {
+            file: source.name().to_owned(),
+            offset,
+            wanted,
+            len: source.len(),
+        }),
+    }
+}
+
+/// Reads a whole small file.
+///
+/// # Errors
+/// [`SourceError::TooLarge`] when it is longer than `max_bytes` (checked before anything is
+/// allocated), and what [`ByteSource::read_at`] gives.
+pub async fn read_small(source: &dyn ByteSource, max_bytes: u64) -> Result<Vec<u8>, SourceError> {
+    let too_large = || SourceError::TooLarge {
+        file: source.name().to_owned(),
+        len: source.len(),
+        max: max_bytes,
+    };
+    if source.len() > max_bytes {
+        return Err(too_large());
+    }
+    let len = usize::try_from(source.len()).map_err(|_| too_large())?;
+    let mut bytes = vec![0; len];
+    source.read_at(0, &mut bytes).await?;
+    Ok(bytes)
+}
+
+/// Bytes in memory: the model compiled into the program, or a test's.
+#[derive(Clone)]
+pub struct BytesSource {
+    name: String,
+    bytes: Bytes,
+}
+
+#[derive(Clone)]
+enum Bytes {
+    Static(&'static [u8]),
+    Shared(Arc<[u8]>),
+}
+
+impl BytesSource {
+    /// A source over bytes that live as long as the program.
+    pub fn from_static(name: impl Into<String>, bytes: &'static [u8]) -> Self {
+        Self {
+            name: name.into(),
+            bytes: Bytes::Static(bytes),
+        }
+    }
+
+    /// A source over shared bytes.
+    pub fn shared(name: impl Into<String>, bytes: Arc<[u8]>) -> Self {
+        Self {
+            name: name.into(),
+            bytes: Bytes::Shared(bytes),
+        }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        match &self.bytes {
+            Bytes::Static(bytes) => bytes,
+            Bytes::Shared(bytes) => bytes,
+        }
+    }
+}
+
+impl fmt::Debug for BytesSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BytesSource({}, {} bytes)", self.name, self.len())
+    }
+}
+
+impl ByteSource for BytesSource {
+    fn len(&self) -> u64 {
+        len_u64(self.bytes())
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read_at<'a>(
+        &'a self,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move {
+            check_range(self, offset, len_u64(buf))?;
+            // Both conversions hold: the range lies within a slice.
+            let start = usize::try_from(offset).unwrap_or(usize::MAX);
+            let end = start.saturating_add(buf.len());
+            if let Some(bytes) = self.bytes().get(start..end) {
+                buf.copy_from_slice(bytes);
+            }
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,288 @@
+//! The configuration of a model, checked: what the rest of the crate may rely on.
+
+use std::fmt;
+
+use super::config_json;
+
+/// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
+/// limit bounds the memory of the parsed value (up to 40 times the text).
+pub const MAX_CONFIG_BYTES: u64 = 512 << 10;
+
+/// Why a configuration file was refused. One line: file, field, what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {}{problem}", FieldName(.field.as_deref()))]
+pub struct ConfigError {
+    /// The file, as the user knows it.
+    pub file: String,
+    /// The field; none when the file as a whole is wrong.
+    pub field: Option<String>,
+    /// What is wrong with it, as "got X, need Y" where there is a value.
+    pub problem: String,
+}
+
+struct FieldName<'a>(Option<&'a str>);
+
+impl fmt::Display for FieldName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |field| write!(f, "{field}: "))
+    }
+}
+
+/// Which family of LFM2 a model is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelType {
+    /// `lfm2`: every FFN is dense.
+    Lfm2,
+    /// `lfm2_moe`: a mixture of experts from layer `num_dense_layers` on.
+    Lfm2Moe,
+}
+
+impl ModelType {
+    /// The name in config.json.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Lfm2 => "lfm2",
+            Self::Lfm2Moe => "lfm2_moe",
+        }
+    }
+}
+
+/// What mixes a layer's positions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OperatorKind {
+    /// The gated short causal convolution.
+    ShortConv,
+    /// Grouped-query attention over the whole context.
+    FullAttention,
+}
+
+/// What follows a layer's operator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FfnKind {
+    /// One SwiGLU of `intermediate_size`.
+    Dense,
+    /// A router and `num_experts` SwiGLUs of `moe.intermediate_size`.
+    Moe,
+}
+
+/// One layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LayerConfig {
+    /// Its operator.
+    pub operator: OperatorKind,
+    /// Its FFN.
+    pub ffn: FfnKind,
+}
+
+/// The mixture of experts.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MoeConfig {
+    /// Width of one expert (`moe_intermediate_size`).
+    pub intermediate_size: usize,
+    /// Experts of a layer.
+    pub num_experts: usize,
+    /// Experts that a token uses (`num_experts_per_tok`), 1 to `num_experts`.
+    pub top_k: usize,
+    /// Whether `expert_bias` is added to the scores when experts are selected.
+    pub use_expert_bias: bool,
+    /// Whether the selected experts' weights are divided by (their sum + 1e-6).
+    pub norm_topk_prob: bool,
+    /// What the weights are multiplied by last.
+    pub routed_scaling_factor: f32,
+}
+
+/// A model's configuration. Every value is checked: sizes are not 0 and within the limits of the
+/// kernels, and they agree with each other.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// The family.
+    pub model_type: ModelType,
+    /// Rows of the embedding. Some may have no token.
+    pub vocab_size: usize,
+    /// Width of the residual stream, a multiple of 4.
+    pub hidden_size: usize,
+    /// Width of a dense FFN as its tensors have it (after `block_auto_adjust_ff_dim`), a multiple
+    /// of 4.
+    pub intermediate_size: usize,
+    /// The layers, first to last.
+    pub layers: Vec<LayerConfig>,
+    /// The mixture of experts; there if and only if a layer has one.
+    pub moe: Option<MoeConfig>,
+    /// Query heads, a multiple of `n_kv_heads`.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head: a multiple of 4, at most 256.
+    pub head_dim: usize,
+    /// Taps of the short convolution (`conv_L_cache`), 1 to 16.
+    pub conv_l_cache: usize,
+    /// Whether the convolution and its two projections have a bias.
+    pub conv_bias: bool,
+    /// Epsilon of every RMSNorm.
+    pub norm_eps: f32,
+    /// Base of the rotary embedding's frequencies.
+    pub rope_theta: f64,
+    /// Longest context that the model was made for, in tokens.
+    pub max_position_embeddings: usize,
+    /// Whether the head is the embedding.
+    pub tie_word_embeddings: bool,
+    /// First token of a text.
+    pub bos_token_id: Option<u32>,
+    /// Tokens that end a text. May be empty: generation_config.json may name them instead.
+    pub eos_token_ids: Vec<u32>,
+    /// Padding.
+    pub pad_token_id: Option<u32>,
+}
+
+impl ModelConfig {
+    /// Reads `config.json` of a Hugging Face checkpoint, of model types `lfm2` and `lfm2_moe`, in
+    /// the spellings of every version of transformers. `file` is what errors call it.
+    ///
+    /// Fields that are not known are ignored, except those that would change what the model
+    /// computes in a way that is not implemented.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a field that is missing, of a wrong type, out of range, in
+    /// contradiction to another, or not supported.
+    pub fn from_json(file: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
+        let config = config_json::read(file, bytes)?;
+        config.check(file)?;
+        Ok(config)
+    }
+
+    /// Width of a layer's queries: `n_heads * head_dim`.
+    pub fn q_size(&self) -> usize {
+        self.n_heads * self.head_dim
+    }
+
+    /// Width of a layer's keys, and of its values: `n_kv_heads * head_dim`.
+    pub fn kv_size(&self) -> usize {
+        self.n_kv_heads * self.head_dim
+    }
+
+    /// Checks every value and how the values fit each other, naming fields as config.json does.
+    fn check(&self, file: &str) -> Result<(), ConfigError> {
+        let check = Check { file };
+        check.range("vocab_size", self.vocab_size, 1, 1 << 22)?;
+        check.width("hidden_size", self.hidden_size, 1 << 16)?;
+        check.width("intermediate_size", self.intermediate_size, 1 << 18)?;
+        check.range("num_hidden_layers", self.layers.len(), 1, 1024)?;
+        check.range("num_attention_heads", self.n_heads, 1, 1024)?;
+        check.range("num_key_value_heads", self.n_kv_heads, 1, self.n_heads)?;
+        if !self.n_heads.is_multiple_of(self.n_kv_heads) {
+            let (got, need) = (self.n_kv_heads, self.n_heads);
+            return check.fail(
+                "num_key_value_heads",
+                format!("got {got}, need a divisor of num_attention_heads {need}"),
+            );
+        }
+        check.width("head_dim", self.head_dim, 256)?;
+        check.range("conv_L_cache", self.conv_l_cache, 1, 16)?;
+        if !(self.norm_eps >= f32::MIN_POSITIVE && self.norm_eps < 1.0) {
+            let got = self.norm_eps;
+            return check.fail(
+                "norm_eps",
+                format!("got {got:e}, need a number above 0 and below 1"),
+            );
+        }
+        if !(1.0..=1e12).contains(&self.rope_theta) {
+            let got = self.rope_theta;
+            return check.fail("rope_theta", format!("got {got}, need 1 to 1e12"));
+        }
+        // Positions are held in f32 where the rotary embedding is computed: exact up to 2^24.
+        check.range(
+            "max_position_embeddings",
+            self.max_position_embeddings,
+            1,
+            1 << 24,
+        )?;
+        if let Some(moe) = &self.moe {
+            self.check_moe(&check, moe)?;
+        }
+        self.check_matrices(&check)
+    }
+
+    fn check_moe(&self, check: &Check<'_>, moe: &MoeConfig) -> Result<(), ConfigError> {
+        check.width("moe_intermediate_size", moe.intermediate_size, 1 << 16)?;
+        check.range("num_experts", moe.num_experts, 1, 1024)?;
+        check.range("num_experts_per_tok", moe.top_k, 1, moe.num_experts)?;
+        // Bounds the table of tensors, which has three for each.
+        let experts = moe.num_experts.saturating_mul(self.layers.len());
+        if experts > 1 << 16 {
+            return check.fail(
+                "num_experts",
+                format!("got {experts} in all layers, need at most 65536"),
+            );
+        }
+        let factor = moe.routed_scaling_factor;
+        if !(factor > 0.0 && factor <= 1e4) {
+            return check.fail(
+                "routed_scaling_factor",
+                format!("got {factor}, need a number above 0, at most 1e4"),
+            );
+        }
+        Ok(())
+    }
+
+    /// Shaders count a matrix's elements, and those of a layer's stacked experts, in u32.
+    fn check_matrices(&self, check: &Check<'_>) -> Result<(), ConfigError> {
+        let hidden = self.hidden_size;
+        let mut matrices = vec![
+            ("vocab_size", [1, self.vocab_size, hidden]),
+            ("hidden_size", [3, hidden, hidden]),
+            ("num_attention_heads", [self.n_heads, self.head_dim, hidden]),
+            ("intermediate_size", [2, self.intermediate_size, hidden]),
+        ];
+        if let Some(moe) = &self.moe {
+            let width = 2 * moe.intermediate_size;
+            matrices.push(("moe_intermediate_size", [moe.num_experts, width, hidden]));
+        }
+        for (field, [a, b, c]) in matrices {
+            let elements = a.checked_mul(b).and_then(|n| n.checked_mul(c));
+            if elements.is_none_or(|n| u32::try_from(n).is_err()) {
+                return check.fail(
+                    field,
+                    format!(
+                        "got a matrix of {a} x {b} x {c} elements, need at most {} (hidden_size is {hidden})",
+                        u32::MAX
+                    ),
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The file that checks are about.
+struct Check<'a> {
+    file: &'a str,
+}
+
+impl Check<'_> {
+    fn fail(&self, field: &str, problem: String) -> Result<(), ConfigError> {
+        Err(ConfigError {
+            file: self.file.to_owned(),
+            field: Some(field.to_owned()),
+            problem,
+        })
+    }
+
+    fn range(&self, field: &str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {
+        if (min..=max).contains(&got) {
+            return Ok(());
+        }
+        self.fail(field, format!("got {got}, need {min} to {max}"))
+    }
+
+    /// A width that matrices have as their columns.
+    fn width(&self, field: &str, got: usize, max: usize) -> Result<(), ConfigError> {
+        self.range(field, got, 1, max)?;
+        if got.is_multiple_of(4) {
+            return Ok(());
+        }
+        self.fail(
+            field,
+            format!("got {got}, need a multiple of 4 (the kernels read four values at a time)"),
+        )
+    }
+}

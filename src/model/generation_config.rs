@@ -1,0 +1,130 @@
+//! generation_config.json: the sampling that a model's authors recommend.
+
+use super::config::ConfigError;
+use super::fields::Fields;
+
+/// What generation_config.json says. A field that it does not name is `None`.
+///
+/// Unlike transformers, which ignores a file that it cannot read, a broken one is an error:
+/// ignoring it would silently sample in another way and miss end tokens.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct GenerationConfig {
+    /// First token of a text.
+    pub bos_token_id: Option<u32>,
+    /// Tokens that end a text; empty when the file names none.
+    pub eos_token_ids: Vec<u32>,
+    /// Padding.
+    pub pad_token_id: Option<u32>,
+    /// Whether to sample; `false` is greedy.
+    pub do_sample: Option<bool>,
+    /// Temperature, 0 (greedy) to 100.
+    pub temperature: Option<f32>,
+    /// Keep the k most likely tokens; 0 is off.
+    pub top_k: Option<usize>,
+    /// Keep the most likely tokens of this total probability, 0 to 1.
+    pub top_p: Option<f32>,
+    /// Keep tokens of at least this probability relative to the most likely one, 0 to 1.
+    pub min_p: Option<f32>,
+    /// What the logits of tokens that were seen are divided by (if positive), above 0.
+    pub repetition_penalty: Option<f32>,
+    /// Most tokens of an answer, at least 1.
+    pub max_new_tokens: Option<usize>,
+    /// Most tokens of prompt and answer together, at least 1.
+    pub max_length: Option<usize>,
+}
+
+const KNOWN: [&str; 11] = [
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "max_new_tokens",
+    "max_length",
+];
+
+/// Fields that change what is generated and are not implemented, with the values that do not.
+/// They are reported, not refused: they are a recommendation, and the model itself is usable.
+const NOT_IMPLEMENTED: [(&str, &str); 18] = [
+    ("num_beams", "1"),
+    ("num_beam_groups", "1"),
+    ("penalty_alpha", "0"),
+    ("typical_p", "1"),
+    ("epsilon_cutoff", "0"),
+    ("eta_cutoff", "0"),
+    ("encoder_repetition_penalty", "1"),
+    ("no_repeat_ngram_size", "0"),
+    ("encoder_no_repeat_ngram_size", "0"),
+    ("guidance_scale", "1"),
+    ("min_length", "0"),
+    ("min_new_tokens", "0"),
+    ("bad_words_ids", ""),
+    ("suppress_tokens", ""),
+    ("begin_suppress_tokens", ""),
+    ("forced_bos_token_id", ""),
+    ("forced_eos_token_id", ""),
+    ("sequence_bias", ""),
+];
+
+impl GenerationConfig {
+    /// Reads generation_config.json. `file` is what errors call it; token ids are checked against
+    /// `vocab_size`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for what is not JSON, a field of a wrong type or out of its range.
+    pub fn from_json(file: &str, bytes: &[u8], vocab_size: usize) -> Result<Self, ConfigError> {
+        let fields = Fields::parse(file, bytes, |name| {
+            KNOWN.contains(&name) || NOT_IMPLEMENTED.iter().any(|(other, _)| *other == name)
+        })?;
+        let f = &fields;
+        for (name, neutral) in NOT_IMPLEMENTED {
+            let neutral: Option<f64> = neutral.parse().ok();
+            if let Some(value) = f.get(name)
+                && (neutral.is_none() || value.as_f64() != neutral)
+            {
+                log::warn!("{file}: {name}: not supported, ignored");
+            }
+        }
+        Ok(Self {
+            bos_token_id: f.token("bos_token_id", vocab_size)?,
+            eos_token_ids: f.tokens("eos_token_id", vocab_size)?,
+            pad_token_id: f.token("pad_token_id", vocab_size)?,
+            do_sample: f.flag("do_sample")?,
+            temperature: number(f, "temperature", 0.0, 100.0)?,
+            top_k: size(f, "top_k", 0)?,
+            top_p: number(f, "top_p", 0.0, 1.0)?,
+            min_p: number(f, "min_p", 0.0, 1.0)?,
+            repetition_penalty: number(f, "repetition_penalty", 0.01, 100.0)?,
+            max_new_tokens: size(f, "max_new_tokens", 1)?,
+            max_length: size(f, "max_length", 1)?,
+        })
+    }
+}
+
+/// A number within bounds.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "rounding to f32 is meant, the range is checked"
+)]
+fn number(f: &Fields, field: &str, min: f64, max: f64) -> Result<Option<f32>, ConfigError> {
+    match f.number(field)? {
+        Some(value) if !(min..=max).contains(&value) => {
+            Err(f.mismatch(field, format_args!("{min} to {max}")))
+        }
+        value => Ok(value.map(|value| value as f32)),
+    }
+}
+
+/// A count that fits the u32 of the GPU's tables.
+fn size(f: &Fields, field: &str, min: usize) -> Result<Option<usize>, ConfigError> {
+    match f.count(field)? {
+        Some(value) if value < min || u32::try_from(value).is_err() => {
+            Err(f.mismatch(field, format_args!("{min} to {}", u32::MAX)))
+        }
+        value => Ok(value),
+    }
+}

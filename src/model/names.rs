@@ -1,0 +1,206 @@
+//! The names and shapes of a model's tensors.
+//!
+//! Source of names and shapes: transformers 5.23 `models/lfm2_moe/modeling_lfm2_moe.py` and
+//! `models/lfm2/modeling_lfm2.py`; the layout that `save_pretrained` writes and the hub has.
+
+use super::config::{FfnKind, LayerConfig, ModelConfig, MoeConfig, OperatorKind};
+
+/// One tensor of the model. A layer's slots carry its index, an expert's also the expert's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Slot {
+    /// `[vocab_size, hidden_size]`.
+    Embedding,
+    /// `[vocab_size, hidden_size]`, of a model whose head is not its embedding.
+    LmHead,
+    /// The *final* norm, despite its name: `[hidden_size]`.
+    EmbeddingNorm,
+    /// The norm before a layer's operator: `[hidden_size]`.
+    OperatorNorm(usize),
+    /// The norm before a layer's FFN: `[hidden_size]`.
+    FfnNorm(usize),
+    /// `[3 * hidden_size, hidden_size]`: rows of B, then C, then x.
+    ConvInProj(usize),
+    /// `[3 * hidden_size]`.
+    ConvInProjBias(usize),
+    /// `[hidden_size, 1, conv_L_cache]`; the last tap is the current position's.
+    ConvTaps(usize),
+    /// `[hidden_size]`.
+    ConvTapsBias(usize),
+    /// `[hidden_size, hidden_size]`.
+    ConvOutProj(usize),
+    /// `[hidden_size]`.
+    ConvOutProjBias(usize),
+    /// `[n_heads * head_dim, hidden_size]`.
+    Q(usize),
+    /// `[n_kv_heads * head_dim, hidden_size]`.
+    K(usize),
+    /// `[n_kv_heads * head_dim, hidden_size]`.
+    V(usize),
+    /// `[hidden_size, n_heads * head_dim]`.
+    AttentionOut(usize),
+    /// `[head_dim]`, shared by all query heads.
+    QNorm(usize),
+    /// `[head_dim]`, shared by all key heads.
+    KNorm(usize),
+    /// Gate of a dense FFN: `[intermediate_size, hidden_size]`.
+    W1(usize),
+    /// Down of a dense FFN: `[hidden_size, intermediate_size]`.
+    W2(usize),
+    /// Up of a dense FFN: `[intermediate_size, hidden_size]`.
+    W3(usize),
+    /// `[num_experts, hidden_size]`.
+    Router(usize),
+    /// `[num_experts]`: added to the scores for the selection only.
+    ExpertBias(usize),
+    /// Gate of an expert (layer, expert): `[moe_intermediate_size, hidden_size]`.
+    ExpertW1(usize, usize),
+    /// Down of an expert (layer, expert): `[hidden_size, moe_intermediate_size]`.
+    ExpertW2(usize, usize),
+    /// Up of an expert (layer, expert): `[moe_intermediate_size, hidden_size]`.
+    ExpertW3(usize, usize),
+}
+
+impl Slot {
+    /// The tensor's name on the hub, e.g. `model.layers.2.self_attn.q_proj.weight`.
+    pub fn hub_name(&self) -> String {
+        let (layer, rest) = match *self {
+            Self::Embedding => return "model.embed_tokens.weight".to_owned(),
+            Self::LmHead => return "lm_head.weight".to_owned(),
+            Self::EmbeddingNorm => return "model.embedding_norm.weight".to_owned(),
+            Self::OperatorNorm(i) => (i, "operator_norm.weight"),
+            Self::FfnNorm(i) => (i, "ffn_norm.weight"),
+            Self::ConvInProj(i) => (i, "conv.in_proj.weight"),
+            Self::ConvInProjBias(i) => (i, "conv.in_proj.bias"),
+            Self::ConvTaps(i) => (i, "conv.conv.weight"),
+            Self::ConvTapsBias(i) => (i, "conv.conv.bias"),
+            Self::ConvOutProj(i) => (i, "conv.out_proj.weight"),
+            Self::ConvOutProjBias(i) => (i, "conv.out_proj.bias"),
+            Self::Q(i) => (i, "self_attn.q_proj.weight"),
+            Self::K(i) => (i, "self_attn.k_proj.weight"),
+            Self::V(i) => (i, "self_attn.v_proj.weight"),
+            Self::AttentionOut(i) => (i, "self_attn.out_proj.weight"),
+            Self::QNorm(i) => (i, "self_attn.q_layernorm.weight"),
+            Self::KNorm(i) => (i, "self_attn.k_layernorm.weight"),
+            Self::W1(i) => (i, "feed_forward.w1.weight"),
+            Self::W2(i) => (i, "feed_forward.w2.weight"),
+            Self::W3(i) => (i, "feed_forward.w3.weight"),
+            Self::Router(i) => (i, "feed_forward.gate.weight"),
+            Self::ExpertBias(i) => (i, "feed_forward.expert_bias"),
+            Self::ExpertW1(i, e) => return expert_name(i, e, "w1"),
+            Self::ExpertW2(i, e) => return expert_name(i, e, "w2"),
+            Self::ExpertW3(i, e) => return expert_name(i, e, "w3"),
+        };
+        format!("model.layers.{layer}.{rest}")
+    }
+
+    /// Whether this is one of an expert's three matrices.
+    pub fn is_expert(&self) -> bool {
+        matches!(
+            self,
+            Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..)
+        )
+    }
+
+    /// The same matrix in the fused layout that transformers 5 holds in memory (and some tools
+    /// write). `experts.gate_up_proj` is `[num_experts, 2 * rows, cols]` with w1's
+    /// rows first, `experts.down_proj` is `[num_experts, rows, cols]`.
+    pub(super) fn fused(&self) -> Option<Fused> {
+        let (layer, expert, name, stacked, position) = match *self {
+            Self::ExpertW1(i, e) => (i, e, "gate_up_proj", 2, 0),
+            Self::ExpertW3(i, e) => (i, e, "gate_up_proj", 2, 1),
+            Self::ExpertW2(i, e) => (i, e, "down_proj", 1, 0),
+            _ => return None,
+        };
+        Some(Fused {
+            name: format!("model.layers.{layer}.feed_forward.experts.{name}"),
+            expert,
+            stacked,
+            position,
+        })
+    }
+}
+
+fn expert_name(layer: usize, expert: usize, matrix: &str) -> String {
+    format!("model.layers.{layer}.feed_forward.experts.{expert}.{matrix}.weight")
+}
+
+/// Where a matrix is in a fused tensor.
+pub(super) struct Fused {
+    /// The fused tensor's hub name.
+    pub(super) name: String,
+    /// The expert: index along the first dimension.
+    pub(super) expert: usize,
+    /// Matrices that are stacked along the rows of one expert.
+    pub(super) stacked: usize,
+    /// Which of them.
+    pub(super) position: usize,
+}
+
+/// The tensors that a configuration calls for, in the order of the forward pass, with their
+/// shapes on the hub.
+pub fn expected_slots(config: &ModelConfig) -> Vec<(Slot, Vec<usize>)> {
+    let hidden = config.hidden_size;
+    let mut slots = vec![(Slot::Embedding, vec![config.vocab_size, hidden])];
+    for (i, layer) in config.layers.iter().enumerate() {
+        slots.push((Slot::OperatorNorm(i), vec![hidden]));
+        operator_slots(config, *layer, i, &mut slots);
+        slots.push((Slot::FfnNorm(i), vec![hidden]));
+        match (layer.ffn, &config.moe) {
+            (FfnKind::Moe, Some(moe)) => moe_slots(hidden, moe, i, &mut slots),
+            _ => {
+                let width = config.intermediate_size;
+                slots.push((Slot::W1(i), vec![width, hidden]));
+                slots.push((Slot::W3(i), vec![width, hidden]));
+                slots.push((Slot::W2(i), vec![hidden, width]));
+            }
+        }
+    }
+    slots.push((Slot::EmbeddingNorm, vec![hidden]));
+    if !config.tie_word_embeddings {
+        slots.push((Slot::LmHead, vec![config.vocab_size, hidden]));
+    }
+    slots
+}
+
+fn operator_slots(
+    config: &ModelConfig,
+    layer: LayerConfig,
+    i: usize,
+    slots: &mut Vec<(Slot, Vec<usize>)>,
+) {
+    let hidden = config.hidden_size;
+    match layer.operator {
+        OperatorKind::ShortConv => {
+            slots.push((Slot::ConvInProj(i), vec![3 * hidden, hidden]));
+            slots.push((Slot::ConvTaps(i), vec![hidden, 1, config.conv_l_cache]));
+            slots.push((Slot::ConvOutProj(i), vec![hidden, hidden]));
+            if config.conv_bias {
+                slots.push((Slot::ConvInProjBias(i), vec![3 * hidden]));
+                slots.push((Slot::ConvTapsBias(i), vec![hidden]));
+                slots.push((Slot::ConvOutProjBias(i), vec![hidden]));
+            }
+        }
+        OperatorKind::FullAttention => {
+            let (q, kv, head) = (config.q_size(), config.kv_size(), config.head_dim);
+            slots.push((Slot::Q(i), vec![q, hidden]));
+            slots.push((Slot::K(i), vec![kv, hidden]));
+            slots.push((Slot::V(i), vec![kv, hidden]));
+            slots.push((Slot::QNorm(i), vec![head]));
+            slots.push((Slot::KNorm(i), vec![head]));
+            slots.push((Slot::AttentionOut(i), vec![hidden, q]));
+        }
+    }
+}
+
+fn moe_slots(hidden: usize, moe: &MoeConfig, i: usize, slots: &mut Vec<(Slot, Vec<usize>)>) {
+    let (experts, width) = (moe.num_experts, moe.intermediate_size);
+    slots.push((Slot::Router(i), vec![experts, hidden]));
+    if moe.use_expert_bias {
+        slots.push((Slot::ExpertBias(i), vec![experts]));
+    }
+    for e in 0..experts {
+        slots.push((Slot::ExpertW1(i, e), vec![width, hidden]));
+        slots.push((Slot::ExpertW3(i, e), vec![width, hidden]));
+        slots.push((Slot::ExpertW2(i, e), vec![hidden, width]));
+    }
+}

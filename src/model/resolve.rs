@@ -1,0 +1,311 @@
+//! Where a model's tensors are in a checkpoint, every one checked before anything is loaded.
+
+use std::collections::HashMap;
+
+use super::config::ModelConfig;
+use super::names::{Fused, Slot, expected_slots};
+use crate::formats::{Checkpoint, ElementType, FormatError, TensorInfo, TensorSlice};
+
+/// Finds a slot's tensor in a checkpoint: under its hub name, without the `model.` prefix (as a
+/// bare `Lfm2MoeModel` saves it), or as a piece of a fused tensor. `None` when it is not there.
+///
+/// # Errors
+/// [`FormatError::Tensor`] when the tensor is there with another shape or with elements that are
+/// not F32, F16 or BF16.
+fn resolve(
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+    slot: Slot,
+    shape: &[usize],
+) -> Result<Option<TensorSlice>, FormatError> {
+    if let Some(index) = find(checkpoint, &slot.hub_name()) {
+        let (rows, cols) = rows_cols(shape);
+        return checked(checkpoint, index, shape).map(|element_type| {
+            Some(TensorSlice {
+                tensor: index,
+                offset: 0,
+                rows,
+                cols,
+                element_type,
+            })
+        });
+    }
+    match (slot.fused(), shape, &config.moe) {
+        (Some(fused), &[rows, cols], Some(moe)) => {
+            let shape = [moe.num_experts, fused.stacked * rows, cols];
+            resolve_fused(checkpoint, &fused, &shape)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn find(checkpoint: &Checkpoint, hub_name: &str) -> Option<usize> {
+    checkpoint.find(hub_name).or_else(|| {
+        let bare = hub_name.strip_prefix("model.")?;
+        checkpoint.find(bare)
+    })
+}
+
+/// A vector is one row; the taps `[hidden, 1, L]` are hidden rows of L.
+fn rows_cols(shape: &[usize]) -> (usize, usize) {
+    match shape {
+        [cols] => (1, *cols),
+        [rows, .., cols] => (*rows, *cols),
+        [] => (1, 1),
+    }
+}
+
+/// Checks a tensor's type and shape. Dimensions of 1 between the first and the last do not count
+/// (the taps may come squeezed).
+fn checked(
+    checkpoint: &Checkpoint,
+    index: usize,
+    shape: &[usize],
+) -> Result<ElementType, FormatError> {
+    let Some(tensor) = checkpoint.tensor(index) else {
+        return Err(FormatError::File {
+            file: checkpoint.name().to_owned(),
+            problem: format!("has no tensor number {index}"),
+        });
+    };
+    let squeezed = |shape: &[usize]| match shape {
+        [first, 1, last] => vec![*first, *last],
+        shape => shape.to_vec(),
+    };
+    if squeezed(&tensor.shape) != squeezed(shape) {
+        return Err(checkpoint.error(
+            tensor,
+            format!(
+                "has shape {:?}, config.json calls for {shape:?}",
+                tensor.shape
+            ),
+        ));
+    }
+    if !tensor.element_type.is_weight() {
+        return Err(checkpoint.error(
+            tensor,
+            format!("is {}, need F32, F16 or BF16", tensor.element_type),
+        ));
+    }
+    Ok(tensor.element_type)
+}
+
+/// A fused tensor's `shape` is [experts, stacked matrices' rows, cols].
+fn resolve_fused(
+    checkpoint: &Checkpoint,
+    fused: &Fused,
+    shape: &[usize; 3],
+) -> Result<Option<TensorSlice>, FormatError> {
+    let Some(index) = find(checkpoint, &fused.name) else {
+        return Ok(None);
+    };
+    let [_, stacked_rows, cols] = *shape;
+    let mut slice = TensorSlice {
+        tensor: index,
+        offset: 0,
+        rows: stacked_rows / fused.stacked,
+        cols,
+        element_type: checked(checkpoint, index, shape)?,
+    };
+    let matrices_before = fused.expert * fused.stacked + fused.position;
+    slice.offset = u64::try_from(matrices_before)
+        .unwrap_or(u64::MAX)
+        .saturating_mul(slice.bytes());
+    Ok(Some(slice))
+}
+
+/// Where every tensor of a model is, all of them checked.
+#[derive(Debug)]
+pub struct ResolvedTensors {
+    slices: HashMap<Slot, TensorSlice>,
+    size: ModelSize,
+}
+
+impl ResolvedTensors {
+    /// Where a slot's tensor is; `None` for a slot that the model does not have.
+    pub fn get(&self, slot: Slot) -> Option<&TensorSlice> {
+        self.slices.get(&slot)
+    }
+
+    /// The model's size.
+    pub fn size(&self) -> ModelSize {
+        self.size
+    }
+}
+
+/// How large a model is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ModelSize {
+    /// Parameters, as `sum(p.numel() for p in model.parameters())` counts them: a tied head
+    /// once, expert biases (which are buffers) not at all.
+    pub total_parameters: u64,
+    /// Parameters less those of the experts that a token does not use.
+    pub active_parameters: u64,
+    /// Bytes of the weights in their files, expert biases included.
+    pub weight_bytes: u64,
+}
+
+/// Counts a configuration's parameters; `bytes` gives the size in bytes of a slot's tensor.
+fn model_size(
+    config: &ModelConfig,
+    slots: &[(Slot, Vec<usize>)],
+    bytes: impl Fn(Slot) -> u64,
+) -> ModelSize {
+    let mut size = ModelSize::default();
+    let mut expert_parameters = 0_u64;
+    for (slot, shape) in slots {
+        let elements = shape
+            .iter()
+            .map(|&d| u64::try_from(d).unwrap_or(u64::MAX))
+            .product::<u64>();
+        size.weight_bytes += bytes(*slot);
+        if slot.is_expert() {
+            expert_parameters += elements;
+        }
+        if !matches!(slot, Slot::ExpertBias(_)) {
+            size.total_parameters += elements;
+        }
+    }
+    size.active_parameters = size.total_parameters;
+    if let Some(moe) = &config.moe {
+        let share = |experts: usize| u64::try_from(experts).unwrap_or(u64::MAX);
+        let used = expert_parameters / share(moe.num_experts) * share(moe.top_k);
+        size.active_parameters = size.total_parameters - expert_parameters + used;
+    }
+    size
+}
+
+/// Finds and checks every tensor that a configuration calls for, before anything touches the GPU.
+/// Tensors that it does not call for are counted in one warning.
+///
+/// A tied model may carry `lm_head.weight` too (or instead of the embedding), if both are the
+/// same: transformers 4 would ignore it, transformers 5 would use it, so a different one is
+/// refused.
+///
+/// # Errors
+/// [`FormatError::MissingTensors`] (counting them), or [`FormatError::Tensor`] for the first one
+/// of a wrong shape or type.
+pub async fn validate(
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+) -> Result<ResolvedTensors, FormatError> {
+    let slots = expected_slots(config);
+    let mut slices = HashMap::with_capacity(slots.len());
+    let mut used = vec![false; checkpoint.tensors().len()];
+    let mut first_missing = None;
+    for (slot, shape) in &slots {
+        match resolve_tied(config, checkpoint, *slot, shape)? {
+            Some(slice) => {
+                if let Some(used) = used.get_mut(slice.tensor) {
+                    *used = true;
+                }
+                slices.insert(*slot, slice);
+            }
+            None => {
+                first_missing.get_or_insert(*slot);
+            }
+        }
+    }
+    if let Some(first) = first_missing {
+        return Err(FormatError::MissingTensors {
+            file: checkpoint.name().to_owned(),
+            first: first.hub_name(),
+            missing: slots.len() - slices.len(),
+            expected: slots.len(),
+        });
+    }
+    if config.tie_word_embeddings
+        && let Some(embedding) = slices.get(&Slot::Embedding)
+    {
+        check_tied_head(config, checkpoint, embedding, &mut used).await?;
+    }
+    warn_unused(checkpoint, &used);
+    let size = model_size(config, &slots, |slot| {
+        slices.get(&slot).map_or(0, TensorSlice::bytes)
+    });
+    Ok(ResolvedTensors { slices, size })
+}
+
+/// As [`resolve`], and a tied model's embedding may be stored as its head.
+fn resolve_tied(
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+    slot: Slot,
+    shape: &[usize],
+) -> Result<Option<TensorSlice>, FormatError> {
+    match resolve(config, checkpoint, slot, shape)? {
+        None if slot == Slot::Embedding && config.tie_word_embeddings => {
+            resolve(config, checkpoint, Slot::LmHead, shape)
+        }
+        found => Ok(found),
+    }
+}
+
+/// Refuses a tied model with a head of its own that differs from the embedding.
+async fn check_tied_head(
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+    embedding: &TensorSlice,
+    used: &mut [bool],
+) -> Result<(), FormatError> {
+    let shape = [config.vocab_size, config.hidden_size];
+    let Some(head) = resolve(config, checkpoint, Slot::LmHead, &shape)? else {
+        return Ok(());
+    };
+    if let Some(used) = used.get_mut(head.tensor) {
+        *used = true;
+    }
+    if head.tensor == embedding.tensor || same_bytes(checkpoint, embedding, &head).await? {
+        return Ok(());
+    }
+    let problem = "differs from the embedding, but config.json says tie_word_embeddings; if the head is meant to be its own, set that to false".to_owned();
+    Err(match checkpoint.tensor(head.tensor) {
+        Some(tensor) => checkpoint.error(tensor, problem),
+        None => FormatError::File {
+            file: checkpoint.name().to_owned(),
+            problem,
+        },
+    })
+}
+
+async fn same_bytes(
+    checkpoint: &Checkpoint,
+    a: &TensorSlice,
+    b: &TensorSlice,
+) -> Result<bool, FormatError> {
+    const PIECE: u64 = 1 << 20;
+    if a.element_type != b.element_type || a.elements() != b.elements() {
+        return Ok(false);
+    }
+    let element_bytes = (a.element_type.bits() / 8).max(1);
+    let mut at = 0;
+    while at < a.elements() {
+        let n = (a.elements() - at).min(PIECE);
+        let len = usize::try_from(n * element_bytes).unwrap_or(0);
+        let (mut of_a, mut of_b) = (vec![0; len], vec![0; len]);
+        checkpoint.read(a, at, &mut of_a).await?;
+        checkpoint.read(b, at, &mut of_b).await?;
+        if of_a != of_b {
+            return Ok(false);
+        }
+        at += n;
+    }
+    Ok(true)
+}
+
+fn warn_unused(checkpoint: &Checkpoint, used: &[bool]) {
+    let mut unused = checkpoint
+        .tensors()
+        .iter()
+        .zip(used)
+        .filter(|(_, used)| !**used)
+        .map(|(tensor, _): (&TensorInfo, _)| tensor);
+    if let Some(first) = unused.next() {
+        log::warn!(
+            "{}: {} tensors are not used by this model, {:?} is the first",
+            checkpoint.name(),
+            1 + unused.count(),
+            first.name
+        );
+    }
+}
