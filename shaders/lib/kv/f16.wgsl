@@ -1,0 +1,10 @@
+// Keys and values as f16: four values in two words. Beyond the f16 range packing is undefined, so
+// values are clamped to +-65504.
+alias Packed4 = vec2<u32>;
+fn unpack4(p: Packed4) -> vec4<f32> {
+    return vec4<f32>(unpack2x16float(p.x), unpack2x16float(p.y));
+}
+fn pack4(v: vec4<f32>) -> Packed4 {
+    let c = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+    return vec2<u32>(pack2x16float(c.xy), pack2x16float(c.zw));
+}

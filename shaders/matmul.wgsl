@@ -1,0 +1,95 @@
+// matmul: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], for tiles of items
+//
+//   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
+//   x       [inputs, cols]         f32
+//   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
+//
+// The product for many items: a workgroup of 16 x 16 lanes makes a tile of TILE_ITEMS items by 64
+// rows; both operands pass through workgroup memory, TILE_K columns at a time. A lane makes
+// TILE_ITEMS / 16 items by 4 rows.
+// rows import: dense, or grouped by expert (grouped_in, grouped_out: the tile list of moe_group;
+// the grid is the host's upper bound and surplus workgroups leave at once).
+// Grid: ceil(rows / 64), tiles. cols % 4 == 0; rows and items may be anything.
+// f32 accumulation in order of k. Source: torch.nn.functional.linear. Twin: reference/matvec.rs
+#import rows
+#import weights
+#import bias
+#import epilogue
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    cols: u32,
+    // Where the sorted items begin in groups.
+    items_at: u32,
+    out_stride: u32,
+    top_k: u32,
+    logit_rows: u32,
+}
+
+@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
+
+const TILE_ROWS = 64u;
+const TILE_K = 16u;
+const K4 = TILE_K / 4u;
+const ITEMS_PER_LANE = TILE_ITEMS / 16u;
+
+var<workgroup> weights_tile: array<vec4<f32>, TILE_ROWS * K4>;
+var<workgroup> inputs_tile: array<vec4<f32>, TILE_ITEMS * K4>;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let tile = group.y;
+    if (tile >= tiles()) { return; }
+    let first_row = group.x * TILE_ROWS;
+    let len = tile_len(tile);
+    let width = params.cols / 4u;
+    let expert_rows = tile_expert(tile) * params.rows;
+
+    // This lane's share of the loads: which row or item, which four columns.
+    let load_row = lane / K4;
+    let load_k = lane % K4;
+    let weight_at = (expert_rows + min(first_row + load_row, params.rows - 1u)) * width;
+    var input_at = 0u;
+    if (load_row < TILE_ITEMS) {
+        input_at = tile_input(tile, min(load_row, len - 1u)) * width;
+    }
+
+    let lane_rows = (lane % 16u) * 4u;
+    let lane_items = (lane / 16u) * ITEMS_PER_LANE;
+    var sums: array<vec4<f32>, ITEMS_PER_LANE>;
+    for (var i = 0u; i < ITEMS_PER_LANE; i++) { sums[i] = vec4<f32>(0.0); }
+    for (var k = 0u; k < width; k += K4) {
+        let inside = k + load_k < width;
+        let from = min(k + load_k, width - 1u);
+        weights_tile[lane] = select(vec4<f32>(0.0), weight4(weight_at + from), inside);
+        if (load_row < TILE_ITEMS) {
+            inputs_tile[lane] = select(vec4<f32>(0.0), x[input_at + from], inside);
+        }
+        workgroupBarrier();
+        for (var j = 0u; j < K4; j++) {
+            let w0 = weights_tile[(lane_rows * K4) + j];
+            let w1 = weights_tile[((lane_rows + 1u) * K4) + j];
+            let w2 = weights_tile[((lane_rows + 2u) * K4) + j];
+            let w3 = weights_tile[((lane_rows + 3u) * K4) + j];
+            for (var i = 0u; i < ITEMS_PER_LANE; i++) {
+                let v = inputs_tile[((lane_items + i) * K4) + j];
+                sums[i] += vec4<f32>(dot(w0, v), dot(w1, v), dot(w2, v), dot(w3, v));
+            }
+        }
+        workgroupBarrier();
+    }
+    let row = first_row + lane_rows;
+    for (var i = 0u; i < ITEMS_PER_LANE; i++) {
+        if (lane_items + i < len && row < params.rows) {
+            epilogue(
+                tile_output(tile, lane_items + i),
+                row,
+                min(4u, params.rows - row),
+                sums[i] + bias4(row));
+        }
+    }
+}

@@ -1,0 +1,445 @@
+//! A device and its queue: requested by us, or adopted from a host application.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::caps::WANTED_FEATURES;
+use super::error::first_lines;
+use super::pipeline::{Layouts, Pipeline};
+use super::{Caps, Element, GpuError, Tensor, Variant};
+
+/// Which adapter to take.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum AdapterChoice {
+    /// A discrete GPU, else an integrated one, else whatever there is.
+    #[default]
+    Best,
+    /// By index in [`adapters`], or by a case-insensitive part of its name.
+    Named(String),
+}
+
+/// Which limits and features to ask the adapter for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimitsChoice {
+    /// All that the adapter has and the engine can use.
+    #[default]
+    Adapter,
+    /// WebGPU's defaults and no optional feature, as in any browser.
+    Default,
+}
+
+/// How to make a [`Context`].
+#[derive(Clone, Debug, Default)]
+pub struct ContextOptions {
+    /// Which adapter.
+    pub adapter: AdapterChoice,
+    /// Which limits.
+    pub limits: LimitsChoice,
+}
+
+/// What is known of an adapter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterReport {
+    /// Position in [`adapters`].
+    pub index: usize,
+    /// Marketing name.
+    pub name: String,
+    /// `Vulkan`, `Metal`, `DX12` or `WebGPU`.
+    pub backend: String,
+    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
+    pub kind: &'static str,
+    /// Driver and its version.
+    pub driver: String,
+    /// Features the engine would use.
+    pub features: Vec<&'static str>,
+    /// What kernels may use at the adapter's own limits.
+    pub caps: Caps,
+}
+
+impl AdapterReport {
+    /// Whether shaders run on the CPU's cores.
+    #[must_use]
+    pub fn is_software(&self) -> bool {
+        self.caps.software
+    }
+
+    fn new(index: usize, info: &wgpu::AdapterInfo, caps: Caps) -> Self {
+        let mut features = Vec::new();
+        for (has, name) in
+            [(caps.f16, "f16"), (caps.subgroups, "subgroups"), (caps.timestamps, "timestamps")]
+        {
+            if has {
+                features.push(name);
+            }
+        }
+        Self {
+            index,
+            name: info.name.clone(),
+            backend: backend_name(info.backend).to_owned(),
+            kind: match info.device_type {
+                wgpu::DeviceType::DiscreteGpu => "discrete",
+                wgpu::DeviceType::IntegratedGpu => "integrated",
+                wgpu::DeviceType::VirtualGpu => "virtual",
+                wgpu::DeviceType::Cpu => "software",
+                wgpu::DeviceType::Other => "other",
+            },
+            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
+            features,
+            caps,
+        }
+    }
+}
+
+fn backend_name(backend: wgpu::Backend) -> &'static str {
+    match backend {
+        wgpu::Backend::Vulkan => "Vulkan",
+        wgpu::Backend::Metal => "Metal",
+        wgpu::Backend::Dx12 => "DX12",
+        wgpu::Backend::BrowserWebGpu => "WebGPU",
+        wgpu::Backend::Gl => "GL",
+        wgpu::Backend::Noop => "noop",
+    }
+}
+
+fn instance() -> wgpu::Instance {
+    let mut desc = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
+    desc.backends &= wgpu::Backends::PRIMARY;
+    wgpu::Instance::new(desc)
+}
+
+fn adapter_caps(adapter: &wgpu::Adapter) -> Caps {
+    let (features, limits) = (adapter.features(), adapter.limits());
+    Caps {
+        f16: features.contains(wgpu::Features::SHADER_F16),
+        subgroups: features.contains(wgpu::Features::SUBGROUP),
+        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
+        software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
+        max_binding: limits.max_storage_buffer_binding_size,
+        max_buffer: limits.max_buffer_size,
+        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
+        max_invocations: limits.max_compute_invocations_per_workgroup,
+        max_workgroups: limits.max_compute_workgroups_per_dimension,
+    }
+}
+
+/// Every adapter of the machine that can compute.
+pub async fn adapters() -> Vec<AdapterReport> {
+    let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    found
+        .iter()
+        .enumerate()
+        .map(|(i, a)| AdapterReport::new(i, &a.get_info(), adapter_caps(a)))
+        .collect()
+}
+
+/// What the engine has asked of the GPU since the context was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Compute dispatches.
+    pub dispatches: u64,
+    /// Queue submissions that carried work.
+    pub submissions: u64,
+    /// Bytes copied back to the CPU.
+    pub readback_bytes: u64,
+    /// Bytes of GPU buffers alive.
+    pub allocated_bytes: u64,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub device: wgpu::Device,
+    pub queue: wgpu::Queue,
+    pub caps: Caps,
+    pub layouts: Layouts,
+    pub pipelines: Mutex<HashMap<Variant, Pipeline>>,
+    pub dispatches: AtomicU64,
+    pub submissions: AtomicU64,
+    pub readback_bytes: AtomicU64,
+    allocated: AtomicU64,
+    report: AdapterReport,
+    /// Why the device is gone, or the first error nobody was waiting for.
+    fault: Arc<Mutex<Option<GpuError>>>,
+}
+
+/// A GPU device with what the engine keeps per device: layouts, pipelines, counters.
+///
+/// Cloning shares it. Natively it is `Send + Sync`.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub(super) inner: Arc<Inner>,
+}
+
+impl Context {
+    /// Asks for an adapter and a device.
+    ///
+    /// # Errors
+    /// [`GpuError::NoAdapter`], [`GpuError::AdapterNotFound`] or [`GpuError::NoDevice`].
+    pub async fn request(options: &ContextOptions) -> Result<Self, GpuError> {
+        let instance = instance();
+        let (index, adapter) = choose(&instance, &options.adapter).await?;
+        let info = adapter.get_info();
+        let mut limits = wgpu::Limits::defaults();
+        let mut features = wgpu::Features::empty();
+        if options.limits == LimitsChoice::Adapter {
+            let have = adapter.limits();
+            features = adapter.features() & WANTED_FEATURES;
+            limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
+            limits.max_buffer_size = have.max_buffer_size;
+            limits.max_compute_workgroup_storage_size = have.max_compute_workgroup_storage_size;
+        }
+        // Costs memory on DX12 when large; the engine binds a few thousand buffers.
+        limits.max_non_sampler_bindings = 100_000;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor {
+                label: Some("lfm2-wgpu"),
+                required_features: features,
+                required_limits: limits,
+                ..Default::default()
+            })
+            .await
+            .map_err(|e| GpuError::NoDevice {
+                adapter: info.name.clone(),
+                reason: first_lines(&e.to_string()),
+            })?;
+        let fault = Arc::new(Mutex::new(None));
+        let sink = fault.clone();
+        device.on_uncaptured_error(Arc::new(move |e: wgpu::Error| {
+            log::error!("uncaptured GPU error: {e}");
+            note(&sink, from_wgpu(&e, "a command", 0));
+        }));
+        let sink = fault.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            let reason = format!("{reason:?}: {}", first_lines(&message));
+            note(&sink, GpuError::DeviceLost { reason });
+        });
+        let caps = Caps::of_device(&device);
+        let report = AdapterReport::new(index, &info, adapter_caps(&adapter));
+        Ok(Self::assemble(device, queue, caps, report, fault))
+    }
+
+    /// Adopts a host application's device. Its error and device-lost handlers are left alone;
+    /// kernels are chosen by the features and limits it was made with.
+    #[must_use]
+    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+        let caps = Caps::of_device(&device);
+        let report = AdapterReport::new(0, &device.adapter_info(), caps);
+        Self::assemble(device, queue, caps, report, Arc::new(Mutex::new(None)))
+    }
+
+    fn assemble(
+        device: wgpu::Device,
+        queue: wgpu::Queue,
+        caps: Caps,
+        report: AdapterReport,
+        fault: Arc<Mutex<Option<GpuError>>>,
+    ) -> Self {
+        let layouts = Layouts::new(&device);
+        Self {
+            inner: Arc::new(Inner {
+                device,
+                queue,
+                caps,
+                layouts,
+                pipelines: Mutex::new(HashMap::new()),
+                dispatches: AtomicU64::new(0),
+                submissions: AtomicU64::new(0),
+                readback_bytes: AtomicU64::new(0),
+                allocated: AtomicU64::new(0),
+                report,
+                fault,
+            }),
+        }
+    }
+
+    /// What kernels may use.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.inner.caps
+    }
+
+    /// The adapter behind the device.
+    #[must_use]
+    pub fn adapter(&self) -> &AdapterReport {
+        &self.inner.report
+    }
+
+    /// The device, for work of the host application's own.
+    #[must_use]
+    pub fn device(&self) -> &wgpu::Device {
+        &self.inner.device
+    }
+
+    /// The queue, for work of the host application's own.
+    #[must_use]
+    pub fn queue(&self) -> &wgpu::Queue {
+        &self.inner.queue
+    }
+
+    /// What has been asked of the GPU so far.
+    #[must_use]
+    pub fn counters(&self) -> Counters {
+        let get = |a: &AtomicU64| a.load(Ordering::Relaxed);
+        Counters {
+            dispatches: get(&self.inner.dispatches),
+            submissions: get(&self.inner.submissions),
+            readback_bytes: get(&self.inner.readback_bytes),
+            allocated_bytes: get(&self.inner.allocated),
+        }
+    }
+
+    /// The device's fault, if it had one: lost, or an error nobody was waiting for.
+    ///
+    /// # Errors
+    /// That fault.
+    pub fn check(&self) -> Result<(), GpuError> {
+        match &*self.inner.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(fault) => Err(fault.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Makes a zeroed tensor of `len` elements.
+    ///
+    /// # Errors
+    /// [`GpuError::Limit`] if it fits no buffer or binding, [`GpuError::OutOfMemory`].
+    pub async fn tensor<T: Element>(&self, label: &str, len: usize) -> Result<Tensor<T>, GpuError> {
+        // A binding of zero bytes is not allowed.
+        let bytes = (len.max(1) * size_of::<T>()) as u64;
+        let caps = self.caps();
+        for (limit, have) in [("buffer", caps.max_buffer), ("storage binding", caps.max_binding)] {
+            if bytes > have {
+                return Err(GpuError::Limit { what: label.to_owned(), limit, need: bytes, have });
+            }
+        }
+        let buffer = self
+            .guard(label, bytes, || {
+                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some(label),
+                    size: bytes,
+                    usage: wgpu::BufferUsages::STORAGE
+                        | wgpu::BufferUsages::COPY_DST
+                        | wgpu::BufferUsages::COPY_SRC,
+                    mapped_at_creation: false,
+                })
+            })
+            .await?;
+        self.inner.allocated.fetch_add(bytes, Ordering::Relaxed);
+        Ok(Tensor::new(buffer, len))
+    }
+
+    /// Makes a tensor that holds `data`.
+    ///
+    /// # Errors
+    /// As [`Context::tensor`].
+    pub async fn tensor_of<T: Element>(
+        &self,
+        label: &str,
+        data: &[T],
+    ) -> Result<Tensor<T>, GpuError> {
+        let tensor = self.tensor(label, data.len()).await?;
+        self.write(&tensor, 0, data);
+        Ok(tensor)
+    }
+
+    /// Runs `f`, which calls the device, and turns what the device reports into an error.
+    /// Scopes are used and no handler is replaced, so this works on a host's device too.
+    pub(super) async fn guard<R>(
+        &self,
+        what: &str,
+        bytes: u64,
+        f: impl FnOnce() -> R,
+    ) -> Result<R, GpuError> {
+        let device = &self.inner.device;
+        let scopes = [
+            wgpu::ErrorFilter::Internal,
+            wgpu::ErrorFilter::Validation,
+            wgpu::ErrorFilter::OutOfMemory,
+        ]
+        .map(|filter| device.push_error_scope(filter));
+        let result = f();
+        // Innermost first; every scope is popped before the first await, since the stack is the
+        // thread's.
+        let [internal, validation, memory] = scopes;
+        let popped = [memory.pop(), validation.pop(), internal.pop()];
+        for scope in popped {
+            if let Some(e) = scope.await {
+                self.check()?;
+                return Err(from_wgpu(&e, what, bytes));
+            }
+        }
+        Ok(result)
+    }
+}
+
+fn note(fault: &Mutex<Option<GpuError>>, error: GpuError) {
+    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+}
+
+fn from_wgpu(error: &wgpu::Error, what: &str, bytes: u64) -> GpuError {
+    match error {
+        wgpu::Error::OutOfMemory { .. } => {
+            GpuError::OutOfMemory { what: what.to_owned(), bytes }
+        }
+        other => {
+            GpuError::Validation { what: what.to_owned(), reason: first_lines(&other.to_string()) }
+        }
+    }
+}
+
+async fn choose(
+    instance: &wgpu::Instance,
+    choice: &AdapterChoice,
+) -> Result<(usize, wgpu::Adapter), GpuError> {
+    let mut found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
+    if found.is_empty() {
+        // The browser enumerates nothing but may grant one.
+        let granted = instance
+            .request_adapter(&wgpu::RequestAdapterOptions {
+                power_preference: wgpu::PowerPreference::HighPerformance,
+                ..Default::default()
+            })
+            .await;
+        return match granted {
+            Ok(adapter) => Ok((0, adapter)),
+            Err(e) => Err(GpuError::NoAdapter { reason: first_lines(&e.to_string()) }),
+        };
+    }
+    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    let index = match choice {
+        AdapterChoice::Best => {
+            let rank = |a: &wgpu::Adapter| match a.get_info().device_type {
+                wgpu::DeviceType::DiscreteGpu => 0,
+                wgpu::DeviceType::IntegratedGpu => 1,
+                wgpu::DeviceType::VirtualGpu => 2,
+                wgpu::DeviceType::Other => 3,
+                wgpu::DeviceType::Cpu => 4,
+            };
+            (0..found.len()).min_by_key(|&i| rank(&found[i]))
+        }
+        AdapterChoice::Named(wanted) => {
+            let by_index = wanted.parse::<usize>().ok().filter(|i| *i < found.len());
+            let lower = wanted.to_lowercase();
+            by_index.or_else(|| names.iter().position(|n| n.to_lowercase().contains(&lower)))
+        }
+    };
+    match (index, choice) {
+        (Some(i), _) => Ok((i, found.swap_remove(i))),
+        (None, AdapterChoice::Named(wanted)) => Err(GpuError::AdapterNotFound {
+            wanted: wanted.clone(),
+            available: found
+                .iter()
+                .enumerate()
+                .map(|(i, a)| {
+                    let info = a.get_info();
+                    format!("{i}: {} ({})", info.name, backend_name(info.backend))
+                })
+                .collect::<Vec<_>>()
+                .join(", "),
+        }),
+        (None, AdapterChoice::Best) => {
+            Err(GpuError::NoAdapter { reason: "no adapter can compute".to_owned() })
+        }
+    }
+}

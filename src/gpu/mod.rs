@@ -1,0 +1,20 @@
+//! The only room that names wgpu: devices, tensors, shaders, pipelines and recorded plans.
+//!
+//! It knows no model, no file format and no token.
+
+mod caps;
+mod context;
+mod error;
+mod pipeline;
+mod plan;
+mod shader;
+mod tensor;
+mod transfer;
+
+pub use caps::Caps;
+pub use context::{AdapterChoice, AdapterReport, Context, ContextOptions, LimitsChoice, adapters};
+pub use error::GpuError;
+pub use plan::{Extent, Grid, Plan, Recorder, StepShape};
+pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
+pub use tensor::{Binding, Element, Tensor};
+pub use transfer::Readback;

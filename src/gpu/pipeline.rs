@@ -1,0 +1,203 @@
+//! Compute pipelines, made once per variant and kept for the life of the context.
+
+use std::collections::HashMap;
+use std::num::NonZeroU64;
+use std::sync::{Mutex, PoisonError};
+
+use super::error::first_lines;
+use super::shader::{Declared, Target, declared_bindings};
+use super::{Context, GpuError, Variant};
+
+/// Bytes between two dispatches' parameters in a plan's uniform buffer: WebGPU's default
+/// `minUniformBufferOffsetAlignment`, which every device accepts.
+pub(super) const PARAMS_STRIDE: u64 = 256;
+
+/// Bind group layouts, shared by all kernels.
+#[derive(Debug)]
+pub(super) struct Layouts {
+    /// Group 0 of every kernel: `params` (dynamic offset) and `batch`.
+    pub group0: wgpu::BindGroupLayout,
+    /// Group 1 by the access of its bindings in order.
+    group1: Mutex<HashMap<Vec<bool>, wgpu::BindGroupLayout>>,
+}
+
+impl Layouts {
+    pub fn new(device: &wgpu::Device) -> Self {
+        let group0 = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+            label: Some("params and batch"),
+            entries: &[
+                wgpu::BindGroupLayoutEntry {
+                    binding: 0,
+                    visibility: wgpu::ShaderStages::COMPUTE,
+                    ty: wgpu::BindingType::Buffer {
+                        ty: wgpu::BufferBindingType::Uniform,
+                        has_dynamic_offset: true,
+                        min_binding_size: NonZeroU64::new(PARAMS_STRIDE),
+                    },
+                    count: None,
+                },
+                storage_entry(1, false),
+            ],
+        });
+        Self { group0, group1: Mutex::new(HashMap::new()) }
+    }
+
+    fn group1(&self, device: &wgpu::Device, declared: &[Declared]) -> wgpu::BindGroupLayout {
+        let key: Vec<bool> = declared.iter().map(|d| d.writable).collect();
+        let mut known = self.group1.lock().unwrap_or_else(PoisonError::into_inner);
+        known
+            .entry(key)
+            .or_insert_with(|| {
+                let entries: Vec<_> = (0..)
+                    .zip(declared)
+                    .map(|(binding, d)| storage_entry(binding, d.writable))
+                    .collect();
+                device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+                    label: Some("tensors"),
+                    entries: &entries,
+                })
+            })
+            .clone()
+    }
+}
+
+fn storage_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
+    wgpu::BindGroupLayoutEntry {
+        binding,
+        visibility: wgpu::ShaderStages::COMPUTE,
+        ty: wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: !writable },
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
+        count: None,
+    }
+}
+
+/// A compiled kernel and what binding it needs.
+#[derive(Clone, Debug)]
+pub(super) struct Pipeline {
+    pub pipeline: wgpu::ComputePipeline,
+    pub group1: wgpu::BindGroupLayout,
+    pub declared: Vec<Declared>,
+}
+
+impl Context {
+    /// Compiles the variants that are not compiled yet, natively on all cores.
+    pub(super) async fn prepare(&self, variants: &[&Variant]) -> Result<(), GpuError> {
+        let mut missing: Vec<&Variant> = Vec::new();
+        {
+            let known = self.lock_pipelines();
+            for v in variants {
+                if !known.contains_key(*v) && !missing.contains(v) {
+                    missing.push(v);
+                }
+            }
+        }
+        for (variant, pipeline) in self.compile_all(&missing).await? {
+            self.lock_pipelines().insert(variant, pipeline);
+        }
+        Ok(())
+    }
+
+    pub(super) fn pipeline(&self, variant: &Variant) -> Option<Pipeline> {
+        self.lock_pipelines().get(variant).cloned()
+    }
+
+    fn lock_pipelines(&self) -> std::sync::MutexGuard<'_, HashMap<Variant, Pipeline>> {
+        self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(not(target_arch = "wasm32"))]
+    async fn compile_all(&self, missing: &[&Variant]) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let share = missing.len().div_ceil(cores).max(1);
+        std::thread::scope(|scope| {
+            let workers: Vec<_> = missing
+                .chunks(share)
+                .map(|part| {
+                    scope.spawn(move || {
+                        part.iter()
+                            .map(|v| {
+                                Ok(((*v).clone(), pollster::block_on(self.compile(v))?))
+                            })
+                            .collect::<Result<Vec<_>, GpuError>>()
+                    })
+                })
+                .collect();
+            let mut done = Vec::new();
+            for worker in workers {
+                done.extend(worker.join().map_err(|_| GpuError::Pipeline {
+                    kernel: "(unknown)".to_owned(),
+                    reason: "the compiler panicked".to_owned(),
+                })??);
+            }
+            Ok(done)
+        })
+    }
+
+    #[cfg(target_arch = "wasm32")]
+    async fn compile_all(&self, missing: &[&Variant]) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
+        let mut done = Vec::new();
+        for v in missing {
+            done.push(((*v).clone(), self.compile(v).await?));
+        }
+        Ok(done)
+    }
+
+    async fn compile(&self, variant: &Variant) -> Result<Pipeline, GpuError> {
+        let failed =
+            |reason: String| GpuError::Pipeline { kernel: variant.to_string(), reason };
+        let target = if cfg!(target_arch = "wasm32") { Target::Web } else { Target::Native };
+        let text = variant.assemble(target).map_err(failed)?;
+        let declared = declared_bindings(&text);
+        let device = &self.inner.device;
+        let group1 = self.inner.layouts.group1(device, &declared);
+        let label = variant.to_string();
+        let made = self.guard(&label, 0, || {
+            let module = self.shader_module(&label, text);
+            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+                label: Some(&label),
+                bind_group_layouts: &[Some(&self.inner.layouts.group0), Some(&group1)],
+                immediate_size: 0,
+            });
+            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+                label: Some(&label),
+                layout: Some(&layout),
+                module: &module,
+                entry_point: Some("main"),
+                compilation_options: wgpu::PipelineCompilationOptions {
+                    constants: &[],
+                    // Every kernel writes its workgroup memory before it reads it.
+                    zero_initialize_workgroup_memory: false,
+                },
+                cache: None,
+            })
+        });
+        match made.await {
+            Ok(pipeline) => Ok(Pipeline { pipeline, group1, declared }),
+            Err(GpuError::Validation { reason, .. }) => Err(failed(first_lines(&reason))),
+            Err(other) => Err(other),
+        }
+    }
+
+    /// Debug builds keep every run-time check. Release builds drop only the counter that bounds
+    /// each loop (10 % of a matvec on lavapipe): all our loops have bounds from parameters.
+    fn shader_module(&self, label: &str, text: String) -> wgpu::ShaderModule {
+        let desc = wgpu::ShaderModuleDescriptor {
+            label: Some(label),
+            source: wgpu::ShaderSource::Wgsl(text.into()),
+        };
+        if cfg!(debug_assertions) {
+            return self.inner.device.create_shader_module(desc);
+        }
+        let checks =
+            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        // SAFETY: the contract is that no loop of the shader runs for ever. Loop bounds come from
+        // constants, params, the batch table and positions below the context length.
+        #[allow(unsafe_code)]
+        unsafe {
+            self.inner.device.create_shader_module_trusted(desc, checks)
+        }
+    }
+}

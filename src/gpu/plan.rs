@@ -1,0 +1,408 @@
+//! A plan: dispatches recorded once per shape, replayed for every step.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::pipeline::PARAMS_STRIDE;
+use super::{Binding, Caps, Context, Element, GpuError, Readback, Tensor, Variant};
+
+/// What varies between two replays of a plan; grids are functions of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StepShape {
+    /// Token rows.
+    pub rows: u32,
+    /// Rows whose logits are wanted.
+    pub logit_rows: u32,
+    /// Sequences.
+    pub seqs: u32,
+    /// Query tiles of flash attention.
+    pub tiles: u32,
+    /// Splits of the longest context in decode attention.
+    pub splits: u32,
+}
+
+/// One dimension of a grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Always this many workgroups.
+    Const(u32),
+    /// `ceil(rows * times / per)`.
+    Rows {
+        /// Items a row gives.
+        times: u32,
+        /// Items a workgroup takes.
+        per: u32,
+    },
+    /// `ceil(logit_rows / per)`.
+    LogitRows {
+        /// Rows a workgroup takes.
+        per: u32,
+    },
+    /// One per sequence.
+    Seqs,
+    /// One per query tile.
+    Tiles,
+    /// One per split of the longest context.
+    Splits,
+    /// The most tiles that `rows * top_k` items grouped by expert can fill.
+    ExpertTiles {
+        /// Experts.
+        experts: u32,
+        /// Experts a row goes to.
+        top_k: u32,
+        /// Items in a tile.
+        tile: u32,
+    },
+}
+
+impl Extent {
+    /// Workgroups for `shape`.
+    #[must_use]
+    pub fn of(self, shape: &StepShape) -> u32 {
+        match self {
+            Self::Const(n) => n,
+            Self::Rows { times, per } => (shape.rows * times).div_ceil(per),
+            Self::LogitRows { per } => shape.logit_rows.div_ceil(per),
+            Self::Seqs => shape.seqs,
+            Self::Tiles => shape.tiles,
+            Self::Splits => shape.splits,
+            Self::ExpertTiles { experts, top_k, tile } => {
+                // Every expert may have one tile that is not full; none has more tiles than items.
+                let items = shape.rows * top_k;
+                (items / tile + experts).min(items)
+            }
+        }
+    }
+}
+
+/// Workgroups in x, y and z.
+pub type Grid = [Extent; 3];
+
+/// One kernel call as its Rust side describes it.
+#[derive(Debug)]
+pub struct Dispatch {
+    /// Which shader.
+    pub variant: Variant,
+    /// The bytes of its `Params`.
+    pub params: Vec<u8>,
+    /// Its tensors by the names of the shader's variables.
+    pub bindings: Vec<Binding>,
+    /// Its grid.
+    pub grid: Grid,
+    /// Multiply-adds a row costs, for cutting long passes into short submissions.
+    pub macs_per_row: u64,
+}
+
+enum Recorded {
+    Dispatch(Dispatch),
+    Probe { name: String, source: Binding, bytes: u64 },
+}
+
+/// Collects the dispatches of a forward pass.
+pub struct Recorder {
+    caps: Caps,
+    probing: bool,
+    recorded: Vec<Recorded>,
+}
+
+impl Recorder {
+    /// A recorder for a device with `caps`. With `probing`, [`Recorder::probe`] keeps copies.
+    #[must_use]
+    pub fn new(caps: Caps, probing: bool) -> Self {
+        Self { caps, probing, recorded: Vec::new() }
+    }
+
+    /// What kernels may use.
+    #[must_use]
+    pub fn caps(&self) -> &Caps {
+        &self.caps
+    }
+
+    /// Appends a dispatch.
+    pub fn push(&mut self, dispatch: Dispatch) {
+        self.recorded.push(Recorded::Dispatch(dispatch));
+    }
+
+    /// Names the present content of `tensor`, so that a test can compare it with a golden.
+    /// Costs nothing unless the recorder probes.
+    pub fn probe<T: Element>(&mut self, name: std::fmt::Arguments<'_>, tensor: &Tensor<T>) {
+        if self.probing {
+            let (source, bytes) = (tensor.bind("probe"), tensor.bytes());
+            self.recorded.push(Recorded::Probe { name: name.to_string(), source, bytes });
+        }
+    }
+
+    /// Compiles what is missing and makes the plan; `batch` is the table every kernel reads.
+    ///
+    /// # Errors
+    /// [`GpuError::Pipeline`] if the driver refuses a kernel, or memory errors.
+    pub async fn finish(self, context: &Context, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
+        let variants: Vec<&Variant> = self
+            .recorded
+            .iter()
+            .filter_map(|r| match r {
+                Recorded::Dispatch(d) => Some(&d.variant),
+                Recorded::Probe { .. } => None,
+            })
+            .collect();
+        context.prepare(&variants).await?;
+        let mut params = Vec::new();
+        let mut steps = Vec::new();
+        for recorded in self.recorded {
+            match recorded {
+                Recorded::Dispatch(d) => {
+                    let offset = params.len();
+                    params.extend_from_slice(&d.params);
+                    params.resize(offset + PARAMS_STRIDE as usize, 0);
+                    steps.push(context.step(d, offset as u32).await?);
+                }
+                Recorded::Probe { name, source, bytes } => {
+                    let target = context.readback(bytes).await?;
+                    steps.push(Step::Probe { name, source, target });
+                }
+            }
+        }
+        params.resize(params.len().max(PARAMS_STRIDE as usize), 0);
+        let group0 = context
+            .guard("params", params.len() as u64, || {
+                let device = &context.inner.device;
+                let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("params"),
+                    size: params.len() as u64,
+                    usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                });
+                context.inner.queue.write_buffer(&uniform, 0, &params);
+                device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some("params and batch"),
+                    layout: &context.inner.layouts.group0,
+                    entries: &[
+                        wgpu::BindGroupEntry {
+                            binding: 0,
+                            resource: wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+                                buffer: &uniform,
+                                offset: 0,
+                                size: std::num::NonZeroU64::new(PARAMS_STRIDE),
+                            }),
+                        },
+                        wgpu::BindGroupEntry {
+                            binding: 1,
+                            resource: batch.buffer.as_entire_binding(),
+                        },
+                    ],
+                })
+            })
+            .await?;
+        Ok(Plan { steps, group0 })
+    }
+}
+
+enum Step {
+    Dispatch {
+        pipeline: wgpu::ComputePipeline,
+        group1: wgpu::BindGroup,
+        params_offset: u32,
+        grid: Grid,
+        macs_per_row: u64,
+    },
+    Probe {
+        name: String,
+        source: Binding,
+        target: Readback,
+    },
+}
+
+/// A recorded forward pass. Replaying allocates nothing and looks nothing up.
+pub struct Plan {
+    steps: Vec<Step>,
+    group0: wgpu::BindGroup,
+}
+
+impl Plan {
+    /// Ranges of steps that cost at most about `macs` multiply-adds each for `rows` rows: what a
+    /// long chunk is cut into, so that no submission runs into a driver's watchdog.
+    #[must_use]
+    pub fn pieces(&self, rows: u32, macs: u64) -> Vec<Range<usize>> {
+        let mut pieces = Vec::new();
+        let (mut start, mut sum) = (0, 0u64);
+        for (i, step) in self.steps.iter().enumerate() {
+            let Step::Dispatch { macs_per_row, .. } = step else { continue };
+            let cost = macs_per_row * u64::from(rows);
+            if sum > 0 && sum + cost > macs {
+                pieces.push(start..i);
+                (start, sum) = (i, 0);
+            }
+            sum += cost;
+        }
+        pieces.push(start..self.steps.len());
+        pieces
+    }
+
+    /// Multiply-adds per row.
+    #[must_use]
+    pub fn macs_per_row(&self) -> u64 {
+        self.steps
+            .iter()
+            .map(|s| if let Step::Dispatch { macs_per_row, .. } = s { *macs_per_row } else { 0 })
+            .sum()
+    }
+
+    /// The probes' values after a replay, by name.
+    ///
+    /// # Errors
+    /// Any failure of the read-back.
+    pub async fn probes(&self) -> Result<Vec<(String, Vec<u32>)>, GpuError> {
+        let mut all = Vec::new();
+        for step in &self.steps {
+            if let Step::Probe { name, target, .. } = step {
+                all.push((name.clone(), target.read(None).await?));
+            }
+        }
+        Ok(all)
+    }
+}
+
+/// When a submission has been handed to the driver.
+#[derive(Clone, Debug)]
+pub struct Submission(pub(super) wgpu::SubmissionIndex);
+
+/// Encodes one submission.
+pub struct Encoder<'a> {
+    context: &'a Context,
+    encoder: wgpu::CommandEncoder,
+    dispatches: u64,
+    readback_bytes: u64,
+}
+
+impl Context {
+    async fn step(&self, d: Dispatch, params_offset: u32) -> Result<Step, GpuError> {
+        let broken = |reason: String| GpuError::Pipeline { kernel: d.variant.to_string(), reason };
+        let made = self.pipeline(&d.variant).ok_or_else(|| broken("not compiled".to_owned()))?;
+        let mut entries = Vec::new();
+        for (binding, declared) in (0..).zip(&made.declared) {
+            let bound = d
+                .bindings
+                .iter()
+                .find(|b| b.name == declared.name)
+                .ok_or_else(|| broken(format!("nothing bound to {}", declared.name)))?;
+            entries.push(wgpu::BindGroupEntry {
+                binding,
+                resource: bound.buffer.as_entire_binding(),
+            });
+        }
+        if let Some(extra) =
+            d.bindings.iter().find(|b| !made.declared.iter().any(|n| n.name == b.name))
+        {
+            return Err(broken(format!("{} is not a variable of the shader", extra.name)));
+        }
+        let label = d.variant.to_string();
+        let group1 = self
+            .guard(&label, 0, || {
+                self.inner.device.create_bind_group(&wgpu::BindGroupDescriptor {
+                    label: Some(&label),
+                    layout: &made.group1,
+                    entries: &entries,
+                })
+            })
+            .await?;
+        Ok(Step::Dispatch {
+            pipeline: made.pipeline,
+            group1,
+            params_offset,
+            grid: d.grid,
+            macs_per_row: d.macs_per_row,
+        })
+    }
+
+    /// Begins a submission.
+    #[must_use]
+    pub fn encoder(&self) -> Encoder<'_> {
+        let encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
+            label: Some("lfm2-wgpu"),
+        });
+        Encoder { context: self, encoder, dispatches: 0, readback_bytes: 0 }
+    }
+}
+
+impl Encoder<'_> {
+    /// Replays `steps` of a plan for `shape`.
+    pub fn replay(&mut self, plan: &Plan, shape: &StepShape, steps: Range<usize>) {
+        let mut rest = &plan.steps[steps];
+        while !rest.is_empty() {
+            let run = rest
+                .iter()
+                .position(|s| matches!(s, Step::Probe { .. }))
+                .unwrap_or(rest.len());
+            let (now, later) = rest.split_at(run);
+            self.pass(plan, shape, now);
+            rest = later;
+            if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
+                self.encoder.copy_buffer_to_buffer(&source.buffer, 0, &target.buffer, 0, target.bytes);
+                rest = later;
+            }
+        }
+    }
+
+    /// Replays a whole plan.
+    pub fn replay_all(&mut self, plan: &Plan, shape: &StepShape) {
+        self.replay(plan, shape, 0..plan.steps.len());
+    }
+
+    fn pass(&mut self, plan: &Plan, shape: &StepShape, steps: &[Step]) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("step"),
+            timestamp_writes: None,
+        });
+        for step in steps {
+            let Step::Dispatch { pipeline, group1, params_offset, grid, .. } = step else {
+                continue;
+            };
+            let [x, y, z] = grid.map(|extent| extent.of(shape));
+            if x == 0 || y == 0 || z == 0 {
+                continue;
+            }
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &plan.group0, &[*params_offset]);
+            pass.set_bind_group(1, group1, &[]);
+            pass.dispatch_workgroups(x, y, z);
+            self.dispatches += 1;
+        }
+    }
+
+    /// Copies elements `from..` of `source` into `target`.
+    pub fn copy_back<T: Element>(&mut self, source: &Tensor<T>, from: usize, target: &Readback) {
+        let offset = (from * size_of::<T>()) as u64;
+        let bytes = target.bytes.min(source.bytes() - offset);
+        self.encoder.copy_buffer_to_buffer(&source.buffer, offset, &target.buffer, 0, bytes);
+        self.readback_bytes += bytes;
+    }
+
+    /// Copies `len` elements between tensors.
+    pub fn copy<T: Element>(
+        &mut self,
+        (source, from): (&Tensor<T>, usize),
+        (target, to): (&Tensor<T>, usize),
+        len: usize,
+    ) {
+        let b = size_of::<T>();
+        self.encoder.copy_buffer_to_buffer(
+            &source.buffer,
+            (from * b) as u64,
+            &target.buffer,
+            (to * b) as u64,
+            (len * b) as u64,
+        );
+    }
+
+    /// Hands the submission to the driver. It runs asynchronously.
+    pub fn submit(self) -> Submission {
+        let inner = &self.context.inner;
+        inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);
+        inner.submissions.fetch_add(1, Ordering::Relaxed);
+        inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
+        Submission(inner.queue.submit([self.encoder.finish()]))
+    }
+}

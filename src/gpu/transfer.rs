@@ -1,0 +1,187 @@
+//! Bytes to the GPU and back.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Poll, Waker};
+
+use super::plan::Submission;
+use super::{Context, Element, GpuError, Tensor};
+
+/// Uploads are handed to the driver in pieces of this many bytes, so that the staging memory
+/// stays bounded.
+const UPLOAD_PIECE: usize = 16 << 20;
+
+impl Context {
+    /// Writes `data` to `tensor` from element `at` on. Ordered before later submissions.
+    pub fn write<T: Element>(&self, tensor: &Tensor<T>, at: usize, data: &[T]) {
+        let mut offset = (at * size_of::<T>()) as u64;
+        let bytes: &[u8] = bytemuck::cast_slice(data);
+        for piece in bytes.chunks(UPLOAD_PIECE) {
+            self.inner.queue.write_buffer(&tensor.buffer, offset, piece);
+            offset += piece.len() as u64;
+            if bytes.len() > UPLOAD_PIECE {
+                self.flush_uploads();
+            }
+        }
+    }
+
+    /// Lets the driver take the uploads so far and frees their staging memory.
+    pub fn flush_uploads(&self) {
+        let index = self.inner.queue.submit([]);
+        #[cfg(not(target_arch = "wasm32"))]
+        self.poll(Some(&Submission(index)));
+        #[cfg(target_arch = "wasm32")]
+        let _ = index;
+    }
+
+    /// Waits natively until `submission` (or everything) has finished, and runs callbacks.
+    #[cfg(not(target_arch = "wasm32"))]
+    fn poll(&self, submission: Option<&Submission>) {
+        let submission_index = submission.map(|s| s.0.clone());
+        if let Err(e) =
+            self.inner.device.poll(wgpu::PollType::Wait { submission_index, timeout: None })
+        {
+            // What went wrong shows in the map callback or in the device-lost callback.
+            log::debug!("poll: {e}");
+        }
+    }
+
+    /// A buffer that the CPU can read.
+    pub(super) async fn readback(&self, bytes: u64) -> Result<Readback, GpuError> {
+        let buffer = self
+            .guard("readback", bytes, || {
+                self.inner.device.create_buffer(&wgpu::BufferDescriptor {
+                    label: Some("readback"),
+                    size: bytes.max(4),
+                    usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+                    mapped_at_creation: false,
+                })
+            })
+            .await?;
+        Ok(Readback { context: self.clone(), buffer, bytes: bytes.max(4) })
+    }
+
+    /// A buffer the CPU can read, for `len` elements of `T`.
+    ///
+    /// # Errors
+    /// [`GpuError::OutOfMemory`].
+    pub async fn readback_for<T: Element>(&self, len: usize) -> Result<Readback, GpuError> {
+        self.readback((len * size_of::<T>()) as u64).await
+    }
+
+    /// Reads a whole tensor: for tests, probes and `logits`; never inside a forward pass.
+    ///
+    /// # Errors
+    /// [`GpuError::DeviceLost`], [`GpuError::OutOfMemory`].
+    pub async fn read<T: Element>(&self, tensor: &Tensor<T>) -> Result<Vec<T>, GpuError> {
+        self.read_range(tensor, 0, tensor.len()).await
+    }
+
+    /// Reads `len` elements from element `from` on.
+    ///
+    /// # Errors
+    /// As [`Context::read`].
+    pub async fn read_range<T: Element>(
+        &self,
+        tensor: &Tensor<T>,
+        from: usize,
+        len: usize,
+    ) -> Result<Vec<T>, GpuError> {
+        let target = self.readback_for::<T>(len).await?;
+        let mut encoder = self.encoder();
+        encoder.copy_back(tensor, from, &target);
+        let submission = encoder.submit();
+        let mut values = target.read(Some(&submission)).await?;
+        values.truncate(len);
+        Ok(values)
+    }
+
+    /// Waits until `submission` has finished.
+    ///
+    /// # Errors
+    /// [`GpuError::DeviceLost`].
+    pub async fn finished(&self, submission: &Submission) -> Result<(), GpuError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.poll(Some(submission));
+        #[cfg(target_arch = "wasm32")]
+        {
+            let _ = submission;
+            let shared = Arc::new(Mutex::new(Shared::default()));
+            let done = shared.clone();
+            self.inner.queue.on_submitted_work_done(move || resolve(&done, Ok(())));
+            let _ = Mapped { shared }.await;
+        }
+        self.check()
+    }
+}
+
+/// A buffer the CPU can read, used again and again.
+pub struct Readback {
+    context: Context,
+    pub(super) buffer: wgpu::Buffer,
+    pub(super) bytes: u64,
+}
+
+impl Readback {
+    /// Waits for `submission` (or for all work) and takes the content.
+    ///
+    /// # Errors
+    /// [`GpuError::DeviceLost`] if the buffer could not be mapped.
+    pub async fn read<T: Element>(
+        &self,
+        submission: Option<&Submission>,
+    ) -> Result<Vec<T>, GpuError> {
+        let shared = Arc::new(Mutex::new(Shared::default()));
+        let done = shared.clone();
+        self.buffer.map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
+        #[cfg(not(target_arch = "wasm32"))]
+        self.context.poll(submission);
+        #[cfg(target_arch = "wasm32")]
+        let _ = submission;
+        let lost = |reason: String| GpuError::DeviceLost { reason };
+        if let Err(e) = (Mapped { shared }).await {
+            self.context.check()?;
+            return Err(lost(format!("reading back failed: {e}")));
+        }
+        let values = {
+            let view = self.buffer.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
+            bytemuck::pod_collect_to_vec(&view[..self.bytes as usize])
+        };
+        self.buffer.unmap();
+        Ok(values)
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    result: Option<Result<(), wgpu::BufferAsyncError>>,
+    waker: Option<Waker>,
+}
+
+fn resolve(shared: &Mutex<Shared>, result: Result<(), wgpu::BufferAsyncError>) {
+    let mut s = shared.lock().unwrap_or_else(PoisonError::into_inner);
+    s.result = Some(result);
+    if let Some(waker) = s.waker.take() {
+        waker.wake();
+    }
+}
+
+/// Ready when the map callback has run. Natively the poll before it has run it already.
+struct Mapped {
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl Future for Mapped {
+    type Output = Result<(), wgpu::BufferAsyncError>;
+    fn poll(self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let mut s = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match s.result.take() {
+            Some(result) => Poll::Ready(result),
+            None => {
+                s.waker = Some(cx.waker().clone());
+                Poll::Pending
+            }
+        }
+    }
+}
