@@ -64,10 +64,10 @@ fn main(
     for (var i = 0u; i < ITEMS_PER_LANE; i++) { sums[i] = vec4<f32>(0.0); }
     for (var k = 0u; k < width; k += K4) {
         let inside = k + load_k < width;
-        let from = min(k + load_k, width - 1u);
-        weights_tile[lane] = select(vec4<f32>(0.0), weight4(weight_at + from), inside);
+        let start = min(k + load_k, width - 1u);
+        weights_tile[lane] = select(vec4<f32>(0.0), weight4(weight_at + start), inside);
         if (load_row < TILE_ITEMS) {
-            inputs_tile[lane] = select(vec4<f32>(0.0), x[input_at + from], inside);
+            inputs_tile[lane] = select(vec4<f32>(0.0), x[input_at + start], inside);
         }
         workgroupBarrier();
         for (var j = 0u; j < K4; j++) {

@@ -1,5 +1,7 @@
 //! Runs Liquid AI's LFM2 models on the GPU a person already has.
 
-pub mod formats;
-pub mod model;
+pub mod engine;
+pub mod gpu;
+pub mod kernels;
+pub mod state;
 pub mod text;

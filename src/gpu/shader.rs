@@ -207,6 +207,7 @@ shaders![
     "lib/rows/gather",
     "lib/rows/grouped_in",
     "lib/rows/grouped_out",
+    "lib/grouped/list",
     "lib/weights/bf16",
     "lib/weights/f16",
     "lib/weights/f16_native",

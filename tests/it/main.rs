@@ -1,4 +1,4 @@
-//! The one integration binary: linking wgpu once is enough.
+//! All integration tests in one binary: it links once.
 
-mod formats;
+mod shaders;
 mod text;

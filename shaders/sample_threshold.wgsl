@@ -1,0 +1,99 @@
+// sample_threshold: cut[i] = the least logit that may still be drawn, by top-k, top-p and min-p
+//
+//   logits   [n_logit_rows, vocab]  f32
+//   allowed  [ceil(vocab / 32)]     u32   bit set: the id has a token
+//   cut      [n_logit_rows]         f32
+//
+// In the order of transformers' warpers, all on logits / temperature: top-k keeps the k largest;
+// top-p the smallest set of those whose probability reaches top_p; min-p those of at least
+// min_p times the largest probability. Each keeps a set {l >= t}; the cut is the largest t.
+// Equal logits are kept or dropped together. t is found bit by bit on the logit's ordered bits, 32
+// rounds, exactly; a round is skipped for options that are off.
+// One workgroup a logit row. Sums in f32 by a fixed tree. Twin: reference/sample.rs
+#import reduce
+
+struct Params {
+    vocab: u32,
+}
+
+@group(1) @binding(N) var<storage, read> logits: array<f32>;
+@group(1) @binding(N) var<storage, read> allowed: array<u32>;
+@group(1) @binding(N) var<storage, read_write> cut: array<f32>;
+
+fn is_allowed(token: u32) -> bool {
+    return ((allowed[token / 32u] >> (token % 32u)) & 1u) != 0u;
+}
+
+// Bits that order as the floats do.
+fn ordered(l: f32) -> u32 {
+    let bits = bitcast<u32>(l);
+    return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
+}
+
+fn from_ordered(key: u32) -> f32 {
+    return bitcast<f32>(select(~key, key & 0x7fffffffu, (key & 0x80000000u) != 0u));
+}
+
+@compute @workgroup_size(WG)
+fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
+    let item = group.x;
+    if (item >= n_logit_rows()) { return; }
+    let seq = row_seq(logit_row(item));
+    let top_k = seq_word(seq, 6u);
+    let temperature = bitcast<f32>(seq_word(seq, 7u));
+    let top_p = bitcast<f32>(seq_word(seq, 8u));
+    let min_p = bitcast<f32>(seq_word(seq, 9u));
+    if (temperature == 0.0) { return; }
+    let at = item * params.vocab;
+    var high = LOWEST;
+    for (var i = lane.index; i < params.vocab; i += WG) {
+        if (is_allowed(i)) { high = max(high, logits[at + i]); }
+    }
+    high = reduce_max(high, lane);
+
+    var least = 0u;
+    if (top_k > 0u && top_k < params.vocab) {
+        var key = 0u;
+        for (var bit = 0u; bit < 32u; bit++) {
+            let candidate = key | (0x80000000u >> bit);
+            var n = 0.0;
+            for (var i = lane.index; i < params.vocab; i += WG) {
+                if (is_allowed(i) && ordered(logits[at + i]) >= candidate) { n += 1.0; }
+            }
+            if (reduce_sum4(vec4<f32>(n), lane).x >= f32(top_k)) { key = candidate; }
+        }
+        least = key;
+    }
+    if (top_p < 1.0) {
+        var mass = 0.0;
+        for (var i = lane.index; i < params.vocab; i += WG) {
+            let l = logits[at + i];
+            if (is_allowed(i) && ordered(l) >= least) { mass += exp((l - high) / temperature); }
+        }
+        let wanted = top_p * reduce_sum4(vec4<f32>(mass), lane).x;
+        var key = least;
+        var reached = 0u;
+        for (var bit = 0u; bit < 32u; bit++) {
+            let candidate = reached | (0x80000000u >> bit);
+            var sum = 0.0;
+            for (var i = lane.index; i < params.vocab; i += WG) {
+                let l = logits[at + i];
+                let bits = ordered(l);
+                if (is_allowed(i) && bits >= candidate && bits >= least) {
+                    sum += exp((l - high) / temperature);
+                }
+            }
+            if (reduce_sum4(vec4<f32>(sum), lane).x >= wanted) { reached = candidate; }
+        }
+        // With top_p so small that nothing is wanted, the largest stays.
+        key = min(max(key, reached), ordered(high));
+        least = key;
+    }
+    if (lane.index == 0u) {
+        // Key 0 decodes to a NaN: nothing was cut.
+        var t = LOWEST;
+        if (least > ordered(LOWEST)) { t = from_ordered(least); }
+        if (min_p > 0.0) { t = max(t, high + (temperature * log(min_p))); }
+        cut[item] = t;
+    }
+}

@@ -1,0 +1,171 @@
+//! The batch: the table of rows that a step runs. It is the only thing uploaded per step.
+//!
+//! `shaders/lib/prelude.wgsl` has the twin of the layout.
+
+use crate::gpu::StepShape;
+use crate::kernels::SPLIT;
+use crate::state::PAGE;
+
+/// Instead of a token: the row takes what the sampler left in the sequence's slot.
+pub const FROM_SLOT: u32 = u32::MAX;
+
+const HEADER: usize = 16;
+const ROW_WORDS: usize = 4;
+const SEQ_WORDS: usize = 16;
+const TILE_WORDS: usize = 2;
+
+/// One token of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Token id, or [`FROM_SLOT`].
+    pub token: u32,
+    /// Position in the sequence, from 0.
+    pub position: u32,
+}
+
+/// Sampling options as the shaders read them.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SampleParams {
+    /// Seed of the sequence's draws.
+    pub seed: u32,
+    /// 0: off.
+    pub top_k: u32,
+    /// 0: greedy.
+    pub temperature: f32,
+    /// 1: off.
+    pub top_p: f32,
+    /// 0: off.
+    pub min_p: f32,
+    /// 1: off.
+    pub repetition_penalty: f32,
+    /// 0: off.
+    pub presence_penalty: f32,
+    /// 0: off.
+    pub frequency_penalty: f32,
+}
+
+impl SampleParams {
+    /// Greedy, no penalties.
+    pub const GREEDY: Self = Self {
+        seed: 0,
+        top_k: 0,
+        temperature: 0.0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+    };
+}
+
+/// The rows of one sequence in a step, at consecutive positions.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeqRows {
+    /// Its slot: conv rings, token history and `next_token` are indexed by it.
+    pub slot: u32,
+    /// Its tokens.
+    pub rows: Vec<Row>,
+    /// First generated position, for presence and frequency penalties.
+    pub generated_from: u32,
+    /// How its next token is drawn.
+    pub sample: SampleParams,
+    /// Pages of the KV pool by `position / PAGE`; they cover the last row's position.
+    pub pages: Vec<u32>,
+    /// Rows of this sequence (indices into `rows`) whose logits are wanted.
+    pub logit_rows: Vec<u32>,
+}
+
+/// What one step runs.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// Sequences; their rows are stacked in this order.
+    pub seqs: Vec<SeqRows>,
+}
+
+impl Batch {
+    /// Words of the table for at most `rows` rows of `seqs` sequences with `pages` pages each.
+    #[must_use]
+    pub fn capacity(rows: usize, seqs: usize, pages: usize) -> usize {
+        // A tile holds at least one row.
+        HEADER + rows * (ROW_WORDS + 1 + TILE_WORDS) + seqs * (SEQ_WORDS + pages)
+    }
+
+    /// Rows in all.
+    #[must_use]
+    pub fn n_rows(&self) -> usize {
+        self.seqs.iter().map(|s| s.rows.len()).sum()
+    }
+
+    /// Logit rows in all.
+    #[must_use]
+    pub fn n_logit_rows(&self) -> usize {
+        self.seqs.iter().map(|s| s.logit_rows.len()).sum()
+    }
+
+    /// The table, and the shape that grids are computed from. `tile_rows`: query rows of a flash
+    /// attention tile.
+    #[must_use]
+    pub fn encode(&self, tile_rows: u32) -> (Vec<u32>, StepShape) {
+        let (n_rows, n_logits) = (self.n_rows(), self.n_logit_rows());
+        let max_pages = self.seqs.iter().map(|s| s.pages.len()).max().unwrap_or(0);
+        let mut rows = Vec::with_capacity(n_rows * ROW_WORDS);
+        let mut seqs = Vec::with_capacity(self.seqs.len() * SEQ_WORDS);
+        let mut logit_rows = Vec::with_capacity(n_logits);
+        let mut tiles = Vec::new();
+        let mut pages = Vec::with_capacity(self.seqs.len() * max_pages);
+        let (mut first_row, mut last_position) = (0u32, 0u32);
+        for (index, seq) in (0u32..).zip(&self.seqs) {
+            let count = seq.rows.len() as u32;
+            for row in &seq.rows {
+                rows.extend([row.token, index, row.position, 0]);
+                last_position = last_position.max(row.position);
+            }
+            let s = &seq.sample;
+            seqs.extend([seq.slot, first_row, count, seq.generated_from, s.seed, 0, s.top_k]);
+            seqs.extend(
+                [
+                    s.temperature,
+                    s.top_p,
+                    s.min_p,
+                    s.repetition_penalty,
+                    s.presence_penalty,
+                    s.frequency_penalty,
+                ]
+                .map(f32::to_bits),
+            );
+            seqs.extend([0, 0, 0]);
+            logit_rows.extend(seq.logit_rows.iter().map(|r| first_row + r));
+            for first in (0..count).step_by(tile_rows as usize) {
+                tiles.extend([index, first_row + first]);
+            }
+            pages.extend(&seq.pages);
+            pages.resize(pages.len() + max_pages - seq.pages.len(), 0);
+            first_row += count;
+        }
+        let shape = StepShape {
+            rows: n_rows as u32,
+            logit_rows: n_logits as u32,
+            seqs: self.seqs.len() as u32,
+            tiles: (tiles.len() / TILE_WORDS) as u32,
+            splits: last_position / SPLIT + 1,
+        };
+        debug_assert!(
+            self.seqs.iter().all(|s| {
+                s.rows.last().is_none_or(|r| (r.position / PAGE) < s.pages.len() as u32)
+            }),
+            "a row without a page"
+        );
+        let mut words = vec![shape.rows, shape.seqs, shape.logit_rows, shape.tiles];
+        let mut at = HEADER;
+        for part in [&rows, &seqs, &logit_rows, &tiles, &pages] {
+            words.push(at as u32);
+            at += part.len();
+        }
+        words.push(max_pages as u32);
+        words.resize(HEADER, 0);
+        for part in [rows, seqs, logit_rows, tiles, pages] {
+            words.extend(part);
+        }
+        (words, shape)
+    }
+}

@@ -1,0 +1,211 @@
+//! Host side of `shaders/attention.wgsl`, `attention_combine.wgsl` and `flash_attention.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{KvFormat, bytes_of};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+/// Positions of a context that one workgroup of decode attention takes.
+pub const SPLIT: u32 = 256;
+const WG: u32 = 64;
+const FLASH_WG: u32 = 128;
+/// Floats of workgroup memory for the query tile of flash attention, and for its key tile.
+const QUERY_FLOATS: u32 = 1024;
+const KEY_FLOATS: u32 = 2048;
+
+/// Shapes of attention.
+#[derive(Clone, Copy, Debug)]
+pub struct Heads {
+    /// Query heads.
+    pub n_heads: u32,
+    /// Key and value heads.
+    pub n_kv_heads: u32,
+    /// Dimensions of a head.
+    pub head_dim: u32,
+    /// How keys and values are stored.
+    pub kv: KvFormat,
+}
+
+/// Query heads that share a workgroup: a divisor of the heads of a kv head that keeps the
+/// workgroup's memory below 16 KiB.
+fn heads_per_workgroup(heads: &Heads) -> u32 {
+    let group = heads.n_heads / heads.n_kv_heads;
+    let fits = |n: u32| n * (heads.head_dim + SPLIT) + 2 * WG <= 4096;
+    (1..=group.min(8)).rev().find(|n| group.is_multiple_of(*n) && fits(*n)).unwrap_or(1)
+}
+
+/// Query rows of a flash attention tile.
+#[must_use]
+pub fn flash_tile_rows(head_dim: u32) -> u32 {
+    (QUERY_FLOATS / head_dim).clamp(1, 16)
+}
+
+fn flash_tile_kv(head_dim: u32) -> u32 {
+    (KEY_FLOATS / head_dim).clamp(1, 64)
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct AttentionParams {
+    n_heads: u32,
+    n_kv_heads: u32,
+    max_splits: u32,
+    scale: f32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct CombineParams {
+    n_heads: u32,
+    head_dim: u32,
+    max_splits: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct FlashParams {
+    n_heads: u32,
+    n_kv_heads: u32,
+    scale: f32,
+}
+
+/// Attention of few rows over long contexts: splits, then their combination.
+pub struct Attention<'a> {
+    /// `[rows, n_heads, head_dim]`.
+    pub q: &'a Tensor<f32>,
+    /// `[pool rows, n_kv_heads, head_dim]`.
+    pub keys: &'a Tensor<u32>,
+    /// `[pool rows, n_kv_heads, head_dim]`.
+    pub values: &'a Tensor<u32>,
+    /// `[rows, n_heads, max_splits, 4 + head_dim]`.
+    pub partial: &'a Tensor<f32>,
+    /// `[rows, n_heads, head_dim]`.
+    pub o: &'a Tensor<f32>,
+    /// Shapes.
+    pub heads: Heads,
+    /// Splits of the longest context.
+    pub max_splits: u32,
+}
+
+fn attention_variant(heads: &Heads) -> Variant {
+    Variant::new("attention")
+        .import("kv", heads.kv.import())
+        .int("WG", WG)
+        .int("SPLIT", SPLIT)
+        .int("HEAD_DIM", heads.head_dim)
+        .int("GROUP", heads_per_workgroup(heads))
+}
+
+fn combine_variant() -> Variant {
+    Variant::new("attention_combine").int("WG", WG).int("SPLIT", SPLIT)
+}
+
+fn flash_variant(heads: &Heads) -> Variant {
+    Variant::new("flash_attention")
+        .import("kv", heads.kv.import())
+        .int("WG", FLASH_WG)
+        .int("HEAD_DIM", heads.head_dim)
+        .int("TILE_Q", flash_tile_rows(heads.head_dim))
+        .int("TILE_KV", flash_tile_kv(heads.head_dim))
+}
+
+/// Shapes of the published models and of the limits: `(n_heads, n_kv_heads, head_dim)`.
+const SHAPES: [(u32, u32, u32); 6] =
+    [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)];
+
+fn each_shape(variant: fn(&Heads) -> Variant) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for kv in KvFormat::ALL {
+        for (n_heads, n_kv_heads, head_dim) in SHAPES {
+            all.push(variant(&Heads { n_heads, n_kv_heads, head_dim, kv }));
+        }
+    }
+    all
+}
+
+pub(super) fn attention_variants(_: &Caps) -> Vec<Variant> {
+    each_shape(attention_variant)
+}
+
+pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
+    vec![combine_variant()]
+}
+
+pub(super) fn flash_variants(_: &Caps) -> Vec<Variant> {
+    each_shape(flash_variant)
+}
+
+fn scale(head_dim: u32) -> f32 {
+    1.0 / (head_dim as f32).sqrt()
+}
+
+impl Attention<'_> {
+    /// Appends the two dispatches.
+    pub fn record(&self, r: &mut Recorder) {
+        let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
+        let rows = Extent::Rows { times: 1, per: 1 };
+        r.push(Dispatch {
+            variant: attention_variant(&self.heads),
+            params: bytes_of(&AttentionParams {
+                n_heads,
+                n_kv_heads,
+                max_splits: self.max_splits,
+                scale: scale(head_dim),
+            }),
+            bindings: vec![
+                self.q.bind("q"),
+                self.keys.bind("keys"),
+                self.values.bind("values"),
+                self.partial.bind("partial_out"),
+            ],
+            grid: [
+                Extent::Splits,
+                Extent::Const(n_heads / heads_per_workgroup(&self.heads)),
+                rows,
+            ],
+            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * SPLIT),
+        });
+        r.push(Dispatch {
+            variant: combine_variant(),
+            params: bytes_of(&CombineParams { n_heads, head_dim, max_splits: self.max_splits }),
+            bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
+            grid: [Extent::Const((n_heads * head_dim / 4).div_ceil(WG)), rows, Extent::Const(1)],
+            macs_per_row: u64::from(n_heads * head_dim),
+        });
+    }
+}
+
+/// Attention of many rows of a sequence: online softmax over tiles.
+pub struct FlashAttention<'a> {
+    /// `[rows, n_heads, head_dim]`.
+    pub q: &'a Tensor<f32>,
+    /// `[pool rows, n_kv_heads, head_dim]`.
+    pub keys: &'a Tensor<u32>,
+    /// `[pool rows, n_kv_heads, head_dim]`.
+    pub values: &'a Tensor<u32>,
+    /// `[rows, n_heads, head_dim]`.
+    pub o: &'a Tensor<f32>,
+    /// Shapes.
+    pub heads: Heads,
+    /// Positions of a typical context, for the cost estimate alone.
+    pub typical_context: u32,
+}
+
+impl FlashAttention<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
+        r.push(Dispatch {
+            variant: flash_variant(&self.heads),
+            params: bytes_of(&FlashParams { n_heads, n_kv_heads, scale: scale(head_dim) }),
+            bindings: vec![
+                self.q.bind("q"),
+                self.keys.bind("keys"),
+                self.values.bind("values"),
+                self.o.bind("o"),
+            ],
+            grid: [Extent::Tiles, Extent::Const(n_heads), Extent::Const(1)],
+            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
+        });
+    }
+}

@@ -1,0 +1,64 @@
+//! Host side of `shaders/embed.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Format, Matrix, bytes_of};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+const WG: u32 = 64;
+
+/// `x[r, :] = embedding[token of row r, :]`, and the token goes to the history.
+pub struct Embed<'a> {
+    /// `[vocab, hidden_size]`.
+    pub embedding: &'a Matrix,
+    /// `[n_slots]`: what the sampler drew last.
+    pub next_token: &'a Tensor<u32>,
+    /// `[rows, hidden_size]`.
+    pub x: &'a Tensor<f32>,
+    /// `[n_slots, context]`.
+    pub history: &'a Tensor<u32>,
+    /// Positions a slot has.
+    pub context: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    first_row: u32,
+    rows: u32,
+    hidden_size: u32,
+    context: u32,
+}
+
+fn variant(weights: &'static str) -> Variant {
+    Variant::new("embed").import("weights", weights).int("WG", WG)
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    Format::ALL.iter().flat_map(|f| f.imports(caps)).map(variant).collect()
+}
+
+impl Embed<'_> {
+    /// Appends one dispatch a part of the embedding.
+    pub fn record(&self, r: &mut Recorder) {
+        for part in &self.embedding.parts {
+            r.push(Dispatch {
+                variant: variant(self.embedding.format.import(r.caps())),
+                params: bytes_of(&Params {
+                    first_row: part.first_row as u32,
+                    rows: part.rows as u32,
+                    hidden_size: self.embedding.cols as u32,
+                    context: self.context,
+                }),
+                bindings: vec![
+                    part.bind(),
+                    self.next_token.bind("next_token"),
+                    self.x.bind("x"),
+                    self.history.bind("history"),
+                ],
+                grid: [Extent::Rows { times: 1, per: 1 }, Extent::Const(1), Extent::Const(1)],
+                macs_per_row: 0,
+            });
+        }
+    }
+}

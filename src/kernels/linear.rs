@@ -1,0 +1,98 @@
+//! The one place that chooses between the product kernels, by rows and device.
+
+use super::matmul::Grouped;
+use super::{Matmul, Matrix, Matvec, MatvecRows, Reduce};
+use crate::gpu::{Caps, Recorder, Tensor};
+
+/// What happens to a product: the `epilogue` import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Epilogue {
+    /// `out = v`.
+    Store,
+    /// `out += v`.
+    Add,
+    /// `out = silu(gate) * up` of row pairs.
+    Swiglu,
+}
+
+impl Epilogue {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Store, Self::Add, Self::Swiglu];
+
+    pub(crate) fn import(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Add => "add",
+            Self::Swiglu => "swiglu",
+        }
+    }
+
+    /// Width of an output row for a matrix of `rows` rows.
+    pub(crate) fn width(self, rows: usize) -> usize {
+        if self == Self::Swiglu { rows / 2 } else { rows }
+    }
+}
+
+/// Choices that capability alone does not decide; fixed for an engine, so its text is too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Choices {
+    /// How kernels that own a row add up.
+    pub reduce: Reduce,
+    /// Most rows of a pass that the `matvec` family still takes.
+    pub matvec_rows: u32,
+}
+
+impl Choices {
+    /// Before anything is measured: lanes share a row on a GPU and own rows on a CPU driver.
+    #[must_use]
+    pub fn by_capability(caps: &Caps) -> Self {
+        let reduce = if caps.software { Reduce::Serial } else { Reduce::cooperative(caps) };
+        Self { reduce, matvec_rows: 8 }
+    }
+}
+
+/// `out (+)= weight x (+ bias)` for the rows of a pass.
+pub struct Linear<'a> {
+    /// `[1, rows, cols]`.
+    pub weight: &'a Matrix,
+    /// `[rows]`.
+    pub bias: Option<&'a Tensor<f32>>,
+    /// `[items, cols]`.
+    pub x: &'a Tensor<f32>,
+    /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
+    pub out: &'a Tensor<f32>,
+    /// What happens to a product.
+    pub epilogue: Epilogue,
+    /// Items are the rows whose logits are wanted, not all rows.
+    pub logit_rows: bool,
+}
+
+impl Linear<'_> {
+    /// Appends the kernel that suits `rows` rows.
+    pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
+        if rows <= choices.matvec_rows {
+            Matvec {
+                weight: self.weight,
+                bias: self.bias,
+                x: self.x,
+                out: self.out,
+                rows: MatvecRows::Dense { logit_rows: self.logit_rows },
+                epilogue: self.epilogue,
+                reduce: choices.reduce,
+                items: rows.next_power_of_two().min(8),
+            }
+            .record(r);
+        } else {
+            Matmul {
+                weight: self.weight,
+                bias: self.bias,
+                x: self.x,
+                out: self.out,
+                grouped: None::<Grouped<'_>>,
+                logit_rows: self.logit_rows,
+                epilogue: self.epilogue,
+            }
+            .record(r);
+        }
+    }
+}

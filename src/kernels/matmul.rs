@@ -1,0 +1,124 @@
+//! Host side of `shaders/matmul.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Epilogue, Format, Matrix, bytes_of};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+/// Items in a tile.
+pub const TILE_ITEMS: u32 = 32;
+/// Rows in a tile.
+const TILE_ROWS: u32 = 64;
+
+/// Items grouped by expert: the tile list that [`super::MoeGroup`] made.
+#[derive(Clone, Copy)]
+pub struct Grouped<'a> {
+    /// The list.
+    pub groups: &'a Tensor<u32>,
+    /// Where the sorted items begin in it.
+    pub items_at: u32,
+    /// Experts a row goes to.
+    pub top_k: u32,
+    /// Item `s` reads its own row `s`, not row `s / top_k`.
+    pub own_rows: bool,
+}
+
+/// The product of a matrix with many items.
+pub struct Matmul<'a> {
+    /// `[experts, rows, cols]`.
+    pub weight: &'a Matrix,
+    /// `[rows]`.
+    pub bias: Option<&'a Tensor<f32>>,
+    /// `[inputs, cols]`.
+    pub x: &'a Tensor<f32>,
+    /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
+    pub out: &'a Tensor<f32>,
+    /// Items by expert; dense if absent.
+    pub grouped: Option<Grouped<'a>>,
+    /// Items are the rows whose logits are wanted.
+    pub logit_rows: bool,
+    /// What happens to a product.
+    pub epilogue: Epilogue,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    first_row: u32,
+    cols: u32,
+    items_at: u32,
+    out_stride: u32,
+    top_k: u32,
+    logit_rows: u32,
+}
+
+fn variant(weights: &'static str, rows: &'static str, epilogue: Epilogue, bias: bool) -> Variant {
+    let v = Variant::new("matmul")
+        .import("rows", rows)
+        .import("weights", weights)
+        .import("bias", if bias { "row" } else { "none" })
+        .import("epilogue", epilogue.import())
+        .int("TILE_ITEMS", TILE_ITEMS);
+    if rows == "dense" { v } else { v.import("grouped", "list") }
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for weights in Format::ALL.iter().flat_map(|f| f.imports(caps)) {
+        for epilogue in Epilogue::ALL {
+            all.push(variant(weights, "dense", epilogue, false));
+        }
+        all.push(variant(weights, "dense", Epilogue::Store, true));
+        all.push(variant(weights, "dense", Epilogue::Add, true));
+        all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false));
+        all.push(variant(weights, "grouped_out", Epilogue::Store, false));
+    }
+    all
+}
+
+impl Matmul<'_> {
+    /// Appends one dispatch a part of the matrix.
+    pub fn record(&self, r: &mut Recorder) {
+        let per = TILE_ITEMS;
+        let (rows, tiles, top_k, items_at) = match self.grouped {
+            None if self.logit_rows => ("dense", Extent::LogitRows { per }, 1, 0),
+            None => ("dense", Extent::Rows { times: 1, per }, 1, 0),
+            Some(g) => {
+                let experts = self.weight.experts as u32;
+                let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per };
+                let rows = if g.own_rows { "grouped_out" } else { "grouped_in" };
+                (rows, tiles, g.top_k, g.items_at)
+            }
+        };
+        for part in &self.weight.parts {
+            let mut bindings = vec![part.bind(), self.x.bind("x"), self.out.bind("out")];
+            bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
+            bindings.extend(self.bias.map(|b| b.bind("bias")));
+            r.push(Dispatch {
+                variant: variant(
+                    self.weight.format.import(r.caps()),
+                    rows,
+                    self.epilogue,
+                    self.bias.is_some(),
+                ),
+                params: bytes_of(&Params {
+                    rows: part.rows as u32,
+                    first_row: part.first_row as u32,
+                    cols: self.weight.cols as u32,
+                    items_at,
+                    out_stride: self.epilogue.width(self.weight.rows) as u32,
+                    top_k,
+                    logit_rows: self.logit_rows.into(),
+                }),
+                bindings,
+                grid: [
+                    Extent::Const((part.rows as u32).div_ceil(TILE_ROWS)),
+                    tiles,
+                    Extent::Const(1),
+                ],
+                macs_per_row: (part.rows * self.weight.cols) as u64 * u64::from(top_k),
+            });
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Host side of `shaders/matvec.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Epilogue, Format, Matrix, Reduce, bytes_of, fold};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+/// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
+const WG: u32 = 64;
+/// Rows a group of lanes owns: a `vec4` of sums.
+const ROWS: u32 = 4;
+
+/// Which products an item takes: the `rows` import.
+#[derive(Clone, Copy)]
+pub enum MatvecRows<'a> {
+    /// One product an item.
+    Dense {
+        /// Items are the rows whose logits are wanted.
+        logit_rows: bool,
+    },
+    /// Item `row * top_k + j` takes row's `j`-th expert.
+    Gather {
+        /// `[rows, top_k]`.
+        ids: &'a Tensor<u32>,
+        /// Experts a row goes to.
+        top_k: u32,
+    },
+    /// A row adds its `top_k` experts' products, gated.
+    Combine {
+        /// `[rows, top_k]`.
+        ids: &'a Tensor<u32>,
+        /// `[rows, top_k]`.
+        gates: &'a Tensor<f32>,
+        /// Experts a row goes to.
+        top_k: u32,
+    },
+}
+
+impl MatvecRows<'_> {
+    fn import(self) -> &'static str {
+        match self {
+            Self::Dense { .. } => "dense",
+            Self::Gather { .. } => "gather",
+            Self::Combine { .. } => "combine",
+        }
+    }
+}
+
+/// The product of a matrix with few items.
+pub struct Matvec<'a> {
+    /// `[experts, rows, cols]`.
+    pub weight: &'a Matrix,
+    /// `[rows]`.
+    pub bias: Option<&'a Tensor<f32>>,
+    /// `[inputs, cols]`.
+    pub x: &'a Tensor<f32>,
+    /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
+    pub out: &'a Tensor<f32>,
+    /// Which products.
+    pub rows: MatvecRows<'a>,
+    /// What happens to a product.
+    pub epilogue: Epilogue,
+    /// How to add up.
+    pub reduce: Reduce,
+    /// Items that share each weight read: 1, 2, 4 or 8; 1 unless dense.
+    pub items: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    rows: u32,
+    first_row: u32,
+    cols: u32,
+    groups: u32,
+    out_stride: u32,
+    top_k: u32,
+    logit_rows: u32,
+}
+
+fn variant(
+    weights: &'static str,
+    rows: &'static str,
+    epilogue: Epilogue,
+    bias: bool,
+    reduce: Reduce,
+    items: u32,
+) -> Variant {
+    let v = Variant::new("matvec")
+        .import("reduce", reduce.import())
+        .import("rows", rows)
+        .import("weights", weights)
+        .import("bias", if bias { "row" } else { "none" })
+        .import("epilogue", epilogue.import())
+        .int("WG", WG)
+        .int("ITEMS", items);
+    // The dense import also serves matmul, which works in tiles.
+    if rows == "dense" { v.int("TILE_ITEMS", items) } else { v }
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for weights in Format::ALL.iter().flat_map(|f| f.imports(caps)) {
+        for reduce in Reduce::available(caps) {
+            for epilogue in Epilogue::ALL {
+                for items in [1, 2, 4, 8] {
+                    all.push(variant(weights, "dense", epilogue, false, reduce, items));
+                }
+            }
+            for (epilogue, items) in [(Epilogue::Store, 1), (Epilogue::Add, 8)] {
+                all.push(variant(weights, "dense", epilogue, true, reduce, items));
+            }
+            all.push(variant(weights, "gather", Epilogue::Swiglu, false, reduce, 1));
+            all.push(variant(weights, "combine", Epilogue::Add, false, reduce, 1));
+        }
+    }
+    all
+}
+
+impl Matvec<'_> {
+    /// Appends one dispatch a part of the matrix.
+    pub fn record(&self, r: &mut Recorder) {
+        let (items, top_k, logit_rows) = match self.rows {
+            MatvecRows::Dense { logit_rows: false } => {
+                (Extent::Rows { times: 1, per: self.items }, 1, false)
+            }
+            MatvecRows::Dense { logit_rows: true } => {
+                (Extent::LogitRows { per: self.items }, 1, true)
+            }
+            MatvecRows::Gather { top_k, .. } => (Extent::Rows { times: top_k, per: 1 }, top_k, false),
+            MatvecRows::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
+        };
+        for part in &self.weight.parts {
+            let groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
+            let (gx, gy) = fold(groups);
+            let mut bindings = vec![part.bind(), self.x.bind("x"), self.out.bind("out")];
+            match self.rows {
+                MatvecRows::Dense { .. } => {}
+                MatvecRows::Gather { ids, .. } => bindings.push(ids.bind("ids")),
+                MatvecRows::Combine { ids, gates, .. } => {
+                    bindings.extend([ids.bind("ids"), gates.bind("gates")]);
+                }
+            }
+            bindings.extend(self.bias.map(|b| b.bind("bias")));
+            r.push(Dispatch {
+                variant: variant(
+                    self.weight.format.import(r.caps()),
+                    self.rows.import(),
+                    self.epilogue,
+                    self.bias.is_some(),
+                    self.reduce,
+                    self.items,
+                ),
+                params: bytes_of(&Params {
+                    rows: part.rows as u32,
+                    first_row: part.first_row as u32,
+                    cols: self.weight.cols as u32,
+                    groups,
+                    out_stride: self.epilogue.width(self.weight.rows) as u32,
+                    top_k,
+                    logit_rows: logit_rows.into(),
+                }),
+                bindings,
+                grid: [Extent::Const(gx), Extent::Const(gy), items],
+                macs_per_row: (part.rows * self.weight.cols) as u64 * u64::from(top_k),
+            });
+        }
+    }
+}

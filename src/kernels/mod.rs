@@ -1,0 +1,116 @@
+//! One file per kernel, same stem as its shader: its arguments, its `Params`, its variants, its grid.
+//!
+//! To add a kernel: `shaders/k.wgsl` with its header, `src/kernels/k.rs`, a line in [`KERNELS`],
+//! its twin `src/reference/k.rs` and a property test in `tests/it/kernels.rs`.
+
+mod attention;
+mod embed;
+mod linear;
+mod matmul;
+mod matrix;
+mod matvec;
+mod moe;
+mod norm_route;
+mod qk_norm_rope_append;
+mod rms_norm;
+mod sample;
+mod short_conv;
+
+use crate::gpu::{Caps, Variant};
+
+pub use attention::{Attention, FlashAttention, Heads, SPLIT, flash_tile_rows};
+pub use embed::Embed;
+pub use linear::{Choices, Epilogue, Linear};
+pub use matmul::{Grouped, Matmul, TILE_ITEMS};
+pub use matrix::{Format, KvFormat, Matrix, Part};
+pub use matvec::{Matvec, MatvecRows};
+pub use moe::{MoeCombine, MoeGroup, groups_len};
+pub use norm_route::NormRoute;
+pub use qk_norm_rope_append::QkNormRopeAppend;
+pub use rms_norm::RmsNorm;
+pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
+pub use short_conv::ShortConv;
+
+/// How a workgroup adds up: the `reduce` import.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reduce {
+    /// A tree in workgroup memory.
+    Tree,
+    /// Subgroup operations.
+    Subgroup,
+    /// One lane owns a row and needs no barrier: what CPU drivers want.
+    Serial,
+}
+
+impl Reduce {
+    pub(crate) fn import(self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Subgroup => "subgroup",
+            Self::Serial => "serial",
+        }
+    }
+
+    /// Rows a workgroup of `lanes` lanes owns.
+    pub(crate) fn rows(self, lanes: u32) -> u32 {
+        if self == Self::Serial { lanes } else { 1 }
+    }
+
+    /// The choices a device has.
+    #[must_use]
+    pub fn available(caps: &Caps) -> Vec<Self> {
+        let mut all = vec![Self::Tree, Self::Serial];
+        if caps.subgroups {
+            all.push(Self::Subgroup);
+        }
+        all
+    }
+
+    /// The cooperative choice of a device.
+    #[must_use]
+    pub fn cooperative(caps: &Caps) -> Self {
+        if caps.subgroups { Self::Subgroup } else { Self::Tree }
+    }
+}
+
+/// A kernel as tests see it: its name and every variant a device may be asked to run.
+#[derive(Clone, Copy)]
+pub struct KernelInfo {
+    /// Stem of its shader.
+    pub name: &'static str,
+    /// Every variant it can ask for on a device with these capabilities.
+    pub variants: fn(&Caps) -> Vec<Variant>,
+}
+
+/// Every kernel. Tests iterate over this table.
+pub const KERNELS: &[KernelInfo] = &[
+    KernelInfo { name: "attention", variants: attention::attention_variants },
+    KernelInfo { name: "attention_combine", variants: attention::combine_variants },
+    KernelInfo { name: "embed", variants: embed::variants },
+    KernelInfo { name: "flash_attention", variants: attention::flash_variants },
+    KernelInfo { name: "matmul", variants: matmul::variants },
+    KernelInfo { name: "matvec", variants: matvec::variants },
+    KernelInfo { name: "moe_combine", variants: moe::combine_variants },
+    KernelInfo { name: "moe_group", variants: moe::group_variants },
+    KernelInfo { name: "norm_route", variants: norm_route::variants },
+    KernelInfo { name: "qk_norm_rope_append", variants: qk_norm_rope_append::variants },
+    KernelInfo { name: "rms_norm", variants: rms_norm::variants },
+    KernelInfo { name: "sample_draw", variants: sample::draw_variants },
+    KernelInfo { name: "sample_prepare", variants: sample::prepare_variants },
+    KernelInfo { name: "sample_threshold", variants: sample::threshold_variants },
+    KernelInfo { name: "short_conv", variants: short_conv::variants },
+];
+
+/// Workgroups in x and y that make up `n`, each at most 65,535.
+pub(crate) fn fold(n: u32) -> (u32, u32) {
+    const MOST: u32 = 65_535;
+    if n <= MOST {
+        return (n, 1);
+    }
+    let y = n.div_ceil(MOST);
+    (n.div_ceil(y), y)
+}
+
+pub(crate) fn bytes_of<T: bytemuck::Pod>(params: &T) -> Vec<u8> {
+    bytemuck::bytes_of(params).to_vec()
+}

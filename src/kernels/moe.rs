@@ -1,0 +1,106 @@
+//! Host side of `shaders/moe_group.wgsl` and `shaders/moe_combine.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{TILE_ITEMS, bytes_of};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+const WG: u32 = 64;
+
+/// Where the sorted items begin in the groups of at most `rows` rows: behind the count and the
+/// most tiles that can be needed.
+fn items_at(rows: u32, experts: u32, top_k: u32) -> u32 {
+    let most = Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS };
+    4 + 4 * most.of(&crate::gpu::StepShape { rows, ..Default::default() })
+}
+
+/// `(items_at, length)` of the groups tensor for at most `rows` rows.
+#[must_use]
+pub fn groups_len(rows: u32, experts: u32, top_k: u32) -> (u32, usize) {
+    let at = items_at(rows, experts, top_k);
+    (at, (at + rows * top_k) as usize)
+}
+
+/// Sorts the items of a pass by expert.
+pub struct MoeGroup<'a> {
+    /// `[rows, top_k]`.
+    pub ids: &'a Tensor<u32>,
+    /// The tile list and the sorted items; see the shader.
+    pub groups: &'a Tensor<u32>,
+    /// Where the sorted items begin in it.
+    pub items_at: u32,
+    /// Experts.
+    pub experts: u32,
+    /// Experts a row goes to.
+    pub top_k: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct GroupParams {
+    top_k: u32,
+    items_at: u32,
+}
+
+fn group_variant(experts: u32) -> Variant {
+    Variant::new("moe_group").int("WG", WG).int("EXPERTS", experts).int("TILE_ITEMS", TILE_ITEMS)
+}
+
+pub(super) fn group_variants(_: &Caps) -> Vec<Variant> {
+    [7, 32, 64].map(group_variant).to_vec()
+}
+
+impl MoeGroup<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        r.push(Dispatch {
+            variant: group_variant(self.experts),
+            params: bytes_of(&GroupParams { top_k: self.top_k, items_at: self.items_at }),
+            bindings: vec![self.ids.bind("ids"), self.groups.bind("groups")],
+            grid: [Extent::Const(1); 3],
+            macs_per_row: 0,
+        });
+    }
+}
+
+/// Adds the gated outputs of a row's experts to the residual stream.
+pub struct MoeCombine<'a> {
+    /// `[rows * top_k, hidden_size]`.
+    pub y: &'a Tensor<f32>,
+    /// `[rows, top_k]`.
+    pub gates: &'a Tensor<f32>,
+    /// `[rows, hidden_size]`.
+    pub x: &'a Tensor<f32>,
+    /// Columns.
+    pub hidden_size: u32,
+    /// Experts a row goes to.
+    pub top_k: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct CombineParams {
+    hidden_size: u32,
+    top_k: u32,
+}
+
+pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
+    vec![Variant::new("moe_combine").int("WG", WG)]
+}
+
+impl MoeCombine<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        r.push(Dispatch {
+            variant: Variant::new("moe_combine").int("WG", WG),
+            params: bytes_of(&CombineParams { hidden_size: self.hidden_size, top_k: self.top_k }),
+            bindings: vec![self.y.bind("y"), self.gates.bind("gates"), self.x.bind("x")],
+            grid: [
+                Extent::Const((self.hidden_size / 4).div_ceil(WG)),
+                Extent::Rows { times: 1, per: 1 },
+                Extent::Const(1),
+            ],
+            macs_per_row: u64::from(self.hidden_size * self.top_k),
+        });
+    }
+}

@@ -1,0 +1,149 @@
+//! Host side of `shaders/sample_prepare.wgsl`, `sample_threshold.wgsl` and `sample_draw.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::{Reduce, bytes_of};
+use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+
+const WG: u32 = 256;
+
+/// What `sample_draw` writes instead of a token if a logit is NaN or infinite.
+pub const NOT_FINITE: u32 = 0xffff_fffe;
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct PrepareParams {
+    vocab: u32,
+    context: u32,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct VocabParams {
+    vocab: u32,
+}
+
+const GRID: [Extent; 3] = [Extent::LogitRows { per: 1 }, Extent::Const(1), Extent::Const(1)];
+
+fn prepare_variant() -> Variant {
+    Variant::new("sample_prepare").int("WG", WG)
+}
+
+fn threshold_variant(reduce: Reduce) -> Variant {
+    Variant::new("sample_threshold").import("reduce", reduce.import()).int("WG", WG)
+}
+
+fn draw_variant() -> Variant {
+    Variant::new("sample_draw").int("WG", WG)
+}
+
+pub(super) fn prepare_variants(_: &Caps) -> Vec<Variant> {
+    vec![prepare_variant()]
+}
+
+pub(super) fn threshold_variants(caps: &Caps) -> Vec<Variant> {
+    // A row is shared by a workgroup here, so serial is no choice.
+    Reduce::available(caps)
+        .into_iter()
+        .filter(|r| *r != Reduce::Serial)
+        .map(threshold_variant)
+        .collect()
+}
+
+pub(super) fn draw_variants(_: &Caps) -> Vec<Variant> {
+    vec![draw_variant()]
+}
+
+/// Penalties on tokens that the sequence has already.
+pub struct SamplePrepare<'a> {
+    /// `[n_slots, context]`.
+    pub history: &'a Tensor<u32>,
+    /// `[max_logit_rows, vocab]`, all zero.
+    pub counts: &'a Tensor<u32>,
+    /// `[logit_rows, vocab]`.
+    pub logits: &'a Tensor<f32>,
+    /// Ids.
+    pub vocab: u32,
+    /// Positions a slot has.
+    pub context: u32,
+}
+
+impl SamplePrepare<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        r.push(Dispatch {
+            variant: prepare_variant(),
+            params: bytes_of(&PrepareParams { vocab: self.vocab, context: self.context }),
+            bindings: vec![
+                self.history.bind("history"),
+                self.counts.bind("counts"),
+                self.logits.bind("logits"),
+            ],
+            grid: GRID,
+            macs_per_row: 0,
+        });
+    }
+}
+
+/// The least logit that may still be drawn.
+pub struct SampleThreshold<'a> {
+    /// `[logit_rows, vocab]`.
+    pub logits: &'a Tensor<f32>,
+    /// `[ceil(vocab / 32)]`.
+    pub allowed: &'a Tensor<u32>,
+    /// `[logit_rows]`.
+    pub cut: &'a Tensor<f32>,
+    /// Ids.
+    pub vocab: u32,
+    /// How to add up: [`Reduce::Tree`] or [`Reduce::Subgroup`].
+    pub reduce: Reduce,
+}
+
+impl SampleThreshold<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        r.push(Dispatch {
+            variant: threshold_variant(self.reduce),
+            params: bytes_of(&VocabParams { vocab: self.vocab }),
+            bindings: vec![
+                self.logits.bind("logits"),
+                self.allowed.bind("allowed"),
+                self.cut.bind("cut"),
+            ],
+            grid: GRID,
+            macs_per_row: 0,
+        });
+    }
+}
+
+/// Draws the next token.
+pub struct SampleDraw<'a> {
+    /// `[logit_rows, vocab]`.
+    pub logits: &'a Tensor<f32>,
+    /// `[ceil(vocab / 32)]`.
+    pub allowed: &'a Tensor<u32>,
+    /// `[logit_rows]`.
+    pub cut: &'a Tensor<f32>,
+    /// `[n_slots]`.
+    pub next_token: &'a Tensor<u32>,
+    /// Ids.
+    pub vocab: u32,
+}
+
+impl SampleDraw<'_> {
+    /// Appends the dispatch.
+    pub fn record(&self, r: &mut Recorder) {
+        r.push(Dispatch {
+            variant: draw_variant(),
+            params: bytes_of(&VocabParams { vocab: self.vocab }),
+            bindings: vec![
+                self.logits.bind("logits"),
+                self.allowed.bind("allowed"),
+                self.cut.bind("cut"),
+                self.next_token.bind("next_token"),
+            ],
+            grid: GRID,
+            macs_per_row: 0,
+        });
+    }
+}

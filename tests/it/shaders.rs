@@ -1,0 +1,148 @@
+//! Every variant of every kernel: naga accepts it, it translates to SPIR-V, MSL and HLSL, its
+//! bindings and parameters are what the Rust side says, and it stays within WebGPU's default limits.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant};
+use lfm2_wgpu::kernels::KERNELS;
+use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+
+/// Everything that an adapter may have.
+fn full() -> Caps {
+    Caps { f16: true, subgroups: true, ..Caps::core() }
+}
+
+/// Every variant, at default limits and with all optional features.
+pub fn all_variants() -> Vec<Variant> {
+    let mut all: Vec<Variant> = Vec::new();
+    for kernel in KERNELS {
+        for caps in [Caps::core(), full()] {
+            for v in (kernel.variants)(&caps) {
+                assert_eq!(v.kernel, kernel.name);
+                if !all.contains(&v) {
+                    all.push(v);
+                }
+            }
+        }
+    }
+    all
+}
+
+fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
+    let text = variant.assemble(Target::Native).unwrap_or_else(|e| panic!("{variant}: {e}"));
+    let module = naga::front::wgsl::parse_str(&text)
+        .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
+    let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+    if variant.needs_f16() {
+        capabilities |= Capabilities::SHADER_FLOAT16;
+    }
+    if variant.needs_subgroups() {
+        capabilities |= Capabilities::SUBGROUP;
+    }
+    let info = Validator::new(ValidationFlags::all(), capabilities)
+        .validate(&module)
+        .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
+    (module, info)
+}
+
+#[test]
+fn every_variant_validates_and_translates() {
+    let variants = all_variants();
+    assert!(variants.len() > 100, "only {} variants", variants.len());
+    for variant in &variants {
+        let (module, info) = validate(variant);
+        let translated = catch_unwind(AssertUnwindSafe(|| translate(&module, &info)));
+        match translated {
+            Ok(Ok(())) => {}
+            Ok(Err(e)) => panic!("{variant}: {e}"),
+            Err(_) => panic!("{variant}: naga panicked while translating"),
+        }
+    }
+}
+
+fn translate(module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
+    use naga::back::{hlsl, msl, spv};
+    let options = spv::Options { lang_version: (1, 3), ..Default::default() };
+    let words = spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
+    if words.is_empty() {
+        return Err("SPIR-V: empty".to_owned());
+    }
+    let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    msl::write_string(module, info, &options, &msl::PipelineOptions::default())
+        .map_err(|e| format!("MSL: {e}"))?;
+    let options = hlsl::Options {
+        shader_model: hlsl::ShaderModel::V6_4,
+        fake_missing_bindings: true,
+        ..Default::default()
+    };
+    let pipeline = hlsl::PipelineOptions::default();
+    let mut out = String::new();
+    hlsl::Writer::new(&mut out, &options, &pipeline)
+        .write(module, info, None)
+        .map_err(|e| format!("HLSL: {e}"))?;
+    Ok(())
+}
+
+#[test]
+fn every_variant_stays_within_default_limits() {
+    let core = Caps::core();
+    for variant in all_variants() {
+        let (module, _) = validate(&variant);
+        let mut storage = 0;
+        let mut workgroup = 0;
+        let mut layouter = naga::proc::Layouter::default();
+        layouter.update(module.to_ctx()).unwrap();
+        for (_, global) in module.global_variables.iter() {
+            match global.space {
+                naga::AddressSpace::Storage { .. } => storage += 1,
+                naga::AddressSpace::WorkGroup => {
+                    let layout = layouter[global.ty];
+                    workgroup += layout.alignment.round_up(layout.size);
+                }
+                _ => {}
+            }
+        }
+        // The batch table is bound even where a kernel does not read it.
+        let reads_batch = module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
+        assert!(reads_batch, "{variant}: no batch table");
+        assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
+        assert!(workgroup <= core.max_workgroup_memory, "{variant}: {workgroup} bytes of workgroup memory");
+        let entry = &module.entry_points[0];
+        let lanes: u32 = entry.workgroup_size.iter().product();
+        assert!(lanes <= core.max_invocations, "{variant}: {lanes} invocations");
+    }
+}
+
+/// WGSL aligns like `#[repr(C)]` for 32-bit scalars: a `Params` may hold nothing else.
+#[test]
+fn params_hold_32_bit_scalars_in_order() {
+    for variant in all_variants() {
+        let (module, _) = validate(&variant);
+        let (_, params) = module
+            .types
+            .iter()
+            .find(|(_, t)| t.name.as_deref() == Some("Params"))
+            .unwrap_or_else(|| panic!("{variant}: no Params"));
+        let naga::TypeInner::Struct { members, span } = &params.inner else { panic!("{variant}") };
+        for (i, member) in members.iter().enumerate() {
+            assert_eq!(member.offset as usize, i * 4, "{variant}: {:?}", member.name);
+        }
+        assert!(*span <= 256, "{variant}");
+    }
+}
+
+#[test]
+fn every_shader_file_is_used() {
+    let variants = all_variants();
+    for file in SHADERS {
+        let used = match file.name.strip_prefix("lib/") {
+            Some("prelude") => true,
+            Some(part) => {
+                let (slot, choice) = part.split_once('/').unwrap();
+                variants.iter().any(|v| v.imports.contains(&(slot, choice)))
+            }
+            None => variants.iter().any(|v| v.kernel == file.name),
+        };
+        assert!(used, "shaders/{}.wgsl is imported by no kernel", file.name);
+    }
+}
