@@ -379,9 +379,7 @@ fn note(fault: &Mutex<Option<GpuError>>, error: GpuError) {
 
 fn from_wgpu(error: &wgpu::Error, what: &str, bytes: u64) -> GpuError {
     match error {
-        wgpu::Error::OutOfMemory { .. } => {
-            GpuError::OutOfMemory { what: what.to_owned(), bytes }
-        }
+        wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what: what.to_owned(), bytes },
         other => {
             GpuError::Validation { what: what.to_owned(), reason: first_lines(&other.to_string()) }
         }

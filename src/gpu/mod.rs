@@ -12,7 +12,9 @@ mod tensor;
 mod transfer;
 
 pub use caps::Caps;
-pub use context::{AdapterChoice, Counters, AdapterReport, Context, ContextOptions, LimitsChoice, adapters};
+pub use context::{
+    AdapterChoice, AdapterReport, Context, ContextOptions, Counters, LimitsChoice, adapters,
+};
 pub use error::GpuError;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Recorder, StepShape, Submission};
 pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};

@@ -109,7 +109,10 @@ impl Context {
     }
 
     #[cfg(not(target_arch = "wasm32"))]
-    async fn compile_all(&self, missing: &[&Variant]) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
+    async fn compile_all(
+        &self,
+        missing: &[&Variant],
+    ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let share = missing.len().div_ceil(cores).max(1);
         std::thread::scope(|scope| {
@@ -118,9 +121,7 @@ impl Context {
                 .map(|part| {
                     scope.spawn(move || {
                         part.iter()
-                            .map(|v| {
-                                Ok(((*v).clone(), pollster::block_on(self.compile(v))?))
-                            })
+                            .map(|v| Ok(((*v).clone(), pollster::block_on(self.compile(v))?)))
                             .collect::<Result<Vec<_>, GpuError>>()
                     })
                 })
@@ -137,7 +138,10 @@ impl Context {
     }
 
     #[cfg(target_arch = "wasm32")]
-    async fn compile_all(&self, missing: &[&Variant]) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
+    async fn compile_all(
+        &self,
+        missing: &[&Variant],
+    ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
         let mut done = Vec::new();
         for v in missing {
             done.push(((*v).clone(), self.compile(v).await?));
@@ -146,8 +150,7 @@ impl Context {
     }
 
     async fn compile(&self, variant: &Variant) -> Result<Pipeline, GpuError> {
-        let failed =
-            |reason: String| GpuError::Pipeline { kernel: variant.to_string(), reason };
+        let failed = |reason: String| GpuError::Pipeline { kernel: variant.to_string(), reason };
         let target = if cfg!(target_arch = "wasm32") { Target::Web } else { Target::Native };
         let text = variant.assemble(target).map_err(failed)?;
         let declared = declared_bindings(&text);
@@ -191,8 +194,10 @@ impl Context {
         if cfg!(debug_assertions) {
             return self.inner.device.create_shader_module(desc);
         }
-        let checks =
-            wgpu::ShaderRuntimeChecks { force_loop_bounding: false, ..wgpu::ShaderRuntimeChecks::checked() };
+        let checks = wgpu::ShaderRuntimeChecks {
+            force_loop_bounding: false,
+            ..wgpu::ShaderRuntimeChecks::checked()
+        };
         // SAFETY: the contract is that no loop of the shader runs for ever. Loop bounds come from
         // constants, params, the batch table and positions below the context length.
         #[allow(unsafe_code)]

@@ -285,10 +285,8 @@ impl Context {
                 .iter()
                 .find(|b| b.name == declared.name)
                 .ok_or_else(|| broken(format!("nothing bound to {}", declared.name)))?;
-            entries.push(wgpu::BindGroupEntry {
-                binding,
-                resource: bound.buffer.as_entire_binding(),
-            });
+            entries
+                .push(wgpu::BindGroupEntry { binding, resource: bound.buffer.as_entire_binding() });
         }
         if let Some(extra) =
             d.bindings.iter().find(|b| !made.declared.iter().any(|n| n.name == b.name))
@@ -317,9 +315,10 @@ impl Context {
     /// Begins a submission.
     #[must_use]
     pub fn encoder(&self) -> Encoder<'_> {
-        let encoder = self.inner.device.create_command_encoder(&wgpu::CommandEncoderDescriptor {
-            label: Some("lfm2-wgpu"),
-        });
+        let encoder = self
+            .inner
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lfm2-wgpu") });
         Encoder { context: self, encoder, dispatches: 0, readback_bytes: 0 }
     }
 }
@@ -329,15 +328,19 @@ impl Encoder<'_> {
     pub fn replay(&mut self, plan: &Plan, shape: &StepShape, steps: Range<usize>) {
         let mut rest = &plan.steps[steps];
         while !rest.is_empty() {
-            let run = rest
-                .iter()
-                .position(|s| matches!(s, Step::Probe { .. }))
-                .unwrap_or(rest.len());
+            let run =
+                rest.iter().position(|s| matches!(s, Step::Probe { .. })).unwrap_or(rest.len());
             let (now, later) = rest.split_at(run);
             self.pass(plan, shape, now);
             rest = later;
             if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
-                self.encoder.copy_buffer_to_buffer(&source.buffer, 0, &target.buffer, 0, target.bytes);
+                self.encoder.copy_buffer_to_buffer(
+                    &source.buffer,
+                    0,
+                    &target.buffer,
+                    0,
+                    target.bytes,
+                );
                 rest = later;
             }
         }

@@ -158,11 +158,7 @@ impl Attention<'_> {
                 self.values.bind("values"),
                 self.partial.bind("partial_out"),
             ],
-            grid: [
-                Extent::Splits,
-                Extent::Const(n_heads / heads_per_workgroup(&self.heads)),
-                rows,
-            ],
+            grid: [Extent::Splits, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), rows],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * SPLIT),
         });
         r.push(Dispatch {

@@ -127,7 +127,9 @@ impl Matvec<'_> {
             MatvecRows::Dense { logit_rows: true } => {
                 (Extent::LogitRows { per: self.items }, 1, true)
             }
-            MatvecRows::Gather { top_k, .. } => (Extent::Rows { times: top_k, per: 1 }, top_k, false),
+            MatvecRows::Gather { top_k, .. } => {
+                (Extent::Rows { times: top_k, per: 1 }, top_k, false)
+            }
             MatvecRows::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
         };
         for part in &self.weight.parts {

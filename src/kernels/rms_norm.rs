@@ -43,8 +43,11 @@ impl RmsNorm<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
         let per = self.reduce.rows(WG);
-        let items =
-            if self.logit_rows { Extent::LogitRows { per } } else { Extent::Rows { times: 1, per } };
+        let items = if self.logit_rows {
+            Extent::LogitRows { per }
+        } else {
+            Extent::Rows { times: 1, per }
+        };
         r.push(Dispatch {
             variant: variant(self.reduce),
             params: bytes_of(&Params {

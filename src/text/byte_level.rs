@@ -79,9 +79,7 @@ mod tests {
     #[test]
     fn other_characters_are_not_in_the_alphabet() {
         let table = ByteTable::new();
-        for c in [
-            ' ', '\n', '\u{7f}', '\u{a0}', '\u{ad}', '\u{144}', '中', '😀',
-        ] {
+        for c in [' ', '\n', '\u{7f}', '\u{a0}', '\u{ad}', '\u{144}', '中', '😀'] {
             assert_eq!(table.byte(c), None, "{c:?}");
         }
         assert_eq!(table.bytes("Ġé").as_deref(), Some(&[0x20, 0xE9][..]));

@@ -126,10 +126,7 @@ pub(super) fn one_line(message: impl Display) -> String {
 
 /// Shorthand of the tokenizer-file checks.
 pub(super) fn bad(field: impl Display, problem: impl Display) -> TextError {
-    TextError::TokenizerFile {
-        field: field.to_string(),
-        problem: problem.to_string(),
-    }
+    TextError::TokenizerFile { field: field.to_string(), problem: problem.to_string() }
 }
 
 #[cfg(test)]
@@ -150,15 +147,9 @@ mod tests {
 
     #[test]
     fn template_errors_name_the_line() {
-        let error = TextError::Template {
-            line: Some(3),
-            problem: "boom".into(),
-        };
+        let error = TextError::Template { line: Some(3), problem: "boom".into() };
         assert_eq!(error.to_string(), "chat template, line 3: boom");
-        let error = TextError::Template {
-            line: None,
-            problem: "boom".into(),
-        };
+        let error = TextError::Template { line: None, problem: "boom".into() };
         assert_eq!(error.to_string(), "chat template: boom");
     }
 }

@@ -14,10 +14,7 @@ pub(super) fn guarded<T>(
 ) -> Result<T, TextError> {
     let _quiet = quiet::enter();
     catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        Err(TextError::Tokenizer {
-            operation,
-            problem: one_line(message(&*payload)),
-        })
+        Err(TextError::Tokenizer { operation, problem: one_line(message(&*payload)) })
     })
 }
 
@@ -80,10 +77,7 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_message() {
         let error = guarded::<()>("load", || panic!("no entry\nfound for key")).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "the tokenizer failed to load: no entry found for key"
-        );
+        assert_eq!(error.to_string(), "the tokenizer failed to load: no entry found for key");
         assert_eq!(guarded("load", || Ok(5)), Ok(5));
     }
 

@@ -40,11 +40,7 @@ impl<'a> Node<'a> {
 
     fn check_duplicates(&self, path: &str) -> Result<(), TextError> {
         let join = |key: &str| {
-            if path.is_empty() {
-                key.to_owned()
-            } else {
-                format!("{path}.{key}")
-            }
+            if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
         };
         match self {
             Node::Object(entries) => {
@@ -127,10 +123,9 @@ impl<'a> Node<'a> {
     pub(super) fn unsigned(&self, path: impl Display) -> Result<u64, TextError> {
         match self {
             Node::Unsigned(value) => Ok(*value),
-            Node::OtherNumber(value) => Err(bad(
-                path,
-                format_args!("must be a whole number of at least 0, not {value}"),
-            )),
+            Node::OtherNumber(value) => {
+                Err(bad(path, format_args!("must be a whole number of at least 0, not {value}")))
+            }
             other => Err(other.wrong(path, "a whole number")),
         }
     }
@@ -158,8 +153,7 @@ impl<'a> Node<'a> {
     /// A member that must be there.
     pub(super) fn need(&self, path: impl Display, key: &str) -> Result<&Node<'a>, TextError> {
         self.object(&path)?;
-        self.field(key)
-            .ok_or_else(|| bad(format_args!("{path}.{key}"), "missing"))
+        self.field(key).ok_or_else(|| bad(format_args!("{path}.{key}"), "missing"))
     }
 
     /// Refuses members this engine knows nothing about: they may change the ids.
@@ -167,11 +161,7 @@ impl<'a> Node<'a> {
         for (key, _) in self.object(&path)? {
             if !known.contains(&&**key) {
                 let path = path.to_string();
-                let field = if path.is_empty() {
-                    key.to_string()
-                } else {
-                    format!("{path}.{key}")
-                };
+                let field = if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
                 return Err(bad(field, "not supported (unknown field)"));
             }
         }
@@ -266,10 +256,7 @@ mod tests {
     use super::*;
 
     fn problem(json: &str) -> String {
-        Node::parse(json.as_bytes())
-            .map(|_| ())
-            .unwrap_err()
-            .to_string()
+        Node::parse(json.as_bytes()).map(|_| ()).unwrap_err().to_string()
     }
 
     #[test]

@@ -37,9 +37,7 @@ struct Token {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
-        f.debug_struct("Tokenizer")
-            .field("len", &self.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Tokenizer").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 
@@ -57,9 +55,8 @@ impl Tokenizer {
         let root = Node::parse(tokenizer_json)?;
         let file = TokenizerFile::read(&root, vocab_size_of_model)?;
         let canonical = file.to_canonical_json()?;
-        let encoder = guarded("load", || {
-            tokenizers::from_json(&canonical).map_err(|e| failed("load", e))
-        })?;
+        let encoder =
+            guarded("load", || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)))?;
         let tokens = token_table(&file)?;
         let mut by_text: Vec<(&str, u32)> = Vec::with_capacity(tokens.len());
         for (token, id) in tokens.iter().zip(0u32..) {
@@ -67,16 +64,8 @@ impl Tokenizer {
         }
         by_text.sort_unstable();
         let by_text = by_text.into_iter().map(|(_, id)| id).collect();
-        let inner = Inner {
-            encoder,
-            by_text,
-            prefix: file.prefix,
-            suffix: file.suffix,
-            tokens,
-        };
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner = Inner { encoder, by_text, prefix: file.prefix, suffix: file.suffix, tokens };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// Token ids of a text.
@@ -104,10 +93,7 @@ impl Tokenizer {
             return Ok(ids.collect());
         }
         let prefix = self.inner.prefix.iter().copied();
-        Ok(prefix
-            .chain(ids)
-            .chain(self.inner.suffix.iter().copied())
-            .collect())
+        Ok(prefix.chain(ids).chain(self.inner.suffix.iter().copied()).collect())
     }
 
     /// The text of token ids; bytes that are not UTF-8 become U+FFFD.
@@ -168,10 +154,7 @@ impl Tokenizer {
     }
 
     /// One past the highest id that has a token.
-    #[allow(
-        clippy::len_without_is_empty,
-        reason = "a tokenizer has at least 256 tokens"
-    )]
+    #[allow(clippy::len_without_is_empty, reason = "a tokenizer has at least 256 tokens")]
     pub fn len(&self) -> usize {
         self.inner.tokens.len()
     }
@@ -180,10 +163,7 @@ impl Tokenizer {
     fn token(&self, id: u32) -> Result<&Token, TextError> {
         self.get(id).ok_or_else(|| {
             let last = self.len().saturating_sub(1);
-            TextError::TokenId {
-                id,
-                last: u32::try_from(last).unwrap_or(u32::MAX),
-            }
+            TextError::TokenId { id, last: u32::try_from(last).unwrap_or(u32::MAX) }
         })
     }
 
@@ -198,22 +178,14 @@ impl Tokenizer {
 }
 
 fn failed(operation: &'static str, error: impl std::fmt::Display) -> TextError {
-    TextError::Tokenizer {
-        operation,
-        problem: one_line(error),
-    }
+    TextError::Tokenizer { operation, problem: one_line(error) }
 }
 
 fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
     let ids = file.vocab.iter().map(|(_, id)| *id);
-    let last = ids
-        .chain(file.added.iter().map(|token| token.id))
-        .max()
-        .unwrap_or(0);
+    let last = ids.chain(file.added.iter().map(|token| token.id)).max().unwrap_or(0);
     // Bounded by the number of entries of the file: the ids were checked.
-    let len = usize::try_from(last)
-        .unwrap_or(usize::MAX)
-        .saturating_add(1);
+    let len = usize::try_from(last).unwrap_or(usize::MAX).saturating_add(1);
     let mut tokens: Vec<Option<Token>> = Vec::new();
     tokens.resize_with(len, || None);
     let table = ByteTable::new();
@@ -224,26 +196,12 @@ fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
     };
     for (text, id) in &file.vocab {
         let bytes = table.bytes_or_text(text);
-        put(
-            *id,
-            Token {
-                text: (*text).into(),
-                bytes,
-                special: false,
-            },
-        )?;
+        put(*id, Token { text: (*text).into(), bytes, special: false })?;
     }
     // Added tokens are matched and printed as they are written, not in the alphabet.
     for token in &file.added {
         let bytes = token.content.as_bytes().into();
-        put(
-            token.id,
-            Token {
-                text: token.content.into(),
-                bytes,
-                special: token.special,
-            },
-        )?;
+        put(token.id, Token { text: token.content.into(), bytes, special: token.special })?;
     }
     Ok(tokens)
 }

@@ -35,11 +35,7 @@ pub struct TextStream {
 impl TextStream {
     /// A stream at its start.
     pub fn new(tokenizer: &Tokenizer, specials: SpecialTokens) -> Self {
-        Self {
-            tokenizer: tokenizer.clone(),
-            specials,
-            pending: Vec::new(),
-        }
+        Self { tokenizer: tokenizer.clone(), specials, pending: Vec::new() }
     }
 
     /// Takes the next token and returns the text that is now certain, often empty.
@@ -140,10 +136,7 @@ impl StopStrings {
         for (index, stop) in stops.into_iter().enumerate() {
             let bytes = stop.as_ref().as_bytes();
             if bytes.is_empty() {
-                return Err(TextError::StopString {
-                    index,
-                    problem: "is empty",
-                });
+                return Err(TextError::StopString { index, problem: "is empty" });
             }
             watch.stops.push(Stop::new(bytes));
         }
@@ -153,10 +146,7 @@ impl StopStrings {
     /// Takes more text and returns what can be shown. After a hit every push is empty.
     pub fn push(&mut self, text: &str) -> StopStep {
         if self.hit.is_some() {
-            return StopStep {
-                text: String::new(),
-                hit: self.hit,
-            };
+            return StopStep { text: String::new(), hit: self.hit };
         }
         let before = self.held.len();
         self.held.push_str(text);
@@ -173,23 +163,12 @@ impl StopStrings {
                 let mut shown = std::mem::take(&mut self.held);
                 // It began in text that was held back: `matched` never exceeds what is held.
                 shown.truncate((before + i + 1).saturating_sub(length));
-                return StopStep {
-                    text: shown,
-                    hit: self.hit,
-                };
+                return StopStep { text: shown, hit: self.hit };
             }
         }
-        let keep = self
-            .stops
-            .iter()
-            .map(|stop| stop.matched)
-            .max()
-            .unwrap_or(0);
+        let keep = self.stops.iter().map(|stop| stop.matched).max().unwrap_or(0);
         let kept = self.held.split_off(self.held.len().saturating_sub(keep));
-        StopStep {
-            text: std::mem::replace(&mut self.held, kept),
-            hit: None,
-        }
+        StopStep { text: std::mem::replace(&mut self.held, kept), hit: None }
     }
 
     /// Ends the text without a hit: what was held back after all. The watch starts anew.
@@ -215,11 +194,7 @@ impl Stop {
             }
             fallback[i] = matched;
         }
-        Self {
-            bytes: bytes.to_vec(),
-            fallback,
-            matched: 0,
-        }
+        Self { bytes: bytes.to_vec(), fallback, matched: 0 }
     }
 
     /// Takes one byte; whether the stop string is now complete.
@@ -263,14 +238,8 @@ mod tests {
 
     #[test]
     fn a_stop_string_is_found_across_pushes_and_not_shown() {
-        assert_eq!(
-            run(&["END"], &["abc E", "N", "D def"]),
-            ("abc ".into(), Some(0))
-        );
-        assert_eq!(
-            run(&["END"], &["abc E", "N", "d"]),
-            ("abc ENd".into(), None)
-        );
+        assert_eq!(run(&["END"], &["abc E", "N", "D def"]), ("abc ".into(), Some(0)));
+        assert_eq!(run(&["END"], &["abc E", "N", "d"]), ("abc ENd".into(), None));
         assert_eq!(run(&["x"], &["x"]), (String::new(), Some(0)));
     }
 
@@ -288,10 +257,7 @@ mod tests {
     #[test]
     fn the_first_to_be_complete_wins_and_of_those_the_longest() {
         assert_eq!(run(&["c", "abcd"], &["abcd"]), ("ab".into(), Some(0)));
-        assert_eq!(
-            run(&["c", "abcd"], &["a", "b", "c", "d"]),
-            ("ab".into(), Some(0))
-        );
+        assert_eq!(run(&["c", "abcd"], &["a", "b", "c", "d"]), ("ab".into(), Some(0)));
         assert_eq!(run(&["c", "bc"], &["abc"]), ("a".into(), Some(1)));
         assert_eq!(run(&["aab"], &["aaab"]), ("a".into(), Some(0)));
     }
@@ -299,20 +265,8 @@ mod tests {
     #[test]
     fn nothing_comes_after_a_hit() {
         let mut watch = StopStrings::new(["."]).unwrap();
-        assert_eq!(
-            watch.push("a.b"),
-            StopStep {
-                text: "a".into(),
-                hit: Some(0)
-            }
-        );
-        assert_eq!(
-            watch.push("c"),
-            StopStep {
-                text: String::new(),
-                hit: Some(0)
-            }
-        );
+        assert_eq!(watch.push("a.b"), StopStep { text: "a".into(), hit: Some(0) });
+        assert_eq!(watch.push("c"), StopStep { text: String::new(), hit: Some(0) });
         assert_eq!(watch.finish(), "");
         assert_eq!(watch.push("c").text, "c");
     }
@@ -329,11 +283,7 @@ mod tests {
             let done = &text.as_bytes()[..end];
             let ends = |s: &&(usize, &String)| done.ends_with(s.1.as_bytes());
             let candidates: Vec<_> = stops.iter().enumerate().collect();
-            let best = candidates
-                .iter()
-                .filter(ends)
-                .rev()
-                .max_by_key(|s| s.1.len());
+            let best = candidates.iter().filter(ends).rev().max_by_key(|s| s.1.len());
             if let Some((index, stop)) = best {
                 return (text[..end - stop.len()].to_owned(), Some(*index));
             }

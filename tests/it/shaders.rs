@@ -67,7 +67,8 @@ fn translate(module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
     if words.is_empty() {
         return Err("SPIR-V: empty".to_owned());
     }
-    let options = msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
+    let options =
+        msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
     let options = hlsl::Options {
@@ -103,10 +104,14 @@ fn every_variant_stays_within_default_limits() {
             }
         }
         // The batch table is bound even where a kernel does not read it.
-        let reads_batch = module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
+        let reads_batch =
+            module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
         assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        assert!(workgroup <= core.max_workgroup_memory, "{variant}: {workgroup} bytes of workgroup memory");
+        assert!(
+            workgroup <= core.max_workgroup_memory,
+            "{variant}: {workgroup} bytes of workgroup memory"
+        );
         let entry = &module.entry_points[0];
         let lanes: u32 = entry.workgroup_size.iter().product();
         assert!(lanes <= core.max_invocations, "{variant}: {lanes} invocations");

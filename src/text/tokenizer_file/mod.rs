@@ -73,11 +73,8 @@ impl<'a> TokenizerFile<'a> {
         pipeline::check_padding(root.field("padding"))?;
         pipeline::check_decoder(root.field("decoder"))?;
         let pattern = pipeline::read_pattern(root.field("pre_tokenizer"))?;
-        let model = model::read(
-            root.need("file", "model")?,
-            root.field("added_tokens"),
-            vocab_size,
-        )?;
+        let model =
+            model::read(root.need("file", "model")?, root.field("added_tokens"), vocab_size)?;
         let (prefix, suffix) = pipeline::read_post_processor(root.field("post_processor"), &model)?;
         Ok(Self {
             vocab: model.vocab,

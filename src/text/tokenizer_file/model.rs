@@ -98,13 +98,7 @@ pub(super) fn read<'a>(
     let merges = read_merges(model.need("model", "merges")?, &by_text)?;
     by_text.extend(added.iter().map(|token| (token.content, token.id)));
     check_dense_merges(&by_text, &merges)?;
-    Ok(Model {
-        vocab,
-        merges,
-        ignore_merges,
-        added,
-        by_text,
-    })
+    Ok(Model { vocab, merges, ignore_merges, added, by_text })
 }
 
 type Vocab<'a> = (Vec<(&'a str, u32)>, HashMap<&'a str, u32>);
@@ -122,10 +116,7 @@ fn read_vocab<'a>(node: &'a Node<'a>, vocab_size: usize) -> Result<Vocab<'a>, Te
         let id = id.id(field())?;
         check_id(id, entries.len(), vocab_size).map_err(|problem| bad(field(), problem))?;
         if let Some(other) = owner.insert(id, token) {
-            return Err(bad(
-                field(),
-                format_args!("id {id} also belongs to {}", quote(other)),
-            ));
+            return Err(bad(field(), format_args!("id {id} also belongs to {}", quote(other))));
         }
         check_length(token).map_err(|problem| bad(field(), problem))?;
         by_text.insert(&**token, id);
@@ -137,14 +128,10 @@ fn read_vocab<'a>(node: &'a Node<'a>, vocab_size: usize) -> Result<Vocab<'a>, Te
 fn check_id(id: u32, tokens: usize, vocab_size: usize) -> Result<(), String> {
     let id = usize::try_from(id).unwrap_or(usize::MAX);
     if id >= vocab_size {
-        return Err(format!(
-            "id {id} is not below the model's vocabulary size {vocab_size}"
-        ));
+        return Err(format!("id {id} is not below the model's vocabulary size {vocab_size}"));
     }
     if id > tokens.saturating_mul(2).saturating_add(MAX_GAP) {
-        return Err(format!(
-            "id {id} is far beyond the {tokens} entries of the file"
-        ));
+        return Err(format!("id {id} is far beyond the {tokens} entries of the file"));
     }
     Ok(())
 }
@@ -158,15 +145,8 @@ fn check_length(token: &str) -> Result<(), String> {
     }
 }
 
-const ADDED_KEYS: [&str; 7] = [
-    "id",
-    "content",
-    "single_word",
-    "lstrip",
-    "rstrip",
-    "normalized",
-    "special",
-];
+const ADDED_KEYS: [&str; 7] =
+    ["id", "content", "single_word", "lstrip", "rstrip", "normalized", "special"];
 
 fn read_added<'a>(
     node: &'a Node<'a>,
@@ -182,9 +162,7 @@ fn read_added<'a>(
         let id = item.need(&at, "id")?.id(format_args!("{at}.id"))?;
         check_id(id, by_text.len().saturating_add(items.len()), vocab_size)
             .map_err(|problem| bad(format_args!("{at}.id"), problem))?;
-        let content = item
-            .need(&at, "content")?
-            .str(format_args!("{at}.content"))?;
+        let content = item.need(&at, "content")?.str(format_args!("{at}.content"))?;
         check_length(content).map_err(|problem| bad(format_args!("{at}.content"), problem))?;
         if let Some(other) = positions.insert(content, i) {
             let problem = format_args!("{} is also added_tokens[{other}]", quote(content));
@@ -192,10 +170,7 @@ fn read_added<'a>(
         }
         let flag = |key: &str| item.need(&at, key)?.bool(format_args!("{at}.{key}"));
         if flag("single_word")? {
-            return Err(bad(
-                format_args!("{at}.single_word"),
-                "not supported (must be false)",
-            ));
+            return Err(bad(format_args!("{at}.single_word"), "not supported (must be false)"));
         }
         added.push(AddedToken {
             id,
@@ -322,10 +297,7 @@ fn read_merges<'a>(
                 }
             },
             other => {
-                return Err(bad(
-                    field(),
-                    format_args!("must be a pair of strings, not {other:?}"),
-                ));
+                return Err(bad(field(), format_args!("must be a pair of strings, not {other:?}")));
             }
         };
         product.clear();
@@ -333,24 +305,15 @@ fn read_merges<'a>(
         product.push_str(right);
         for part in [left, right, &product] {
             if !by_text.contains_key(part) {
-                return Err(bad(
-                    field(),
-                    format_args!("{} is not in model.vocab", quote(part)),
-                ));
+                return Err(bad(field(), format_args!("{} is not in model.vocab", quote(part))));
             }
         }
         // An added token may be spelled in any characters; such a one is never merged.
         if !product.chars().all(|c| table.byte(c).is_some()) {
-            return Err(bad(
-                field(),
-                format_args!("{} is not byte-level", quote(&product)),
-            ));
+            return Err(bad(field(), format_args!("{} is not byte-level", quote(&product))));
         }
         if let Some(other) = seen.insert((left, right), i) {
-            return Err(bad(
-                field(),
-                format_args!("the same pair as model.merges[{other}]"),
-            ));
+            return Err(bad(field(), format_args!("the same pair as model.merges[{other}]")));
         }
         merges.push((left, right));
     }
@@ -372,20 +335,14 @@ fn check_dense_merges(by_text: &HashMap<&str, u32>, merges: &Merges) -> Result<(
             products.push(id);
         }
     }
-    let mut symbols: Vec<u32> = by_text
-        .values()
-        .copied()
-        .filter(|id| !is_product.contains(id))
-        .collect();
+    let mut symbols: Vec<u32> =
+        by_text.values().copied().filter(|id| !is_product.contains(id)).collect();
     symbols.sort_unstable();
     symbols.extend(products);
     symbols.truncate(DENSE_SYMBOLS);
     let dense: HashSet<u32> = symbols.into_iter().collect();
     let is_dense = |text: &str| by_text.get(text).is_some_and(|id| dense.contains(id));
-    let count = merges
-        .iter()
-        .filter(|(left, right)| is_dense(left) && is_dense(right))
-        .count();
+    let count = merges.iter().filter(|(left, right)| is_dense(left) && is_dense(right)).count();
     if count > MAX_DENSE_MERGES {
         return Err(bad(
             "model.merges",

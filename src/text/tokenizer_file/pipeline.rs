@@ -44,15 +44,11 @@ fn kind<'n>(node: &'n Node, at: &str) -> Result<&'n str, TextError> {
 }
 
 fn unsupported(at: &str, kind: &str, need: &str) -> TextError {
-    bad(
-        format_args!("{at}.type"),
-        format_args!("{} is not supported (need {need})", quote(kind)),
-    )
+    bad(format_args!("{at}.type"), format_args!("{} is not supported (need {need})", quote(kind)))
 }
 
 fn flag(node: &Node, at: &str, key: &str, default: bool) -> Result<bool, TextError> {
-    node.field(key)
-        .map_or(Ok(default), |value| value.bool(format_args!("{at}.{key}")))
+    node.field(key).map_or(Ok(default), |value| value.bool(format_args!("{at}.{key}")))
 }
 
 pub(super) fn check_normalizer(node: Option<&Node>) -> Result<(), TextError> {
@@ -73,11 +69,7 @@ fn members<'n, 'a>(
     }
     node.only_keys(at, &["type", key])?;
     let items = node.need(at, key)?.array(format_args!("{at}.{key}"))?;
-    Ok(items
-        .iter()
-        .enumerate()
-        .map(|(i, item)| (format!("{at}.{key}[{i}]"), item))
-        .collect())
+    Ok(items.iter().enumerate().map(|(i, item)| (format!("{at}.{key}[{i}]"), item)).collect())
 }
 
 const BYTE_LEVEL_KEYS: [&str; 4] = ["type", "add_prefix_space", "trim_offsets", "use_regex"];
@@ -108,14 +100,10 @@ pub(super) fn read_pattern(node: Option<&Node>) -> Result<Pattern, TextError> {
             format_args!("{byte_at}.use_regex"),
             "must be false behind another pre-tokenizer",
         )),
-        (false, []) => Err(bad(
-            format_args!("{byte_at}.use_regex"),
-            "must be true without a Split",
-        )),
-        (false, _) => Err(bad(
-            at,
-            "more than one pre-tokenizer before ByteLevel is not supported",
-        )),
+        (false, []) => {
+            Err(bad(format_args!("{byte_at}.use_regex"), "must be true without a Split"))
+        }
+        (false, _) => Err(bad(at, "more than one pre-tokenizer before ByteLevel is not supported")),
     }
 }
 
@@ -128,12 +116,8 @@ fn read_split(split: &Node, at: &str) -> Result<Pattern, TextError> {
     let field = format!("{at}.pattern");
     let pattern = split.need(at, "pattern")?;
     pattern.only_keys(&field, &["Regex", "String"])?;
-    let regex = pattern
-        .need(&field, "Regex")?
-        .str(format_args!("{field}.Regex"))?;
-    let behavior = split
-        .need(at, "behavior")?
-        .str(format_args!("{at}.behavior"))?;
+    let regex = pattern.need(&field, "Regex")?.str(format_args!("{field}.Regex"))?;
+    let behavior = split.need(at, "behavior")?.str(format_args!("{at}.behavior"))?;
     // The two spellings of the same cut: these patterns leave no gaps.
     match (behavior, flag(split, at, "invert", false)?) {
         ("Isolated", false) | ("Removed", true) => {}
@@ -142,9 +126,7 @@ fn read_split(split: &Node, at: &str) -> Result<Pattern, TextError> {
             return Err(bad(format_args!("{at}.behavior"), problem));
         }
     }
-    let known = Pattern::ALL
-        .into_iter()
-        .find(|known| known.regex() == regex);
+    let known = Pattern::ALL.into_iter().find(|known| known.regex() == regex);
     known.ok_or_else(|| {
         let problem = format_args!(
             "{} is not a pattern this engine knows (Llama-3, Qwen2, GPT-2, GPT-4o)",
@@ -159,10 +141,7 @@ pub(super) fn check_decoder(node: Option<&Node>) -> Result<(), TextError> {
     let node = node.ok_or_else(|| bad(at, "missing (need ByteLevel)"))?;
     let members = members(node, at, "decoders")?;
     let [(at, decoder)] = &members[..] else {
-        return Err(bad(
-            format_args!("{at}.decoders"),
-            "need ByteLevel and nothing else",
-        ));
+        return Err(bad(format_args!("{at}.decoders"), "need ByteLevel and nothing else"));
     };
     match kind(decoder, at)? {
         "ByteLevel" => decoder.only_keys(at, &BYTE_LEVEL_KEYS),
@@ -193,11 +172,7 @@ pub(super) fn read_post_processor(node: Option<&Node>, model: &Model) -> Result<
                 return Err(bad(at, "a second TemplateProcessing is not supported"));
             }
             other => {
-                return Err(unsupported(
-                    &at,
-                    other,
-                    "\"TemplateProcessing\" or \"ByteLevel\"",
-                ));
+                return Err(unsupported(&at, other, "\"TemplateProcessing\" or \"ByteLevel\""));
             }
         }
     }
@@ -219,10 +194,7 @@ fn read_template(node: &Node, at: &str, model: &Model) -> Result<Around, TextErr
         let pieces = read_pieces(pair, &at, specials)?;
         let sequences: Vec<_> = pieces.iter().filter_map(Piece::sequence).collect();
         if sequences != ["A", "B"] {
-            return Err(bad(
-                at,
-                "must hold the sequences A and B once each, in this order",
-            ));
+            return Err(bad(at, "must hold the sequences A and B once each, in this order"));
         }
     }
     let mut parts = single.split(|piece| piece.sequence() == Some("A"));
@@ -232,10 +204,7 @@ fn read_template(node: &Node, at: &str, model: &Model) -> Result<Around, TextErr
         {
             Ok((before.concat_ids(), after.concat_ids()))
         }
-        _ => Err(bad(
-            format_args!("{at}.single"),
-            "must hold the sequence A once, and no other",
-        )),
+        _ => Err(bad(format_args!("{at}.single"), "must hold the sequence A once, and no other")),
     }
 }
 
@@ -271,10 +240,7 @@ fn read_pieces<'n>(node: &'n Node, at: &str, specials: &Node) -> Result<Vec<Piec
     let mut pieces = Vec::new();
     let items = node.array(at)?;
     if items.len() > MAX_PIECES {
-        return Err(bad(
-            at,
-            format_args!("{} pieces (at most {MAX_PIECES})", items.len()),
-        ));
+        return Err(bad(at, format_args!("{} pieces (at most {MAX_PIECES})", items.len())));
     }
     for (i, piece) in items.iter().enumerate() {
         let at = format!("{at}[{i}]");
@@ -283,9 +249,7 @@ fn read_pieces<'n>(node: &'n Node, at: &str, specials: &Node) -> Result<Vec<Piec
         };
         let inner_at = format!("{at}.{tag}");
         inner.only_keys(&inner_at, &["id", "type_id"])?;
-        let name = inner
-            .need(&inner_at, "id")?
-            .str(format_args!("{inner_at}.id"))?;
+        let name = inner.need(&inner_at, "id")?.str(format_args!("{inner_at}.id"))?;
         if let Some(type_id) = inner.field("type_id") {
             type_id.id(format_args!("{inner_at}.type_id"))?;
         }
@@ -324,9 +288,7 @@ fn check_special(entry: &Node, at: &str, model: &Model) -> Result<(), TextError>
     entry.only_keys(at, &["id", "ids", "tokens"])?;
     entry.need(at, "id")?.str(format_args!("{at}.id"))?;
     let ids = entry.need(at, "ids")?.array(format_args!("{at}.ids"))?;
-    let tokens = entry
-        .need(at, "tokens")?
-        .array(format_args!("{at}.tokens"))?;
+    let tokens = entry.need(at, "tokens")?.array(format_args!("{at}.tokens"))?;
     if ids.is_empty() || ids.len() != tokens.len() {
         let problem = format_args!("{} ids for {} tokens", ids.len(), tokens.len());
         return Err(bad(format_args!("{at}.ids"), problem));
@@ -355,44 +317,27 @@ pub(super) fn check_truncation(node: Option<&Node>) -> Result<(), TextError> {
     let at = "truncation";
     let Some(node) = node else { return Ok(()) };
     node.only_keys(at, &["direction", "max_length", "strategy", "stride"])?;
-    let max_length = node
-        .need(at, "max_length")?
-        .unsigned("truncation.max_length")?;
-    let stride = node
-        .field("stride")
-        .map_or(Ok(0), |n| n.unsigned("truncation.stride"))?;
+    let max_length = node.need(at, "max_length")?.unsigned("truncation.max_length")?;
+    let stride = node.field("stride").map_or(Ok(0), |n| n.unsigned("truncation.stride"))?;
     if stride > 0 && stride >= max_length {
         let problem = format_args!("{stride} is not below max_length {max_length}");
         return Err(bad("truncation.stride", problem));
     }
     check_word(node, at, "direction", &["Left", "Right"])?;
-    check_word(
-        node,
-        at,
-        "strategy",
-        &["LongestFirst", "OnlyFirst", "OnlySecond"],
-    )
+    check_word(node, at, "strategy", &["LongestFirst", "OnlyFirst", "OnlySecond"])
 }
 
 pub(super) fn check_padding(node: Option<&Node>) -> Result<(), TextError> {
     let at = "padding";
     let Some(node) = node else { return Ok(()) };
-    let keys = [
-        "strategy",
-        "direction",
-        "pad_to_multiple_of",
-        "pad_id",
-        "pad_type_id",
-        "pad_token",
-    ];
+    let keys =
+        ["strategy", "direction", "pad_to_multiple_of", "pad_id", "pad_type_id", "pad_token"];
     node.only_keys(at, &keys)?;
     check_word(node, at, "direction", &["Left", "Right"])?;
     match node.field("strategy") {
         Some(fixed @ Node::Object(_)) => {
             fixed.only_keys("padding.strategy", &["Fixed"])?;
-            fixed
-                .need("padding.strategy", "Fixed")?
-                .unsigned("padding.strategy.Fixed")?;
+            fixed.need("padding.strategy", "Fixed")?.unsigned("padding.strategy.Fixed")?;
         }
         _ => check_word(node, at, "strategy", &["BatchLongest"])?,
     }
@@ -404,10 +349,7 @@ pub(super) fn check_padding(node: Option<&Node>) -> Result<(), TextError> {
     if let Some(token) = node.field("pad_token") {
         token.str("padding.pad_token")?;
     }
-    match node
-        .field("pad_to_multiple_of")
-        .map(|n| n.unsigned("padding.pad_to_multiple_of"))
-    {
+    match node.field("pad_to_multiple_of").map(|n| n.unsigned("padding.pad_to_multiple_of")) {
         Some(Ok(0)) => Err(bad("padding.pad_to_multiple_of", "must be at least 1")),
         Some(Err(error)) => Err(error),
         _ => Ok(()),
@@ -423,9 +365,6 @@ fn check_word(node: &Node, at: &str, key: &str, known: &[&str]) -> Result<(), Te
     if known.contains(&word) {
         Ok(())
     } else {
-        Err(bad(
-            field,
-            format_args!("{} is not one of {}", quote(word), known.join(", ")),
-        ))
+        Err(bad(field, format_args!("{} is not one of {}", quote(word), known.join(", "))))
     }
 }

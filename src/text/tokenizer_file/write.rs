@@ -33,10 +33,7 @@ impl TokenizerFile<'_> {
             "invert": false,
         });
         let known: HashSet<&str> = self.vocab.iter().map(|(token, _)| *token).collect();
-        let outside = self
-            .added
-            .iter()
-            .filter(|token| !known.contains(token.content));
+        let outside = self.added.iter().filter(|token| !known.contains(token.content));
         let entries = self.vocab.iter().copied();
         let entries = entries.chain(outside.map(|token| (token.content, token.id)));
 

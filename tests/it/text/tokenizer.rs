@@ -10,11 +10,7 @@ fn ids_are_those_of_the_reference() {
     for text in TEXTS {
         for special in [false, true] {
             let expected = oracle.encode(*text, special).unwrap();
-            assert_eq!(
-                ours.encode(text, special).unwrap(),
-                expected.get_ids(),
-                "{text:?}"
-            );
+            assert_eq!(ours.encode(text, special).unwrap(), expected.get_ids(), "{text:?}");
         }
     }
 }
@@ -39,10 +35,7 @@ fn the_vocabulary_is_that_of_the_reference() {
         assert_eq!(ours.token_id(&text), Some(id));
         assert!(ours.has_token(id));
         let bytes = oracle.decode(&[id], false).unwrap();
-        assert_eq!(
-            String::from_utf8_lossy(ours.token_bytes(id).unwrap()),
-            bytes
-        );
+        assert_eq!(String::from_utf8_lossy(ours.token_bytes(id).unwrap()), bytes);
         let special = oracle.decode(&[id], true).unwrap().is_empty();
         assert_eq!(ours.is_special(id), special, "{text}");
     }
@@ -91,10 +84,7 @@ fn special_tokens_are_hidden_shown_or_only_the_tool_calls() {
         out
     };
     assert_eq!(shown(SpecialTokens::Hide), "a[f()]b");
-    assert_eq!(
-        shown(SpecialTokens::ToolCalls),
-        "a<|tool_call_start|>[f()]<|tool_call_end|>b"
-    );
+    assert_eq!(shown(SpecialTokens::ToolCalls), "a<|tool_call_start|>[f()]<|tool_call_end|>b");
     assert_eq!(shown(SpecialTokens::Show), text);
 }
 
