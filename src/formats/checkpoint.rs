@@ -73,18 +73,13 @@ impl Checkpoint {
         }
         match files.open(INDEX)? {
             Some(index) => Self::open_shards(&files, &*index).await,
-            None => Err(FormatError::NoWeights {
-                place: files.place().to_owned(),
-            }),
+            None => Err(FormatError::NoWeights { place: files.place().to_owned() }),
         }
     }
 
     async fn open_shards(files: &ModelFiles, index: &dyn ByteSource) -> Result<Self, FormatError> {
         let name = index.name().to_owned();
-        let wrong = |problem: String| FormatError::File {
-            file: name.clone(),
-            problem,
-        };
+        let wrong = |problem: String| FormatError::File { file: name.clone(), problem };
         let bytes = read_small(index, MAX_INDEX_BYTES).await?;
         let Index { weight_map } = serde_json::from_slice(&bytes)
             .map_err(|error| wrong(format!("wrong index: {}", one_line(&error))))?;
@@ -104,10 +99,9 @@ impl Checkpoint {
         let mut tensors = Vec::new();
         for shard in &shards {
             let opened = files.open(shard).map_err(|error| match error {
-                SourceError::BadName { name } => wrong(format!(
-                    "weight_map: shard {} is not a plain file name",
-                    quoted(&name)
-                )),
+                SourceError::BadName { name } => {
+                    wrong(format!("weight_map: shard {} is not a plain file name", quoted(&name)))
+                }
                 error => error.into(),
             })?;
             let Some(source) = opened else {
@@ -124,11 +118,7 @@ impl Checkpoint {
         }
         tensors.sort_by(|a: &TensorInfo, b| a.name.cmp(&b.name));
         check_index(&name, &weight_map.0, &shards, &tensors)?;
-        Ok(Self {
-            name,
-            files: sources,
-            tensors,
-        })
+        Ok(Self { name, files: sources, tensors })
     }
 
     /// What errors about the weights as a whole name: the single file, or the index.
@@ -143,9 +133,7 @@ impl Checkpoint {
 
     /// Position of the tensor of that name in [`tensors`](Self::tensors).
     pub fn find(&self, name: &str) -> Option<usize> {
-        self.tensors
-            .binary_search_by(|tensor| tensor.name.as_str().cmp(name))
-            .ok()
+        self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()
     }
 
     /// The tensor at that position.
@@ -155,9 +143,7 @@ impl Checkpoint {
 
     /// The name of the file that a tensor is in.
     pub fn file_name(&self, tensor: &TensorInfo) -> &str {
-        self.files
-            .get(tensor.file)
-            .map_or(self.name.as_str(), |file| file.name())
+        self.files.get(tensor.file).map_or(self.name.as_str(), |file| file.name())
     }
 
     /// An error about one tensor of this checkpoint.
@@ -221,11 +207,7 @@ fn check_index(
     tensors: &[TensorInfo],
 ) -> Result<(), FormatError> {
     let problem = |tensor: &str, problem: String| {
-        Err(FormatError::Tensor {
-            file: index.to_owned(),
-            tensor: tensor.to_owned(),
-            problem,
-        })
+        Err(FormatError::Tensor { file: index.to_owned(), tensor: tensor.to_owned(), problem })
     };
     let shard = |tensor: &TensorInfo| quoted(shards.get(tensor.file).copied().unwrap_or_default());
     for pair in tensors.windows(2) {
@@ -256,10 +238,7 @@ fn check_index(
         }
     }
     for tensor in tensors {
-        if weight_map
-            .binary_search_by(|(name, _)| name.as_str().cmp(&tensor.name))
-            .is_err()
-        {
+        if weight_map.binary_search_by(|(name, _)| name.as_str().cmp(&tensor.name)).is_err() {
             return problem(
                 &tensor.name,
                 format!("is in {} but not in the weight_map", shard(tensor)),

@@ -22,11 +22,7 @@ impl FileSource {
         let name = path.display().to_string();
         let io = |error: std::io::Error| match error.kind() {
             std::io::ErrorKind::NotFound => SourceError::Missing { file: name.clone() },
-            _ => SourceError::Io {
-                file: name.clone(),
-                action: "open",
-                error,
-            },
+            _ => SourceError::Io { file: name.clone(), action: "open", error },
         };
         regular(&name, &std::fs::metadata(path).map_err(io)?)?;
         let mut options = std::fs::OpenOptions::new();
@@ -37,11 +33,7 @@ impl FileSource {
         let file = options.open(path).map_err(io)?;
         let metadata = file.metadata().map_err(io)?;
         regular(&name, &metadata)?;
-        Ok(Self {
-            file,
-            len: metadata.len(),
-            name,
-        })
+        Ok(Self { file, len: metadata.len(), name })
     }
 
     fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
@@ -66,11 +58,7 @@ impl FileSource {
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    return Err(SourceError::Io {
-                        file: self.name.clone(),
-                        action: "read",
-                        error,
-                    });
+                    return Err(SourceError::Io { file: self.name.clone(), action: "read", error });
                 }
             }
         }
@@ -95,11 +83,7 @@ fn regular(name: &str, metadata: &std::fs::Metadata) -> Result<(), SourceError> 
     if file_type.is_file() {
         return Ok(());
     }
-    let mut kind = if file_type.is_dir() {
-        "directory"
-    } else {
-        "special file"
-    };
+    let mut kind = if file_type.is_dir() { "directory" } else { "special file" };
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -111,10 +95,7 @@ fn regular(name: &str, metadata: &std::fs::Metadata) -> Result<(), SourceError> 
             kind = "socket";
         }
     }
-    Err(SourceError::NotAFile {
-        file: name.to_owned(),
-        kind,
-    })
+    Err(SourceError::NotAFile { file: name.to_owned(), kind })
 }
 
 impl ByteSource for FileSource {

@@ -35,19 +35,12 @@ impl ModelFiles {
         let path = path.into();
         let place = path.display().to_string();
         match std::fs::metadata(&path) {
-            Ok(metadata) if metadata.is_dir() => Ok(Self {
-                place,
-                files: Files::Directory(path),
-            }),
+            Ok(metadata) if metadata.is_dir() => Ok(Self { place, files: Files::Directory(path) }),
             Ok(_) => Err(SourceError::NotADirectory { path: place }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
                 Err(SourceError::Missing { file: place })
             }
-            Err(error) => Err(SourceError::Io {
-                file: place,
-                action: "open",
-                error,
-            }),
+            Err(error) => Err(SourceError::Io { file: place, action: "open", error }),
         }
     }
 
@@ -67,10 +60,7 @@ impl ModelFiles {
         place: &str,
         sources: impl IntoIterator<Item = (String, Arc<dyn ByteSource>)>,
     ) -> Self {
-        Self {
-            place: place.to_owned(),
-            files: Files::Table(sources.into_iter().collect()),
-        }
+        Self { place: place.to_owned(), files: Files::Table(sources.into_iter().collect()) }
     }
 
     /// What errors call the model: the directory's path as the user gave it.
@@ -101,9 +91,8 @@ impl ModelFiles {
     /// # Errors
     /// [`SourceError::Missing`], and as [`open`](Self::open).
     pub fn require(&self, name: &str) -> Result<Arc<dyn ByteSource>, SourceError> {
-        self.open(name)?.ok_or_else(|| SourceError::Missing {
-            file: format!("{}/{name}", self.place),
-        })
+        self.open(name)?
+            .ok_or_else(|| SourceError::Missing { file: format!("{}/{name}", self.place) })
     }
 
     /// The whole of a small file; `None` when there is none of that name.
@@ -129,11 +118,5 @@ fn check_name(name: &str) -> Result<(), SourceError> {
         && !name.contains("..")
         && name != "."
         && !name.contains(|c: char| matches!(c, '/' | '\\' | ':') || c.is_control());
-    if plain {
-        Ok(())
-    } else {
-        Err(SourceError::BadName {
-            name: name.to_owned(),
-        })
-    }
+    if plain { Ok(()) } else { Err(SourceError::BadName { name: name.to_owned() }) }
 }

@@ -80,21 +80,14 @@ const MAX_QUOTED_CHARS: usize = 120;
 /// whatever a file says, an error stays one readable line.
 pub(crate) fn quoted(name: &str) -> String {
     let clipped: String = name.chars().take(MAX_QUOTED_CHARS).collect();
-    let cut = if clipped.len() < name.len() {
-        "..."
-    } else {
-        ""
-    };
+    let cut = if clipped.len() < name.len() { "..." } else { "" };
     format!("{clipped:?}{cut}")
 }
 
 /// A message of another crate (which may repeat a file's own text) as one line of bounded length.
 pub(crate) fn one_line(message: &dyn std::fmt::Display) -> String {
     let message = message.to_string();
-    let chars: Vec<char> = message
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
+    let chars: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let half = MAX_QUOTED_CHARS;
     match (chars.get(..half), chars.len().checked_sub(half)) {
         // The end is kept too: serde_json puts line and column there.
@@ -115,10 +108,7 @@ mod tests {
     fn a_hostile_name_stays_one_short_line() {
         assert_eq!(quoted("a\nb\u{1b}[0m"), r#""a\nb\u{1b}[0m""#);
         let long = quoted(&"é".repeat(10_000));
-        assert!(
-            long.ends_with("\"...") && long.chars().count() < 130,
-            "{long}"
-        );
+        assert!(long.ends_with("\"...") && long.chars().count() < 130, "{long}");
     }
 
     #[test]

@@ -143,10 +143,7 @@ pub async fn read_header(
     source: &dyn ByteSource,
     file: usize,
 ) -> Result<Vec<TensorInfo>, FormatError> {
-    let problem = |problem: String| FormatError::File {
-        file: source.name().to_owned(),
-        problem,
-    };
+    let problem = |problem: String| FormatError::File { file: source.name().to_owned(), problem };
     let cut_short = |need: u64| {
         problem(format!(
             "not a whole safetensors file: has {} bytes, its header needs {need}",
@@ -201,12 +198,7 @@ fn parse(
             problem: "not a safetensors file: its header does not start with '{'".to_owned(),
         });
     }
-    let mut state = Header {
-        current: None,
-        tensors: Vec::new(),
-        data_start,
-        file,
-    };
+    let mut state = Header { current: None, tensors: Vec::new(), data_start, file };
     let mut json = serde_json::Deserializer::from_slice(header);
     let parsed = (&mut state).deserialize(&mut json).and_then(|()| {
         state.current = None;
@@ -262,10 +254,7 @@ fn check_ranges(
             );
         }
         if start > end {
-            return problem(
-                tensor,
-                format!("starts at byte {start}, leaving a gap from {end}"),
-            );
+            return problem(tensor, format!("starts at byte {start}, leaving a gap from {end}"));
         }
         end = next;
         before = Some(tensor);
@@ -273,10 +262,7 @@ fn check_ranges(
     if end < file_len {
         return Err(FormatError::File {
             file: file_name.to_owned(),
-            problem: format!(
-                "{} bytes follow the last tensor, there must be none",
-                file_len - end
-            ),
+            problem: format!("{} bytes follow the last tensor, there must be none", file_len - end),
         });
     }
     Ok(())
@@ -319,9 +305,7 @@ impl<'de> Visitor<'de> for &mut Header {
             }
             let entry: Entry = map.next_value()?;
             if self.tensors.len() >= MAX_TENSORS {
-                return Err(A::Error::custom(format_args!(
-                    "more than {MAX_TENSORS} tensors"
-                )));
+                return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
             }
             let range = entry.range(self.data_start).map_err(A::Error::custom)?;
             let name = self.current.take().unwrap_or_default();

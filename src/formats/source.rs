@@ -209,18 +209,12 @@ enum Bytes {
 impl BytesSource {
     /// A source over bytes that live as long as the program.
     pub fn from_static(name: impl Into<String>, bytes: &'static [u8]) -> Self {
-        Self {
-            name: name.into(),
-            bytes: Bytes::Static(bytes),
-        }
+        Self { name: name.into(), bytes: Bytes::Static(bytes) }
     }
 
     /// A source over shared bytes.
     pub fn shared(name: impl Into<String>, bytes: Arc<[u8]>) -> Self {
-        Self {
-            name: name.into(),
-            bytes: Bytes::Shared(bytes),
-        }
+        Self { name: name.into(), bytes: Bytes::Shared(bytes) }
     }
 
     fn bytes(&self) -> &[u8] {

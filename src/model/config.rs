@@ -180,22 +180,15 @@ impl ModelConfig {
         check.range("conv_L_cache", self.conv_l_cache, 1, 16)?;
         if !(self.norm_eps >= f32::MIN_POSITIVE && self.norm_eps < 1.0) {
             let got = self.norm_eps;
-            return check.fail(
-                "norm_eps",
-                format!("got {got:e}, need a number above 0 and below 1"),
-            );
+            return check
+                .fail("norm_eps", format!("got {got:e}, need a number above 0 and below 1"));
         }
         if !(1.0..=1e12).contains(&self.rope_theta) {
             let got = self.rope_theta;
             return check.fail("rope_theta", format!("got {got}, need 1 to 1e12"));
         }
         // Positions are held in f32 where the rotary embedding is computed: exact up to 2^24.
-        check.range(
-            "max_position_embeddings",
-            self.max_position_embeddings,
-            1,
-            1 << 24,
-        )?;
+        check.range("max_position_embeddings", self.max_position_embeddings, 1, 1 << 24)?;
         if let Some(moe) = &self.moe {
             self.check_moe(&check, moe)?;
         }
@@ -209,10 +202,8 @@ impl ModelConfig {
         // Bounds the table of tensors, which has three for each.
         let experts = moe.num_experts.saturating_mul(self.layers.len());
         if experts > 1 << 16 {
-            return check.fail(
-                "num_experts",
-                format!("got {experts} in all layers, need at most 65536"),
-            );
+            return check
+                .fail("num_experts", format!("got {experts} in all layers, need at most 65536"));
         }
         let factor = moe.routed_scaling_factor;
         if !(factor > 0.0 && factor <= 1e4) {
@@ -260,11 +251,7 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn fail(&self, field: &str, problem: String) -> Result<(), ConfigError> {
-        Err(ConfigError {
-            file: self.file.to_owned(),
-            field: Some(field.to_owned()),
-            problem,
-        })
+        Err(ConfigError { file: self.file.to_owned(), field: Some(field.to_owned()), problem })
     }
 
     fn range(&self, field: &str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {

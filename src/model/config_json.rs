@@ -223,10 +223,7 @@ fn refuse_other_math(f: &Fields) -> Result<(), ConfigError> {
     for (field, implied) in IMPLIED {
         if f.get(field).is_some_and(|value| !implied.accepts(value)) {
             let need = implied.need();
-            return Err(f.mismatch(
-                field,
-                format_args!("{need} (anything else is not supported)"),
-            ));
+            return Err(f.mismatch(field, format_args!("{need} (anything else is not supported)")));
         }
     }
     for field in ["quantization_config", "quantization"] {
@@ -238,10 +235,7 @@ fn refuse_other_math(f: &Fields) -> Result<(), ConfigError> {
         }
     }
     if f.get("rope_scaling").is_some() {
-        return Err(f.mismatch(
-            "rope_scaling",
-            "null (scaled rotary embeddings are not supported)",
-        ));
+        return Err(f.mismatch("rope_scaling", "null (scaled rotary embeddings are not supported)"));
     }
     Ok(())
 }
@@ -271,21 +265,16 @@ fn layers(f: &Fields, model_type: ModelType) -> Result<Vec<LayerConfig>, ConfigE
         ModelType::Lfm2Moe => count(f, &["num_dense_layers"])?,
     };
     if n_dense > n_layers {
-        return Err(f.mismatch(
-            "num_dense_layers",
-            format_args!("at most num_hidden_layers {n_layers}"),
-        ));
+        return Err(
+            f.mismatch("num_dense_layers", format_args!("at most num_hidden_layers {n_layers}"))
+        );
     }
     Ok(operators
         .into_iter()
         .enumerate()
         .map(|(i, operator)| LayerConfig {
             operator,
-            ffn: if i < n_dense {
-                FfnKind::Dense
-            } else {
-                FfnKind::Moe
-            },
+            ffn: if i < n_dense { FfnKind::Dense } else { FfnKind::Moe },
         })
         .collect())
 }
@@ -297,10 +286,9 @@ fn layer_types(
 ) -> Result<Vec<OperatorKind>, ConfigError> {
     if names.len() != n_layers {
         let got = names.len();
-        return Err(f.error(
-            "layer_types",
-            format!("got {got} layers, need num_hidden_layers {n_layers}"),
-        ));
+        return Err(
+            f.error("layer_types", format!("got {got} layers, need num_hidden_layers {n_layers}"))
+        );
     }
     let mut operators = Vec::with_capacity(n_layers);
     for (i, name) in names.iter().enumerate() {
@@ -360,10 +348,9 @@ fn intermediate_size(f: &Fields, model_type: ModelType) -> Result<usize, ConfigE
         return Ok(configured);
     }
     if !(1..=1 << 20).contains(&configured) {
-        return Err(f.error(
-            "intermediate_size",
-            format!("got {configured}, need 1 to {}", 1 << 20),
-        ));
+        return Err(
+            f.error("intermediate_size", format!("got {configured}, need 1 to {}", 1 << 20))
+        );
     }
     let adjusted = 2 * configured / 3;
     // As in Lfm2MLP, an explicit null also turns the rounding off; an absent field is 1.0.
@@ -422,11 +409,8 @@ fn rope_theta(f: &Fields) -> Result<f64, ConfigError> {
                 };
                 if !accepted {
                     let (field, got) = (format!("rope_parameters.{name}"), show(value));
-                    let field: String = field
-                        .chars()
-                        .filter(|c| !c.is_control())
-                        .take(100)
-                        .collect();
+                    let field: String =
+                        field.chars().filter(|c| !c.is_control()).take(100).collect();
                     return Err(f.error(
                         &field,
                         format!("got {got}, need rope_theta and rope_type \"default\" only (other rotary embeddings are not supported)"),

@@ -39,21 +39,14 @@ impl Fields {
                 ),
             ));
         }
-        let mut object = Object {
-            known,
-            current: None,
-            values: BTreeMap::new(),
-        };
+        let mut object = Object { known, current: None, values: BTreeMap::new() };
         let mut json = serde_json::Deserializer::from_slice(bytes);
         let parsed = (&mut object).deserialize(&mut json).and_then(|()| {
             object.current = None;
             json.end()
         });
         match parsed {
-            Ok(()) => Ok(Self {
-                file: file.to_owned(),
-                values: object.values,
-            }),
+            Ok(()) => Ok(Self { file: file.to_owned(), values: object.values }),
             Err(e) => {
                 let field = object.current.map(|name| {
                     if name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
@@ -108,16 +101,12 @@ impl Fields {
 
     /// A whole number, 0 or more.
     pub(super) fn count(&self, field: &str) -> Result<Option<usize>, ConfigError> {
-        self.read(field, "a whole number, 0 or more", |value| {
-            usize::try_from(value.as_u64()?).ok()
-        })
+        self.read(field, "a whole number, 0 or more", |value| usize::try_from(value.as_u64()?).ok())
     }
 
     /// A finite number.
     pub(super) fn number(&self, field: &str) -> Result<Option<f64>, ConfigError> {
-        self.read(field, "a number", |value| {
-            value.as_f64().filter(|number| number.is_finite())
-        })
+        self.read(field, "a number", |value| value.as_f64().filter(|number| number.is_finite()))
     }
 
     /// `true` or `false`.

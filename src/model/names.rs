@@ -95,10 +95,7 @@ impl Slot {
 
     /// Whether this is one of an expert's three matrices.
     pub fn is_expert(&self) -> bool {
-        matches!(
-            self,
-            Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..)
-        )
+        matches!(self, Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..))
     }
 
     /// The same matrix in the fused layout that transformers 5 holds in memory (and some tools

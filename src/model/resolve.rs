@@ -21,13 +21,7 @@ fn resolve(
     if let Some(index) = find(checkpoint, &slot.hub_name()) {
         let (rows, cols) = rows_cols(shape);
         return checked(checkpoint, index, shape).map(|element_type| {
-            Some(TensorSlice {
-                tensor: index,
-                offset: 0,
-                rows,
-                cols,
-                element_type,
-            })
+            Some(TensorSlice { tensor: index, offset: 0, rows, cols, element_type })
         });
     }
     match (slot.fused(), shape, &config.moe) {
@@ -75,17 +69,13 @@ fn checked(
     if squeezed(&tensor.shape) != squeezed(shape) {
         return Err(checkpoint.error(
             tensor,
-            format!(
-                "has shape {:?}, config.json calls for {shape:?}",
-                tensor.shape
-            ),
+            format!("has shape {:?}, config.json calls for {shape:?}", tensor.shape),
         ));
     }
     if !tensor.element_type.is_weight() {
-        return Err(checkpoint.error(
-            tensor,
-            format!("is {}, need F32, F16 or BF16", tensor.element_type),
-        ));
+        return Err(
+            checkpoint.error(tensor, format!("is {}, need F32, F16 or BF16", tensor.element_type))
+        );
     }
     Ok(tensor.element_type)
 }
@@ -108,9 +98,7 @@ fn resolve_fused(
         element_type: checked(checkpoint, index, shape)?,
     };
     let matrices_before = fused.expert * fused.stacked + fused.position;
-    slice.offset = u64::try_from(matrices_before)
-        .unwrap_or(u64::MAX)
-        .saturating_mul(slice.bytes());
+    slice.offset = u64::try_from(matrices_before).unwrap_or(u64::MAX).saturating_mul(slice.bytes());
     Ok(Some(slice))
 }
 
@@ -154,10 +142,7 @@ fn model_size(
     let mut size = ModelSize::default();
     let mut expert_parameters = 0_u64;
     for (slot, shape) in slots {
-        let elements = shape
-            .iter()
-            .map(|&d| u64::try_from(d).unwrap_or(u64::MAX))
-            .product::<u64>();
+        let elements = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).product::<u64>();
         size.weight_bytes += bytes(*slot);
         if slot.is_expert() {
             expert_parameters += elements;
@@ -220,9 +205,7 @@ pub async fn validate(
         check_tied_head(config, checkpoint, embedding, &mut used).await?;
     }
     warn_unused(checkpoint, &used);
-    let size = model_size(config, &slots, |slot| {
-        slices.get(&slot).map_or(0, TensorSlice::bytes)
-    });
+    let size = model_size(config, &slots, |slot| slices.get(&slot).map_or(0, TensorSlice::bytes));
     Ok(ResolvedTensors { slices, size })
 }
 
@@ -261,10 +244,7 @@ async fn check_tied_head(
     let problem = "differs from the embedding, but config.json says tie_word_embeddings; if the head is meant to be its own, set that to false".to_owned();
     Err(match checkpoint.tensor(head.tensor) {
         Some(tensor) => checkpoint.error(tensor, problem),
-        None => FormatError::File {
-            file: checkpoint.name().to_owned(),
-            problem,
-        },
+        None => FormatError::File { file: checkpoint.name().to_owned(), problem },
     })
 }
 

@@ -16,9 +16,7 @@ struct Model {
 }
 
 fn fixture(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/fixtures")
-        .join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
 fn load(path: &Path) -> Model {
@@ -33,12 +31,7 @@ fn load(path: &Path) -> Model {
             GenerationConfig::from_json(name, &bytes.unwrap(), config.vocab_size).unwrap();
         let checkpoint = Checkpoint::open(files.clone()).await.unwrap();
         let tensors = validate(&config, &checkpoint).await.unwrap();
-        Model {
-            config,
-            generation,
-            checkpoint,
-            tensors,
-        }
+        Model { config, generation, checkpoint, tensors }
     })
 }
 

@@ -3,3 +3,4 @@
 mod formats;
 mod shaders;
 mod text;
+mod tint;

@@ -1,0 +1,37 @@
+//! Every variant in the text a browser gets compiles with Tint, Chromium's compiler.
+//!
+//! naga checks no uniformity and knows other directives, so a shader it accepts may still be
+//! refused by a browser. Needs Node and `npm ci --ignore-scripts --prefix tools/tint`; without
+//! them the test is skipped with a note, and fails where `LFM2_REQUIRE_TINT=1`.
+
+use std::path::Path;
+use std::process::Command;
+
+use lfm2_wgpu::gpu::Target;
+
+use crate::shaders::all_variants;
+
+#[test]
+fn every_variant_compiles_with_tint() {
+    let tint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/tint");
+    if !tint.join("node_modules/webgpu").is_dir() {
+        let required = std::env::var("LFM2_REQUIRE_TINT").is_ok_and(|v| v == "1");
+        assert!(!required, "Tint is not installed: npm ci --ignore-scripts --prefix tools/tint");
+        eprintln!("skipped: no tools/tint/node_modules (tools/setup.sh --dev installs it)");
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    for (i, variant) in all_variants().iter().enumerate() {
+        let text = variant.assemble(Target::Web).unwrap();
+        let file = dir.path().join(format!("{:03}-{}.wgsl", i, variant.kernel));
+        std::fs::write(file, format!("// {variant}\n{text}")).unwrap();
+    }
+    let output = Command::new("node").arg(tint.join("check.mjs")).arg(dir.path()).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    println!("{}", String::from_utf8_lossy(&output.stdout));
+}
