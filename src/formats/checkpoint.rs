@@ -7,7 +7,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
 use super::safetensors::{ElementType, MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
-use super::{FormatError, ModelFiles, SourceError, one_line, quoted};
+use super::{FormatError, ModelFiles, Object, SourceError, one_line, quoted};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -81,7 +81,7 @@ impl Checkpoint {
         let name = index.name().to_owned();
         let wrong = |problem: String| FormatError::File { file: name.clone(), problem };
         let bytes = read_small(index, MAX_INDEX_BYTES).await?;
-        let Index { weight_map } = serde_json::from_slice(&bytes)
+        let Object(Index { weight_map }) = serde_json::from_slice(&bytes)
             .map_err(|error| wrong(format!("wrong index: {}", one_line(&error))))?;
         let mut shards: Vec<&str> = weight_map.0.iter().map(|(_, shard)| &**shard).collect();
         shards.sort_unstable();

@@ -16,11 +16,14 @@ impl FileSource {
     /// Opens a regular file for reading.
     ///
     /// # Errors
-    /// [`SourceError::Missing`], [`SourceError::NotAFile`] for a pipe, device, socket or
+    /// [`SourceError::Missing`], [`SourceError::DanglingLink`], [`SourceError::NotAFile`] for a pipe, device, socket or
     /// directory (none of which is opened), [`SourceError::Io`] otherwise.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let name = path.display().to_string();
         let io = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound if path.is_symlink() => {
+                SourceError::DanglingLink { file: name.clone() }
+            }
             std::io::ErrorKind::NotFound => SourceError::Missing { file: name.clone() },
             _ => SourceError::Io { file: name.clone(), action: "open", error },
         };

@@ -15,7 +15,7 @@ use serde::de::{
 };
 
 use super::source::ByteSource;
-use super::{FormatError, one_line, quoted};
+use super::{FormatError, Object, one_line, quoted};
 
 /// Longest header that is read. The format allows 100 MB; a header of 2,302 tensors (LFM2-8B-A1B)
 /// takes 0.25 MB, and a limit of 16 MiB keeps the table that is made of it below 100 MB.
@@ -155,6 +155,12 @@ pub async fn read_header(
         return Err(cut_short(8));
     }
     source.read_at(0, &mut prefix).await?;
+    if &prefix == b"version " {
+        return Err(problem(
+            "is a Git LFS pointer and not the weights themselves: fetch them with `git lfs pull`"
+                .to_owned(),
+        ));
+    }
     let header_len = u64::from_le_bytes(prefix);
     if header_len > MAX_HEADER_BYTES {
         return Err(problem(format!(
@@ -303,7 +309,7 @@ impl<'de> Visitor<'de> for &mut Header {
                 map.next_value::<Metadata>()?;
                 continue;
             }
-            let entry: Entry = map.next_value()?;
+            let Object(entry) = map.next_value::<Object<Entry>>()?;
             if self.tensors.len() >= MAX_TENSORS {
                 return Err(A::Error::custom(format_args!("more than {MAX_TENSORS} tensors")));
             }

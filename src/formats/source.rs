@@ -87,6 +87,12 @@ pub enum SourceError {
         /// The file.
         file: String,
     },
+    /// A symbolic link whose target is gone, as an interrupted download leaves it.
+    #[error("{file}: is a link to a file that does not exist, was its download interrupted?")]
+    DanglingLink {
+        /// The link.
+        file: String,
+    },
     /// A pipe, device, socket or directory where a file is needed. It is never opened: opening a
     /// pipe waits for a writer, and a device may act or never end.
     #[error("{file}: is a {kind}, need a regular file")]

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use super::config::ModelConfig;
 use super::names::{Fused, Slot, expected_slots};
-use crate::formats::{Checkpoint, ElementType, FormatError, TensorInfo, TensorSlice};
+use crate::formats::{Checkpoint, ElementType, FormatError, TensorInfo, TensorSlice, quoted};
 
 /// Finds a slot's tensor in a checkpoint: under its hub name, without the `model.` prefix (as a
 /// bare `Lfm2MoeModel` saves it), or as a piece of a fused tensor. `None` when it is not there.
@@ -282,10 +282,10 @@ fn warn_unused(checkpoint: &Checkpoint, used: &[bool]) {
         .map(|(tensor, _): (&TensorInfo, _)| tensor);
     if let Some(first) = unused.next() {
         log::warn!(
-            "{}: {} tensors are not used by this model, {:?} is the first",
+            "{}: {} tensors are not used by this model, {} is the first",
             checkpoint.name(),
             1 + unused.count(),
-            first.name
+            quoted(&first.name)
         );
     }
 }

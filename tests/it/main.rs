@@ -1,5 +1,6 @@
 //! All integration tests in one binary: it links once.
 
+mod allocations;
 mod formats;
 mod shaders;
 mod text;

@@ -1,5 +1,15 @@
 //! Formats and configuration from outside: checkpoints of every layout that the hub has.
 
+mod bad_config;
+mod bad_safetensors;
+mod bad_tensors;
+mod config;
+mod generation_config;
+mod index;
+mod mutated;
+mod refused;
+mod sources;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
