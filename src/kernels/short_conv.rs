@@ -27,8 +27,6 @@ pub struct ShortConv<'a> {
     pub l_cache: u32,
     /// Columns of the ring.
     pub ring_columns: u32,
-    /// Most rows of a pass.
-    pub max_rows: u32,
 }
 
 #[repr(C)]
@@ -72,7 +70,7 @@ impl ShortConv<'_> {
             bindings,
             grid: [
                 Extent::Const(self.hidden_size.div_ceil(WG)),
-                Extent::Const(self.max_rows.div_ceil(BLOCK)),
+                Extent::Rows { times: 1, per: BLOCK },
                 Extent::Seqs,
             ],
             macs_per_row: u64::from(self.hidden_size * self.l_cache),

@@ -4,13 +4,21 @@
 pub mod config;
 mod config_json;
 mod fields;
+mod forward;
 pub mod generation_config;
+mod load;
 pub mod names;
 mod resolve;
+mod scratch;
+mod weights;
 
 pub use config::{
     ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
 };
+pub use forward::Forward;
 pub use generation_config::GenerationConfig;
+pub use load::{LoadError, LoadProgress, OnProgress, load_weights};
 pub use names::{Slot, expected_slots};
 pub use resolve::{ModelSize, ResolvedTensors, validate};
+pub use scratch::{Scratch, ScratchShape};
+pub use weights::Weights;

@@ -1,0 +1,281 @@
+//! The forward pass of LFM2, recorded once and replayed for every step.
+//!
+//! The same text serves decode and prefill: kernels are chosen by the number of rows, and a batch
+//! is a list of rows whatever their sequences. Source: transformers `Lfm2MoeModel.forward`.
+
+use super::scratch::Scratch;
+use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights};
+use super::{ModelConfig, MoeConfig};
+use crate::gpu::{Recorder, Tensor};
+use crate::kernels::{
+    Attention, Choices, Embed, Epilogue, FlashAttention, Grouped, Heads, Linear, Matmul, Matrix,
+    Matvec, MatvecRows, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce, RmsNorm,
+    SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
+};
+use crate::state::State;
+
+/// Everything a pass reads and writes.
+pub struct Forward<'a> {
+    /// Sizes.
+    pub config: &'a ModelConfig,
+    /// Weights.
+    pub weights: &'a Weights,
+    /// What sequences leave behind.
+    pub state: &'a State,
+    /// Activations.
+    pub scratch: &'a Scratch,
+    /// Kernel choices of the device.
+    pub choices: Choices,
+    /// Most rows this plan is replayed for.
+    pub rows: u32,
+}
+
+impl Forward<'_> {
+    /// Records embedding, layers and head; `sample` draws each logit row's next token as well.
+    pub fn record(&self, p: &mut Recorder, sample: bool) {
+        let (w, s) = (self.weights, self.scratch);
+        self.embed(p);
+        p.probe(format_args!("model.embed_tokens"), &s.x);
+        for (i, layer) in w.layers.iter().enumerate() {
+            // x += operator(norm(x))
+            self.norm(p, &layer.operator_norm, &s.h);
+            match &layer.operator {
+                Operator::ShortConv(conv) => self.short_conv(p, conv),
+                Operator::Attention(attention) => self.attention(p, attention),
+            }
+            // x += ffn(norm(x)); the router norms its own input
+            match (&layer.ffn, &self.config.moe) {
+                (Ffn::Moe { router, expert_bias, w13, w2 }, Some(moe)) => {
+                    self.route(p, moe, &layer.ffn_norm, router, expert_bias);
+                    p.probe(format_args!("model.layers.{i}.feed_forward.ids"), &s.ids);
+                    p.probe(format_args!("model.layers.{i}.feed_forward.gates"), &s.gates);
+                    self.experts(p, moe, w13, w2);
+                }
+                (Ffn::Dense { w13, w2 } | Ffn::Moe { w13, w2, .. }, _) => {
+                    self.norm(p, &layer.ffn_norm, &s.h);
+                    self.linear(p, w13, None, &s.h, &s.a, Epilogue::Swiglu);
+                    self.linear(p, w2, None, &s.a, &s.x, Epilogue::Add);
+                }
+            }
+            p.probe(format_args!("model.layers.{i}"), &s.x);
+        }
+        self.head(p, sample);
+        if sample {
+            self.sample(p);
+        }
+    }
+
+    /// `x = embed_tokens[token]`, and the token joins its sequence's history.
+    fn embed(&self, p: &mut Recorder) {
+        Embed {
+            embedding: &self.weights.embedding,
+            next_token: &self.state.next_token,
+            x: &self.scratch.x,
+            history: &self.state.history,
+            context: self.state.context,
+        }
+        .record(p);
+    }
+
+    /// `x += out_proj(C * conv(B * x'))` with `B, C, x' = in_proj(h)`.
+    fn short_conv(&self, p: &mut Recorder, conv: &ShortConvWeights) {
+        let s = self.scratch;
+        self.linear(p, &conv.in_proj, conv.in_proj_bias.as_ref(), &s.h, &s.wide, Epilogue::Store);
+        ShortConv {
+            bcx: &s.wide,
+            taps: &conv.taps,
+            bias: conv.taps_bias.as_ref(),
+            ring: &self.state.rings[conv.index],
+            y: &s.y,
+            hidden_size: self.config.hidden_size as u32,
+            l_cache: self.config.conv_l_cache as u32,
+            ring_columns: self.state.ring_columns,
+        }
+        .record(p);
+        self.linear(p, &conv.out_proj, conv.out_proj_bias.as_ref(), &s.y, &s.x, Epilogue::Add);
+    }
+
+    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`, q and k normed per head and turned.
+    fn attention(&self, p: &mut Recorder, attention: &AttentionWeights) {
+        let (c, s, state) = (self.config, self.scratch, self.state);
+        let heads = Heads {
+            n_heads: c.n_heads as u32,
+            n_kv_heads: c.n_kv_heads as u32,
+            head_dim: c.head_dim as u32,
+            kv: state.kv_format,
+        };
+        let kv = &state.kv[attention.index];
+        self.linear(p, &attention.qkv, None, &s.h, &s.wide, Epilogue::Store);
+        QkNormRopeAppend {
+            qkv: &s.wide,
+            norms: &attention.qk_norms,
+            rope: &state.rope,
+            q: &s.q,
+            keys: &kv.keys,
+            values: &kv.values,
+            kv: heads.kv,
+            n_heads: heads.n_heads,
+            n_kv_heads: heads.n_kv_heads,
+            head_dim: heads.head_dim,
+            eps: c.norm_eps,
+            reduce: self.choices.reduce,
+        }
+        .record(p);
+        let (q, keys, values, o) = (&s.q, &kv.keys, &kv.values, &s.o);
+        if self.few_rows() {
+            let (partial, max_splits) = (&s.partial, state.max_splits());
+            Attention { q, keys, values, partial, o, heads, max_splits }.record(p);
+        } else {
+            FlashAttention { q, keys, values, o, heads, typical_context: state.context / 2 }
+                .record(p);
+        }
+        self.linear(p, &attention.out_proj, None, &s.o, &s.x, Epilogue::Add);
+    }
+
+    /// `h = norm(x)`; the `top_k` experts of each row and their gates.
+    fn route(
+        &self,
+        p: &mut Recorder,
+        moe: &MoeConfig,
+        ffn_norm: &Tensor<f32>,
+        router: &Tensor<f32>,
+        expert_bias: &Tensor<f32>,
+    ) {
+        let s = self.scratch;
+        NormRoute {
+            x: &s.x,
+            scale: ffn_norm,
+            router,
+            expert_bias,
+            h: &s.h,
+            ids: &s.ids,
+            gates: &s.gates,
+            eps: self.config.norm_eps,
+            top_k: moe.top_k as u32,
+            norm_topk_prob: moe.norm_topk_prob,
+            routed_scaling_factor: moe.routed_scaling_factor,
+            reduce: self.choices.reduce,
+        }
+        .record(p);
+    }
+
+    /// `x += sum_j gate_j * w2_j(silu(w1_j h) * w3_j h)` over each row's experts.
+    fn experts(&self, p: &mut Recorder, moe: &MoeConfig, w13: &Matrix, w2: &Matrix) {
+        let (s, top_k) = (self.scratch, moe.top_k as u32);
+        if self.few_rows() {
+            let (ids, gates, reduce) = (&s.ids, &s.gates, self.choices.reduce);
+            Matvec {
+                weight: w13,
+                bias: None,
+                x: &s.h,
+                out: &s.a,
+                rows: MatvecRows::Gather { ids, top_k },
+                epilogue: Epilogue::Swiglu,
+                reduce,
+                items: 1,
+            }
+            .record(p);
+            Matvec {
+                weight: w2,
+                bias: None,
+                x: &s.a,
+                out: &s.x,
+                rows: MatvecRows::Combine { ids, gates, top_k },
+                epilogue: Epilogue::Add,
+                reduce,
+                items: 1,
+            }
+            .record(p);
+            return;
+        }
+        let (groups, items_at) = (&s.groups, s.items_at);
+        let experts = moe.num_experts as u32;
+        MoeGroup { ids: &s.ids, groups, items_at, experts, top_k }.record(p);
+        for (weight, x, out, epilogue, own_rows) in [
+            (w13, &s.h, &s.a, Epilogue::Swiglu, false),
+            (w2, &s.a, &s.expert_out, Epilogue::Store, true),
+        ] {
+            let grouped = Some(Grouped { groups, items_at, top_k, own_rows });
+            Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }.record(p);
+        }
+        MoeCombine {
+            y: &s.expert_out,
+            gates: &s.gates,
+            x: &s.x,
+            hidden_size: self.config.hidden_size as u32,
+            top_k,
+        }
+        .record(p);
+    }
+
+    /// `logits = head(norm(x))` for the rows whose logits are wanted.
+    fn head(&self, p: &mut Recorder, sample: bool) {
+        let s = self.scratch;
+        RmsNorm {
+            x: &s.x,
+            scale: &self.weights.embedding_norm,
+            h: &s.h,
+            eps: self.config.norm_eps,
+            logit_rows: true,
+            reduce: self.choices.reduce,
+        }
+        .record(p);
+        // A sampled sequence wants one row, so even a long chunk wants few.
+        let rows = if sample { self.rows.min(self.state.n_slots) } else { self.rows };
+        Linear {
+            weight: self.weights.head(),
+            bias: None,
+            x: &s.h,
+            out: &s.logits,
+            epilogue: Epilogue::Store,
+            logit_rows: true,
+        }
+        .record(p, &self.choices, rows);
+        p.probe(format_args!("logits"), &s.logits);
+    }
+
+    /// `next_token[slot]` of each logit row.
+    fn sample(&self, p: &mut Recorder) {
+        let (s, state) = (self.scratch, self.state);
+        let (logits, allowed, cut) = (&s.logits, &s.allowed, &s.cut);
+        let (vocab, context) = (self.config.vocab_size as u32, state.context);
+        SamplePrepare { history: &state.history, counts: &s.counts, logits, vocab, context }
+            .record(p);
+        let reduce = Reduce::cooperative(p.caps());
+        SampleThreshold { logits, allowed, cut, vocab, reduce }.record(p);
+        SampleDraw { logits, allowed, cut, next_token: &state.next_token, vocab }.record(p);
+    }
+
+    fn norm(&self, p: &mut Recorder, scale: &Tensor<f32>, h: &Tensor<f32>) {
+        RmsNorm {
+            x: &self.scratch.x,
+            scale,
+            h,
+            eps: self.config.norm_eps,
+            logit_rows: false,
+            reduce: self.choices.reduce,
+        }
+        .record(p);
+    }
+
+    fn linear(
+        &self,
+        p: &mut Recorder,
+        weight: &Matrix,
+        bias: Option<&Tensor<f32>>,
+        x: &Tensor<f32>,
+        out: &Tensor<f32>,
+        epilogue: Epilogue,
+    ) {
+        Linear { weight, bias, x, out, epilogue, logit_rows: false }.record(
+            p,
+            &self.choices,
+            self.rows,
+        );
+    }
+
+    /// Whether this plan takes the kernels for few rows.
+    fn few_rows(&self) -> bool {
+        self.rows <= self.choices.matvec_rows
+    }
+}

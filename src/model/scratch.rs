@@ -1,0 +1,138 @@
+//! Activations: a buffer each, since WebGPU forbids one buffer to be read and written in a dispatch.
+
+use super::ModelConfig;
+use crate::gpu::{Context, GpuError, Tensor};
+use crate::kernels::groups_len;
+use crate::state::StateShape;
+
+/// Bytes of logits that one pass may make; more rows are made in more passes.
+const MAX_LOGIT_BYTES: usize = 64 << 20;
+
+/// The activations of a pass of at most `rows` rows.
+#[derive(Debug)]
+pub struct Scratch {
+    /// `[rows, hidden_size]`: the residual stream.
+    pub x: Tensor<f32>,
+    /// `[rows, hidden_size]`: normed.
+    pub h: Tensor<f32>,
+    /// `[rows, max(3 hidden_size, (n_heads + 2 n_kv_heads) head_dim)]`: B, C, x or q, k, v.
+    pub wide: Tensor<f32>,
+    /// `[rows, hidden_size]`: the convolution's output.
+    pub y: Tensor<f32>,
+    /// `[rows, n_heads head_dim]`: queries.
+    pub q: Tensor<f32>,
+    /// `[rows, n_heads head_dim]`: attention's output.
+    pub o: Tensor<f32>,
+    /// `[few rows, n_heads, max_splits, 4 + head_dim]`: attention's splits.
+    pub partial: Tensor<f32>,
+    /// `[rows, intermediate_size]` or `[rows top_k, moe_intermediate_size]`: SwiGLU's output.
+    pub a: Tensor<f32>,
+    /// `[rows top_k, hidden_size]`: experts' outputs.
+    pub expert_out: Tensor<f32>,
+    /// `[rows, top_k]`: experts of each row.
+    pub ids: Tensor<u32>,
+    /// `[rows, top_k]`: their gates.
+    pub gates: Tensor<f32>,
+    /// Items sorted by expert.
+    pub groups: Tensor<u32>,
+    /// Where the sorted items begin in `groups`.
+    pub items_at: u32,
+    /// `[logit_rows, vocab_size]`.
+    pub logits: Tensor<f32>,
+    /// `[n_slots]`: least logit that may be drawn.
+    pub cut: Tensor<f32>,
+    /// `[n_slots, vocab_size]`: all zero between steps.
+    pub counts: Tensor<u32>,
+    /// `[ceil(vocab_size / 32)]`: bit set, the id has a token.
+    pub allowed: Tensor<u32>,
+}
+
+/// Sizes of [`Scratch`] in elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScratchShape {
+    /// Most rows of a pass.
+    pub rows: usize,
+    /// Most rows that the kernels for few rows take.
+    pub few_rows: usize,
+    /// Most rows whose logits one pass makes.
+    pub logit_rows: usize,
+    sizes: [usize; 14],
+    items_at: u32,
+}
+
+impl ScratchShape {
+    /// Sizes for passes of at most `rows` rows on sequences of `state`'s shape.
+    #[must_use]
+    pub fn new(config: &ModelConfig, state: &StateShape, rows: usize, few_rows: usize) -> Self {
+        let c = config;
+        let hidden = c.hidden_size;
+        let q = c.n_heads * c.head_dim;
+        let qkv = q + 2 * c.n_kv_heads * c.head_dim;
+        let logit_rows =
+            (MAX_LOGIT_BYTES / (4 * c.vocab_size)).clamp(state.n_slots as usize, rows.max(1));
+        let (top_k, experts, moe_width) =
+            c.moe.as_ref().map_or((0, 0, 0), |m| (m.top_k, m.num_experts, m.intermediate_size));
+        let (items_at, groups) = groups_len(rows as u32, experts as u32, top_k as u32);
+        let few = few_rows.min(rows);
+        let splits = state.max_splits() as usize;
+        let n_slots = state.n_slots as usize;
+        let sizes = [
+            rows * hidden,
+            rows * hidden,
+            rows * qkv.max(3 * hidden),
+            rows * hidden,
+            rows * q,
+            rows * q,
+            few * c.n_heads * splits * (4 + c.head_dim),
+            (rows * c.intermediate_size).max(rows * top_k * moe_width),
+            rows * top_k * hidden,
+            rows * top_k,
+            groups,
+            logit_rows * c.vocab_size,
+            n_slots * c.vocab_size,
+            c.vocab_size.div_ceil(32),
+        ];
+        Self { rows, few_rows: few, logit_rows, sizes, items_at }
+    }
+
+    /// Bytes on the GPU.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.sizes.iter().map(|n| 4 * *n as u64).sum()
+    }
+}
+
+impl Scratch {
+    /// Makes the buffers. `allowed` is the mask of ids that have a token.
+    ///
+    /// # Errors
+    /// [`GpuError::Limit`], [`GpuError::OutOfMemory`].
+    pub async fn new(
+        context: &Context,
+        shape: &ScratchShape,
+        n_slots: usize,
+        allowed: &[u32],
+    ) -> Result<Self, GpuError> {
+        let [x, h, wide, y, q, o, partial, a, expert_out, ids, groups, logits, counts, _] =
+            shape.sizes;
+        Ok(Self {
+            x: context.tensor("x", x).await?,
+            h: context.tensor("h", h).await?,
+            wide: context.tensor("wide", wide).await?,
+            y: context.tensor("y", y).await?,
+            q: context.tensor("q", q).await?,
+            o: context.tensor("o", o).await?,
+            partial: context.tensor("attention splits", partial).await?,
+            a: context.tensor("a", a).await?,
+            expert_out: context.tensor("expert outputs", expert_out).await?,
+            ids: context.tensor("ids", ids).await?,
+            gates: context.tensor("gates", ids).await?,
+            groups: context.tensor("groups", groups).await?,
+            items_at: shape.items_at,
+            logits: context.tensor("logits", logits).await?,
+            cut: context.tensor("cut", n_slots).await?,
+            counts: context.tensor("counts", counts).await?,
+            allowed: context.tensor_of("allowed", allowed).await?,
+        })
+    }
+}

@@ -1,0 +1,102 @@
+//! The weights on the GPU, as the forward pass names them.
+
+use crate::gpu::Tensor;
+use crate::kernels::Matrix;
+
+/// All weights of a model.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    /// `[vocab_size, hidden_size]`.
+    pub embedding: Matrix,
+    /// `[vocab_size, hidden_size]`, of a model whose head is not its embedding.
+    pub lm_head: Option<Matrix>,
+    /// The final norm, despite its name: `[hidden_size]`.
+    pub embedding_norm: Tensor<f32>,
+    /// The layers in order.
+    pub layers: Vec<Layer>,
+}
+
+impl Weights {
+    /// The matrix that makes logits.
+    #[must_use]
+    pub fn head(&self) -> &Matrix {
+        self.lm_head.as_ref().unwrap_or(&self.embedding)
+    }
+}
+
+/// One layer: `x += operator(norm(x))`, `x += ffn(norm(x))`.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// `[hidden_size]`.
+    pub operator_norm: Tensor<f32>,
+    /// What mixes positions.
+    pub operator: Operator,
+    /// `[hidden_size]`.
+    pub ffn_norm: Tensor<f32>,
+    /// What follows.
+    pub ffn: Ffn,
+}
+
+/// What mixes a layer's positions.
+#[derive(Clone, Debug)]
+pub enum Operator {
+    /// The gated short convolution.
+    ShortConv(ShortConvWeights),
+    /// Grouped-query attention.
+    Attention(AttentionWeights),
+}
+
+/// Weights of a gated short convolution.
+#[derive(Clone, Debug)]
+pub struct ShortConvWeights {
+    /// Which of the model's convolutions: names its state.
+    pub index: usize,
+    /// `[3 hidden_size, hidden_size]`: rows of B, C, x.
+    pub in_proj: Matrix,
+    /// `[3 hidden_size]`.
+    pub in_proj_bias: Option<Tensor<f32>>,
+    /// `[hidden_size, conv_L_cache]`.
+    pub taps: Tensor<f32>,
+    /// `[hidden_size]`.
+    pub taps_bias: Option<Tensor<f32>>,
+    /// `[hidden_size, hidden_size]`.
+    pub out_proj: Matrix,
+    /// `[hidden_size]`.
+    pub out_proj_bias: Option<Tensor<f32>>,
+}
+
+/// Weights of an attention.
+#[derive(Clone, Debug)]
+pub struct AttentionWeights {
+    /// Which of the model's attentions: names its keys and values.
+    pub index: usize,
+    /// `[(n_heads + 2 n_kv_heads) head_dim, hidden_size]`: q, k, v stacked.
+    pub qkv: Matrix,
+    /// `[2, head_dim]`: `q_layernorm`, `k_layernorm`.
+    pub qk_norms: Tensor<f32>,
+    /// `[hidden_size, n_heads head_dim]`.
+    pub out_proj: Matrix,
+}
+
+/// What follows a layer's operator.
+#[derive(Clone, Debug)]
+pub enum Ffn {
+    /// One SwiGLU.
+    Dense {
+        /// `[2 intermediate_size, hidden_size]`: rows of w1 (gate) and w3 (up) in turn.
+        w13: Matrix,
+        /// `[hidden_size, intermediate_size]`.
+        w2: Matrix,
+    },
+    /// A router and its experts.
+    Moe {
+        /// `[num_experts, hidden_size]`, always f32.
+        router: Tensor<f32>,
+        /// `[num_experts]`, always f32; zeros if the model has none.
+        expert_bias: Tensor<f32>,
+        /// `[num_experts, 2 moe_intermediate_size, hidden_size]`: rows of w1 and w3 in turn.
+        w13: Matrix,
+        /// `[num_experts, hidden_size, moe_intermediate_size]`.
+        w2: Matrix,
+    },
+}
