@@ -1,9 +1,20 @@
-//! Runs Liquid AI's LFM2 models on the GPU a person already has.
+//! Runs Liquid AI's LFM2 models on the GPU a person already has, through WebGPU.
+//!
+//! An [`Engine`] is a model on a device; a [`engine::Session`] is one sequence on it; a
+//! [`engine::Generation`] is an answer that streams and can be dropped at any time.
 
 pub mod engine;
+mod error;
 pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
 pub mod state;
 pub mod text;
+
+#[cfg(feature = "demo-model")]
+pub mod demo;
+
+pub use engine::{Engine, GenerateOptions, SamplingOptions, Session};
+pub use error::Error;
+pub use wgpu;

@@ -1,5 +1,178 @@
 //! Sessions, batches and sampling on a loaded model.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), lfm2_wgpu::Error> {
+//! use lfm2_wgpu::{Engine, GenerateOptions, text::{Conversation, Message}};
+//!
+//! let engine = Engine::builder().directory("LFM2-8B-A1B")?.build().await?;
+//! let mut session = engine.session()?;
+//! let conversation = Conversation::new([Message::user("What is WebGPU?")]);
+//! let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
+//! while let Some(delta) = answer.next().await {
+//!     print!("{}", delta?.text);
+//! }
+//! # Ok(()) }
+//! ```
 
 mod batch;
+mod builder;
+mod generation;
+mod inspect;
+mod runner;
+mod sampling;
+mod session;
+mod stats;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use batch::{Batch, FROM_SLOT, Row, SampleParams, SeqRows};
+pub use builder::EngineBuilder;
+pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
+pub use inspect::Trace;
+pub use sampling::SamplingOptions;
+pub use session::Session;
+pub use stats::Timings;
+
+use crate::error::Error;
+use crate::gpu::Context;
+use crate::model::{GenerationConfig, MemoryPlan, ModelConfig, ModelSize};
+use crate::state::Pages;
+use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
+use runner::Runner;
+
+/// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
+#[derive(Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    runner: Runner,
+    free: Mutex<Free>,
+    place: String,
+    size: ModelSize,
+    memory: MemoryPlan,
+    generation: GenerationConfig,
+    tokenizer: Option<Tokenizer>,
+    template: Result<ChatTemplate, TextError>,
+}
+
+/// What sequences take and give back.
+struct Free {
+    slots: Vec<u32>,
+    pages: Pages,
+}
+
+impl Engine {
+    /// Begins an engine: model, device, sizes.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+
+    /// A new sequence on the engine.
+    ///
+    /// # Errors
+    /// [`Error::NoFreeSequence`] if all are taken.
+    pub fn session(&self) -> Result<Session, Error> {
+        Session::new(self.clone())
+    }
+
+    /// The device the model is on.
+    #[must_use]
+    pub fn context(&self) -> &Context {
+        &self.inner.runner.context
+    }
+
+    /// The model's configuration.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.inner.runner.config
+    }
+
+    /// Where the model came from: its directory, or `embedded`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.inner.place
+    }
+
+    /// Parameters and bytes of the weights.
+    #[must_use]
+    pub fn size(&self) -> ModelSize {
+        self.inner.size
+    }
+
+    /// What the model takes on the GPU.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.inner.memory
+    }
+
+    /// How most of the weights are stored: `F32`, `F16` or `BF16`.
+    #[must_use]
+    pub fn weight_format(&self) -> &'static str {
+        self.inner.runner.weights.embedding.format.name()
+    }
+
+    /// Positions of a sequence.
+    #[must_use]
+    pub fn context_length(&self) -> usize {
+        self.inner.runner.state.context as usize
+    }
+
+    /// The sampling that the model's authors recommend.
+    #[must_use]
+    pub fn recommended_sampling(&self) -> SamplingOptions {
+        SamplingOptions::recommended(&self.inner.generation)
+    }
+
+    /// Whether a token ends an answer.
+    #[must_use]
+    pub fn is_end(&self, token: u32) -> bool {
+        let from_generation = &self.inner.generation.eos_token_ids;
+        match from_generation.is_empty() {
+            true => self.config().eos_token_ids.contains(&token),
+            false => from_generation.contains(&token),
+        }
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::NoTextFile`] if the model has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        self.inner.tokenizer.as_ref().ok_or_else(|| Error::NoTextFile {
+            place: self.inner.place.clone(),
+            file: "tokenizer.json",
+        })
+    }
+
+    /// Renders a conversation by the model's chat template.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if there is no template, or it refuses the conversation.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<String, Error> {
+        match &self.inner.template {
+            Ok(template) => Ok(template.render(conversation, add_generation_prompt)?),
+            Err(e) => Err(Error::Text(e.clone())),
+        }
+    }
+
+    /// The token ids of a conversation, up to where the assistant's answer begins.
+    ///
+    /// # Errors
+    /// As [`Engine::render`] and [`Engine::tokenizer`].
+    pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
+        let text = self.render(conversation, true)?;
+        // The template writes the beginning-of-text token itself.
+        Ok(self.tokenizer()?.encode(&text, false)?)
+    }
+
+    fn free(&self) -> MutexGuard<'_, Free> {
+        self.inner.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

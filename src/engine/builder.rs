@@ -1,0 +1,339 @@
+//! How an engine is made: files, checks, memory plan, weights, plans; in this order, so that what
+//! can be refused is refused before anything is uploaded.
+
+use std::sync::{Arc, Mutex};
+
+use super::runner::Runner;
+use super::{Engine, Free, Inner};
+use crate::error::Error;
+use crate::formats::{Checkpoint, ModelFiles};
+use crate::gpu::{Context, ContextOptions};
+use crate::kernels::{Choices, KvFormat};
+use crate::model::{
+    ConfigError, GenerationConfig, LoadProgress, MemoryPlan, ModelConfig, ResolvedTensors, Scratch,
+    ScratchShape, load_weights, validate,
+};
+use crate::state::{PAGE, Pages, State, StateShape};
+use crate::text::{ChatTemplate, TextError, Tokenizer};
+
+/// Positions of a sequence unless asked otherwise; the model card's context.
+const DEFAULT_CONTEXT: u32 = 32_768;
+/// Rows of a prefill chunk.
+const DEFAULT_CHUNK: u32 = 512;
+const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
+const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
+
+type Progress = Box<dyn FnMut(LoadProgress) -> bool + Send>;
+
+/// Options of an [`Engine`] before it is built.
+#[derive(Default)]
+pub struct EngineBuilder {
+    files: Option<Arc<ModelFiles>>,
+    context: Option<Context>,
+    context_options: ContextOptions,
+    context_length: Option<u32>,
+    sequences: Option<u32>,
+    chunk: Option<u32>,
+    memory: Option<u64>,
+    kv: Option<KvFormat>,
+    choices: Option<Choices>,
+    on_progress: Option<Progress>,
+}
+
+/// A model's files, read and checked, before anything is on a GPU.
+pub struct OpenedModel {
+    /// Sizes.
+    pub config: ModelConfig,
+    /// Recommended sampling and end tokens.
+    pub generation: GenerationConfig,
+    /// Where the tensors are.
+    pub checkpoint: Checkpoint,
+    /// Which tensor is which.
+    pub tensors: ResolvedTensors,
+    /// Absent if there is no tokenizer.json.
+    pub tokenizer: Option<Tokenizer>,
+    /// Or why there is none.
+    pub template: Result<ChatTemplate, TextError>,
+}
+
+impl OpenedModel {
+    /// Reads and checks everything of a model but the weights themselves.
+    ///
+    /// # Errors
+    /// What is missing, broken or contradictory, by file and field.
+    pub async fn open(files: &Arc<ModelFiles>) -> Result<Self, Error> {
+        let config_bytes = files.require("config.json")?;
+        let bytes =
+            crate::formats::read_small(&*config_bytes, crate::model::config::MAX_CONFIG_BYTES)
+                .await?;
+        let config = ModelConfig::from_json(config_bytes.name(), &bytes)?;
+        let generation = match files.open("generation_config.json")? {
+            Some(source) => {
+                let limit = crate::model::config::MAX_CONFIG_BYTES;
+                let bytes = crate::formats::read_small(&*source, limit).await?;
+                GenerationConfig::from_json(source.name(), &bytes, config.vocab_size)?
+            }
+            None => GenerationConfig::default(),
+        };
+        let (tokenizer, template) = Self::open_text(files, config.vocab_size).await?;
+        let checkpoint = Checkpoint::open(files.clone()).await?;
+        let tensors = validate(&config, &checkpoint).await?;
+        Ok(Self { config, generation, checkpoint, tensors, tokenizer, template })
+    }
+
+    /// The tokenizer and the template alone, for `tokenize`.
+    ///
+    /// # Errors
+    /// A broken tokenizer.json or tokenizer_config.json.
+    pub async fn open_text(
+        files: &ModelFiles,
+        vocab_size: usize,
+    ) -> Result<(Option<Tokenizer>, Result<ChatTemplate, TextError>), Error> {
+        let tokenizer = match files.read_small("tokenizer.json", MAX_TOKENIZER_BYTES).await? {
+            Some(bytes) => Some(Tokenizer::from_json(&bytes, vocab_size)?),
+            None => None,
+        };
+        let jinja = files.read_small("chat_template.jinja", MAX_TEMPLATE_BYTES).await?;
+        let config = files.read_small("tokenizer_config.json", MAX_TOKENIZER_BYTES).await?;
+        Ok((tokenizer, ChatTemplate::from_files(jinja.as_deref(), config.as_deref())))
+    }
+}
+
+impl EngineBuilder {
+    /// Takes the model from a Hugging Face checkpoint directory.
+    ///
+    /// # Errors
+    /// [`Error::Source`] if there is no such directory.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn directory(self, path: impl Into<std::path::PathBuf>) -> Result<Self, Error> {
+        Ok(self.files(ModelFiles::directory(path)?))
+    }
+
+    /// Takes the model from named files.
+    #[must_use]
+    pub fn files(mut self, files: ModelFiles) -> Self {
+        self.files = Some(Arc::new(files));
+        self
+    }
+
+    /// Takes the demonstration model that is compiled in.
+    #[cfg(feature = "demo-model")]
+    #[must_use]
+    pub fn demo(self) -> Self {
+        self.files(crate::demo::files())
+    }
+
+    /// Uses this device: one that exists already, perhaps the application's own.
+    #[must_use]
+    pub fn gpu(mut self, context: Context) -> Self {
+        self.context = Some(context);
+        self
+    }
+
+    /// Which adapter and limits to ask for, if no device is given.
+    #[must_use]
+    pub fn gpu_options(mut self, options: ContextOptions) -> Self {
+        self.context_options = options;
+        self
+    }
+
+    /// Positions of each sequence. Default: the least of 32,768, what the model was made for, and
+    /// what fits the device's limits.
+    #[must_use]
+    pub fn context_length(mut self, positions: u32) -> Self {
+        self.context_length = Some(positions);
+        self
+    }
+
+    /// Sequences that can be alive at once. Default 1.
+    #[must_use]
+    pub fn sequences(mut self, sequences: u32) -> Self {
+        self.sequences = Some(sequences);
+        self
+    }
+
+    /// Most rows of a pass: a longer prompt is cut into chunks of this many tokens. Default 512.
+    #[must_use]
+    pub fn chunk(mut self, rows: u32) -> Self {
+        self.chunk = Some(rows);
+        self
+    }
+
+    /// Bytes of GPU memory that the engine may take.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.memory = Some(bytes);
+        self
+    }
+
+    /// How keys and values are stored. Default: f32 beside f32 weights, else f16.
+    #[must_use]
+    pub fn kv_format(mut self, kv: KvFormat) -> Self {
+        self.kv = Some(kv);
+        self
+    }
+
+    /// Forces kernel choices that are otherwise made for the device.
+    #[must_use]
+    pub fn choices(mut self, choices: Choices) -> Self {
+        self.choices = Some(choices);
+        self
+    }
+
+    /// Called while weights are loaded; return `false` to stop.
+    #[must_use]
+    pub fn on_progress(
+        mut self,
+        progress: impl FnMut(LoadProgress) -> bool + Send + 'static,
+    ) -> Self {
+        self.on_progress = Some(Box::new(progress));
+        self
+    }
+
+    /// Checks the files, plans the memory, loads the weights and compiles the kernels.
+    ///
+    /// # Errors
+    /// Whatever is wrong with the files, the options or the device; nothing is uploaded before the
+    /// files have been checked and the plan fits.
+    pub async fn build(mut self) -> Result<Engine, Error> {
+        let files = self.files.take().ok_or_else(|| Error::Option {
+            option: "model",
+            got: "none".to_owned(),
+            need: "a directory, files or the demonstration model".to_owned(),
+        })?;
+        let model = OpenedModel::open(&files).await?;
+        let context = match self.context.take() {
+            Some(context) => context,
+            None => Context::request(&self.context_options).await?,
+        };
+        let (state, scratch, memory) = self.plan(&model, &context)?;
+        let mut ignore = |_: LoadProgress| true;
+        let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
+            Some(f) => &mut **f,
+            None => &mut ignore,
+        };
+        let OpenedModel { config, generation, checkpoint, tensors, tokenizer, template } = model;
+        let weights =
+            load_weights(&context, &config, &checkpoint, &tensors, on_progress).await?;
+        let gpu_state = State::new(&context, &config, &state).await?;
+        let allowed = match &tokenizer {
+            Some(t) => t.token_mask(config.vocab_size),
+            None => all_ids(config.vocab_size),
+        };
+        let n_slots = state.n_slots as usize;
+        let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
+        let choices = self.choices.unwrap_or_else(|| Choices::by_capability(context.caps()));
+        let rows = scratch.rows as u32;
+        let runner =
+            Runner::new(context, config, weights, gpu_state, buffers, choices, rows).await?;
+        let free = Mutex::new(Free {
+            slots: (0..state.n_slots).rev().collect(),
+            pages: Pages::new(state.n_pages()),
+        });
+        let inner = Inner {
+            runner,
+            free,
+            place: files.place().to_owned(),
+            size: tensors.size(),
+            memory,
+            generation,
+            tokenizer,
+            template,
+        };
+        Ok(Engine { inner: Arc::new(inner) })
+    }
+
+    /// Sizes everything and refuses what does not fit.
+    fn plan(
+        &self,
+        model: &OpenedModel,
+        context: &Context,
+    ) -> Result<(StateShape, ScratchShape, MemoryPlan), Error> {
+        let (config, caps) = (&model.config, context.caps());
+        check_kernel_limits(config)?;
+        let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
+        let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
+        let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
+        let f32_weights = model
+            .checkpoint
+            .tensors()
+            .iter()
+            .any(|t| t.name.contains("embed_tokens") && t.element_type.bits() == 32);
+        let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
+        let mut state = StateShape { n_slots, context: PAGE, kv_format };
+        let fits = MemoryPlan::longest_context(config, &state, caps).min(most);
+        let length = match self.context_length {
+            Some(n) => in_range("context", n, 1, fits)?,
+            None => DEFAULT_CONTEXT.min(fits),
+        };
+        let sized = |length: u32| {
+            let state = StateShape { n_slots, context: length, kv_format };
+            let rows = chunk.min(length) as usize;
+            let few = Choices::by_capability(caps).matvec_rows as usize;
+            let scratch = ScratchShape::new(config, &state, rows, few);
+            let memory = MemoryPlan::new(config, &model.tensors.size(), &state, &scratch);
+            (state, scratch, memory)
+        };
+        let (planned, scratch, memory) = sized(length);
+        state.context = planned.context;
+        let Some(have) = self.memory else { return Ok((planned, scratch, memory)) };
+        if memory.total() <= have {
+            return Ok((planned, scratch, memory));
+        }
+        // A shorter context is chosen only where none was asked for, and it is shown.
+        let shorter = (1..)
+            .map(|halvings| length.checked_shr(halvings).unwrap_or(0))
+            .take_while(|n| *n >= 256)
+            .map(sized)
+            .find(|(_, _, memory)| memory.total() <= have);
+        match (shorter, self.context_length) {
+            (Some(fitting), None) => {
+                log::warn!(
+                    "context {} instead of {length}: {} of GPU memory are allowed",
+                    fitting.0.context,
+                    have
+                );
+                Ok(fitting)
+            }
+            (shorter, _) => Err(Error::ModelTooLarge {
+                need: memory.total(),
+                weights: memory.weights,
+                kv: memory.kv,
+                other: memory.state + memory.activations,
+                context: length,
+                have,
+                advice: match shorter {
+                    Some((state, ..)) => format!("--context {}", state.context),
+                    None => "a smaller model".to_owned(),
+                },
+            }),
+        }
+    }
+}
+
+fn in_range(option: &'static str, value: u32, low: u32, high: u32) -> Result<u32, Error> {
+    if (low..=high).contains(&value) {
+        return Ok(value);
+    }
+    Err(Error::Option { option, got: value.to_string(), need: format!("{low} to {high}") })
+}
+
+/// What the kernels ask of a model beyond what its configuration must satisfy anyway.
+fn check_kernel_limits(config: &ModelConfig) -> Result<(), Error> {
+    let problem = |field: &str, problem: String| {
+        let file = "config.json".to_owned();
+        Err(ConfigError { file, field: Some(field.to_owned()), problem }.into())
+    };
+    if !config.head_dim.is_multiple_of(8) {
+        return problem("head_dim", format!("got {}, need a multiple of 8", config.head_dim));
+    }
+    Ok(())
+}
+
+fn all_ids(vocab_size: usize) -> Vec<u32> {
+    let mut mask = vec![u32::MAX; vocab_size.div_ceil(32)];
+    if let (Some(last), rest @ 1..) = (mask.last_mut(), vocab_size % 32) {
+        *last = (1 << rest) - 1;
+    }
+    mask
+}

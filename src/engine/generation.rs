@@ -1,0 +1,356 @@
+//! An answer on its way: prefill, then a token at a time, until something ends it.
+
+use std::collections::VecDeque;
+
+use web_time::Instant;
+
+use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
+use crate::error::Error;
+use crate::gpu::{Readback, Submission};
+use crate::kernels::NOT_FINITE;
+use crate::text::{SpecialTokens, StopStrings, TextStream};
+
+/// How to answer.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// How tokens are drawn; `None`: as the model recommends.
+    pub sampling: Option<SamplingOptions>,
+    /// Most tokens of the answer; `None`: to the end of the context.
+    pub max_tokens: Option<usize>,
+    /// Strings that end the answer and are not part of it.
+    pub stop: Vec<String>,
+    /// Which special tokens appear in the text.
+    pub specials: SpecialTokens,
+    /// End tokens do not end the answer.
+    pub ignore_end: bool,
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it, or a stop string did.
+    Stop,
+    /// `max_tokens`, or the end of the context.
+    Length,
+}
+
+/// What one step of an answer gives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Text that is certain now: whole characters, often empty.
+    pub text: String,
+    /// The token drawn; absent where held-back text comes at the end.
+    pub token: Option<u32>,
+}
+
+/// How far the prompt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefillProgress {
+    /// Tokens of the prompt.
+    pub total: usize,
+    /// Of these, tokens whose state was there already.
+    pub cached: usize,
+    /// Tokens done, the cached ones included.
+    pub processed: usize,
+    /// Milliseconds since the answer began.
+    pub time_ms: u64,
+}
+
+/// A token that the GPU has been asked for and the host has not read.
+struct InFlight {
+    submission: Submission,
+    readback: usize,
+}
+
+enum Phase {
+    Prefill,
+    Decode,
+    Ended,
+}
+
+type OnPrefill<'s> = Box<dyn FnMut(PrefillProgress) + Send + 's>;
+
+/// An answer on its way. Dropping it stops it; the session keeps what has been read.
+pub struct Generation<'s> {
+    session: &'s mut Session,
+    prompt: Vec<u32>,
+    sample: SampleParams,
+    /// Tokens that may still be asked for.
+    budget: usize,
+    ignore_end: bool,
+    text: Option<(TextStream, StopStrings)>,
+    on_prefill: Option<OnPrefill<'s>>,
+    phase: Phase,
+    /// Tokens asked for ahead of the one that is read.
+    lead: usize,
+    in_flight: VecDeque<InFlight>,
+    readbacks: Vec<Readback>,
+    next_readback: usize,
+    /// Position of the next row to submit.
+    position: usize,
+    /// Tokens read so far.
+    generated: Vec<u32>,
+    began: Instant,
+    first_token: Option<Instant>,
+    timings: Timings,
+    finish: Option<FinishReason>,
+}
+
+impl<'s> Generation<'s> {
+    pub(super) fn new(
+        session: &'s mut Session,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Self, Error> {
+        let engine = session.engine().clone();
+        let sampling = match &options.sampling {
+            Some(sampling) => sampling.clone(),
+            None => engine.recommended_sampling(),
+        };
+        sampling.check()?;
+        if options.max_tokens == Some(0) {
+            let need = "at least 1".to_owned();
+            return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
+        }
+        let stops = StopStrings::new(&options.stop)?;
+        let text = match engine.tokenizer() {
+            Ok(tokenizer) => Some((TextStream::new(tokenizer, options.specials), stops)),
+            Err(e) if !options.stop.is_empty() => return Err(e),
+            Err(_) => None,
+        };
+        let room = engine.context_length() - prompt.len();
+        // A software adapter runs on the cores that read: asking ahead gains nothing there and
+        // wastes the tokens past a stop.
+        let lead = usize::from(!engine.context().caps().software);
+        let cached = session.reuse(prompt);
+        Ok(Self {
+            sample: sampling.params(),
+            budget: options.max_tokens.unwrap_or(room).min(room),
+            ignore_end: options.ignore_end,
+            text,
+            on_prefill: None,
+            phase: Phase::Prefill,
+            lead,
+            in_flight: VecDeque::new(),
+            readbacks: Vec::new(),
+            next_readback: 0,
+            position: cached,
+            generated: Vec::new(),
+            began: Instant::now(),
+            first_token: None,
+            timings: Timings {
+                cache_n: cached,
+                prompt_n: prompt.len() - cached,
+                ..Timings::default()
+            },
+            finish: None,
+            prompt: prompt.to_vec(),
+            session,
+        })
+    }
+
+    /// Calls `f` after each chunk of the prompt.
+    #[must_use]
+    pub fn on_prefill(mut self, f: impl FnMut(PrefillProgress) + Send + 's) -> Self {
+        self.on_prefill = Some(Box::new(f));
+        self
+    }
+
+    /// The next token and the text it makes certain; `None` when the answer has ended.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken.
+    /// The answer has ended then.
+    pub async fn next(&mut self) -> Option<Result<Delta, Error>> {
+        match self.step().await {
+            Ok(delta) => delta.map(Ok),
+            Err(e) => {
+                self.phase = Phase::Ended;
+                self.in_flight.clear();
+                // What the device holds is not known any more.
+                self.session.clear();
+                Some(Err(e))
+            }
+        }
+    }
+
+    /// The whole answer.
+    ///
+    /// # Errors
+    /// As [`Generation::next`].
+    pub async fn text(&mut self) -> Result<String, Error> {
+        let mut all = String::new();
+        while let Some(delta) = self.next().await {
+            all.push_str(&delta?.text);
+        }
+        Ok(all)
+    }
+
+    /// Why the answer ended; `None` while it has not.
+    #[must_use]
+    pub fn finish_reason(&self) -> Option<FinishReason> {
+        self.finish
+    }
+
+    /// Counts and times so far.
+    #[must_use]
+    pub fn timings(&self) -> Timings {
+        self.timings
+    }
+
+    async fn step(&mut self) -> Result<Option<Delta>, Error> {
+        match self.phase {
+            Phase::Ended => return Ok(None),
+            Phase::Prefill => {
+                self.prefill().await?;
+                self.phase = Phase::Decode;
+            }
+            Phase::Decode => {}
+        }
+        while self.in_flight.len() <= self.lead && self.budget > self.in_flight.len() {
+            self.submit_decode().await?;
+        }
+        let Some(next) = self.in_flight.pop_front() else { return Ok(None) };
+        let read = self.readbacks[next.readback].read::<u32>(Some(&next.submission)).await?;
+        let token = read.first().copied().unwrap_or(NOT_FINITE);
+        if token == NOT_FINITE {
+            return Err(Error::NotFinite { position: self.prompt.len() + self.generated.len() });
+        }
+        self.note_time();
+        self.budget -= 1;
+        self.generated.push(token);
+        self.sync();
+        self.take(token)
+    }
+
+    /// Turns a token into text and decides whether it is the last.
+    fn take(&mut self, token: u32) -> Result<Option<Delta>, Error> {
+        let ends = !self.ignore_end && self.session.engine().is_end(token);
+        let mut delta = Delta { text: String::new(), token: Some(token) };
+        let mut stopped = ends;
+        if let Some((stream, stops)) = &mut self.text {
+            // A model's padding rows have no token; the mask keeps them from being drawn.
+            let step = stops.push(&stream.push(token)?);
+            delta.text = step.text;
+            stopped |= step.hit.is_some();
+        }
+        if stopped || self.budget == 0 {
+            if let Some((stream, stops)) = &mut self.text {
+                delta.text.push_str(&stops.push(&stream.finish()).text);
+                delta.text.push_str(&stops.finish());
+            }
+            self.finish = Some(if stopped { FinishReason::Stop } else { FinishReason::Length });
+            self.phase = Phase::Ended;
+            self.in_flight.clear();
+        }
+        Ok(Some(delta))
+    }
+
+    /// Runs the prompt in chunks; the last one draws the first token.
+    async fn prefill(&mut self) -> Result<(), Error> {
+        let chunk = self.session.engine().inner.runner.max_rows as usize;
+        while self.position < self.prompt.len() {
+            let end = self.prompt.len().min(self.position + chunk);
+            let started = Instant::now();
+            let submission = self.submit_rows(self.position..end).await?;
+            let rows = (end - self.position) as u32;
+            self.position = end;
+            self.session.engine().context().finished(&submission).await?;
+            let seconds = started.elapsed().as_secs_f64();
+            self.session.engine().inner.runner.learn(rows, seconds);
+            if let Some(f) = &mut self.on_prefill {
+                f(PrefillProgress {
+                    total: self.prompt.len(),
+                    cached: self.timings.cache_n,
+                    processed: end,
+                    time_ms: self.began.elapsed().as_millis() as u64,
+                });
+            }
+        }
+        self.timings.prompt_ms = self.began.elapsed().as_secs_f64() * 1000.0;
+        Ok(())
+    }
+
+    async fn submit_rows(&mut self, range: std::ops::Range<usize>) -> Result<Submission, Error> {
+        self.session.reserve(range.end)?;
+        let last = range.end == self.prompt.len();
+        let logit_rows = if last { vec![range.len() as u32 - 1] } else { Vec::new() };
+        let tokens = self.prompt[range.clone()].iter().copied();
+        let generated_from = self.prompt.len();
+        let rows =
+            self.session.rows(range.start, tokens, generated_from, self.sample, logit_rows);
+        let target = if last { Some(self.readback().await?) } else { None };
+        let submission = self.submit(rows, target)?;
+        self.session.advance(&self.prompt[range.clone()], range.end);
+        Ok(submission)
+    }
+
+    /// One decode step: the row takes the token that the step before left on the GPU.
+    async fn submit_decode(&mut self) -> Result<(), Error> {
+        self.session.reserve(self.position + 1)?;
+        let generated_from = self.prompt.len();
+        let rows = self.session.rows(
+            self.position,
+            std::iter::once(FROM_SLOT),
+            generated_from,
+            self.sample,
+            vec![0],
+        );
+        let target = self.readback().await?;
+        self.submit(rows, Some(target))?;
+        self.position += 1;
+        self.sync();
+        Ok(())
+    }
+
+    /// Tells the session which tokens are on the GPU: those read and fed back. One more may have
+    /// been fed back unread.
+    fn sync(&mut self) {
+        let known = self.position.min(self.prompt.len() + self.generated.len());
+        let start = self.session.tokens().len().max(self.prompt.len());
+        if start <= known {
+            let fed = &self.generated[start - self.prompt.len()..known - self.prompt.len()];
+            self.session.advance(fed, self.position);
+        }
+    }
+
+    fn submit(
+        &mut self,
+        rows: super::SeqRows,
+        target: Option<usize>,
+    ) -> Result<Submission, Error> {
+        let engine = self.session.engine().clone();
+        let batch = Batch { seqs: vec![rows] };
+        let slot = self.session.slot();
+        let readback = target.map(|i| (&self.readbacks[i], slot));
+        let submission = engine.inner.runner.submit(&batch, true, readback)?;
+        if let Some(readback) = target {
+            self.in_flight.push_back(InFlight { submission: submission.clone(), readback });
+        }
+        Ok(submission)
+    }
+
+    /// A read-back buffer that is not in flight.
+    async fn readback(&mut self) -> Result<usize, Error> {
+        if self.readbacks.len() < self.lead + 2 {
+            let context = self.session.engine().context().clone();
+            self.readbacks.push(context.readback_for::<u32>(1).await?);
+            return Ok(self.readbacks.len() - 1);
+        }
+        self.next_readback = (self.next_readback + 1) % self.readbacks.len();
+        Ok(self.next_readback)
+    }
+
+    fn note_time(&mut self) {
+        self.timings.predicted_n += 1;
+        match self.first_token {
+            None => {
+                self.first_token = Some(Instant::now());
+                self.timings.first_token_ms = self.began.elapsed().as_secs_f64() * 1000.0;
+            }
+            Some(first) => {
+                self.timings.predicted_ms = first.elapsed().as_secs_f64() * 1000.0;
+            }
+        }
+    }
+}

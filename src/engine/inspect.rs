@@ -1,0 +1,78 @@
+//! Looking inside: all logits of a text, and every intermediate of a pass.
+
+use super::{Batch, SampleParams, Session};
+use crate::error::Error;
+
+/// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
+pub type Trace = Vec<(String, Vec<u32>)>;
+
+impl Session {
+    /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the session, at most
+    /// `chunk` tokens a pass.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], [`Error::Gpu`].
+    pub async fn logits(&mut self, tokens: &[u32], chunk: usize) -> Result<Vec<f32>, Error> {
+        let mut all = Vec::new();
+        for piece in self.pieces(tokens, chunk)? {
+            let engine = self.engine().clone();
+            let runner = &engine.inner.runner;
+            runner.prepare(piece.len() as u32, false).await?;
+            let batch = self.inspected(piece)?;
+            let submission = runner.submit(&batch, false, None)?;
+            engine.context().finished(&submission).await?;
+            let len = piece.len() * engine.config().vocab_size;
+            all.extend(engine.context().read_range(&runner.scratch.logits, 0, len).await?);
+        }
+        Ok(all)
+    }
+
+    /// Runs `tokens` in one pass, continuing the session, and gives every named intermediate:
+    /// `model.embed_tokens`, `model.layers.N` (the residual stream after layer N),
+    /// `model.layers.N.feed_forward.ids` and `.gates`, and `logits`. Buffers are whole: rows beyond
+    /// the pass hold what was there before.
+    ///
+    /// # Errors
+    /// As [`Session::logits`]; also [`Error::Option`] for more tokens than one pass takes.
+    pub async fn trace(&mut self, tokens: &[u32]) -> Result<Trace, Error> {
+        let pieces = self.pieces(tokens, tokens.len())?;
+        let [piece] = pieces[..] else {
+            return Err(Error::Option {
+                option: "tokens",
+                got: tokens.len().to_string(),
+                need: "as many as one pass takes".to_owned(),
+            });
+        };
+        let engine = self.engine().clone();
+        let batch = self.inspected(piece)?;
+        engine.inner.runner.trace(&batch).await
+    }
+
+    fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {
+        self.check_prompt(tokens)?;
+        let (context, have) = (self.engine().context_length(), self.tokens().len());
+        if have + tokens.len() > context {
+            return Err(Error::ContextFull {
+                prompt: have + tokens.len(),
+                context,
+                most: self.engine().config().max_position_embeddings,
+            });
+        }
+        let runner = &self.engine().inner.runner;
+        let logit_rows = runner.scratch.logits.len() / runner.config.vocab_size;
+        let most = logit_rows.min(runner.max_rows as usize);
+        Ok(tokens.chunks(chunk.clamp(1, most)).collect())
+    }
+
+    /// A batch of these tokens at the session's next positions, all of their logits wanted.
+    fn inspected(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
+        let first = self.tokens().len();
+        let end = first + tokens.len();
+        self.reserve(end)?;
+        let logit_rows = (0..tokens.len() as u32).collect();
+        let rows =
+            self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
+        self.advance(tokens, end);
+        Ok(Batch { seqs: vec![rows] })
+    }
+}

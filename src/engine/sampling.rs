@@ -1,0 +1,106 @@
+//! Sampling options, checked.
+
+use super::SampleParams;
+use crate::error::Error;
+use crate::model::GenerationConfig;
+
+/// How tokens are drawn. The order is transformers': penalties, temperature, top-k, top-p, min-p.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SamplingOptions {
+    /// 0 is greedy; larger is more varied.
+    pub temperature: f32,
+    /// Keep the k most likely tokens; 0 is off.
+    pub top_k: u32,
+    /// Keep the most likely tokens of this total probability; 1 is off.
+    pub top_p: f32,
+    /// Keep tokens of at least this probability relative to the most likely one; 0 is off.
+    pub min_p: f32,
+    /// Divides (or multiplies) the logits of tokens of the context; 1 is off.
+    pub repetition_penalty: f32,
+    /// Subtracted from the logits of tokens generated already; 0 is off.
+    pub presence_penalty: f32,
+    /// Subtracted as often as the token was generated; 0 is off.
+    pub frequency_penalty: f32,
+    /// Seed; the same seed on the same adapter gives the same text.
+    pub seed: u64,
+}
+
+impl Default for SamplingOptions {
+    /// As the model card recommends: temperature 0.3, min_p 0.15, repetition_penalty 1.05.
+    fn default() -> Self {
+        Self {
+            temperature: 0.3,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.15,
+            repetition_penalty: 1.05,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            seed: 0,
+        }
+    }
+}
+
+impl SamplingOptions {
+    /// Always the most likely token, no penalties.
+    #[must_use]
+    pub fn greedy() -> Self {
+        Self { temperature: 0.0, min_p: 0.0, repetition_penalty: 1.0, ..Self::default() }
+    }
+
+    /// The model's own recommendation where its generation_config.json gives one, else
+    /// [`SamplingOptions::default`].
+    #[must_use]
+    pub fn recommended(g: &GenerationConfig) -> Self {
+        if g.do_sample == Some(false) {
+            return Self { repetition_penalty: g.repetition_penalty.unwrap_or(1.0), ..Self::greedy() };
+        }
+        let d = Self::default();
+        Self {
+            temperature: g.temperature.unwrap_or(d.temperature),
+            top_k: g.top_k.map_or(d.top_k, |k| u32::try_from(k).unwrap_or(0)),
+            top_p: g.top_p.unwrap_or(d.top_p),
+            min_p: g.min_p.unwrap_or(d.min_p),
+            repetition_penalty: g.repetition_penalty.unwrap_or(d.repetition_penalty),
+            ..d
+        }
+    }
+
+    /// Checks every option.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for the first one that is NaN or out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        let ranges = [
+            ("temperature", self.temperature, 0.0, 100.0),
+            ("top_p", self.top_p, 0.0, 1.0),
+            ("min_p", self.min_p, 0.0, 1.0),
+            ("repetition_penalty", self.repetition_penalty, 0.01, 100.0),
+            ("presence_penalty", self.presence_penalty, -100.0, 100.0),
+            ("frequency_penalty", self.frequency_penalty, -100.0, 100.0),
+        ];
+        for (option, value, low, high) in ranges {
+            // Written so that NaN is refused.
+            if !(value >= low && value <= high) {
+                let need = format!("a number from {low} to {high}");
+                return Err(Error::Option { option, got: value.to_string(), need });
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn params(&self) -> SampleParams {
+        SampleParams {
+            // Both halves of the seed count.
+            seed: (self.seed ^ (self.seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
+            top_k: self.top_k,
+            // Below this the division by it overflows; there it is greedy in effect.
+            temperature: if self.temperature < 1e-4 { 0.0 } else { self.temperature },
+            top_p: self.top_p,
+            min_p: self.min_p,
+            repetition_penalty: self.repetition_penalty,
+            presence_penalty: self.presence_penalty,
+            frequency_penalty: self.frequency_penalty,
+        }
+    }
+}

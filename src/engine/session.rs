@@ -1,0 +1,157 @@
+//! A session: one sequence and what of it is on the GPU.
+
+use super::{Engine, GenerateOptions, Generation, Row, SampleParams, SeqRows};
+use crate::error::Error;
+use crate::state::{MAX_REWIND, PAGE};
+use crate::text::Conversation;
+
+/// One sequence. Its state stays on the GPU between answers, so that a conversation's next turn
+/// computes only what is new. Dropping it frees the sequence.
+pub struct Session {
+    engine: Engine,
+    slot: u32,
+    pages: Vec<u32>,
+    /// Tokens whose state is on the GPU, by position.
+    tokens: Vec<u32>,
+    /// Positions that have been written, at least `tokens.len()`: the rest was computed past a
+    /// stop and is not part of the text. The conv ring can go back only so far from here.
+    written: usize,
+}
+
+impl Session {
+    pub(super) fn new(engine: Engine) -> Result<Self, Error> {
+        let slots = engine.inner.runner.state.n_slots;
+        let slot = engine.free().slots.pop().ok_or(Error::NoFreeSequence { slots })?;
+        Ok(Self { engine, slot, pages: Vec::new(), tokens: Vec::new(), written: 0 })
+    }
+
+    /// The engine it runs on.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Tokens whose state is on the GPU.
+    #[must_use]
+    pub fn tokens(&self) -> &[u32] {
+        &self.tokens
+    }
+
+    /// Forgets everything.
+    pub fn clear(&mut self) {
+        self.tokens.clear();
+        self.written = 0;
+    }
+
+    /// Answers a conversation by the model's chat template.
+    ///
+    /// # Errors
+    /// [`Error::Text`], [`Error::ContextFull`], [`Error::Option`].
+    pub fn respond(
+        &mut self,
+        conversation: &Conversation,
+        options: &GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        let prompt = self.engine.encode_chat(conversation)?;
+        self.generate(&prompt, options)
+    }
+
+    /// Continues a prompt. What the prompt has in common with the session's tokens is not computed
+    /// again.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`] if not even one
+    /// token of an answer fits, [`Error::Option`]. The session is then as it was.
+    pub fn generate(
+        &mut self,
+        prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        self.check_prompt(prompt)?;
+        if prompt.len() >= self.engine.context_length() {
+            return Err(Error::ContextFull {
+                prompt: prompt.len(),
+                context: self.engine.context_length(),
+                most: self.engine.config().max_position_embeddings,
+            });
+        }
+        Generation::new(self, prompt, options)
+    }
+
+    pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), Error> {
+        let vocab = self.engine.config().vocab_size;
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        match prompt.iter().position(|id| *id as usize >= vocab) {
+            Some(index) => Err(Error::TokenOutOfRange { index, id: prompt[index], vocab }),
+            None => Ok(()),
+        }
+    }
+
+    /// Goes back to the longest beginning of `prompt` whose state can be used, and returns its
+    /// length: at most `prompt.len() - 1`, since the last token has to run for its logits.
+    pub(super) fn reuse(&mut self, prompt: &[u32]) -> usize {
+        let common = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
+        let kept = common.min(prompt.len() - 1);
+        let kept = if self.written - kept > MAX_REWIND as usize { 0 } else { kept };
+        self.tokens.truncate(kept);
+        if kept == 0 {
+            self.written = 0;
+        }
+        kept
+    }
+
+    /// Takes pages for positions below `positions`.
+    pub(super) fn reserve(&mut self, positions: usize) -> Result<(), Error> {
+        let need = positions.div_ceil(PAGE as usize);
+        let mut free = self.engine.free();
+        while self.pages.len() < need {
+            let slots = self.engine.inner.runner.state.n_slots;
+            self.pages.push(free.pages.take().ok_or(Error::NoFreeSequence { slots })?);
+        }
+        Ok(())
+    }
+
+    /// The rows of this session's next pass: `tokens` at the positions after the present ones.
+    pub(super) fn rows(
+        &self,
+        first_position: usize,
+        tokens: impl Iterator<Item = u32>,
+        generated_from: usize,
+        sample: SampleParams,
+        logit_rows: Vec<u32>,
+    ) -> SeqRows {
+        let rows: Vec<Row> = (first_position as u32..)
+            .zip(tokens)
+            .map(|(position, token)| Row { token, position })
+            .collect();
+        let end = first_position + rows.len();
+        SeqRows {
+            slot: self.slot,
+            rows,
+            generated_from: generated_from as u32,
+            sample,
+            pages: self.pages[..end.div_ceil(PAGE as usize)].to_vec(),
+            logit_rows,
+        }
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.slot
+    }
+
+    /// Notes that `tokens` are on the GPU now, up to position `written`.
+    pub(super) fn advance(&mut self, tokens: &[u32], written: usize) {
+        self.tokens.extend_from_slice(tokens);
+        self.written = self.written.max(written);
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        let mut free = self.engine.free();
+        free.slots.push(self.slot);
+        free.pages.give_back(self.pages.drain(..));
+    }
+}

@@ -1,0 +1,36 @@
+//! Timings of an answer, in llama-server's names.
+
+/// Counts and times of one answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
+pub struct Timings {
+    /// Prompt tokens whose state was there already.
+    pub cache_n: usize,
+    /// Prompt tokens that were computed.
+    pub prompt_n: usize,
+    /// Milliseconds for them.
+    pub prompt_ms: f64,
+    /// Tokens generated, the end token included.
+    pub predicted_n: usize,
+    /// Milliseconds from the first token to the last.
+    pub predicted_ms: f64,
+    /// Milliseconds from the call to the first token.
+    pub first_token_ms: f64,
+}
+
+impl Timings {
+    /// Prompt tokens a second.
+    #[must_use]
+    pub fn prompt_per_second(&self) -> f64 {
+        rate(self.prompt_n, self.prompt_ms)
+    }
+
+    /// Generated tokens a second, after the first.
+    #[must_use]
+    pub fn predicted_per_second(&self) -> f64 {
+        rate(self.predicted_n.saturating_sub(1), self.predicted_ms)
+    }
+}
+
+fn rate(n: usize, ms: f64) -> f64 {
+    if n == 0 || ms <= 0.0 { 0.0 } else { n as f64 * 1000.0 / ms }
+}

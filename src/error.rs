@@ -1,0 +1,142 @@
+//! The library's error: one transparent variant for each room's own, and what the engine says.
+
+use thiserror::Error;
+
+use crate::formats::{FormatError, SourceError};
+use crate::gpu::GpuError;
+use crate::model::{ConfigError, LoadError};
+use crate::text::TextError;
+
+/// Anything that can go wrong. The message is one line: what, where, what to do.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The adapter, the device or a shader.
+    #[error(transparent)]
+    Gpu(#[from] GpuError),
+    /// A file that cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// A checkpoint that is not one, or not whole.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// config.json or generation_config.json.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The tokenizer or the chat template.
+    #[error(transparent)]
+    Text(#[from] TextError),
+    /// The caller stopped loading.
+    #[error("loading was cancelled")]
+    Cancelled,
+    /// An option out of its range.
+    #[error("{option}: got {got}, need {need}")]
+    Option {
+        /// The option.
+        option: &'static str,
+        /// What it was.
+        got: String,
+        /// What it may be.
+        need: String,
+    },
+    /// The prompt and an answer do not fit the context.
+    #[error(
+        "the prompt has {prompt} tokens, the context is {context}: there is no room for an answer. \
+         Try a larger --context (this model: at most {most}) or a shorter prompt"
+    )]
+    ContextFull {
+        /// Tokens of the prompt.
+        prompt: usize,
+        /// Positions of the context.
+        context: usize,
+        /// Positions that the model was made for.
+        most: usize,
+    },
+    /// A token id that the model does not have.
+    #[error("token {index}: id {id} is out of range, the model has {vocab} ids")]
+    TokenOutOfRange {
+        /// Which token of the list.
+        index: usize,
+        /// Its id.
+        id: u32,
+        /// Ids of the model.
+        vocab: usize,
+    },
+    /// An empty prompt.
+    #[error("the prompt is empty: give at least one token")]
+    EmptyPrompt,
+    /// More than the device has.
+    #[error(
+        "the model needs {need} bytes of GPU memory ({weights} weights, {kv} keys and values at \
+         context {context}, {other} activations), {have} are there. Try {advice}"
+    )]
+    ModelTooLarge {
+        /// Bytes needed.
+        need: u64,
+        /// Bytes of weights.
+        weights: u64,
+        /// Bytes of keys and values.
+        kv: u64,
+        /// Bytes of activations and other state.
+        other: u64,
+        /// Positions of the context.
+        context: u32,
+        /// Bytes there are.
+        have: u64,
+        /// What would fit.
+        advice: String,
+    },
+    /// All sequences are taken.
+    #[error("all {slots} sequences of the engine are in use: drop a session, or build the engine with more")]
+    NoFreeSequence {
+        /// Sequences of the engine.
+        slots: u32,
+    },
+    /// A model without text.
+    #[error("{place}: has no {file}, which this needs. Copy it from the model's repository")]
+    NoTextFile {
+        /// The model.
+        place: String,
+        /// `tokenizer.json` or `chat_template.jinja`.
+        file: &'static str,
+    },
+    /// NaN or infinity came out of the model.
+    #[error(
+        "the model gave logits that are NaN or infinite at position {position}: its weights are \
+         broken, or the driver computes wrongly (try `lfm2 selftest`)"
+    )]
+    NotFinite {
+        /// Position of the token.
+        position: usize,
+    },
+}
+
+impl From<LoadError> for Error {
+    fn from(e: LoadError) -> Self {
+        match e {
+            LoadError::Format(e) => Self::Format(e),
+            LoadError::Gpu(e) => Self::Gpu(e),
+            LoadError::Cancelled => Self::Cancelled,
+        }
+    }
+}
+
+impl Error {
+    /// Whether the user can mend it (a file, an option, a missing driver): exit code 2 of the
+    /// command line, against 1 for the rest.
+    #[must_use]
+    pub fn is_user(&self) -> bool {
+        match self {
+            Self::Gpu(e) => matches!(
+                e,
+                GpuError::NoAdapter { .. }
+                    | GpuError::AdapterNotFound { .. }
+                    | GpuError::NoDevice { .. }
+                    | GpuError::Limit { .. }
+                    | GpuError::OutOfMemory { .. }
+            ),
+            Self::NotFinite { .. } | Self::Cancelled => false,
+            _ => true,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! What a model takes on the GPU, known before anything is uploaded.
+
+use super::{ModelConfig, ModelSize, ScratchShape};
+use crate::gpu::Caps;
+use crate::state::StateShape;
+
+/// Bytes on the GPU by purpose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MemoryPlan {
+    /// Weights, at their own width.
+    pub weights: u64,
+    /// Keys and values of all positions.
+    pub kv: u64,
+    /// Conv state, RoPE table, token history.
+    pub state: u64,
+    /// Activations and logits.
+    pub activations: u64,
+    /// Positions of each sequence.
+    pub context: u32,
+    /// Sequences.
+    pub sequences: u32,
+}
+
+impl MemoryPlan {
+    /// The plan for a model and the shapes of its state and activations.
+    #[must_use]
+    pub fn new(
+        config: &ModelConfig,
+        size: &ModelSize,
+        state: &StateShape,
+        scratch: &ScratchShape,
+    ) -> Self {
+        Self {
+            weights: size.weight_bytes,
+            kv: state.kv_bytes(config),
+            state: state.other_bytes(config),
+            activations: scratch.bytes(),
+            context: state.context,
+            sequences: state.n_slots,
+        }
+    }
+
+    /// All bytes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.weights + self.kv + self.state + self.activations
+    }
+
+    /// The longest context whose keys and values fit one binding a layer, for `n_slots` sequences.
+    #[must_use]
+    pub fn longest_context(config: &ModelConfig, state: &StateShape, caps: &Caps) -> u32 {
+        let one = StateShape { context: crate::state::PAGE, ..*state };
+        let page_bytes = (4 * one.kv_words(config)) as u64;
+        let pages = caps.max_part() / page_bytes.max(1);
+        u32::try_from(pages.saturating_mul(u64::from(crate::state::PAGE))).unwrap_or(u32::MAX)
+    }
+}
