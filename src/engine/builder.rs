@@ -260,7 +260,7 @@ impl EngineBuilder {
             .iter()
             .any(|t| t.name.contains("embed_tokens") && t.element_type.bits() == 32);
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
-        let mut state = StateShape { n_slots, context: PAGE, kv_format };
+        let state = StateShape { n_slots, context: PAGE, kv_format };
         let fits = MemoryPlan::longest_context(config, &state, caps).min(most);
         let length = match self.context_length {
             Some(n) => in_range("context", n, 1, fits)?,
@@ -275,7 +275,6 @@ impl EngineBuilder {
             (state, scratch, memory)
         };
         let (planned, scratch, memory) = sized(length);
-        state.context = planned.context;
         let Some(have) = self.memory else { return Ok((planned, scratch, memory)) };
         if memory.total() <= have {
             return Ok((planned, scratch, memory));

@@ -7,6 +7,7 @@ mod fields;
 mod forward;
 pub mod generation_config;
 mod load;
+mod memory;
 pub mod names;
 mod resolve;
 mod scratch;
@@ -18,6 +19,7 @@ pub use config::{
 pub use forward::Forward;
 pub use generation_config::GenerationConfig;
 pub use load::{LoadError, LoadProgress, OnProgress, load_weights};
+pub use memory::MemoryPlan;
 pub use names::{Slot, expected_slots};
 pub use resolve::{ModelSize, ResolvedTensors, validate};
 pub use scratch::{Scratch, ScratchShape};

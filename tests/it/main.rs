@@ -2,6 +2,7 @@
 
 mod allocations;
 mod formats;
+mod goldens;
 mod shaders;
 mod text;
 mod tint;
