@@ -87,7 +87,9 @@ pub enum Error {
         advice: String,
     },
     /// All sequences are taken.
-    #[error("all {slots} sequences of the engine are in use: drop a session, or build the engine with more")]
+    #[error(
+        "all {slots} sequences of the engine are in use: drop a session, or build the engine with more"
+    )]
     NoFreeSequence {
         /// Sequences of the engine.
         slots: u32,

@@ -3,6 +3,8 @@
 //! An [`Engine`] is a model on a device; a [`engine::Session`] is one sequence on it; a
 //! [`engine::Generation`] is an answer that streams and can be dropped at any time.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod engine;
 mod error;
 pub mod formats;

@@ -213,8 +213,7 @@ impl EngineBuilder {
             None => &mut ignore,
         };
         let OpenedModel { config, generation, checkpoint, tensors, tokenizer, template } = model;
-        let weights =
-            load_weights(&context, &config, &checkpoint, &tensors, on_progress).await?;
+        let weights = load_weights(&context, &config, &checkpoint, &tensors, on_progress).await?;
         let gpu_state = State::new(&context, &config, &state).await?;
         let allowed = match &tokenizer {
             Some(t) => t.token_mask(config.vocab_size),

@@ -277,8 +277,7 @@ impl<'s> Generation<'s> {
         let logit_rows = if last { vec![range.len() as u32 - 1] } else { Vec::new() };
         let tokens = self.prompt[range.clone()].iter().copied();
         let generated_from = self.prompt.len();
-        let rows =
-            self.session.rows(range.start, tokens, generated_from, self.sample, logit_rows);
+        let rows = self.session.rows(range.start, tokens, generated_from, self.sample, logit_rows);
         let target = if last { Some(self.readback().await?) } else { None };
         let submission = self.submit(rows, target)?;
         self.session.advance(&self.prompt[range.clone()], range.end);
@@ -314,11 +313,7 @@ impl<'s> Generation<'s> {
         }
     }
 
-    fn submit(
-        &mut self,
-        rows: super::SeqRows,
-        target: Option<usize>,
-    ) -> Result<Submission, Error> {
+    fn submit(&mut self, rows: super::SeqRows, target: Option<usize>) -> Result<Submission, Error> {
         let engine = self.session.engine().clone();
         let batch = Batch { seqs: vec![rows] };
         let slot = self.session.slot();

@@ -70,8 +70,7 @@ impl Session {
         let end = first + tokens.len();
         self.reserve(end)?;
         let logit_rows = (0..tokens.len() as u32).collect();
-        let rows =
-            self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
+        let rows = self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
         self.advance(tokens, end);
         Ok(Batch { seqs: vec![rows] })
     }

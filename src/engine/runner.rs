@@ -142,10 +142,11 @@ impl Runner {
         self.context.check()?;
         let pace = lock(&self.pace);
         let shape = self.upload(batch);
-        let plan = self.plan(PlanKey { rows: self.bucket(shape.rows), sample }).ok_or_else(|| {
-            let reason = format!("no plan for {} rows", shape.rows);
-            GpuError::Validation { what: "a batch".to_owned(), reason }
-        })?;
+        let plan =
+            self.plan(PlanKey { rows: self.bucket(shape.rows), sample }).ok_or_else(|| {
+                let reason = format!("no plan for {} rows", shape.rows);
+                GpuError::Validation { what: "a batch".to_owned(), reason }
+            })?;
         let macs = match shape.rows {
             few if few <= self.choices.matvec_rows => u64::MAX,
             _ => (pace.macs_per_second * SUBMISSION_SECONDS) as u64,

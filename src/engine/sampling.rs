@@ -53,7 +53,10 @@ impl SamplingOptions {
     #[must_use]
     pub fn recommended(g: &GenerationConfig) -> Self {
         if g.do_sample == Some(false) {
-            return Self { repetition_penalty: g.repetition_penalty.unwrap_or(1.0), ..Self::greedy() };
+            return Self {
+                repetition_penalty: g.repetition_penalty.unwrap_or(1.0),
+                ..Self::greedy()
+            };
         }
         let d = Self::default();
         Self {

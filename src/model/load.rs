@@ -171,7 +171,7 @@ impl Loader<'_> {
             file: self.checkpoint.name().to_owned(),
             problem: format!("tensor {} is missing", slot.hub_name()),
         })?;
-        Ok(slice.clone())
+        Ok(*slice)
     }
 
     fn stack(&self, slots: &[Slot]) -> Result<Rows, LoadError> {

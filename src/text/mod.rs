@@ -4,13 +4,19 @@
 //! a server and a browser use it alike. Bad input of any kind is a [`TextError`].
 
 mod byte_level;
+mod chat_template;
+mod conversation;
 mod error;
 mod guard;
 mod json;
+mod py_json;
+mod strftime;
 mod tokenizer;
 mod tokenizer_file;
 mod utf8;
 
+pub use chat_template::{ChatTemplate, SpecialTokenTexts};
+pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
 pub use tokenizer::Tokenizer;
 pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};

@@ -65,7 +65,8 @@ fn golden(name: &str) -> Golden {
 fn old_golden(name: &str) -> Golden {
     let text = std::fs::read_to_string(fixtures().join(name).join("golden.json")).unwrap();
     let json: serde_json::Value = serde_json::from_str(&text).unwrap();
-    let floats = |v: &serde_json::Value| -> Vec<f32> { flat(v).iter().map(|x| *x as f32).collect() };
+    let floats =
+        |v: &serde_json::Value| -> Vec<f32> { flat(v).iter().map(|x| *x as f32).collect() };
     let ints = |v: &serde_json::Value| -> Vec<u32> { flat(v).iter().map(|x| *x as u32).collect() };
     let hidden = json["hidden_states"].as_array().unwrap();
     let router = json["router"].as_object().unwrap();

@@ -1,0 +1,57 @@
+//! What ends a command, and with which exit code.
+
+use std::process::ExitCode;
+
+use thiserror::Error;
+
+/// Why a command stopped.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The engine.
+    #[error(transparent)]
+    Engine(#[from] crate::Error),
+    /// An option or a file that the user can mend.
+    #[error("{0}")]
+    User(String),
+    /// Something that should not happen.
+    #[error("{0}")]
+    Internal(String),
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl CliError {
+    /// The process's exit code.
+    #[must_use]
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
+            Self::Engine(e) if e.is_user() => 2,
+            Self::User(_) => 2,
+            Self::Engine(_) | Self::Internal(_) => 1,
+        })
+    }
+
+    /// A file that could not be read or written.
+    pub(super) fn file(path: &std::path::Path, action: &str, e: &std::io::Error) -> Self {
+        Self::User(format!("{}: cannot {action}: {e}", path.display()))
+    }
+}
+
+macro_rules! from_room {
+    ($($error:ty),*) => {
+        $(impl From<$error> for CliError {
+            fn from(e: $error) -> Self {
+                Self::Engine(e.into())
+            }
+        })*
+    };
+}
+from_room!(
+    crate::gpu::GpuError,
+    crate::formats::SourceError,
+    crate::formats::FormatError,
+    crate::model::ConfigError,
+    crate::text::TextError
+);

@@ -1,0 +1,81 @@
+//! From options to an engine, with a progress bar.
+
+use std::io::IsTerminal;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use super::options::Common;
+use super::stats::model_line;
+use super::{CliError, interrupt};
+use crate::engine::{Engine, EngineBuilder};
+use crate::formats::ModelFiles;
+use crate::model::LoadProgress;
+
+/// A bar on stderr; nothing if stderr is not a terminal or -q was given.
+pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar {
+    let target = if common.quiet || !std::io::stderr().is_terminal() {
+        ProgressDrawTarget::hidden()
+    } else {
+        ProgressDrawTarget::stderr()
+    };
+    let bar = ProgressBar::with_draw_target(Some(total), target);
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("=> "));
+    }
+    bar
+}
+
+/// The model's files.
+pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
+    match &common.model {
+        Some(path) => Ok(ModelFiles::directory(path)?),
+        #[cfg(feature = "demo-model")]
+        None => Ok(crate::demo::files()),
+        #[cfg(not(feature = "demo-model"))]
+        None => Err(CliError::User(
+            "--model: this build has no built-in model, name a checkpoint directory".to_owned(),
+        )),
+    }
+}
+
+/// Loads the model that the options name and says in one line what runs where.
+pub fn engine(common: &Common) -> Result<Engine, CliError> {
+    engine_with(common, |builder| builder)
+}
+
+/// As [`engine`], with more options on the builder.
+pub fn engine_with(
+    common: &Common,
+    more: impl FnOnce(EngineBuilder) -> EngineBuilder,
+) -> Result<Engine, CliError> {
+    let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
+    let shown = bar.clone();
+    let mut builder = Engine::builder()
+        .files(files(common)?)
+        .gpu_options(common.gpu())
+        .on_progress(move |p: LoadProgress| {
+            shown.set_length(p.total);
+            shown.set_position(p.loaded);
+            !interrupt::requested()
+        });
+    if let Some(context) = common.context {
+        builder = builder.context_length(context);
+    }
+    if let Some(memory) = common.memory {
+        builder = builder.memory(memory);
+    }
+    let engine = pollster::block_on(more(builder).build());
+    bar.finish_and_clear();
+    let engine = engine?;
+    if !common.quiet {
+        let adapter = engine.context().adapter();
+        if adapter.is_software() {
+            eprintln!(
+                "warning: {} is a software adapter: the model runs on the CPU's cores",
+                adapter.name
+            );
+        }
+        eprintln!("{}", model_line(&engine, common.memory));
+    }
+    Ok(engine)
+}

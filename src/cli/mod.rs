@@ -1,0 +1,90 @@
+//! The command line: parses, calls the engine, prints. stdout carries the answer and nothing else.
+//!
+//! Exit codes: 0, 2 for what the user can mend (an option, a file, a missing driver), 1 for the
+//! rest, 130 after Ctrl-C.
+
+mod error;
+mod generate;
+mod interrupt;
+mod load;
+mod options;
+mod stats;
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+pub use error::CliError;
+use options::Common;
+
+/// Runs Liquid AI's LFM2 models on the GPU you already have.
+#[derive(Debug, Parser)]
+#[command(name = "lfm2", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// One answer to a prompt, streamed to stdout
+    Generate(generate::Generate),
+}
+
+/// The parser, for the generated option reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// Parses the arguments, runs the command and says what went wrong.
+#[must_use]
+pub fn main() -> ExitCode {
+    quiet_driver();
+    interrupt::listen();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(e) => {
+            // clap prints help and version to stdout with code 0, errors to stderr with code 2.
+            let _ = e.print();
+            return ExitCode::from(u8::from(e.use_stderr()) * 2);
+        }
+    };
+    cli.common.init_logging();
+    match cli.run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = std::io::stdout().flush();
+            if !matches!(e, CliError::Interrupted) {
+                // The last words are written at once, whatever else is buffered.
+                let _ = writeln!(std::io::stderr(), "error: {e}");
+            }
+            e.exit_code()
+        }
+    }
+}
+
+impl Cli {
+    fn run(self) -> Result<(), CliError> {
+        match self.command {
+            Command::Generate(generate) => generate.run(&self.common),
+        }
+    }
+}
+
+/// Mesa's device-select layer asks for a Wayland display and complains on stderr where there is
+/// none. The engine shows nothing on a display.
+fn quiet_driver() {
+    if std::env::var_os("XDG_RUNTIME_DIR").is_none()
+        && std::env::var_os("NODEVICE_SELECT").is_none()
+    {
+        // SAFETY: no other thread has been started yet.
+        #[allow(unsafe_code)]
+        unsafe {
+            std::env::set_var("NODEVICE_SELECT", "1");
+        }
+    }
+}

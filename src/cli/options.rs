@@ -1,0 +1,166 @@
+//! Options that several commands share. Each is an environment variable `LFM2_*` as well.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, ValueEnum};
+
+use crate::engine::{Engine, GenerateOptions, SamplingOptions};
+use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Model: a Hugging Face checkpoint directory. Default: the built-in demonstration model
+    #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// GPU to use: an index or part of a name from `lfm2 info`
+    #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
+    pub adapter: Option<String>,
+    /// Limits to ask of the GPU: all it has, or WebGPU's defaults without optional features
+    #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
+    pub limits: Limits,
+    /// Context length in tokens. Default: the least of 32768, the model's own, and what fits
+    #[arg(
+        short,
+        long,
+        visible_alias = "ctx-size",
+        global = true,
+        env = "LFM2_CONTEXT",
+        value_name = "TOKENS"
+    )]
+    pub context: Option<u32>,
+    /// GPU memory the model may take, e.g. 6G or 800M
+    #[arg(long, global = true, env = "LFM2_MEMORY", value_name = "SIZE", value_parser = parse_size)]
+    pub memory: Option<u64>,
+    /// Say nothing but the answer and errors
+    #[arg(short, long, global = true, env = "LFM2_QUIET", conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more; twice for the engine's and the driver's log
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+}
+
+/// `--limits`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Limits {
+    /// All that the adapter has
+    Adapter,
+    /// WebGPU's default limits, no optional feature: as in any browser
+    Default,
+}
+
+/// Options of commands that draw tokens. What is not given is as the model recommends.
+#[derive(Debug, Args)]
+pub struct Sampling {
+    /// Most tokens of an answer. Default: to the end of the context
+    #[arg(short = 'n', long, visible_alias = "predict", env = "LFM2_MAX_TOKENS", value_name = "N")]
+    pub max_tokens: Option<usize>,
+    /// 0 always takes the most likely token; larger is more varied
+    #[arg(long, visible_alias = "temp", env = "LFM2_TEMPERATURE", allow_negative_numbers = true)]
+    pub temperature: Option<f32>,
+    /// Keep the K most likely tokens; 0 is off
+    #[arg(long, env = "LFM2_TOP_K", value_name = "K")]
+    pub top_k: Option<u32>,
+    /// Keep the most likely tokens of total probability P; 1 is off
+    #[arg(long, env = "LFM2_TOP_P", value_name = "P", allow_negative_numbers = true)]
+    pub top_p: Option<f32>,
+    /// Keep tokens of at least P times the best one's probability; 0 is off
+    #[arg(long, env = "LFM2_MIN_P", value_name = "P", allow_negative_numbers = true)]
+    pub min_p: Option<f32>,
+    /// Penalty on tokens of the whole context; 1 is off
+    #[arg(
+        long,
+        visible_alias = "repeat-penalty",
+        env = "LFM2_REPETITION_PENALTY",
+        value_name = "X",
+        allow_negative_numbers = true
+    )]
+    pub repetition_penalty: Option<f32>,
+    /// Penalty on tokens generated already; 0 is off
+    #[arg(long, env = "LFM2_PRESENCE_PENALTY", value_name = "X", allow_negative_numbers = true)]
+    pub presence_penalty: Option<f32>,
+    /// Penalty on generated tokens by how often; 0 is off
+    #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
+    pub frequency_penalty: Option<f32>,
+    /// Seed: the same seed on the same adapter gives the same text. Default: random, shown with -v
+    #[arg(short, long, env = "LFM2_SEED")]
+    pub seed: Option<u64>,
+    /// End the answer at this text; may be given several times
+    #[arg(long, env = "LFM2_STOP", value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+impl Common {
+    /// What to ask of the GPU.
+    pub fn gpu(&self) -> ContextOptions {
+        ContextOptions {
+            adapter: self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named),
+            limits: match self.limits {
+                Limits::Adapter => LimitsChoice::Adapter,
+                Limits::Default => LimitsChoice::Default,
+            },
+        }
+    }
+
+    /// Warnings always, unless quiet; with -v our own information, with -vv everybody's.
+    pub fn init_logging(&self) {
+        let default = match (self.quiet, self.verbose) {
+            (true, _) => "error",
+            (false, 0) => "error,lfm2_wgpu=warn",
+            (false, 1) => "warn,lfm2_wgpu=info",
+            (false, _) => "info,lfm2_wgpu=debug",
+        };
+        env_logger::Builder::from_env(env_logger::Env::new().filter_or("LFM2_LOG", default))
+            .format_timestamp(None)
+            .format_target(false)
+            .init();
+    }
+}
+
+impl Sampling {
+    /// The options for `engine`'s model; `random` seeds where no seed was given.
+    pub fn options(&self, engine: &Engine, random: u64) -> GenerateOptions {
+        let d = engine.recommended_sampling();
+        let sampling = SamplingOptions {
+            temperature: self.temperature.unwrap_or(d.temperature),
+            top_k: self.top_k.unwrap_or(d.top_k),
+            top_p: self.top_p.unwrap_or(d.top_p),
+            min_p: self.min_p.unwrap_or(d.min_p),
+            repetition_penalty: self.repetition_penalty.unwrap_or(d.repetition_penalty),
+            presence_penalty: self.presence_penalty.unwrap_or(d.presence_penalty),
+            frequency_penalty: self.frequency_penalty.unwrap_or(d.frequency_penalty),
+            seed: self.seed.unwrap_or(random),
+        };
+        log::info!("sampling: {sampling:?}");
+        GenerateOptions {
+            sampling: Some(sampling),
+            max_tokens: self.max_tokens,
+            stop: self.stop.clone(),
+            ..Default::default()
+        }
+    }
+}
+
+/// A seed nobody can foresee.
+pub fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish()
+}
+
+/// `6G`, `800M`, `1.5GiB`, `4096`: bytes, in powers of 1024.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let wrong = || format!("{text:?} is not a size; write e.g. 6G or 800M");
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let value: f64 = number.trim().parse().map_err(|_| wrong())?;
+    let unit = text[number.len()..].to_ascii_uppercase();
+    let factor = match unit.trim_end_matches("IB").trim_end_matches('B') {
+        "" => 1.0,
+        "K" => 1024.0,
+        "M" => 1024.0f64.powi(2),
+        "G" => 1024.0f64.powi(3),
+        "T" => 1024.0f64.powi(4),
+        _ => return Err(wrong()),
+    };
+    let bytes = value * factor;
+    if (1.0..1e18).contains(&bytes) { Ok(bytes as u64) } else { Err(wrong()) }
+}

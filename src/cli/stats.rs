@@ -1,0 +1,58 @@
+//! Numbers for people.
+
+use crate::engine::{Engine, Timings};
+
+/// `4.4 GiB`, `812 MiB`, `35 KiB`.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, scale) in units {
+        if bytes >= scale {
+            let value = bytes as f64 / scale as f64;
+            return if value < 10.0 {
+                format!("{value:.1} {unit}")
+            } else {
+                format!("{value:.0} {unit}")
+            };
+        }
+    }
+    format!("{bytes} B")
+}
+
+/// The line after an answer.
+pub fn answer_line(t: &Timings) -> String {
+    let cached = match t.cache_n {
+        0 => String::new(),
+        n => format!(" (+{n} cached)"),
+    };
+    format!(
+        "[ prompt {} tok{cached} {:.1} t/s | {} tok {:.1} t/s | first token {:.2} s ]",
+        t.prompt_n,
+        t.prompt_per_second(),
+        t.predicted_n,
+        t.predicted_per_second(),
+        t.first_token_ms / 1000.0
+    )
+}
+
+/// The line after loading: model, size, weights, adapter and backend, context, memory.
+pub fn model_line(engine: &Engine, available: Option<u64>) -> String {
+    let adapter = engine.context().adapter();
+    let memory = engine.memory();
+    let software = if adapter.is_software() { ", software" } else { "" };
+    let name = match engine.place() {
+        "embedded" => "LFM2 demonstration model",
+        place => place.trim_end_matches('/').rsplit('/').next().unwrap_or(place),
+    };
+    let used = match available {
+        Some(have) => format!("{} of {}", size(memory.total()), size(have)),
+        None => size(memory.total()),
+    };
+    format!(
+        "{name} {} · {} · {} ({}{software}) · context {} · {used}",
+        engine.weight_format(),
+        size(memory.weights),
+        adapter.name,
+        adapter.backend,
+        memory.context,
+    )
+}

@@ -1,0 +1,414 @@
+//! Chat templates: a conversation to the text that the model was trained on.
+//!
+//! Templates are programs written for jinja2 inside transformers' `apply_chat_template`. They run
+//! here in minijinja with the same settings, filters and functions, and with a budget, since a
+//! template is as untrusted as any other file of a model.
+
+use super::conversation::Conversation;
+use super::error::{TextError, one_line, quote};
+use super::py_json::{Dumps, float_repr};
+use super::strftime::strftime;
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Kwargs, Serde, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
+use serde_json::{Map, Value as Json};
+use std::error::Error as _;
+use std::fmt;
+
+/// The name templates go by in minijinja.
+const NAME: &str = "chat_template";
+/// Far more than any published template.
+const MAX_SOURCE_BYTES: usize = 1 << 20;
+/// Nested macro calls and includes; LFM2.5's template needs 3. Small, for the stack of a browser.
+const RECURSION_LIMIT: usize = 64;
+
+/// Texts of the special tokens, which templates know by these names.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct SpecialTokenTexts {
+    /// In front of everything, e.g. `<|startoftext|>`.
+    pub bos_token: Option<String>,
+    /// Ends an answer, e.g. `<|im_end|>`.
+    pub eos_token: Option<String>,
+    /// Fills up batches.
+    pub pad_token: Option<String>,
+    /// Stands for unknown text.
+    pub unk_token: Option<String>,
+}
+
+impl SpecialTokenTexts {
+    /// Reads the tokens of a `tokenizer_config.json`: each a string or `{"content": ...}`.
+    ///
+    /// # Errors
+    /// [`TextError::TokenizerConfig`] if the file is no JSON object or a token is neither.
+    pub fn from_tokenizer_config(tokenizer_config: &[u8]) -> Result<Self, TextError> {
+        Self::from_map(&parse_config(tokenizer_config)?)
+    }
+
+    fn from_map(config: &Map<String, Json>) -> Result<Self, TextError> {
+        let token = |key: &str| match config.get(key) {
+            None | Some(Json::Null) => Ok(None),
+            Some(Json::String(text)) => Ok(Some(text.clone())),
+            Some(other) => match other.get("content") {
+                Some(Json::String(text)) => Ok(Some(text.clone())),
+                _ => Err(bad_config(key, "must be a string or an object with content")),
+            },
+        };
+        Ok(Self {
+            bos_token: token("bos_token")?,
+            eos_token: token("eos_token")?,
+            pad_token: token("pad_token")?,
+            unk_token: token("unk_token")?,
+        })
+    }
+
+    fn named(&self) -> [(&'static str, &Option<String>); 4] {
+        [
+            ("bos_token", &self.bos_token),
+            ("eos_token", &self.eos_token),
+            ("pad_token", &self.pad_token),
+            ("unk_token", &self.unk_token),
+        ]
+    }
+}
+
+/// A parsed chat template.
+#[derive(Clone)]
+pub struct ChatTemplate {
+    env: Environment<'static>,
+    special: SpecialTokenTexts,
+}
+
+impl fmt::Debug for ChatTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        f.debug_struct("ChatTemplate").field("special", &self.special).finish_non_exhaustive()
+    }
+}
+
+impl ChatTemplate {
+    /// Parses a template.
+    ///
+    /// # Errors
+    /// [`TextError::Template`] with the line of a syntax error.
+    pub fn new(source: &str, special: &SpecialTokenTexts) -> Result<Self, TextError> {
+        if source.len() > MAX_SOURCE_BYTES {
+            let problem = format!("{} bytes long (at most {MAX_SOURCE_BYTES})", source.len());
+            return Err(TextError::Template { line: None, problem });
+        }
+        let mut env = Environment::new();
+        // As transformers sets up jinja2.
+        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
+        env.set_syntax(syntax.map_err(|e| template_error(&e, 0))?);
+        env.set_auto_escape_callback(|_| AutoEscape::None);
+        env.set_recursion_limit(RECURSION_LIMIT);
+        env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
+        env.set_formatter(|out, _state, value| {
+            write!(out, "{}", PyStr(value)).map_err(|_| ErrorKind::WriteFailure.into())
+        });
+        env.add_filter("tojson", tojson);
+        env.add_filter("string", |value: &Value| PyStr(value).to_string());
+        env.add_function("raise_exception", raise_exception);
+        add_clock(&mut env, None);
+        env.add_template_owned(NAME, without_generation_tags(source))
+            .map_err(|e| template_error(&e, 0))?;
+        Ok(Self { env, special: special.clone() })
+    }
+
+    /// Takes the template from a model's files: `chat_template.jinja`, or else `chat_template` in
+    /// `tokenizer_config.json` (a template, or a list of named ones of which `default` is taken).
+    ///
+    /// # Errors
+    /// [`TextError::NoTemplate`] if neither holds one; otherwise as [`ChatTemplate::new`] and
+    /// [`SpecialTokenTexts::from_tokenizer_config`].
+    pub fn from_files(
+        chat_template_jinja: Option<&[u8]>,
+        tokenizer_config: Option<&[u8]>,
+    ) -> Result<Self, TextError> {
+        let config = tokenizer_config.map(parse_config).transpose()?.unwrap_or_default();
+        let special = SpecialTokenTexts::from_map(&config)?;
+        if let Some(bytes) = chat_template_jinja {
+            let source = std::str::from_utf8(bytes).map_err(|e| TextError::Template {
+                line: None,
+                problem: format!("chat_template.jinja is not UTF-8 (byte {})", e.valid_up_to()),
+            })?;
+            return Self::new(source, &special);
+        }
+        match config.get("chat_template") {
+            None | Some(Json::Null) => Err(TextError::NoTemplate),
+            Some(Json::String(source)) => Self::new(source, &special),
+            Some(Json::Array(named)) => Self::new(default_of(named)?, &special),
+            Some(_) => {
+                let problem = "must be a string or a list of {\"name\", \"template\"}";
+                Err(bad_config("chat_template", problem))
+            }
+        }
+    }
+
+    /// Sets the time that `strftime_now` tells, in seconds since 1970 (UTC).
+    ///
+    /// Without it the clock of the system is asked, where there is one; a browser has none that the
+    /// standard library knows, so a template that asks for the date fails there.
+    #[must_use]
+    pub fn with_time(mut self, unix_seconds: i64) -> Self {
+        add_clock(&mut self.env, Some(unix_seconds));
+        self
+    }
+
+    /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
+    ///
+    /// As transformers does, message fields that are `null` are left out, and reasoning under any of
+    /// its names (`reasoning_content`, `thinking`, `reasoning`) is given under the first two.
+    ///
+    /// # Errors
+    /// [`TextError::Template`] if the template fails, [`TextError::TemplateRaised`] if it refuses
+    /// the conversation, [`TextError::TemplateRunaway`] if it needs more work than such a
+    /// conversation can.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        let messages = conversation.messages.iter().map(|message| prepare(message.fields()));
+        let messages = Json::Array(messages.collect());
+        let tools = conversation.tools.clone().map_or(Json::Null, Json::Array);
+        let fuel = budget(&messages, &tools, &conversation.template_vars);
+
+        let mut vars = Map::new();
+        for (name, text) in self.special.named() {
+            if let Some(text) = text {
+                vars.insert(name.to_owned(), Json::String(text.clone()));
+            }
+        }
+        vars.insert("documents".to_owned(), Json::Null);
+        vars.extend(conversation.template_vars.clone());
+        vars.insert("messages".to_owned(), messages);
+        vars.insert("tools".to_owned(), tools);
+        vars.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
+
+        let mut env = self.env.clone();
+        env.set_fuel(Some(fuel));
+        let template = env.get_template(NAME).map_err(|e| template_error(&e, fuel))?;
+        template.render(Serde(&vars)).map_err(|e| template_error(&e, fuel))
+    }
+}
+
+fn add_clock(env: &mut Environment<'static>, fixed: Option<i64>) {
+    env.add_function("strftime_now", move |format: &str| {
+        let now = fixed.or_else(system_time).ok_or_else(|| {
+            Error::new(ErrorKind::InvalidOperation, "strftime_now: no clock here; set the time")
+        })?;
+        strftime(format, now).map_err(|e| Error::new(ErrorKind::InvalidOperation, e))
+    });
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn system_time() -> Option<i64> {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
+    i64::try_from(since.as_secs()).ok()
+}
+
+/// The standard library's clock panics in a browser.
+#[cfg(target_arch = "wasm32")]
+fn system_time() -> Option<i64> {
+    None
+}
+
+/// A message as transformers hands it to templates.
+fn prepare(fields: &Map<String, Json>) -> Json {
+    let given = fields.iter().filter(|(_, value)| !value.is_null());
+    let mut message: Map<String, Json> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
+    let names = ["reasoning_content", "thinking", "reasoning"];
+    if let Some(reasoning) = names.iter().find_map(|name| message.get(*name)).cloned() {
+        message.entry("thinking").or_insert_with(|| reasoning.clone());
+        message.insert("reasoning_content".to_owned(), reasoning);
+    }
+    Json::Object(message)
+}
+
+/// Steps a template may take; one is an instruction or 64 bytes of text made.
+///
+/// A fixed part for the template's own work; per value and byte of the conversation about ten times
+/// what LFM2's and LFM2.5's templates need (measured: at most 60 steps a value and 1/6 a byte); and
+/// tools times their bytes, since templates append one tool at a time to a growing text.
+fn budget(messages: &Json, tools: &Json, vars: &Map<String, Json>) -> u64 {
+    let mut size = Size::default();
+    messages.add_to(&mut size);
+    let before = size.bytes;
+    tools.add_to(&mut size);
+    let tool_bytes = size.bytes - before;
+    for value in vars.values() {
+        value.add_to(&mut size);
+    }
+    let tool_count = tools.as_array().map_or(0, |tools| u64::try_from(tools.len()).unwrap_or(0));
+    200_000u64
+        .saturating_add(size.values.saturating_mul(600))
+        .saturating_add(size.bytes.saturating_mul(2))
+        .saturating_add(tool_count.saturating_mul(tool_bytes) / 16)
+}
+
+#[derive(Default)]
+struct Size {
+    values: u64,
+    bytes: u64,
+}
+
+trait AddTo {
+    fn add_to(&self, size: &mut Size);
+}
+
+impl AddTo for Json {
+    fn add_to(&self, size: &mut Size) {
+        size.values += 1;
+        match self {
+            Json::String(text) => size.bytes += u64::try_from(text.len()).unwrap_or(0),
+            Json::Array(items) => items.iter().for_each(|item| item.add_to(size)),
+            Json::Object(fields) => {
+                for (key, value) in fields {
+                    size.bytes += u64::try_from(key.len()).unwrap_or(0);
+                    value.add_to(size);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A value as Python's `str` writes it; minijinja does so for all but floats.
+struct PyStr<'a>(&'a Value);
+
+impl fmt::Display for PyStr<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
+        let value = self.0;
+        if value.kind() == ValueKind::Number
+            && !value.is_integer()
+            && let Ok(float) = f64::try_from(value.clone())
+            && float.is_finite()
+        {
+            return f.write_str(&float_repr(float));
+        }
+        fmt::Display::fmt(value, f)
+    }
+}
+
+/// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
+fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
+    let mut dumps = Dumps {
+        ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
+        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
+        ..Dumps::default()
+    };
+    if let Some(indent) = options.get::<Option<Value>>("indent")?.filter(|v| !v.is_none()) {
+        dumps.indent = Some(match indent.as_str() {
+            Some(text) => text.to_owned(),
+            None => " ".repeat(indent.as_usize().filter(|n| *n <= 64).ok_or_else(|| {
+                let problem = "tojson: indent must be a string or a number up to 64";
+                Error::new(ErrorKind::InvalidOperation, problem)
+            })?),
+        });
+        dumps.item_separator = ",".to_owned();
+    }
+    if let Some(separators) = options.get::<Option<Vec<String>>>("separators")? {
+        let [item, key] = &separators[..] else {
+            let problem = "tojson: separators must be two strings";
+            return Err(Error::new(ErrorKind::InvalidOperation, problem));
+        };
+        dumps.item_separator.clone_from(item);
+        dumps.key_separator.clone_from(key);
+    }
+    options.assert_all_used()?;
+    dumps.dump(value, state)
+}
+
+/// Marks an error as the template author's own.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct Raised(String);
+
+fn raise_exception(message: &Value) -> Result<Value, Error> {
+    let message = PyStr(message).to_string();
+    Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message)))
+}
+
+fn template_error(error: &Error, fuel: u64) -> TextError {
+    // Errors inside macros and includes are wrapped: what happened first is innermost.
+    let mut inner = error;
+    loop {
+        if let Some(raised) = inner.source().and_then(|e| e.downcast_ref::<Raised>()) {
+            return TextError::TemplateRaised { message: one_line(raised) };
+        }
+        match inner.source().and_then(|e| e.downcast_ref::<Error>()) {
+            Some(deeper) => inner = deeper,
+            None => break,
+        }
+    }
+    let line = inner.line().or(error.line());
+    if inner.kind() == ErrorKind::OutOfFuel {
+        return TextError::TemplateRunaway { line, fuel };
+    }
+    let problem = match inner.detail() {
+        Some(detail) => format!("{}: {detail}", inner.kind()),
+        None => inner.kind().to_string(),
+    };
+    TextError::Template { line, problem: one_line(problem) }
+}
+
+/// Replaces `{% generation %}` and `{% endgeneration %}`, with which transformers marks what the
+/// assistant said and which print nothing, by a block that scopes variables just as they do.
+fn without_generation_tags(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(start) = rest.find('{') {
+        let (before, tag) = rest.split_at(start);
+        out.push_str(before);
+        let end = match tag.get(1..2) {
+            Some("%") => tag.find("%}"),
+            // A comment may hold anything.
+            Some("#") => tag.find("#}"),
+            _ => Some(0).filter(|_| tag.len() > 1),
+        };
+        let Some(end) = end else {
+            rest = tag;
+            break;
+        };
+        // Past the two closing characters, or past the brace alone.
+        let (tag, after) = tag.split_at(if end == 0 { 1 } else { end + 2 });
+        let is_edge = |c: char| matches!(c, '{' | '}' | '%' | '-' | '+') || c.is_whitespace();
+        match tag.trim_matches(is_edge) {
+            "generation" => out.push_str(&tag.replace("generation", "with")),
+            "endgeneration" => out.push_str(&tag.replace("endgeneration", "endwith")),
+            _ => out.push_str(tag),
+        }
+        rest = after;
+    }
+    out.push_str(rest);
+    out
+}
+
+fn default_of(named: &[Json]) -> Result<&str, TextError> {
+    let mut names = Vec::new();
+    for (i, entry) in named.iter().enumerate() {
+        match (entry.get("name"), entry.get("template")) {
+            (Some(Json::String(name)), Some(Json::String(template))) if name == "default" => {
+                return Ok(template);
+            }
+            (Some(Json::String(name)), Some(Json::String(_))) => names.push(quote(name)),
+            _ => {
+                let problem = "must be {\"name\": string, \"template\": string}";
+                return Err(bad_config(&format!("chat_template[{i}]"), problem));
+            }
+        }
+    }
+    let problem = format!("no template named \"default\" (there are: {})", names.join(", "));
+    Err(bad_config("chat_template", &one_line(problem)))
+}
+
+fn parse_config(bytes: &[u8]) -> Result<Map<String, Json>, TextError> {
+    match serde_json::from_slice(bytes) {
+        Ok(Json::Object(config)) => Ok(config),
+        Ok(_) => Err(bad_config("file", "must be a JSON object")),
+        Err(e) => Err(bad_config("file", &format!("not valid JSON: {}", one_line(e)))),
+    }
+}
+
+fn bad_config(field: &str, problem: &str) -> TextError {
+    TextError::TokenizerConfig { field: field.to_owned(), problem: problem.to_owned() }
+}
