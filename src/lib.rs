@@ -11,6 +11,10 @@ pub mod formats;
 pub mod gpu;
 pub mod kernels;
 pub mod model;
+#[cfg(feature = "reference")]
+pub mod reference;
+#[cfg(feature = "reference")]
+pub mod selftest;
 pub mod state;
 pub mod text;
 

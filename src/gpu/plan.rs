@@ -123,6 +123,14 @@ impl Recorder {
         self.recorded.push(Recorded::Dispatch(dispatch));
     }
 
+    /// The variants recorded so far, in order.
+    pub fn variants(&self) -> impl Iterator<Item = &Variant> {
+        self.recorded.iter().filter_map(|r| match r {
+            Recorded::Dispatch(d) => Some(&d.variant),
+            Recorded::Probe { .. } => None,
+        })
+    }
+
     /// Names the present content of `tensor`, so that a test can compare it with a golden.
     /// Costs nothing unless the recorder probes.
     pub fn probe<T: Element>(&mut self, name: std::fmt::Arguments<'_>, tensor: &Tensor<T>) {
@@ -137,15 +145,7 @@ impl Recorder {
     /// # Errors
     /// [`GpuError::Pipeline`] if the driver refuses a kernel, or memory errors.
     pub async fn finish(self, context: &Context, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
-        let variants: Vec<&Variant> = self
-            .recorded
-            .iter()
-            .filter_map(|r| match r {
-                Recorded::Dispatch(d) => Some(&d.variant),
-                Recorded::Probe { .. } => None,
-            })
-            .collect();
-        context.prepare(&variants).await?;
+        context.prepare(&self.variants().collect::<Vec<_>>()).await?;
         let mut params = Vec::new();
         let mut steps = Vec::new();
         for recorded in self.recorded {

@@ -3,6 +3,9 @@
 mod allocations;
 mod formats;
 mod goldens;
+mod gpu;
+#[cfg(feature = "reference")]
+mod kernels;
 mod shaders;
 mod text;
 mod tint;

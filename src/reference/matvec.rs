@@ -1,0 +1,107 @@
+//! Twin of `shaders/matvec.wgsl` and `shaders/matmul.wgsl`: two ways to the same products.
+
+use super::{dot, sigmoid};
+
+/// Which products an item takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Jobs<'a> {
+    /// Item `i` is input `i` times the one matrix.
+    Dense,
+    /// Item `i = row * top_k + j` is its row times the matrix of expert `ids[i]`.
+    Experts {
+        /// `[rows, top_k]`.
+        ids: &'a [u32],
+        /// Experts a row goes to.
+        top_k: usize,
+        /// Item `i` has an input of its own, `i`, instead of `i / top_k`.
+        own_rows: bool,
+    },
+    /// Item `row` is the sum over `j` of `gates[i] * W[ids[i]] * input i`, `i = row * top_k + j`.
+    Combine {
+        /// `[rows, top_k]`.
+        ids: &'a [u32],
+        /// `[rows, top_k]`.
+        gates: &'a [f32],
+        /// Experts a row goes to.
+        top_k: usize,
+    },
+}
+
+/// What happens to a product.
+#[derive(Clone, Copy, Debug)]
+pub enum After<'a> {
+    /// It is the result.
+    Store,
+    /// It is added to what is there, `[items, rows]`: the residual connection.
+    Add(&'a [f32]),
+    /// Rows `2 r` and `2 r + 1` are gate and up: the result is `silu(gate) * up`.
+    Swiglu,
+}
+
+/// A product of a matrix, or of some of many, with items.
+#[derive(Clone, Copy, Debug)]
+pub struct Product<'a> {
+    /// `[experts, rows, cols]`, decoded.
+    pub weight: &'a [f32],
+    /// Rows of each expert's matrix.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// `[rows]`.
+    pub bias: Option<&'a [f32]>,
+    /// `[inputs, cols]`.
+    pub x: &'a [f32],
+    /// Which products.
+    pub jobs: Jobs<'a>,
+    /// What happens to them.
+    pub after: After<'a>,
+}
+
+impl Product<'_> {
+    fn one(&self, expert: usize, row: usize, input: usize) -> f64 {
+        let w = &self.weight[(expert * self.rows + row) * self.cols..][..self.cols];
+        dot(w, &self.x[input * self.cols..][..self.cols])
+    }
+
+    fn items(&self) -> usize {
+        match self.jobs {
+            Jobs::Dense => self.x.len() / self.cols,
+            Jobs::Experts { ids, .. } => ids.len(),
+            Jobs::Combine { ids, top_k, .. } => ids.len() / top_k,
+        }
+    }
+
+    fn item(&self, item: usize, row: usize) -> f64 {
+        let product = match self.jobs {
+            Jobs::Dense => self.one(0, row, item),
+            Jobs::Experts { ids, top_k, own_rows } => {
+                self.one(ids[item] as usize, row, if own_rows { item } else { item / top_k })
+            }
+            Jobs::Combine { ids, gates, top_k } => (item * top_k..(item + 1) * top_k)
+                .map(|i| f64::from(gates[i]) * self.one(ids[i] as usize, row, i))
+                .sum(),
+        };
+        product + self.bias.map_or(0.0, |b| f64::from(b[row]))
+    }
+}
+
+/// The products, `[items, rows]`, or half as wide after [`After::Swiglu`].
+///
+/// Source: `torch.nn.functional.linear`; SwiGLU as transformers `Lfm2MoeMLP`.
+#[must_use]
+pub fn matvec(p: &Product<'_>) -> Vec<f32> {
+    let mut out = Vec::new();
+    for item in 0..p.items() {
+        match p.after {
+            After::Store => out.extend((0..p.rows).map(|r| p.item(item, r) as f32)),
+            After::Add(base) => out.extend(
+                (0..p.rows).map(|r| (f64::from(base[item * p.rows + r]) + p.item(item, r)) as f32),
+            ),
+            After::Swiglu => out.extend((0..p.rows / 2).map(|r| {
+                let (gate, up) = (p.item(item, 2 * r), p.item(item, 2 * r + 1));
+                (gate * sigmoid(gate) * up) as f32
+            })),
+        }
+    }
+    out
+}

@@ -1,0 +1,81 @@
+//! The plain CPU twin of every kernel: what the kernel has to compute, not how it does it.
+//!
+//! Loops over slices that anyone can check against the formula, sums in f64, results rounded to
+//! f32 once. Tests and `lfm2 selftest` compare the GPU with them; the engine never calls them.
+//! Only std and `half` here: a twin that shared code with its kernel would share its mistakes.
+//!
+//! A twin trusts its caller (a test): shapes that do not fit are a panic of slice indexing.
+
+mod attention;
+mod embed;
+mod matvec;
+mod moe_combine;
+mod moe_group;
+mod norm_route;
+mod qk_norm_rope_append;
+mod rms_norm;
+mod sample;
+mod short_conv;
+mod weights;
+
+pub use attention::{AttentionHeads, attention};
+pub use embed::embed;
+pub use matvec::{After, Jobs, Product, matvec};
+pub use moe_combine::moe_combine;
+pub use moe_group::{Groups, Tile, moe_group};
+pub use norm_route::{Router, Routes, norm_route};
+pub use qk_norm_rope_append::{QkNormRope, qk_norm_rope_append};
+pub use rms_norm::rms_norm;
+pub use sample::{DrawScores, Options, draw_scores, gumbel, kept_from, penalties, random_bits};
+pub use short_conv::{ConvShape, short_conv};
+pub use weights::{
+    decode_bf16, decode_f16, decode_f32, encode_bf16, encode_f16, encode_f32, round_f16,
+};
+
+/// Positions in a page of the KV pool.
+pub const PAGE: usize = 64;
+
+/// The rows of one sequence in a pass, at consecutive positions. Passes stack their sequences'
+/// rows in order.
+#[derive(Clone, Debug)]
+pub struct Sequence {
+    /// Its slot: conv rings and token histories are indexed by it.
+    pub slot: usize,
+    /// Position of its first row.
+    pub position: usize,
+    /// Number of rows.
+    pub rows: usize,
+    /// Pages of the KV pool by `position / PAGE`.
+    pub pages: Vec<usize>,
+}
+
+impl Sequence {
+    /// Row of the KV pool that holds `position`.
+    #[must_use]
+    pub fn pool_row(&self, position: usize) -> usize {
+        self.pages[position / PAGE] * PAGE + position % PAGE
+    }
+}
+
+/// Every row of a pass as `(row, sequence, position)`.
+fn rows(sequences: &[Sequence]) -> impl Iterator<Item = (usize, &Sequence, usize)> {
+    sequences
+        .iter()
+        .flat_map(|s| (s.position..s.position + s.rows).map(move |position| (s, position)))
+        .enumerate()
+        .map(|(row, (s, position))| (row, s, position))
+}
+
+fn sigmoid(x: f64) -> f64 {
+    1.0 / (1.0 + (-x).exp())
+}
+
+/// `1 / sqrt(mean(x^2) + eps)`.
+fn inverse_rms(x: &[f32], eps: f32) -> f64 {
+    let squares: f64 = x.iter().map(|&v| f64::from(v) * f64::from(v)).sum();
+    1.0 / (squares / x.len() as f64 + f64::from(eps)).sqrt()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f64 {
+    a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+}

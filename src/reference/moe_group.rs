@@ -1,0 +1,36 @@
+//! Twin of `shaders/moe_group.wgsl`.
+
+/// At most `tile` items of one expert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// The expert.
+    pub expert: u32,
+    /// Its first item in [`Groups::items`].
+    pub first: u32,
+    /// Number of items.
+    pub count: u32,
+}
+
+/// Items by expert.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// Tiles by expert, then by item.
+    pub tiles: Vec<Tile>,
+    /// All items `row * top_k + j`, sorted by expert, in order of item within one.
+    pub items: Vec<u32>,
+}
+
+/// Sorts the items `0 .. ids.len()` by the expert that `ids` names.
+#[must_use]
+pub fn moe_group(ids: &[u32], experts: u32, tile: u32) -> Groups {
+    let (mut tiles, mut items) = (Vec::new(), Vec::new());
+    for expert in 0..experts {
+        let mine: Vec<u32> =
+            (0..).zip(ids).filter(|(_, id)| **id == expert).map(|(i, _)| i).collect();
+        for part in mine.chunks(tile as usize) {
+            tiles.push(Tile { expert, first: items.len() as u32, count: part.len() as u32 });
+            items.extend(part);
+        }
+    }
+    Groups { tiles, items }
+}

@@ -1,0 +1,148 @@
+//! Twins of `shaders/sample_prepare.wgsl`, `sample_threshold.wgsl` and `sample_draw.wgsl`.
+
+/// Sampling options of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Options {
+    /// Seed of its draws.
+    pub seed: u32,
+    /// 0: greedy.
+    pub temperature: f32,
+    /// Keep the k largest logits; 0: off.
+    pub top_k: usize,
+    /// Keep the smallest set of the largest whose probability reaches this; 1: off.
+    pub top_p: f32,
+    /// Keep those at least this times as probable as the most probable; 0: off.
+    pub min_p: f32,
+    /// Divides positive and multiplies negative logits of tokens of the context; 1: off.
+    pub repetition_penalty: f32,
+    /// Taken from the logits of tokens that were generated; 0: off.
+    pub presence_penalty: f32,
+    /// Taken from them for each time; 0: off.
+    pub frequency_penalty: f32,
+}
+
+/// Penalties on the logits of tokens that the sequence has: `tokens` by position, of which those
+/// from `generated_from` on were generated.
+///
+/// Source: transformers `RepetitionPenaltyLogitsProcessor` (whole context); OpenAI's API for
+/// presence and frequency (generated text alone).
+pub fn penalties(o: &Options, tokens: &[u32], generated_from: usize, logits: &mut [f32]) {
+    let mut count = vec![None; logits.len()];
+    for (position, &token) in tokens.iter().enumerate() {
+        let n = count[token as usize].get_or_insert(0);
+        if position >= generated_from {
+            *n += 1;
+        }
+    }
+    let repetition = f64::from(o.repetition_penalty);
+    for (logit, n) in logits.iter_mut().zip(count) {
+        let Some(n) = n else { continue };
+        let mut l = f64::from(*logit);
+        l = if l > 0.0 { l / repetition } else { l * repetition };
+        if n > 0 {
+            l -= f64::from(o.presence_penalty) + f64::from(o.frequency_penalty) * f64::from(n);
+        }
+        *logit = l as f32;
+    }
+}
+
+/// The least logit that may still be drawn: top-k, top-p and min-p in this order, all on
+/// `logits / temperature`, over the ids that are `allowed`. Equal logits stay or go together.
+///
+/// Source: transformers `TopKLogitsWarper`, `TopPLogitsWarper`, `MinPLogitsWarper`.
+#[must_use]
+pub fn kept_from(o: &Options, logits: &[f32], allowed: impl Fn(usize) -> bool) -> f64 {
+    let mut sorted: Vec<f64> =
+        (0..logits.len()).filter(|i| allowed(*i)).map(|i| f64::from(logits[i])).collect();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let Some(&high) = sorted.first() else { return f64::NEG_INFINITY };
+    let temperature = f64::from(o.temperature);
+    let probability = |l: f64| ((l - high) / temperature).exp();
+    let mut cut = f64::NEG_INFINITY;
+    if o.top_k > 0 && o.top_k < sorted.len() {
+        cut = sorted[o.top_k - 1];
+        sorted.retain(|l| *l >= cut);
+    }
+    if o.top_p < 1.0 {
+        let wanted = f64::from(o.top_p) * sorted.iter().map(|l| probability(*l)).sum::<f64>();
+        let mut reached = 0.0;
+        for &l in &sorted {
+            reached += probability(l);
+            cut = l;
+            if reached >= wanted {
+                break;
+            }
+        }
+    }
+    if o.min_p > 0.0 {
+        cut = cut.max(high + temperature * f64::from(o.min_p).ln());
+    }
+    cut.min(high)
+}
+
+/// 32 random bits of three counters.
+///
+/// Source: pcg3d, Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020.
+#[must_use]
+pub fn random_bits(seed: u32, position: u32, token: u32) -> u32 {
+    let [mut x, mut y, mut z] =
+        [seed, position, token].map(|v| v.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
+    let turn = |x: &mut u32, y: &mut u32, z: &mut u32| {
+        *x = x.wrapping_add(y.wrapping_mul(*z));
+        *y = y.wrapping_add(z.wrapping_mul(*x));
+        *z = z.wrapping_add(x.wrapping_mul(*y));
+    };
+    turn(&mut x, &mut y, &mut z);
+    [x, y, z] = [x, y, z].map(|v| v ^ (v >> 16));
+    turn(&mut x, &mut y, &mut z);
+    x
+}
+
+/// Standard Gumbel noise of a token: `-log(-log(u))`, u of 23 bits strictly between 0 and 1.
+#[must_use]
+pub fn gumbel(seed: u32, position: u32, token: u32) -> f64 {
+    let u = (f64::from(random_bits(seed, position, token) >> 9) + 0.5) / f64::from(1 << 23);
+    -(-u.ln()).ln()
+}
+
+/// What the draw compares: the token of the highest score is drawn.
+#[derive(Clone, Debug)]
+pub struct DrawScores {
+    /// `[vocab]`; `None` for ids that are not allowed or were cut.
+    pub scores: Vec<Option<f64>>,
+    /// The drawn token: highest score, ties to the lower id.
+    pub token: Option<u32>,
+}
+
+/// Scores by `logits` alone if temperature is 0, else by `logit / temperature` plus Gumbel noise
+/// over the logits from `cut` on: its maximum is distributed as the softmax.
+#[must_use]
+pub fn draw_scores(
+    o: &Options,
+    position: u32,
+    cut: f32,
+    logits: &[f32],
+    allowed: impl Fn(usize) -> bool,
+) -> DrawScores {
+    let mut drawn = DrawScores { scores: Vec::with_capacity(logits.len()), token: None };
+    let mut best = f64::NEG_INFINITY;
+    for (id, (i, &l)) in (0u32..).zip(logits.iter().enumerate()) {
+        let score = if !allowed(i) {
+            None
+        } else if o.temperature == 0.0 {
+            Some(f64::from(l))
+        } else if l < cut {
+            None
+        } else {
+            Some(f64::from(l) / f64::from(o.temperature) + gumbel(o.seed, position, id))
+        };
+        if let Some(s) = score
+            && (drawn.token.is_none() || s > best)
+        {
+            best = s;
+            drawn.token = Some(id);
+        }
+        drawn.scores.push(score);
+    }
+    drawn
+}

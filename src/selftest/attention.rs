@@ -1,0 +1,138 @@
+//! Cases of `attention` with `attention_combine`, and of `flash_attention`.
+
+use super::compare::{Comparison, EPSILON, TINY};
+use super::data::{Output, Pass, kv_words, run};
+use super::{Fill, KernelCheck, Rng, Span};
+use crate::gpu::{Context, GpuError};
+use crate::kernels::{Attention, FlashAttention, Heads, KvFormat, SPLIT, flash_tile_rows};
+use crate::reference::{self, AttentionHeads, PAGE};
+
+/// Which of the two ways.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttentionKernel {
+    /// `attention` and `attention_combine`: few rows.
+    Split,
+    /// `flash_attention`: many rows.
+    Flash,
+}
+
+/// A case of attention.
+#[derive(Clone, Debug)]
+pub struct AttentionCase {
+    /// Sequences.
+    pub spans: Vec<Span>,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Dimensions of a head, a multiple of 8.
+    pub head_dim: usize,
+    /// Factor on the queries: large ones make a few keys win.
+    pub sharpness: f32,
+    /// How q is filled.
+    pub queries: Fill,
+    /// How keys are filled.
+    pub keys: Fill,
+    /// How values are filled.
+    pub values: Fill,
+    /// Of the values.
+    pub seed: u64,
+}
+
+fn longest(values: &[f32], width: usize) -> f64 {
+    let length = |v: &[f32]| v.iter().map(|&v| f64::from(v) * f64::from(v)).sum::<f64>().sqrt();
+    values.chunks(width).map(length).fold(0.0, f64::max)
+}
+
+/// Runs attention on a case.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_attention(
+    context: &Context,
+    case: &AttentionCase,
+    kernel: AttentionKernel,
+    kv: KvFormat,
+) -> Result<KernelCheck, GpuError> {
+    let mut rng = Rng::new(case.seed);
+    let &AttentionCase { n_heads, n_kv_heads, head_dim, .. } = case;
+    let pass = Pass::new(&case.spans, &mut rng);
+    let mut q = case.queries.values(&mut rng, pass.rows() * n_heads * head_dim);
+    q.iter_mut().for_each(|v| *v *= case.sharpness);
+    let pool = pass.pages * PAGE * n_kv_heads * head_dim;
+    let (key_words, keys) = kv_words(kv, &case.keys.values(&mut rng, pool));
+    let (value_words, values) = kv_words(kv, &case.values.values(&mut rng, pool));
+    let scale = 1.0 / (head_dim as f32).sqrt();
+    let twin = AttentionHeads { n_heads, n_kv_heads, head_dim, scale };
+    let want = reference::attention(&twin, &pass.sequences, &q, &keys, &values);
+    let sizes: Vec<f32> = values.iter().map(|v| v.abs()).collect();
+    let sizes = reference::attention(&twin, &pass.sequences, &q, &keys, &sizes);
+
+    let heads = Heads {
+        n_heads: n_heads as u32,
+        n_kv_heads: n_kv_heads as u32,
+        head_dim: head_dim as u32,
+        kv,
+    };
+    let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1);
+    // A plan is made for the longest context, which may be longer than any of the pass.
+    let max_splits = length.div_ceil(SPLIT) + (case.seed % 2) as u32;
+    let q_on_gpu = context.tensor_of("q", &q).await?;
+    let keys_on_gpu = context.tensor_of("keys", &key_words).await?;
+    let values_on_gpu = context.tensor_of("values", &value_words).await?;
+    let o = Output::empty(context, want.len()).await?;
+    let partials = pass.rows() * n_heads * max_splits as usize * (4 + head_dim);
+    // Holds no numbers: splits that do not exist must not be read.
+    let partial = match kernel {
+        AttentionKernel::Split => Output::empty(context, partials).await?,
+        AttentionKernel::Flash => Output::empty(context, 0).await?,
+    };
+    let tile_rows = flash_tile_rows(heads.head_dim);
+    let variant = run(context, *context.caps(), &pass.batch, tile_rows, |r| match kernel {
+        AttentionKernel::Split => Attention {
+            q: &q_on_gpu,
+            keys: &keys_on_gpu,
+            values: &values_on_gpu,
+            partial: &partial.tensor,
+            o: &o.tensor,
+            heads,
+            max_splits,
+        }
+        .record(r),
+        AttentionKernel::Flash => FlashAttention {
+            q: &q_on_gpu,
+            keys: &keys_on_gpu,
+            values: &values_on_gpu,
+            o: &o.tensor,
+            heads,
+            typical_context: length,
+        }
+        .record(r),
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got = o.read(context, &mut c).await?;
+    partial.read(context, &mut c).await?;
+    // A score is off by its sum's rounding; a weight then by as much, relatively, twice over
+    // (its own and the maximum's). Beyond a few percent only the size of the values bounds o.
+    let score = (head_dim as f64 / 4.0 + 12.0)
+        * EPSILON
+        * f64::from(scale)
+        * longest(&q, head_dim)
+        * longest(&keys, head_dim);
+    let relative = f64::from(length + 96) * EPSILON + 3.0 * score;
+    let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let ill_conditioned = score > 0.02;
+    c.floats("o", &got, &want, |i| match ill_conditioned {
+        true => 2.01 * f64::from(largest) + TINY,
+        false => f64::from(sizes[i]) * relative + f64::from(length) * 4.0 * TINY,
+    });
+    if !ill_conditioned && case.values == Fill::Normal {
+        c.nmse("o", &got, &want, 1e-7);
+    }
+    let name = match kernel {
+        AttentionKernel::Split => "attention",
+        AttentionKernel::Flash => "flash_attention",
+    };
+    Ok(c.finish(name, variant, format!("{case:?}")))
+}

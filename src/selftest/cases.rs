@@ -1,0 +1,288 @@
+//! The fixed cases of `lfm2 selftest`.
+
+use super::linear::{Routing, Rows};
+use super::norm::Bias;
+use super::{
+    AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, KernelCheck,
+    LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span, WeightsImport,
+    check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
+    check_linear, check_norm, check_penalties, check_route, check_threshold,
+};
+use crate::gpu::{Context, GpuError};
+use crate::kernels::{Choices, Epilogue, Format, KvFormat, Reduce};
+use crate::reference::Options;
+
+const SPANS: [(u32, u32, u32); 3] = [(2, 0, 5), (0, 63, 2), (1, 250, 9)];
+
+fn spans() -> Vec<Span> {
+    SPANS.iter().map(|&(slot, position, rows)| Span { slot, position, rows }).collect()
+}
+
+fn norm(rows: usize, hidden_size: usize, fill: Fill) -> NormCase {
+    NormCase { rows, hidden_size, logit_rows: rows.is_multiple_of(2), eps: 1e-5, fill, seed: 1 }
+}
+
+fn route(experts: usize, top_k: usize, norm_topk_prob: bool) -> RouteCase {
+    RouteCase {
+        rows: 5,
+        hidden_size: 100,
+        experts,
+        top_k,
+        norm_topk_prob,
+        routed_scaling_factor: 1.7,
+        fill: Fill::Normal,
+        bias: Bias::Normal,
+        twins: 2,
+        seed: 2,
+    }
+}
+
+fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCase {
+    let by_expert = !matches!(mode, Rows::Dense | Rows::LogitRows);
+    LinearCase {
+        mode,
+        items,
+        rows: 70,
+        cols: 68,
+        experts: if by_expert { 5 } else { 1 },
+        top_k: if by_expert { 2 } else { 1 },
+        routing: Routing::Random,
+        fill: Fill::Normal,
+        epilogue,
+        bias,
+        part_rows: 32,
+        seed: 3,
+    }
+}
+
+/// The products of a model: mode, epilogue, bias.
+const MATVECS: [(Rows, Epilogue, bool); 9] = [
+    (Rows::Dense, Epilogue::Store, false),
+    (Rows::Dense, Epilogue::Add, false),
+    (Rows::Dense, Epilogue::Swiglu, false),
+    (Rows::Dense, Epilogue::Store, true),
+    (Rows::Dense, Epilogue::Add, true),
+    (Rows::LogitRows, Epilogue::Store, false),
+    (Rows::Gather, Epilogue::Swiglu, false),
+    (Rows::Gather, Epilogue::Store, false),
+    (Rows::Combine, Epilogue::Add, false),
+];
+const MATMULS: [(Rows, Epilogue, bool); 8] = [
+    (Rows::Dense, Epilogue::Store, false),
+    (Rows::Dense, Epilogue::Add, false),
+    (Rows::Dense, Epilogue::Swiglu, false),
+    (Rows::Dense, Epilogue::Store, true),
+    (Rows::Dense, Epilogue::Add, true),
+    (Rows::LogitRows, Epilogue::Store, false),
+    (Rows::GroupedIn, Epilogue::Swiglu, false),
+    (Rows::GroupedOut, Epilogue::Store, false),
+];
+
+fn group(experts: usize, routing: Routing) -> GroupCase {
+    GroupCase {
+        rows: 21,
+        most_rows: 30,
+        experts,
+        top_k: 3,
+        routing,
+        hidden_size: 260,
+        fill: Fill::Normal,
+        seed: 4,
+    }
+}
+
+fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> HeadsCase {
+    HeadsCase { spans: spans(), n_heads, n_kv_heads, head_dim, fill: Fill::Normal, seed: 5 }
+}
+
+fn attention(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionCase {
+    AttentionCase {
+        spans: spans(),
+        n_heads,
+        n_kv_heads,
+        head_dim,
+        sharpness: 1.0,
+        queries: Fill::Normal,
+        keys: Fill::Normal,
+        values: Fill::Normal,
+        seed: 6,
+    }
+}
+
+fn conv(l_cache: usize, ring_columns: usize, bias: bool) -> ConvCase {
+    ConvCase {
+        passes: vec![
+            spans(),
+            vec![Span { slot: 1, position: 255, rows: 1 }, Span { slot: 2, position: 5, rows: 40 }],
+        ],
+        slots: 3,
+        hidden_size: 70,
+        l_cache,
+        ring_columns,
+        bias,
+        fill: Fill::Normal,
+        seed: 7,
+    }
+}
+
+fn embed(part_rows: usize) -> EmbedCase {
+    let (spans, fill) = (spans(), Fill::Normal);
+    EmbedCase { spans, vocab: 37, hidden_size: 132, part_rows, fill, seed: 8 }
+}
+
+fn sample(vocab: usize) -> SampleCase {
+    let card = Options {
+        seed: 9,
+        temperature: 0.3,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.15,
+        repetition_penalty: 1.05,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+    };
+    SampleCase {
+        vocab,
+        options: vec![
+            card,
+            Options { temperature: 0.0, ..card },
+            Options {
+                temperature: 1.0,
+                top_k: 20,
+                top_p: 0.9,
+                presence_penalty: 0.5,
+                frequency_penalty: 0.25,
+                ..card
+            },
+        ],
+        length: 40,
+        logit_rows: 1,
+        fill: Fill::Normal,
+        spread: 3.0,
+        steps: 0,
+        forbidden: 5,
+        broken: None,
+        seed: 10,
+    }
+}
+
+/// One case a kernel, as the engine would run it here.
+pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
+    let choices = Choices::by_capability(context.caps());
+    let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(context.caps()));
+    let weights = WeightsImport::best(Format::F16);
+    let matvec = LinearKernel::Matvec { reduce, items: 1 };
+    let mut all = vec![
+        check_embed(context, &embed(16), weights).await?,
+        check_norm(context, &norm(3, 260, Fill::Normal), reduce).await?,
+        check_route(context, &route(8, 2, true), reduce).await?,
+        check_conv(context, &conv(3, 16, false)).await?,
+        check_heads(context, &heads(4, 2, 64), KvFormat::F16, reduce).await?,
+        check_group(context, &group(8, Routing::Random)).await?,
+        check_combine(context, &group(8, Routing::Random)).await?,
+    ];
+    for (mode, epilogue, bias) in
+        [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[8]]
+    {
+        all.push(check_linear(context, &linear(mode, epilogue, 1, bias), weights, matvec).await?);
+    }
+    for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
+        let case = linear(mode, epilogue, 40, bias);
+        all.push(check_linear(context, &case, weights, LinearKernel::Matmul).await?);
+    }
+    for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
+        all.push(check_attention(context, &attention(4, 2, 64), kernel, KvFormat::F16).await?);
+    }
+    let sampled = sample(1000);
+    all.push(check_penalties(context, &sampled).await?);
+    all.push(check_threshold(context, &sampled, cooperative).await?);
+    all.push(check_draw(context, &sampled).await?);
+    Ok(all)
+}
+
+/// Every variant of the kernel table that the device can run.
+pub(super) async fn full(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
+    let reduces = Reduce::available(context.caps());
+    let imports = WeightsImport::available(context.caps());
+    let mut all = Vec::new();
+    for &weights in &imports {
+        for part_rows in [0, 8] {
+            all.push(check_embed(context, &embed(part_rows), weights).await?);
+        }
+        for (mode, epilogue, bias) in MATMULS {
+            for items in [1, 33, 70] {
+                let case = linear(mode, epilogue, items, bias);
+                all.push(check_linear(context, &case, weights, LinearKernel::Matmul).await?);
+            }
+        }
+        for &reduce in &reduces {
+            all.extend(matvecs(context, weights, reduce).await?);
+        }
+    }
+    for &reduce in &reduces {
+        for (rows, width) in [(1, 4), (70, 260), (3, 2048)] {
+            for fill in Fill::ALL {
+                all.push(check_norm(context, &norm(rows, width, fill), reduce).await?);
+            }
+        }
+        for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
+            all.push(check_route(context, &route(experts, top_k, norm), reduce).await?);
+        }
+        for kv in KvFormat::ALL {
+            for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 32), (2, 2, 256)] {
+                let case = heads(n_heads, n_kv_heads, head_dim);
+                all.push(check_heads(context, &case, kv, reduce).await?);
+            }
+        }
+        if reduce != Reduce::Serial {
+            for vocab in [33, 1000, 5000] {
+                all.push(check_threshold(context, &sample(vocab), reduce).await?);
+            }
+        }
+    }
+    for kv in KvFormat::ALL {
+        for (n_heads, n_kv_heads, head_dim) in
+            [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)]
+        {
+            let case = attention(n_heads, n_kv_heads, head_dim);
+            for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
+                all.push(check_attention(context, &case, kernel, kv).await?);
+            }
+        }
+    }
+    for (l_cache, ring, bias) in [(3, 16, false), (3, 16, true), (4, 17, true)] {
+        all.push(check_conv(context, &conv(l_cache, ring, bias)).await?);
+    }
+    for experts in [7, 32, 64] {
+        for routing in Routing::ALL {
+            all.push(check_group(context, &group(experts, routing)).await?);
+            all.push(check_combine(context, &group(experts, routing)).await?);
+        }
+    }
+    for vocab in [33, 1000, 5000] {
+        all.push(check_penalties(context, &sample(vocab)).await?);
+        all.push(check_draw(context, &sample(vocab)).await?);
+    }
+    Ok(all)
+}
+
+async fn matvecs(
+    context: &Context,
+    weights: WeightsImport,
+    reduce: Reduce,
+) -> Result<Vec<KernelCheck>, GpuError> {
+    let mut all = Vec::new();
+    for (mode, epilogue, bias) in MATVECS {
+        let items: &[u32] = match (mode, bias, epilogue) {
+            (Rows::Dense, false, _) | (Rows::LogitRows, ..) => &[1, 2, 4, 8],
+            (Rows::Dense, true, Epilogue::Add) => &[8],
+            _ => &[1],
+        };
+        for &items in items {
+            let case = linear(mode, epilogue, items as usize, bias);
+            let kernel = LinearKernel::Matvec { reduce, items };
+            all.push(check_linear(context, &case, weights, kernel).await?);
+        }
+    }
+    Ok(all)
+}

@@ -1,0 +1,98 @@
+//! Comparing what the GPU wrote with what the twin says.
+
+use super::KernelCheck;
+
+/// Relative rounding error of one f32 operation.
+pub(super) const EPSILON: f64 = 5.960_464_477_539_063e-8;
+/// The least normal f32: what an operation may flush to zero.
+pub(super) const TINY: f64 = 1.175_494_350_822_287_5e-38;
+
+/// Collects the worst element and the first failure of a case.
+pub(super) struct Comparison {
+    ratio: f64,
+    max_error: f64,
+    tolerance: f64,
+    failure: String,
+}
+
+impl Comparison {
+    pub(super) fn new() -> Self {
+        Self { ratio: 0.0, max_error: 0.0, tolerance: 0.0, failure: String::new() }
+    }
+
+    pub(super) fn fail(&mut self, failure: String) {
+        if self.failure.is_empty() {
+            self.failure = failure;
+        }
+    }
+
+    /// One number within `tolerance` of what is wanted.
+    pub(super) fn number(&mut self, name: &str, i: usize, got: f32, want: f64, tolerance: f64) {
+        let error = (f64::from(got) - want).abs();
+        let equal = f64::from(got) == want;
+        let within = equal || error <= tolerance;
+        let ratio = match (equal, error.is_finite()) {
+            (true, _) => 0.0,
+            (_, true) => error / tolerance.max(f64::MIN_POSITIVE),
+            (_, false) => f64::MAX,
+        };
+        if ratio > self.ratio || (self.tolerance == 0.0 && tolerance.is_finite()) {
+            (self.ratio, self.max_error, self.tolerance) = (ratio, error, tolerance);
+        }
+        if !within {
+            self.fail(format!("{name}[{i}] is {got:e}, should be {want:e} within {tolerance:e}"));
+        }
+    }
+
+    /// Floats, each within its own bound.
+    pub(super) fn floats(
+        &mut self,
+        name: &str,
+        got: &[f32],
+        want: &[f32],
+        bound: impl Fn(usize) -> f64,
+    ) {
+        if got.len() != want.len() {
+            self.fail(format!("{name} has {} values, should have {}", got.len(), want.len()));
+        }
+        for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+            self.number(name, i, g, f64::from(w), bound(i));
+        }
+    }
+
+    /// Normalised mean square error, sum (got - want)^2 / sum want^2, of at most `most`.
+    pub(super) fn nmse(&mut self, name: &str, got: &[f32], want: &[f32], most: f64) {
+        let square = |v: f64| v * v;
+        let error: f64 =
+            got.iter().zip(want).map(|(&g, &w)| square(f64::from(g) - f64::from(w))).sum();
+        let scale: f64 = want.iter().map(|&w| square(f64::from(w))).sum();
+        // Written so that a NaN fails.
+        let within = error <= most * scale;
+        if !within {
+            self.fail(format!("{name}: NMSE {:e}, should be at most {most:e}", error / scale));
+        }
+    }
+
+    /// Integers, exactly.
+    pub(super) fn exact(&mut self, name: &str, got: &[u32], want: &[u32]) {
+        if got.len() != want.len() {
+            self.fail(format!("{name} has {} values, should have {}", got.len(), want.len()));
+        }
+        if let Some(i) = got.iter().zip(want).position(|(g, w)| g != w) {
+            self.max_error = f64::from(got[i].abs_diff(want[i]));
+            self.fail(format!("{name}[{i}] is {}, should be {}", got[i], want[i]));
+        }
+    }
+
+    pub(super) fn finish(self, kernel: &'static str, variant: String, case: String) -> KernelCheck {
+        KernelCheck {
+            kernel,
+            variant,
+            case,
+            max_error: self.max_error,
+            tolerance: self.tolerance,
+            passed: self.failure.is_empty(),
+            failure: self.failure,
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! Inputs of kernel cases and the way they run: random values, batches, matrices, outputs whose
+//! every element must have been written and whose surroundings must not.
+
+use super::compare::Comparison;
+use crate::engine::{Batch, Row, SampleParams, SeqRows};
+use crate::gpu::{Caps, Context, GpuError, Recorder, StepShape, Tensor};
+use crate::kernels::{Format, KvFormat, Matrix, Part};
+use crate::reference::{self, PAGE, Sequence};
+
+/// A small random number generator, the same everywhere.
+///
+/// Source: SplitMix64, Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014.
+#[derive(Clone, Debug)]
+pub struct Rng(u64);
+
+impl Rng {
+    /// A generator that always gives the same numbers for the same seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self(seed)
+    }
+
+    /// 64 random bits.
+    pub fn bits(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number below `n`, or 0 if there is none.
+    pub fn below(&mut self, n: usize) -> usize {
+        (self.bits() >> 16) as usize % n.max(1)
+    }
+
+    /// Uniform in [-1, 1).
+    pub fn unit(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+
+    /// Roughly normal, mean 0, variance 1.
+    pub fn normal(&mut self) -> f32 {
+        self.unit() + self.unit() + self.unit()
+    }
+
+    /// A random order of `0 .. n`.
+    pub fn order(&mut self, n: usize) -> Vec<usize> {
+        let mut all: Vec<usize> = (0..n).collect();
+        for i in (1..n).rev() {
+            all.swap(i, self.below(i + 1));
+        }
+        all
+    }
+}
+
+/// How an input is filled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fill {
+    /// Roughly normal values.
+    Normal,
+    /// Zeros of both signs, denormals, the ends of f16, mixed with ordinary values.
+    Extreme,
+    /// One value everywhere.
+    Equal,
+    /// All zeros.
+    Zero,
+}
+
+impl Fill {
+    /// Every choice.
+    pub const ALL: [Self; 4] = [Self::Normal, Self::Extreme, Self::Equal, Self::Zero];
+
+    /// `n` values.
+    pub fn values(self, rng: &mut Rng, n: usize) -> Vec<f32> {
+        const EXTREMES: [f32; 12] = [
+            0.0,
+            -0.0,
+            1e-45,
+            -1e-40,
+            1.175_494_4e-38,
+            -1e-30,
+            6e-8,
+            -6.1e-5,
+            65504.0,
+            -65504.0,
+            1e9,
+            -1e9,
+        ];
+        match self {
+            Self::Normal => (0..n).map(|_| rng.normal()).collect(),
+            Self::Extreme => (0..n)
+                .map(|_| match rng.below(EXTREMES.len() + 6) {
+                    i if i < EXTREMES.len() => EXTREMES[i],
+                    _ => rng.normal(),
+                })
+                .collect(),
+            Self::Equal => vec![rng.normal(); n],
+            Self::Zero => vec![0.0; n],
+        }
+    }
+}
+
+/// Some consecutive rows of one sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Its slot.
+    pub slot: u32,
+    /// Position of its first row.
+    pub position: u32,
+    /// Number of rows.
+    pub rows: u32,
+}
+
+/// A batch made of spans, on the device and as the twins take it.
+pub(super) struct Pass {
+    pub batch: Batch,
+    pub sequences: Vec<Sequence>,
+    /// Pages of the pool.
+    pub pages: usize,
+}
+
+impl Pass {
+    /// Tokens are 0, no logits are wanted; pages are handed out in random order, and one more
+    /// than needed exists.
+    pub fn new(spans: &[Span], rng: &mut Rng) -> Self {
+        let pages_of = |s: &Span| ((s.position + s.rows) as usize).div_ceil(PAGE);
+        let pages: usize = spans.iter().map(pages_of).sum::<usize>() + 1;
+        let mut order = rng.order(pages).into_iter();
+        let (mut seqs, mut sequences) = (Vec::new(), Vec::new());
+        for span in spans {
+            let pages: Vec<usize> = order.by_ref().take(pages_of(span)).collect();
+            let positions = span.position..span.position + span.rows;
+            seqs.push(SeqRows {
+                slot: span.slot,
+                rows: positions.map(|position| Row { token: 0, position }).collect(),
+                generated_from: 0,
+                sample: SampleParams::GREEDY,
+                pages: pages.iter().map(|p| *p as u32).collect(),
+                logit_rows: Vec::new(),
+            });
+            sequences.push(Sequence {
+                slot: span.slot as usize,
+                position: span.position as usize,
+                rows: span.rows as usize,
+                pages,
+            });
+        }
+        Self { batch: Batch { seqs }, sequences, pages }
+    }
+
+    /// One sequence of `rows` rows.
+    pub fn of_rows(rows: usize) -> Self {
+        Self::new(&[Span { slot: 0, position: 0, rows: rows as u32 }], &mut Rng::new(0))
+    }
+
+    /// Asks for the logits of `rows`, counted over the whole pass.
+    pub fn want_logits(&mut self, rows: &[usize]) {
+        let mut first = 0;
+        for seq in &mut self.batch.seqs {
+            let own = first..first + seq.rows.len();
+            first = own.end;
+            seq.logit_rows =
+                rows.iter().filter(|r| own.contains(r)).map(|r| (r - own.start) as u32).collect();
+        }
+    }
+
+    pub fn rows(&self) -> usize {
+        self.batch.n_rows()
+    }
+}
+
+/// Runs what `record` records on the rows of `batch`; answers with the variants' names.
+pub(super) async fn run(
+    context: &Context,
+    caps: Caps,
+    batch: &Batch,
+    tile_rows: u32,
+    record: impl FnOnce(&mut Recorder),
+) -> Result<String, GpuError> {
+    let (words, shape): (Vec<u32>, StepShape) = batch.encode(tile_rows);
+    let table = context.tensor_of("batch", &words).await?;
+    let mut recorder = Recorder::new(caps, false);
+    record(&mut recorder);
+    let names: Vec<String> = recorder.variants().map(ToString::to_string).collect();
+    let mut unique: Vec<String> = Vec::new();
+    for name in names {
+        if !unique.contains(&name) {
+            unique.push(name);
+        }
+    }
+    let plan = recorder.finish(context, &table).await?;
+    let mut encoder = context.encoder();
+    encoder.replay_all(&plan, &shape);
+    let submission = encoder.submit();
+    context.finished(&submission).await?;
+    Ok(unique.join(" + "))
+}
+
+/// What no kernel writes: a NaN that no operation makes.
+const UNTOUCHED: u32 = 0x7fa5_a5a5;
+/// Elements behind an output that must stay untouched.
+const BEHIND: usize = 64;
+
+/// An output whose every element is to be written, or which holds something before.
+pub(super) struct Output {
+    pub tensor: Tensor<f32>,
+    len: usize,
+}
+
+impl Output {
+    /// `len` elements that hold no number yet.
+    pub async fn empty(context: &Context, len: usize) -> Result<Self, GpuError> {
+        Self::with(context, &vec![f32::from_bits(UNTOUCHED); len]).await
+    }
+
+    /// Holds `values`.
+    pub async fn with(context: &Context, values: &[f32]) -> Result<Self, GpuError> {
+        let mut all = values.to_vec();
+        all.resize(values.len() + BEHIND, f32::from_bits(UNTOUCHED));
+        let tensor = context.tensor_of("output", &all).await?;
+        Ok(Self { tensor, len: values.len() })
+    }
+
+    /// Its elements; fails the comparison if something was written behind them.
+    pub async fn read(
+        &self,
+        context: &Context,
+        comparison: &mut Comparison,
+    ) -> Result<Vec<f32>, GpuError> {
+        let mut values = context.read(&self.tensor).await?;
+        if let Some(i) = values[self.len..].iter().position(|v| v.to_bits() != UNTOUCHED) {
+            comparison.fail(format!("element {i} behind the output was written"));
+        }
+        values.truncate(self.len);
+        Ok(values)
+    }
+}
+
+/// What no kernel writes to an integer output.
+pub(super) const UNTOUCHED_ID: u32 = 0xa5a5_a5a5;
+
+/// An integer output of `len` elements, guarded as [`Output`].
+pub(super) async fn empty_ids(context: &Context, len: usize) -> Result<Tensor<u32>, GpuError> {
+    context.tensor_of("ids", &vec![UNTOUCHED_ID; len + BEHIND]).await
+}
+
+/// The first `len` elements of an integer output.
+pub(super) async fn read_ids(
+    context: &Context,
+    tensor: &Tensor<u32>,
+    len: usize,
+    comparison: &mut Comparison,
+) -> Result<Vec<u32>, GpuError> {
+    let mut ids = context.read(tensor).await?;
+    if let Some(i) = ids[len..].iter().position(|v| *v != UNTOUCHED_ID) {
+        comparison.fail(format!("element {i} behind the ids was written"));
+    }
+    ids.truncate(len);
+    Ok(ids)
+}
+
+/// A weight format and how its kernels decode it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WeightsImport {
+    /// The format.
+    pub format: Format,
+    /// Native half precision is used where the device has it.
+    pub native: bool,
+}
+
+impl WeightsImport {
+    /// What the engine takes for `format`.
+    #[must_use]
+    pub fn best(format: Format) -> Self {
+        Self { format, native: true }
+    }
+
+    /// Every way of decoding every format on a device.
+    #[must_use]
+    pub fn available(caps: &Caps) -> Vec<Self> {
+        let mut all: Vec<Self> = Format::ALL.into_iter().map(Self::best).collect();
+        if caps.f16 {
+            all.push(Self { format: Format::F16, native: false });
+        }
+        all
+    }
+
+    /// Capabilities under which the kernels choose this.
+    pub(super) fn caps(self, context: &Context) -> Caps {
+        let caps = *context.caps();
+        Caps { f16: caps.f16 && self.native, ..caps }
+    }
+}
+
+fn encode(format: Format, values: &[f32]) -> Vec<u32> {
+    match format {
+        Format::F32 => reference::encode_f32(values),
+        Format::F16 => reference::encode_f16(values),
+        Format::Bf16 => reference::encode_bf16(values),
+    }
+}
+
+/// `values` as `format` holds them.
+pub(super) fn rounded(format: Format, values: &[f32]) -> Vec<f32> {
+    let words = encode(format, values);
+    match format {
+        Format::F32 => reference::decode_f32(&words),
+        Format::F16 => reference::decode_f16(&words),
+        Format::Bf16 => reference::decode_bf16(&words),
+    }
+}
+
+/// Uploads `values`, `[experts, rows, cols]`, in parts of at most `max_bytes`.
+pub(super) async fn matrix(
+    context: &Context,
+    format: Format,
+    (experts, rows, cols): (usize, usize, usize),
+    values: &[f32],
+    max_bytes: u64,
+) -> Result<Matrix, GpuError> {
+    let mut parts = Vec::new();
+    let limit = max_bytes.min(context.caps().max_part());
+    for (first_row, part_rows) in Matrix::split(format, experts, rows, cols, limit) {
+        let part: Vec<f32> = (0..experts)
+            .flat_map(|e| &values[(e * rows + first_row) * cols..][..part_rows * cols])
+            .copied()
+            .collect();
+        let data = context.tensor_of("weight", &encode(format, &part)).await?;
+        parts.push(Part { first_row, rows: part_rows, data });
+    }
+    Ok(Matrix { format, experts, rows, cols, parts })
+}
+
+/// `values` as a KV pool holds them: the words, and the values that come out again.
+pub(super) fn kv_words(kv: KvFormat, values: &[f32]) -> (Vec<u32>, Vec<f32>) {
+    match kv {
+        KvFormat::F32 => (reference::encode_f32(values), values.to_vec()),
+        KvFormat::F16 => {
+            let words = reference::encode_f16(values);
+            let values = reference::decode_f16(&words);
+            (words, values)
+        }
+    }
+}
+
+/// The values of a KV pool's words.
+pub(super) fn kv_values(kv: KvFormat, words: &[u32]) -> Vec<f32> {
+    match kv {
+        KvFormat::F32 => reference::decode_f32(words),
+        KvFormat::F16 => reference::decode_f16(words),
+    }
+}

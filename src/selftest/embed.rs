@@ -1,0 +1,87 @@
+//! Cases of `embed`.
+
+use super::compare::Comparison;
+use super::data::{Output, Pass, UNTOUCHED_ID, WeightsImport, matrix, rounded, run};
+use super::{Fill, KernelCheck, Rng, Span};
+use crate::engine::FROM_SLOT;
+use crate::gpu::{Context, GpuError};
+use crate::kernels::Embed;
+use crate::reference;
+
+/// A case of `embed`.
+#[derive(Clone, Debug)]
+pub struct EmbedCase {
+    /// Sequences.
+    pub spans: Vec<Span>,
+    /// Tokens.
+    pub vocab: usize,
+    /// Columns, a multiple of 4.
+    pub hidden_size: usize,
+    /// Split the embedding into parts of about this many rows; 0: as the device demands.
+    pub part_rows: usize,
+    /// How the embedding is filled.
+    pub fill: Fill,
+    /// Of the values.
+    pub seed: u64,
+}
+
+/// Runs `embed` on a case: exact.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_embed(
+    context: &Context,
+    case: &EmbedCase,
+    weights: WeightsImport,
+) -> Result<KernelCheck, GpuError> {
+    let mut rng = Rng::new(case.seed);
+    let (vocab, width, format) = (case.vocab, case.hidden_size, weights.format);
+    let embedding = rounded(format, &case.fill.values(&mut rng, vocab * width));
+    let slots = case.spans.iter().map(|s| s.slot as usize + 1).max().unwrap_or(1);
+    let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1) as usize + 1;
+    let next_token: Vec<u32> = (0..slots).map(|_| rng.below(vocab) as u32).collect();
+    let mut pass = Pass::new(&case.spans, &mut rng);
+    let mut tokens = Vec::new();
+    for row in pass.batch.seqs.iter_mut().flat_map(|s| &mut s.rows) {
+        row.token = match rng.below(3) {
+            0 => FROM_SLOT,
+            // The borders of parts most of all.
+            1 => rng.below(vocab) as u32,
+            _ => [0, vocab - 1][rng.below(2)] as u32,
+        };
+        tokens.push((row.token != FROM_SLOT).then_some(row.token));
+    }
+    let mut want_history = vec![UNTOUCHED_ID; slots * length];
+    let want = reference::embed(
+        &pass.sequences,
+        &tokens,
+        &next_token,
+        (&embedding, width),
+        (&mut want_history, length),
+    );
+
+    let most = match case.part_rows {
+        0 => u64::MAX,
+        rows => (rows * format.row_bytes(width)) as u64,
+    };
+    let matrix = matrix(context, format, (1, vocab, width), &embedding, most).await?;
+    let next_token = context.tensor_of("next_token", &next_token).await?;
+    let history = context.tensor_of("history", &vec![UNTOUCHED_ID; slots * length]).await?;
+    let x = Output::empty(context, want.len()).await?;
+    let variant = run(context, weights.caps(context), &pass.batch, 1, |r| {
+        Embed {
+            embedding: &matrix,
+            next_token: &next_token,
+            x: &x.tensor,
+            history: &history,
+            context: length as u32,
+        }
+        .record(r);
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got = x.read(context, &mut c).await?;
+    c.floats("x", &got, &want, |_| 0.0);
+    c.exact("history", &context.read(&history).await?, &want_history);
+    Ok(c.finish("embed", variant, format!("{case:?}")))
+}

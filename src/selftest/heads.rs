@@ -1,0 +1,147 @@
+//! Cases of `qk_norm_rope_append`.
+
+use super::compare::{Comparison, EPSILON, TINY};
+use super::data::{Output, Pass, kv_values, kv_words, run};
+use super::{Fill, KernelCheck, Rng, Span};
+use crate::gpu::{Context, GpuError};
+use crate::kernels::{KvFormat, QkNormRopeAppend, Reduce};
+use crate::reference::{self, PAGE, QkNormRope};
+
+/// A case of `qk_norm_rope_append`.
+#[derive(Clone, Debug)]
+pub struct HeadsCase {
+    /// Sequences.
+    pub spans: Vec<Span>,
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Dimensions of a head, a multiple of 8.
+    pub head_dim: usize,
+    /// How q, k and v are filled.
+    pub fill: Fill,
+    /// Of the values.
+    pub seed: u64,
+}
+
+/// `[length, head_dim]`: cosines, then sines, with rope_theta = 1,000,000.
+fn rope_table(length: usize, head_dim: usize) -> Vec<f32> {
+    let half = head_dim / 2;
+    let angle = |p: usize, i: usize| p as f64 * 1e6f64.powf(-2.0 * i as f64 / head_dim as f64);
+    (0..length)
+        .flat_map(|p| {
+            let cos = (0..half).map(move |i| angle(p, i).cos() as f32);
+            cos.chain((0..half).map(move |i| angle(p, i).sin() as f32))
+        })
+        .collect()
+}
+
+/// Runs `qk_norm_rope_append` on a case.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_heads(
+    context: &Context,
+    case: &HeadsCase,
+    kv: KvFormat,
+    reduce: Reduce,
+) -> Result<KernelCheck, GpuError> {
+    let mut rng = Rng::new(case.seed);
+    let (n_heads, n_kv_heads, head_dim) = (case.n_heads, case.n_kv_heads, case.head_dim);
+    let pass = Pass::new(&case.spans, &mut rng);
+    let qkv = case.fill.values(&mut rng, pass.rows() * (n_heads + 2 * n_kv_heads) * head_dim);
+    let norms = Fill::Normal.values(&mut rng, 2 * head_dim);
+    let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1) as usize;
+    let rope = rope_table(length, head_dim);
+    let pool = pass.pages * PAGE * n_kv_heads * head_dim;
+    let (key_words, keys_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool));
+    let (value_words, values_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool));
+    let eps = 1e-5;
+    // Not rounded to f16: the GPU may round to the other side of a value that lies between.
+    let twin = QkNormRope {
+        n_heads,
+        n_kv_heads,
+        head_dim,
+        eps,
+        norms: &norms,
+        rope: &rope,
+        kv_f16: false,
+    };
+    let (mut keys, mut values) = (keys_before.clone(), values_before.clone());
+    let q = reference::qk_norm_rope_append(&twin, &pass.sequences, &qkv, &mut keys, &mut values);
+    // Sizes of the terms: with all signs such that one half adds up, then the other.
+    let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let norms_size = absolute(&norms);
+    let (mut q_size, mut keys_size) = (vec![0.0f32; q.len()], vec![0.0f32; pool]);
+    for sign in [1.0, -1.0] {
+        let mut angles = absolute(&rope);
+        for row in angles.chunks_mut(head_dim) {
+            row[head_dim / 2..].iter_mut().for_each(|s| *s *= sign);
+        }
+        let sizes = QkNormRope { norms: &norms_size, rope: &angles, ..twin };
+        let (mut k, mut v) = (vec![0.0; pool], vec![0.0; pool]);
+        let q = reference::qk_norm_rope_append(
+            &sizes,
+            &pass.sequences,
+            &absolute(&qkv),
+            &mut k,
+            &mut v,
+        );
+        for (size, v) in q_size.iter_mut().zip(q).chain(keys_size.iter_mut().zip(k)) {
+            *size = size.max(v);
+        }
+    }
+
+    let qkv_on_gpu = context.tensor_of("qkv", &qkv).await?;
+    let norms_on_gpu = context.tensor_of("norms", &norms).await?;
+    let rope_on_gpu = context.tensor_of("rope", &rope).await?;
+    let keys_on_gpu = context.tensor_of("keys", &key_words).await?;
+    let values_on_gpu = context.tensor_of("values", &value_words).await?;
+    let q_on_gpu = Output::empty(context, q.len()).await?;
+    let variant = run(context, *context.caps(), &pass.batch, 1, |r| {
+        QkNormRopeAppend {
+            qkv: &qkv_on_gpu,
+            norms: &norms_on_gpu,
+            rope: &rope_on_gpu,
+            q: &q_on_gpu.tensor,
+            keys: &keys_on_gpu,
+            values: &values_on_gpu,
+            kv,
+            n_heads: n_heads as u32,
+            n_kv_heads: n_kv_heads as u32,
+            head_dim: head_dim as u32,
+            eps,
+            reduce,
+        }
+        .record(r);
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got_q = q_on_gpu.read(context, &mut c).await?;
+    let got_keys = kv_values(kv, &context.read(&keys_on_gpu).await?);
+    let got_values = kv_values(kv, &context.read(&values_on_gpu).await?);
+    let turned =
+        |size: f32| f64::from(size) * (head_dim as f64 / 8.0 + 20.0) * EPSILON + 4e3 * TINY;
+    let stored = |want: f32| match kv {
+        KvFormat::F32 => 0.0,
+        // Half a unit in the last place, normal or not.
+        KvFormat::F16 => f64::from(want.abs()) * 2f64.powi(-11) + 2f64.powi(-25),
+    };
+    if kv == KvFormat::F16 {
+        for v in keys.iter_mut().chain(&mut values) {
+            *v = v.clamp(-65504.0, 65504.0);
+        }
+    }
+    c.floats("q", &got_q, &q, |i| turned(q_size[i]));
+    c.floats("keys", &got_keys, &keys, |i| {
+        // What was not written has no size and has to be as before.
+        let new = keys_size[i] != 0.0 || keys[i] != keys_before[i];
+        if new { turned(keys_size[i]) + stored(keys[i]) } else { TINY }
+    });
+    c.floats("values", &got_values, &values, |i| TINY + stored(values[i]));
+    let most = if kv == KvFormat::F16 { 1e-6 } else { 1e-7 };
+    c.nmse("q", &got_q, &q, 1e-7);
+    c.nmse("keys", &got_keys, &keys, most);
+    c.nmse("values", &got_values, &values, most);
+    Ok(c.finish("qk_norm_rope_append", variant, format!("{case:?}")))
+}

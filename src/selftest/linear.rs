@@ -1,0 +1,292 @@
+//! Cases of the product kernels, `matvec` and `matmul`.
+
+use super::compare::{Comparison, EPSILON, TINY};
+use super::data::{Output, Pass, WeightsImport, matrix, rounded, run};
+use super::moe::groups_words;
+use super::{Fill, KernelCheck, Rng};
+use crate::gpu::{Context, GpuError};
+use crate::kernels::{Epilogue, Format, Grouped, Matmul, Matvec, MatvecRows, Reduce};
+use crate::reference::{self, After, Jobs, Product};
+
+/// Which rows meet which matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rows {
+    /// Every row through one matrix.
+    Dense,
+    /// As dense, and items are rows whose logits are wanted.
+    LogitRows,
+    /// `matvec`: item `row * top_k + j` takes its expert.
+    Gather,
+    /// `matvec`: a row adds its experts.
+    Combine,
+    /// `matmul`: items by expert, reading their rows.
+    GroupedIn,
+    /// `matmul`: items by expert, each with a row of its own.
+    GroupedOut,
+}
+
+impl Rows {
+    fn by_expert(self) -> bool {
+        !matches!(self, Self::Dense | Self::LogitRows)
+    }
+}
+
+/// Which experts rows choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// At random.
+    Random,
+    /// All the same one.
+    One,
+    /// Only the second half of the experts.
+    HalfIdle,
+}
+
+impl Routing {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Random, Self::One, Self::HalfIdle];
+
+    /// `n` ids below `experts`.
+    pub(super) fn ids(self, rng: &mut Rng, n: usize, experts: usize) -> Vec<u32> {
+        let one = rng.below(experts) as u32;
+        let half = experts / 2;
+        (0..n)
+            .map(|_| match self {
+                Self::Random => rng.below(experts) as u32,
+                Self::One => one,
+                Self::HalfIdle => (half + rng.below(experts - half)) as u32,
+            })
+            .collect()
+    }
+}
+
+/// A product.
+#[derive(Clone, Debug)]
+pub struct LinearCase {
+    /// Which rows.
+    pub mode: Rows,
+    /// Rows of the pass.
+    pub items: usize,
+    /// Rows of each matrix; even with [`Epilogue::Swiglu`].
+    pub rows: usize,
+    /// Columns, a multiple of 4.
+    pub cols: usize,
+    /// Matrices; 1 if dense.
+    pub experts: usize,
+    /// Experts a row goes to; 1 if dense.
+    pub top_k: usize,
+    /// Which experts.
+    pub routing: Routing,
+    /// How weights and inputs are filled.
+    pub fill: Fill,
+    /// What happens to products.
+    pub epilogue: Epilogue,
+    /// With a bias.
+    pub bias: bool,
+    /// Split the matrix into parts of about this many rows; 0: as the device demands.
+    pub part_rows: usize,
+    /// Of the values.
+    pub seed: u64,
+}
+
+/// A product kernel and its choices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinearKernel {
+    /// For few items.
+    Matvec {
+        /// How to add up.
+        reduce: Reduce,
+        /// Items that share a weight read.
+        items: u32,
+    },
+    /// For many items.
+    Matmul,
+}
+
+struct Inputs {
+    weight: Vec<f32>,
+    bias: Option<Vec<f32>>,
+    x: Vec<f32>,
+    before: Vec<f32>,
+    ids: Vec<u32>,
+    gates: Vec<f32>,
+}
+
+impl LinearCase {
+    fn inputs(&self, format: Format) -> Inputs {
+        let mut rng = Rng::new(self.seed);
+        let n_ids = if self.mode.by_expert() { self.items * self.top_k } else { 0 };
+        let inputs = match self.mode {
+            Rows::Combine | Rows::GroupedOut => self.items * self.top_k,
+            _ => self.items,
+        };
+        let outputs = match self.mode {
+            Rows::Gather | Rows::GroupedIn | Rows::GroupedOut => self.items * self.top_k,
+            _ => self.items,
+        };
+        let weight = self.fill.values(&mut rng, self.experts * self.rows * self.cols);
+        let width = if self.epilogue == Epilogue::Swiglu { self.rows / 2 } else { self.rows };
+        Inputs {
+            weight: rounded(format, &weight),
+            bias: self.bias.then(|| Fill::Normal.values(&mut rng, self.rows)),
+            x: self.fill.values(&mut rng, inputs * self.cols),
+            before: Fill::Normal.values(&mut rng, outputs * width),
+            ids: self.routing.ids(&mut rng, n_ids, self.experts),
+            gates: (0..n_ids).map(|_| rng.unit().abs()).collect(),
+        }
+    }
+
+    fn product<'a>(&self, i: &'a Inputs, after: After<'a>) -> Product<'a> {
+        let (ids, gates, top_k) = (&i.ids[..], &i.gates[..], self.top_k);
+        let jobs = match self.mode {
+            Rows::Dense | Rows::LogitRows => Jobs::Dense,
+            Rows::Gather | Rows::GroupedIn => Jobs::Experts { ids, top_k, own_rows: false },
+            Rows::GroupedOut => Jobs::Experts { ids, top_k, own_rows: true },
+            Rows::Combine => Jobs::Combine { ids, gates, top_k },
+        };
+        let (rows, cols) = (self.rows, self.cols);
+        Product { weight: &i.weight, rows, cols, bias: i.bias.as_deref(), x: &i.x, jobs, after }
+    }
+
+    /// What is wanted and how far each element may be from it.
+    fn expected(&self, i: &Inputs) -> (Vec<f32>, Vec<f64>) {
+        let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
+        let absolute = Inputs {
+            weight: i.weight.iter().map(|v| v.abs()).collect(),
+            bias: i.bias.as_ref().map(|b| b.iter().map(|v| v.abs()).collect()),
+            x: i.x.iter().map(|v| v.abs()).collect(),
+            ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
+        };
+        // Operations that a term goes through, and what flushing denormals may lose.
+        let depth = (self.cols / 4 + 16 + self.top_k) as f64;
+        let flushed =
+            (self.cols * self.top_k) as f64 * (largest(&i.weight) + largest(&i.x) + 2.0) * TINY;
+        let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
+        let errors: Vec<f64> =
+            magnitudes.iter().map(|m| f64::from(*m) * depth * EPSILON + flushed).collect();
+        match self.epilogue {
+            Epilogue::Store => (reference::matvec(&self.product(i, After::Store)), errors),
+            Epilogue::Add => {
+                let want = reference::matvec(&self.product(i, After::Add(&i.before)));
+                let bounds = want
+                    .iter()
+                    .zip(&i.before)
+                    .zip(errors)
+                    .map(|((w, b), e)| e + f64::from(w.abs() + b.abs()) * 2.0 * EPSILON)
+                    .collect();
+                (want, bounds)
+            }
+            Epilogue::Swiglu => {
+                let raw = reference::matvec(&self.product(i, After::Store));
+                let bounds = raw
+                    .chunks(2)
+                    .zip(errors.chunks(2))
+                    .map(|(v, e)| {
+                        let (gate, up) = (f64::from(v[0]), f64::from(v[1]).abs());
+                        let silu = gate / (1.0 + (-gate).exp());
+                        // silu is at most 1.1 as steep; exp of a large value is off by its ulps.
+                        let own = silu.abs() * (16.0 + 4.0 * gate.abs().min(100.0)) * EPSILON
+                            + 1.1 * e[0]
+                            + 1e-35;
+                        own * (up + e[1]) + silu.abs() * e[1]
+                    })
+                    .collect();
+                (reference::matvec(&self.product(i, After::Swiglu)), bounds)
+            }
+        }
+    }
+}
+
+impl Inputs {
+    fn none() -> Self {
+        let (weight, x, before, ids, gates) = Default::default();
+        Self { weight, bias: None, x, before, ids, gates }
+    }
+}
+
+/// Runs a product kernel on a case.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_linear(
+    context: &Context,
+    case: &LinearCase,
+    weights: WeightsImport,
+    kernel: LinearKernel,
+) -> Result<KernelCheck, GpuError> {
+    let format = weights.format;
+    let i = case.inputs(format);
+    let (want, bounds) = case.expected(&i);
+    let most = match case.part_rows {
+        0 => u64::MAX,
+        rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
+    };
+    let shape = (case.experts, case.rows, case.cols);
+    let weight = matrix(context, format, shape, &i.weight, most).await?;
+    let x = context.tensor_of("x", &i.x).await?;
+    let bias = match &i.bias {
+        Some(bias) => Some(context.tensor_of("bias", bias).await?),
+        None => None,
+    };
+    let ids = context.tensor_of("ids", &i.ids).await?;
+    let gates = context.tensor_of("gates", &i.gates).await?;
+    let (groups, items_at) =
+        groups_words(&i.ids, case.items, case.experts as u32, case.top_k as u32);
+    let groups = context.tensor_of("groups", &groups).await?;
+    let out = match case.epilogue {
+        Epilogue::Add => Output::with(context, &i.before).await?,
+        _ => Output::empty(context, want.len()).await?,
+    };
+    let mut pass = Pass::of_rows(case.items);
+    let logit_rows = case.mode == Rows::LogitRows;
+    if logit_rows {
+        // More rows than logits, so that the two cannot be confused.
+        pass = Pass::of_rows(2 * case.items + 1);
+        pass.want_logits(&(0..case.items).map(|i| 2 * i + 1).collect::<Vec<_>>());
+    }
+    let top_k = case.top_k as u32;
+    let variant = run(context, weights.caps(context), &pass.batch, 1, |r| match kernel {
+        LinearKernel::Matvec { reduce, items } => Matvec {
+            weight: &weight,
+            bias: bias.as_ref(),
+            x: &x,
+            out: &out.tensor,
+            rows: match case.mode {
+                Rows::Gather => MatvecRows::Gather { ids: &ids, top_k },
+                Rows::Combine => MatvecRows::Combine { ids: &ids, gates: &gates, top_k },
+                _ => MatvecRows::Dense { logit_rows },
+            },
+            epilogue: case.epilogue,
+            reduce,
+            items,
+        }
+        .record(r),
+        LinearKernel::Matmul => Matmul {
+            weight: &weight,
+            bias: bias.as_ref(),
+            x: &x,
+            out: &out.tensor,
+            grouped: case.mode.by_expert().then_some(Grouped {
+                groups: &groups,
+                items_at,
+                top_k,
+                own_rows: case.mode == Rows::GroupedOut,
+            }),
+            logit_rows,
+            epilogue: case.epilogue,
+        }
+        .record(r),
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got = out.read(context, &mut c).await?;
+    c.floats("out", &got, &want, |i| bounds[i]);
+    if case.fill == Fill::Normal {
+        c.nmse("out", &got, &want, 1e-7);
+    }
+    let name = match kernel {
+        LinearKernel::Matvec { .. } => "matvec",
+        LinearKernel::Matmul => "matmul",
+    };
+    Ok(c.finish(name, variant, format!("{case:?}")))
+}

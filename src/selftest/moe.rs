@@ -1,0 +1,114 @@
+//! Cases of `moe_group` and `moe_combine`.
+
+use super::compare::{Comparison, EPSILON, TINY};
+use super::data::{Output, Pass, UNTOUCHED_ID, run};
+use super::linear::Routing;
+use super::{Fill, KernelCheck, Rng};
+use crate::gpu::{Context, GpuError};
+use crate::kernels::{MoeCombine, MoeGroup, TILE_ITEMS, groups_len};
+use crate::reference;
+
+/// A case of `moe_group` or `moe_combine`.
+#[derive(Clone, Debug)]
+pub struct GroupCase {
+    /// Rows of the pass.
+    pub rows: usize,
+    /// Rows the tensors are made for, at least `rows`.
+    pub most_rows: usize,
+    /// Experts.
+    pub experts: usize,
+    /// Experts a row goes to.
+    pub top_k: usize,
+    /// Which experts.
+    pub routing: Routing,
+    /// Columns of `moe_combine`, a multiple of 4.
+    pub hidden_size: usize,
+    /// How its values are filled.
+    pub fill: Fill,
+    /// Of the values.
+    pub seed: u64,
+}
+
+/// What `moe_group` has to leave for `ids`, and where the items begin in it.
+pub(super) fn groups_words(
+    ids: &[u32],
+    most_rows: usize,
+    experts: u32,
+    top_k: u32,
+) -> (Vec<u32>, u32) {
+    let (items_at, len) = groups_len(most_rows as u32, experts, top_k);
+    let groups = reference::moe_group(ids, experts, TILE_ITEMS);
+    let mut words = vec![UNTOUCHED_ID; len];
+    words[0] = groups.tiles.len() as u32;
+    for (at, tile) in words[4..].chunks_mut(4).zip(&groups.tiles) {
+        at.copy_from_slice(&[tile.expert, tile.first, tile.count, 0]);
+    }
+    for (to, item) in words[items_at as usize..].iter_mut().zip(&groups.items) {
+        *to = *item;
+    }
+    (words, items_at)
+}
+
+/// Runs `moe_group` on a case.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_group(context: &Context, case: &GroupCase) -> Result<KernelCheck, GpuError> {
+    let mut rng = Rng::new(case.seed);
+    let (experts, top_k) = (case.experts as u32, case.top_k as u32);
+    let ids = case.routing.ids(&mut rng, case.rows * case.top_k, case.experts);
+    let (want, items_at) = groups_words(&ids, case.most_rows, experts, top_k);
+    let ids = context.tensor_of("ids", &ids).await?;
+    let groups = context.tensor_of("groups", &vec![UNTOUCHED_ID; want.len() + 8]).await?;
+    let variant = run(context, *context.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
+        MoeGroup { ids: &ids, groups: &groups, items_at, experts, top_k }.record(r);
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got = context.read(&groups).await?;
+    let mut want = want;
+    want.resize(got.len(), UNTOUCHED_ID);
+    // Words 1 to 3 are free.
+    want[1..4].copy_from_slice(&got[1..4]);
+    c.exact("groups", &got, &want);
+    Ok(c.finish("moe_group", variant, format!("{case:?}")))
+}
+
+/// Runs `moe_combine` on a case.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn check_combine(context: &Context, case: &GroupCase) -> Result<KernelCheck, GpuError> {
+    let mut rng = Rng::new(case.seed);
+    let (rows, top_k, width) = (case.rows, case.top_k, case.hidden_size);
+    let y = case.fill.values(&mut rng, rows * top_k * width);
+    let x = case.fill.values(&mut rng, rows * width);
+    let gates: Vec<f32> = (0..rows * top_k).map(|_| rng.unit().abs()).collect();
+    let want = reference::moe_combine(top_k, &y, &gates, &x);
+    let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
+    let magnitudes = reference::moe_combine(top_k, &absolute(&y), &gates, &absolute(&x));
+
+    let y_on_gpu = context.tensor_of("y", &y).await?;
+    let gates_on_gpu = context.tensor_of("gates", &gates).await?;
+    let out = Output::with(context, &x).await?;
+    let variant = run(context, *context.caps(), &Pass::of_rows(rows).batch, 1, |r| {
+        MoeCombine {
+            y: &y_on_gpu,
+            gates: &gates_on_gpu,
+            x: &out.tensor,
+            hidden_size: width as u32,
+            top_k: top_k as u32,
+        }
+        .record(r);
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let got = out.read(context, &mut c).await?;
+    c.floats("x", &got, &want, |i| {
+        f64::from(magnitudes[i]) * (top_k + 3) as f64 * EPSILON + (top_k + 2) as f64 * TINY
+    });
+    if case.fill == Fill::Normal {
+        c.nmse("x", &got, &want, 1e-7);
+    }
+    Ok(c.finish("moe_combine", variant, format!("{case:?}")))
+}

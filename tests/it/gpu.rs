@@ -1,0 +1,22 @@
+//! The devices that GPU tests run on.
+
+use std::sync::OnceLock;
+
+use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+
+/// The adapter at its own limits, and at WebGPU's default limits without any optional feature.
+///
+/// Made once for the whole test binary, so that a pipeline is compiled once.
+pub fn contexts() -> &'static [(&'static str, Context); 2] {
+    static CONTEXTS: OnceLock<[(&'static str, Context); 2]> = OnceLock::new();
+    CONTEXTS.get_or_init(|| {
+        [("adapter limits", LimitsChoice::Adapter), ("default limits", LimitsChoice::Default)].map(
+            |(name, limits)| {
+                let options = ContextOptions { limits, ..Default::default() };
+                let context = pollster::block_on(Context::request(&options))
+                    .unwrap_or_else(|e| panic!("{name}: {e}"));
+                (name, context)
+            },
+        )
+    })
+}
