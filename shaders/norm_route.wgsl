@@ -71,9 +71,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
             var id = expert + c;
             var score = 1.0 / (1.0 + exp(-logits[c]));
             var key = score + expert_bias[id];
-            // Insertion: an equal key stays behind the lower id.
+            // Insertion: an equal key stays behind the lower id, and what it pushes down moves on
+            // even before an equal key.
+            var placed = false;
             for (var j = 0u; j < TOP_K; j++) {
-                if (key > best_key[j]) {
+                if (placed || key > best_key[j]) {
+                    placed = true;
                     let old_id = best_id[j];
                     let old_key = best_key[j];
                     let old_score = best_score[j];
