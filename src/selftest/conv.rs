@@ -66,8 +66,6 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
             reference::short_conv(shape, &pass.sequences, &bcx, &taps, bias.as_deref(), &mut ring);
         let bcx_on_gpu = context.tensor_of("bcx", &bcx).await?;
         let y = Output::empty(context, want.len()).await?;
-        // A plan is made for the longest chunk, which may be longer than any of the pass.
-        let longest = spans.iter().map(|s| s.rows).max().unwrap_or(1) + (case.seed % 70) as u32;
         variant = run(context, *context.caps(), &pass.batch, 1, |r| {
             ShortConv {
                 bcx: &bcx_on_gpu,
@@ -78,7 +76,6 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
                 hidden_size: width as u32,
                 l_cache: taps_n as u32,
                 ring_columns: columns as u32,
-                max_rows: longest,
             }
             .record(r);
         })
