@@ -22,6 +22,8 @@ mod runner;
 mod sampling;
 mod session;
 mod stats;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

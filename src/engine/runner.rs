@@ -140,6 +140,10 @@ impl Runner {
         target: Option<(&Readback, u32)>,
     ) -> Result<Submission, Error> {
         self.context.check()?;
+        if batch.n_rows() > self.max_rows as usize {
+            let reason = format!("{} rows, at most {} are planned", batch.n_rows(), self.max_rows);
+            return Err(GpuError::Validation { what: "a batch".to_owned(), reason }.into());
+        }
         let pace = lock(&self.pace);
         let shape = self.upload(batch);
         let plan =

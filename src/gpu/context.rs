@@ -343,33 +343,31 @@ impl Context {
         Ok(tensor)
     }
 
-    /// Runs `f`, which calls the device, and turns what the device reports into an error.
-    /// Scopes are used and no handler is replaced, so this works on a host's device too.
-    pub(super) async fn guard<R>(
+    /// Runs `f`, which calls the device, at once; the future tells what the device reported.
+    /// Scopes are used and no handler is replaced, so this works on a host's device too. The
+    /// scopes are a stack of the thread, so they are popped before anything is awaited.
+    pub(super) fn guard<R>(
         &self,
         what: &str,
         bytes: u64,
         f: impl FnOnce() -> R,
-    ) -> Result<R, GpuError> {
+    ) -> impl Future<Output = Result<R, GpuError>> {
         let device = &self.inner.device;
-        let scopes = [
-            wgpu::ErrorFilter::Internal,
-            wgpu::ErrorFilter::Validation,
-            wgpu::ErrorFilter::OutOfMemory,
-        ]
-        .map(|filter| device.push_error_scope(filter));
+        let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
         let result = f();
-        // Innermost first; every scope is popped before the first await, since the stack is the
-        // thread's.
-        let [internal, validation, memory] = scopes;
-        let popped = [memory.pop(), validation.pop(), internal.pop()];
-        for scope in popped {
-            if let Some(e) = scope.await {
-                self.check()?;
-                return Err(from_wgpu(&e, what, bytes));
-            }
+        // The innermost first.
+        let (memory, validation, internal) = (memory.pop(), validation.pop(), internal.pop());
+        let what = what.to_owned();
+        async move {
+            let error = match (memory.await, validation.await, internal.await) {
+                (Some(e), ..) | (_, Some(e), _) | (.., Some(e)) => from_wgpu(&e, &what, bytes),
+                _ => return Ok(result),
+            };
+            self.check()?;
+            Err(error)
         }
-        Ok(result)
     }
 }
 

@@ -8,8 +8,10 @@ use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Context, GpuError, Tensor};
 use crate::kernels::{Format, Matrix, Part};
 
-/// Bytes of a checkpoint that are in memory at a time.
+/// Bytes of a checkpoint that are read at a time.
 const PIECE_BYTES: usize = 8 << 20;
+/// Uploaded bytes after which the driver's staging memory is emptied.
+const FLUSH_BYTES: u64 = 32 << 20;
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +66,8 @@ struct Loader<'a> {
     checkpoint: &'a Checkpoint,
     tensors: &'a ResolvedTensors,
     progress: LoadProgress,
+    /// Bytes uploaded since the staging memory was emptied.
+    staged: u64,
     on_progress: OnProgress<'a>,
 }
 
@@ -85,6 +89,7 @@ pub async fn load_weights(
         checkpoint,
         tensors,
         progress: LoadProgress { loaded: 0, total },
+        staged: 0,
         on_progress,
     };
     let embedding = l.matrix("embed_tokens", &[l.stack(&[Slot::Embedding])?]).await?;
@@ -312,6 +317,11 @@ impl Loader<'_> {
     }
 
     fn advance(&mut self, bytes: u64) -> Result<(), LoadError> {
+        self.staged += bytes;
+        if self.staged >= FLUSH_BYTES {
+            self.context.flush_uploads();
+            self.staged = 0;
+        }
         let p = &mut self.progress;
         p.loaded = (p.loaded + bytes).min(p.total);
         if (self.on_progress)(*p) { Ok(()) } else { Err(LoadError::Cancelled) }

@@ -1,0 +1,42 @@
+//! The shortest chat: a question a line, answers streamed, the conversation kept.
+//!
+//! `cargo run --example chat [CHECKPOINT_DIRECTORY]`; without one, the built-in model answers.
+
+use std::io::{BufRead, Write};
+
+use lfm2_wgpu::text::{Conversation, Message};
+use lfm2_wgpu::{Engine, Error, GenerateOptions};
+
+fn main() -> Result<(), Error> {
+    // The library is async and brings no executor; pollster is the smallest there is.
+    pollster::block_on(chat())
+}
+
+async fn chat() -> Result<(), Error> {
+    let builder = match std::env::args().nth(1) {
+        Some(directory) => Engine::builder().directory(directory)?,
+        None => Engine::builder().demo(),
+    };
+    let engine = builder.build().await?;
+    println!("{} on {}", engine.place(), engine.context().adapter().name);
+
+    // A session keeps its state on the GPU: each turn computes only what is new.
+    let mut session = engine.session()?;
+    let mut conversation = Conversation::new([]);
+    for line in std::io::stdin().lock().lines().map_while(Result::ok) {
+        conversation.messages.push(Message::user(line));
+        let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
+        let mut text = String::new();
+        // Dropping `answer` at any time stops it.
+        while let Some(delta) = answer.next().await {
+            let delta = delta?;
+            print!("{}", delta.text);
+            let _ = std::io::stdout().flush();
+            text.push_str(&delta.text);
+        }
+        let timings = answer.timings();
+        println!("\n[{} tokens, {:.1} t/s]", timings.predicted_n, timings.predicted_per_second());
+        conversation.messages.push(Message::assistant(text));
+    }
+    Ok(())
+}
