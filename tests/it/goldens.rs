@@ -227,3 +227,38 @@ fn goldens_with_lanes_that_share_a_row() {
     });
     check_all(LimitsChoice::Default, |_| Some(Choices { reduce: Reduce::Tree, matvec_rows: 8 }));
 }
+
+/// A device whose bindings hold so little that weights have to be split into parts, as those of
+/// LFM2-8B-A1B in bf16 are at WebGPU's default limits. It is a host application's device, too.
+#[test]
+fn goldens_with_matrices_in_parts() {
+    use lfm2_wgpu::wgpu;
+    let small = 80 << 10;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let (device, queue) = block_on(async {
+        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let required_limits =
+            wgpu::Limits { max_storage_buffer_binding_size: small, ..wgpu::Limits::defaults() };
+        let desc = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        adapter.request_device(&desc).await.unwrap()
+    });
+    let context = Context::from_device(device, queue);
+    assert_eq!(context.caps().max_part(), small);
+    for name in ["tiny-a", "mha-head-32", "conv-bias", "untied"] {
+        let g = golden(name);
+        let builder = Engine::builder().directory(fixtures().join(name)).unwrap();
+        let engine = block_on(
+            builder
+                .gpu(context.clone())
+                .context_length(64)
+                .chunk(24)
+                .kv_format(KvFormat::F32)
+                .build(),
+        )
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+        check_trace(&engine, &g);
+        check_logits(&engine, &g, 24);
+        check_logits(&engine, &g, 1);
+        check_greedy(&engine, &g);
+    }
+}
