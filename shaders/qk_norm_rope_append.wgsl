@@ -8,8 +8,9 @@
 //   keys, values [pool rows, n_kv_heads, head_dim]     by import kv: f32 or f16
 //
 // RoPE in halves (rotate_half): (a, b) -> (a cos - b sin, b cos + a sin), a = first half.
-// One head a workgroup of WG lanes, or a head a lane (reduce = serial). head_dim % 8 == 0.
-// Grid: heads * rows folded into x and y. f32 until the KV import rounds; few ulp.
+// One head a workgroup of WG lanes, or a head a lane (reduce = serial); a lane makes four
+// dimensions at a time. head_dim % 4 == 0.
+// Grid: heads in x, rows in y. f32 until the KV import rounds; few ulp.
 // Source: transformers Lfm2MoeAttention (norm before RoPE). Twin: reference/qk_norm_rope_append.rs
 #import reduce
 #import kv
@@ -21,59 +22,66 @@ struct Params {
     eps: f32,
 }
 
-@group(1) @binding(N) var<storage, read> qkv: array<vec4<f32>>;
-@group(1) @binding(N) var<storage, read> norms: array<vec4<f32>>;
-@group(1) @binding(N) var<storage, read> rope: array<vec4<f32>>;
+@group(1) @binding(N) var<storage, read> qkv: array<f32>;
+@group(1) @binding(N) var<storage, read> norms: array<f32>;
+@group(1) @binding(N) var<storage, read> rope: array<f32>;
 @group(1) @binding(N) var<storage, read_write> q: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read_write> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read_write> values: array<Packed4>;
 
+fn qkv4(i: u32) -> vec4<f32> {
+    return vec4<f32>(qkv[i], qkv[i + 1u], qkv[i + 2u], qkv[i + 3u]);
+}
+
+// Dimension d of the head at `start`, normed and turned.
+fn turned(start: u32, norm: u32, position: u32, d: u32, factor: f32) -> f32 {
+    let half = params.head_dim / 2u;
+    let first = d < half;
+    let partner = select(d - half, d + half, first);
+    let angle = (position * params.head_dim) + select(d - half, d, first);
+    let own = norms[norm + d] * (qkv[start + d] * factor);
+    let other = norms[norm + partner] * (qkv[start + partner] * factor);
+    return (own * rope[angle]) + (select(other, -other, first) * rope[angle + half]);
+}
+
 @compute @workgroup_size(WG)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    lane: Lane,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let row = group.y;
     let head = (group.x * (WG / LANES)) + row_in_group(lane);
     let heads = params.n_heads + (2u * params.n_kv_heads);
     if (row >= n_rows() || head >= heads) { return; }
     let width = params.head_dim / 4u;
-    let half = width / 2u;
-    let start = ((row * heads) + head) * width;
+    let start = ((row * heads) + head) * params.head_dim;
     let position = row_position(row);
     let pool = kv_row(row_seq(row), position) * params.n_kv_heads * width;
     if (head >= params.n_heads + params.n_kv_heads) {
         let to = pool + ((head - params.n_heads - params.n_kv_heads) * width);
         for (var i = lane_in_row(lane); i < width; i += LANES) {
-            values[to + i] = pack4(qkv[start + i]);
+            values[to + i] = pack4(qkv4(start + (i * 4u)));
         }
         return;
     }
     var squares = vec4<f32>(0.0);
     for (var i = lane_in_row(lane); i < width; i += LANES) {
-        let u = qkv[start + i];
+        let u = qkv4(start + (i * 4u));
         squares += u * u;
     }
     let sum = reduce_sum4(squares, lane);
     let mean = (sum.x + sum.y + sum.z + sum.w) / f32(params.head_dim);
     let factor = 1.0 / sqrt(mean + params.eps);
     let is_key = head >= params.n_heads;
-    let norm = select(0u, width, is_key);
-    for (var i = lane_in_row(lane); i < half; i += LANES) {
-        let a = norms[norm + i] * (qkv[start + i] * factor);
-        let b = norms[norm + half + i] * (qkv[start + half + i] * factor);
-        let c = rope[(position * width) + i];
-        let s = rope[(position * width) + half + i];
-        let a_turned = (a * c) - (b * s);
-        let b_turned = (b * c) + (a * s);
+    let norm = select(0u, params.head_dim, is_key);
+    for (var i = lane_in_row(lane); i < width; i += LANES) {
+        let d = i * 4u;
+        let v = vec4<f32>(
+            turned(start, norm, position, d, factor),
+            turned(start, norm, position, d + 1u, factor),
+            turned(start, norm, position, d + 2u, factor),
+            turned(start, norm, position, d + 3u, factor));
         if (is_key) {
-            let to = pool + ((head - params.n_heads) * width);
-            keys[to + i] = pack4(a_turned);
-            keys[to + half + i] = pack4(b_turned);
+            keys[pool + ((head - params.n_heads) * width) + i] = pack4(v);
         } else {
-            let to = ((row * params.n_heads) + head) * width;
-            q[to + i] = a_turned;
-            q[to + half + i] = b_turned;
+            q[(((row * params.n_heads) + head) * width) + i] = v;
         }
     }
 }

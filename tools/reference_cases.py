@@ -48,6 +48,20 @@ CASES = [
         ),
     ),
     Case(
+        "odd-ffn",
+        "FFN widths 51 and 13, no multiple of 4; head_dim 12; in_proj and taps for L = 2",
+        dict(
+            hidden_size=60,
+            num_attention_heads=5,
+            num_key_value_heads=5,
+            intermediate_size=51,
+            moe_intermediate_size=13,
+            conv_L_cache=2,
+            layer_types=[CONV, ATTN],
+            num_dense_layers=1,
+        ),
+    ),
+    Case(
         "mha-head-32",
         "hidden 160, head_dim 32, 5 heads and 5 kv heads",
         dict(

@@ -10,7 +10,7 @@ use crate::formats::{Checkpoint, ModelFiles};
 use crate::gpu::{Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
 use crate::model::{
-    ConfigError, GenerationConfig, LoadProgress, MemoryPlan, ModelConfig, ResolvedTensors, Scratch,
+    GenerationConfig, LoadProgress, MemoryPlan, ModelConfig, ResolvedTensors, Scratch,
     ScratchShape, load_weights, validate,
 };
 use crate::state::{PAGE, Pages, State, StateShape};
@@ -249,7 +249,6 @@ impl EngineBuilder {
         context: &Context,
     ) -> Result<(StateShape, ScratchShape, MemoryPlan), Error> {
         let (config, caps) = (&model.config, context.caps());
-        check_kernel_limits(config)?;
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
@@ -314,18 +313,6 @@ fn in_range(option: &'static str, value: u32, low: u32, high: u32) -> Result<u32
         return Ok(value);
     }
     Err(Error::Option { option, got: value.to_string(), need: format!("{low} to {high}") })
-}
-
-/// What the kernels ask of a model beyond what its configuration must satisfy anyway.
-fn check_kernel_limits(config: &ModelConfig) -> Result<(), Error> {
-    let problem = |field: &str, problem: String| {
-        let file = "config.json".to_owned();
-        Err(ConfigError { file, field: Some(field.to_owned()), problem }.into())
-    };
-    if !config.head_dim.is_multiple_of(8) {
-        return problem("head_dim", format!("got {}, need a multiple of 8", config.head_dim));
-    }
-    Ok(())
 }
 
 fn all_ids(vocab_size: usize) -> Vec<u32> {

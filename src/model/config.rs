@@ -101,8 +101,7 @@ pub struct ModelConfig {
     pub vocab_size: usize,
     /// Width of the residual stream, a multiple of 4.
     pub hidden_size: usize,
-    /// Width of a dense FFN as its tensors have it (after `block_auto_adjust_ff_dim`), a multiple
-    /// of 4.
+    /// Width of a dense FFN as its tensors have it (after `block_auto_adjust_ff_dim`).
     pub intermediate_size: usize,
     /// The layers, first to last.
     pub layers: Vec<LayerConfig>,
@@ -165,7 +164,7 @@ impl ModelConfig {
         let check = Check { file };
         check.range("vocab_size", self.vocab_size, 1, 1 << 22)?;
         check.width("hidden_size", self.hidden_size, 1 << 16)?;
-        check.width("intermediate_size", self.intermediate_size, 1 << 18)?;
+        check.range("intermediate_size", self.intermediate_size, 1, 1 << 18)?;
         check.range("num_hidden_layers", self.layers.len(), 1, 1024)?;
         check.range("num_attention_heads", self.n_heads, 1, 1024)?;
         check.range("num_key_value_heads", self.n_kv_heads, 1, self.n_heads)?;
@@ -196,7 +195,7 @@ impl ModelConfig {
     }
 
     fn check_moe(&self, check: &Check<'_>, moe: &MoeConfig) -> Result<(), ConfigError> {
-        check.width("moe_intermediate_size", moe.intermediate_size, 1 << 16)?;
+        check.range("moe_intermediate_size", moe.intermediate_size, 1, 1 << 16)?;
         check.range("num_experts", moe.num_experts, 1, 1024)?;
         check.range("num_experts_per_tok", moe.top_k, 1, moe.num_experts)?;
         // Bounds the table of tensors, which has three for each.

@@ -40,25 +40,16 @@ pub struct LoadProgress {
 /// Called now and then while loading; `false` stops.
 pub type OnProgress<'a> = &'a mut (dyn FnMut(LoadProgress) -> bool + Send);
 
-/// Rows of one matrix as the checkpoint has them.
-enum Rows {
-    /// The slices' rows one after another.
-    Stacked(Vec<TensorSlice>),
-    /// Row `2 r` is row `r` of the first, row `2 r + 1` of the second.
-    InTurn([TensorSlice; 2]),
-}
-
-impl Rows {
-    fn slices(&self) -> &[TensorSlice] {
-        match self {
-            Self::Stacked(slices) => slices,
-            Self::InTurn(slices) => slices,
-        }
-    }
-
-    fn count(&self) -> usize {
-        self.slices().iter().map(|s| s.rows).sum()
-    }
+/// Rows of one matrix as the checkpoint has them, and its size on the GPU. Kernels read four
+/// columns at a time, so an FFN's width is filled up to a multiple of four with zeros: rows of w1
+/// and w3 that give 0, and columns of w2 that take it.
+struct Rows {
+    slices: Vec<TensorSlice>,
+    /// Row `2 r` is row `r` of the first slice, row `2 r + 1` of the second; else the slices' rows
+    /// follow one another.
+    in_turn: bool,
+    rows: usize,
+    cols: usize,
 }
 
 struct Loader<'a> {
@@ -180,18 +171,22 @@ impl Loader<'_> {
     }
 
     fn stack(&self, slots: &[Slot]) -> Result<Rows, LoadError> {
-        let slices = slots.iter().map(|s| self.slice(*s)).collect::<Result<_, _>>()?;
-        Ok(Rows::Stacked(slices))
+        let slices = slots.iter().map(|s| self.slice(*s)).collect::<Result<Vec<_>, _>>()?;
+        let rows = slices.iter().map(|s| s.rows).sum();
+        let cols = padded_width(slices.first().map_or(0, |s| s.cols));
+        Ok(Rows { slices, in_turn: false, rows, cols })
     }
 
     fn in_turn(&self, first: Slot, second: Slot) -> Result<Rows, LoadError> {
-        Ok(Rows::InTurn([self.slice(first)?, self.slice(second)?]))
+        let slices = vec![self.slice(first)?, self.slice(second)?];
+        let (rows, cols) = (2 * padded_width(slices[0].rows), slices[0].cols);
+        Ok(Rows { slices, in_turn: true, rows, cols })
     }
 
     /// A matrix of one or more experts, kept at its own width; a mixture of types is kept in f32,
     /// which holds all of them.
     async fn matrix(&mut self, name: &str, experts: &[Rows]) -> Result<Matrix, LoadError> {
-        let types = || experts.iter().flat_map(|e| e.slices()).map(|s| s.element_type);
+        let types = || experts.iter().flat_map(|e| &e.slices).map(|s| s.element_type);
         let first = types().next().unwrap_or(ElementType::F32);
         let format = match first {
             _ if types().any(|t| t != first) => Format::F32,
@@ -199,8 +194,7 @@ impl Loader<'_> {
             ElementType::BF16 => Format::Bf16,
             _ => Format::F32,
         };
-        let rows = experts.first().map_or(0, Rows::count);
-        let cols = experts.first().and_then(|e| e.slices().first()).map_or(0, |s| s.cols);
+        let (rows, cols) = experts.first().map_or((0, 0), |e| (e.rows, e.cols));
         let max_bytes = self.context.caps().max_part();
         let mut parts = Vec::new();
         for (first_row, n) in Matrix::split(format, experts.len(), rows, cols, max_bytes) {
@@ -223,8 +217,7 @@ impl Loader<'_> {
         range: std::ops::Range<usize>,
         format: Format,
     ) -> Result<(), LoadError> {
-        let cols = source.slices().first().map_or(0, |s| s.cols);
-        let row_words = format.row_bytes(cols) / 4;
+        let row_words = format.row_bytes(source.cols) / 4;
         // Even, so that a gate row and its up row come in one piece.
         let step = (PIECE_BYTES / (row_words * 4).max(1)).max(2) & !1;
         let mut row = range.start;
@@ -239,38 +232,34 @@ impl Loader<'_> {
         Ok(())
     }
 
+    /// Rows `range` of `source` as `format` stores them, zeros where it is filled up.
     async fn rows(
         &self,
         source: &Rows,
         range: std::ops::Range<usize>,
         format: Format,
     ) -> Result<Vec<u8>, LoadError> {
-        match source {
-            Rows::Stacked(slices) => {
-                let mut out = Vec::new();
-                let mut first = 0;
-                for slice in slices {
-                    let (start, end) = (range.start.max(first), range.end.min(first + slice.rows));
-                    if start < end {
-                        out.extend(self.read(slice, start - first, end - start, format).await?);
-                    }
-                    first += slice.rows;
-                }
-                Ok(out)
+        let row_bytes = format.row_bytes(source.cols);
+        let mut out = vec![0; range.len() * row_bytes];
+        let mut first = 0;
+        for (i, slice) in source.slices.iter().enumerate() {
+            // The slice's rows within `range`, and where each of them goes.
+            let (wanted, step, offset) = if source.in_turn {
+                (range.start / 2..range.end / 2, 2, i)
+            } else {
+                let wanted = range.start.max(first) - first..range.end.max(first) - first;
+                (wanted, 1, first.saturating_sub(range.start))
+            };
+            let (start, end) = (wanted.start.min(slice.rows), wanted.end.min(slice.rows));
+            let bytes = self.read(slice, start, end - start, format).await?;
+            let have = format.row_bytes(slice.cols);
+            for (r, row) in bytes.chunks_exact(have.max(1)).enumerate() {
+                let at = (offset + r * step) * row_bytes;
+                out[at..at + have].copy_from_slice(row);
             }
-            Rows::InTurn([gate, up]) => {
-                let (start, n) = (range.start / 2, range.len() / 2);
-                let gates = self.read(gate, start, n, format).await?;
-                let ups = self.read(up, start, n, format).await?;
-                let row = format.row_bytes(gate.cols);
-                let mut out = Vec::with_capacity(gates.len() * 2);
-                for (g, u) in gates.chunks(row).zip(ups.chunks(row)) {
-                    out.extend_from_slice(g);
-                    out.extend_from_slice(u);
-                }
-                Ok(out)
-            }
+            first += slice.rows;
         }
+        Ok(out)
     }
 
     /// Rows of a slice as `format` stores them.
@@ -326,6 +315,11 @@ impl Loader<'_> {
         p.loaded = (p.loaded + bytes).min(p.total);
         if (self.on_progress)(*p) { Ok(()) } else { Err(LoadError::Cancelled) }
     }
+}
+
+/// An FFN's width on the GPU: the next multiple of four.
+pub(super) fn padded_width(width: usize) -> usize {
+    width.next_multiple_of(4)
 }
 
 fn to_f32(bytes: &[u8], element_type: ElementType) -> Vec<f32> {

@@ -1,6 +1,7 @@
 //! Activations: a buffer each, since WebGPU forbids one buffer to be read and written in a dispatch.
 
 use super::ModelConfig;
+use super::load::padded_width;
 use crate::gpu::{Context, GpuError, Tensor};
 use crate::kernels::groups_len;
 use crate::state::StateShape;
@@ -84,7 +85,7 @@ impl ScratchShape {
             rows * q,
             rows * q,
             few * c.n_heads * splits * (4 + c.head_dim),
-            (rows * c.intermediate_size).max(rows * top_k * moe_width),
+            (rows * padded_width(c.intermediate_size)).max(rows * top_k * padded_width(moe_width)),
             rows * top_k * hidden,
             rows * top_k,
             groups,

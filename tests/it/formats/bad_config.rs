@@ -81,8 +81,6 @@ fn wrong_values() -> Vec<Case> {
         ("head_dim", Some(json!(512)), vec!["head_dim", "got 512, need 1 to 256"]),
         ("head_dim", Some(json!("16")), vec!["head_dim", "got \"16\""]),
         ("hidden_size", Some(json!(65_540)), vec!["hidden_size", "got 65540"]),
-        ("intermediate_size", Some(json!(98)), vec!["intermediate_size", "multiple of 4"]),
-        ("moe_intermediate_size", Some(json!(50)), vec!["moe_intermediate_size", "multiple of 4"]),
         ("moe_intermediate_size", Some(json!(65_540)), vec!["moe_intermediate_size"]),
         ("num_attention_heads", Some(json!(3)), vec!["num_attention_heads", "got 3"]),
         ("num_key_value_heads", Some(json!(3)), vec!["num_key_value_heads", "got 3", "divisor"]),
