@@ -4,10 +4,12 @@
 //! here in minijinja with the same settings, filters and functions, and with a budget, since a
 //! template is as untrusted as any other file of a model.
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Message};
 use super::error::{TextError, one_line, quote};
+use super::guard::guarded;
 use super::py_json::{Dumps, float_repr};
 use super::strftime::strftime;
+use super::template_vm::{Fault, Program, add_checks, meter};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Kwargs, Serde, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
@@ -15,11 +17,7 @@ use serde_json::{Map, Value as Json};
 use std::error::Error as _;
 use std::fmt;
 
-/// The name templates go by in minijinja.
-const NAME: &str = "chat_template";
-/// Far more than any published template.
-const MAX_SOURCE_BYTES: usize = 1 << 20;
-/// Nested macro calls and includes; LFM2.5's template needs 3. Small, for the stack of a browser.
+/// Nested macro calls count 4 and blocks 1; LFM2.5's template needs 20. Small, for the stack of a browser.
 const RECURSION_LIMIT: usize = 64;
 
 /// Texts of the special tokens, which templates know by these names.
@@ -75,6 +73,7 @@ impl SpecialTokenTexts {
 #[derive(Clone)]
 pub struct ChatTemplate {
     env: Environment<'static>,
+    source: String,
     special: SpecialTokenTexts,
 }
 
@@ -90,27 +89,26 @@ impl ChatTemplate {
     /// # Errors
     /// [`TextError::Template`] with the line of a syntax error.
     pub fn new(source: &str, special: &SpecialTokenTexts) -> Result<Self, TextError> {
-        if source.len() > MAX_SOURCE_BYTES {
-            let problem = format!("{} bytes long (at most {MAX_SOURCE_BYTES})", source.len());
-            return Err(TextError::Template { line: None, problem });
-        }
         let mut env = Environment::new();
         // As transformers sets up jinja2.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
         env.set_syntax(syntax.map_err(|e| template_error(&e, 0))?);
+        add_checks(&mut env);
         env.set_auto_escape_callback(|_| AutoEscape::None);
         env.set_recursion_limit(RECURSION_LIMIT);
-        env.set_unknown_method_callback(minijinja_contrib::pycompat::unknown_method_callback);
-        env.set_formatter(|out, _state, value| {
+        env.set_unknown_method_callback(method);
+        env.set_formatter(|out, state, value| {
+            meter(state, value)?;
             write!(out, "{}", PyStr(value)).map_err(|_| ErrorKind::WriteFailure.into())
         });
         env.add_filter("tojson", tojson);
         env.add_filter("string", |value: &Value| PyStr(value).to_string());
         env.add_function("raise_exception", raise_exception);
         add_clock(&mut env, None);
-        env.add_template_owned(NAME, without_generation_tags(source))
-            .map_err(|e| template_error(&e, 0))?;
-        Ok(Self { env, special: special.clone() })
+        let source = without_generation_tags(source);
+        let template = Self { env, source, special: special.clone() };
+        template.compile()?;
+        Ok(template)
     }
 
     /// Takes the template from a model's files: `chat_template.jinja`, or else `chat_template` in
@@ -156,7 +154,9 @@ impl ChatTemplate {
     /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
     ///
     /// As transformers does, message fields that are `null` are left out, and reasoning under any of
-    /// its names (`reasoning_content`, `thinking`, `reasoning`) is given under the first two.
+    /// its names (`reasoning_content`, `thinking`, `reasoning`) is given under the first two. A
+    /// template that fails without a field that was `null` is given `null`, as transformers did
+    /// before version 5: LFM2's own template is of that time.
     ///
     /// # Errors
     /// [`TextError::Template`] if the template fails, [`TextError::TemplateRaised`] if it refuses
@@ -167,11 +167,10 @@ impl ChatTemplate {
         conversation: &Conversation,
         add_generation_prompt: bool,
     ) -> Result<String, TextError> {
-        let messages = conversation.messages.iter().map(|message| prepare(message.fields()));
-        let messages = Json::Array(messages.collect());
-        let tools = conversation.tools.clone().map_or(Json::Null, Json::Array);
-        let fuel = budget(&messages, &tools, &conversation.template_vars);
-
+        let messages = |null| {
+            let prepared = conversation.messages.iter().map(|m| prepare(m.fields(), null));
+            Json::Array(prepared.collect())
+        };
         let mut vars = Map::new();
         for (name, text) in self.special.named() {
             if let Some(text) = text {
@@ -180,15 +179,59 @@ impl ChatTemplate {
         }
         vars.insert("documents".to_owned(), Json::Null);
         vars.extend(conversation.template_vars.clone());
-        vars.insert("messages".to_owned(), messages);
+        let tools = conversation.tools.clone().map_or(Json::Null, Json::Array);
         vars.insert("tools".to_owned(), tools);
         vars.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
+        vars.insert("messages".to_owned(), messages(Null::LeftOut));
 
+        let rendered = self.render_vars(&vars);
+        let has_null = |message: &Message| message.fields().values().any(Json::is_null);
+        if matches!(rendered, Err(TextError::Template { .. }))
+            && conversation.messages.iter().any(has_null)
+        {
+            vars.insert("messages".to_owned(), messages(Null::Given));
+            return self.render_vars(&vars).or(rendered);
+        }
+        rendered
+    }
+
+    fn render_vars(&self, vars: &Map<String, Json>) -> Result<String, TextError> {
+        let fuel = budget(vars);
         let mut env = self.env.clone();
         env.set_fuel(Some(fuel));
-        let template = env.get_template(NAME).map_err(|e| template_error(&e, fuel))?;
-        template.render(Serde(&vars)).map_err(|e| template_error(&e, fuel))
+        let vars = Value::from(Serde(vars));
+        guarded(panicked, || {
+            self.compile()?.render(&env, vars).map_err(|e| template_error(&e, fuel))
+        })
     }
+
+    /// Compiling takes a fraction of a millisecond, and what is compiled borrows the source.
+    fn compile(&self) -> Result<Program<'_>, TextError> {
+        guarded(panicked, || {
+            Program::compile(&self.source, self.env.syntax()).map_err(|fault| match fault {
+                Fault::Syntax(error) => template_error(&error, 0),
+                Fault::Limit { line, problem } => TextError::Template { line, problem },
+            })
+        })
+    }
+}
+
+fn panicked(problem: String) -> TextError {
+    TextError::Template { line: None, problem }
+}
+
+/// Python's methods of strings, lists and dicts.
+fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
+    // Padding to 2,000,000,000 characters costs no fuel before it is done.
+    if name == "format" && value.as_str().is_some_and(has_long_number) {
+        let problem = "str.format: a number of more than 3 digits";
+        return Err(Error::new(ErrorKind::InvalidOperation, problem));
+    }
+    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
+}
+
+fn has_long_number(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 3)
 }
 
 fn add_clock(env: &mut Environment<'static>, fixed: Option<i64>) {
@@ -212,13 +255,23 @@ fn system_time() -> Option<i64> {
     None
 }
 
+/// What becomes of message fields that are `null`.
+#[derive(Clone, Copy, PartialEq)]
+enum Null {
+    LeftOut,
+    Given,
+}
+
 /// A message as transformers hands it to templates.
-fn prepare(fields: &Map<String, Json>) -> Json {
-    let given = fields.iter().filter(|(_, value)| !value.is_null());
+fn prepare(fields: &Map<String, Json>, null: Null) -> Json {
+    let given = fields.iter().filter(|(_, value)| null == Null::Given || !value.is_null());
     let mut message: Map<String, Json> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
     let names = ["reasoning_content", "thinking", "reasoning"];
-    if let Some(reasoning) = names.iter().find_map(|name| message.get(*name)).cloned() {
-        message.entry("thinking").or_insert_with(|| reasoning.clone());
+    let reasoning = names.iter().find_map(|name| message.get(*name).filter(|v| !v.is_null()));
+    if let Some(reasoning) = reasoning.cloned() {
+        if !message.contains_key("thinking") {
+            message.shift_insert(0, "thinking".to_owned(), reasoning.clone());
+        }
         message.insert("reasoning_content".to_owned(), reasoning);
     }
     Json::Object(message)
@@ -226,23 +279,26 @@ fn prepare(fields: &Map<String, Json>) -> Json {
 
 /// Steps a template may take; one is an instruction or 64 bytes of text made.
 ///
-/// A fixed part for the template's own work; per value and byte of the conversation about ten times
-/// what LFM2's and LFM2.5's templates need (measured: at most 60 steps a value and 1/6 a byte); and
-/// tools times their bytes, since templates append one tool at a time to a growing text.
-fn budget(messages: &Json, tools: &Json, vars: &Map<String, Json>) -> u64 {
-    let mut size = Size::default();
-    messages.add_to(&mut size);
-    let before = size.bytes;
-    tools.add_to(&mut size);
-    let tool_bytes = size.bytes - before;
-    for value in vars.values() {
+/// A fixed part for the template's own work; per value and byte given about ten times what LFM2's
+/// and LFM2.5's templates need; and tools times their bytes, since templates append one tool at a
+/// time to a growing text.
+fn budget(vars: &Map<String, Json>) -> u64 {
+    let size = |value: &Json| {
+        let mut size = Size::default();
         value.add_to(&mut size);
-    }
-    let tool_count = tools.as_array().map_or(0, |tools| u64::try_from(tools.len()).unwrap_or(0));
+        size
+    };
+    let total = vars.values().map(size).fold(Size::default(), |a, b| Size {
+        values: a.values.saturating_add(b.values),
+        bytes: a.bytes.saturating_add(b.bytes),
+    });
+    let tools = vars.get("tools").map(size).unwrap_or_default();
+    let count = vars.get("tools").and_then(Json::as_array).map_or(0, Vec::len);
+    let growing = tools.bytes.saturating_mul(u64::try_from(count).unwrap_or(u64::MAX)) / 16;
     200_000u64
-        .saturating_add(size.values.saturating_mul(600))
-        .saturating_add(size.bytes.saturating_mul(2))
-        .saturating_add(tool_count.saturating_mul(tool_bytes) / 16)
+        .saturating_add(total.values.saturating_mul(600))
+        .saturating_add(total.bytes.saturating_mul(2))
+        .saturating_add(growing)
 }
 
 #[derive(Default)]

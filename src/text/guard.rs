@@ -1,21 +1,21 @@
-//! The last line of defence around the tokenizer library: a panic becomes an error.
+//! The last line of defence around other libraries: a panic becomes an error.
 //!
-//! Files are validated before the library sees them, so nothing here should ever fire; on wasm32,
+//! Files are validated before a library sees them, so nothing here should ever fire; on wasm32,
 //! where a panic cannot be caught, the validation is all there is.
 
 use super::error::{TextError, one_line};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `work`; a panic inside is returned as an error and prints nothing.
+/// Runs `work`; a panic inside prints nothing and is returned as the error that `panicked` makes of
+/// its message.
 pub(super) fn guarded<T>(
-    operation: &'static str,
+    panicked: impl FnOnce(String) -> TextError,
     work: impl FnOnce() -> Result<T, TextError>,
 ) -> Result<T, TextError> {
     let _quiet = quiet::enter();
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|payload| {
-        Err(TextError::Tokenizer { operation, problem: one_line(message(&*payload)) })
-    })
+    catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|payload| Err(panicked(one_line(message(&*payload)))))
 }
 
 fn message(payload: &(dyn Any + Send)) -> &str {
@@ -74,16 +74,20 @@ mod quiet {
 mod tests {
     use super::*;
 
+    fn failed(problem: String) -> TextError {
+        TextError::Tokenizer { operation: "load", problem }
+    }
+
     #[test]
     fn a_panic_is_an_error_with_its_message() {
-        let error = guarded::<()>("load", || panic!("no entry\nfound for key")).unwrap_err();
+        let error = guarded::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
         assert_eq!(error.to_string(), "the tokenizer failed to load: no entry found for key");
-        assert_eq!(guarded("load", || Ok(5)), Ok(5));
+        assert_eq!(guarded(failed, || Ok(5)), Ok(5));
     }
 
     #[test]
     fn the_guard_ends_with_the_work() {
-        let _ = guarded::<()>("load", || panic!("inside"));
+        let _ = guarded::<()>(failed, || panic!("inside"));
         // A panic outside still unwinds as ever (its message goes to the former hook).
         assert!(std::panic::catch_unwind(|| panic!("outside")).is_err());
     }

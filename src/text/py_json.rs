@@ -3,11 +3,9 @@
 //! Chat templates were written against Python's output, and the model was trained on it: separators
 //! are `", "` and `": "`, nothing is escaped for HTML, `1.0` stays `1.0` and 1e20 is `1e+20`.
 
+use super::template_vm::MAX_DEPTH;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, State, Value};
-
-/// Nesting that a template may build; JSON that was parsed ends at 128.
-const MAX_DEPTH: usize = 160;
 
 /// The options of `json.dumps` that transformers passes on.
 pub(super) struct Dumps {

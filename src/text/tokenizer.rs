@@ -55,8 +55,10 @@ impl Tokenizer {
         let root = Node::parse(tokenizer_json)?;
         let file = TokenizerFile::read(&root, vocab_size_of_model)?;
         let canonical = file.to_canonical_json()?;
-        let encoder =
-            guarded("load", || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)))?;
+        let encoder = guarded(
+            |e| failed("load", e),
+            || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)),
+        )?;
         let tokens = token_table(&file)?;
         let mut by_text: Vec<(&str, u32)> = Vec::with_capacity(tokens.len());
         for (token, id) in tokens.iter().zip(0u32..) {
@@ -83,11 +85,14 @@ impl Tokenizer {
             padding: Override::Off,
             truncation: Override::Off,
         };
-        let ids: Vec<PipelineToken> = guarded("encode", || {
-            let mut ids = Vec::new();
-            let done = self.inner.encoder.encode_into(text, &options, &mut ids);
-            done.map(|()| ids).map_err(|e| failed("encode", e))
-        })?;
+        let ids: Vec<PipelineToken> = guarded(
+            |e| failed("encode", e),
+            || {
+                let mut ids = Vec::new();
+                let done = self.inner.encoder.encode_into(text, &options, &mut ids);
+                done.map(|()| ids).map_err(|e| failed("encode", e))
+            },
+        )?;
         let ids = ids.into_iter().map(PipelineToken::id);
         if !add_special_tokens {
             return Ok(ids.collect());

@@ -1,5 +1,7 @@
 //! The text room from outside: tokenizer, streams, templates.
 
+mod hostile;
+mod template;
 mod tokenizer;
 
 use lfm2_wgpu::text::Tokenizer;
