@@ -21,6 +21,11 @@ pub mod text;
 #[cfg(feature = "demo-model")]
 pub mod demo;
 
+// The README's example must compile.
+#[cfg(all(doctest, feature = "demo-model"))]
+#[doc = include_str!("../README.md")]
+struct Readme;
+
 pub use engine::{Engine, GenerateOptions, SamplingOptions, Session};
 pub use error::Error;
 pub use wgpu;

@@ -8,4 +8,5 @@ mod gpu;
 mod kernels;
 mod shaders;
 mod text;
+mod tidy;
 mod tint;

@@ -1,0 +1,68 @@
+//! What the documents say about the tree is so.
+
+use std::collections::BTreeSet;
+
+use super::{read, root, sources};
+
+const DOCS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+
+/// Every document with its folder.
+fn documents() -> Vec<(String, String)> {
+    let mut all: Vec<_> = DOCS.iter().map(|d| ((*d).to_owned(), read(d))).collect();
+    all.extend(
+        sources(&["docs", "assets", "tests/fixtures"], &[".md"])
+            .into_iter()
+            .map(|s| (s.path, s.text)),
+    );
+    all
+}
+
+/// Targets of `[text](target)`.
+fn links(text: &str) -> Vec<&str> {
+    text.split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split_once(')'))
+        .map(|(target, _)| target)
+        .collect()
+}
+
+/// A link that leads nowhere is worse than none.
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let mut seen = 0;
+    for (path, text) in documents() {
+        let folder = root().join(&path).parent().unwrap().to_owned();
+        for link in links(&text) {
+            let target = link.split('#').next().unwrap_or_default();
+            if target.is_empty() || target.contains("://") {
+                continue;
+            }
+            seen += 1;
+            assert!(folder.join(target).exists(), "{path}: link to {target}, which does not exist");
+        }
+    }
+    assert!(seen > 5, "only {seen} links");
+}
+
+/// ARCHITECTURE.md is the map: every room of src/ is on it, and no room that is not there.
+#[test]
+fn the_map_names_every_room() {
+    let map = read("ARCHITECTURE.md");
+    let rooms: BTreeSet<String> = std::fs::read_dir(root().join("src"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .filter(|p| p.is_dir())
+        .map(|p| format!("{}/", p.file_name().unwrap().to_string_lossy()))
+        .collect();
+    let lines: BTreeSet<String> = map
+        .lines()
+        .skip_while(|l| !l.starts_with("src/"))
+        .skip(1)
+        .take_while(|l| l.starts_with("  "))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|w| w.ends_with('/'))
+        .map(str::to_owned)
+        .collect();
+    assert!(rooms.len() >= 6, "{rooms:?}");
+    assert_eq!(lines, rooms, "left: ARCHITECTURE.md, right: src/");
+}

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The second command: sets up this machine and passes every check there is. CI runs just this.
+#
+#   tools/test.sh
+set -euo pipefail
+cd "$(dirname "$0")/.."
+# rustup was perhaps installed in this very shell, which does not know cargo's folder yet.
+export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+# What setup installs must then be used: a test that misses it fails instead of being skipped.
+export LFM2_REQUIRE_TINT=1
+
+step() {
+    local start=$SECONDS
+    echo "== $*"
+    "$@" || { echo "test.sh: FAILED: $*" >&2; exit 1; }
+    echo "== $((SECONDS - start)) s"
+}
+
+# A driver that aborts takes its whole process along. nextest runs a process per test, so that
+# this is one failure and not the end of the run; without it cargo's own runner does.
+unit_tests() {
+    if cargo nextest --version >/dev/null 2>&1; then
+        cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
+    else
+        cargo test --locked --no-fail-fast
+    fi
+}
+
+docs() {
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+}
+
+step tools/setup.sh --dev
+step cargo fetch --locked --quiet
+step cargo fmt --check
+step cargo clippy --locked --quiet --all-targets -- -D warnings
+step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
+step docs
+step unit_tests
+echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"
