@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 
+use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
 use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
@@ -172,6 +173,13 @@ impl<'s> Generation<'s> {
                 Some(Err(e))
             }
         }
+    }
+
+    /// The answer as a stream, for combinators that want one. Dropping it stops the answer.
+    pub fn into_stream(self) -> impl Stream<Item = Result<Delta, Error>> + 's {
+        stream::unfold(self, |mut generation| async move {
+            generation.next().await.map(|delta| (delta, generation))
+        })
     }
 
     /// The whole answer.

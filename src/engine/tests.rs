@@ -297,6 +297,19 @@ fn the_engine_works_at_default_limits_on_a_shared_context() {
     assert_eq!(run(&a), run(&b));
 }
 
+/// The stream gives what `next` gives.
+#[test]
+fn an_answer_is_a_stream_too() {
+    use futures_util::StreamExt;
+    let engine = engine_with("tiny-a", |b| b.sequences(2));
+    let prompt = tokens(9, 3, 97);
+    let options = sampled(1, 8);
+    let mut session = engine.session().unwrap();
+    let stream = session.generate(&prompt, &options).unwrap().into_stream();
+    let streamed: Vec<_> = block_on(stream.map(|d| d.unwrap().token.unwrap()).collect());
+    assert_eq!(streamed, generate(&mut engine.session().unwrap(), &prompt, &options).0);
+}
+
 fn assert_send<T: Send>(_: &T) {}
 
 #[test]
