@@ -2,6 +2,7 @@
 
 use super::{Batch, SampleParams, Session};
 use crate::error::Error;
+use crate::gpu::KernelTime;
 
 /// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
 pub type Trace = Vec<(String, Vec<u32>)>;
@@ -46,6 +47,22 @@ impl Session {
         let engine = self.engine().clone();
         let batch = self.inspected(piece)?;
         engine.inner.runner.trace(&batch).await
+    }
+
+    /// Runs `tokens` in one pass, continuing the session, and tells the GPU time of each kernel,
+    /// the longest first; `None` if the device has no timestamps. Only the last token's logits are
+    /// made, as in generation. Nothing else may run on the engine meanwhile.
+    ///
+    /// # Errors
+    /// As [`Session::trace`].
+    pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Vec<KernelTime>>, Error> {
+        self.check_prompt(tokens)?;
+        let mut batch = self.inspected(tokens)?;
+        if let Some(seq) = batch.seqs.first_mut() {
+            seq.logit_rows = vec![tokens.len() as u32 - 1];
+        }
+        let engine = self.engine().clone();
+        engine.inner.runner.profile(&batch).await
     }
 
     fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {

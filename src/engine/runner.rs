@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Batch;
 use crate::error::Error;
-use crate::gpu::{Context, GpuError, Plan, Readback, Recorder, StepShape, Submission, Tensor};
+use crate::gpu::{
+    Context, GpuError, KernelTime, Plan, Readback, Recorder, StepShape, Submission, Tensor,
+};
 use crate::kernels::{Choices, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
 use crate::state::State;
@@ -177,6 +179,17 @@ impl Runner {
             let macs = plan.macs_per_row() as f64 * f64::from(rows);
             lock(&self.pace).macs_per_second = (macs / seconds.max(1e-6)).clamp(1e8, 1e15);
         }
+    }
+
+    /// Runs a batch that draws its tokens, and times every kernel.
+    pub async fn profile(&self, batch: &Batch) -> Result<Option<Vec<KernelTime>>, Error> {
+        let rows = self.bucket(batch.n_rows() as u32);
+        let plan = self.record(PlanKey { rows, sample: true }, false).await?;
+        let shape = {
+            let _pace = lock(&self.pace);
+            self.upload(batch)
+        };
+        Ok(self.context.profile(&plan, &shape).await?)
     }
 
     /// Runs a batch with all intermediates kept, and reads them: for tests and `selftest`.

@@ -310,6 +310,19 @@ fn an_answer_is_a_stream_too() {
     assert_eq!(streamed, generate(&mut engine.session().unwrap(), &prompt, &options).0);
 }
 
+#[test]
+fn a_profile_names_every_kernel_of_a_token() {
+    let engine = engine_with("tiny-a", |b| b);
+    let mut session = engine.session().unwrap();
+    let Some(times) = block_on(session.profile(&[5])).unwrap() else {
+        assert!(!engine.context().caps().timestamps);
+        return;
+    };
+    assert_eq!(times.iter().map(|t| t.calls).sum::<u32>(), 45, "{times:?}");
+    assert!(times.iter().map(|t| t.seconds).sum::<f64>() > 0.0);
+    assert!(times.iter().any(|t| t.kernel.starts_with("matvec")), "{times:?}");
+}
+
 fn assert_send<T: Send>(_: &T) {}
 
 #[test]

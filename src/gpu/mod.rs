@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod pipeline;
 mod plan;
+mod profile;
 mod shader;
 mod tensor;
 mod transfer;
@@ -17,6 +18,7 @@ pub use context::{
 };
 pub use error::GpuError;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Recorder, StepShape, Submission};
+pub use profile::KernelTime;
 pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
 pub use tensor::{Binding, Element, Tensor};
 pub use transfer::Readback;

@@ -199,6 +199,7 @@ impl Recorder {
 
 enum Step {
     Dispatch {
+        label: String,
         pipeline: wgpu::ComputePipeline,
         group1: wgpu::BindGroup,
         params_offset: u32,
@@ -247,6 +248,16 @@ impl Plan {
             .sum()
     }
 
+    /// The variants that a replay for `shape` dispatches, in order.
+    pub(super) fn labels(&self, shape: &StepShape) -> impl Iterator<Item = &str> {
+        self.steps.iter().filter_map(move |step| match step {
+            Step::Dispatch { label, grid, .. } if workgroups(grid, shape).is_some() => {
+                Some(label.as_str())
+            }
+            _ => None,
+        })
+    }
+
     /// The probes' values after a replay, by name.
     ///
     /// # Errors
@@ -260,6 +271,12 @@ impl Plan {
         }
         Ok(all)
     }
+}
+
+/// Workgroups of a dispatch; `None` if there are none.
+fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
+    let groups = grid.map(|extent| extent.of(shape));
+    (!groups.contains(&0)).then_some(groups)
 }
 
 /// When a submission has been handed to the driver.
@@ -304,6 +321,7 @@ impl Context {
             })
             .await?;
         Ok(Step::Dispatch {
+            label,
             pipeline: made.pipeline,
             group1,
             params_offset,
@@ -331,7 +349,7 @@ impl Encoder<'_> {
             let run =
                 rest.iter().position(|s| matches!(s, Step::Probe { .. })).unwrap_or(rest.len());
             let (now, later) = rest.split_at(run);
-            self.pass(plan, shape, now);
+            self.pass(plan, shape, now, None);
             rest = later;
             if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
                 self.encoder.copy_buffer_to_buffer(
@@ -351,22 +369,52 @@ impl Encoder<'_> {
         self.replay(plan, shape, 0..plan.steps.len());
     }
 
-    fn pass(&mut self, plan: &Plan, shape: &StepShape, steps: &[Step]) {
+    /// Replays a whole plan, a pass for each dispatch, with a timestamp before and after it.
+    pub(super) fn replay_timed(
+        &mut self,
+        plan: &Plan,
+        shape: &StepShape,
+        set: &wgpu::QuerySet,
+        resolved: &wgpu::Buffer,
+        target: &Readback,
+    ) {
+        let mut query = 0;
+        for step in &plan.steps {
+            let Step::Dispatch { grid, .. } = step else { continue };
+            if workgroups(grid, shape).is_none() {
+                continue;
+            }
+            let times = wgpu::ComputePassTimestampWrites {
+                query_set: set,
+                beginning_of_pass_write_index: Some(query),
+                end_of_pass_write_index: Some(query + 1),
+            };
+            self.pass(plan, shape, std::slice::from_ref(step), Some(times));
+            query += 2;
+        }
+        self.encoder.resolve_query_set(set, 0..query, resolved, 0);
+        self.encoder.copy_buffer_to_buffer(resolved, 0, &target.buffer, 0, target.bytes);
+    }
+
+    fn pass(
+        &mut self,
+        plan: &Plan,
+        shape: &StepShape,
+        steps: &[Step],
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
         if steps.is_empty() {
             return;
         }
         let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("step"),
-            timestamp_writes: None,
+            timestamp_writes,
         });
         for step in steps {
             let Step::Dispatch { pipeline, group1, params_offset, grid, .. } = step else {
                 continue;
             };
-            let [x, y, z] = grid.map(|extent| extent.of(shape));
-            if x == 0 || y == 0 || z == 0 {
-                continue;
-            }
+            let Some([x, y, z]) = workgroups(grid, shape) else { continue };
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &plan.group0, &[*params_offset]);
             pass.set_bind_group(1, group1, &[]);
