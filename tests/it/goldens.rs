@@ -183,6 +183,26 @@ fn check_greedy(engine: &Engine, g: &Golden) {
     assert_eq!(ids, g.greedy, "{}: greedy tokens", g.name);
 }
 
+/// Larger checkpoints, made by `tools/reference.py generate-random --out DIR`, whose parent folder
+/// `LFM2_EXTRA_GOLDENS` names. Not in CI.
+#[test]
+#[ignore = "needs LFM2_EXTRA_GOLDENS"]
+fn extra_goldens() {
+    let parent = PathBuf::from(std::env::var("LFM2_EXTRA_GOLDENS").unwrap());
+    let context = context(LimitsChoice::Adapter);
+    for entry in std::fs::read_dir(parent).unwrap() {
+        let dir = entry.unwrap().path();
+        let name = dir.to_str().unwrap();
+        let g = golden(name);
+        let engine = engine(name, &context, None);
+        check_trace(&engine, &g);
+        check_logits(&engine, &g, 512);
+        check_logits(&engine, &g, 33);
+        check_greedy(&engine, &g);
+        println!("{name}: ok");
+    }
+}
+
 fn names() -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(fixtures())
         .unwrap()
