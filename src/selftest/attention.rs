@@ -115,6 +115,7 @@ pub async fn check_attention(
     partial.read(context, &mut c).await?;
     // A score is off by its sum's rounding; a weight then by as much, relatively, twice over
     // (its own and the maximum's). Beyond a few percent only the size of the values bounds o.
+    // A weight below the least normal number may be flushed to zero.
     let score = (head_dim as f64 / 4.0 + 12.0)
         * EPSILON
         * f64::from(scale)
@@ -122,10 +123,11 @@ pub async fn check_attention(
         * longest(&keys, head_dim);
     let relative = f64::from(length + 96) * EPSILON + 3.0 * score;
     let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    let flushed = f64::from(length) * (f64::from(largest) + 4.0) * TINY;
     let ill_conditioned = score > 0.02;
     c.floats("o", &got, &want, |i| match ill_conditioned {
         true => 2.01 * f64::from(largest) + TINY,
-        false => f64::from(sizes[i]) * relative + f64::from(length) * 4.0 * TINY,
+        false => f64::from(sizes[i]) * relative + flushed,
     });
     if !ill_conditioned && case.values == Fill::Normal {
         c.nmse("o", &got, &want, 1e-7);

@@ -204,6 +204,27 @@ impl Inputs {
     }
 }
 
+/// What a product kernel wrote.
+struct Products {
+    got: Vec<f32>,
+    variant: String,
+}
+
+/// The products of a case as a kernel computes them.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn products(
+    context: &Context,
+    case: &LinearCase,
+    weights: WeightsImport,
+    kernel: LinearKernel,
+) -> Result<Vec<f32>, GpuError> {
+    let inputs = case.inputs(weights.format);
+    let ran = run_linear(context, case, &inputs, weights, kernel, &mut Comparison::new()).await?;
+    Ok(ran.got)
+}
+
 /// Runs a product kernel on a case.
 ///
 /// # Errors
@@ -214,9 +235,30 @@ pub async fn check_linear(
     weights: WeightsImport,
     kernel: LinearKernel,
 ) -> Result<KernelCheck, GpuError> {
+    let inputs = case.inputs(weights.format);
+    let (want, bounds) = case.expected(&inputs);
+    let mut c = Comparison::new();
+    let ran = run_linear(context, case, &inputs, weights, kernel, &mut c).await?;
+    c.floats("out", &ran.got, &want, |i| bounds[i]);
+    if case.fill == Fill::Normal {
+        c.nmse("out", &ran.got, &want, 1e-7);
+    }
+    let name = match kernel {
+        LinearKernel::Matvec { .. } => "matvec",
+        LinearKernel::Matmul => "matmul",
+    };
+    Ok(c.finish(name, ran.variant, format!("{case:?}")))
+}
+
+async fn run_linear(
+    context: &Context,
+    case: &LinearCase,
+    i: &Inputs,
+    weights: WeightsImport,
+    kernel: LinearKernel,
+    c: &mut Comparison,
+) -> Result<Products, GpuError> {
     let format = weights.format;
-    let i = case.inputs(format);
-    let (want, bounds) = case.expected(&i);
     let most = match case.part_rows {
         0 => u64::MAX,
         rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
@@ -235,7 +277,7 @@ pub async fn check_linear(
     let groups = context.tensor_of("groups", &groups).await?;
     let out = match case.epilogue {
         Epilogue::Add => Output::with(context, &i.before).await?,
-        _ => Output::empty(context, want.len()).await?,
+        _ => Output::empty(context, i.before.len()).await?,
     };
     let mut pass = Pass::of_rows(case.items);
     let logit_rows = case.mode == Rows::LogitRows;
@@ -278,15 +320,6 @@ pub async fn check_linear(
         .record(r),
     })
     .await?;
-    let mut c = Comparison::new();
-    let got = out.read(context, &mut c).await?;
-    c.floats("out", &got, &want, |i| bounds[i]);
-    if case.fill == Fill::Normal {
-        c.nmse("out", &got, &want, 1e-7);
-    }
-    let name = match kernel {
-        LinearKernel::Matvec { .. } => "matvec",
-        LinearKernel::Matmul => "matmul",
-    };
-    Ok(c.finish(name, variant, format!("{case:?}")))
+    let got = out.read(context, c).await?;
+    Ok(Products { got, variant })
 }

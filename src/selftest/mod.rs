@@ -22,10 +22,10 @@ pub use conv::{ConvCase, check_conv};
 pub use data::{Fill, Rng, Span, WeightsImport};
 pub use embed::{EmbedCase, check_embed};
 pub use heads::{HeadsCase, check_heads};
-pub use linear::{LinearCase, LinearKernel, Routing, Rows, check_linear};
+pub use linear::{LinearCase, LinearKernel, Routing, Rows, check_linear, products};
 pub use moe::{GroupCase, check_combine, check_group};
 pub use norm::{Bias, NormCase, RouteCase, check_norm, check_route};
-pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold};
+pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
 
 use crate::gpu::{Context, GpuError};
 

@@ -3,10 +3,11 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::engine::SampleParams;
+use crate::engine::{Batch, Row, SampleParams, SeqRows};
 use crate::gpu::{Context, GpuError};
 use crate::kernels::{NOT_FINITE, Reduce, SampleDraw, SamplePrepare, SampleThreshold};
 use crate::reference::{self, Options};
+use crate::state::PAGE;
 
 /// A case of sampling: one sequence per entry of `options`.
 #[derive(Clone, Debug)]
@@ -302,4 +303,45 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
     }
     c.exact("next_token", &got, &want);
     Ok(c.finish("sample_draw", variant, format!("{case:?}")))
+}
+
+/// Draws one token for each of `rows` (options and position), all from the same `logits`, as the
+/// engine does: cut, then draw.
+///
+/// # Errors
+/// See [`super::check_kernels`].
+pub async fn draws(
+    context: &Context,
+    logits: &[f32],
+    rows: &[(Options, u32)],
+) -> Result<Vec<u32>, GpuError> {
+    let vocab = logits.len() as u32;
+    let seqs = (0..).zip(rows).map(|(slot, (options, position))| SeqRows {
+        slot,
+        rows: vec![Row { token: 0, position: *position }],
+        generated_from: 0,
+        sample: params(options),
+        pages: vec![0; (*position / PAGE) as usize + 1],
+        logit_rows: vec![0],
+    });
+    let batch = Batch { seqs: seqs.collect() };
+    let logits = context.tensor_of("logits", &logits.repeat(rows.len())).await?;
+    let allowed =
+        context.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
+    let cut = context.tensor::<f32>("cut", rows.len()).await?;
+    let next_token = context.tensor::<u32>("next_token", rows.len()).await?;
+    let reduce = Reduce::cooperative(context.caps());
+    run(context, *context.caps(), &batch, 1, |r| {
+        SampleThreshold { logits: &logits, allowed: &allowed, cut: &cut, vocab, reduce }.record(r);
+        SampleDraw {
+            logits: &logits,
+            allowed: &allowed,
+            cut: &cut,
+            next_token: &next_token,
+            vocab,
+        }
+        .record(r);
+    })
+    .await?;
+    context.read(&next_token).await
 }

@@ -1,0 +1,71 @@
+use lfm2_wgpu::kernels::KvFormat;
+use lfm2_wgpu::selftest::{AttentionCase, AttentionKernel, Fill, check_attention};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{property, spans};
+
+/// Heads: kv heads, query heads of each, dimensions. Each group and dimension is a pipeline.
+fn heads() -> impl Strategy<Value = (usize, usize, usize)> {
+    (1usize..=3, 1usize..=8, select(vec![8usize, 16, 32, 48, 64, 128, 256]))
+}
+
+fn fills() -> impl Strategy<Value = (f32, Fill, Fill, Fill)> {
+    let keys = select(vec![Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero, Fill::Extreme]);
+    let values = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero]);
+    let queries = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme]);
+    (select(vec![1.0f32, 0.0, 5.0, 100.0]), queries, keys, values)
+}
+
+fn cases(
+    sequences: impl Strategy<Value = Vec<(u32, u32)>>,
+) -> impl Strategy<Value = AttentionCase> {
+    (sequences, heads(), fills(), any::<u64>()).prop_map(
+        |(sequences, (n_kv_heads, group, head_dim), fills, seed)| AttentionCase {
+            spans: spans(&sequences, seed),
+            n_heads: n_kv_heads * group,
+            n_kv_heads,
+            head_dim,
+            sharpness: fills.0,
+            queries: fills.1,
+            keys: fills.2,
+            values: fills.3,
+            seed,
+        },
+    )
+}
+
+/// Last positions around the borders of pages (64) and splits (256).
+fn ends() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        select(vec![0u32, 1, 62, 63, 64, 65, 127, 254, 255, 256, 257, 511, 512, 599, 600]),
+        0u32..400,
+    ]
+}
+
+#[test]
+fn attention_agrees_with_its_twin() {
+    let sequences = vec((ends(), 1u32..4), 1..5);
+    property(90, cases(sequences), async |context, case| {
+        let mut checks = Vec::new();
+        for kv in KvFormat::ALL {
+            checks.push(check_attention(context, case, AttentionKernel::Split, kv).await?);
+        }
+        Ok(checks)
+    });
+}
+
+#[test]
+fn flash_attention_agrees_with_its_twin() {
+    let rows = prop_oneof![select(vec![1u32, 2, 15, 16, 17, 31, 33, 63, 64, 65, 130]), 1u32..40];
+    let start = prop_oneof![Just(0u32), ends()];
+    let sequences = vec((start, rows), 1..4);
+    property(60, cases(sequences), async |context, case| {
+        let mut checks = Vec::new();
+        for kv in KvFormat::ALL {
+            checks.push(check_attention(context, case, AttentionKernel::Flash, kv).await?);
+        }
+        Ok(checks)
+    });
+}

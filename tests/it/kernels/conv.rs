@@ -1,0 +1,55 @@
+use lfm2_wgpu::selftest::{ConvCase, Fill, Rng, Span, check_conv};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::property;
+
+/// Passes over up to four slots: sequences that go on, go back, or begin in a slot that another
+/// used before.
+fn passes(n: usize, slots: usize, l_cache: u32, ring: u32, seed: u64) -> Vec<Vec<Span>> {
+    let mut rng = Rng::new(seed);
+    let mut next: Vec<u32> = (0..slots).map(|_| rng.below(40) as u32).collect();
+    let lengths = [1, 2, l_cache - 1, l_cache, ring - 1, ring, ring + 1, 31, 32, 33, 100];
+    let mut passes = Vec::new();
+    for _ in 0..n {
+        let running = 1 + rng.below(slots);
+        let mut pass = Vec::new();
+        for slot in rng.order(slots).into_iter().take(running) {
+            let position = match rng.below(5) {
+                0 => 0,
+                1 => rng.below(1000) as u32,
+                2 => next[slot].saturating_sub(rng.below((ring - l_cache + 2) as usize) as u32),
+                _ => next[slot],
+            };
+            let rows = lengths[rng.below(lengths.len())].max(1);
+            next[slot] = position + rows;
+            pass.push(Span { slot: slot as u32, position, rows });
+        }
+        passes.push(pass);
+    }
+    passes
+}
+
+fn cases() -> impl Strategy<Value = ConvCase> {
+    // Few shapes of rings: each is a pipeline.
+    let shape = select(vec![(2usize, 2usize), (2, 15), (3, 3), (3, 16), (4, 17), (7, 7), (7, 20)]);
+    let width = prop_oneof![select(vec![1usize, 4, 63, 64, 65, 128, 200]), 1usize..140];
+    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero]);
+    (1usize..5, 1usize..5, shape, width, any::<bool>(), fill, any::<u64>()).prop_map(
+        |(n, slots, (l_cache, ring_columns), hidden_size, bias, fill, seed)| ConvCase {
+            passes: passes(n, slots, l_cache as u32, ring_columns as u32, seed),
+            slots,
+            hidden_size,
+            l_cache,
+            ring_columns,
+            bias,
+            fill,
+            seed,
+        },
+    )
+}
+
+#[test]
+fn short_conv_agrees_with_its_twin() {
+    property(120, cases(), async |context, case| Ok(vec![check_conv(context, case).await?]));
+}

@@ -1,0 +1,183 @@
+use lfm2_wgpu::kernels::{Epilogue, Reduce};
+use lfm2_wgpu::selftest::{
+    Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_linear, products,
+};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::{on_both, property};
+use crate::gpu::contexts;
+
+/// Rows of a matrix around the borders of lanes and tiles, and any others.
+fn matrix_rows() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        select(vec![1usize, 2, 3, 4, 5, 63, 64, 65, 127, 129, 255, 256, 257, 258]),
+        1usize..100,
+    ]
+}
+
+fn cols() -> impl Strategy<Value = usize> {
+    prop_oneof![
+        select(vec![4usize, 8, 12, 16, 20, 60, 64, 68, 252, 256, 260, 516]),
+        (1usize..50).prop_map(|n| 4 * n),
+    ]
+}
+
+fn part_rows() -> impl Strategy<Value = usize> {
+    select(vec![0usize, 0, 2, 7, 64, 100])
+}
+
+type Shape = (usize, usize, usize, usize);
+
+fn case(
+    (mode, epilogue, bias): (Rows, Epilogue, bool),
+    (items, rows, cols, part_rows): Shape,
+    (experts, top_k, routing): (usize, usize, Routing),
+    (fill, seed): (Fill, u64),
+) -> LinearCase {
+    let by_expert = !matches!(mode, Rows::Dense | Rows::LogitRows);
+    LinearCase {
+        mode,
+        items,
+        rows: if epilogue == Epilogue::Swiglu { rows.next_multiple_of(2) } else { rows },
+        cols,
+        experts: if by_expert { experts } else { 1 },
+        top_k: if by_expert { top_k } else { 1 },
+        routing,
+        fill,
+        epilogue,
+        bias,
+        // A part has two rows at least; many tiny ones only take time.
+        part_rows: if part_rows > 0 { part_rows.max(rows / 8) } else { 0 },
+        seed,
+    }
+}
+
+fn dense_kind() -> impl Strategy<Value = (Rows, Epilogue, bool)> {
+    select(vec![
+        (Rows::Dense, Epilogue::Store, false),
+        (Rows::Dense, Epilogue::Add, false),
+        (Rows::Dense, Epilogue::Swiglu, false),
+        (Rows::LogitRows, Epilogue::Store, false),
+    ])
+}
+
+fn routed() -> impl Strategy<Value = (usize, usize, Routing)> {
+    (1usize..9, 1usize..5, select(Routing::ALL.to_vec()))
+}
+
+fn values() -> impl Strategy<Value = (Fill, u64)> {
+    (select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Equal]), any::<u64>())
+}
+
+#[test]
+fn matvec_agrees_with_its_twin() {
+    let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
+    let cases = (dense_kind(), shapes, routed(), values())
+        .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
+    property(40, cases, async |context, case| {
+        let mut checks = Vec::new();
+        for weights in WeightsImport::available(context.caps()) {
+            for reduce in Reduce::available(context.caps()) {
+                for items in [1, 2, 4, 8] {
+                    let kernel = LinearKernel::Matvec { reduce, items };
+                    checks.push(check_linear(context, case, weights, kernel).await?);
+                }
+            }
+        }
+        Ok(checks)
+    });
+}
+
+#[test]
+fn matvec_with_bias_or_experts_agrees_with_its_twin() {
+    let kinds = select(vec![
+        (Rows::Dense, Epilogue::Store, true),
+        (Rows::Gather, Epilogue::Swiglu, false),
+        (Rows::Gather, Epilogue::Store, false),
+        (Rows::Combine, Epilogue::Add, false),
+    ]);
+    let shapes = (1usize..6, matrix_rows(), cols(), part_rows());
+    let cases = (kinds, shapes, routed(), values())
+        .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
+    property(50, cases, async |context, case| {
+        let mut checks = Vec::new();
+        for weights in WeightsImport::available(context.caps()) {
+            for reduce in Reduce::available(context.caps()) {
+                let kernel = LinearKernel::Matvec { reduce, items: 1 };
+                checks.push(check_linear(context, case, weights, kernel).await?);
+            }
+        }
+        Ok(checks)
+    });
+}
+
+#[test]
+fn matmul_agrees_with_its_twin() {
+    let kinds = prop_oneof![
+        dense_kind(),
+        select(vec![
+            (Rows::Dense, Epilogue::Store, true),
+            (Rows::Dense, Epilogue::Add, true),
+            (Rows::GroupedIn, Epilogue::Swiglu, false),
+            (Rows::GroupedOut, Epilogue::Store, false),
+        ]),
+    ];
+    let items = prop_oneof![select(vec![1usize, 15, 31, 32, 33, 64, 65, 96]), 1usize..50];
+    let shapes = (items, matrix_rows(), cols(), part_rows());
+    let cases = (kinds, shapes, routed(), values())
+        .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
+    property(150, cases, async |context, case| {
+        let mut checks = Vec::new();
+        for weights in WeightsImport::available(context.caps()) {
+            checks.push(check_linear(context, case, weights, LinearKernel::Matmul).await?);
+        }
+        Ok(checks)
+    });
+}
+
+/// More groups of rows than a grid dimension has workgroups: folded into two.
+#[test]
+fn matvec_folds_its_grid() {
+    on_both(async |context| {
+        let weights = WeightsImport::available(context.caps())[1];
+        let mut checks = Vec::new();
+        for (epilogue, rows, part_rows) in
+            [(Epilogue::Store, 263_001, 0), (Epilogue::Swiglu, 262_160, 262_150)]
+        {
+            let kind = (Rows::Dense, epilogue, false);
+            let case = case(kind, (2, rows, 4, part_rows), (1, 1, Routing::One), (Fill::Normal, 1));
+            let kernel =
+                LinearKernel::Matvec { reduce: Reduce::cooperative(context.caps()), items: 2 };
+            checks.push(check_linear(context, &case, weights, kernel).await?);
+        }
+        Ok(checks)
+    });
+}
+
+/// A row of a decode step has the same bits alone and beside others, whatever number of items
+/// share a weight read: greedy text does not depend on the batch.
+#[test]
+fn matvec_rows_do_not_depend_on_the_batch() {
+    for (device, context) in contexts() {
+        for weights in WeightsImport::available(context.caps()) {
+            for reduce in Reduce::available(context.caps()) {
+                let run = |rows: usize, items: u32| {
+                    let kind = (Rows::Dense, Epilogue::Store, false);
+                    let shape = (rows, 70, 260, 0);
+                    let case = case(kind, shape, (1, 1, Routing::One), (Fill::Normal, 7));
+                    let kernel = LinearKernel::Matvec { reduce, items };
+                    let out = pollster::block_on(products(context, &case, weights, kernel));
+                    out.unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+                };
+                let alone = run(1, 1);
+                for (rows, items) in [(2, 1), (2, 2), (3, 4), (8, 8), (9, 8), (1, 8)] {
+                    assert!(
+                        run(rows, items)[..70] == alone,
+                        "{device}: {weights:?} {reduce:?}: {rows} rows, {items} items"
+                    );
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! Every kernel against its CPU twin: the fixed cases of `lfm2 selftest`, which cover every
+//! variant, and random and adversarial shapes.
+//!
+//! `PROPTEST_CASES=1000` runs more of them, `PROPTEST_RNG_SEED=2` others.
+
+mod attention;
+mod conv;
+mod embed;
+mod heads;
+mod linear;
+mod moe;
+mod norms;
+mod sample;
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use lfm2_wgpu::gpu::{Context, GpuError};
+use lfm2_wgpu::kernels::KERNELS;
+use lfm2_wgpu::selftest::{KernelCheck, Rng, Span, Thoroughness, check_kernels};
+use proptest::strategy::Strategy;
+use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
+
+use crate::gpu::contexts;
+
+type Checks = Result<Vec<KernelCheck>, GpuError>;
+
+/// What a reader needs to run a failing case again.
+fn describe(device: &str, c: &KernelCheck) -> String {
+    format!(
+        "{} at {device}: {}\n  variant: {}\n  case: {}\n  error {:e}, tolerance {:e}",
+        c.kernel, c.failure, c.variant, c.case, c.max_error, c.tolerance
+    )
+}
+
+fn failures(device: &str, checks: &[KernelCheck]) -> Vec<String> {
+    checks.iter().filter(|c| !c.passed).map(|c| describe(device, c)).collect()
+}
+
+/// Runs `check` on `cases` cases of `strategy` on both devices; fails with the smallest case that
+/// fails. The same cases every time, unless the environment says otherwise.
+fn property<C: Debug>(
+    cases: u32,
+    strategy: impl Strategy<Value = C>,
+    check: impl AsyncFn(&Context, &C) -> Checks,
+) {
+    let from_environment = Config::default();
+    let set = |name: &str| std::env::var_os(name).is_some();
+    let config = Config {
+        cases: if set("PROPTEST_CASES") { from_environment.cases } else { cases },
+        rng_seed: if set("PROPTEST_RNG_SEED") {
+            from_environment.rng_seed
+        } else {
+            RngSeed::Fixed(1)
+        },
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..from_environment
+    };
+    let ran = std::cell::Cell::new(0);
+    let outcome = TestRunner::new(config).run(&strategy, |case| {
+        for (device, context) in contexts() {
+            let checks = pollster::block_on(check(context, &case))
+                .map_err(|e| TestCaseError::fail(format!("{device}: {e}")))?;
+            let failed = failures(device, &checks);
+            if !failed.is_empty() {
+                return Err(TestCaseError::fail(failed.join("\n")));
+            }
+            ran.set(ran.get() + checks.len());
+        }
+        Ok(())
+    });
+    if let Err(e) = outcome {
+        panic!("{e}");
+    }
+    println!("{} kernel cases", ran.get());
+}
+
+/// Runs `check` on both devices.
+fn on_both(check: impl AsyncFn(&Context) -> Checks) {
+    for (device, context) in contexts() {
+        let checks = pollster::block_on(check(context)).unwrap_or_else(|e| panic!("{device}: {e}"));
+        let failed = failures(device, &checks);
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        println!("{} kernel cases", checks.len());
+    }
+}
+
+/// Sequences with these positions and numbers of rows, in slots of a random order with gaps.
+fn spans(sequences: &[(u32, u32)], seed: u64) -> Vec<Span> {
+    let slots = Rng::new(seed).order(sequences.len() + 2);
+    sequences
+        .iter()
+        .zip(slots)
+        .map(|(&(position, rows), slot)| Span { slot: slot as u32, position, rows })
+        .collect()
+}
+
+#[test]
+fn selftest_passes_and_runs_every_variant() {
+    for (device, context) in contexts() {
+        let checks = pollster::block_on(check_kernels(context, Thoroughness::Full))
+            .unwrap_or_else(|e| panic!("{device}: {e}"));
+        let failed = failures(device, &checks);
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        let run: BTreeSet<&str> = checks.iter().flat_map(|c| c.variant.split(" + ")).collect();
+        let mut missing = Vec::new();
+        for kernel in KERNELS {
+            for variant in (kernel.variants)(context.caps()) {
+                if !run.contains(variant.to_string().as_str()) {
+                    missing.push(variant.to_string());
+                }
+            }
+        }
+        assert!(missing.is_empty(), "{device}: no case runs {missing:#?}");
+        println!("{} kernel cases", checks.len());
+    }
+}
+
+#[test]
+fn quick_selftest_runs_every_kernel() {
+    on_both(async |context| {
+        let checks = check_kernels(context, Thoroughness::Quick).await?;
+        for kernel in KERNELS {
+            let name = format!("{} ", kernel.name);
+            assert!(
+                checks.iter().any(|c| c.variant.split(" + ").any(|v| v.starts_with(&name))),
+                "{} is not in the quick selftest",
+                kernel.name
+            );
+        }
+        Ok(checks)
+    });
+}

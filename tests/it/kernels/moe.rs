@@ -1,0 +1,34 @@
+use lfm2_wgpu::selftest::{Fill, GroupCase, Routing, check_combine, check_group};
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::property;
+
+fn cases() -> impl Strategy<Value = GroupCase> {
+    let rows = prop_oneof![select(vec![1usize, 8, 31, 32, 33, 65, 257]), 1usize..100];
+    let experts = select(vec![1usize, 2, 7, 8, 31, 32, 33, 63, 64]);
+    (
+        (rows, 0usize..3, experts, 1usize..9, select(Routing::ALL.to_vec())),
+        (1usize..140, select(Fill::ALL.to_vec()), any::<u64>()),
+    )
+        .prop_map(|((rows, spare, experts, top_k, routing), (quads, fill, seed))| GroupCase {
+            rows,
+            most_rows: rows * (1 + spare),
+            experts,
+            top_k,
+            routing,
+            hidden_size: 4 * quads,
+            fill,
+            seed,
+        })
+}
+
+#[test]
+fn moe_group_agrees_with_its_twin() {
+    property(120, cases(), async |context, case| Ok(vec![check_group(context, case).await?]));
+}
+
+#[test]
+fn moe_combine_agrees_with_its_twin() {
+    property(120, cases(), async |context, case| Ok(vec![check_combine(context, case).await?]));
+}

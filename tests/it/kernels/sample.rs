@@ -1,0 +1,191 @@
+use lfm2_wgpu::kernels::Reduce;
+use lfm2_wgpu::reference::Options;
+use lfm2_wgpu::selftest::{
+    Broken, Fill, SampleCase, check_draw, check_penalties, check_threshold, draws,
+};
+use proptest::collection::vec;
+use proptest::option;
+use proptest::prelude::*;
+use proptest::sample::select;
+
+use super::property;
+use crate::gpu::contexts;
+
+fn options() -> impl Strategy<Value = Options> {
+    let temperature = select(vec![0.0f32, 1e-4, 0.01, 0.3, 0.7, 1.0, 2.0, 100.0]);
+    let top_k = select(vec![0usize, 0, 1, 2, 5, 40, 999, 1_000_000]);
+    let top_p = select(vec![1.0f32, 1.0, 0.0, 1e-6, 0.1, 0.5, 0.9, 0.95, 0.999_999]);
+    let min_p = select(vec![0.0f32, 0.0, 1e-6, 0.05, 0.15, 0.999, 1.0]);
+    let penalties = select(vec![
+        (1.0f32, 0.0f32, 0.0f32),
+        (1.05, 0.0, 0.0),
+        (1.3, 0.5, 0.0),
+        (1.0, 0.0, 0.7),
+        (0.8, -0.5, 0.25),
+        (1.0, 1.5, -2.0),
+    ]);
+    (any::<u32>(), temperature, top_k, top_p, min_p, penalties).prop_map(
+        |(seed, temperature, top_k, top_p, min_p, (repetition, presence, frequency))| Options {
+            seed,
+            temperature,
+            top_k,
+            top_p,
+            min_p,
+            repetition_penalty: repetition,
+            presence_penalty: presence,
+            frequency_penalty: frequency,
+        },
+    )
+}
+
+fn cases() -> impl Strategy<Value = SampleCase> {
+    let vocab =
+        prop_oneof![select(vec![1usize, 2, 31, 32, 33, 255, 256, 257, 1000, 5000]), 1usize..700,];
+    let length = prop_oneof![select(vec![0usize, 1, 255, 256, 257, 700]), 0usize..100];
+    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero]);
+    let spread = select(vec![0.01f32, 1.0, 5.0, 30.0]);
+    (
+        (vocab, vec(options(), 1..5), length, 1usize..4),
+        (fill, spread, select(vec![0u32, 0, 1, 4]), select(vec![0usize, 0, 1, 2, 10])),
+        any::<u64>(),
+    )
+        .prop_map(
+            |((vocab, options, length, logit_rows), (fill, spread, steps, forbidden), seed)| {
+                SampleCase {
+                    vocab,
+                    options,
+                    length,
+                    logit_rows,
+                    fill,
+                    spread,
+                    steps,
+                    forbidden,
+                    broken: None,
+                    seed,
+                }
+            },
+        )
+}
+
+#[test]
+fn sample_prepare_agrees_with_its_twin() {
+    property(150, cases(), async |context, case| Ok(vec![check_penalties(context, case).await?]));
+}
+
+#[test]
+fn sample_threshold_agrees_with_its_twin() {
+    property(150, cases(), async |context, case| {
+        let mut checks = Vec::new();
+        for reduce in Reduce::available(context.caps()) {
+            if reduce != Reduce::Serial {
+                checks.push(check_threshold(context, case, reduce).await?);
+            }
+        }
+        Ok(checks)
+    });
+}
+
+#[test]
+fn sample_draw_agrees_with_its_twin() {
+    let value = select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+    let broken = option::weighted(
+        0.3,
+        (value, any::<bool>()).prop_map(|(value, forbidden)| Broken { value, forbidden }),
+    );
+    let cases =
+        (cases(), broken).prop_map(|(case, broken)| SampleCase { broken, logit_rows: 1, ..case });
+    property(200, cases, async |context, case| Ok(vec![check_draw(context, case).await?]));
+}
+
+const PLAIN: Options = Options {
+    seed: 1,
+    temperature: 1.0,
+    top_k: 0,
+    top_p: 1.0,
+    min_p: 0.0,
+    repetition_penalty: 1.0,
+    presence_penalty: 0.0,
+    frequency_penalty: 0.0,
+};
+
+/// Draws of `n` rows that differ in position, in seed, or in both.
+fn many_rows(o: Options, n: u32) -> [Vec<(Options, u32)>; 3] {
+    let with_seed = |seed: u32| Options { seed, ..o };
+    [
+        (0..n).map(|i| (with_seed(12_345), i)).collect(),
+        (0..n).map(|i| (with_seed(i), 77)).collect(),
+        (0..n).map(|i| (with_seed(i.wrapping_mul(0x9e37_79b9)), i % 64)).collect(),
+    ]
+}
+
+/// Draws follow the softmax of the kept logits: chi-square, at a level that a fair draw fails once
+/// in some 10^5 times (the seeds are fixed, so it is the same answer every time).
+#[test]
+fn draws_follow_the_softmax() {
+    let logits: Vec<f32> = vec![0.0, 0.3, 0.5, -0.3, 1.0, 0.8, -0.6, 0.15, 0.95, -1.0, 0.05];
+    let cases = [
+        (PLAIN, 11),
+        (Options { temperature: 0.5, ..PLAIN }, 11),
+        (Options { temperature: 3.0, ..PLAIN }, 11),
+        (Options { top_k: 4, ..PLAIN }, 4),
+        (Options { min_p: 0.4, ..PLAIN }, 6),
+        (Options { top_p: 0.6, ..PLAIN }, 5),
+    ];
+    for (device, context) in contexts() {
+        for (o, n_kept) in cases {
+            let mut order: Vec<usize> = (0..logits.len()).collect();
+            order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
+            let kept = &order[..n_kept];
+            let weight = |i: usize| (f64::from(logits[i]) / f64::from(o.temperature)).exp();
+            let total: f64 = kept.iter().map(|&i| weight(i)).sum();
+            // The cuts are found in 32 rounds: slow on a CPU.
+            let n = if o.top_k > 0 || o.top_p < 1.0 { 512 } else { 2048 };
+            for rows in many_rows(o, n) {
+                let drawn = pollster::block_on(draws(context, &logits, &rows)).unwrap();
+                let mut counts = vec![0u32; logits.len()];
+                drawn.iter().for_each(|t| counts[*t as usize] += 1);
+                for (i, count) in counts.iter().enumerate() {
+                    assert!(kept.contains(&i) || *count == 0, "{device}: {i} drawn with {o:?}");
+                }
+                let chi_square: f64 = kept
+                    .iter()
+                    .map(|&i| {
+                        let expected = drawn.len() as f64 * weight(i) / total;
+                        (f64::from(counts[i]) - expected).powi(2) / expected
+                    })
+                    .sum();
+                // Wilson and Hilferty's approximation of the quantile, at 4.3 deviations.
+                let freedom = (n_kept - 1) as f64;
+                let spread = 2.0 / (9.0 * freedom);
+                let most = freedom * (1.0 - spread + 4.3 * spread.sqrt()).powi(3);
+                assert!(chi_square < most, "{device}: {chi_square} >= {most}: {counts:?} {o:?}");
+            }
+        }
+    }
+}
+
+/// A draw is a function of logits, options, seed and position: not of the other rows, not of
+/// where its row is, not of the run.
+#[test]
+fn the_same_seed_draws_the_same() {
+    let logits: Vec<f32> = (0..300).map(|i| ((i * 37) % 100) as f32 / 50.0).collect();
+    for (_, context) in contexts() {
+        let rows: Vec<(Options, u32)> =
+            (0..64).map(|i| (Options { seed: i / 2, ..PLAIN }, 100 + i % 7)).collect();
+        let run =
+            |rows: &[(Options, u32)]| pollster::block_on(draws(context, &logits, rows)).unwrap();
+        let first = run(&rows);
+        assert_eq!(first, run(&rows));
+        let reversed: Vec<_> = rows.iter().rev().copied().collect();
+        assert_eq!(first, run(&reversed).into_iter().rev().collect::<Vec<_>>());
+        for i in [0, 31, 63] {
+            assert_eq!(first[i], run(&rows[i..=i])[0]);
+        }
+        // Other seeds and other positions draw otherwise.
+        let others: Vec<_> = rows.iter().map(|(o, p)| (*o, p + 1000)).collect();
+        assert_ne!(first, run(&others));
+        let others: Vec<_> =
+            rows.iter().map(|(o, p)| (Options { seed: o.seed + 1000, ..*o }, *p)).collect();
+        assert_ne!(first, run(&others));
+    }
+}
