@@ -25,7 +25,7 @@ pub struct AttentionCase {
     pub n_heads: usize,
     /// Key and value heads.
     pub n_kv_heads: usize,
-    /// Dimensions of a head, a multiple of 8.
+    /// Dimensions of a head, a multiple of 4.
     pub head_dim: usize,
     /// Factor on the queries: large ones make a few keys win.
     pub sharpness: f32,

@@ -16,7 +16,7 @@ pub struct HeadsCase {
     pub n_heads: usize,
     /// Key and value heads.
     pub n_kv_heads: usize,
-    /// Dimensions of a head, a multiple of 8.
+    /// Dimensions of a head, a multiple of 4.
     pub head_dim: usize,
     /// How q, k and v are filled.
     pub fill: Fill,
