@@ -4,11 +4,14 @@
 //! rest, 130 after Ctrl-C.
 
 mod error;
+mod eval;
 mod generate;
 mod interrupt;
 mod load;
+mod logits;
 mod options;
 mod stats;
+mod tokenize;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -32,6 +35,12 @@ pub struct Cli {
 enum Command {
     /// One answer to a prompt, streamed to stdout
     Generate(generate::Generate),
+    /// Text to token ids, conversations to prompts, ids to text
+    Tokenize(tokenize::Tokenize),
+    /// The logits of a text as a safetensors file
+    Logits(logits::Logits),
+    /// Score greedy answers against expected ones
+    Eval(eval::Eval),
 }
 
 /// The parser, for the generated option reference.
@@ -71,6 +80,9 @@ impl Cli {
     fn run(self) -> Result<(), CliError> {
         match self.command {
             Command::Generate(generate) => generate.run(&self.common),
+            Command::Tokenize(tokenize) => tokenize.run(&self.common),
+            Command::Logits(logits) => logits.run(&self.common),
+            Command::Eval(eval) => eval.run(&self.common),
         }
     }
 }

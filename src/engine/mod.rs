@@ -28,7 +28,7 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use batch::{Batch, FROM_SLOT, Row, SampleParams, SeqRows};
-pub use builder::EngineBuilder;
+pub use builder::{EngineBuilder, OpenedModel};
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;
 pub use sampling::SamplingOptions;

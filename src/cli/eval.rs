@@ -1,0 +1,189 @@
+//! `lfm2 eval`: greedy answers against expected ones.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Deserialize;
+
+use super::generate::{print, read_text};
+use super::options::Common;
+use super::{CliError, interrupt, load};
+use crate::engine::{GenerateOptions, SamplingOptions, Session};
+use crate::text::{Conversation, SpecialTokens};
+
+/// Tokens an answer may be longer than it should, before it is cut.
+const SLACK: usize = 32;
+
+#[derive(Debug, Args)]
+pub struct Eval {
+    /// One question a line: {"messages": [...], "tools": [...], "expected": "..."}
+    #[arg(value_name = "FILE.jsonl", env = "LFM2_EVAL_FILE")]
+    file: PathBuf,
+    /// Only the first N questions
+    #[arg(long, value_name = "N", env = "LFM2_LIMIT")]
+    limit: Option<usize>,
+    /// Print the scores as JSON
+    #[arg(long, env = "LFM2_JSON")]
+    json: bool,
+    /// Show this many wrong answers on stderr
+    #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
+    failures: usize,
+    /// Fail (exit code 1) if fewer answers than this fraction are exact
+    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_EXACT")]
+    min_exact: Option<f64>,
+    /// Fail (exit code 1) if fewer tool calls than this fraction are exact
+    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_TOOL_CALLS")]
+    min_tool_calls: Option<f64>,
+}
+
+/// A question; what is beside `expected` and `category` is the conversation.
+#[derive(Deserialize)]
+struct Line {
+    expected: String,
+    #[serde(default)]
+    category: Option<String>,
+    #[serde(flatten)]
+    conversation: serde_json::Map<String, serde_json::Value>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Score {
+    exact: usize,
+    total: usize,
+}
+
+impl Score {
+    fn add(&mut self, exact: bool) {
+        self.exact += usize::from(exact);
+        self.total += 1;
+    }
+
+    /// 1 where nothing was asked.
+    fn fraction(self) -> f64 {
+        if self.total == 0 { 1.0 } else { self.exact as f64 / self.total as f64 }
+    }
+
+    fn row(self, name: &str) -> String {
+        format!(
+            "{name:24} {:5} of {:5}  {:6.2} %\n",
+            self.exact,
+            self.total,
+            self.fraction() * 100.0
+        )
+    }
+
+    fn json(self) -> serde_json::Value {
+        serde_json::json!({ "exact": self.exact, "total": self.total, "fraction": self.fraction() })
+    }
+}
+
+impl Eval {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let questions = self.questions()?;
+        let engine = load::engine(common)?;
+        let mut session = engine.session()?;
+        let bar = load::progress_bar(
+            common,
+            questions.len() as u64,
+            "eval [{bar:32}] {pos}/{len} {msg} {eta}",
+        );
+        let (mut all, mut tools) = (Score::default(), Score::default());
+        let mut categories: BTreeMap<String, Score> = BTreeMap::new();
+        let mut shown = 0;
+        for (number, line, conversation) in questions {
+            if interrupt::requested() {
+                return Err(CliError::Interrupted);
+            }
+            let answer = answer(&mut session, &conversation, &line.expected)
+                .map_err(|e| CliError::User(format!("{}:{number}: {e}", self.file.display())))?;
+            let exact = answer == line.expected;
+            all.add(exact);
+            if line.expected.contains("<|tool_call_start|>") {
+                tools.add(exact);
+            }
+            if let Some(category) = line.category {
+                categories.entry(category).or_default().add(exact);
+            }
+            if !exact && shown < self.failures {
+                shown += 1;
+                let expected = &line.expected;
+                bar.suspend(|| eprintln!("line {number}: expected {expected:?}, got {answer:?}"));
+            }
+            bar.set_message(format!("{:.1} %", all.fraction() * 100.0));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        self.report(all, tools, &categories)
+    }
+
+    fn report(
+        &self,
+        all: Score,
+        tools: Score,
+        categories: &BTreeMap<String, Score>,
+    ) -> Result<(), CliError> {
+        if self.json {
+            let by: serde_json::Map<_, _> =
+                categories.iter().map(|(name, score)| (name.clone(), score.json())).collect();
+            let json = serde_json::json!({
+                "exact_match": all.json(), "tool_calls": tools.json(), "categories": by,
+            });
+            print(&format!("{json}\n"))?;
+        } else {
+            let mut table = all.row("exact match") + &tools.row("tool calls");
+            for (name, score) in categories {
+                table += &score.row(&format!("  {name}"));
+            }
+            print(&table)?;
+        }
+        for (name, score, least) in
+            [("exact match", all, self.min_exact), ("tool calls", tools, self.min_tool_calls)]
+        {
+            if least.is_some_and(|least| score.fraction() < least) {
+                return Err(CliError::Internal(format!(
+                    "{name}: {:.4} is below {}",
+                    score.fraction(),
+                    least.unwrap_or_default()
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    fn questions(&self) -> Result<Vec<(usize, Line, Conversation)>, CliError> {
+        let text = read_text(&self.file)?;
+        let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
+        let mut questions = Vec::new();
+        for (i, text) in lines.take(self.limit.unwrap_or(usize::MAX)) {
+            let wrong = |e: &dyn std::fmt::Display| {
+                CliError::User(format!("{}:{}: {e}", self.file.display(), i + 1))
+            };
+            let mut line: Line = serde_json::from_str(text).map_err(|e| wrong(&e))?;
+            let value = serde_json::Value::Object(std::mem::take(&mut line.conversation));
+            let conversation = Conversation::from_value(value).map_err(|e| wrong(&e))?;
+            questions.push((i + 1, line, conversation));
+        }
+        if questions.is_empty() {
+            return Err(CliError::User(format!("{}: holds no question", self.file.display())));
+        }
+        Ok(questions)
+    }
+}
+
+/// The greedy answer, tool-call markers shown.
+fn answer(
+    session: &mut Session,
+    conversation: &Conversation,
+    expected: &str,
+) -> Result<String, crate::Error> {
+    let longest = session.engine().tokenizer()?.encode(expected, false)?.len() + SLACK;
+    let options = GenerateOptions {
+        sampling: Some(SamplingOptions::greedy()),
+        max_tokens: Some(longest),
+        specials: SpecialTokens::ToolCalls,
+        ..Default::default()
+    };
+    let mut generation = session.respond(conversation, &options)?;
+    pollster::block_on(generation.text())
+}

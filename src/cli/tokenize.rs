@@ -1,0 +1,91 @@
+//! `lfm2 tokenize`: text to ids, conversations to prompts, ids to text. No GPU, no weights.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::generate::{print, read_text};
+use super::options::Common;
+use super::{CliError, load};
+use crate::engine::OpenedModel;
+use crate::text::{Conversation, Tokenizer};
+
+#[derive(Debug, Args)]
+#[group(id = "tokenize-input", required = true)]
+pub struct Tokenize {
+    /// Text, or @FILE (@- is stdin); with --decode, ids as `1,2,3` or a JSON array
+    #[arg(value_name = "TEXT|@FILE", group = "tokenize-input", env = "LFM2_TEXT")]
+    text: Option<String>,
+    /// Render a conversation: {"messages": [...], "tools": [...], "add_generation_prompt": true}
+    #[arg(long, value_name = "FILE.json", group = "tokenize-input", env = "LFM2_CHAT")]
+    chat: Option<PathBuf>,
+    /// The other way: ids to text, special tokens included
+    #[arg(long, conflicts_with = "chat", env = "LFM2_DECODE")]
+    decode: bool,
+}
+
+impl Tokenize {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let files = load::files(common)?;
+        // Only the tokenizer's own files are needed, so nothing is known of the model's rows.
+        let (tokenizer, template) =
+            pollster::block_on(OpenedModel::open_text(&files, u32::MAX as usize))?;
+        let tokenizer: Tokenizer = tokenizer.ok_or_else(|| crate::Error::NoTextFile {
+            place: files.place().to_owned(),
+            file: "tokenizer.json",
+        })?;
+        if let Some(path) = &self.chat {
+            let conversation = Conversation::from_json(&read_text(path)?)
+                .map_err(|e| CliError::User(format!("{}: {e}", path.display())))?;
+            let prompt = conversation.add_generation_prompt.unwrap_or(true);
+            let text = template?.render(&conversation, prompt)?;
+            let ids = tokenizer.encode(&text, false)?;
+            return print(&format!("{}\n", serde_json::json!({ "text": text, "ids": ids })));
+        }
+        let text = argument(self.text.as_deref().unwrap_or_default())?;
+        if self.decode {
+            return print(&format!("{}\n", tokenizer.decode(&ids(&text)?, false)?));
+        }
+        print(&format!("{}\n", serde_json::json!(tokenizer.encode(&text, true)?)))
+    }
+}
+
+/// The argument itself, or the content of the file behind `@`.
+pub fn argument(text: &str) -> Result<String, CliError> {
+    match text.strip_prefix('@') {
+        Some(path) => read_text(Path::new(path)),
+        None => Ok(text.to_owned()),
+    }
+}
+
+/// Token ids: `1,2,3`, separated by commas or white space, or a JSON array.
+pub fn ids(text: &str) -> Result<Vec<u32>, CliError> {
+    text.trim()
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .split(|c: char| c == ',' || c.is_whitespace())
+        .filter(|word| !word.is_empty())
+        .map(|word| {
+            word.parse().map_err(|_| {
+                let word: String = word.chars().take(40).collect();
+                CliError::User(format!("tokens: {word:?} is not a token id, need e.g. 1,2,3"))
+            })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ids;
+
+    #[test]
+    fn ids_come_in_any_list() {
+        for text in ["1,2,3", "[1, 2, 3]", "1 2\n3\n", " [1,2,\n3]\n"] {
+            assert_eq!(ids(text).unwrap(), [1, 2, 3], "{text:?}");
+        }
+        for text in ["1,-2", "1,a", "4294967296", "1.5"] {
+            assert!(ids(text).is_err(), "{text:?}");
+        }
+        assert!(ids("").unwrap().is_empty());
+    }
+}
