@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Common;
 use super::stats::model_line;
-use super::{CliError, interrupt};
+use super::{CliError, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder};
 use crate::formats::ModelFiles;
 use crate::model::LoadProgress;
@@ -67,6 +67,9 @@ pub fn engine_with(
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;
+    if !common.skip_selftest {
+        selftest::before_first_answer(engine.context())?;
+    }
     if !common.quiet {
         let adapter = engine.context().adapter();
         if adapter.is_software() {

@@ -3,15 +3,22 @@
 //! Exit codes: 0, 2 for what the user can mend (an option, a file, a missing driver), 1 for the
 //! rest, 130 after Ctrl-C.
 
+mod bench;
+mod chat;
+mod editor;
 mod error;
 mod eval;
 mod generate;
+mod info;
 mod interrupt;
 mod load;
 mod logits;
 mod options;
+mod repl;
+mod selftest;
 mod stats;
 mod tokenize;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -33,6 +40,8 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Talk with the model
+    Chat(chat::Chat),
     /// One answer to a prompt, streamed to stdout
     Generate(generate::Generate),
     /// Text to token ids, conversations to prompts, ids to text
@@ -41,6 +50,14 @@ enum Command {
     Logits(logits::Logits),
     /// Score greedy answers against expected ones
     Eval(eval::Eval),
+    /// Measure prefill and decode, as llama-bench does
+    Bench(bench::Bench),
+    /// GPUs, what is used of them, and what a model takes
+    Info(info::Info),
+    /// Check every kernel on this GPU against the CPU
+    Selftest(selftest::Selftest),
+    /// Compare LFM2-8B-A1B's published figures with this engine's
+    Verify(verify::Verify),
 }
 
 /// The parser, for the generated option reference.
@@ -83,6 +100,11 @@ impl Cli {
             Command::Tokenize(tokenize) => tokenize.run(&self.common),
             Command::Logits(logits) => logits.run(&self.common),
             Command::Eval(eval) => eval.run(&self.common),
+            Command::Chat(chat) => chat.run(&self.common),
+            Command::Bench(bench) => bench.run(&self.common),
+            Command::Info(info) => info.run(&self.common),
+            Command::Selftest(selftest) => selftest.run(&self.common),
+            Command::Verify(verify) => verify.run(&self.common),
         }
     }
 }

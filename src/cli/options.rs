@@ -32,6 +32,9 @@ pub struct Common {
     /// GPU memory the model may take, e.g. 6G or 800M
     #[arg(long, global = true, env = "LFM2_MEMORY", value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
+    /// Answer even if the GPU's self-test fails or has not run
+    #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
+    pub skip_selftest: bool,
     /// Say nothing but the answer and errors
     #[arg(short, long, global = true, env = "LFM2_QUIET", conflicts_with = "verbose")]
     pub quiet: bool,

@@ -7,7 +7,7 @@ use super::runner::Runner;
 use super::{Engine, Free, Inner};
 use crate::error::Error;
 use crate::formats::{Checkpoint, ModelFiles};
-use crate::gpu::{Context, ContextOptions};
+use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
 use crate::model::{
     GenerationConfig, LoadProgress, MemoryPlan, ModelConfig, ResolvedTensors, Scratch,
@@ -206,7 +206,7 @@ impl EngineBuilder {
             Some(context) => context,
             None => Context::request(&self.context_options).await?,
         };
-        let (state, scratch, memory) = self.plan(&model, &context)?;
+        let (state, scratch, memory) = self.plan(&model, context.caps())?;
         let mut ignore = |_: LoadProgress| true;
         let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
             Some(f) => &mut **f,
@@ -242,13 +242,21 @@ impl EngineBuilder {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
+    /// What `model` would take on a device with `caps`.
+    ///
+    /// # Errors
+    /// [`Error::Option`], [`Error::ModelTooLarge`].
+    pub fn memory_plan(&self, model: &OpenedModel, caps: &Caps) -> Result<MemoryPlan, Error> {
+        Ok(self.plan(model, caps)?.2)
+    }
+
     /// Sizes everything and refuses what does not fit.
     fn plan(
         &self,
         model: &OpenedModel,
-        context: &Context,
+        caps: &Caps,
     ) -> Result<(StateShape, ScratchShape, MemoryPlan), Error> {
-        let (config, caps) = (&model.config, context.caps());
+        let config = &model.config;
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;

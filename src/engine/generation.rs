@@ -40,7 +40,7 @@ pub enum FinishReason {
 pub struct Delta {
     /// Text that is certain now: whole characters, often empty.
     pub text: String,
-    /// The token drawn; absent where held-back text comes at the end.
+    /// The token drawn; absent after a chunk of the prompt.
     pub token: Option<u32>,
 }
 
@@ -157,7 +157,8 @@ impl<'s> Generation<'s> {
         self
     }
 
-    /// The next token and the text it makes certain; `None` when the answer has ended.
+    /// The next token and the text it makes certain; `None` when the answer has ended. After each
+    /// chunk of a long prompt but the last an empty delta comes, so that a caller can stop there.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken.
@@ -210,7 +211,11 @@ impl<'s> Generation<'s> {
         match self.phase {
             Phase::Ended => return Ok(None),
             Phase::Prefill => {
-                self.prefill().await?;
+                self.prefill_chunk().await?;
+                if self.position < self.prompt.len() {
+                    return Ok(Some(Delta::default()));
+                }
+                self.timings.prompt_ms = self.began.elapsed().as_secs_f64() * 1000.0;
                 self.phase = Phase::Decode;
             }
             Phase::Decode => {}
@@ -254,28 +259,25 @@ impl<'s> Generation<'s> {
         Ok(Some(delta))
     }
 
-    /// Runs the prompt in chunks; the last one draws the first token.
-    async fn prefill(&mut self) -> Result<(), Error> {
+    /// Runs the next chunk of the prompt; the last one draws the first token.
+    async fn prefill_chunk(&mut self) -> Result<(), Error> {
         let chunk = self.session.engine().inner.runner.max_rows as usize;
-        while self.position < self.prompt.len() {
-            let end = self.prompt.len().min(self.position + chunk);
-            let started = Instant::now();
-            let submission = self.submit_rows(self.position..end).await?;
-            let rows = (end - self.position) as u32;
-            self.position = end;
-            self.session.engine().context().finished(&submission).await?;
-            let seconds = started.elapsed().as_secs_f64();
-            self.session.engine().inner.runner.learn(rows, seconds);
-            if let Some(f) = &mut self.on_prefill {
-                f(PrefillProgress {
-                    total: self.prompt.len(),
-                    cached: self.timings.cache_n,
-                    processed: end,
-                    time_ms: self.began.elapsed().as_millis() as u64,
-                });
-            }
+        let end = self.prompt.len().min(self.position + chunk);
+        let started = Instant::now();
+        let submission = self.submit_rows(self.position..end).await?;
+        let rows = (end - self.position) as u32;
+        self.position = end;
+        self.session.engine().context().finished(&submission).await?;
+        let seconds = started.elapsed().as_secs_f64();
+        self.session.engine().inner.runner.learn(rows, seconds);
+        if let Some(f) = &mut self.on_prefill {
+            f(PrefillProgress {
+                total: self.prompt.len(),
+                cached: self.timings.cache_n,
+                processed: end,
+                time_ms: self.began.elapsed().as_millis() as u64,
+            });
         }
-        self.timings.prompt_ms = self.began.elapsed().as_secs_f64() * 1000.0;
         Ok(())
     }
 

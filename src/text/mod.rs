@@ -19,5 +19,7 @@ mod utf8;
 pub use chat_template::{ChatTemplate, SpecialTokenTexts};
 pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
+#[cfg(feature = "cli")]
+pub(crate) use strftime::strftime;
 pub use tokenizer::Tokenizer;
 pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};

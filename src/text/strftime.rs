@@ -67,7 +67,7 @@ impl Utc {
 ///
 /// # Errors
 /// The directive that is not known.
-pub(super) fn strftime(format: &str, unix_seconds: i64) -> Result<String, String> {
+pub(crate) fn strftime(format: &str, unix_seconds: i64) -> Result<String, String> {
     // Far beyond any calendar; keeps the sums above from overflowing.
     let utc = Utc::new(unix_seconds.clamp(-100_000_000_000_000, 100_000_000_000_000));
     let mut out = String::with_capacity(format.len());

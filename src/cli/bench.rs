@@ -1,0 +1,357 @@
+//! `lfm2 bench`: llama-bench's tests, table and field names.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use clap::{Args, ValueEnum};
+
+use super::generate::print;
+use super::options::Common;
+use super::{CliError, interrupt, load, stats};
+use crate::engine::{Engine, GenerateOptions, SamplingOptions, Session};
+use crate::gpu::Counters;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Output {
+    /// A table
+    Md,
+    /// A JSON array
+    Json,
+    /// Comma-separated values with a header
+    Csv,
+}
+
+#[derive(Debug, Args)]
+pub struct Bench {
+    /// Prompt lengths to prefill
+    #[arg(short = 'p', long, value_delimiter = ',', default_value = "512", env = "LFM2_N_PROMPT")]
+    n_prompt: Vec<usize>,
+    /// Tokens to generate
+    #[arg(short = 'n', long, value_delimiter = ',', default_value = "128", env = "LFM2_N_GEN")]
+    n_gen: Vec<usize>,
+    /// Tokens that are in the context before
+    #[arg(short = 'd', long, value_delimiter = ',', default_value = "0", env = "LFM2_N_DEPTH")]
+    n_depth: Vec<usize>,
+    /// Repetitions of each test, after a warm-up
+    #[arg(short, long, default_value_t = 5, env = "LFM2_REPETITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    repetitions: u32,
+    /// How to print the results
+    #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT")]
+    output: Output,
+    /// Print the GPU time of each kernel instead, where the adapter has timestamps
+    #[arg(long, env = "LFM2_PROFILE")]
+    profile: bool,
+}
+
+/// One test: `n_prompt` tokens prefilled or `n_gen` generated, behind `n_depth` others.
+#[derive(Clone, Copy)]
+struct Test {
+    n_prompt: usize,
+    n_gen: usize,
+    n_depth: usize,
+}
+
+impl Test {
+    fn name(self) -> String {
+        let test = match self.n_gen {
+            0 => format!("pp{}", self.n_prompt),
+            n => format!("tg{n}"),
+        };
+        if self.n_depth == 0 { test } else { format!("{test} @ d{}", self.n_depth) }
+    }
+
+    fn tokens(self) -> usize {
+        self.n_prompt.max(self.n_gen)
+    }
+
+    /// Positions it needs: a generated token stands behind at least one other.
+    fn positions(self) -> usize {
+        self.n_depth + self.n_prompt + if self.n_gen > 0 { self.n_gen + 2 } else { 1 }
+    }
+}
+
+/// What one repetition measured.
+#[derive(Clone, Copy, Default)]
+struct Sample {
+    seconds: f64,
+    first_token_ms: f64,
+    dispatches: f64,
+    submissions: f64,
+    readback_bytes: f64,
+}
+
+impl Bench {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let mut tests = Vec::new();
+        for &n_depth in &self.n_depth {
+            let prompts = self.n_prompt.iter().map(|&n| Test { n_prompt: n, n_gen: 0, n_depth });
+            let texts = self.n_gen.iter().map(|&n| Test { n_prompt: 0, n_gen: n, n_depth });
+            tests.extend(prompts.chain(texts).filter(|t| t.tokens() > 0));
+        }
+        let need = tests.iter().map(|t| t.positions()).max().unwrap_or(0);
+        if need == 0 {
+            return Err(CliError::User("-p, -n: nothing to measure, both are 0".to_owned()));
+        }
+        let engine = load::engine(common)?;
+        if need > engine.context_length() {
+            return Err(CliError::User(format!(
+                "-p, -n, -d: the tests need a context of {need} tokens, it is {}; try a larger \
+                 --context",
+                engine.context_length()
+            )));
+        }
+        let mut session = engine.session()?;
+        if self.profile {
+            return profile(&mut session, &tests);
+        }
+        let mut rows = Vec::new();
+        for test in tests {
+            let mut samples = Vec::new();
+            for repetition in 0..=self.repetitions {
+                if interrupt::requested() {
+                    return Err(CliError::Interrupted);
+                }
+                let sample = pollster::block_on(measure(&mut session, test))?;
+                // The first one warms up.
+                if repetition > 0 {
+                    samples.push(sample);
+                }
+            }
+            rows.push(Row::new(&engine, test, &samples));
+        }
+        print(&render(&rows, self.output))
+    }
+}
+
+/// Random ids, as llama-bench feeds, but the same in every run.
+fn tokens(n: usize, vocab: usize) -> Vec<u32> {
+    let mut state = 0x9e37_79b9_u32;
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state % vocab as u32
+        })
+        .collect()
+}
+
+fn options(n: usize) -> GenerateOptions {
+    GenerateOptions {
+        sampling: Some(SamplingOptions::greedy()),
+        max_tokens: Some(n),
+        ignore_end: true,
+        ..Default::default()
+    }
+}
+
+async fn measure(session: &mut Session, test: Test) -> Result<Sample, crate::Error> {
+    session.clear();
+    let engine = session.engine().clone();
+    let vocab = engine.config().vocab_size;
+    let all = tokens(test.n_depth + test.n_prompt.max(1), vocab);
+    if test.n_depth > 0 {
+        let mut depth = session.generate(&all[..test.n_depth], &options(1))?;
+        while let Some(delta) = depth.next().await {
+            delta?;
+        }
+    }
+    let mut generation = session.generate(&all, &options(test.n_gen + 1))?;
+    // The prompt, up to the first token.
+    while generation.timings().predicted_n == 0 {
+        match generation.next().await {
+            Some(delta) => drop(delta?),
+            None => break,
+        }
+    }
+    let first = generation.timings();
+    let before = engine.context().counters();
+    let started = Instant::now();
+    while let Some(delta) = generation.next().await {
+        delta?;
+    }
+    let after = engine.context().counters();
+    let seconds = match test.n_gen {
+        0 => first.prompt_ms / 1000.0,
+        _ => started.elapsed().as_secs_f64(),
+    };
+    let per_token = |count: fn(&Counters) -> u64| {
+        (count(&after) - count(&before)) as f64 / test.n_gen.max(1) as f64
+    };
+    Ok(Sample {
+        seconds,
+        first_token_ms: first.first_token_ms,
+        dispatches: per_token(|c| c.dispatches),
+        submissions: per_token(|c| c.submissions),
+        readback_bytes: per_token(|c| c.readback_bytes),
+    })
+}
+
+fn profile(session: &mut Session, tests: &[Test]) -> Result<(), CliError> {
+    for test in tests {
+        session.clear();
+        let vocab = session.engine().config().vocab_size;
+        let chunk = tokens(test.n_prompt.clamp(1, 512), vocab);
+        if test.n_depth > 0 {
+            let depth = tokens(test.n_depth, vocab);
+            pollster::block_on(session.generate(&depth, &options(1))?.text())?;
+        }
+        let Some(times) = pollster::block_on(session.profile(&chunk))? else {
+            return Err(CliError::User(
+                "--profile: this adapter has no timestamp queries (or --limits default hides them)"
+                    .to_owned(),
+            ));
+        };
+        let total: f64 = times.iter().map(|t| t.seconds).sum();
+        print(&format!("{} rows behind {}: {:.3} ms\n", chunk.len(), test.n_depth, total * 1e3))?;
+        for t in times {
+            print(&format!(
+                "{:9.3} ms {:5.1} % {:4} x {}\n",
+                t.seconds * 1e3,
+                100.0 * t.seconds / total,
+                t.calls,
+                t.kernel
+            ))?;
+        }
+    }
+    Ok(())
+}
+
+/// One line of results: llama-bench's fields, then ours.
+struct Row {
+    fields: Vec<(&'static str, serde_json::Value)>,
+    table: [String; 8],
+}
+
+fn mean_sd(values: &[f64]) -> (f64, f64) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let variance = values.iter().map(|v| (v - mean).powi(2)).sum::<f64>() / (n - 1.0).max(1.0);
+    (mean, variance.sqrt())
+}
+
+impl Row {
+    fn new(engine: &Engine, test: Test, samples: &[Sample]) -> Self {
+        use serde_json::json;
+        let n = test.tokens() as f64;
+        let ns: Vec<f64> = samples.iter().map(|s| (s.seconds * 1e9).round()).collect();
+        let ts: Vec<f64> = samples.iter().map(|s| n / s.seconds).collect();
+        let ((avg_ns, sd_ns), (avg_ts, sd_ts)) = (mean_sd(&ns), mean_sd(&ts));
+        let of = |f: fn(&Sample) -> f64| mean_sd(&samples.iter().map(f).collect::<Vec<_>>()).0;
+        let size = engine.size();
+        let adapter = engine.context().adapter();
+        let model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
+        // Bytes of weights that one token reads.
+        let active = size.weight_bytes as f64 * size.active_parameters as f64
+            / size.total_parameters.max(1) as f64;
+        let generates = test.n_gen > 0;
+        let generated = |value: f64| if generates { json!(value) } else { json!(null) };
+        let peak = engine.context().counters().allocated_bytes;
+        let fields = vec![
+            ("build_commit", json!(concat!("v", env!("CARGO_PKG_VERSION")))),
+            ("backends", json!(adapter.backend)),
+            ("gpu_info", json!(adapter.name)),
+            ("driver", json!(adapter.driver)),
+            ("software_adapter", json!(adapter.is_software())),
+            ("model_filename", json!(engine.place())),
+            ("model_type", json!(model)),
+            ("model_size", json!(size.weight_bytes)),
+            ("model_n_params", json!(size.total_parameters)),
+            ("n_prompt", json!(test.n_prompt)),
+            ("n_gen", json!(test.n_gen)),
+            ("n_depth", json!(test.n_depth)),
+            ("test", json!(test.name())),
+            ("test_time", json!(now())),
+            ("avg_ns", json!(avg_ns)),
+            ("stddev_ns", json!(sd_ns)),
+            ("avg_ts", json!(avg_ts)),
+            ("stddev_ts", json!(sd_ts)),
+            ("samples_ns", json!(ns)),
+            ("samples_ts", json!(ts)),
+            ("time_to_first_token_ms", json!(of(|s| s.first_token_ms))),
+            ("peak_gpu_bytes", json!(peak)),
+            ("gb_per_second", generated(active * avg_ts / 1e9)),
+            ("dispatches_per_token", generated(of(|s| s.dispatches))),
+            ("submissions_per_token", generated(of(|s| s.submissions))),
+            ("readback_bytes_per_token", generated(of(|s| s.readback_bytes))),
+        ];
+        let table = [
+            model,
+            stats::size(size.weight_bytes),
+            format!("{:.2} M", size.total_parameters as f64 / 1e6),
+            adapter.backend.clone(),
+            adapter.name.clone(),
+            test.name(),
+            format!("{avg_ts:.2} ± {sd_ts:.2}"),
+            match generates {
+                true => format!(
+                    "{:.0} dispatches, {:.2} submissions, {:.0} B back a token, {:.2} GB/s",
+                    of(|s| s.dispatches),
+                    of(|s| s.submissions),
+                    of(|s| s.readback_bytes),
+                    active * avg_ts / 1e9
+                ),
+                false => format!("first token {:.1} ms", of(|s| s.first_token_ms)),
+            },
+        ];
+        Self { fields, table }
+    }
+}
+
+/// Seconds since 1970 as `2026-11-24T09:30:00Z`.
+fn now() -> String {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
+    let time = i64::try_from(seconds).unwrap_or(0);
+    crate::text::strftime("%Y-%m-%dT%H:%M:%SZ", time).unwrap_or_default()
+}
+
+fn render(rows: &[Row], output: Output) -> String {
+    match output {
+        Output::Md => {
+            let mut text = String::from(
+                "| model | size | params | backend | adapter | test | t/s | |\n\
+                 | --- | ---: | ---: | --- | --- | ---: | ---: | --- |\n",
+            );
+            for row in rows {
+                text += &format!("| {} |\n", row.table.join(" | "));
+            }
+            text
+        }
+        Output::Json => {
+            let objects: Vec<serde_json::Map<_, _>> = rows
+                .iter()
+                .map(|r| r.fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
+                .collect();
+            format!("{}\n", serde_json::json!(objects))
+        }
+        Output::Csv => {
+            let quoted = |v: &serde_json::Value| match v {
+                serde_json::Value::String(s) => format!("\"{}\"", s.replace('"', "\"\"")),
+                serde_json::Value::Null => String::new(),
+                other => format!("\"{}\"", other.to_string().replace('"', "\"\"")),
+            };
+            let names = rows.first().map_or(Vec::new(), |r| r.fields.iter().map(|f| f.0).collect());
+            let mut text = names.join(",") + "\n";
+            for row in rows {
+                let values: Vec<_> = row.fields.iter().map(|(_, v)| quoted(v)).collect();
+                text += &(values.join(",") + "\n");
+            }
+            text
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_spreads_are_those_of_llama_bench() {
+        let test = |n_prompt, n_gen, n_depth| Test { n_prompt, n_gen, n_depth }.name();
+        assert_eq!(test(512, 0, 0), "pp512");
+        assert_eq!(test(512, 0, 4096), "pp512 @ d4096");
+        assert_eq!(test(0, 128, 16), "tg128 @ d16");
+        assert_eq!(mean_sd(&[1.0, 2.0, 3.0]), (2.0, 1.0));
+        assert_eq!(mean_sd(&[5.0]), (5.0, 0.0));
+    }
+}

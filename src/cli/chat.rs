@@ -1,0 +1,249 @@
+//! `lfm2 chat`: a conversation.
+
+use std::io::{BufRead, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::editor::{Terminal, Typed};
+use super::generate::{print, read_text};
+use super::logits::write_whole;
+use super::options::{Common, Sampling, random_seed};
+use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
+use super::{CliError, interrupt, load, stats};
+use crate::Error;
+use crate::engine::{PrefillProgress, Session, Timings};
+use crate::text::{Conversation, Message, SpecialTokens};
+
+#[derive(Debug, Args)]
+pub struct Chat {
+    /// Instruction before the conversation
+    #[arg(long, env = "LFM2_SYSTEM", value_name = "TEXT")]
+    system: Option<String>,
+    /// Begin with a conversation: {"messages": [...], "tools": [...]}
+    #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
+    messages: Option<PathBuf>,
+    /// Send this message first
+    #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
+    prompt: Option<String>,
+    /// Show tool-call markers in answers
+    #[arg(long, env = "LFM2_TOOL_CALLS")]
+    tool_calls: bool,
+    /// Neither read nor write the history of typed lines
+    #[arg(long, env = "LFM2_NO_HISTORY")]
+    no_history: bool,
+    #[command(flatten)]
+    sampling: Sampling,
+}
+
+impl Chat {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let mut conversation = match &self.messages {
+            Some(path) => read_conversation(path)?,
+            None => Conversation::default(),
+        };
+        conversation.add_generation_prompt = None;
+        let engine = load::engine(common)?;
+        // Without a tokenizer or template there is nothing to chat with: say so at once.
+        engine.encode_chat(&Conversation::new([Message::user("")]))?;
+        interrupt::stop_answers_only();
+        let mut options = self.sampling.options(&engine, random_seed());
+        if self.tool_calls {
+            options.specials = SpecialTokens::ToolCalls;
+        }
+        let mut repl = Repl { conversation, options };
+        if let Some(system) = &self.system {
+            repl.system(system);
+        }
+        let session = engine.session()?;
+        let mut chat = Running { repl, session, common, last: None };
+        if let Some(prompt) = &self.prompt {
+            chat.send(prompt)?;
+        }
+        if std::io::stdin().is_terminal() { chat.converse(!self.no_history) } else { chat.follow() }
+    }
+}
+
+struct Running<'a> {
+    repl: Repl,
+    session: Session,
+    common: &'a Common,
+    last: Option<Timings>,
+}
+
+impl Running<'_> {
+    /// Talks with a person at a terminal.
+    fn converse(&mut self, history: bool) -> Result<(), CliError> {
+        let terminal =
+            |e: rustyline::error::ReadlineError| CliError::Internal(format!("the terminal: {e}"));
+        let mut editor = Terminal::new(history).map_err(terminal)?;
+        loop {
+            match editor.read().map_err(terminal)? {
+                Typed::Line(line) => {
+                    if !self.line(&line)? {
+                        return Ok(());
+                    }
+                }
+                Typed::Interrupt => eprintln!("Use Ctrl-D or /exit to leave."),
+                Typed::End => return Ok(()),
+            }
+            interrupt::take();
+        }
+    }
+
+    /// Takes messages and commands from a pipe, a line each.
+    fn follow(&mut self) -> Result<(), CliError> {
+        let mut pending = String::new();
+        for line in std::io::stdin().lock().lines() {
+            let line = line.map_err(|e| CliError::User(format!("stdin: {e}")))?;
+            pending.push_str(&line);
+            if is_open(&pending) {
+                pending.push('\n');
+                continue;
+            }
+            if !self.line(&std::mem::take(&mut pending))? {
+                return Ok(());
+            }
+            if interrupt::take() {
+                return Err(CliError::Interrupted);
+            }
+        }
+        Ok(())
+    }
+
+    /// Does what a line says; `false` to leave. What a person can mend ends nothing.
+    fn line(&mut self, line: &str) -> Result<bool, CliError> {
+        let done = match parse(line) {
+            Ok(Input::Empty) => Ok(()),
+            Ok(Input::Message(text)) => self.send(&text),
+            Ok(Input::Command(Command::Exit)) => return Ok(false),
+            Ok(Input::Command(command)) => self.command(command),
+            Err(problem) => Err(CliError::User(problem)),
+        };
+        match done {
+            Err(CliError::User(problem)) => eprintln!("{problem}"),
+            Err(CliError::Engine(e)) if e.is_user() => eprintln!("{e}"),
+            other => other?,
+        }
+        Ok(true)
+    }
+
+    fn command(&mut self, command: Command) -> Result<(), CliError> {
+        match command {
+            Command::Help => {
+                for (usage, meaning) in COMMANDS {
+                    eprintln!("{usage:18} {meaning}");
+                }
+                eprintln!("{:18} several lines; Ctrl-C stops an answer", "\"\"\" ... \"\"\"");
+            }
+            Command::Clear => {
+                self.repl.clear();
+                eprintln!("The conversation is forgotten.");
+            }
+            Command::Regen => match self.repl.regen() {
+                true => self.answer()?,
+                false => eprintln!("There is no message to answer."),
+            },
+            Command::Undo => match self.repl.undo() {
+                true => eprintln!("The last message is taken back."),
+                false => eprintln!("There is no message to take back."),
+            },
+            Command::System(text) => self.repl.system(&text),
+            Command::Set(name, value) => {
+                self.repl.set(&name, &value).map_err(CliError::User)?;
+            }
+            Command::Show => self.show(),
+            Command::Read(path) => {
+                let text = read_text(&path)?;
+                self.send(&text)?;
+            }
+            Command::Save(path) => {
+                let json = serde_json::to_string_pretty(&self.repl.conversation)
+                    .map_err(|e| CliError::Internal(e.to_string()))?;
+                write_whole(&path, json.as_bytes())?;
+                eprintln!("{} is written.", path.display());
+            }
+            Command::Load(path) => {
+                self.repl.conversation = read_conversation(&path)?;
+                eprintln!("{} messages.", self.repl.conversation.messages.len());
+            }
+            Command::Tokens => {
+                let used = match self.repl.conversation.messages.is_empty() {
+                    true => 0,
+                    false => self.session.engine().encode_chat(&self.repl.conversation)?.len(),
+                };
+                let context = self.session.engine().context_length();
+                eprintln!("{used} of {context} tokens used, {} free", context.saturating_sub(used));
+            }
+            Command::Stats => match &self.last {
+                Some(timings) => eprintln!("{}", stats::answer_line(timings)),
+                None => eprintln!("There is no answer yet."),
+            },
+            Command::Exit => {}
+        }
+        Ok(())
+    }
+
+    fn show(&self) {
+        eprintln!("{}", self.repl.show());
+        if let Some(tools) = &self.repl.conversation.tools {
+            eprintln!("tools {}", serde_json::json!(tools));
+        }
+        for message in &self.repl.conversation.messages {
+            eprintln!("{}: {}", message.role().as_str(), message.text().unwrap_or_default());
+        }
+    }
+
+    /// Adds a message and answers it. A message that cannot be answered is taken back.
+    fn send(&mut self, text: &str) -> Result<(), CliError> {
+        let before = self.repl.conversation.messages.len();
+        self.repl.conversation.messages.push(Message::user(text));
+        self.answer().inspect_err(|_| self.repl.conversation.messages.truncate(before))
+    }
+
+    /// Answers the conversation as it is. A stopped answer stays, as far as it came.
+    fn answer(&mut self) -> Result<(), CliError> {
+        let bar = load::progress_bar(self.common, 0, "prompt [{bar:32}] {pos}/{len} tokens {eta}");
+        let shown = bar.clone();
+        let generation = self.session.respond(&self.repl.conversation, &self.repl.options);
+        let mut generation = generation.map_err(too_long)?.on_prefill(move |p: PrefillProgress| {
+            shown.set_length(p.total as u64);
+            shown.set_position(p.processed as u64);
+            if p.processed == p.total {
+                shown.finish_and_clear();
+            }
+        });
+        let mut text = String::new();
+        while !interrupt::requested() {
+            let Some(delta) = pollster::block_on(generation.next()) else { break };
+            let delta = delta?;
+            print(&delta.text)?;
+            text.push_str(&delta.text);
+        }
+        bar.finish_and_clear();
+        print("\n")?;
+        let timings = generation.timings();
+        if !self.common.quiet {
+            eprintln!("{}", stats::answer_line(&timings));
+        }
+        self.last = Some(timings);
+        self.repl.conversation.messages.push(Message::assistant(text));
+        Ok(())
+    }
+}
+
+/// A full context, said so that a person at a chat knows what to do.
+fn too_long(e: Error) -> CliError {
+    match e {
+        Error::ContextFull { prompt, context, .. } => CliError::User(format!(
+            "The conversation has {prompt} tokens and the context holds {context}: nothing was \
+             sent. Take something back (/undo), start anew (/clear), or use a larger --context."
+        )),
+        other => other.into(),
+    }
+}
+
+fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
+    Conversation::from_json(&read_text(path)?)
+        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
+}

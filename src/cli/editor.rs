@@ -1,0 +1,120 @@
+//! The line editor of `lfm2 chat`: history, completion of commands, several lines between `"""`.
+
+use std::borrow::Cow;
+use std::path::PathBuf;
+
+use etcetera::BaseStrategy;
+use rustyline::completion::Completer;
+use rustyline::error::ReadlineError;
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::history::DefaultHistory;
+use rustyline::validate::{ValidationContext, ValidationResult, Validator};
+use rustyline::{Config, Context, Editor, Helper};
+
+use super::repl::{COMMANDS, is_open};
+
+/// What a person typed.
+pub enum Typed {
+    Line(String),
+    /// Ctrl-C at the prompt.
+    Interrupt,
+    /// Ctrl-D.
+    End,
+}
+
+/// The editor of a terminal.
+pub struct Terminal {
+    editor: Editor<Hints, DefaultHistory>,
+    history: Option<PathBuf>,
+}
+
+impl Terminal {
+    /// An editor with the history of earlier chats, unless `history` is false.
+    ///
+    /// # Errors
+    /// The terminal's own.
+    pub fn new(history: bool) -> Result<Self, ReadlineError> {
+        let config = Config::builder().auto_add_history(true).history_ignore_space(true).build();
+        let mut editor = Editor::with_config(config)?;
+        editor.set_helper(Some(Hints));
+        let history = if history { history_file() } else { None };
+        if let Some(file) = &history {
+            // The first chat has none.
+            let _ = editor.load_history(file);
+        }
+        Ok(Self { editor, history })
+    }
+
+    /// Reads a message or a command.
+    ///
+    /// # Errors
+    /// The terminal's own.
+    pub fn read(&mut self) -> Result<Typed, ReadlineError> {
+        match self.editor.readline(">>> ") {
+            Ok(line) => Ok(Typed::Line(line)),
+            Err(ReadlineError::Interrupted) => Ok(Typed::Interrupt),
+            Err(ReadlineError::Eof) => Ok(Typed::End),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        if let Some(file) = &self.history
+            && let Err(e) = self.editor.save_history(file)
+        {
+            log::warn!("{}: the history could not be written: {e}", file.display());
+        }
+    }
+}
+
+fn history_file() -> Option<PathBuf> {
+    let strategy = etcetera::choose_base_strategy().ok()?;
+    let folder = strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("lfm2");
+    std::fs::create_dir_all(&folder).ok()?;
+    Some(folder.join("history"))
+}
+
+struct Hints;
+
+impl Helper for Hints {}
+impl Highlighter for Hints {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
+
+impl Completer for Hints {
+    type Candidate = String;
+
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<String>)> {
+        let typed = line.get(..pos).unwrap_or(line);
+        let names = COMMANDS.iter().filter_map(|(usage, _)| usage.split(' ').next());
+        let fitting = names.filter(|n| typed.starts_with('/') && n.starts_with(typed));
+        Ok((0, fitting.map(str::to_owned).collect()))
+    }
+}
+
+impl Hinter for Hints {
+    type Hint = String;
+
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
+        line.is_empty().then(|| "Send a message (/? for help)".to_owned())
+    }
+}
+
+impl Validator for Hints {
+    fn validate(&self, context: &mut ValidationContext<'_>) -> rustyline::Result<ValidationResult> {
+        Ok(match is_open(context.input()) {
+            true => ValidationResult::Incomplete,
+            false => ValidationResult::Valid(None),
+        })
+    }
+}

@@ -1,0 +1,193 @@
+//! `lfm2 info`: adapters, what the engine uses of them, and what a model takes.
+
+use std::sync::Arc;
+
+use clap::Args;
+use serde_json::json;
+
+use super::generate::print;
+use super::options::{Common, Limits};
+use super::{CliError, load, stats};
+use crate::engine::{EngineBuilder, OpenedModel};
+use crate::gpu::{AdapterReport, Caps, adapters};
+use crate::kernels::Choices;
+use crate::model::{FfnKind, MemoryPlan, OperatorKind};
+
+#[derive(Debug, Args)]
+pub struct Info {
+    /// Print everything as JSON
+    #[arg(long, env = "LFM2_JSON")]
+    json: bool,
+}
+
+impl Info {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let found = pollster::block_on(adapters());
+        let files = Arc::new(load::files(common)?);
+        let model = pollster::block_on(OpenedModel::open(&files))?;
+        let caps = match (common.limits, found.first()) {
+            (Limits::Adapter, Some(first)) => chosen(&found, common).unwrap_or(first).caps,
+            (_, Some(first)) => Caps { software: first.caps.software, ..Caps::core() },
+            (_, None) => Caps::core(),
+        };
+        let mut builder = EngineBuilder::default();
+        if let Some(context) = common.context {
+            builder = builder.context_length(context);
+        }
+        if let Some(memory) = common.memory {
+            builder = builder.memory(memory);
+        }
+        let memory = builder.memory_plan(&model, &caps)?;
+        if self.json {
+            return print(&format!("{}\n", to_json(&found, &caps, files.place(), &model, &memory)));
+        }
+        print(&(adapters_text(&found, &caps) + &model_text(files.place(), &model, &memory)))
+    }
+}
+
+/// The adapter that the options name.
+fn chosen<'a>(found: &'a [AdapterReport], common: &Common) -> Option<&'a AdapterReport> {
+    let wanted = common.adapter.as_ref()?;
+    let lower = wanted.to_lowercase();
+    let by_index = wanted.parse().ok().and_then(|i: usize| found.get(i));
+    by_index.or_else(|| found.iter().find(|a| a.name.to_lowercase().contains(&lower)))
+}
+
+fn adapters_text(found: &[AdapterReport], caps: &Caps) -> String {
+    let mut text = String::from("Adapters\n");
+    if found.is_empty() {
+        text +=
+            "  none. Install a Vulkan driver, e.g. apt install libvulkan1 mesa-vulkan-drivers\n";
+    }
+    for a in found {
+        text += &format!(
+            "  {}: {} ({}, {})\n     driver {}\n     features: {}\n     limits: binding {}, buffer \
+             {}, {} storage buffers, workgroup memory {}, {} invocations\n",
+            a.index,
+            a.name,
+            a.backend,
+            a.kind,
+            a.driver,
+            if a.features.is_empty() { "none".to_owned() } else { a.features.join(", ") },
+            stats::size(a.caps.max_binding),
+            stats::size(a.caps.max_buffer),
+            a.caps.max_storage_buffers,
+            stats::size(a.caps.max_workgroup_memory.into()),
+            a.caps.max_invocations,
+        );
+    }
+    let choices = Choices::by_capability(caps);
+    text += &format!(
+        "The engine would use\n  f16 weights {}, rows added up by {:?}, parts of at most {}\n",
+        if caps.f16 { "as such" } else { "unpacked from words" },
+        choices.reduce,
+        stats::size(caps.max_part()),
+    );
+    text
+}
+
+fn model_text(place: &str, model: &OpenedModel, memory: &MemoryPlan) -> String {
+    let c = &model.config;
+    let size = model.tensors.size();
+    let convs = c.layers.iter().filter(|l| l.operator == OperatorKind::ShortConv).count();
+    let dense = c.layers.iter().filter(|l| l.ffn == FfnKind::Dense).count();
+    let moe = c.moe.as_ref().map_or(String::new(), |m| {
+        format!(
+            "\n  experts {} of width {}, top {}{}",
+            m.num_experts,
+            m.intermediate_size,
+            m.top_k,
+            if m.use_expert_bias { ", with bias" } else { "" }
+        )
+    });
+    let mut text = format!(
+        "Model {place} ({})\n  layers {}: {convs} convolutions, {} attentions; {dense} dense FFNs \
+         of width {}{moe}\n  hidden size {}, heads {} ({} for keys and values) of {}, vocabulary \
+         {}, made for {} positions\n  parameters {:.2} M, {:.2} M active a token; {} tensors: {}\n",
+        c.model_type.name(),
+        c.layers.len(),
+        c.layers.len() - convs,
+        c.intermediate_size,
+        c.hidden_size,
+        c.n_heads,
+        c.n_kv_heads,
+        c.head_dim,
+        c.vocab_size,
+        c.max_position_embeddings,
+        size.total_parameters as f64 / 1e6,
+        size.active_parameters as f64 / 1e6,
+        model.checkpoint.tensors().len(),
+        types(model),
+    );
+    text += &format!("GPU memory at context {}\n", memory.context);
+    for (name, bytes) in [
+        ("weights", memory.weights),
+        ("keys and values", memory.kv),
+        ("other state", memory.state),
+        ("activations", memory.activations),
+        ("total", memory.total()),
+    ] {
+        text += &format!("  {name:16} {:>10}\n", stats::size(bytes));
+    }
+    text
+}
+
+/// `71 BF16, 4 F32`.
+fn types(model: &OpenedModel) -> String {
+    let mut counts: Vec<(&str, usize)> = Vec::new();
+    for tensor in model.checkpoint.tensors() {
+        let name = tensor.element_type.name();
+        match counts.iter_mut().find(|(n, _)| *n == name) {
+            Some((_, count)) => *count += 1,
+            None => counts.push((name, 1)),
+        }
+    }
+    counts.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ")
+}
+
+/// An adapter as JSON, for `info` and `selftest`.
+pub fn adapter_json(a: &AdapterReport) -> serde_json::Value {
+    json!({
+        "index": a.index, "name": a.name, "backend": a.backend, "kind": a.kind,
+        "driver": a.driver, "features": a.features, "caps": caps_json(&a.caps),
+    })
+}
+
+/// Capabilities as JSON.
+pub fn caps_json(c: &Caps) -> serde_json::Value {
+    json!({
+        "f16": c.f16, "subgroups": c.subgroups, "timestamps": c.timestamps,
+        "max_storage_buffers": c.max_storage_buffers, "max_binding": c.max_binding,
+        "max_buffer": c.max_buffer, "max_workgroup_memory": c.max_workgroup_memory,
+        "max_invocations": c.max_invocations,
+    })
+}
+
+fn to_json(
+    found: &[AdapterReport],
+    caps: &Caps,
+    place: &str,
+    model: &OpenedModel,
+    memory: &MemoryPlan,
+) -> serde_json::Value {
+    let size = model.tensors.size();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "adapters": found.iter().map(adapter_json).collect::<Vec<_>>(),
+        "used": caps_json(caps),
+        "model": {
+            "place": place,
+            "model_type": model.config.model_type.name(),
+            "layers": model.config.layers.len(),
+            "hidden_size": model.config.hidden_size,
+            "vocab_size": model.config.vocab_size,
+            "total_parameters": size.total_parameters,
+            "active_parameters": size.active_parameters,
+            "tensors": model.checkpoint.tensors().len(),
+        },
+        "memory": {
+            "context": memory.context, "weights": memory.weights, "kv": memory.kv,
+            "state": memory.state, "activations": memory.activations, "total": memory.total(),
+        },
+    })
+}

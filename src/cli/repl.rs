@@ -1,0 +1,285 @@
+//! What the lines of a chat mean: commands and messages, and what they do to the conversation.
+//! No terminal and no GPU, so that it can be tested.
+
+use std::path::PathBuf;
+
+use crate::engine::GenerateOptions;
+use crate::text::{Conversation, Message, Role, SpecialTokens};
+
+/// Commands by name, with what `/help` says.
+pub const COMMANDS: &[(&str, &str)] = &[
+    ("/help", "this list"),
+    ("/clear", "forget the conversation (also /new)"),
+    ("/regen", "answer the last message again"),
+    ("/undo", "take back the last message and its answer"),
+    ("/system TEXT", "set the instruction before the conversation; without TEXT, remove it"),
+    ("/set NAME VALUE", "set a sampling option, e.g. /set temperature 0.7"),
+    ("/show", "the options and the conversation"),
+    ("/read FILE", "send a file as the message"),
+    ("/save FILE", "write the conversation as JSON"),
+    ("/load FILE", "go on with a conversation from JSON"),
+    ("/tokens", "how much of the context is used"),
+    ("/stats", "counts and times of the last answer"),
+    ("/exit", "leave (also /bye, /quit, Ctrl-D)"),
+];
+
+/// A line of input.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Input {
+    /// Nothing.
+    Empty,
+    /// For the model.
+    Message(String),
+    /// For us.
+    Command(Command),
+}
+
+/// A command with its argument.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    Help,
+    Clear,
+    Regen,
+    Undo,
+    System(String),
+    Set(String, String),
+    Show,
+    Read(PathBuf),
+    Save(PathBuf),
+    Load(PathBuf),
+    Tokens,
+    Stats,
+    Exit,
+}
+
+/// Whether a message that begins with `"""` has not ended yet.
+pub fn is_open(text: &str) -> bool {
+    text.trim_start()
+        .strip_prefix("\"\"\"")
+        .is_some_and(|rest| !rest.trim_end().ends_with("\"\"\""))
+}
+
+/// Understands a line (or several between `"""`).
+///
+/// # Errors
+/// A sentence about an unknown command or a missing argument.
+pub fn parse(line: &str) -> Result<Input, String> {
+    let trimmed = line.trim();
+    if let Some(quoted) = trimmed.strip_prefix("\"\"\"") {
+        let inner = quoted.strip_suffix("\"\"\"").unwrap_or(quoted);
+        return Ok(Input::Message(inner.trim_matches('\n').to_owned()));
+    }
+    if trimmed.is_empty() {
+        return Ok(Input::Empty);
+    }
+    if !trimmed.starts_with('/') {
+        return Ok(Input::Message(trimmed.to_owned()));
+    }
+    let (name, argument) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
+    let argument = argument.trim();
+    let file = || match argument {
+        "" => Err(format!("{name} needs a file name")),
+        path => Ok(PathBuf::from(path)),
+    };
+    let command = match name {
+        "/help" | "/?" => Command::Help,
+        "/clear" | "/new" => Command::Clear,
+        "/regen" => Command::Regen,
+        "/undo" => Command::Undo,
+        "/system" => Command::System(argument.to_owned()),
+        "/set" => match argument.split_once(char::is_whitespace) {
+            Some((name, value)) => Command::Set(name.to_owned(), value.trim().to_owned()),
+            None => return Err("/set needs a name and a value, e.g. /set temperature 0.7".into()),
+        },
+        "/show" => Command::Show,
+        "/read" => Command::Read(file()?),
+        "/save" => Command::Save(file()?),
+        "/load" => Command::Load(file()?),
+        "/tokens" => Command::Tokens,
+        "/stats" => Command::Stats,
+        "/exit" | "/bye" | "/quit" => Command::Exit,
+        unknown => return Err(format!("{unknown}: no such command; /help lists them")),
+    };
+    Ok(Input::Command(command))
+}
+
+/// A conversation under way and how it is answered.
+pub struct Repl {
+    pub conversation: Conversation,
+    pub options: GenerateOptions,
+}
+
+impl Repl {
+    /// Forgets all but the instruction and the tools.
+    pub fn clear(&mut self) {
+        self.conversation.messages.retain(|m| m.role() == Role::System);
+    }
+
+    /// Sets or removes the instruction before the conversation.
+    pub fn system(&mut self, text: &str) {
+        let messages = &mut self.conversation.messages;
+        if messages.first().is_some_and(|m| m.role() == Role::System) {
+            messages.remove(0);
+        }
+        if !text.is_empty() {
+            messages.insert(0, Message::system(text));
+        }
+    }
+
+    /// Takes back everything from the last user message on; whether there was one.
+    pub fn undo(&mut self) -> bool {
+        let last = self.conversation.messages.iter().rposition(|m| m.role() == Role::User);
+        last.inspect(|at| self.conversation.messages.truncate(*at)).is_some()
+    }
+
+    /// Takes back the answer to the last user message; whether there is such a message.
+    pub fn regen(&mut self) -> bool {
+        let last = self.conversation.messages.iter().rposition(|m| m.role() == Role::User);
+        last.inspect(|at| self.conversation.messages.truncate(at + 1)).is_some()
+    }
+
+    /// Sets an option by the name it has on the command line.
+    ///
+    /// # Errors
+    /// A sentence about an unknown name or a value out of range; nothing is changed then.
+    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
+            value.parse().map_err(|_| format!("{name}: {value:?} is not a number it can be"))
+        }
+        let mut options = self.options.clone();
+        let mut sampling = options.sampling.clone().unwrap_or_default();
+        match name.trim_start_matches('-').replace('_', "-").as_str() {
+            "temperature" | "temp" => sampling.temperature = number(name, value)?,
+            "top-k" => sampling.top_k = number(name, value)?,
+            "top-p" => sampling.top_p = number(name, value)?,
+            "min-p" => sampling.min_p = number(name, value)?,
+            "repetition-penalty" | "repeat-penalty" => {
+                sampling.repetition_penalty = number(name, value)?;
+            }
+            "presence-penalty" => sampling.presence_penalty = number(name, value)?,
+            "frequency-penalty" => sampling.frequency_penalty = number(name, value)?,
+            "seed" => sampling.seed = number(name, value)?,
+            "max-tokens" => options.max_tokens = Some(number(name, value)?).filter(|n| *n > 0),
+            "stop" => options.stop = vec![value.to_owned()],
+            "tool-calls" => {
+                options.specials = match value {
+                    "on" => SpecialTokens::ToolCalls,
+                    "off" => SpecialTokens::Hide,
+                    _ => return Err(format!("{name}: {value:?} is neither on nor off")),
+                }
+            }
+            _ => return Err(format!("{name}: no such option; /show lists them")),
+        }
+        sampling.check().map_err(|e| e.to_string())?;
+        options.sampling = Some(sampling);
+        self.options = options;
+        Ok(())
+    }
+
+    /// The options, a line each.
+    pub fn show(&self) -> String {
+        let s = self.options.sampling.clone().unwrap_or_default();
+        let max =
+            self.options.max_tokens.map_or("to the end of the context".into(), |n| n.to_string());
+        format!(
+            "temperature {}\ntop-k {}\ntop-p {}\nmin-p {}\nrepetition-penalty {}\n\
+             presence-penalty {}\nfrequency-penalty {}\nseed {}\nmax-tokens {max}\nstop {:?}\n\
+             tool-calls {}",
+            s.temperature,
+            s.top_k,
+            s.top_p,
+            s.min_p,
+            s.repetition_penalty,
+            s.presence_penalty,
+            s.frequency_penalty,
+            s.seed,
+            self.options.stop,
+            if self.options.specials == SpecialTokens::ToolCalls { "on" } else { "off" },
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn repl() -> Repl {
+        Repl { conversation: Conversation::default(), options: GenerateOptions::default() }
+    }
+
+    fn roles(repl: &Repl) -> Vec<Role> {
+        repl.conversation.messages.iter().map(Message::role).collect()
+    }
+
+    #[test]
+    fn lines_are_messages_or_commands() {
+        let message = |s: &str| Ok(Input::Message(s.to_owned()));
+        assert_eq!(parse("  hello "), message("hello"));
+        assert_eq!(parse("\"\"\"a\n  b\n\"\"\""), message("a\n  b"));
+        assert_eq!(parse("   "), Ok(Input::Empty));
+        assert_eq!(parse("/?"), Ok(Input::Command(Command::Help)));
+        assert_eq!(parse("/save  a b.json "), Ok(Input::Command(Command::Save("a b.json".into()))));
+        let set = Command::Set("temperature".to_owned(), "0.7".to_owned());
+        assert_eq!(parse("/set temperature  0.7"), Ok(Input::Command(set)));
+        for bad in ["/nope", "/set temperature", "/read", "/load ", "/"] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
+        for (name, _) in COMMANDS {
+            let with_argument = format!("{} x y", name.split(' ').next().unwrap());
+            assert!(matches!(parse(&with_argument), Ok(Input::Command(_))), "{name}");
+        }
+    }
+
+    #[test]
+    fn quotes_stay_open_until_closed() {
+        assert!(is_open("\"\"\"a"));
+        assert!(is_open("\"\"\"a\nb"));
+        assert!(!is_open("\"\"\"a\nb\"\"\""));
+        assert!(!is_open("a\"\"\""));
+    }
+
+    #[test]
+    fn turns_are_taken_back_and_answered_again() {
+        let mut r = repl();
+        assert!(!r.undo() && !r.regen());
+        r.system("Be brief.");
+        for turn in ["a", "b"] {
+            r.conversation.messages.push(Message::user(turn));
+            r.conversation.messages.push(Message::assistant("x"));
+        }
+        assert!(r.regen());
+        assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant, Role::User]);
+        assert!(r.undo());
+        assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant]);
+        r.system("Be long.");
+        assert_eq!(r.conversation.messages[0].text().unwrap(), "Be long.");
+        r.clear();
+        assert_eq!(roles(&r), [Role::System]);
+        r.system("");
+        assert!(roles(&r).is_empty());
+    }
+
+    #[test]
+    fn options_are_set_or_left_alone() {
+        let mut r = repl();
+        r.set("temperature", "0.7").unwrap();
+        r.set("max_tokens", "5").unwrap();
+        r.set("--top-k", "40").unwrap();
+        let before = r.show();
+        for (name, value) in [
+            ("temperature", "-1"),
+            ("temperature", "nan"),
+            ("min-p", "2"),
+            ("x", "1"),
+            ("seed", "a"),
+        ] {
+            assert!(r.set(name, value).is_err(), "{name} {value}");
+            assert_eq!(r.show(), before);
+        }
+        let sampling = r.options.sampling.unwrap();
+        assert_eq!(
+            (sampling.temperature, sampling.top_k, r.options.max_tokens),
+            (0.7, 40, Some(5))
+        );
+    }
+}

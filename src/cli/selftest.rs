@@ -1,0 +1,213 @@
+//! `lfm2 selftest`: every kernel against its CPU reference and a tiny model against its golden, on
+//! the user's own adapter. A short form runs once for each adapter and driver before the first
+//! answer, so that a driver that computes wrongly gives an error and not gibberish.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::PathBuf;
+
+use clap::Args;
+use etcetera::BaseStrategy;
+use serde_json::json;
+
+use super::CliError;
+use super::generate::print;
+use super::info::{adapter_json, caps_json};
+use super::options::Common;
+use crate::engine::{Engine, GenerateOptions, SamplingOptions};
+use crate::formats::ModelFiles;
+use crate::gpu::Context;
+use crate::kernels::KvFormat;
+use crate::selftest::{KernelCheck, Thoroughness, check_kernels};
+
+/// Logits of the tiny model may differ by this fraction of the largest.
+const LOGIT_TOLERANCE: f64 = 1e-3;
+
+#[derive(Debug, Args)]
+pub struct Selftest {
+    /// Every variant of every kernel on many shapes: takes minutes on a software adapter
+    #[arg(long, env = "LFM2_FULL")]
+    full: bool,
+    /// Print everything as JSON, to paste into a bug report
+    #[arg(long, env = "LFM2_JSON")]
+    json: bool,
+}
+
+impl Selftest {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let context = pollster::block_on(Context::request(&common.gpu()))?;
+        let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Quick };
+        let checks = pollster::block_on(check_all(&context, thoroughness))?;
+        let failed = checks.iter().filter(|c| !c.passed).count();
+        if self.json {
+            print(&format!("{}\n", report(&context, &checks)))?;
+        } else {
+            print(&table(&context, &checks))?;
+        }
+        if failed == 0 {
+            return Ok(());
+        }
+        Err(CliError::Internal(format!(
+            "{failed} of {} checks failed on {}. Please report it with `lfm2 selftest --json`",
+            checks.len(),
+            context.adapter().name
+        )))
+    }
+}
+
+/// The kernels, then the tiny model.
+async fn check_all(
+    context: &Context,
+    thoroughness: Thoroughness,
+) -> Result<Vec<KernelCheck>, crate::Error> {
+    let mut checks = check_kernels(context, thoroughness).await?;
+    checks.push(check_model(context).await?);
+    Ok(checks)
+}
+
+macro_rules! golden {
+    ($name:literal) => {
+        include_bytes!(concat!("../../assets/selftest/", $name)).as_slice()
+    };
+}
+
+/// A tiny random LFM2-MoE (4 layers: convolutions, attention, dense and MoE FFNs) against what
+/// transformers computed for it: logits and greedy tokens.
+async fn check_model(context: &Context) -> Result<KernelCheck, crate::Error> {
+    let files = ModelFiles::embedded(
+        "selftest",
+        &[
+            ("config.json", golden!("config.json")),
+            ("model.safetensors", golden!("model.safetensors")),
+        ],
+    );
+    let engine = Engine::builder()
+        .files(files)
+        .gpu(context.clone())
+        .context_length(64)
+        .kv_format(KvFormat::F32)
+        .build()
+        .await?;
+    let broken = |e: safetensors::SafeTensorError| crate::formats::FormatError::File {
+        file: "golden.safetensors".to_owned(),
+        problem: e.to_string(),
+    };
+    let golden = golden!("golden.safetensors");
+    let golden = safetensors::SafeTensors::deserialize(golden).map_err(broken)?;
+    let words = |name: &str| -> Result<Vec<u32>, crate::Error> {
+        Ok(bytemuck::pod_collect_to_vec(golden.tensor(name).map_err(broken)?.data()))
+    };
+    let (ids, greedy) = (words("input_ids")?, words("greedy")?);
+    let want: Vec<f32> = words("logits")?.into_iter().map(f32::from_bits).collect();
+
+    let mut session = engine.session()?;
+    let got = session.logits(&ids, ids.len()).await?;
+    let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let errors = got.iter().zip(&want).map(|(g, w)| f64::from((g - w).abs() / largest));
+    // Written so that NaN is an error, not a pass.
+    let max_error = errors.fold(0.0, |m: f64, e| if e <= m { m } else { e });
+    let options = GenerateOptions {
+        sampling: Some(SamplingOptions::greedy()),
+        max_tokens: Some(greedy.len()),
+        ignore_end: true,
+        ..Default::default()
+    };
+    let mut generation = session.generate(&ids, &options)?;
+    let mut tokens = Vec::new();
+    while let Some(delta) = generation.next().await {
+        tokens.extend(delta?.token);
+    }
+    let failure = if max_error > LOGIT_TOLERANCE || max_error.is_nan() {
+        format!("logits differ by {max_error:e} of the largest")
+    } else if tokens != greedy {
+        format!("greedy tokens {tokens:?}, the reference has {greedy:?}")
+    } else {
+        String::new()
+    };
+    Ok(KernelCheck {
+        kernel: "(whole model)",
+        variant: "as the engine chooses".to_owned(),
+        case: "tiny LFM2-MoE against transformers".to_owned(),
+        max_error,
+        tolerance: LOGIT_TOLERANCE,
+        passed: failure.is_empty(),
+        failure,
+    })
+}
+
+fn table(context: &Context, checks: &[KernelCheck]) -> String {
+    let a = context.adapter();
+    let mut text = format!("{} ({}, {}), driver {}\n", a.name, a.backend, a.kind, a.driver);
+    for c in checks {
+        let verdict = if c.passed { "ok    " } else { "FAILED" };
+        text += &format!(
+            "{verdict} {:20} error {:9.2e} of {:9.2e}  {}\n",
+            c.kernel, c.max_error, c.tolerance, c.case
+        );
+        if !c.passed {
+            text += &format!("       {}: {}\n", c.variant, c.failure);
+        }
+    }
+    let failed = checks.iter().filter(|c| !c.passed).count();
+    text + &format!("{} checks, {failed} failed\n", checks.len())
+}
+
+fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
+    let rows: Vec<_> = checks
+        .iter()
+        .map(|c| {
+            json!({
+                "kernel": c.kernel, "variant": c.variant, "case": c.case,
+                "max_error": c.max_error, "tolerance": c.tolerance,
+                "passed": c.passed, "failure": c.failure,
+            })
+        })
+        .collect();
+    json!({
+        "version": env!("CARGO_PKG_VERSION"),
+        "os": std::env::consts::OS, "arch": std::env::consts::ARCH,
+        "adapter": adapter_json(context.adapter()),
+        "used": caps_json(context.caps()),
+        "failed": checks.iter().filter(|c| !c.passed).count(),
+        "checks": rows,
+    })
+}
+
+/// The short form, unless it has passed on this adapter and driver before.
+///
+/// # Errors
+/// A plain sentence naming adapter and kernel if the adapter computes wrongly.
+pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
+    let passed = passed_file(context);
+    if passed.as_ref().is_some_and(|file| file.exists()) {
+        return Ok(());
+    }
+    let checks = pollster::block_on(check_all(context, Thoroughness::Quick))?;
+    let a = context.adapter();
+    if let Some(wrong) = checks.iter().find(|c| !c.passed) {
+        return Err(CliError::Internal(format!(
+            "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try \
+             another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
+             --skip-selftest insists",
+            a.name, a.backend, a.driver, wrong.kernel, wrong.failure
+        )));
+    }
+    log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
+    if let Some(file) = passed {
+        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(e) = made.and_then(|()| std::fs::write(&file, a.name.as_bytes())) {
+            log::info!("{}: {e}; the self-test will run again next time", file.display());
+        }
+    }
+    Ok(())
+}
+
+/// Exists when the short form has passed for this version, adapter, driver and limits.
+fn passed_file(context: &Context) -> Option<PathBuf> {
+    let a = context.adapter();
+    let mut hash = DefaultHasher::new();
+    (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, context.caps()).hash(&mut hash);
+    // What is tested may change between builds of one version.
+    crate::gpu::SHADERS.iter().for_each(|f| f.text.hash(&mut hash));
+    let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
+    Some(cache.join("lfm2").join("selftest").join(format!("{:016x}", hash.finish())))
+}
