@@ -139,9 +139,11 @@ fn table(context: &Context, checks: &[KernelCheck]) -> String {
     let mut text = format!("{} ({}, {}), driver {}\n", a.name, a.backend, a.kind, a.driver);
     for c in checks {
         let verdict = if c.passed { "ok    " } else { "FAILED" };
+        // The whole case is in the JSON form.
+        let case: String = c.case.chars().take(60).collect();
         text += &format!(
-            "{verdict} {:20} error {:9.2e} of {:9.2e}  {}\n",
-            c.kernel, c.max_error, c.tolerance, c.case
+            "{verdict} {:20} error {:9.2e} of {:9.2e}  {case}\n",
+            c.kernel, c.max_error, c.tolerance
         );
         if !c.passed {
             text += &format!("       {}: {}\n", c.variant, c.failure);
