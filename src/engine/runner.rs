@@ -169,7 +169,9 @@ impl Runner {
         if let Some((target, slot)) = target {
             encoder.copy_back(&self.state.next_token, slot as usize, target);
         }
-        Ok(encoder.submit())
+        let submission = encoder.submit();
+        self.context.check()?;
+        Ok(submission)
     }
 
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.

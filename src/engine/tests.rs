@@ -323,6 +323,36 @@ fn a_profile_names_every_kernel_of_a_token() {
     assert!(times.iter().any(|t| t.kernel.starts_with("matvec")), "{times:?}");
 }
 
+/// A device that goes away in the middle of an answer is an error: no panic, no hang, and the
+/// session refuses further work the same way. On a device of ours and on a host's, whose handlers
+/// are not ours.
+#[test]
+fn a_lost_device_is_an_error() {
+    use crate::gpu::GpuError;
+    let own = || block_on(Context::request(&ContextOptions::default())).unwrap();
+    let host = || {
+        let context = own();
+        Context::from_device(context.device().clone(), context.queue().clone())
+    };
+    for (whose, context) in [("own", own()), ("host", host())] {
+        let engine = engine_with("tiny-a", |b| b.gpu(context));
+        let mut session = engine.session().unwrap();
+        let mut generation = session.generate(&[1, 2, 3], &sampled(1, 40)).unwrap();
+        block_on(generation.next()).unwrap().unwrap();
+        engine.context().device().destroy();
+        let mut results = Vec::new();
+        while let Some(result) = block_on(generation.next()) {
+            results.push(result);
+            assert!(results.len() < 5, "{whose}: {results:?}");
+        }
+        let last = results.pop().unwrap();
+        assert!(matches!(last, Err(Error::Gpu(GpuError::DeviceLost { .. }))), "{whose}: {last:?}");
+        drop(generation);
+        let mut again = session.generate(&[1, 2, 3], &sampled(1, 4)).unwrap();
+        assert!(block_on(again.next()).unwrap().is_err(), "{whose}");
+    }
+}
+
 fn assert_send<T: Send>(_: &T) {}
 
 #[test]

@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures_util::FutureExt;
+
 use super::caps::WANTED_FEATURES;
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
@@ -344,14 +346,53 @@ impl Context {
     }
 
     /// Runs `f`, which calls the device, at once; the future tells what the device reported.
-    /// Scopes are used and no handler is replaced, so this works on a host's device too. The
-    /// scopes are a stack of the thread, so they are popped before anything is awaited.
     pub(super) fn guard<R>(
         &self,
         what: &str,
         bytes: u64,
         f: impl FnOnce() -> R,
     ) -> impl Future<Output = Result<R, GpuError>> {
+        let (result, reported) = self.scoped(f);
+        let what = what.to_owned();
+        async move {
+            let Some(e) = reported.await else { return Ok(result) };
+            self.check()?;
+            Err(from_wgpu(&e, &what, bytes))
+        }
+    }
+
+    /// As [`Context::guard`] where nobody can wait: what the device reports at once (natively
+    /// everything) is found by the next [`Context::check`].
+    pub(super) fn guard_now<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
+        let (result, reported) = self.scoped(f);
+        if let Some(Some(e)) = reported.now_or_never() {
+            note(&self.inner.fault, self.loss_or(from_wgpu(&e, what, 0)));
+        }
+        result
+    }
+
+    /// An error of a call that only a lost device refuses: all its buffers were made without error.
+    /// A lost device swallows its own errors; what it makes is invalid, and using that is reported.
+    /// Our own device's callback knows the reason, once it has been polled; a host's is not ours.
+    pub(super) fn loss_or(&self, e: GpuError) -> GpuError {
+        // On the web the callback comes by itself.
+        let _ = self.inner.device.poll(wgpu::PollType::Poll);
+        match (self.check(), e) {
+            (Err(GpuError::DeviceLost { reason }), _) => GpuError::DeviceLost { reason },
+            (_, GpuError::Validation { reason, .. }) if reason.contains("is invalid") => {
+                GpuError::DeviceLost { reason }
+            }
+            (_, e) => e,
+        }
+    }
+
+    /// Runs `f` within error scopes. Scopes are used and no handler is replaced, so this works on
+    /// a host's device too. They are a stack of the thread, so they are popped before anything is
+    /// awaited.
+    fn scoped<R, F: FnOnce() -> R>(
+        &self,
+        f: F,
+    ) -> (R, impl Future<Output = Option<wgpu::Error>> + use<R, F>) {
         let device = &self.inner.device;
         let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
         let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
@@ -359,27 +400,28 @@ impl Context {
         let result = f();
         // The innermost first.
         let (memory, validation, internal) = (memory.pop(), validation.pop(), internal.pop());
-        let what = what.to_owned();
-        async move {
-            let error = match (memory.await, validation.await, internal.await) {
-                (Some(e), ..) | (_, Some(e), _) | (.., Some(e)) => from_wgpu(&e, &what, bytes),
-                _ => return Ok(result),
-            };
-            self.check()?;
-            Err(error)
-        }
+        let reported = async move {
+            let (memory, validation) = (memory.await, validation.await);
+            memory.or(validation).or(internal.await)
+        };
+        (result, reported)
     }
 }
 
+/// Keeps the first fault, but a lost device explains all that came before it.
 fn note(fault: &Mutex<Option<GpuError>>, error: GpuError) {
-    fault.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    let mut known = fault.lock().unwrap_or_else(PoisonError::into_inner);
+    if known.is_none() || matches!(error, GpuError::DeviceLost { .. }) {
+        *known = Some(error);
+    }
 }
 
 fn from_wgpu(error: &wgpu::Error, what: &str, bytes: u64) -> GpuError {
     match error {
         wgpu::Error::OutOfMemory { .. } => GpuError::OutOfMemory { what: what.to_owned(), bytes },
         other => {
-            GpuError::Validation { what: what.to_owned(), reason: first_lines(&other.to_string()) }
+            let text = other.to_string();
+            GpuError::Validation { what: what.to_owned(), reason: first_lines(&text) }
         }
     }
 }

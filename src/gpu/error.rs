@@ -79,5 +79,5 @@ pub enum GpuError {
 
 /// The first line of a compiler's or validator's message: errors are one line.
 pub(crate) fn first_lines(text: &str) -> String {
-    text.lines().map(str::trim).filter(|l| !l.is_empty()).take(3).collect::<Vec<_>>().join(" | ")
+    text.lines().map(str::trim).filter(|l| !l.is_empty()).take(6).collect::<Vec<_>>().join(" | ")
 }

@@ -454,6 +454,7 @@ impl Encoder<'_> {
         inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);
         inner.submissions.fetch_add(1, Ordering::Relaxed);
         inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
-        Submission(inner.queue.submit([self.encoder.finish()]))
+        let finish = || inner.queue.submit([self.encoder.finish()]);
+        Submission(self.context.guard_now("a submission", finish))
     }
 }

@@ -18,7 +18,8 @@ impl Context {
         let mut offset = (at * size_of::<T>()) as u64;
         let bytes: &[u8] = bytemuck::cast_slice(data);
         for piece in bytes.chunks(UPLOAD_PIECE) {
-            self.inner.queue.write_buffer(&tensor.buffer, offset, piece);
+            let write = || self.inner.queue.write_buffer(&tensor.buffer, offset, piece);
+            self.guard_now("an upload", write);
             offset += piece.len() as u64;
             if bytes.len() > UPLOAD_PIECE {
                 self.flush_uploads();
@@ -28,7 +29,7 @@ impl Context {
 
     /// Lets the driver take the uploads so far and frees their staging memory.
     pub fn flush_uploads(&self) {
-        let index = self.inner.queue.submit([]);
+        let index = self.guard_now("uploads", || self.inner.queue.submit([]));
         #[cfg(not(target_arch = "wasm32"))]
         self.poll(Some(&Submission(index)));
         #[cfg(target_arch = "wasm32")]
@@ -134,7 +135,11 @@ impl Readback {
     ) -> Result<Vec<T>, GpuError> {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let done = shared.clone();
-        self.buffer.map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
+        let map = || {
+            self.buffer.map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
+        };
+        let mapping = self.context.guard("reading back", self.bytes, map).await;
+        mapping.map_err(|e| self.context.loss_or(e))?;
         #[cfg(not(target_arch = "wasm32"))]
         self.context.poll(submission);
         #[cfg(target_arch = "wasm32")]
