@@ -7,12 +7,13 @@
 use super::conversation::{Conversation, Message};
 use super::error::{TextError, one_line, quote};
 use super::guard::guarded;
-use super::py_json::{Dumps, float_repr};
-use super::strftime::strftime;
+use super::template_functions::{
+    PyStr, Raised, add_clock, format_filter, method, raise_exception, tojson,
+};
 use super::template_vm::{Fault, Program, add_checks, meter};
 use minijinja::syntax::SyntaxConfig;
-use minijinja::value::{Kwargs, Serde, ValueKind};
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, State, Value};
+use minijinja::value::Serde;
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use serde_json::{Map, Value as Json};
 use std::error::Error as _;
 use std::fmt;
@@ -102,6 +103,7 @@ impl ChatTemplate {
             write!(out, "{}", PyStr(value)).map_err(|_| ErrorKind::WriteFailure.into())
         });
         env.add_filter("tojson", tojson);
+        env.add_filter("format", format_filter);
         env.add_filter("string", |value: &Value| PyStr(value).to_string());
         env.add_function("raise_exception", raise_exception);
         add_clock(&mut env, None);
@@ -184,19 +186,18 @@ impl ChatTemplate {
         vars.insert("add_generation_prompt".to_owned(), add_generation_prompt.into());
         vars.insert("messages".to_owned(), messages(Null::LeftOut));
 
-        let rendered = self.render_vars(&vars);
+        let rendered = self.run(&vars, budget(&vars));
         let has_null = |message: &Message| message.fields().values().any(Json::is_null);
         if matches!(rendered, Err(TextError::Template { .. }))
             && conversation.messages.iter().any(has_null)
         {
             vars.insert("messages".to_owned(), messages(Null::Given));
-            return self.render_vars(&vars).or(rendered);
+            return self.run(&vars, budget(&vars)).or(rendered);
         }
         rendered
     }
 
-    fn render_vars(&self, vars: &Map<String, Json>) -> Result<String, TextError> {
-        let fuel = budget(vars);
+    fn run(&self, vars: &Map<String, Json>, fuel: u64) -> Result<String, TextError> {
         let mut env = self.env.clone();
         env.set_fuel(Some(fuel));
         let vars = Value::from(Serde(vars));
@@ -218,41 +219,6 @@ impl ChatTemplate {
 
 fn panicked(problem: String) -> TextError {
     TextError::Template { line: None, problem }
-}
-
-/// Python's methods of strings, lists and dicts.
-fn method(state: &mut State, value: &Value, name: &str, args: &[Value]) -> Result<Value, Error> {
-    // Padding to 2,000,000,000 characters costs no fuel before it is done.
-    if name == "format" && value.as_str().is_some_and(has_long_number) {
-        let problem = "str.format: a number of more than 3 digits";
-        return Err(Error::new(ErrorKind::InvalidOperation, problem));
-    }
-    minijinja_contrib::pycompat::unknown_method_callback(state, value, name, args)
-}
-
-fn has_long_number(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_digit()).any(|digits| digits.len() > 3)
-}
-
-fn add_clock(env: &mut Environment<'static>, fixed: Option<i64>) {
-    env.add_function("strftime_now", move |format: &str| {
-        let now = fixed.or_else(system_time).ok_or_else(|| {
-            Error::new(ErrorKind::InvalidOperation, "strftime_now: no clock here; set the time")
-        })?;
-        strftime(format, now).map_err(|e| Error::new(ErrorKind::InvalidOperation, e))
-    });
-}
-
-#[cfg(not(target_arch = "wasm32"))]
-fn system_time() -> Option<i64> {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).ok()?;
-    i64::try_from(since.as_secs()).ok()
-}
-
-/// The standard library's clock panics in a browser.
-#[cfg(target_arch = "wasm32")]
-fn system_time() -> Option<i64> {
-    None
 }
 
 /// What becomes of message fields that are `null`.
@@ -279,9 +245,9 @@ fn prepare(fields: &Map<String, Json>, null: Null) -> Json {
 
 /// Steps a template may take; one is an instruction or 64 bytes of text made.
 ///
-/// A fixed part for the template's own work; per value and byte given about ten times what LFM2's
-/// and LFM2.5's templates need; and tools times their bytes, since templates append one tool at a
-/// time to a growing text.
+/// A fixed part for the template's own work; so much per value and byte given as no template needs
+/// that goes through its messages a few times; and tools times their bytes, since templates append
+/// one tool at a time to a growing text. LFM2's and LFM2.5's need at most a third of it.
 fn budget(vars: &Map<String, Json>) -> u64 {
     let size = |value: &Json| {
         let mut size = Size::default();
@@ -326,62 +292,6 @@ impl AddTo for Json {
             _ => {}
         }
     }
-}
-
-/// A value as Python's `str` writes it; minijinja does so for all but floats.
-struct PyStr<'a>(&'a Value);
-
-impl fmt::Display for PyStr<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter) -> fmt::Result {
-        let value = self.0;
-        if value.kind() == ValueKind::Number
-            && !value.is_integer()
-            && let Ok(float) = f64::try_from(value.clone())
-            && float.is_finite()
-        {
-            return f.write_str(&float_repr(float));
-        }
-        fmt::Display::fmt(value, f)
-    }
-}
-
-/// transformers' `tojson(x, ensure_ascii=False, indent=None, separators=None, sort_keys=False)`.
-fn tojson(state: &State, value: &Value, options: Kwargs) -> Result<String, Error> {
-    let mut dumps = Dumps {
-        ensure_ascii: options.get::<Option<bool>>("ensure_ascii")?.unwrap_or(false),
-        sort_keys: options.get::<Option<bool>>("sort_keys")?.unwrap_or(false),
-        ..Dumps::default()
-    };
-    if let Some(indent) = options.get::<Option<Value>>("indent")?.filter(|v| !v.is_none()) {
-        dumps.indent = Some(match indent.as_str() {
-            Some(text) => text.to_owned(),
-            None => " ".repeat(indent.as_usize().filter(|n| *n <= 64).ok_or_else(|| {
-                let problem = "tojson: indent must be a string or a number up to 64";
-                Error::new(ErrorKind::InvalidOperation, problem)
-            })?),
-        });
-        dumps.item_separator = ",".to_owned();
-    }
-    if let Some(separators) = options.get::<Option<Vec<String>>>("separators")? {
-        let [item, key] = &separators[..] else {
-            let problem = "tojson: separators must be two strings";
-            return Err(Error::new(ErrorKind::InvalidOperation, problem));
-        };
-        dumps.item_separator.clone_from(item);
-        dumps.key_separator.clone_from(key);
-    }
-    options.assert_all_used()?;
-    dumps.dump(value, state)
-}
-
-/// Marks an error as the template author's own.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct Raised(String);
-
-fn raise_exception(message: &Value) -> Result<Value, Error> {
-    let message = PyStr(message).to_string();
-    Err(Error::new(ErrorKind::InvalidOperation, "raise_exception").with_source(Raised(message)))
 }
 
 fn template_error(error: &Error, fuel: u64) -> TextError {
@@ -467,4 +377,63 @@ fn parse_config(bytes: &[u8]) -> Result<Map<String, Json>, TextError> {
 
 fn bad_config(field: &str, problem: &str) -> TextError {
     TextError::TokenizerConfig { field: field.to_owned(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn generation_tags_are_replaced_and_nothing_else_is() {
+        let cases = [
+            ("{% generation %}a{% endgeneration %}", "{% with %}a{% endwith %}"),
+            ("{%- generation -%}a{%+endgeneration+%}", "{%- with -%}a{%+endwith+%}"),
+            ("{# {% generation %} #}", "{# {% generation %} #}"),
+            (
+                "{{ generation }} {% set generation = 1 %}",
+                "{{ generation }} {% set generation = 1 %}",
+            ),
+            ("{ {% {# { {{", "{ {% {# { {{"),
+            ("{", "{"),
+            ("é{", "é{"),
+            ("{é}", "{é}"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(without_generation_tags(source), expected);
+        }
+    }
+
+    /// The budget must stop nobody's conversation: both formats get by with a third of it.
+    #[test]
+    fn conversations_need_a_fraction_of_the_budget() {
+        let special = SpecialTokenTexts::default();
+        let call =
+            json!([{"function": {"name": "f", "arguments": {"a": "x", "b": [1, {"c": 2}]}}}]);
+        let tool = json!({"type": "function", "function": {"name": "f", "description": "d".repeat(300),
+            "parameters": {"type": "object", "properties": {"a": {"type": "string"}}}}});
+        let turn = |i: usize, words: usize| match i % 3 {
+            0 => json!({"role": "user", "content": "word ".repeat(words)}),
+            1 => {
+                json!({"role": "assistant", "content": format!("<think>{}</think>x", "t ".repeat(words)),
+                "tool_calls": call})
+            }
+            _ => json!({"role": "tool", "content": {"a": 1}}),
+        };
+        for source in [
+            include_str!("../../tests/fixtures/lfm2_chat_template.jinja"),
+            include_str!("../../tests/fixtures/lfm25_chat_template.jinja"),
+        ] {
+            let template = ChatTemplate::new(source, &special).unwrap();
+            for (turns, words, tools) in
+                [(3000, 1, 0), (300, 1000, 0), (3, 300_000, 0), (3, 1, 300)]
+            {
+                let messages: Vec<Json> = (0..turns).map(|i| turn(i, words)).collect();
+                let vars = json!({"messages": messages, "tools": vec![tool.clone(); tools]});
+                let vars = vars.as_object().unwrap();
+                let third = budget(vars) / 3;
+                assert!(template.run(vars, third).is_ok(), "{turns} {words} {tools}");
+            }
+        }
+    }
 }

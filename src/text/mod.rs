@@ -11,6 +11,7 @@ mod guard;
 mod json;
 mod py_json;
 mod strftime;
+mod template_functions;
 mod template_vm;
 mod tokenizer;
 mod tokenizer_file;

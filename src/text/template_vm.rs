@@ -355,6 +355,9 @@ impl Walk<'_> {
     fn count(&mut self, value: &Value, depth: usize) -> Result<(), Error> {
         self.step(depth)?;
         let Some(object) = value.as_object() else {
+            // Text inside of lists is shared; whoever looks at it may copy it as often as it is there.
+            let bytes = value.as_str().map_or(0, str::len);
+            self.owed += u64::try_from(bytes / 64).unwrap_or(u64::MAX) * VALUES_PER_FUEL;
             return Ok(());
         };
         match kind_of(object) {

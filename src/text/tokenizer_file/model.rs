@@ -26,6 +26,10 @@ const MAX_GAP: usize = 65_536;
 /// The library's table of merges between its first 512 symbols has 16-bit indices.
 const DENSE_SYMBOLS: usize = 512;
 const MAX_DENSE_MERGES: usize = 65_534;
+/// The library hashes entries of up to 7 bytes by their bytes alone, and spends a minute on the
+/// complete grid of two bytes before it gives up. LFM2 has at most 10,000 entries of one length.
+const SHORT_BYTES: usize = 8;
+const MAX_SHORT_OF_A_LENGTH: usize = 40_000;
 
 pub(super) struct Model<'a> {
     pub vocab: Vec<(&'a str, u32)>,
@@ -229,6 +233,7 @@ fn check_bytes(vocab: &[(&str, u32)], added: &[AddedToken]) -> Result<(), TextEr
     let texts: HashSet<&str> = vocab.iter().map(|(token, _)| *token).collect();
     let added: HashSet<&str> = added.iter().map(|token| token.content).collect();
     let mut single = [false; 256];
+    let mut of_length = [0usize; SHORT_BYTES];
     let mut seen: HashMap<Box<[u8]>, &str> = HashMap::with_capacity(vocab.len() + added.len());
     let outside = added.iter().copied().filter(|token| !texts.contains(token));
     for token in vocab.iter().map(|(token, _)| *token).chain(outside) {
@@ -245,10 +250,18 @@ fn check_bytes(vocab: &[(&str, u32)], added: &[AddedToken]) -> Result<(), TextEr
         {
             *slot |= texts.contains(token);
         }
+        if let Some(count) = of_length.get_mut(bytes.len()) {
+            *count += 1;
+        }
         if let Some(other) = seen.insert(bytes, token) {
             let problem = format_args!("the same bytes as {}", quote(other));
             return Err(bad(format_args!("token {}", quote(token)), problem));
         }
+    }
+    if let Some(length) = of_length.iter().position(|count| *count > MAX_SHORT_OF_A_LENGTH) {
+        let problem =
+            format_args!("more than {MAX_SHORT_OF_A_LENGTH} entries of {length} bytes each");
+        return Err(bad("model.vocab", problem));
     }
     for (byte, there) in (0..=u8::MAX).zip(single) {
         if !there {

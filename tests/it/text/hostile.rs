@@ -233,6 +233,73 @@ fn cases() -> Vec<(&'static str, String, &'static str)> {
             ),
             "stopped",
         ),
+        (
+            "a list of one long text",
+            s(
+                "{% set t = 'x' * 1000000 %}{% set l = [t, t, t, t, t, t, t, t, t, t] %}{% set l = [l, l, l, l, l, l, l, l, l, l] %}{% set l = [l, l, l, l, l, l, l, l, l, l] %}{{ l }}",
+            ),
+            "stopped",
+        ),
+        (
+            "join one long text",
+            s(
+                "{% set t = 'x' * 1000000 %}{% set l = [t, t, t, t, t, t, t, t, t, t] %}{% set l = l + l + l + l %}{{ l | join | length }}",
+            ),
+            "stopped",
+        ),
+        (
+            "a long text as text of a list",
+            s(
+                "{% set t = 'x' * 1000000 %}{% set l = [t, t, t, t, t, t, t, t, t, t] %}{% set l = [l, l, l, l, l, l, l, l, l, l] %}{{ (l ~ l) | length }}{{ l | string | length }}",
+            ),
+            "stopped",
+        ),
+        ("many fields of str.format", s("{{ ('{:999}' * 100000).format(1) | length }}"), ""),
+        (
+            "one argument in many fields",
+            s("{{ ('{0}' * 100000).format('x' * 1000000) | length }}"),
+            "stopped",
+        ),
+        (
+            "one argument in many places",
+            s("{{ ('%(a)s' * 100000) | format(a='x' * 1000000) | length }}"),
+            "stopped",
+        ),
+        (
+            "indent many lines",
+            s("{{ ('\n' * 1000000) | indent(999, true, true) | length }}"),
+            "stopped",
+        ),
+        ("split to many pieces", s("{{ ('a' * 8000000).split('a') | length }}"), "stopped"),
+        ("split to many lines", s("{{ ('\n' * 8000000).splitlines() | length }}"), "stopped"),
+        (
+            "filter to many pieces",
+            s(
+                "{{ ('a' * 8000000) | split('a') | list | length }}{{ ('a' * 8000000) | list | length }}",
+            ),
+            "stopped",
+        ),
+        (
+            "chained comparisons",
+            s(
+                "{% set n = namespace(l=[1]) %}{% for i in range(14) %}{% set n.l = [n.l, n.l] %}{% endfor %}{% for i in range(9000) %}{{ n.l == n.l == n.l }}{% endfor %}",
+            ),
+            "stopped",
+        ),
+        (
+            "in many lists",
+            s(
+                "{% set l = range(10000) | list %}{% for i in range(9000) %}{{ l | select('in', l) | list | length }}{% endfor %}",
+            ),
+            "stopped",
+        ),
+        (
+            "sort again and again",
+            s(
+                "{% set n = namespace(l=[1]) %}{% for i in range(14) %}{% set n.l = [n.l, n.l] %}{% endfor %}{% for i in range(9000) %}{{ n.l | sort | length }}{% endfor %}",
+            ),
+            "stopped",
+        ),
         ("a batch of one", s("{{ [1] | batch(2000000000, 0) | list | length }}"), ""),
         ("many slices", s("{{ [1] | slice(2000000000) | list | length }}"), ""),
         ("a huge power", s("{{ 10 ** 100000000 }}"), ""),

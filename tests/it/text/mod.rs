@@ -1,10 +1,15 @@
 //! The text room from outside: tokenizer, streams, templates.
 
+mod broken;
+mod broken_cases;
 mod hostile;
+mod real;
 mod template;
 mod tokenizer;
+mod variants;
 
 use lfm2_wgpu::text::Tokenizer;
+use proptest::test_runner::Config;
 use std::path::PathBuf;
 
 /// A file of `tests/fixtures`.
@@ -21,6 +26,11 @@ pub fn small() -> Tokenizer {
 /// The same file in crate `tokenizers` 0.23, the reference.
 pub fn small_oracle() -> tokenizers_oracle::Tokenizer {
     tokenizers_oracle::Tokenizer::from_bytes(fixture("tokenizer-small/tokenizer.json")).unwrap()
+}
+
+/// For property tests that are run by hand, which have no file to keep failures beside.
+pub fn cases(cases: u32) -> Config {
+    Config { cases, failure_persistence: None, ..Config::default() }
 }
 
 /// Texts in LFM2's eight languages and in everything that has broken tokenizers.

@@ -108,7 +108,7 @@ fn a_character_waits_for_its_last_byte() {
 }
 
 /// Text of the kinds that have broken tokenizers, mixed at random.
-fn any_text() -> impl Strategy<Value = String> {
+pub fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "\\PC{0,8}",
         2 => "[a-zA-Z']{1,10}",
