@@ -26,8 +26,10 @@ unit_tests() {
     fi
 }
 
+# With the examples, because these bring in the dependencies of tests: without them cargo would
+# choose other features for wgpu and check it and all below it once more.
 docs() {
-    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+    RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
 step tools/setup.sh --dev
