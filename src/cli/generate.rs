@@ -20,22 +20,22 @@ pub struct Generate {
     #[arg(short, long, group = "input", env = "LFM2_PROMPT", value_name = "TEXT")]
     prompt: Option<String>,
     /// A file with the question; `-` is stdin
-    #[arg(short, long, group = "input", value_name = "FILE")]
+    #[arg(short, long, group = "input", env = "LFM2_FILE", value_name = "FILE")]
     file: Option<PathBuf>,
     /// A conversation: {"messages": [...], "tools": [...]}
-    #[arg(long, group = "input", value_name = "FILE.json")]
+    #[arg(long, group = "input", env = "LFM2_MESSAGES", value_name = "FILE.json")]
     messages: Option<PathBuf>,
     /// Instruction before the question
     #[arg(long, env = "LFM2_SYSTEM", value_name = "TEXT", conflicts_with_all = ["messages", "raw"])]
     system: Option<String>,
     /// Continue the text as it is, without the chat template
-    #[arg(long, conflicts_with = "messages")]
+    #[arg(long, conflicts_with = "messages", env = "LFM2_RAW")]
     raw: bool,
     /// Print the generated token ids as a JSON array instead of text
-    #[arg(long)]
+    #[arg(long, env = "LFM2_TOKEN_IDS")]
     token_ids: bool,
     /// Show tool-call markers in the text
-    #[arg(long)]
+    #[arg(long, env = "LFM2_TOOL_CALLS")]
     tool_calls: bool,
     /// Print counts and times to stderr
     #[arg(long, env = "LFM2_STATS")]

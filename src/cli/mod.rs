@@ -23,6 +23,7 @@ mod verify;
 use std::io::Write;
 use std::process::ExitCode;
 
+use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser, Subcommand};
 
 pub use error::CliError;
@@ -73,10 +74,17 @@ pub fn main() -> ExitCode {
     interrupt::listen();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(e) => {
-            // clap prints help and version to stdout with code 0, errors to stderr with code 2.
+        Err(e) if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();
-            return ExitCode::from(u8::from(e.use_stderr()) * 2);
+            return ExitCode::from(2);
+        }
+        Err(e) if e.use_stderr() => {
+            let _ = writeln!(std::io::stderr(), "{}", one_line(&e.to_string()));
+            return ExitCode::from(2);
+        }
+        Err(help_or_version) => {
+            let _ = help_or_version.print();
+            return ExitCode::SUCCESS;
         }
     };
     cli.common.init_logging();
@@ -91,6 +99,13 @@ pub fn main() -> ExitCode {
             e.exit_code()
         }
     }
+}
+
+/// clap's message without its usage and tips: an error is one line.
+fn one_line(message: &str) -> String {
+    let lines = message.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));
+    let kept: Vec<_> = lines.filter(|l| !l.is_empty() && !l.starts_with("For more")).collect();
+    format!("{} (--help shows all)", kept.join(" "))
 }
 
 impl Cli {

@@ -26,11 +26,12 @@ pub struct Common {
         visible_alias = "ctx-size",
         global = true,
         env = "LFM2_CONTEXT",
+        allow_negative_numbers = true,
         value_name = "TOKENS"
     )]
     pub context: Option<u32>,
     /// GPU memory the model may take, e.g. 6G or 800M
-    #[arg(long, global = true, env = "LFM2_MEMORY", value_name = "SIZE", value_parser = parse_size)]
+    #[arg(long, global = true, env = "LFM2_MEMORY", allow_negative_numbers = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
     /// Answer even if the GPU's self-test fails or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
@@ -39,7 +40,7 @@ pub struct Common {
     #[arg(short, long, global = true, env = "LFM2_QUIET", conflicts_with = "verbose")]
     pub quiet: bool,
     /// Say more; twice for the engine's and the driver's log
-    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[arg(short, long, global = true, action = ArgAction::Count, env = "LFM2_VERBOSE")]
     pub verbose: u8,
 }
 
@@ -56,13 +57,20 @@ pub enum Limits {
 #[derive(Debug, Args)]
 pub struct Sampling {
     /// Most tokens of an answer. Default: to the end of the context
-    #[arg(short = 'n', long, visible_alias = "predict", env = "LFM2_MAX_TOKENS", value_name = "N")]
+    #[arg(
+        short = 'n',
+        long,
+        visible_alias = "predict",
+        env = "LFM2_MAX_TOKENS",
+        allow_negative_numbers = true,
+        value_name = "N"
+    )]
     pub max_tokens: Option<usize>,
     /// 0 always takes the most likely token; larger is more varied
     #[arg(long, visible_alias = "temp", env = "LFM2_TEMPERATURE", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
     /// Keep the K most likely tokens; 0 is off
-    #[arg(long, env = "LFM2_TOP_K", value_name = "K")]
+    #[arg(long, env = "LFM2_TOP_K", allow_negative_numbers = true, value_name = "K")]
     pub top_k: Option<u32>,
     /// Keep the most likely tokens of total probability P; 1 is off
     #[arg(long, env = "LFM2_TOP_P", value_name = "P", allow_negative_numbers = true)]
@@ -86,7 +94,7 @@ pub struct Sampling {
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
     /// Seed: the same seed on the same adapter gives the same text. Default: random, shown with -v
-    #[arg(short, long, env = "LFM2_SEED")]
+    #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true)]
     pub seed: Option<u64>,
     /// End the answer at this text; may be given several times
     #[arg(long, env = "LFM2_STOP", value_name = "TEXT")]

@@ -1,0 +1,231 @@
+//! What valid commands print.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use super::{NO_DRIVER, lfm2, ok, refused, root, run, text, tiny};
+
+#[test]
+fn an_answer_goes_to_stdout_and_nothing_else() {
+    let args = ["generate", "-p", "Hello!", "-n", "12", "--temp", "0", "--stats"];
+    let output = run(&args);
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert!(!output.stdout.is_empty());
+    assert!(stderr.contains("t/s") && stderr.contains("first token"), "{stderr}");
+    assert!(!stderr.contains("XDG_RUNTIME_DIR"), "{stderr}");
+    // A software adapter is named as one.
+    if stderr.contains("llvmpipe") {
+        assert!(stderr.contains("software"), "{stderr}");
+    }
+    let quiet = run(&["-q", "generate", "-p", "Hello!", "-n", "12", "--temp", "0"]);
+    assert_eq!((quiet.stdout, text(&quiet.stderr)), (output.stdout, String::new()));
+    let limited =
+        ok(&["--limits", "default", "generate", "-p", "Hello!", "-n", "12", "--temp", "0"]);
+    assert_eq!(limited, text(&run(&args).stdout));
+}
+
+#[test]
+fn the_same_seed_gives_the_same_text() {
+    let answer = |seed: &str| {
+        ok(&[
+            "-q",
+            "generate",
+            "-p",
+            "Tell me a joke",
+            "-n",
+            "16",
+            "--temp",
+            "1.5",
+            "-s",
+            seed,
+            "--min-p",
+            "0",
+        ])
+    };
+    assert_eq!(answer("1"), answer("1"));
+    assert_ne!(answer("1"), answer("2"));
+}
+
+#[test]
+fn ids_and_conversations() {
+    let ids = ok(&["-q", "generate", "-p", "Hi", "-n", "5", "--token-ids", "--temp", "0"]);
+    let ids: Vec<u32> = serde_json::from_str(&ids).unwrap();
+    assert!(!ids.is_empty() && ids.len() <= 5);
+
+    let told = "Grüße, 世界 🌍";
+    let encoded = ok(&["tokenize", told]);
+    let ids: Vec<u32> = serde_json::from_str(&encoded).unwrap();
+    assert_eq!(ids[0], 1, "the beginning-of-text token");
+    assert_eq!(
+        ok(&["tokenize", "--decode", &encoded]).trim_end(),
+        format!("<|startoftext|>{told}")
+    );
+
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("chat.json");
+    let messages = r#"{"messages": [{"role": "user", "content": "Hi"}]}"#;
+    std::fs::write(&file, messages).unwrap();
+    let file = file.to_str().unwrap();
+    let rendered: serde_json::Value =
+        serde_json::from_str(&ok(&["tokenize", "--chat", file])).unwrap();
+    assert_eq!(
+        rendered["text"],
+        "<|startoftext|><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
+    );
+    assert!(!ok(&["-q", "generate", "--messages", file, "-n", "4"]).is_empty());
+    // Only the tokenizer's files are needed to tokenize.
+    let alone = TempDir::new().unwrap();
+    std::fs::copy(root("assets/demo/tokenizer.json"), alone.path().join("tokenizer.json")).unwrap();
+    assert_eq!(ok(&["-m", alone.path().to_str().unwrap(), "tokenize", told]), encoded);
+}
+
+#[test]
+fn logits_are_those_of_the_reference_in_any_chunks() {
+    use safetensors::SafeTensors;
+    let dir = tiny();
+    let golden = std::fs::read(dir.path().join("golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    let words = |file: &SafeTensors<'_>, name: &str| -> Vec<u32> {
+        bytemuck::pod_collect_to_vec(file.tensor(name).unwrap().data())
+    };
+    let ids: Vec<_> = words(&golden, "input_ids").iter().map(u32::to_string).collect();
+    let list = dir.path().join("ids.json");
+    std::fs::write(&list, format!("[{}]", ids.join(", "))).unwrap();
+    let want: Vec<f32> = words(&golden, "logits").into_iter().map(f32::from_bits).collect();
+    let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    for chunk in ["1", "5", "512"] {
+        let out = dir.path().join("out.safetensors");
+        let list = format!("@{}", list.display());
+        ok(&[
+            "-q",
+            "-m",
+            dir.path().to_str().unwrap(),
+            "logits",
+            "--tokens",
+            &list,
+            "--chunk",
+            chunk,
+            "--greedy",
+            "16",
+            "--out",
+            out.to_str().unwrap(),
+        ]);
+        let file = std::fs::read(&out).unwrap();
+        let file = SafeTensors::deserialize(&file).unwrap();
+        assert_eq!(file.tensor("logits").unwrap().shape(), [ids.len(), 101]);
+        let got: Vec<f32> = words(&file, "logits").into_iter().map(f32::from_bits).collect();
+        assert!(got.iter().zip(&want).all(|(g, w)| (g - w).abs() <= 1e-3 * largest), "{chunk}");
+        assert_eq!(words(&file, "greedy"), words(&golden, "greedy"), "{chunk}");
+    }
+}
+
+#[test]
+fn eval_scores_and_judges() {
+    let dir = TempDir::new().unwrap();
+    let question = |expected: &str| {
+        let json = serde_json::json!({
+            "messages": [{"role": "user", "content": "Hi"}], "expected": expected, "category": "c",
+        });
+        format!("{json}\n")
+    };
+    let file = dir.path().join("eval.jsonl");
+    std::fs::write(&file, question("no such answer") + &question("<|tool_call_start|>[]")).unwrap();
+    let file = file.to_str().unwrap();
+    let scores: serde_json::Value =
+        serde_json::from_str(&ok(&["-q", "eval", file, "--json"])).unwrap();
+    assert_eq!(scores["exact_match"]["total"], 2);
+    assert_eq!(scores["tool_calls"]["total"], 1);
+    assert_eq!(scores["categories"]["c"]["exact"], 0);
+    let below = run(&["-q", "eval", file, "--min-exact", "0.5"]);
+    assert_eq!(below.status.code(), Some(1));
+    std::fs::write(dir.path().join("bad.jsonl"), "{\"messages\": []}\n").unwrap();
+    refused(&mut lfm2(&["eval", dir.path().join("bad.jsonl").to_str().unwrap()]), &["bad.jsonl:1"]);
+}
+
+#[test]
+fn a_piped_chat_answers_and_remembers() {
+    let mut child = lfm2(&["-q", "chat", "-n", "8", "--temp", "0", "--no-history"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines =
+        "Hello\n/nope\n/set temperature 9e9\n/undo\n/tokens\n\"\"\"\ntwo\nlines\n\"\"\"\n/exit\n";
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let stderr = text(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    assert_eq!(text(&output.stdout).lines().filter(|l| !l.is_empty()).count(), 2);
+    for said in ["/nope: no such command", "temperature: got", "taken back", "0 of 2048 tokens"] {
+        assert!(stderr.contains(said), "{said:?} is not in {stderr}");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
+    use std::io::Read;
+    let mut child =
+        lfm2(&["-q", "generate", "-p", "Hello", "--raw", "--temp", "5", "--min-p", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut first = [0];
+    child.stdout.as_mut().unwrap().read_exact(&mut first).unwrap();
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    // An untrained or terse model may have ended just before.
+    assert!(matches!(output.status.code(), Some(130 | 0)), "{:?}", output.status);
+    assert_eq!(text(&output.stderr), "");
+
+    let mut child =
+        lfm2(&["-q", "generate", "-p", "Hello", "--raw", "--temp", "5", "--min-p", "0"])
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_exact(&mut first).unwrap();
+    drop(stdout);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(text(&output.stderr), "");
+}
+
+#[test]
+fn bench_info_and_selftest_report() {
+    let json = ok(&["-q", "bench", "-p", "8,16", "-n", "4", "-d", "0,8", "-r", "2", "-o", "json"]);
+    let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
+    let names: Vec<_> = rows.iter().map(|r| r["test"].as_str().unwrap()).collect();
+    assert_eq!(names, ["pp8", "pp16", "tg4", "pp8 @ d8", "pp16 @ d8", "tg4 @ d8"]);
+    for row in &rows {
+        assert_eq!(row["samples_ts"].as_array().unwrap().len(), 2, "{row}");
+        assert!(
+            row["avg_ts"].as_f64().unwrap() > 0.0 && row["peak_gpu_bytes"].as_u64().unwrap() > 0
+        );
+        if row["n_gen"] != 0 {
+            assert_eq!(row["submissions_per_token"], 1.0, "{row}");
+            assert_eq!(row["readback_bytes_per_token"], 4.0, "{row}");
+        }
+    }
+    assert!(ok(&["-q", "bench", "-p", "8", "-n", "0", "-r", "1"]).contains("| pp8 |"));
+    assert!(
+        ok(&["-q", "bench", "-p", "8", "-n", "0", "-r", "1", "-o", "csv"])
+            .starts_with("build_commit,")
+    );
+
+    let info: serde_json::Value = serde_json::from_str(&ok(&["info", "--json"])).unwrap();
+    assert!(!info["adapters"].as_array().unwrap().is_empty());
+    assert!(info["memory"]["total"].as_u64() > info["memory"]["weights"].as_u64());
+    let no_driver = lfm2(&["info"]).envs(NO_DRIVER).output().unwrap();
+    assert!(no_driver.status.success() && text(&no_driver.stdout).contains("none. Install"));
+
+    let selftest: serde_json::Value = serde_json::from_str(&ok(&["selftest", "--json"])).unwrap();
+    assert_eq!(selftest["failed"], 0, "{selftest}");
+    assert!(selftest["checks"].as_array().unwrap().len() > 10);
+}

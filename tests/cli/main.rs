@@ -1,0 +1,97 @@
+//! The binary as a user drives it: answers, pipes, signals, and everything that can be wrong.
+
+mod answers;
+mod bad_input;
+mod reference;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use assert_cmd::cargo::cargo_bin;
+use tempfile::TempDir;
+
+/// A valid start takes about a second on two idle cores; a refusal may take this long on a busy
+/// machine before it counts as a hang.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn root(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// The program with a home of its own, so that nothing of the user's is read or written.
+fn lfm2(args: &[&str]) -> Command {
+    static HOME: std::sync::OnceLock<TempDir> = std::sync::OnceLock::new();
+    let home = HOME.get_or_init(|| TempDir::new().unwrap()).path();
+    let mut command = Command::new(cargo_bin("lfm2"));
+    command.args(args).env("HOME", home).stdin(Stdio::null());
+    for name in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
+        command.env_remove(name);
+    }
+    for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("LFM2_")) {
+        command.env_remove(name);
+    }
+    command
+}
+
+fn run(args: &[&str]) -> Output {
+    lfm2(args).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+fn ok(args: &[&str]) -> String {
+    let output = run(args);
+    assert!(output.status.success(), "{args:?}: {}", text(&output.stderr));
+    text(&output.stdout)
+}
+
+/// The command refuses in one line that names `words`, prints nothing and exits with 2.
+fn refused(command: &mut Command, words: &[&str]) {
+    let started = Instant::now();
+    let output = command.output().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
+    assert_eq!(stdout, "", "{command:?}");
+    let errors: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
+    assert_eq!(errors.len(), 1, "{command:?}: {stderr}");
+    for word in words {
+        assert!(errors[0].contains(word), "{command:?}: no {word:?} in {stderr}");
+    }
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    assert!(started.elapsed() < PATIENCE, "{command:?} took {:?}", started.elapsed());
+}
+
+/// A copy of a model directory, to break.
+fn copy(of: &str) -> TempDir {
+    let to = TempDir::new().unwrap();
+    for entry in std::fs::read_dir(root(of)).unwrap() {
+        let from = entry.unwrap().path();
+        std::fs::copy(&from, to.path().join(from.file_name().unwrap())).unwrap();
+    }
+    to
+}
+
+fn tiny() -> TempDir {
+    copy("tests/fixtures/top-3-of-7")
+}
+
+fn edit(dir: &TempDir, file: &str, change: impl FnOnce(&mut serde_json::Value)) {
+    let path = dir.path().join(file);
+    let mut json = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    change(&mut json);
+    std::fs::write(path, serde_json::to_vec(&json).unwrap()).unwrap();
+}
+
+fn logits(dir: &Path, more: &[&str]) -> Command {
+    let out = dir.join("out.safetensors");
+    let mut command = lfm2(&["-q", "-m", dir.to_str().unwrap(), "logits", "--tokens", "1,2,3"]);
+    command.arg("--out").arg(out).args(more);
+    command
+}
+
+/// The Vulkan loader finds no driver.
+const NO_DRIVER: [(&str, &str); 2] =
+    [("VK_DRIVER_FILES", "/nonexistent"), ("VK_ICD_FILENAMES", "/nonexistent")];
