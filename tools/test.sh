@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 # rustup was perhaps installed in this very shell, which does not know cargo's folder yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 # What setup installs must then be used: a test that misses it fails instead of being skipped.
-export LFM2_REQUIRE_TINT=1
+export LFM2_REQUIRE_TINT=1 LFM2_REQUIRE_REAL_TOKENIZER=1
 
 step() {
     local start=$SECONDS
@@ -38,5 +38,9 @@ step cargo fmt --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
 step docs
+step python3 tools/real_tokenizer.py --expected
 step unit_tests
+# With the program that the tests built.
+step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
+    --min-exact 0.90 --min-tool-calls 0.95
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -1,6 +1,6 @@
 //! `lfm2 generate`: one answer.
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -16,7 +16,7 @@ const MAX_PROMPT_BYTES: u64 = 64 << 20;
 #[derive(Debug, Args)]
 #[group(id = "input", required = true)]
 pub struct Generate {
-    /// The question
+    /// The question. The answer goes to stdout and ends with one newline
     #[arg(short, long, group = "input", env = "LFM2_PROMPT", value_name = "TEXT")]
     prompt: Option<String>,
     /// A file with the question; `-` is stdin
@@ -70,10 +70,9 @@ impl Generate {
         let ids = self.stream(&mut generation)?;
         let timings = generation.timings();
         if self.token_ids {
-            print(&format!("{}\n", serde_json::json!(ids)))?;
-        } else if std::io::stdout().is_terminal() {
-            print("\n")?;
+            print(&serde_json::json!(ids).to_string())?;
         }
+        print("\n")?;
         if self.stats {
             let adapter = engine.context().adapter();
             eprintln!("{}", stats::answer_line(&timings));

@@ -37,7 +37,8 @@ impl Info {
         if let Some(memory) = common.memory {
             builder = builder.memory(memory);
         }
-        let memory = builder.memory_plan(&model, &caps)?;
+        let known = chosen(&found, common).or(found.first()).and_then(|a| a.memory);
+        let memory = builder.memory_plan(&model, &caps, known)?;
         if self.json {
             return print(&format!("{}\n", to_json(&found, &caps, files.place(), &model, &memory)));
         }
@@ -61,13 +62,14 @@ fn adapters_text(found: &[AdapterReport], caps: &Caps) -> String {
     }
     for a in found {
         text += &format!(
-            "  {}: {} ({}, {})\n     driver {}\n     features: {}\n     limits: binding {}, buffer \
+            "  {}: {} ({}, {})\n     driver {}\n     memory {}\n     features: {}\n     limits: binding {}, buffer \
              {}, {} storage buffers, workgroup memory {}, {} invocations\n",
             a.index,
             a.name,
             a.backend,
             a.kind,
             a.driver,
+            a.memory.map_or("not told".to_owned(), stats::size),
             if a.features.is_empty() { "none".to_owned() } else { a.features.join(", ") },
             stats::size(a.caps.max_binding),
             stats::size(a.caps.max_buffer),
@@ -149,7 +151,7 @@ fn types(model: &OpenedModel) -> String {
 pub fn adapter_json(a: &AdapterReport) -> serde_json::Value {
     json!({
         "index": a.index, "name": a.name, "backend": a.backend, "kind": a.kind,
-        "driver": a.driver, "features": a.features, "caps": caps_json(&a.caps),
+        "driver": a.driver, "memory": a.memory, "features": a.features, "caps": caps_json(&a.caps),
     })
 }
 

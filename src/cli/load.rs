@@ -78,7 +78,7 @@ pub fn engine_with(
                 adapter.name
             );
         }
-        eprintln!("{}", model_line(&engine, common.memory));
+        eprintln!("{}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
 }

@@ -159,7 +159,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Bytes of GPU memory that the engine may take.
+    /// Bytes of GPU memory that the engine may take. Default: what the adapter tells, if it does.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
@@ -206,7 +206,9 @@ impl EngineBuilder {
             Some(context) => context,
             None => Context::request(&self.context_options).await?,
         };
-        let (state, scratch, memory) = self.plan(&model, context.caps())?;
+        let known = context.adapter().memory;
+        let (state, scratch, memory) = self.plan(&model, context.caps(), known)?;
+        warn_unknown(&memory, self.memory.or(known));
         let mut ignore = |_: LoadProgress| true;
         let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
             Some(f) => &mut **f,
@@ -242,12 +244,17 @@ impl EngineBuilder {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    /// What `model` would take on a device with `caps`.
+    /// What `model` would take on a device with `caps` and `known` bytes of memory.
     ///
     /// # Errors
     /// [`Error::Option`], [`Error::ModelTooLarge`].
-    pub fn memory_plan(&self, model: &OpenedModel, caps: &Caps) -> Result<MemoryPlan, Error> {
-        Ok(self.plan(model, caps)?.2)
+    pub fn memory_plan(
+        &self,
+        model: &OpenedModel,
+        caps: &Caps,
+        known: Option<u64>,
+    ) -> Result<MemoryPlan, Error> {
+        Ok(self.plan(model, caps, known)?.2)
     }
 
     /// Sizes everything and refuses what does not fit.
@@ -255,6 +262,7 @@ impl EngineBuilder {
         &self,
         model: &OpenedModel,
         caps: &Caps,
+        known: Option<u64>,
     ) -> Result<(StateShape, ScratchShape, MemoryPlan), Error> {
         let config = &model.config;
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
@@ -281,7 +289,7 @@ impl EngineBuilder {
             (state, scratch, memory)
         };
         let (planned, scratch, memory) = sized(length);
-        let Some(have) = self.memory else { return Ok((planned, scratch, memory)) };
+        let Some(have) = self.memory.or(known) else { return Ok((planned, scratch, memory)) };
         if memory.total() <= have {
             return Ok((planned, scratch, memory));
         }
@@ -313,6 +321,18 @@ impl EngineBuilder {
                 },
             }),
         }
+    }
+}
+
+/// A large model on an adapter that does not tell its memory may fail late: said beforehand.
+fn warn_unknown(plan: &MemoryPlan, known: Option<u64>) {
+    const LARGE: u64 = 2 << 30;
+    if known.is_none() && plan.total() > LARGE {
+        log::warn!(
+            "the model needs {} MiB of GPU memory and this adapter does not tell how much it has; \
+             if loading fails, set --memory and a smaller --context",
+            plan.total() >> 20
+        );
     }
 }
 

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use super::caps::WANTED_FEATURES;
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
-use super::{Caps, Element, GpuError, Tensor, Variant};
+use super::{Caps, Element, GpuError, Tensor, Variant, memory};
 
 /// Which adapter to take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -57,6 +57,8 @@ pub struct AdapterReport {
     pub features: Vec<&'static str>,
     /// What kernels may use at the adapter's own limits.
     pub caps: Caps,
+    /// Bytes of memory, where the driver tells.
+    pub memory: Option<u64>,
 }
 
 impl AdapterReport {
@@ -66,7 +68,7 @@ impl AdapterReport {
         self.caps.software
     }
 
-    fn new(index: usize, info: &wgpu::AdapterInfo, caps: Caps) -> Self {
+    fn new(index: usize, info: &wgpu::AdapterInfo, caps: Caps, memory: Option<u64>) -> Self {
         let mut features = Vec::new();
         for (has, name) in
             [(caps.f16, "f16"), (caps.subgroups, "subgroups"), (caps.timestamps, "timestamps")]
@@ -89,6 +91,7 @@ impl AdapterReport {
             driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
             features,
             caps,
+            memory,
         }
     }
 }
@@ -132,7 +135,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
     found
         .iter()
         .enumerate()
-        .map(|(i, a)| AdapterReport::new(i, &a.get_info(), adapter_caps(a)))
+        .map(|(i, a)| AdapterReport::new(i, &a.get_info(), adapter_caps(a), memory::of_adapter(a)))
         .collect()
 }
 
@@ -217,7 +220,8 @@ impl Context {
             note(&sink, GpuError::DeviceLost { reason });
         });
         let caps = Caps::of_device(&device);
-        let report = AdapterReport::new(index, &info, adapter_caps(&adapter));
+        let memory = memory::of_adapter(&adapter);
+        let report = AdapterReport::new(index, &info, adapter_caps(&adapter), memory);
         Ok(Self::assemble(device, queue, caps, report, fault))
     }
 
@@ -226,7 +230,7 @@ impl Context {
     #[must_use]
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let caps = Caps::of_device(&device);
-        let report = AdapterReport::new(0, &device.adapter_info(), caps);
+        let report = AdapterReport::new(0, &device.adapter_info(), caps, None);
         Self::assemble(device, queue, caps, report, Arc::new(Mutex::new(None)))
     }
 

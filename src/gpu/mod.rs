@@ -5,6 +5,7 @@
 mod caps;
 mod context;
 mod error;
+mod memory;
 mod pipeline;
 mod plan;
 mod profile;
