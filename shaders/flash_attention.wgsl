@@ -34,6 +34,9 @@ var<workgroup> high: array<f32, TILE_Q>;
 var<workgroup> total: array<f32, TILE_Q>;
 var<workgroup> rescale: array<f32, TILE_Q>;
 
+// How many of the `len` positions from `begin` on a row at `own` sees.
+fn seen(own: u32, begin: u32, len: u32) -> u32 { return min(len, max(own + 1u, begin) - begin); }
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -89,7 +92,7 @@ fn main(
             let factor = exp(high[r] - top);
             var sum = total[r] * factor;
             // Positions after the row's own weigh nothing, also where a row has seen none yet.
-            let visible = min(len, max(position + r + 1u, begin) - begin);
+            let visible = seen(position + r, begin, len);
             for (var t = 0u; t < TILE_KV; t++) {
                 var p = 0.0;
                 if (t < visible) { p = exp(scores[(r * TILE_KV) + t] - top); }
@@ -107,7 +110,9 @@ fn main(
                 let r = at / WIDTH;
                 let d = at % WIDTH;
                 var sum = kept[i] * rescale[r];
-                for (var t = 0u; t < len; t++) {
+                // Not a weight of 0 for later positions: they may hold a NaN.
+                let visible = seen(position + r, begin, len);
+                for (var t = 0u; t < visible; t++) {
                     sum += scores[(r * TILE_KV) + t] * tile[(t * WIDTH) + d];
                 }
                 kept[i] = sum;

@@ -34,3 +34,16 @@ pub fn moe_group(ids: &[u32], experts: u32, tile: u32) -> Groups {
     }
     Groups { tiles, items }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_by_hand() {
+        let groups = moe_group(&[2, 0, 2, 2, 0, 2], 4, 3);
+        assert_eq!(groups.items, [1, 4, 0, 2, 3, 5]);
+        let tile = |expert, first, count| Tile { expert, first, count };
+        assert_eq!(groups.tiles, [tile(0, 0, 2), tile(2, 2, 3), tile(2, 5, 1)]);
+    }
+}

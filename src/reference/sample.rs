@@ -146,3 +146,77 @@ pub fn draw_scores(
     }
     drawn
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFF: Options = Options {
+        seed: 0,
+        temperature: 1.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        repetition_penalty: 1.0,
+        presence_penalty: 0.0,
+        frequency_penalty: 0.0,
+    };
+
+    fn kept(o: Options, probabilities: &[f64]) -> Vec<usize> {
+        let logits: Vec<f32> = probabilities.iter().map(|p| p.ln() as f32).collect();
+        let cut = kept_from(&o, &logits, |_| true);
+        (0..logits.len()).filter(|i| f64::from(logits[*i]) >= cut).collect()
+    }
+
+    #[test]
+    fn thresholds_keep_what_transformers_keeps() {
+        let p = [0.1, 0.4, 0.05, 0.25, 0.2];
+        assert_eq!(kept(OFF, &p), [0, 1, 2, 3, 4]);
+        assert_eq!(kept(Options { top_k: 2, ..OFF }, &p), [1, 3]);
+        assert_eq!(kept(Options { top_k: 9, ..OFF }, &p), [0, 1, 2, 3, 4]);
+        assert_eq!(kept(Options { top_p: 0.6, ..OFF }, &p), [1, 3]);
+        assert_eq!(kept(Options { top_p: 0.66, ..OFF }, &p), [1, 3, 4]);
+        assert_eq!(kept(Options { top_p: 0.0, ..OFF }, &p), [1]);
+        assert_eq!(kept(Options { min_p: 0.4, ..OFF }, &p), [1, 3, 4]);
+        assert_eq!(kept(Options { min_p: 1.0, ..OFF }, &p), [1]);
+        // After top-k the rest is 0.4 : 0.25 : 0.2, so two reach 0.75 of it.
+        assert_eq!(kept(Options { top_k: 3, top_p: 0.75, ..OFF }, &p), [1, 3]);
+        // A low temperature sharpens before top-p and min-p.
+        assert_eq!(kept(Options { temperature: 0.5, top_p: 0.5, ..OFF }, &p), [1]);
+        assert_eq!(kept(Options { temperature: 0.5, min_p: 0.3, ..OFF }, &p), [1, 3]);
+        // Equal ones stay together.
+        assert_eq!(kept(Options { top_k: 1, ..OFF }, &[0.3, 0.3, 0.4 / 2.0, 0.2]), [0, 1]);
+    }
+
+    #[test]
+    fn penalties_by_hand() {
+        let o = Options {
+            repetition_penalty: 2.0,
+            presence_penalty: 0.5,
+            frequency_penalty: 0.25,
+            ..OFF
+        };
+        let mut logits = [4.0, -1.0, 3.0, 0.0];
+        // Token 0 in the prompt alone, 1 in both, 3 generated twice.
+        penalties(&o, &[0, 1, 1, 3, 3], 2, &mut logits);
+        assert_eq!(logits, [2.0, -2.0 - 0.75, 3.0, -1.0]);
+    }
+
+    #[test]
+    fn greedy_takes_the_lower_of_equals() {
+        let o = Options { temperature: 0.0, ..OFF };
+        let drawn = draw_scores(&o, 0, f32::MIN, &[1.0, 3.0, 3.0, 2.0], |i| i != 0);
+        assert_eq!(drawn.token, Some(1));
+        assert_eq!(draw_scores(&o, 0, 0.0, &[1.0], |_| false).token, None);
+    }
+
+    #[test]
+    fn noise_has_the_mean_and_spread_of_gumbel() {
+        let n = 100_000;
+        let noise: Vec<f64> = (0..n).map(|i| gumbel(7, i / 100, i % 100)).collect();
+        let mean = noise.iter().sum::<f64>() / f64::from(n);
+        let variance = noise.iter().map(|g| (g - mean).powi(2)).sum::<f64>() / f64::from(n);
+        assert!((mean - 0.577_215_664_9).abs() < 0.02, "{mean}");
+        assert!((variance - std::f64::consts::PI.powi(2) / 6.0).abs() < 0.05, "{variance}");
+    }
+}

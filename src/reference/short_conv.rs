@@ -54,3 +54,41 @@ pub fn short_conv(
     }
     y
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In chunks of any length, going back as far as the ring allows, in a slot that held another
+    /// sequence: as one convolution over the whole sequence.
+    #[test]
+    fn rings_do_as_the_whole_sequence() {
+        for (l_cache, ring_columns) in [(2, 2), (3, 3), (3, 16), (4, 17), (7, 20)] {
+            let shape = ConvShape { hidden_size: 1, l_cache, ring_columns };
+            let back = ring_columns - (l_cache - 1);
+            let taps: Vec<f32> = (1..=l_cache).map(|j| j as f32).collect();
+            let mut ring = vec![1e6; 2 * ring_columns];
+            let mut bx: Vec<f32> = Vec::new();
+            // Rewind by .0, then take .1 rows.
+            for (n, (rewind, rows)) in [(0, 1), (0, 2), (1, 1), (0, 40), (back, 3), (0, 5), (2, 33)]
+                .into_iter()
+                .enumerate()
+            {
+                let position = bx.len() - rewind.min(bx.len()).min(back);
+                bx.truncate(position);
+                bx.extend((0..rows).map(|i| (n * 100 + i) as f32));
+                let bcx: Vec<f32> = bx[position..].iter().flat_map(|v| [*v, 1.0, 1.0]).collect();
+                let sequence = Sequence { slot: 1, position, rows, pages: Vec::new() };
+                let y = short_conv(shape, &[sequence], &bcx, &taps, None, &mut ring);
+                for (t, y) in y.iter().enumerate() {
+                    let want: f32 = (0..l_cache)
+                        .filter(|back| position + t >= *back)
+                        .map(|back| taps[l_cache - 1 - back] * bx[position + t - back])
+                        .sum();
+                    assert_eq!(*y, want, "L {l_cache}, ring {ring_columns}, pass {n}, row {t}");
+                }
+            }
+            assert!(ring[..ring_columns].iter().all(|v| *v == 1e6), "another slot was touched");
+        }
+    }
+}

@@ -33,6 +33,7 @@ fn route(experts: usize, top_k: usize, norm_topk_prob: bool) -> RouteCase {
         fill: Fill::Normal,
         bias: Bias::Normal,
         twins: 2,
+        unlikely: false,
         seed: 2,
     }
 }

@@ -29,7 +29,7 @@ impl Comparison {
     /// One number within `tolerance` of what is wanted.
     pub(super) fn number(&mut self, name: &str, i: usize, got: f32, want: f64, tolerance: f64) {
         let error = (f64::from(got) - want).abs();
-        let equal = f64::from(got) == want;
+        let equal = f64::from(got) == want || (got.is_nan() && want.is_nan());
         let within = equal || error <= tolerance;
         let ratio = match (equal, error.is_finite()) {
             (true, _) => 0.0,
@@ -60,12 +60,15 @@ impl Comparison {
         }
     }
 
-    /// Normalised mean square error, sum (got - want)^2 / sum want^2, of at most `most`.
+    /// Normalised mean square error, sum (got - want)^2 / sum want^2, of at most `most`, over the
+    /// elements that are to be numbers.
     pub(super) fn nmse(&mut self, name: &str, got: &[f32], want: &[f32], most: f64) {
-        let square = |v: f64| v * v;
-        let error: f64 =
-            got.iter().zip(want).map(|(&g, &w)| square(f64::from(g) - f64::from(w))).sum();
-        let scale: f64 = want.iter().map(|&w| square(f64::from(w))).sum();
+        let (mut error, mut scale) = (0.0, 0.0);
+        for (&g, &w) in got.iter().zip(want).filter(|(_, w)| !w.is_nan()) {
+            let (g, w) = (f64::from(g), f64::from(w));
+            error += (g - w) * (g - w);
+            scale += w * w;
+        }
         // Written so that a NaN fails.
         let within = error <= most * scale;
         if !within {

@@ -65,10 +65,13 @@ pub enum Fill {
     Equal,
     /// All zeros.
     Zero,
+    /// Roughly normal values and one NaN, which has to reach whatever depends on it. WGSL does not
+    /// promise that, so it is for tests on drivers that do as IEEE 754 says.
+    OneNan,
 }
 
 impl Fill {
-    /// Every choice.
+    /// Every choice without a NaN.
     pub const ALL: [Self; 4] = [Self::Normal, Self::Extreme, Self::Equal, Self::Zero];
 
     /// `n` values.
@@ -97,6 +100,13 @@ impl Fill {
                 .collect(),
             Self::Equal => vec![rng.normal(); n],
             Self::Zero => vec![0.0; n],
+            Self::OneNan => {
+                let mut values = Self::Normal.values(rng, n);
+                if let Some(v) = values.get_mut(rng.below(n)) {
+                    *v = f32::NAN;
+                }
+                values
+            }
         }
     }
 }

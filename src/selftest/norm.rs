@@ -85,8 +85,11 @@ pub struct RouteCase {
     pub fill: Fill,
     /// What selects: see [`RouteCase::bias`].
     pub bias: Bias,
-    /// This many experts have the same router row and bias as the one before: ties.
+    /// This many times one expert gets the router row and bias of another: ties.
     pub twins: usize,
+    /// Every expert's score is about 1e-6, where what is added to the gates' sum counts; x is
+    /// then 1 everywhere.
+    pub unlikely: bool,
     /// Of the values.
     pub seed: u64,
 }
@@ -113,11 +116,22 @@ pub async fn check_route(
 ) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let (width, experts, top_k) = (case.hidden_size, case.experts, case.top_k);
-    let x = case.fill.values(&mut rng, case.rows * width);
+    let mut x = case.fill.values(&mut rng, case.rows * width);
     let scale = Fill::Normal.values(&mut rng, width);
     let mut weight = Fill::Normal.values(&mut rng, experts * width);
     let spread = 2.0 / (width as f32).sqrt();
     weight.iter_mut().for_each(|w| *w *= spread);
+    if case.unlikely {
+        x.fill(1.0);
+        // h is nearly scale, so h . scale / |scale|^2 is nearly 1.
+        let square: f32 = scale.iter().map(|s| s * s).sum();
+        for expert in weight.chunks_mut(width) {
+            let logit = -14.0 + 0.5 * rng.normal();
+            for (w, s) in expert.iter_mut().zip(&scale) {
+                *w = logit * s / square;
+            }
+        }
+    }
     let mut bias = match case.bias {
         Bias::Zero => vec![0.0; experts],
         Bias::Normal | Bias::Overwhelming => Fill::Normal.values(&mut rng, experts),
@@ -180,11 +194,14 @@ pub async fn check_route(
         let h = &want.h[row * width..][..width];
         let ids = &got_ids[row * top_k..][..top_k];
         let scores = &want.scores[row * experts..][..experts];
-        // Of a logit: h is off by its own bound, then the sum. The sigmoid is at most 1/4 as steep.
+        // Of a logit: h is off by its own bound, then the sum. A sigmoid s is s (1 - s) times as
+        // steep, and its exp off by the ulps of its argument.
         let error = |expert: usize| {
             let w = &weight[expert * width..][..width];
             let size: f64 = w.iter().zip(h).map(|(w, h)| f64::from((w * h).abs())).sum();
-            size * (width as f64 / 4.0 + 40.0) * EPSILON * 0.25 + 8.0 * EPSILON
+            let s = f64::from(scores[expert]);
+            let ulps = 12.0 + 2.0 * s.max(TINY).ln().abs();
+            s * ((1.1 - s) * size * (width as f64 / 4.0 + 40.0) + ulps) * EPSILON + TINY
         };
         let known = ids.iter().all(|id| (*id as usize) < experts);
         let distinct = (1..top_k).all(|j| !ids[..j].contains(&ids[j]));

@@ -305,8 +305,8 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
     Ok(c.finish("sample_draw", variant, format!("{case:?}")))
 }
 
-/// Draws one token for each of `rows` (options and position), all from the same `logits`, as the
-/// engine does: cut, then draw.
+/// Draws one token for each of `rows` (options and position) from its row of `logits`,
+/// `[rows, vocab]`, as the engine does: cut, then draw.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
@@ -315,7 +315,7 @@ pub async fn draws(
     logits: &[f32],
     rows: &[(Options, u32)],
 ) -> Result<Vec<u32>, GpuError> {
-    let vocab = logits.len() as u32;
+    let vocab = (logits.len() / rows.len().max(1)) as u32;
     let seqs = (0..).zip(rows).map(|(slot, (options, position))| SeqRows {
         slot,
         rows: vec![Row { token: 0, position: *position }],
@@ -325,7 +325,7 @@ pub async fn draws(
         logit_rows: vec![0],
     });
     let batch = Batch { seqs: seqs.collect() };
-    let logits = context.tensor_of("logits", &logits.repeat(rows.len())).await?;
+    let logits = context.tensor_of("logits", logits).await?;
     let allowed =
         context.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
     let cut = context.tensor::<f32>("cut", rows.len()).await?;

@@ -12,9 +12,24 @@ fn heads() -> impl Strategy<Value = (usize, usize, usize)> {
 }
 
 fn fills() -> impl Strategy<Value = (f32, Fill, Fill, Fill)> {
-    let keys = select(vec![Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero, Fill::Extreme]);
-    let values = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero]);
-    let queries = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme]);
+    let keys = select(vec![
+        Fill::Normal,
+        Fill::Normal,
+        Fill::Equal,
+        Fill::Zero,
+        Fill::Extreme,
+        Fill::OneNan,
+    ]);
+    let values = select(vec![
+        Fill::Normal,
+        Fill::Normal,
+        Fill::Normal,
+        Fill::Extreme,
+        Fill::Zero,
+        Fill::OneNan,
+    ]);
+    let queries =
+        select(vec![Fill::Normal, Fill::Normal, Fill::Normal, Fill::Extreme, Fill::OneNan]);
     (select(vec![1.0f32, 0.0, 5.0, 100.0]), queries, keys, values)
 }
 

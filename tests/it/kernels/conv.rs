@@ -34,7 +34,7 @@ fn cases() -> impl Strategy<Value = ConvCase> {
     // Few shapes of rings: each is a pipeline.
     let shape = select(vec![(2usize, 2usize), (2, 15), (3, 3), (3, 16), (4, 17), (7, 7), (7, 20)]);
     let width = prop_oneof![select(vec![1usize, 4, 63, 64, 65, 128, 200]), 1usize..140];
-    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero]);
+    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero, Fill::OneNan]);
     (1usize..5, 1usize..5, shape, width, any::<bool>(), fill, any::<u64>()).prop_map(
         |(n, slots, (l_cache, ring_columns), hidden_size, bias, fill, seed)| ConvCase {
             passes: passes(n, slots, l_cache as u32, ring_columns as u32, seed),

@@ -8,7 +8,7 @@ use super::{property, spans};
 fn cases() -> impl Strategy<Value = EmbedCase> {
     let sequences = vec((0u32..200, 1u32..20), 1..6);
     let part_rows = select(vec![0usize, 2, 10, 33]);
-    let fill = select(vec![Fill::Normal, Fill::Extreme]);
+    let fill = select(vec![Fill::Normal, Fill::Extreme, Fill::OneNan]);
     (sequences, 1usize..100, 1usize..90, part_rows, fill, any::<u64>()).prop_map(
         |(sequences, vocab, quads, part_rows, fill, seed)| EmbedCase {
             spans: spans(&sequences, seed),

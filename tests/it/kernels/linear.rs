@@ -67,7 +67,10 @@ fn routed() -> impl Strategy<Value = (usize, usize, Routing)> {
 }
 
 fn values() -> impl Strategy<Value = (Fill, u64)> {
-    (select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Equal]), any::<u64>())
+    (
+        select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Equal, Fill::OneNan]),
+        any::<u64>(),
+    )
 }
 
 #[test]

@@ -7,9 +7,10 @@ use super::property;
 fn cases() -> impl Strategy<Value = GroupCase> {
     let rows = prop_oneof![select(vec![1usize, 8, 31, 32, 33, 65, 257]), 1usize..100];
     let experts = select(vec![1usize, 2, 7, 8, 31, 32, 33, 63, 64]);
+    let fill = prop_oneof![4 => select(Fill::ALL.to_vec()), 1 => Just(Fill::OneNan)];
     (
         (rows, 0usize..3, experts, 1usize..9, select(Routing::ALL.to_vec())),
-        (1usize..140, select(Fill::ALL.to_vec()), any::<u64>()),
+        (1usize..140, fill, any::<u64>()),
     )
         .prop_map(|((rows, spare, experts, top_k, routing), (quads, fill, seed))| GroupCase {
             rows,

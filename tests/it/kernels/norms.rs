@@ -18,7 +18,7 @@ fn rows() -> impl Strategy<Value = usize> {
 
 fn norm_cases() -> impl Strategy<Value = NormCase> {
     let eps = select(vec![1e-5f32, 1e-6, 1e-12, 1.0]);
-    let fill = select(Fill::ALL.to_vec());
+    let fill = prop_oneof![4 => select(Fill::ALL.to_vec()), 1 => Just(Fill::OneNan)];
     (rows(), widths(), any::<bool>(), eps, fill, any::<u64>()).prop_map(
         |(rows, hidden_size, logit_rows, eps, fill, seed)| NormCase {
             rows,
@@ -72,10 +72,13 @@ fn route_cases() -> impl Strategy<Value = RouteCase> {
     let twins = select(vec![0usize, 3, 200]);
     (
         (1usize..70, widths(), routers, any::<bool>()),
-        (scaling, select(Fill::ALL.to_vec()), bias, twins, any::<u64>()),
+        (scaling, select(Fill::ALL.to_vec()), bias, twins, prop::bool::weighted(0.2), any::<u64>()),
     )
         .prop_map(
-            |((rows, hidden_size, (experts, top_k), norm), (scaling, fill, bias, twins, seed))| {
+            |(
+                (rows, hidden_size, (experts, top_k), norm),
+                (scaling, fill, bias, twins, unlikely, seed),
+            )| {
                 RouteCase {
                     rows,
                     hidden_size,
@@ -86,6 +89,7 @@ fn route_cases() -> impl Strategy<Value = RouteCase> {
                     fill,
                     bias,
                     twins,
+                    unlikely,
                     seed,
                 }
             },

@@ -1,5 +1,5 @@
 use lfm2_wgpu::kernels::Reduce;
-use lfm2_wgpu::reference::Options;
+use lfm2_wgpu::reference::{Options, gumbel};
 use lfm2_wgpu::selftest::{
     Broken, Fill, SampleCase, check_draw, check_penalties, check_threshold, draws,
 };
@@ -141,7 +141,8 @@ fn draws_follow_the_softmax() {
             // The cuts are found in 32 rounds: slow on a CPU.
             let n = if o.top_k > 0 || o.top_p < 1.0 { 512 } else { 2048 };
             for rows in many_rows(o, n) {
-                let drawn = pollster::block_on(draws(context, &logits, &rows)).unwrap();
+                let drawn =
+                    pollster::block_on(draws(context, &logits.repeat(rows.len()), &rows)).unwrap();
                 let mut counts = vec![0u32; logits.len()];
                 drawn.iter().for_each(|t| counts[*t as usize] += 1);
                 for (i, count) in counts.iter().enumerate() {
@@ -164,6 +165,43 @@ fn draws_follow_the_softmax() {
     }
 }
 
+/// Two tokens whose scores differ by less than anyone could see in statistics, but more than twice
+/// the error that the kernel promises for its noise.
+#[test]
+fn noise_is_as_exact_as_promised() {
+    let rows: Vec<(Options, u32)> =
+        (0..4000).map(|i| (Options { seed: i / 50, ..PLAIN }, i % 50)).collect();
+    let mut logits = Vec::new();
+    let mut want = Vec::new();
+    for (i, (o, position)) in (0u32..).zip(&rows) {
+        let lead = if i % 2 == 0 { 1.3e-4 } else { -1.3e-4 };
+        logits.push((lead - gumbel(o.seed, *position, 0)) as f32);
+        logits.push((-lead - gumbel(o.seed, *position, 1)) as f32);
+        want.push(i % 2);
+    }
+    for (device, context) in contexts() {
+        let drawn = pollster::block_on(draws(context, &logits, &rows)).unwrap();
+        if let Some(i) = (0..rows.len()).find(|i| drawn[*i] != want[*i]) {
+            panic!("{device}: {:?} draws {} from {:?}", rows[i], drawn[i], &logits[2 * i..][..2]);
+        }
+    }
+}
+
+/// 0 and -0 are one logit: top-p sees the probability of both where top-k ends between them.
+#[test]
+fn both_zeros_are_one_logit() {
+    let logits = [1.0, 0.0, -0.0, -0.0, -0.0, -1.0];
+    // Of all five 1 / (1 + 4 / e) = 40 % is the first's: less than top_p. Of two it would be 73 %.
+    let o = Options { top_k: 2, top_p: 0.6, ..PLAIN };
+    for (_, context) in contexts() {
+        let rows: Vec<_> = (0..200).map(|i| (o, i)).collect();
+        let drawn = pollster::block_on(draws(context, &logits.repeat(rows.len()), &rows)).unwrap();
+        for (token, possible) in (0..).zip([true, true, true, true, true, false]) {
+            assert_eq!(drawn.contains(&token), possible, "token {token}");
+        }
+    }
+}
+
 /// A draw is a function of logits, options, seed and position: not of the other rows, not of
 /// where its row is, not of the run.
 #[test]
@@ -172,8 +210,9 @@ fn the_same_seed_draws_the_same() {
     for (_, context) in contexts() {
         let rows: Vec<(Options, u32)> =
             (0..64).map(|i| (Options { seed: i / 2, ..PLAIN }, 100 + i % 7)).collect();
-        let run =
-            |rows: &[(Options, u32)]| pollster::block_on(draws(context, &logits, rows)).unwrap();
+        let run = |rows: &[(Options, u32)]| {
+            pollster::block_on(draws(context, &logits.repeat(rows.len()), rows)).unwrap()
+        };
         let first = run(&rows);
         assert_eq!(first, run(&rows));
         let reversed: Vec<_> = rows.iter().rev().copied().collect();
