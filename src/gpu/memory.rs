@@ -53,8 +53,9 @@ fn system() -> Option<u64> {
     None
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
+    #[cfg(target_os = "linux")]
     #[test]
     fn the_system_has_memory() {
         let bytes = super::system().unwrap();
