@@ -2,7 +2,7 @@
 
     python tools/demo_tokenizer.py assets/demo                     # once: the tokenizer
     python tools/demo_corpus.py --eval assets/demo/eval.jsonl      # once: the held-out conversations
-    python tools/train_demo.py --out assets/demo --minutes 60      # the model
+    python tools/train_demo.py --out assets/demo                  # the model
     python tools/eval_demo.py assets/demo                          # its score
 
 The maths is transformers' Lfm2MoeForCausalLM, written out below in the form that trains fastest for so
@@ -18,6 +18,7 @@ import json
 import math
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,6 +67,7 @@ HIDDEN, LAYERS, EXPERTS, TOP_K = 192, 7, 8, 2
 HEADS, KV_HEADS = 6, 2
 HEAD_DIM = HIDDEN // HEADS
 IM_START, IM_END = 6, 7
+LONGEST = 448  # tokens of a training conversation
 
 
 # ------------------------------------------------------------------------------------------- the model
@@ -210,9 +212,12 @@ class Model(nn.Module):
 
     def loss(self, ids: Tensor, scored: Tensor) -> Tensor:
         """Mean cross-entropy of the tokens marked in `scored`, each predicted from those before it."""
-        where = scored[:, 1:]
-        states = self.hidden(ids)[:, :-1][where]
-        return F.cross_entropy(F.linear(states, self.embed).float(), ids[:, 1:][where])
+        states = self.hidden(ids)[:, :-1].flatten(0, 1)
+        targets = torch.where(scored[:, 1:], ids[:, 1:], -1).flatten()
+        # The scored positions, and a few others so that their number is a multiple of 256.
+        order = torch.argsort(targets < 0, stable=True)
+        order = order[: -(-int(scored.sum()) // 256) * 256]
+        return F.cross_entropy(F.linear(states[order], self.embed).float(), targets[order], ignore_index=-1)
 
 
 # ------------------------------------------------------------------------------------------- export
@@ -251,7 +256,9 @@ def export(model: Model, folder: Path) -> float:
     config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), "rope_type": "default"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "generation_config.json").write_text(json.dumps(GENERATION_CONFIG, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    save_file(tensors, folder / "model.safetensors.part", {"format": "pt"})
+    (folder / "model.safetensors.part").chmod(0o644)
+    (folder / "model.safetensors.part").replace(folder / "model.safetensors")
 
     rounded = Model()
     rounded.load_state_dict(model.state_dict())
@@ -290,58 +297,70 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list
 
 
 def batches(tokenizer: PreTrainedTokenizerBase, seed: int, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """An endless stream of batches of about `tokens` tokens, each of rows of similar length."""
+    """An endless stream of batches of about `tokens` tokens.
+
+    The rows of a batch have the same length, rounded up to a multiple of 16, so that only a few shapes
+    occur: the CPU's matrix products are compiled once for each shape.
+    """
     generator = Generator(seed)
+    waiting: dict[int, list[tuple[list[int], list[bool]]]] = defaultdict(list)
     while True:
-        rows = []
-        for _ in range(1500):
-            c = generator.conversation()
-            ids, scored = encode(tokenizer, c.messages, c.tools)
-            if len(ids) <= 512:
-                rows.append((ids, scored))
-        rows.sort(key=lambda row: len(row[0]))
-        groups: list[list[tuple[list[int], list[bool]]]] = [[]]
-        for row in rows:
-            if (len(groups[-1]) + 1) * len(row[0]) > tokens:
-                groups.append([])
-            groups[-1].append(row)
-        generator.rng.shuffle(groups)
-        for group in groups:
-            width = max(len(ids) for ids, _ in group)
-            yield (
-                torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in group]),
-                torch.tensor([marks + [False] * (width - len(marks)) for _, marks in group]),
-            )
+        c = generator.conversation()
+        ids, scored = encode(tokenizer, c.messages, c.tools)
+        width = -(-len(ids) // 16) * 16
+        if width > LONGEST:
+            continue
+        rows = waiting[width]
+        rows.append((ids + [0] * (width - len(ids)), scored + [False] * (width - len(ids))))
+        if len(rows) == max(1, tokens // width):
+            yield torch.tensor([ids for ids, _ in rows]), torch.tensor([marks for _, marks in rows])
+            rows.clear()
 
 
 # ------------------------------------------------------------------------------------------- training
 
 
 class Muon:
-    """Momentum whose step is made orthogonal (Newton-Schulz), for the weight matrices."""
+    """Momentum whose step is made orthogonal (Newton-Schulz), for the weight matrices.
 
-    def __init__(self, parameters: list[nn.Parameter], rate: float, decay: float) -> None:
+    Each worker works out the steps of its share of the matrices; their sum over the workers gives all.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], rate: float, decay: float, rank: int, workers: int) -> None:
         self.parameters, self.rate, self.decay = parameters, rate, decay
         self.momenta = [torch.zeros_like(p) for p in parameters]
+        costs = [0.0] * workers
+        self.own: set[int] = set()
+        for i in sorted(range(len(parameters)), key=lambda i: -parameters[i].numel()):
+            worker = costs.index(min(costs))
+            costs[worker] += parameters[i].numel() * min(parameters[i].shape[-2:])
+            if worker == rank:
+                self.own.add(i)
+
+    @staticmethod
+    def orthogonal(x: Tensor) -> Tensor:
+        tall = x.shape[-2] > x.shape[-1]
+        if tall:
+            x = x.transpose(-1, -2)
+        x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+        for _ in range(5):
+            a = x @ x.transpose(-1, -2)
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
+        return x.transpose(-1, -2) if tall else x
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        for p, momentum in zip(self.parameters, self.momenta):
+        steps = []
+        for i, (p, momentum) in enumerate(zip(self.parameters, self.momenta)):
             assert p.grad is not None
             momentum.lerp_(p.grad, 0.05)
-            x = torch.lerp(p.grad, momentum, 0.95)
-            tall = x.shape[-2] > x.shape[-1]
-            if tall:
-                x = x.transpose(-1, -2)
-            x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-            for _ in range(5):
-                a = x @ x.transpose(-1, -2)
-                x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
-            if tall:
-                x = x.transpose(-1, -2)
-            rate = self.rate * scale
+            steps.append(self.orthogonal(torch.lerp(p.grad, momentum, 0.95)) if i in self.own else torch.zeros_like(p))
+        flat = torch.cat([step.flatten() for step in steps])
+        dist.all_reduce(flat)
+        rate = self.rate * scale
+        for p, step in zip(self.parameters, flat.split([p.numel() for p in self.parameters])):
             p.mul_(1 - rate * self.decay)
-            p.add_(x, alpha=-rate * max(1.0, p.shape[-2] / p.shape[-1]) ** 0.5)
+            p.add_(step.view_as(p), alpha=-rate * max(1.0, p.shape[-2] / p.shape[-1]) ** 0.5)
 
 
 def train(rank: int, args: argparse.Namespace) -> None:
@@ -358,7 +377,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
     parameters = list(model.parameters())
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and not n.endswith((".gate", ".conv")) and n != "embed"]
     others = [p for p in parameters if not any(p is m for m in matrices)]
-    muon = Muon(matrices, args.rate, 0.05)
+    muon = Muon(matrices, args.rate, 0.05, rank, args.workers)
     adam = torch.optim.AdamW(others, lr=args.rate * 0.2, betas=(0.9, 0.97), weight_decay=0.0)
     moes = [b.ffn for b in model.blocks if isinstance(b.ffn, MoeFfn)]
     if rank == 0:
@@ -379,8 +398,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
             tensor.copy_(mean.view_as(tensor))  # type: ignore[union-attr]
         mean_loss, tokens, minutes = (s.item() for s in shared[-3:])
 
-        done = min(1.0, minutes / args.minutes)
-        scale = min(1.0, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * done))
+        scale = min(1.0, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps))
         for group in adam.param_groups:
             group["lr"] = args.rate * 0.2 * scale
         nn.utils.clip_grad_norm_(others, 1.0)
@@ -398,7 +416,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if rank == 0 and minutes - last_save >= args.save_every:
             last_save = minutes
             export(model, args.out)
-        if done >= 1:
+        if step == args.steps:
             break
     if rank == 0:
         difference = export(model, args.out)
@@ -412,8 +430,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that has the tokenizer and gets the model")
-    parser.add_argument("--minutes", type=float, default=60, help="length of the training; the schedule follows it")
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens per step, over all workers")
+    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--tokens", type=int, default=6144, help="tokens per step, over all workers")
     parser.add_argument("--rate", type=float, default=0.02, help="Muon's learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
