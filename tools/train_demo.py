@@ -21,17 +21,18 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F
 from demo_corpus import Generator
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-CONFIG: dict[str, object] = {
+CONFIG: dict[str, Any] = {
     "architectures": ["Lfm2MoeForCausalLM"],
     "model_type": "lfm2_moe",
     "vocab_size": 2688,  # the tokenizer has fewer ids: the rest is padding, as in LFM2
@@ -63,8 +64,8 @@ CONFIG: dict[str, object] = {
 }
 GENERATION_CONFIG = {"bos_token_id": 1, "eos_token_id": 7, "pad_token_id": 0, "do_sample": True, "temperature": 0.3, "min_p": 0.15, "repetition_penalty": 1.05}
 
-HIDDEN, LAYERS, EXPERTS, TOP_K = 192, 7, 8, 2
-HEADS, KV_HEADS = 6, 2
+HIDDEN, LAYERS, EXPERTS, TOP_K = (CONFIG[key] for key in ("hidden_size", "num_hidden_layers", "num_experts", "num_experts_per_tok"))
+HEADS, KV_HEADS = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"]
 HEAD_DIM = HIDDEN // HEADS
 IM_START, IM_END = 6, 7
 LONGEST = 448  # tokens of a training conversation
@@ -182,10 +183,10 @@ class MoeFfn(nn.Module):
 class Block(nn.Module):
     def __init__(self, index: int) -> None:
         super().__init__()
-        attention = CONFIG["layer_types"][index] == "full_attention"  # type: ignore[index]
+        attention = CONFIG["layer_types"][index] == "full_attention"
         self.mixer: nn.Module = Attention() if attention else ShortConv()
-        dense = index < int(CONFIG["num_dense_layers"])  # type: ignore[call-overload]
-        self.ffn: nn.Module = DenseFfn(int(CONFIG["intermediate_size"])) if dense else MoeFfn(int(CONFIG["moe_intermediate_size"]))  # type: ignore[call-overload]
+        dense = index < CONFIG["num_dense_layers"]
+        self.ffn: nn.Module = DenseFfn(CONFIG["intermediate_size"]) if dense else MoeFfn(CONFIG["moe_intermediate_size"])
         self.operator_norm = nn.Parameter(torch.ones(HIDDEN))
         self.ffn_norm = nn.Parameter(torch.ones(HIDDEN))
 
@@ -197,10 +198,10 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Parameter(torch.randn(int(CONFIG["vocab_size"]), HIDDEN) * 0.05)  # type: ignore[call-overload]
+        self.embed = nn.Parameter(torch.randn(CONFIG["vocab_size"], HIDDEN) * 0.05)
         self.blocks = nn.ModuleList(Block(i) for i in range(LAYERS))
         self.final_norm = nn.Parameter(torch.ones(HIDDEN))
-        frequency = float(CONFIG["rope_theta"]) ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)  # type: ignore[arg-type]
+        frequency = CONFIG["rope_theta"] ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
         angle = torch.arange(2048).float()[:, None] * torch.cat((frequency, frequency))
         self.rope = (angle.cos(), angle.sin())
 
@@ -224,7 +225,7 @@ class Model(nn.Module):
 
 
 def hub_tensors(model: Model) -> dict[str, Tensor]:
-    """The weights under the hub's names, in bf16; the expert biases stay f32."""
+    """The model's own weights under the hub's names."""
     out: dict[str, Tensor] = {"model.embed_tokens.weight": model.embed, "model.embedding_norm.weight": model.final_norm}
     for i, block in enumerate(model.blocks):
         prefix = f"model.layers.{i}."
@@ -243,15 +244,23 @@ def hub_tensors(model: Model) -> dict[str, Tensor]:
         else:
             for name, value in ffn.named_parameters():
                 out[f"{prefix}feed_forward.{name}.weight"] = value
-    return {
-        name: value.detach().to(torch.float32 if name.endswith("expert_bias") else torch.bfloat16).contiguous().clone()
-        for name, value in out.items()
-    }
+    return {name: value.detach() for name, value in out.items()}
+
+
+def load(model: Model, folder: Path) -> None:
+    """Reads a checkpoint that export() wrote."""
+    stored = load_file(folder / "model.safetensors")
+    for name, value in hub_tensors(model).items():
+        value.copy_(stored[name])
 
 
 def export(model: Model, folder: Path) -> float:
     """Writes the checkpoint; returns the largest difference of logits from transformers'."""
-    tensors = hub_tensors(model)
+    # bf16, but the expert biases stay f32.
+    tensors = {
+        name: value.to(torch.float32 if name.endswith("expert_bias") else torch.bfloat16).contiguous().clone()
+        for name, value in hub_tensors(model).items()
+    }
     config = dict(CONFIG)
     config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), "rope_type": "default"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
@@ -374,6 +383,8 @@ def train(rank: int, args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.out)
     model = Model()
+    if args.start_from:
+        load(model, args.start_from)
     parameters = list(model.parameters())
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and not n.endswith((".gate", ".conv")) and n != "embed"]
     others = [p for p in parameters if not any(p is m for m in matrices)]
@@ -391,11 +402,11 @@ def train(rank: int, args: argparse.Namespace) -> None:
         # One exchange a step: the gradients, the experts' loads, the loss, the tokens, the time.
         minutes = (time.time() - start) / 60
         own = [p.grad for p in parameters] + [m.load for m in moes] + [loss.detach(), torch.tensor(float(ids.numel())), torch.tensor(minutes)]
-        flat = torch.cat([t.reshape(-1) for t in own]) / args.workers  # type: ignore[union-attr]
+        flat = torch.cat([t.reshape(-1) for t in own]) / args.workers
         dist.all_reduce(flat)
-        shared = flat.split([t.numel() for t in own])  # type: ignore[union-attr]
+        shared = flat.split([t.numel() for t in own])
         for tensor, mean in zip(own, shared):
-            tensor.copy_(mean.view_as(tensor))  # type: ignore[union-attr]
+            tensor.copy_(mean.view_as(tensor))
         mean_loss, tokens, minutes = (s.item() for s in shared[-3:])
 
         scale = min(1.0, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps))
@@ -430,6 +441,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that has the tokenizer and gets the model")
+    parser.add_argument("--start-from", type=Path, help="checkpoint to continue from, with a schedule of its own")
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--tokens", type=int, default=6144, help="tokens per step, over all workers")
     parser.add_argument("--rate", type=float, default=0.02, help="Muon's learning rate")
