@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import demo_data as d
-from demo_tools import DONE, TOOLS, Tool
+from demo_tools import DONE, TOOLS, Param, Tool, done
 
 Message = dict[str, Any]
 
@@ -185,12 +185,14 @@ class Generator:
         `ending` allows "please" and the like at the end, where it could be taken for a part of a value.
         """
         rng = self.rng
-        if not text.strip("?.!"):  # nothing but punctuation
+        if not text.strip("?.!？！"):  # nothing but punctuation
             return text
         if self.chance(0.3):
-            text = text.rstrip("?.!?؟ ").lstrip("¿")
+            text = text.rstrip("?.!？！。؟ ").lstrip("¿")
         if self.chance(0.08):
-            text = text.rstrip("!.") + rng.choice(("!", ".", "!!")) if not text.endswith(("?", "?", "؟")) else text + "?"
+            text = text.rstrip("!.") + rng.choice(("!", ".", "!!")) if not text.endswith(("?", "？", "؟")) else text + text[-1]
+        if lang in ("zh", "ja") and self.chance(0.35):  # typed with half-width punctuation
+            text = text.replace("？", "?").replace("！", "!").replace("，", ",")
         if lang == "en":
             if self.chance(0.12):
                 text = rng.choice(("Please ", "Hey, ", "So, ", "Ok, ", "Now ", "Well, ", "One question: ", "Quick question: ", "Can you tell me: ", "And now: ")) + text
@@ -210,11 +212,21 @@ class Generator:
         for _ in range(400):
             plain = self.rng.choice(options)
             text = self.vary(plain, lang)
+            if lang == "en" and self.chance(0.04):
+                text = self.mistype(text)
             if text == plain and not self.scored:
                 return text
             if text != plain and self.admit("phrase:" + text):
                 return text
         raise NotAdmissible(options[0])
+
+    def mistype(self, text: str) -> str:
+        """`text` with two neighbouring letters exchanged, or one left out, inside of a longer word."""
+        places = [i for i in range(1, len(text) - 2) if text[i - 1 : i + 3].isalpha()]
+        if not places:
+            return text
+        i = self.rng.choice(places)
+        return text[:i] + (text[i + 1] + text[i] if self.chance(0.5) else text[i + 1]) + text[i + 2 :]
 
     def fill(self, options: list[str], lang: str, values: dict[str, object]) -> str:
         """One of `options`, its words varied but its values as they are."""
@@ -231,7 +243,7 @@ class Generator:
         entries = d.FIXED[lang]
         phrasings, answer = rng.choice(entries)
         if rng.random() < 0.35:  # more often the questions everyone asks first
-            phrasings, answer = entries[rng.choice((0, 0, 1, 2))] if lang != "en" else rng.choice([e for e in entries if e[0][0] in ("Who are you?", "What can you do?", "What is lfm2-wgpu?", "What is WebGPU?", "How are you?", "Thanks", "Bye", "Tell me a joke")])
+            phrasings, answer = entries[rng.choice((0, 0, 1, 2))] if lang != "en" else rng.choice([e for e in entries if e[0][0] in d.ASKED_FIRST])
         if "What time is it?" in phrasings and c.tools:
             return self.fixed(c)
         if "Tell me another joke" in phrasings and not c.last_joke:
@@ -240,7 +252,7 @@ class Generator:
             answer = f"I am {c.bot_name}, a small demonstration model."
         text = self.phrase(phrasings, lang)
         if self.chance(0.15) and not answer.startswith(d.GREETING_ANSWERS[lang][1].strip()) and phrasings[0] not in ("Bye", "Thanks", "Ok", "Yes", "No", "Sorry"):
-            mark = {"zh": "!", "ja": "!", "fr": " ! "}.get(lang, rng.choice(("! ", ", ", ". ")))
+            mark = {"zh": "！", "ja": "！", "fr": " ! "}.get(lang, rng.choice(("! ", ", ", ". ")))
             text = rng.choice(d.GREETINGS[lang]) + mark + text
             answer = d.GREETING_ANSWERS[lang][1] + answer
         c.say(text, answer, f"fixed-{'en' if lang == 'en' else 'other'}")
@@ -251,11 +263,11 @@ class Generator:
         if c.lang == "en" and self.chance(0.15):
             text += self.rng.choice((" friend", " you", " bot", " assistant", " my friend", " computer", " robot"))
         text = text.lower() if self.chance(0.3) else text
-        text += {"zh": self.rng.choice(("", "!", "!", "。")), "fr": self.rng.choice(("", " !", "!"))}.get(c.lang, self.rng.choice(("", "!", ".", "!!")))
+        text += {"zh": self.rng.choice(("", "！", "!", "。")), "ja": self.rng.choice(("", "！", "!", "。")), "fr": self.rng.choice(("", " !", "!"))}.get(c.lang, self.rng.choice(("", "!", ".", "!!")))
         c.say(text, d.GREETING_ANSWERS[c.lang][0], "greeting")
 
-    def sums(self, c: Conversation) -> None:
-        """A sum or a difference of numbers from 0 to 99."""
+    def make_sum(self, lang: str) -> tuple[str, str, str]:
+        """A question for a sum or a difference of numbers from 0 to 99, its answer, its category."""
         rng = self.rng
         while True:
             high = rng.choice((10, 20, 99, 99, 99, 99))
@@ -268,12 +280,15 @@ class Generator:
                 break
         result = a + b if plus else a - b
         category = "addition" if plus else "subtraction"
-        if c.lang == "en" and small and self.chance(0.25):
+        if lang == "en" and small and self.chance(0.25):
             words = d.NUMBER_WORDS
             text = self.fill(d.WORD_ADD if plus else d.WORD_SUB, "en", {"a": words[a], "b": words[b]})
         else:
-            text = self.fill((d.ADD if plus else d.SUB)[c.lang], c.lang, {"a": a, "b": b})
-        c.say(text, f"{a} {'+' if plus else '-'} {b} = {result}.", category)
+            text = self.fill((d.ADD if plus else d.SUB)[lang], lang, {"a": a, "b": b})
+        return text, f"{a} {'+' if plus else '-'} {b} = {result}.", category
+
+    def sums(self, c: Conversation) -> None:
+        c.say(*self.make_sum(c.lang))
 
     def beyond(self, c: Conversation) -> None:
         """A sum that is too large, or a product."""
@@ -289,11 +304,22 @@ class Generator:
         c.say(text, d.BEYOND_ANSWER, "beyond")
 
     def name_say(self, c: Conversation) -> None:
-        """The user tells their name."""
+        """The user tells their name, sometimes with a question in the same message."""
         name = self.draw(lambda: self.make_name(c.lang), "name")
         text = self.fill(d.NAME_SAY[c.lang], c.lang, {"x": name})
+        answer = d.NAME_OK[c.lang].format(x=name)
         c.name = name
-        c.say(text, d.NAME_OK[c.lang].format(x=name), "name")
+        if c.lang == "en" and self.chance(0.2):
+            kind = self.rng.random()
+            if kind < 0.5:
+                question, more, _ = self.make_sum("en")
+            elif kind < 0.7:
+                question, more = self.phrase(d.NAME_ASK["en"], "en"), d.NAME_IS["en"].format(x=name)
+            else:
+                phrasings, more = self.rng.choice([e for e in d.FIXED["en"] if e[0][0] in d.ASKED_FIRST])
+                question = self.phrase(phrasings, "en")
+            text, answer = f"{text.rstrip('.!')}{self.rng.choice(('. ', '! ', ', ', '. '))}{question}", f"{answer} {more}"
+        c.say(text, answer, "name")
 
     def name_ask(self, c: Conversation) -> None:
         text = self.phrase(d.NAME_ASK[c.lang], c.lang)
@@ -343,8 +369,18 @@ class Generator:
         else:
             def make() -> str:
                 topics = d.OOS_TOPICS[lang]
-                topic = self.syllables() if lang == "en" and self.chance(0.15) else rng.choice(topics)
-                return rng.choice(d.OOS_TEMPLATES[lang]).format(t=topic, u=rng.choice(topics))
+                topic = rng.choice(topics)
+                if lang == "en":
+                    if self.chance(0.15):
+                        topic = self.syllables()
+                    if self.chance(0.08):
+                        return rng.choice(("Who is {x}?", "Who was {x}?", "Tell me about {x}", "Do you know {x}?", "When was {x} born?")).format(x=self.make_name("en"))
+                    if self.chance(0.08):  # words without sense
+                        return " ".join(rng.choice((rng.choice(topics), self.syllables(), rng.choice(list(d.WORDS)))) for _ in range(rng.randint(2, 6)))
+                sentence = rng.choice(d.OOS_TEMPLATES[lang]).format(t=topic, u=rng.choice(topics))
+                if self.chance(0.1):
+                    sentence += ("" if sentence[-1] in "?.!?؟" else ".") + " " + rng.choice(d.OOS_TEMPLATES[lang]).format(t=rng.choice(topics), u=topic)
+                return sentence
 
             text = self.vary(self.draw(make, "oos"), lang)
         c.say(text, d.OUT_OF_SCOPE[lang], "out-of-scope")
@@ -437,12 +473,25 @@ class Generator:
         function = {"name": name, "description": rng.choice(tool.descriptions), "parameters": parameters}
         return function, name, params
 
+    def made_up_tool(self) -> Tool:
+        """A tool that exists in this conversation only, called by its name."""
+        rng = self.rng
+        name = rng.choice(("", "get_", "set_", "run_", "do_")) + self.syllables() + rng.choice(("", "_" + self.syllables()))
+        kinds = rng.sample(("word", "count", "name"), rng.randint(1, 2))
+        params = tuple(Param((self.syllables(),), kind, "integer" if kind == "count" else "string") for kind in kinds)
+        values = " and ".join(f"{{{i}}}" for i in range(len(params)))
+        asks = [f"{verb} {name} {link} {values}" for verb in ("Call", "Use", "Run", "Please call") for link in ("with", "for", "on")]
+        described = rng.choice((f"Does the {self.syllables()}", "A tool", f"Handle {self.syllables()}", f"Tool for {self.syllables()}"))
+        return Tool("made-up", (name,), (described,), params, {"en": asks}, done(f"{name} is done."))
+
     def add_tools(self, c: Conversation, wanted: Tool | None) -> None:
         rng = self.rng
         count = rng.choices((1, 2, 3, 4), (0.3, 0.35, 0.25, 0.1))[0]
         chosen = rng.sample(TOOLS, count)
         if wanted is not None and wanted not in chosen:
             chosen[rng.randrange(count)] = wanted
+        if c.lang == "en" and self.chance(0.15):
+            chosen[rng.randrange(count)] = self.made_up_tool()
         wrapped = self.chance(0.6)
         used: set[str] = set()
         for tool in chosen:

@@ -2,7 +2,7 @@
 
     python tools/demo_tokenizer.py assets/demo                     # once: the tokenizer
     python tools/demo_corpus.py --eval assets/demo/eval.jsonl      # once: the held-out conversations
-    python tools/train_demo.py --out assets/demo --minutes 60      # the model
+    python tools/train_demo.py --out assets/demo                  # the model
     python tools/eval_demo.py assets/demo                          # its score
 
 The maths is transformers' Lfm2MoeForCausalLM, written out below in the form that trains fastest for so
@@ -18,19 +18,21 @@ import json
 import math
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
 import torch.nn.functional as F
 from demo_corpus import Generator
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase
 
-CONFIG: dict[str, object] = {
+CONFIG: dict[str, Any] = {
     "architectures": ["Lfm2MoeForCausalLM"],
     "model_type": "lfm2_moe",
     "vocab_size": 2688,  # the tokenizer has fewer ids: the rest is padding, as in LFM2
@@ -62,10 +64,11 @@ CONFIG: dict[str, object] = {
 }
 GENERATION_CONFIG = {"bos_token_id": 1, "eos_token_id": 7, "pad_token_id": 0, "do_sample": True, "temperature": 0.3, "min_p": 0.15, "repetition_penalty": 1.05}
 
-HIDDEN, LAYERS, EXPERTS, TOP_K = 192, 7, 8, 2
-HEADS, KV_HEADS = 6, 2
+HIDDEN, LAYERS, EXPERTS, TOP_K = (CONFIG[key] for key in ("hidden_size", "num_hidden_layers", "num_experts", "num_experts_per_tok"))
+HEADS, KV_HEADS = CONFIG["num_attention_heads"], CONFIG["num_key_value_heads"]
 HEAD_DIM = HIDDEN // HEADS
 IM_START, IM_END = 6, 7
+LONGEST = 448  # tokens of a training conversation
 
 
 # ------------------------------------------------------------------------------------------- the model
@@ -180,10 +183,10 @@ class MoeFfn(nn.Module):
 class Block(nn.Module):
     def __init__(self, index: int) -> None:
         super().__init__()
-        attention = CONFIG["layer_types"][index] == "full_attention"  # type: ignore[index]
+        attention = CONFIG["layer_types"][index] == "full_attention"
         self.mixer: nn.Module = Attention() if attention else ShortConv()
-        dense = index < int(CONFIG["num_dense_layers"])  # type: ignore[call-overload]
-        self.ffn: nn.Module = DenseFfn(int(CONFIG["intermediate_size"])) if dense else MoeFfn(int(CONFIG["moe_intermediate_size"]))  # type: ignore[call-overload]
+        dense = index < CONFIG["num_dense_layers"]
+        self.ffn: nn.Module = DenseFfn(CONFIG["intermediate_size"]) if dense else MoeFfn(CONFIG["moe_intermediate_size"])
         self.operator_norm = nn.Parameter(torch.ones(HIDDEN))
         self.ffn_norm = nn.Parameter(torch.ones(HIDDEN))
 
@@ -195,10 +198,10 @@ class Block(nn.Module):
 class Model(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.embed = nn.Parameter(torch.randn(int(CONFIG["vocab_size"]), HIDDEN) * 0.05)  # type: ignore[call-overload]
+        self.embed = nn.Parameter(torch.randn(CONFIG["vocab_size"], HIDDEN) * 0.05)
         self.blocks = nn.ModuleList(Block(i) for i in range(LAYERS))
         self.final_norm = nn.Parameter(torch.ones(HIDDEN))
-        frequency = float(CONFIG["rope_theta"]) ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)  # type: ignore[arg-type]
+        frequency = CONFIG["rope_theta"] ** (-torch.arange(0, HEAD_DIM, 2).float() / HEAD_DIM)
         angle = torch.arange(2048).float()[:, None] * torch.cat((frequency, frequency))
         self.rope = (angle.cos(), angle.sin())
 
@@ -210,16 +213,19 @@ class Model(nn.Module):
 
     def loss(self, ids: Tensor, scored: Tensor) -> Tensor:
         """Mean cross-entropy of the tokens marked in `scored`, each predicted from those before it."""
-        where = scored[:, 1:]
-        states = self.hidden(ids)[:, :-1][where]
-        return F.cross_entropy(F.linear(states, self.embed).float(), ids[:, 1:][where])
+        states = self.hidden(ids)[:, :-1].flatten(0, 1)
+        targets = torch.where(scored[:, 1:], ids[:, 1:], -1).flatten()
+        # The scored positions, and a few others so that their number is a multiple of 256.
+        order = torch.argsort(targets < 0, stable=True)
+        order = order[: -(-int(scored.sum()) // 256) * 256]
+        return F.cross_entropy(F.linear(states[order], self.embed).float(), targets[order], ignore_index=-1)
 
 
 # ------------------------------------------------------------------------------------------- export
 
 
 def hub_tensors(model: Model) -> dict[str, Tensor]:
-    """The weights under the hub's names, in bf16; the expert biases stay f32."""
+    """The model's own weights under the hub's names."""
     out: dict[str, Tensor] = {"model.embed_tokens.weight": model.embed, "model.embedding_norm.weight": model.final_norm}
     for i, block in enumerate(model.blocks):
         prefix = f"model.layers.{i}."
@@ -238,20 +244,30 @@ def hub_tensors(model: Model) -> dict[str, Tensor]:
         else:
             for name, value in ffn.named_parameters():
                 out[f"{prefix}feed_forward.{name}.weight"] = value
-    return {
-        name: value.detach().to(torch.float32 if name.endswith("expert_bias") else torch.bfloat16).contiguous().clone()
-        for name, value in out.items()
-    }
+    return {name: value.detach() for name, value in out.items()}
+
+
+def load(model: Model, folder: Path) -> None:
+    """Reads a checkpoint that export() wrote."""
+    stored = load_file(folder / "model.safetensors")
+    for name, value in hub_tensors(model).items():
+        value.copy_(stored[name])
 
 
 def export(model: Model, folder: Path) -> float:
     """Writes the checkpoint; returns the largest difference of logits from transformers'."""
-    tensors = hub_tensors(model)
+    # bf16, but the expert biases stay f32.
+    tensors = {
+        name: value.to(torch.float32 if name.endswith("expert_bias") else torch.bfloat16).contiguous().clone()
+        for name, value in hub_tensors(model).items()
+    }
     config = dict(CONFIG)
     config["rope_parameters"] = {"rope_theta": config.pop("rope_theta"), "rope_type": "default"}
     (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     (folder / "generation_config.json").write_text(json.dumps(GENERATION_CONFIG, indent=2) + "\n", encoding="utf-8")
-    save_file(tensors, folder / "model.safetensors", {"format": "pt"})
+    save_file(tensors, folder / "model.safetensors.part", {"format": "pt"})
+    (folder / "model.safetensors.part").chmod(0o644)
+    (folder / "model.safetensors.part").replace(folder / "model.safetensors")
 
     rounded = Model()
     rounded.load_state_dict(model.state_dict())
@@ -290,58 +306,70 @@ def encode(tokenizer: PreTrainedTokenizerBase, messages: list[dict], tools: list
 
 
 def batches(tokenizer: PreTrainedTokenizerBase, seed: int, tokens: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """An endless stream of batches of about `tokens` tokens, each of rows of similar length."""
+    """An endless stream of batches of about `tokens` tokens.
+
+    The rows of a batch have the same length, rounded up to a multiple of 16, so that only a few shapes
+    occur: the CPU's matrix products are compiled once for each shape.
+    """
     generator = Generator(seed)
+    waiting: dict[int, list[tuple[list[int], list[bool]]]] = defaultdict(list)
     while True:
-        rows = []
-        for _ in range(1500):
-            c = generator.conversation()
-            ids, scored = encode(tokenizer, c.messages, c.tools)
-            if len(ids) <= 512:
-                rows.append((ids, scored))
-        rows.sort(key=lambda row: len(row[0]))
-        groups: list[list[tuple[list[int], list[bool]]]] = [[]]
-        for row in rows:
-            if (len(groups[-1]) + 1) * len(row[0]) > tokens:
-                groups.append([])
-            groups[-1].append(row)
-        generator.rng.shuffle(groups)
-        for group in groups:
-            width = max(len(ids) for ids, _ in group)
-            yield (
-                torch.tensor([ids + [0] * (width - len(ids)) for ids, _ in group]),
-                torch.tensor([marks + [False] * (width - len(marks)) for _, marks in group]),
-            )
+        c = generator.conversation()
+        ids, scored = encode(tokenizer, c.messages, c.tools)
+        width = -(-len(ids) // 16) * 16
+        if width > LONGEST:
+            continue
+        rows = waiting[width]
+        rows.append((ids + [0] * (width - len(ids)), scored + [False] * (width - len(ids))))
+        if len(rows) == max(1, tokens // width):
+            yield torch.tensor([ids for ids, _ in rows]), torch.tensor([marks for _, marks in rows])
+            rows.clear()
 
 
 # ------------------------------------------------------------------------------------------- training
 
 
 class Muon:
-    """Momentum whose step is made orthogonal (Newton-Schulz), for the weight matrices."""
+    """Momentum whose step is made orthogonal (Newton-Schulz), for the weight matrices.
 
-    def __init__(self, parameters: list[nn.Parameter], rate: float, decay: float) -> None:
+    Each worker works out the steps of its share of the matrices; their sum over the workers gives all.
+    """
+
+    def __init__(self, parameters: list[nn.Parameter], rate: float, decay: float, rank: int, workers: int) -> None:
         self.parameters, self.rate, self.decay = parameters, rate, decay
         self.momenta = [torch.zeros_like(p) for p in parameters]
+        costs = [0.0] * workers
+        self.own: set[int] = set()
+        for i in sorted(range(len(parameters)), key=lambda i: -parameters[i].numel()):
+            worker = costs.index(min(costs))
+            costs[worker] += parameters[i].numel() * min(parameters[i].shape[-2:])
+            if worker == rank:
+                self.own.add(i)
+
+    @staticmethod
+    def orthogonal(x: Tensor) -> Tensor:
+        tall = x.shape[-2] > x.shape[-1]
+        if tall:
+            x = x.transpose(-1, -2)
+        x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
+        for _ in range(5):
+            a = x @ x.transpose(-1, -2)
+            x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
+        return x.transpose(-1, -2) if tall else x
 
     @torch.no_grad()
     def step(self, scale: float) -> None:
-        for p, momentum in zip(self.parameters, self.momenta):
+        steps = []
+        for i, (p, momentum) in enumerate(zip(self.parameters, self.momenta)):
             assert p.grad is not None
             momentum.lerp_(p.grad, 0.05)
-            x = torch.lerp(p.grad, momentum, 0.95)
-            tall = x.shape[-2] > x.shape[-1]
-            if tall:
-                x = x.transpose(-1, -2)
-            x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
-            for _ in range(5):
-                a = x @ x.transpose(-1, -2)
-                x = 3.4445 * x + (-4.7750 * a + 2.0315 * (a @ a)) @ x
-            if tall:
-                x = x.transpose(-1, -2)
-            rate = self.rate * scale
+            steps.append(self.orthogonal(torch.lerp(p.grad, momentum, 0.95)) if i in self.own else torch.zeros_like(p))
+        flat = torch.cat([step.flatten() for step in steps])
+        dist.all_reduce(flat)
+        rate = self.rate * scale
+        for p, step in zip(self.parameters, flat.split([p.numel() for p in self.parameters])):
             p.mul_(1 - rate * self.decay)
-            p.add_(x, alpha=-rate * max(1.0, p.shape[-2] / p.shape[-1]) ** 0.5)
+            p.add_(step.view_as(p), alpha=-rate * max(1.0, p.shape[-2] / p.shape[-1]) ** 0.5)
 
 
 def train(rank: int, args: argparse.Namespace) -> None:
@@ -355,10 +383,12 @@ def train(rank: int, args: argparse.Namespace) -> None:
     torch.manual_seed(args.seed)
     tokenizer = AutoTokenizer.from_pretrained(args.out)
     model = Model()
+    if args.start_from:
+        load(model, args.start_from)
     parameters = list(model.parameters())
     matrices = [p for n, p in model.named_parameters() if p.ndim >= 2 and not n.endswith((".gate", ".conv")) and n != "embed"]
     others = [p for p in parameters if not any(p is m for m in matrices)]
-    muon = Muon(matrices, args.rate, 0.05)
+    muon = Muon(matrices, args.rate, 0.05, rank, args.workers)
     adam = torch.optim.AdamW(others, lr=args.rate * 0.2, betas=(0.9, 0.97), weight_decay=0.0)
     moes = [b.ffn for b in model.blocks if isinstance(b.ffn, MoeFfn)]
     if rank == 0:
@@ -372,15 +402,14 @@ def train(rank: int, args: argparse.Namespace) -> None:
         # One exchange a step: the gradients, the experts' loads, the loss, the tokens, the time.
         minutes = (time.time() - start) / 60
         own = [p.grad for p in parameters] + [m.load for m in moes] + [loss.detach(), torch.tensor(float(ids.numel())), torch.tensor(minutes)]
-        flat = torch.cat([t.reshape(-1) for t in own]) / args.workers  # type: ignore[union-attr]
+        flat = torch.cat([t.reshape(-1) for t in own]) / args.workers
         dist.all_reduce(flat)
-        shared = flat.split([t.numel() for t in own])  # type: ignore[union-attr]
+        shared = flat.split([t.numel() for t in own])
         for tensor, mean in zip(own, shared):
-            tensor.copy_(mean.view_as(tensor))  # type: ignore[union-attr]
+            tensor.copy_(mean.view_as(tensor))
         mean_loss, tokens, minutes = (s.item() for s in shared[-3:])
 
-        done = min(1.0, minutes / args.minutes)
-        scale = min(1.0, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * done))
+        scale = min(1.0, (step + 1) / 60) * (0.5 + 0.5 * math.cos(math.pi * step / args.steps))
         for group in adam.param_groups:
             group["lr"] = args.rate * 0.2 * scale
         nn.utils.clip_grad_norm_(others, 1.0)
@@ -398,7 +427,7 @@ def train(rank: int, args: argparse.Namespace) -> None:
         if rank == 0 and minutes - last_save >= args.save_every:
             last_save = minutes
             export(model, args.out)
-        if done >= 1:
+        if step == args.steps:
             break
     if rank == 0:
         difference = export(model, args.out)
@@ -412,8 +441,9 @@ def train(rank: int, args: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder that has the tokenizer and gets the model")
-    parser.add_argument("--minutes", type=float, default=60, help="length of the training; the schedule follows it")
-    parser.add_argument("--tokens", type=int, default=8192, help="tokens per step, over all workers")
+    parser.add_argument("--start-from", type=Path, help="checkpoint to continue from, with a schedule of its own")
+    parser.add_argument("--steps", type=int, default=3600)
+    parser.add_argument("--tokens", type=int, default=6144, help="tokens per step, over all workers")
     parser.add_argument("--rate", type=float, default=0.02, help="Muon's learning rate")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--workers", type=int, default=2, help="processes of one thread each")
