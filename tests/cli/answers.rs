@@ -38,7 +38,7 @@ fn the_same_seed_gives_the_same_text() {
             "-n",
             "16",
             "--temp",
-            "1.5",
+            "20",
             "-s",
             seed,
             "--min-p",
