@@ -78,7 +78,7 @@ pub struct Sampling {
     /// Keep tokens of at least P times the best one's probability; 0 is off
     #[arg(long, env = "LFM2_MIN_P", value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
-    /// Penalty on tokens of the whole context; 1 is off
+    /// Penalty on tokens of the whole context; 1 is off, also by default at temperature 0
     #[arg(
         long,
         visible_alias = "repeat-penalty",
@@ -131,7 +131,11 @@ impl Common {
 impl Sampling {
     /// The options for `engine`'s model; `random` seeds where no seed was given.
     pub fn options(&self, engine: &Engine, random: u64) -> GenerateOptions {
-        let d = engine.recommended_sampling();
+        let mut d = engine.recommended_sampling();
+        if self.temperature == Some(0.0) {
+            // Greedy is the most likely token, unless a penalty is asked for.
+            d.repetition_penalty = 1.0;
+        }
         let sampling = SamplingOptions {
             temperature: self.temperature.unwrap_or(d.temperature),
             top_k: self.top_k.unwrap_or(d.top_k),

@@ -122,6 +122,23 @@ fn logits_are_those_of_the_reference_in_any_chunks() {
     }
 }
 
+/// At temperature 0 the answer is what `logits --greedy` gives: the most likely tokens.
+#[test]
+fn temperature_0_takes_the_most_likely_token() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out.safetensors");
+    let text = "Once there was a dog, a dog, a dog";
+    let ids = ok(&["tokenize", text]);
+    ok(&["-q", "logits", "--tokens", &ids, "--greedy", "12", "--out", out.to_str().unwrap()]);
+    let file = std::fs::read(&out).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&file).unwrap();
+    let greedy: Vec<u32> = bytemuck::pod_collect_to_vec(file.tensor("greedy").unwrap().data());
+    let args = ["-q", "generate", "--raw", "-p", text, "-n", "12", "--temp", "0", "--token-ids"];
+    let generated: Vec<u32> = serde_json::from_str(&ok(&args)).unwrap();
+    // The answer may end before; the continuation does not.
+    assert_eq!(generated, greedy[..generated.len()]);
+}
+
 #[test]
 fn eval_scores_and_judges() {
     let dir = TempDir::new().unwrap();
