@@ -95,7 +95,11 @@ impl OpenedModel {
         };
         let jinja = files.read_small("chat_template.jinja", MAX_TEMPLATE_BYTES).await?;
         let config = files.read_small("tokenizer_config.json", MAX_TOKENIZER_BYTES).await?;
-        Ok((tokenizer, ChatTemplate::from_files(jinja.as_deref(), config.as_deref())))
+        let first = tokenizer.as_ref().and_then(|t| Some((t, *t.encode("", true).ok()?.first()?)));
+        let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
+        let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
+            .map(|template| template.with_default_bos(bos));
+        Ok((tokenizer, template))
     }
 }
 

@@ -153,6 +153,16 @@ impl ChatTemplate {
         self
     }
 
+    /// Sets the text of the beginning-of-text token where tokenizer_config.json (or the lack of it)
+    /// names none: the one that the tokenizer puts before a text by itself.
+    #[must_use]
+    pub fn with_default_bos(mut self, bos: Option<&str>) -> Self {
+        if self.special.bos_token.is_none() {
+            self.special.bos_token = bos.map(str::to_owned);
+        }
+        self
+    }
+
     /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
     ///
     /// As transformers does, message fields that are `null` are left out, and reasoning under any of

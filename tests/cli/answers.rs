@@ -79,7 +79,14 @@ fn ids_and_conversations() {
     // Only the tokenizer's files are needed to tokenize.
     let alone = TempDir::new().unwrap();
     std::fs::copy(root("assets/demo/tokenizer.json"), alone.path().join("tokenizer.json")).unwrap();
-    assert_eq!(ok(&["-m", alone.path().to_str().unwrap(), "tokenize", told]), encoded);
+    let alone_model = alone.path().to_str().unwrap();
+    assert_eq!(ok(&["-m", alone_model, "tokenize", told]), encoded);
+    // Where tokenizer_config.json does not name the first token, the tokenizer itself does.
+    let template = root("assets/demo/chat_template.jinja");
+    std::fs::copy(template, alone.path().join("chat_template.jinja")).unwrap();
+    let again: serde_json::Value =
+        serde_json::from_str(&ok(&["-m", alone_model, "tokenize", "--chat", file])).unwrap();
+    assert_eq!(again, rendered);
 }
 
 #[test]
