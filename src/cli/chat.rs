@@ -1,18 +1,18 @@
 //! `lfm2 chat`: a conversation.
 
 use std::io::{BufRead, IsTerminal};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 
 use super::editor::{Terminal, Typed};
-use super::generate::{print, read_text};
-use super::logits::write_whole;
+use super::generate::{print, read_conversation, read_text};
 use super::options::{Common, Sampling, random_seed};
+use super::part_file::write_whole;
 use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
 use super::{CliError, interrupt, load, stats};
 use crate::Error;
-use crate::engine::{PrefillProgress, Session, Timings};
+use crate::engine::{PrefillProgress, SamplingOptions, Session, Timings};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -43,11 +43,13 @@ impl Chat {
             None => Conversation::default(),
         };
         conversation.add_generation_prompt = None;
-        let engine = load::engine(common)?;
+        let model = load::open(common)?;
         // Without a tokenizer or template there is nothing to chat with: say so at once.
-        engine.encode_chat(&Conversation::new([Message::user("")]))?;
+        model.text.encode_chat(&Conversation::new([Message::user("")]))?;
+        let recommended = SamplingOptions::recommended(&model.generation);
+        let mut options = self.sampling.options(recommended, random_seed())?;
+        let engine = load::engine_of(model, common, |builder| builder)?;
         interrupt::stop_answers_only();
-        let mut options = self.sampling.options(&engine, random_seed());
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }
@@ -241,9 +243,4 @@ fn too_long(e: Error) -> CliError {
         )),
         other => other.into(),
     }
-}
-
-fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
-    Conversation::from_json(&read_text(path)?)
-        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }

@@ -22,14 +22,22 @@ pub enum CliError {
 }
 
 impl CliError {
+    /// Whether the user can mend it.
+    pub(super) fn is_user(&self) -> bool {
+        match self {
+            Self::Engine(e) => e.is_user(),
+            Self::User(_) => true,
+            Self::Internal(_) | Self::Interrupted => false,
+        }
+    }
+
     /// The process's exit code.
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
-            Self::Engine(e) if e.is_user() => 2,
-            Self::User(_) => 2,
-            Self::Engine(_) | Self::Internal(_) => 1,
+            other if other.is_user() => 2,
+            _ => 1,
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::Instant;
 
 use clap::Args;
 use serde::Deserialize;
@@ -9,13 +10,14 @@ use serde::Deserialize;
 use super::generate::{print, read_text};
 use super::options::Common;
 use super::{CliError, interrupt, load};
-use crate::engine::{GenerateOptions, SamplingOptions, Session};
+use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
 use crate::text::{Conversation, SpecialTokens};
 
 /// Tokens an answer may be longer than it should, before it is cut.
 const SLACK: usize = 32;
 
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub struct Eval {
     /// One question a line: {"messages": [...], "tools": [...], "expected": "..."}
     #[arg(value_name = "FILE.jsonl", env = "LFM2_EVAL_FILE")]
@@ -30,12 +32,21 @@ pub struct Eval {
     #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
     failures: usize,
     /// Fail (exit code 1) if fewer answers than this fraction are exact
-    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_EXACT")]
+    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_EXACT", value_parser = fraction, allow_negative_numbers = true)]
     min_exact: Option<f64>,
     /// Fail (exit code 1) if fewer tool calls than this fraction are exact
-    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_TOOL_CALLS")]
+    #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_TOOL_CALLS", value_parser = fraction, allow_negative_numbers = true)]
     min_tool_calls: Option<f64>,
 }
+
+const NOTES: &str = "\
+Answers are greedy, with tool-call markers, and exact if they are equal to the expected one and end \
+there. A tool call is expected where `expected` contains <|tool_call_start|>; `category` is \
+optional.
+
+Examples:
+  lfm2 eval questions.jsonl --failures 5
+  lfm2 eval questions.jsonl --json --min-exact 0.9 --min-tool-calls 0.95";
 
 /// A question; what is beside `expected` and `category` is the conversation.
 #[derive(Deserialize)]
@@ -45,6 +56,12 @@ struct Line {
     category: Option<String>,
     #[serde(flatten)]
     conversation: serde_json::Map<String, serde_json::Value>,
+}
+
+impl Line {
+    fn is_tool_call(&self) -> bool {
+        self.expected.contains("<|tool_call_start|>")
+    }
 }
 
 #[derive(Clone, Copy, Default)]
@@ -81,6 +98,14 @@ impl Score {
 impl Eval {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let questions = self.questions()?;
+        if self.min_tool_calls.is_some()
+            && !questions.iter().any(|(_, line, _)| line.is_tool_call())
+        {
+            return Err(CliError::User(format!(
+                "--min-tool-calls: {} expects no tool call",
+                self.file.display()
+            )));
+        }
         let engine = load::engine(common)?;
         let mut session = engine.session()?;
         let bar = load::progress_bar(
@@ -90,16 +115,21 @@ impl Eval {
         );
         let (mut all, mut tools) = (Score::default(), Score::default());
         let mut categories: BTreeMap<String, Score> = BTreeMap::new();
-        let mut shown = 0;
+        let (mut shown, mut tokens, started) = (0, 0, Instant::now());
         for (number, line, conversation) in questions {
             if interrupt::requested() {
                 return Err(CliError::Interrupted);
             }
-            let answer = answer(&mut session, &conversation, &line.expected)
-                .map_err(|e| CliError::User(format!("{}:{number}: {e}", self.file.display())))?;
-            let exact = answer == line.expected;
+            let answer = answer(&mut session, &conversation, &line.expected).map_err(|e| {
+                let e = CliError::from(e);
+                let said = format!("{}:{number}: {e}", self.file.display());
+                if e.is_user() { CliError::User(said) } else { e }
+            })?;
+            // What was cut off is not exact, even where it is equal so far.
+            let exact = answer.ended && answer.text == line.expected;
+            tokens += answer.tokens;
             all.add(exact);
-            if line.expected.contains("<|tool_call_start|>") {
+            if line.is_tool_call() {
                 tools.add(exact);
             }
             if let Some(category) = line.category {
@@ -107,13 +137,21 @@ impl Eval {
             }
             if !exact && shown < self.failures {
                 shown += 1;
-                let expected = &line.expected;
-                bar.suspend(|| eprintln!("line {number}: expected {expected:?}, got {answer:?}"));
+                let (expected, got) = (&line.expected, &answer.text);
+                bar.suspend(|| eprintln!("line {number}: expected {expected:?}, got {got:?}"));
             }
             bar.set_message(format!("{:.1} %", all.fraction() * 100.0));
             bar.inc(1);
         }
         bar.finish_and_clear();
+        if !common.quiet {
+            let seconds = started.elapsed().as_secs_f64();
+            eprintln!(
+                "[ {} answers, {tokens} tokens, {seconds:.1} s, {:.1} answers/s ]",
+                all.total,
+                all.total as f64 / seconds.max(1e-9)
+            );
+        }
         self.report(all, tools, &categories)
     }
 
@@ -171,12 +209,25 @@ impl Eval {
     }
 }
 
+/// A number from 0 to 1.
+fn fraction(text: &str) -> Result<f64, String> {
+    let value = text.parse().ok().filter(|f| (0.0..=1.0).contains(f));
+    value.ok_or_else(|| "need a fraction from 0 to 1, e.g. 0.9".to_owned())
+}
+
+struct Answer {
+    text: String,
+    tokens: usize,
+    /// The model ended it; it was not cut.
+    ended: bool,
+}
+
 /// The greedy answer, tool-call markers shown.
 fn answer(
     session: &mut Session,
     conversation: &Conversation,
     expected: &str,
-) -> Result<String, crate::Error> {
+) -> Result<Answer, crate::Error> {
     let longest = session.engine().tokenizer()?.encode(expected, false)?.len() + SLACK;
     let options = GenerateOptions {
         sampling: Some(SamplingOptions::greedy()),
@@ -185,5 +236,7 @@ fn answer(
         ..Default::default()
     };
     let mut generation = session.respond(conversation, &options)?;
-    pollster::block_on(generation.text())
+    let text = pollster::block_on(generation.text())?;
+    let ended = generation.finish_reason() == Some(FinishReason::Stop);
+    Ok(Answer { text, tokens: generation.timings().predicted_n, ended })
 }

@@ -7,24 +7,17 @@ use clap::Args;
 
 use super::options::{Common, Sampling, random_seed};
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Generation, PrefillProgress};
+use crate::engine::{Generation, ModelText, PrefillProgress, SamplingOptions};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
 const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
-#[group(id = "input", required = true)]
+#[command(after_help = NOTES)]
 pub struct Generate {
-    /// The question. The answer goes to stdout and ends with one newline
-    #[arg(short, long, group = "input", env = "LFM2_PROMPT", value_name = "TEXT")]
-    prompt: Option<String>,
-    /// A file with the question; `-` is stdin
-    #[arg(short, long, group = "input", env = "LFM2_FILE", value_name = "FILE")]
-    file: Option<PathBuf>,
-    /// A conversation: {"messages": [...], "tools": [...]}
-    #[arg(long, group = "input", env = "LFM2_MESSAGES", value_name = "FILE.json")]
-    messages: Option<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// Instruction before the question
     #[arg(long, env = "LFM2_SYSTEM", value_name = "TEXT", conflicts_with_all = ["messages", "raw"])]
     system: Option<String>,
@@ -32,7 +25,7 @@ pub struct Generate {
     #[arg(long, conflicts_with = "messages", env = "LFM2_RAW")]
     raw: bool,
     /// Print the generated token ids as a JSON array instead of text
-    #[arg(long, env = "LFM2_TOKEN_IDS")]
+    #[arg(long, env = "LFM2_TOKEN_IDS", conflicts_with = "tool_calls")]
     token_ids: bool,
     /// Show tool-call markers in the text
     #[arg(long, env = "LFM2_TOOL_CALLS")]
@@ -44,15 +37,40 @@ pub struct Generate {
     sampling: Sampling,
 }
 
+const NOTES: &str = "\
+The answer goes to stdout as it comes and ends with one newline; everything else goes to stderr. \
+stdin is read only where `-` asks for it. A prompt that does not fit the context is refused, never \
+cut.
+
+Examples:
+  lfm2 generate -p 'What is WebGPU?' --stats
+  git diff | lfm2 generate -f - --system 'Write a commit message.'
+  lfm2 generate --messages chat.json --tool-calls --temperature 0";
+
+/// What to answer: one of the three.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Input {
+    /// The question
+    #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
+    prompt: Option<String>,
+    /// A file with the question; `-` is stdin
+    #[arg(short, long, env = "LFM2_FILE", value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// A conversation: {"messages": [...], "tools": [...]}; `-` is stdin
+    #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
+    messages: Option<PathBuf>,
+}
+
 impl Generate {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let input = self.input()?;
-        let engine = load::engine(common)?;
-        let prompt = match &input {
-            Input::Raw(text) => engine.tokenizer()?.encode(text, true)?,
-            Input::Chat(conversation) => engine.encode_chat(conversation)?,
-        };
-        let mut options = self.sampling.options(&engine, random_seed());
+        let model = load::open(common)?;
+        let recommended = SamplingOptions::recommended(&model.generation);
+        let mut options = self.sampling.options(recommended, random_seed())?;
+        // Refused before the weights are read, which may take a minute.
+        let prompt = self.prompt(&model.text)?;
+        model.check_prompt(prompt.len(), common.context)?;
+        let engine = load::engine_of(model, common, |builder| builder)?;
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }
@@ -94,29 +112,25 @@ impl Generate {
         Ok(ids)
     }
 
-    fn input(&self) -> Result<Input, CliError> {
-        if let Some(path) = &self.messages {
-            let text = read_text(path)?;
-            let conversation = Conversation::from_json(&text)
-                .map_err(|e| CliError::User(format!("{}: {e}", path.display())))?;
-            return Ok(Input::Chat(conversation));
-        }
-        let text = match (&self.prompt, &self.file) {
-            (Some(prompt), _) => prompt.clone(),
-            (None, Some(path)) => read_text(path)?,
-            (None, None) => return Err(CliError::User("--prompt: nothing to answer".to_owned())),
+    /// The ids of what is to be answered.
+    fn prompt(&self, model: &ModelText) -> Result<Vec<u32>, CliError> {
+        let text = match (&self.input.prompt, &self.input.file, &self.input.messages) {
+            (_, _, Some(path)) => return Ok(model.encode_chat(&read_conversation(path)?)?),
+            (_, Some(path), _) => read_text(path)?,
+            (prompt, ..) => prompt.clone().unwrap_or_default(),
         };
         if self.raw {
-            return Ok(Input::Raw(text));
+            return Ok(model.tokenizer()?.encode(&text, true)?);
         }
         let system = self.system.iter().map(Message::system);
-        Ok(Input::Chat(Conversation::new(system.chain([Message::user(text)]))))
+        Ok(model.encode_chat(&Conversation::new(system.chain([Message::user(text)])))?)
     }
 }
 
-enum Input {
-    Raw(String),
-    Chat(Conversation),
+/// A conversation from a file, or from stdin for `-`.
+pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
+    Conversation::from_json(&read_text(path)?)
+        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }
 
 /// Writes to stdout at once. A reader that has gone away ends the program quietly.

@@ -1,13 +1,14 @@
 //! From options to an engine, with a progress bar.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Common;
 use super::stats::model_line;
 use super::{CliError, interrupt, selftest};
-use crate::engine::{Engine, EngineBuilder};
+use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::model::LoadProgress;
 
@@ -38,26 +39,31 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     }
 }
 
-/// Loads the model that the options name and says in one line what runs where.
-pub fn engine(common: &Common) -> Result<Engine, CliError> {
-    engine_with(common, |builder| builder)
+/// Reads and checks the model's files but the weights.
+pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
+    Ok(pollster::block_on(OpenedModel::open(&Arc::new(files(common)?)))?)
 }
 
-/// As [`engine`], with more options on the builder.
-pub fn engine_with(
+/// Loads the model that the options name and says in one line what runs where.
+pub fn engine(common: &Common) -> Result<Engine, CliError> {
+    engine_of(open(common)?, common, |builder| builder)
+}
+
+/// As [`engine`], of a model whose files are open, with more options on the builder.
+pub fn engine_of(
+    model: OpenedModel,
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
     let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
     let shown = bar.clone();
-    let mut builder = Engine::builder()
-        .files(files(common)?)
-        .gpu_options(common.gpu())
-        .on_progress(move |p: LoadProgress| {
+    let mut builder = Engine::builder().model(model).gpu_options(common.gpu()).on_progress(
+        move |p: LoadProgress| {
             shown.set_length(p.total);
             shown.set_position(p.loaded);
             !interrupt::requested()
-        });
+        },
+    );
     if let Some(context) = common.context {
         builder = builder.context_length(context);
     }

@@ -1,25 +1,31 @@
 //! `lfm2 logits`: the logits of a text as a file, to compare with the reference.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
 
 use super::options::Common;
+use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
-use super::{CliError, load};
-use crate::engine::{GenerateOptions, SamplingOptions, Session};
+use super::{CliError, interrupt, load};
+use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
 use crate::kernels::KvFormat;
 
-/// Keys and values are f32 here whatever the weights are: this command measures.
+/// Tokens of a forward pass unless asked otherwise.
+const CHUNK: u32 = 512;
+/// Most that an engine takes in one.
+const MOST_ROWS: u32 = 4096;
+
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub struct Logits {
-    /// Token ids: `1,2,3`, or @FILE with such a list or a JSON array
-    #[arg(long, value_name = "IDS|@FILE", env = "LFM2_TOKENS")]
+    /// Token ids: `1,2,3`, or @FILE with such a list or a JSON array (@- is stdin)
+    #[arg(long, value_name = "IDS|@FILE", env = "LFM2_TOKENS", allow_hyphen_values = true)]
     tokens: String,
-    /// At most N tokens per forward pass; 1 is token by token. Default: 512
-    #[arg(long, value_name = "N", env = "LFM2_CHUNK", value_parser = clap::value_parser!(u32).range(1..))]
-    chunk: Option<u32>,
+    /// At most N tokens per forward pass; 1 is token by token
+    #[arg(long, value_name = "N", env = "LFM2_CHUNK", default_value_t = CHUNK, value_parser = clap::value_parser!(u32).range(1..))]
+    chunk: u32,
     /// Add N greedy tokens after the text; end tokens do not stop them
     #[arg(long, value_name = "N", env = "LFM2_GREEDY", value_parser = clap::value_parser!(u32).range(1..))]
     greedy: Option<u32>,
@@ -28,43 +34,93 @@ pub struct Logits {
     out: PathBuf,
 }
 
+const NOTES: &str = "\
+This command measures. Keys and values are f32 whatever the weights are, and the greedy tokens are \
+the largest logits of all ids, also of those that have no token and that answers never contain. The \
+context is as long as it has to be, unless --context says otherwise. The file appears when it is \
+complete.
+
+Examples:
+  lfm2 logits --tokens 1,2,3 --out logits.safetensors
+  lfm2 logits -m DIR --tokens @ids.json --chunk 1 --greedy 16 --out logits.safetensors";
+
 impl Logits {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let tokens = ids(&argument(&self.tokens)?)?;
-        let engine = load::engine_with(common, |b| b.kv_format(KvFormat::F32))?;
-        let need = tokens.len() + self.greedy.unwrap_or(0) as usize;
-        if need > engine.context_length() {
-            return Err(CliError::User(format!(
-                "--tokens: {} tokens and {} greedy ones need a context of {need}, it is {}; \
-                 try a larger --context",
-                tokens.len(),
-                self.greedy.unwrap_or(0),
-                engine.context_length()
-            )));
+        let opened = load::open(common)?;
+        let vocab = opened.config.vocab_size;
+        let context = self.context(tokens.len(), &opened, common)?;
+        if let Some((index, id)) = (0..).zip(&tokens).find(|(_, id)| **id as usize >= vocab) {
+            return Err(crate::Error::TokenOutOfRange { index, id: *id, vocab }.into());
         }
+        let mut file = PartFile::create(&self.out)?;
+        file.write(&self.header(tokens.len(), vocab)?)?;
+        let chunk = self.chunk.min(MOST_ROWS);
+        let text = ModelText::without_tokenizer(opened.text);
+        let engine = load::engine_of(OpenedModel { text, ..opened }, common, |b| {
+            b.kv_format(KvFormat::F32).context_length(context).chunk(chunk)
+        })?;
         let mut session = engine.session()?;
-        let chunk = self.chunk.unwrap_or(512) as usize;
-        let logits = pollster::block_on(session.logits(&tokens, chunk))?;
-        let greedy = match self.greedy {
-            Some(n) => Some(greedy(&mut session, &tokens, n as usize)?),
-            None => None,
-        };
-        self.write(&logits, tokens.len(), greedy.as_deref())
+        let bar = load::progress_bar(
+            common,
+            tokens.len() as u64,
+            "logits [{bar:32}] {pos}/{len} tokens {eta}",
+        );
+        // A piece of the file at a time: all of it may be larger than the memory.
+        for piece in tokens.chunks(chunk as usize) {
+            if interrupt::requested() {
+                return Err(CliError::Interrupted);
+            }
+            let logits = pollster::block_on(session.logits(piece, piece.len()))?;
+            file.write(bytemuck::cast_slice(&logits))?;
+            bar.inc(piece.len() as u64);
+        }
+        bar.finish_and_clear();
+        if let Some(n) = self.greedy {
+            let greedy = greedy(&mut session, &tokens, n as usize)?;
+            file.write(bytemuck::cast_slice(&greedy))?;
+        }
+        file.finish()
     }
 
-    fn write(&self, logits: &[f32], rows: usize, greedy: Option<&[i32]>) -> Result<(), CliError> {
-        let internal = |e: safetensors::SafeTensorError| CliError::Internal(e.to_string());
-        let shape = vec![rows, logits.len() / rows.max(1)];
-        let bytes = bytemuck::cast_slice(logits);
-        let mut tensors =
-            vec![("logits", TensorView::new(Dtype::F32, shape, bytes).map_err(internal)?)];
-        if let Some(ids) = greedy {
-            let bytes = bytemuck::cast_slice(ids);
-            let view = TensorView::new(Dtype::I32, vec![ids.len()], bytes).map_err(internal)?;
-            tensors.push(("greedy", view));
+    /// Positions that are needed, or more if asked for.
+    fn context(
+        &self,
+        tokens: usize,
+        model: &OpenedModel,
+        common: &Common,
+    ) -> Result<u32, CliError> {
+        if tokens == 0 {
+            return Err(CliError::User("--tokens: the list is empty, need e.g. 1,2,3".to_owned()));
         }
-        let file = safetensors::serialize(tensors, None).map_err(internal)?;
-        write_whole(&self.out, &file)
+        let greedy = self.greedy.unwrap_or(0);
+        let need = tokens.saturating_add(greedy as usize);
+        let most = model.config.max_position_embeddings;
+        let have = common.context.map_or(most, |c| c as usize);
+        if need > have {
+            return Err(CliError::User(format!(
+                "--tokens: {tokens} tokens and {greedy} greedy ones need a context of {need}, it \
+                 is {have}; this model takes at most {most}"
+            )));
+        }
+        Ok(common.context.unwrap_or(u32::try_from(need).unwrap_or(u32::MAX)))
+    }
+
+    /// The safetensors header: the tensors' places are known before the first is computed.
+    fn header(&self, rows: usize, vocab: usize) -> Result<Vec<u8>, CliError> {
+        let logits = rows as u64 * vocab as u64 * 4;
+        let mut tensors = json!({
+            "logits": { "dtype": "F32", "shape": [rows, vocab], "data_offsets": [0, logits] }
+        });
+        if let Some(n) = self.greedy {
+            let end = logits + u64::from(n) * 4;
+            tensors["greedy"] =
+                json!({ "dtype": "I32", "shape": [n], "data_offsets": [logits, end] });
+        }
+        let mut json =
+            serde_json::to_vec(&tensors).map_err(|e| CliError::Internal(e.to_string()))?;
+        json.resize(json.len().next_multiple_of(8), b' ');
+        Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
     }
 }
 
@@ -76,22 +132,13 @@ fn greedy(session: &mut Session, tokens: &[u32], n: usize) -> Result<Vec<i32>, C
         ..Default::default()
     };
     let mut generation = session.generate(tokens, &options)?;
-    let mut ids = Vec::with_capacity(n);
+    let mut ids = Vec::with_capacity(n.min(1 << 16));
     while let Some(delta) = pollster::block_on(generation.next()) {
+        if interrupt::requested() {
+            return Err(CliError::Interrupted);
+        }
         // Ids are below the vocabulary size, far from i32's end.
         ids.extend(delta?.token.map(|t| t as i32));
     }
     Ok(ids)
-}
-
-/// Writes beside `path` and renames: there is never half a file of that name.
-pub fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(format!(".{}.part", std::process::id()));
-    let beside = PathBuf::from(beside);
-    let written = std::fs::write(&beside, bytes).and_then(|()| std::fs::rename(&beside, path));
-    written.map_err(|e| {
-        let _ = std::fs::remove_file(&beside);
-        CliError::file(path, "write", &e)
-    })
 }

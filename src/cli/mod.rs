@@ -14,6 +14,8 @@ mod interrupt;
 mod load;
 mod logits;
 mod options;
+mod parse;
+mod part_file;
 mod repl;
 mod selftest;
 mod stats;
@@ -24,14 +26,16 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Parser, Subcommand};
 
 pub use error::CliError;
 use options::Common;
+pub use parse::command;
 
 /// Runs Liquid AI's LFM2 models on the GPU you already have.
 #[derive(Debug, Parser)]
 #[command(name = "lfm2", version, max_term_width = 100, propagate_version = true)]
+#[command(after_help = AFTER_HELP)]
 pub struct Cli {
     #[command(flatten)]
     common: Common,
@@ -61,18 +65,17 @@ enum Command {
     Verify(verify::Verify),
 }
 
-/// The parser, for the generated option reference.
-#[must_use]
-pub fn command() -> clap::Command {
-    Cli::command()
-}
+const AFTER_HELP: &str = "\
+stdout carries the answer and nothing else. Exit codes: 0; 2 for what you can mend (an option, a \
+file, a missing driver); 1 for the rest; 130 after Ctrl-C. Every option can be given as the \
+variable beside it; an option on the command line goes before a variable.";
 
 /// Parses the arguments, runs the command and says what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
     quiet_driver();
     interrupt::listen();
-    let cli = match Cli::try_parse() {
+    let cli = match parse::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
         Err(e) if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             let _ = e.print();

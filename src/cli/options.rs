@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use crate::engine::{Engine, GenerateOptions, SamplingOptions};
+use super::CliError;
+use crate::engine::{GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Model: a Hugging Face checkpoint directory. Default: the built-in demonstration model
     #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "DIR")]
@@ -55,6 +57,7 @@ pub enum Limits {
 
 /// Options of commands that draw tokens. What is not given is as the model recommends.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Sampling")]
 pub struct Sampling {
     /// Most tokens of an answer. Default: to the end of the context
     #[arg(
@@ -129,9 +132,17 @@ impl Common {
 }
 
 impl Sampling {
-    /// The options for `engine`'s model; `random` seeds where no seed was given.
-    pub fn options(&self, engine: &Engine, random: u64) -> GenerateOptions {
-        let mut d = engine.recommended_sampling();
+    /// The options where `recommended` is the model's own advice; `random` seeds where no seed was
+    /// given.
+    ///
+    /// # Errors
+    /// The first option that is NaN or out of its range.
+    pub fn options(
+        &self,
+        recommended: SamplingOptions,
+        random: u64,
+    ) -> Result<GenerateOptions, CliError> {
+        let mut d = recommended;
         if self.temperature == Some(0.0) {
             // Greedy is the most likely token, unless a penalty is asked for.
             d.repetition_penalty = 1.0;
@@ -147,12 +158,14 @@ impl Sampling {
             seed: self.seed.unwrap_or(random),
         };
         log::info!("sampling: {sampling:?}");
-        GenerateOptions {
+        let options = GenerateOptions {
             sampling: Some(sampling),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
             ..Default::default()
-        }
+        };
+        options.check()?;
+        Ok(options)
     }
 }
 

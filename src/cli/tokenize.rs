@@ -4,45 +4,55 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::generate::{print, read_text};
+use super::generate::{print, read_conversation, read_text};
 use super::options::Common;
 use super::{CliError, load};
-use crate::engine::OpenedModel;
-use crate::text::{Conversation, Tokenizer};
+use crate::engine::ModelText;
 
 #[derive(Debug, Args)]
-#[group(id = "tokenize-input", required = true)]
+#[command(after_help = NOTES)]
 pub struct Tokenize {
-    /// Text, or @FILE (@- is stdin); with --decode, ids as `1,2,3` or a JSON array
-    #[arg(value_name = "TEXT|@FILE", group = "tokenize-input", env = "LFM2_TEXT")]
-    text: Option<String>,
-    /// Render a conversation: {"messages": [...], "tools": [...], "add_generation_prompt": true}
-    #[arg(long, value_name = "FILE.json", group = "tokenize-input", env = "LFM2_CHAT")]
-    chat: Option<PathBuf>,
+    #[command(flatten)]
+    input: Input,
     /// The other way: ids to text, special tokens included
     #[arg(long, conflicts_with = "chat", env = "LFM2_DECODE")]
     decode: bool,
+}
+
+const NOTES: &str = "\
+Needs only the tokenizer's own files (tokenizer.json, for --chat also chat_template.jinja or \
+tokenizer_config.json), and no GPU.
+
+Examples:
+  lfm2 tokenize 'Hello, world'
+  lfm2 tokenize --decode 1,2,3
+  lfm2 tokenize --chat chat.json";
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Input {
+    /// Text, or @FILE (@- is stdin); with --decode, ids as `1,2,3` or a JSON array
+    #[arg(value_name = "TEXT|@FILE", env = "LFM2_TEXT")]
+    text: Option<String>,
+    /// Render a conversation: {"messages": [...], "tools": [...], "add_generation_prompt": true}
+    #[arg(long, value_name = "FILE.json", env = "LFM2_CHAT")]
+    chat: Option<PathBuf>,
 }
 
 impl Tokenize {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let files = load::files(common)?;
         // Only the tokenizer's own files are needed, so nothing is known of the model's rows.
-        let (tokenizer, template) =
-            pollster::block_on(OpenedModel::open_text(&files, u32::MAX as usize))?;
-        let tokenizer: Tokenizer = tokenizer.ok_or_else(|| crate::Error::NoTextFile {
-            place: files.place().to_owned(),
-            file: "tokenizer.json",
-        })?;
-        if let Some(path) = &self.chat {
-            let conversation = Conversation::from_json(&read_text(path)?)
-                .map_err(|e| CliError::User(format!("{}: {e}", path.display())))?;
+        let model = pollster::block_on(ModelText::open(&files, u32::MAX as usize))?;
+        let tokenizer = model.tokenizer()?;
+        if let Some(path) = &self.input.chat {
+            let conversation = read_conversation(path)?;
             let prompt = conversation.add_generation_prompt.unwrap_or(true);
-            let text = template?.render(&conversation, prompt)?;
+            let text = model.render(&conversation, prompt)?;
             let ids = tokenizer.encode(&text, false)?;
             return print(&format!("{}\n", serde_json::json!({ "text": text, "ids": ids })));
         }
-        let text = argument(self.text.as_deref().unwrap_or_default())?;
+        let text = argument(self.input.text.as_deref().unwrap_or_default())?;
         if self.decode {
             return print(&format!("{}\n", tokenizer.decode(&ids(&text)?, false)?));
         }
@@ -60,10 +70,12 @@ pub fn argument(text: &str) -> Result<String, CliError> {
 
 /// Token ids: `1,2,3`, separated by commas or white space, or a JSON array.
 pub fn ids(text: &str) -> Result<Vec<u32>, CliError> {
-    text.trim()
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .split(|c: char| c == ',' || c.is_whitespace())
+    let text = text.trim();
+    if text.starts_with('[') {
+        return serde_json::from_str(text)
+            .map_err(|e| CliError::User(format!("tokens: not a JSON array of token ids: {e}")));
+    }
+    text.split(|c: char| c == ',' || c.is_whitespace())
         .filter(|word| !word.is_empty())
         .map(|word| {
             word.parse().map_err(|_| {
@@ -83,7 +95,7 @@ mod tests {
         for text in ["1,2,3", "[1, 2, 3]", "1 2\n3\n", " [1,2,\n3]\n"] {
             assert_eq!(ids(text).unwrap(), [1, 2, 3], "{text:?}");
         }
-        for text in ["1,-2", "1,a", "4294967296", "1.5"] {
+        for text in ["1,-2", "1,a", "4294967296", "1.5", "[1", "[1]]", "[1.5]", "[\"1\"]"] {
             assert!(ids(text).is_err(), "{text:?}");
         }
         assert!(ids("").unwrap().is_empty());

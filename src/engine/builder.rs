@@ -3,25 +3,18 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::opened::DEFAULT_CONTEXT;
 use super::runner::Runner;
-use super::{Engine, Free, Inner};
+use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
-use crate::formats::{Checkpoint, ModelFiles};
+use crate::formats::ModelFiles;
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
-use crate::model::{
-    GenerationConfig, LoadProgress, MemoryPlan, ModelConfig, ResolvedTensors, Scratch,
-    ScratchShape, load_weights, validate,
-};
+use crate::model::{LoadProgress, MemoryPlan, Scratch, ScratchShape, load_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
-use crate::text::{ChatTemplate, TextError, Tokenizer};
 
-/// Positions of a sequence unless asked otherwise; the model card's context.
-const DEFAULT_CONTEXT: u32 = 32_768;
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
-const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
-const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
 
 type Progress = Box<dyn FnMut(LoadProgress) -> bool + Send>;
 
@@ -29,6 +22,7 @@ type Progress = Box<dyn FnMut(LoadProgress) -> bool + Send>;
 #[derive(Default)]
 pub struct EngineBuilder {
     files: Option<Arc<ModelFiles>>,
+    model: Option<OpenedModel>,
     context: Option<Context>,
     context_options: ContextOptions,
     context_length: Option<u32>,
@@ -38,69 +32,6 @@ pub struct EngineBuilder {
     kv: Option<KvFormat>,
     choices: Option<Choices>,
     on_progress: Option<Progress>,
-}
-
-/// A model's files, read and checked, before anything is on a GPU.
-pub struct OpenedModel {
-    /// Sizes.
-    pub config: ModelConfig,
-    /// Recommended sampling and end tokens.
-    pub generation: GenerationConfig,
-    /// Where the tensors are.
-    pub checkpoint: Checkpoint,
-    /// Which tensor is which.
-    pub tensors: ResolvedTensors,
-    /// Absent if there is no tokenizer.json.
-    pub tokenizer: Option<Tokenizer>,
-    /// Or why there is none.
-    pub template: Result<ChatTemplate, TextError>,
-}
-
-impl OpenedModel {
-    /// Reads and checks everything of a model but the weights themselves.
-    ///
-    /// # Errors
-    /// What is missing, broken or contradictory, by file and field.
-    pub async fn open(files: &Arc<ModelFiles>) -> Result<Self, Error> {
-        let config_bytes = files.require("config.json")?;
-        let bytes =
-            crate::formats::read_small(&*config_bytes, crate::model::config::MAX_CONFIG_BYTES)
-                .await?;
-        let config = ModelConfig::from_json(config_bytes.name(), &bytes)?;
-        let generation = match files.open("generation_config.json")? {
-            Some(source) => {
-                let limit = crate::model::config::MAX_CONFIG_BYTES;
-                let bytes = crate::formats::read_small(&*source, limit).await?;
-                GenerationConfig::from_json(source.name(), &bytes, config.vocab_size)?
-            }
-            None => GenerationConfig::default(),
-        };
-        let (tokenizer, template) = Self::open_text(files, config.vocab_size).await?;
-        let checkpoint = Checkpoint::open(files.clone()).await?;
-        let tensors = validate(&config, &checkpoint).await?;
-        Ok(Self { config, generation, checkpoint, tensors, tokenizer, template })
-    }
-
-    /// The tokenizer and the template alone, for `tokenize`.
-    ///
-    /// # Errors
-    /// A broken tokenizer.json or tokenizer_config.json.
-    pub async fn open_text(
-        files: &ModelFiles,
-        vocab_size: usize,
-    ) -> Result<(Option<Tokenizer>, Result<ChatTemplate, TextError>), Error> {
-        let tokenizer = match files.read_small("tokenizer.json", MAX_TOKENIZER_BYTES).await? {
-            Some(bytes) => Some(Tokenizer::from_json(&bytes, vocab_size)?),
-            None => None,
-        };
-        let jinja = files.read_small("chat_template.jinja", MAX_TEMPLATE_BYTES).await?;
-        let config = files.read_small("tokenizer_config.json", MAX_TOKENIZER_BYTES).await?;
-        let first = tokenizer.as_ref().and_then(|t| Some((t, *t.encode("", true).ok()?.first()?)));
-        let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
-        let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
-            .map(|template| template.with_default_bos(bos));
-        Ok((tokenizer, template))
-    }
 }
 
 impl EngineBuilder {
@@ -117,6 +48,13 @@ impl EngineBuilder {
     #[must_use]
     pub fn files(mut self, files: ModelFiles) -> Self {
         self.files = Some(Arc::new(files));
+        self
+    }
+
+    /// Takes a model that was opened before, perhaps to look at its prompt first.
+    #[must_use]
+    pub fn model(mut self, model: OpenedModel) -> Self {
+        self.model = Some(model);
         self
     }
 
@@ -200,12 +138,14 @@ impl EngineBuilder {
     /// Whatever is wrong with the files, the options or the device; nothing is uploaded before the
     /// files have been checked and the plan fits.
     pub async fn build(mut self) -> Result<Engine, Error> {
-        let files = self.files.take().ok_or_else(|| Error::Option {
-            option: "model",
-            got: "none".to_owned(),
-            need: "a directory, files or the demonstration model".to_owned(),
-        })?;
-        let model = OpenedModel::open(&files).await?;
+        let model = match (self.model.take(), &self.files) {
+            (Some(model), _) => model,
+            (None, Some(files)) => OpenedModel::open(files).await?,
+            (None, None) => {
+                let need = "a directory, files or the demonstration model".to_owned();
+                return Err(Error::Option { option: "model", got: "none".to_owned(), need });
+            }
+        };
         let context = match self.context.take() {
             Some(context) => context,
             None => Context::request(&self.context_options).await?,
@@ -218,12 +158,12 @@ impl EngineBuilder {
             Some(f) => &mut **f,
             None => &mut ignore,
         };
-        let OpenedModel { config, generation, checkpoint, tensors, tokenizer, template } = model;
+        let OpenedModel { config, generation, checkpoint, tensors, text } = model;
         let weights = load_weights(&context, &config, &checkpoint, &tensors, on_progress).await?;
         let gpu_state = State::new(&context, &config, &state).await?;
-        let allowed = match &tokenizer {
-            Some(t) => t.token_mask(config.vocab_size),
-            None => all_ids(config.vocab_size),
+        let allowed = match text.tokenizer() {
+            Ok(t) => t.token_mask(config.vocab_size),
+            Err(_) => all_ids(config.vocab_size),
         };
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
@@ -235,16 +175,7 @@ impl EngineBuilder {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),
         });
-        let inner = Inner {
-            runner,
-            free,
-            place: files.place().to_owned(),
-            size: tensors.size(),
-            memory,
-            generation,
-            tokenizer,
-            template,
-        };
+        let inner = Inner { runner, free, size: tensors.size(), memory, generation, text };
         Ok(Engine { inner: Arc::new(inner) })
     }
 

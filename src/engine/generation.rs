@@ -26,6 +26,22 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
 }
 
+impl GenerateOptions {
+    /// Checks every option. The model's own recommendation was checked when it was read.
+    ///
+    /// # Errors
+    /// [`Error::Option`] or [`Error::Text`] for the first one that is NaN or out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sampling.as_ref().map_or(Ok(()), SamplingOptions::check)?;
+        if self.max_tokens == Some(0) {
+            let need = "at least 1".to_owned();
+            return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
+        }
+        StopStrings::new(&self.stop)?;
+        Ok(())
+    }
+}
+
 /// Why an answer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
@@ -104,15 +120,11 @@ impl<'s> Generation<'s> {
         options: &GenerateOptions,
     ) -> Result<Self, Error> {
         let engine = session.engine().clone();
+        options.check()?;
         let sampling = match &options.sampling {
             Some(sampling) => sampling.clone(),
             None => engine.recommended_sampling(),
         };
-        sampling.check()?;
-        if options.max_tokens == Some(0) {
-            let need = "at least 1".to_owned();
-            return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
-        }
         let stops = StopStrings::new(&options.stop)?;
         let text = match engine.tokenizer() {
             Ok(tokenizer) => Some((TextStream::new(tokenizer, options.specials), stops)),

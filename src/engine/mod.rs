@@ -18,6 +18,7 @@ mod batch;
 mod builder;
 mod generation;
 mod inspect;
+mod opened;
 mod runner;
 mod sampling;
 mod session;
@@ -28,9 +29,10 @@ mod tests;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub use batch::{Batch, FROM_SLOT, Row, SampleParams, SeqRows};
-pub use builder::{EngineBuilder, OpenedModel};
+pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;
+pub use opened::{ModelText, OpenedModel};
 pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use stats::Timings;
@@ -39,7 +41,7 @@ use crate::error::Error;
 use crate::gpu::Context;
 use crate::model::{GenerationConfig, MemoryPlan, ModelConfig, ModelSize};
 use crate::state::Pages;
-use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
+use crate::text::{Conversation, Tokenizer};
 use runner::Runner;
 
 /// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
@@ -51,12 +53,10 @@ pub struct Engine {
 struct Inner {
     runner: Runner,
     free: Mutex<Free>,
-    place: String,
     size: ModelSize,
     memory: MemoryPlan,
     generation: GenerationConfig,
-    tokenizer: Option<Tokenizer>,
-    template: Result<ChatTemplate, TextError>,
+    text: ModelText,
 }
 
 /// What sequences take and give back.
@@ -95,7 +95,7 @@ impl Engine {
     /// Where the model came from: its directory, or `embedded`.
     #[must_use]
     pub fn place(&self) -> &str {
-        &self.inner.place
+        self.inner.text.place()
     }
 
     /// Parameters and bytes of the weights.
@@ -143,10 +143,7 @@ impl Engine {
     /// # Errors
     /// [`Error::NoTextFile`] if the model has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.inner.tokenizer.as_ref().ok_or_else(|| Error::NoTextFile {
-            place: self.inner.place.clone(),
-            file: "tokenizer.json",
-        })
+        self.inner.text.tokenizer()
     }
 
     /// Renders a conversation by the model's chat template.
@@ -158,20 +155,16 @@ impl Engine {
         conversation: &Conversation,
         add_generation_prompt: bool,
     ) -> Result<String, Error> {
-        match &self.inner.template {
-            Ok(template) => Ok(template.render(conversation, add_generation_prompt)?),
-            Err(e) => Err(Error::Text(e.clone())),
-        }
+        self.inner.text.render(conversation, add_generation_prompt)
     }
 
-    /// The token ids of a conversation, up to where the assistant's answer begins.
+    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
+    /// conversation itself says no to that).
     ///
     /// # Errors
     /// As [`Engine::render`] and [`Engine::tokenizer`].
     pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
-        let text = self.render(conversation, true)?;
-        // The template writes the beginning-of-text token itself.
-        Ok(self.tokenizer()?.encode(&text, false)?)
+        self.inner.text.encode_chat(conversation)
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {

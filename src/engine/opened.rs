@@ -1,0 +1,146 @@
+//! A model's files, read and checked before anything is on a GPU.
+
+use std::sync::Arc;
+
+use crate::error::Error;
+use crate::formats::{Checkpoint, ModelFiles, read_small};
+use crate::model::config::MAX_CONFIG_BYTES;
+use crate::model::{GenerationConfig, ModelConfig, ResolvedTensors, validate};
+use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
+
+/// Positions of a sequence unless asked otherwise; the model card's context.
+pub(super) const DEFAULT_CONTEXT: u32 = 32_768;
+const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
+const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
+
+/// What turns text into tokens and back: all that is needed of a model without running it.
+pub struct ModelText {
+    /// What errors call the model: its directory, or `embedded`.
+    place: String,
+    /// Absent if there is no tokenizer.json.
+    tokenizer: Option<Tokenizer>,
+    /// Or why there is none.
+    template: Result<ChatTemplate, TextError>,
+}
+
+impl ModelText {
+    /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
+    /// No other file is needed. Ids must be below `vocab_size`.
+    ///
+    /// # Errors
+    /// A broken tokenizer.json. A missing or broken template is told by whoever renders.
+    pub async fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
+        let tokenizer = match files.read_small("tokenizer.json", MAX_TOKENIZER_BYTES).await? {
+            Some(bytes) => Some(Tokenizer::from_json(&bytes, vocab_size)?),
+            None => None,
+        };
+        let jinja = files.read_small("chat_template.jinja", MAX_TEMPLATE_BYTES).await?;
+        let config = files.read_small("tokenizer_config.json", MAX_TOKENIZER_BYTES).await?;
+        let first = tokenizer.as_ref().and_then(|t| Some((t, *t.encode("", true).ok()?.first()?)));
+        let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
+        let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
+            .map(|template| template.with_default_bos(bos));
+        Ok(Self { place: files.place().to_owned(), tokenizer, template })
+    }
+
+    /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
+    #[must_use]
+    pub fn without_tokenizer(self) -> Self {
+        Self { tokenizer: None, ..self }
+    }
+
+    /// What errors call the model: its directory, or `embedded`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        &self.place
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::NoTextFile`] if the model has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        self.tokenizer
+            .as_ref()
+            .ok_or_else(|| Error::NoTextFile { place: self.place.clone(), file: "tokenizer.json" })
+    }
+
+    /// Renders a conversation by the model's chat template.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if there is no template, or it refuses the conversation.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<String, Error> {
+        match &self.template {
+            Ok(template) => Ok(template.render(conversation, add_generation_prompt)?),
+            Err(e) => Err(Error::Text(e.clone())),
+        }
+    }
+
+    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
+    /// conversation itself says no to that).
+    ///
+    /// # Errors
+    /// As [`ModelText::render`] and [`ModelText::tokenizer`].
+    pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
+        let answer_begins = conversation.add_generation_prompt.unwrap_or(true);
+        let text = self.render(conversation, answer_begins)?;
+        // The template writes the beginning-of-text token itself.
+        Ok(self.tokenizer()?.encode(&text, false)?)
+    }
+}
+
+/// A model's files, read and checked; the weights themselves are still to be read.
+pub struct OpenedModel {
+    /// Sizes.
+    pub config: ModelConfig,
+    /// Recommended sampling and end tokens.
+    pub generation: GenerationConfig,
+    /// Where the tensors are.
+    pub checkpoint: Checkpoint,
+    /// Which tensor is which.
+    pub tensors: ResolvedTensors,
+    /// Tokenizer and chat template.
+    pub text: ModelText,
+}
+
+impl OpenedModel {
+    /// Reads and checks everything of a model but the weights themselves.
+    ///
+    /// # Errors
+    /// What is missing, broken or contradictory, by file and field.
+    pub async fn open(files: &Arc<ModelFiles>) -> Result<Self, Error> {
+        let source = files.require("config.json")?;
+        let bytes = read_small(&*source, MAX_CONFIG_BYTES).await?;
+        let config = ModelConfig::from_json(source.name(), &bytes)?;
+        let generation = match files.open("generation_config.json")? {
+            Some(source) => {
+                let bytes = read_small(&*source, MAX_CONFIG_BYTES).await?;
+                GenerationConfig::from_json(source.name(), &bytes, config.vocab_size)?
+            }
+            None => GenerationConfig::default(),
+        };
+        let text = ModelText::open(files, config.vocab_size).await?;
+        let checkpoint = Checkpoint::open(files.clone()).await?;
+        let tensors = validate(&config, &checkpoint).await?;
+        Ok(Self { config, generation, checkpoint, tensors, text })
+    }
+
+    /// Refuses a prompt that fits no engine of this model, however much memory the device has:
+    /// known before the weights are read. `context`: the positions that will be asked for.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], or [`Error::ContextFull`] if not even one token of an answer fits.
+    pub fn check_prompt(&self, prompt: usize, context: Option<u32>) -> Result<(), Error> {
+        let most = self.config.max_position_embeddings;
+        let context = (context.unwrap_or(DEFAULT_CONTEXT) as usize).min(most);
+        match prompt {
+            0 => Err(Error::EmptyPrompt),
+            n if n >= context => Err(Error::ContextFull { prompt: n, context, most }),
+            _ => Ok(()),
+        }
+    }
+}
