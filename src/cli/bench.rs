@@ -66,7 +66,8 @@ impl Test {
 
     /// Positions it needs: a generated token stands behind at least one other.
     fn positions(self) -> usize {
-        self.n_depth + self.n_prompt + if self.n_gen > 0 { self.n_gen + 2 } else { 1 }
+        let generated = if self.n_gen > 0 { self.n_gen.saturating_add(2) } else { 1 };
+        self.n_depth.saturating_add(self.n_prompt).saturating_add(generated)
     }
 }
 

@@ -9,7 +9,7 @@ use super::generate::print;
 use super::options::{Common, Limits};
 use super::{CliError, load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
-use crate::gpu::{AdapterReport, Caps, adapters};
+use crate::gpu::{AdapterReport, Caps, GpuError, adapters};
 use crate::kernels::Choices;
 use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 
@@ -23,6 +23,13 @@ pub struct Info {
 impl Info {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let found = pollster::block_on(adapters());
+        if let (Some(wanted), None, false) =
+            (&common.adapter, chosen(&found, common), found.is_empty())
+        {
+            let names: Vec<_> = found.iter().map(|a| format!("{}: {}", a.index, a.name)).collect();
+            let (wanted, available) = (wanted.clone(), names.join(", "));
+            return Err(GpuError::AdapterNotFound { wanted, available }.into());
+        }
         let files = Arc::new(load::files(common)?);
         let model = pollster::block_on(OpenedModel::open(&files))?;
         let caps = match (common.limits, found.first()) {
