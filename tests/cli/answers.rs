@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 
-use super::{NO_DRIVER, lfm2, ok, refused, root, run, text, tiny};
+use super::{NO_DRIVER, copy, lfm2, ok, refused, root, run, text, tiny};
 
 #[test]
 fn an_answer_goes_to_stdout_and_nothing_else() {
@@ -146,6 +146,90 @@ fn temperature_0_takes_the_most_likely_token() {
     assert_eq!(generated, greedy[..generated.len()]);
 }
 
+/// `greedy` is the argmax of the logits, as transformers takes it, even where that id has no token.
+#[test]
+fn greedy_logits_know_no_tokenizer() {
+    use safetensors::SafeTensors;
+    let dir = copy("tests/fixtures/gqa-3");
+    let small = std::fs::read(root("tests/fixtures/tokenizer-small/tokenizer.json")).unwrap();
+    let mut tokenizer: serde_json::Value = serde_json::from_slice(&small).unwrap();
+    let vocab = tokenizer["model"]["vocab"].as_object().unwrap();
+    let bytes = vocab.keys().filter(|k| k.chars().count() == 1).take(256);
+    let bytes: serde_json::Map<_, _> =
+        bytes.enumerate().map(|(id, key)| (key.clone(), id.into())).collect();
+    assert_eq!(bytes.len(), 256);
+    tokenizer["model"]["vocab"] = bytes.into();
+    tokenizer["model"]["merges"] = serde_json::json!([]);
+    tokenizer["added_tokens"] = serde_json::json!([]);
+    tokenizer["post_processor"] = serde_json::Value::Null;
+    std::fs::write(dir.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let golden = std::fs::read(dir.path().join("golden.safetensors")).unwrap();
+    let golden = SafeTensors::deserialize(&golden).unwrap();
+    let words = |file: &SafeTensors<'_>, name: &str| -> Vec<u32> {
+        bytemuck::pod_collect_to_vec(file.tensor(name).unwrap().data())
+    };
+    let ids: Vec<_> = words(&golden, "input_ids").iter().map(u32::to_string).collect();
+    let out = dir.path().join("out.safetensors");
+    let model = dir.path().to_str().unwrap();
+    let (ids, out) = (ids.join(","), out.to_str().unwrap());
+    ok(&["-q", "-m", model, "logits", "--tokens", &ids, "--greedy", "16", "--out", out]);
+    let file = std::fs::read(out).unwrap();
+    let want = words(&golden, "greedy");
+    assert!(want.iter().any(|id| *id > 255), "the test needs an id without a token");
+    assert_eq!(words(&SafeTensors::deserialize(&file).unwrap(), "greedy"), want);
+    // Text is never made of such ids.
+    let args = ["-q", "-m", model, "generate", "--raw", "-p", "x", "-n", "32", "--token-ids"];
+    let sampled: Vec<u32> = serde_json::from_str(&ok(&args)).unwrap();
+    assert!(sampled.iter().all(|id| *id < 256), "{sampled:?}");
+}
+
+/// The prompt of a conversation that does not want the answer's beginning is its turns alone.
+#[test]
+fn a_conversation_says_where_its_prompt_ends() {
+    let dir = TempDir::new().unwrap();
+    let file = dir.path().join("chat.json");
+    let json =
+        r#"{"messages": [{"role": "user", "content": "Hi"}], "add_generation_prompt": false}"#;
+    std::fs::write(&file, json).unwrap();
+    let greedy = |args: &[&str]| {
+        let common = ["-q", "generate", "-n", "4", "--temp", "0", "--token-ids"];
+        ok(&[&common[..], args].concat())
+    };
+    let turns = "<|im_start|>user\nHi<|im_end|>\n";
+    let messages = greedy(&["--messages", file.to_str().unwrap()]);
+    assert_eq!(messages, greedy(&["--raw", "-p", turns]));
+    assert_ne!(messages, greedy(&["-p", "Hi"]));
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_no_half_file() {
+    let dir = copy("tests/fixtures/long");
+    let before = std::fs::read_dir(dir.path()).unwrap().count();
+    let ids = vec!["1"; 60_000].join(",");
+    std::fs::write(dir.path().join("golden.json"), ids).unwrap();
+    let mut child = lfm2(&["-q", "logits", "--chunk", "1", "--tokens"])
+        .arg(format!("@{}", dir.path().join("golden.json").display()))
+        .arg("-m")
+        .arg(dir.path())
+        .arg("--out")
+        .arg(dir.path().join("out"))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let part = dir.path().join(format!("out.{}.part", child.id()));
+    while std::fs::metadata(&part).map_or(0, |m| m.len()) < 10_000 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(130), String::new()));
+    let after = std::fs::read_dir(dir.path()).unwrap().count();
+    assert_eq!(after, before + usize::from(!root("tests/fixtures/long/golden.json").exists()));
+}
+
 #[test]
 fn eval_scores_and_judges() {
     let dir = TempDir::new().unwrap();
@@ -165,6 +249,8 @@ fn eval_scores_and_judges() {
     assert_eq!(scores["categories"]["c"]["exact"], 0);
     let below = run(&["-q", "eval", file, "--min-exact", "0.5"]);
     assert_eq!(below.status.code(), Some(1));
+    refused(&mut lfm2(&["eval", file, "--min-exact", "nan"]), &["--min-exact"]);
+    refused(&mut lfm2(&["eval", file, "--min-tool-calls", "1", "--limit", "1"]), &["no tool call"]);
     std::fs::write(dir.path().join("bad.jsonl"), "{\"messages\": []}\n").unwrap();
     refused(&mut lfm2(&["eval", dir.path().join("bad.jsonl").to_str().unwrap()]), &["bad.jsonl:1"]);
 }

@@ -16,6 +16,7 @@ fn no_driver_and_no_such_adapter() {
         &mut lfm2(&["--adapter", "no such card", "generate", "-p", "x"]),
         &["--adapter no such card", "There are: 0:"],
     );
+    refused(&mut lfm2(&["--adapter", "no such card", "info"]), &["no such card", "There are: 0:"]);
 }
 
 #[test]
@@ -76,6 +77,21 @@ fn bad_ids_and_places_to_write() {
         ]),
         &["/nonexistent/x"],
     );
+    for (place, word) in [("/dev/null", "/dev/null"), (dir.path().to_str().unwrap(), "regular")] {
+        let mut command = lfm2(&["-q", "-m", dir.path().to_str().unwrap(), "logits"]);
+        refused(command.args(["--tokens", "1", "--out", place]), &[word]);
+    }
+    // Both numbers, before anything is computed.
+    refused(
+        &mut logits(dir.path(), &["--greedy", "9", "-c", "11"]),
+        &["need a context of 12, it is 11"],
+    );
+    refused(&mut logits(dir.path(), &["--greedy", "4000000000"]), &["128000"]);
+    refused(&mut lfm2(&["bench", "-d", "18446744073709551615"]), &["context"]);
+    let parts = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "part"));
+    assert_eq!(parts.count(), 0);
     refused(&mut logits(dir.path(), &["--chunk", "0"]), &["--chunk"]);
     assert!(!dir.path().join("o").exists() && !dir.path().join("out.safetensors").exists());
     refused(&mut lfm2(&["tokenize", "--decode", "1,99999999"]), &["99999999"]);
@@ -109,6 +125,10 @@ fn broken_model_directories_are_refused() {
         (json(|c| c["model_type"] = "llama".into()), &["config.json", "model_type"]),
         (json(|c| c["num_hidden_layers"] = 2_000_000_000_u32.into()), &["config.json"]),
         (json(|c| c["vocab_size"] = 102.into()), &["embed_tokens"]),
+        (json(|c| c["layer_types"] = serde_json::json!(["conv"])), &["config.json", "layer_types"]),
+        (json(|c| c["rope_theta"] = serde_json::json!("x")), &["config.json", "rope"]),
+        (json(|c| c["eos_token_id"] = 101.into()), &["config.json", "eos_token_id"]),
+        (json(|c| drop(c.as_object_mut().unwrap().remove("hidden_size"))), &["hidden_size"]),
         (write("generation_config.json", b"{\"temperature\": -3}"), &["temperature"]),
         (write("tokenizer.json", b"{}"), &["tokenizer.json"]),
         (write("model.safetensors", b"\xff\xff\xff\xff\xff\xff\xff\x7f{"), &["model.safetensors"]),
@@ -132,12 +152,26 @@ fn broken_model_directories_are_refused() {
             }),
             &["model.layers.0.operator_norm.weight"],
         ),
+        (
+            Box::new(|d: &TempDir| {
+                // A type that there is none of.
+                let path = d.path().join("model.safetensors");
+                let mut bytes = std::fs::read(&path).unwrap();
+                let name = br#""dtype":""#;
+                let at = bytes.windows(name.len()).position(|w| w == name).unwrap();
+                bytes[at + name.len()] = b'Q';
+                std::fs::write(path, bytes).unwrap();
+            }),
+            &["model.safetensors"],
+        ),
     ];
     for (breaks, words) in &cases {
         let dir = tiny();
         breaks(&dir);
         refused(&mut logits(dir.path(), &[]), words);
-        assert!(!dir.path().join("out.safetensors").exists());
+        let left = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name());
+        let left: Vec<_> = left.filter(|n| n.to_string_lossy().starts_with("out.")).collect();
+        assert!(left.is_empty(), "{words:?}: {left:?}");
     }
 }
 
@@ -184,6 +218,9 @@ fn pipes_devices_and_directories_are_not_files() {
         refused(&mut lfm2(&["-q", "generate", "--messages", path]), &[path]);
         refused(&mut lfm2(&["-q", "tokenize", "--chat", path]), &[path]);
         refused(&mut lfm2(&["-q", "eval", path]), &[path]);
+        refused(&mut lfm2(&["-q", "tokenize", &format!("@{path}")]), &[path]);
+        let tokens = format!("@{path}");
+        refused(&mut lfm2(&["-q", "logits", "--tokens", &tokens, "--out", "x"]), &[path]);
     }
     refused(&mut lfm2(&["-q", "-m", fifo.to_str().unwrap(), "info"]), &["fifo"]);
     let model = tiny();

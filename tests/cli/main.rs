@@ -2,18 +2,15 @@
 
 mod answers;
 mod bad_input;
+mod cost;
+mod options;
 mod reference;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use assert_cmd::cargo::cargo_bin;
 use tempfile::TempDir;
-
-/// A valid start takes about a second on two idle cores; a refusal may take this long on a busy
-/// machine before it counts as a hang.
-const PATIENCE: Duration = Duration::from_secs(30);
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
@@ -48,20 +45,21 @@ fn ok(args: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// The command refuses in one line that names `words`, prints nothing and exits with 2.
+/// The command refuses in one line that names `words`, prints nothing, exits with 2, and costs no
+/// more than is promised.
 fn refused(command: &mut Command, words: &[&str]) {
-    let started = Instant::now();
-    let output = command.output().unwrap();
+    let (output, cost) = cost::measured(command);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
     assert_eq!(output.status.code(), Some(2), "{command:?}: {stderr}");
     assert_eq!(stdout, "", "{command:?}");
     let errors: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{command:?}: {stderr}");
+    assert!(stderr.ends_with(&format!("{}\n", errors[0])), "{command:?}: {stderr}");
     for word in words {
         assert!(errors[0].contains(word), "{command:?}: no {word:?} in {stderr}");
     }
     assert!(!stderr.contains("panicked"), "{stderr}");
-    assert!(started.elapsed() < PATIENCE, "{command:?} took {:?}", started.elapsed());
+    cost::assert_small(command, cost);
 }
 
 /// A copy of a model directory, to break.

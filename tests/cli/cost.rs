@@ -1,0 +1,90 @@
+//! What a command costs: a refusal may take a second and 100 MB more than a valid start.
+
+use std::process::{Command, Output};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::lfm2;
+
+/// What one run took.
+#[derive(Clone, Copy, Debug)]
+pub struct Cost {
+    elapsed: Duration,
+    /// Where the system tells.
+    processor: Option<Duration>,
+    /// Most memory held, in bytes, where the system tells.
+    memory: Option<u64>,
+}
+
+/// Longer than this is a hang, however busy the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+const MORE_TIME: Duration = Duration::from_secs(1);
+const MORE_MEMORY: u64 = 100_000_000;
+
+/// Checks a refusal's cost. Processor time is compared, since the machine may be busy.
+pub fn assert_small(command: &Command, cost: Cost) {
+    let start = valid_start();
+    assert!(cost.elapsed < PATIENCE, "{command:?} took {cost:?}");
+    if let (Some(a), Some(b)) = (cost.processor, start.processor) {
+        assert!(a < b + MORE_TIME, "{command:?}: {cost:?}, a valid start {start:?}");
+    }
+    if let (Some(a), Some(b)) = (cost.memory, start.memory) {
+        assert!(a < b + MORE_MEMORY, "{command:?}: {cost:?}, a valid start {start:?}");
+    }
+}
+
+/// A valid answer of one token, the self-test done before.
+fn valid_start() -> Cost {
+    static COST: OnceLock<Cost> = OnceLock::new();
+    *COST.get_or_init(|| {
+        let run = || measured(&mut lfm2(&["-q", "generate", "-p", "x", "-n", "1"]));
+        assert!(run().0.status.success());
+        run().1
+    })
+}
+
+#[cfg(not(unix))]
+pub fn measured(command: &mut Command) -> (Output, Cost) {
+    let started = Instant::now();
+    let output = command.output().unwrap();
+    (output, Cost { elapsed: started.elapsed(), processor: None, memory: None })
+}
+
+#[cfg(unix)]
+#[allow(clippy::zombie_processes, reason = "wait4 waits for it")]
+pub fn measured(command: &mut Command) -> (Output, Cost) {
+    use std::io::Read;
+    use std::os::unix::process::ExitStatusExt;
+    use std::process::{ExitStatus, Stdio};
+
+    let started = Instant::now();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let (mut out, mut err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+    let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
+    let reader = std::thread::spawn(move || {
+        err.read_to_end(&mut stderr).unwrap();
+        stderr
+    });
+    out.read_to_end(&mut stdout).unwrap();
+    let stderr = reader.join().unwrap();
+    let (pid, mut status) = (libc::pid_t::try_from(child.id()).unwrap(), 0);
+    // SAFETY: a zeroed rusage is a valid one, both pointers live over the call, and nobody else
+    // waits for this child.
+    let (waited, usage) = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        (libc::wait4(pid, &raw mut status, 0, &raw mut usage), usage)
+    };
+    assert_eq!(waited, pid);
+    let time = |t: libc::timeval| {
+        let seconds = Duration::from_secs(u64::try_from(t.tv_sec).unwrap());
+        seconds + Duration::from_micros(u64::try_from(t.tv_usec).unwrap())
+    };
+    // Linux counts in KiB, Apple in bytes.
+    let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
+    let cost = Cost {
+        elapsed: started.elapsed(),
+        processor: Some(time(usage.ru_utime) + time(usage.ru_stime)),
+        memory: Some(u64::try_from(usage.ru_maxrss).unwrap() * unit),
+    };
+    (Output { status: ExitStatus::from_raw(status), stdout, stderr }, cost)
+}

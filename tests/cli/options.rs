@@ -1,0 +1,58 @@
+//! Options, variables and help.
+
+use super::{lfm2, ok, refused, run, text};
+
+#[test]
+fn variables_stand_for_options() {
+    let with = |name: &str, value: &str, args: &[&str]| {
+        let output = lfm2(args).env(name, value).output().unwrap();
+        assert!(output.status.success(), "{name}={value}: {}", text(&output.stderr));
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let ids = ok(&["tokenize", "abc"]);
+    assert_eq!(with("LFM2_TEXT", "abc", &["tokenize"]).0, ids);
+    // Flags take what people write.
+    for yes in ["1", "true", "yes", "on"] {
+        let decoded = with("LFM2_DECODE", yes, &["tokenize", ids.trim()]).0;
+        assert_eq!(decoded, "<|startoftext|>abc\n", "{yes}");
+    }
+    for no in ["0", "false", "no", "off", ""] {
+        assert_eq!(with("LFM2_DECODE", no, &["tokenize", "abc"]).0, ids, "{no}");
+    }
+    refused(lfm2(&["tokenize", "abc"]).env("LFM2_DECODE", "maybe"), &["--decode"]);
+    refused(lfm2(&["generate", "-p", "x"]).env("LFM2_TEMPERATURE", "hot"), &["--temperature"]);
+    // An empty variable is none.
+    assert_eq!(with("LFM2_MODEL", "", &["tokenize", "abc"]).0, ids);
+}
+
+#[test]
+fn the_command_line_goes_before_variables() {
+    // Alternatives: the one on the command line is taken, not the one that comes first.
+    let ids = lfm2(&["tokenize", "abc"]).env("LFM2_CHAT", "/nonexistent").output().unwrap();
+    assert_eq!(text(&ids.stdout), ok(&["tokenize", "abc"]));
+    let mut file = lfm2(&["generate", "-f", "/nonexistent"]);
+    refused(file.env("LFM2_PROMPT", "hi"), &["/nonexistent"]);
+    let verbose = lfm2(&["-v", "tokenize", "abc"]).env("LFM2_QUIET", "1").output().unwrap();
+    assert!(verbose.status.success(), "{}", text(&verbose.stderr));
+    // Of two alternatives that are both given, none is ignored.
+    refused(&mut lfm2(&["generate", "-p", "x", "-f", "y"]), &["--prompt", "--file"]);
+    refused(&mut lfm2(&["tokenize", "x", "--chat", "y"]), &["--chat"]);
+    refused(&mut lfm2(&["-q", "-v", "tokenize", "x"]), &["--quiet", "--verbose"]);
+    refused(&mut lfm2(&["generate", "--messages", "x", "--raw"]), &["--messages", "--raw"]);
+    refused(
+        lfm2(&["generate"]).envs([("LFM2_PROMPT", "x"), ("LFM2_FILE", "y")]),
+        &["--prompt", "--file"],
+    );
+}
+
+#[test]
+fn help_goes_to_stdout() {
+    for args in [&["--help"][..], &["-h"], &["generate", "--help"], &["help", "logits"]] {
+        let output = run(args);
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}");
+        assert!(text(&output.stdout).contains("Usage: lfm2"), "{args:?}");
+    }
+    assert!(ok(&["--version"]).starts_with("lfm2 "));
+    let nothing = run(&[]);
+    assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(2), 0));
+}
