@@ -9,7 +9,7 @@ use super::generate::print;
 use super::options::{Common, Limits};
 use super::{CliError, load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
-use crate::gpu::{AdapterReport, Caps, GpuError, adapters};
+use crate::gpu::{AdapterReport, Caps, adapters, choose_adapter};
 use crate::kernels::Choices;
 use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 
@@ -23,18 +23,16 @@ pub struct Info {
 impl Info {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let found = pollster::block_on(adapters());
-        if let (Some(wanted), None, false) =
-            (&common.adapter, chosen(&found, common), found.is_empty())
-        {
-            let names: Vec<_> = found.iter().map(|a| format!("{}: {}", a.index, a.name)).collect();
-            let (wanted, available) = (wanted.clone(), names.join(", "));
-            return Err(GpuError::AdapterNotFound { wanted, available }.into());
-        }
+        // The engine's own choice; without any adapter there is still a model to tell of.
+        let chosen = match found.is_empty() {
+            true => None,
+            false => Some(&found[choose_adapter(&found, &common.gpu().adapter)?]),
+        };
         let files = Arc::new(load::files(common)?);
         let model = pollster::block_on(OpenedModel::open(&files))?;
-        let caps = match (common.limits, found.first()) {
-            (Limits::Adapter, Some(first)) => chosen(&found, common).unwrap_or(first).caps,
-            (_, Some(first)) => Caps { software: first.caps.software, ..Caps::core() },
+        let caps = match (common.limits, chosen) {
+            (Limits::Adapter, Some(a)) => a.caps,
+            (Limits::Default, Some(a)) => Caps { software: a.caps.software, ..Caps::core() },
             (_, None) => Caps::core(),
         };
         let mut builder = EngineBuilder::default();
@@ -44,24 +42,17 @@ impl Info {
         if let Some(memory) = common.memory {
             builder = builder.memory(memory);
         }
-        let known = chosen(&found, common).or(found.first()).and_then(|a| a.memory);
-        let memory = builder.memory_plan(&model, &caps, known)?;
+        let memory = builder.memory_plan(&model, &caps, chosen.and_then(|a| a.memory))?;
         if self.json {
-            return print(&format!("{}\n", to_json(&found, &caps, files.place(), &model, &memory)));
+            let mut json = to_json(&found, &caps, files.place(), &model, &memory);
+            json["chosen"] = json!(chosen.map(|a| a.index));
+            return print(&format!("{json}\n"));
         }
-        print(&(adapters_text(&found, &caps) + &model_text(files.place(), &model, &memory)))
+        print(&(adapters_text(&found, chosen, &caps) + &model_text(files.place(), &model, &memory)))
     }
 }
 
-/// The adapter that the options name.
-fn chosen<'a>(found: &'a [AdapterReport], common: &Common) -> Option<&'a AdapterReport> {
-    let wanted = common.adapter.as_ref()?;
-    let lower = wanted.to_lowercase();
-    let by_index = wanted.parse().ok().and_then(|i: usize| found.get(i));
-    by_index.or_else(|| found.iter().find(|a| a.name.to_lowercase().contains(&lower)))
-}
-
-fn adapters_text(found: &[AdapterReport], caps: &Caps) -> String {
+fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: &Caps) -> String {
     let mut text = String::from("Adapters\n");
     if found.is_empty() {
         text +=
@@ -87,7 +78,8 @@ fn adapters_text(found: &[AdapterReport], caps: &Caps) -> String {
     }
     let choices = Choices::by_capability(caps);
     text += &format!(
-        "The engine would use\n  f16 weights {}, rows added up by {:?}, parts of at most {}\n",
+        "The engine would use {}\n  f16 weights {}, rows added up by {:?}, parts of at most {}\n",
+        chosen.map_or("any WebGPU adapter".to_owned(), |a| format!("adapter {}", a.index)),
         if caps.f16 { "as such" } else { "unpacked from words" },
         choices.reduce,
         stats::size(caps.max_part()),

@@ -131,12 +131,7 @@ fn adapter_caps(adapter: &wgpu::Adapter) -> Caps {
 
 /// Every adapter of the machine that can compute.
 pub async fn adapters() -> Vec<AdapterReport> {
-    let found = instance().enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    found
-        .iter()
-        .enumerate()
-        .map(|(i, a)| AdapterReport::new(i, &a.get_info(), adapter_caps(a), memory::of_adapter(a)))
-        .collect()
+    reports(&instance().enumerate_adapters(wgpu::Backends::PRIMARY).await)
 }
 
 /// What the engine has asked of the GPU since the context was made.
@@ -448,40 +443,49 @@ async fn choose(
             Err(e) => Err(GpuError::NoAdapter { reason: first_lines(&e.to_string()) }),
         };
     }
-    let names: Vec<String> = found.iter().map(|a| a.get_info().name).collect();
+    let index = choose_adapter(&reports(&found), choice)?;
+    Ok((index, found.swap_remove(index)))
+}
+
+fn reports(found: &[wgpu::Adapter]) -> Vec<AdapterReport> {
+    let report = |(i, a): (usize, &wgpu::Adapter)| {
+        AdapterReport::new(i, &a.get_info(), adapter_caps(a), memory::of_adapter(a))
+    };
+    found.iter().enumerate().map(report).collect()
+}
+
+/// Which of `found` the engine takes: the index.
+///
+/// # Errors
+/// [`GpuError::NoAdapter`] if there is none, [`GpuError::AdapterNotFound`] if none has that index
+/// or name.
+pub fn choose_adapter(found: &[AdapterReport], choice: &AdapterChoice) -> Result<usize, GpuError> {
     let index = match choice {
         AdapterChoice::Best => {
-            let rank = |a: &wgpu::Adapter| match a.get_info().device_type {
-                wgpu::DeviceType::DiscreteGpu => 0,
-                wgpu::DeviceType::IntegratedGpu => 1,
-                wgpu::DeviceType::VirtualGpu => 2,
-                wgpu::DeviceType::Other => 3,
-                wgpu::DeviceType::Cpu => 4,
+            let rank = |a: &AdapterReport| match a.kind {
+                "discrete" => 0,
+                "integrated" => 1,
+                "virtual" => 2,
+                "other" => 3,
+                _ => 4,
             };
             (0..found.len()).min_by_key(|&i| rank(&found[i]))
         }
         AdapterChoice::Named(wanted) => {
             let by_index = wanted.parse::<usize>().ok().filter(|i| *i < found.len());
             let lower = wanted.to_lowercase();
-            by_index.or_else(|| names.iter().position(|n| n.to_lowercase().contains(&lower)))
+            by_index.or_else(|| found.iter().position(|a| a.name.to_lowercase().contains(&lower)))
         }
     };
-    match (index, choice) {
-        (Some(i), _) => Ok((i, found.swap_remove(i))),
-        (None, AdapterChoice::Named(wanted)) => Err(GpuError::AdapterNotFound {
+    index.ok_or_else(|| match choice {
+        AdapterChoice::Named(wanted) if !found.is_empty() => GpuError::AdapterNotFound {
             wanted: wanted.clone(),
             available: found
                 .iter()
-                .enumerate()
-                .map(|(i, a)| {
-                    let info = a.get_info();
-                    format!("{i}: {} ({})", info.name, backend_name(info.backend))
-                })
+                .map(|a| format!("{}: {} ({})", a.index, a.name, a.backend))
                 .collect::<Vec<_>>()
                 .join(", "),
-        }),
-        (None, AdapterChoice::Best) => {
-            Err(GpuError::NoAdapter { reason: "no adapter can compute".to_owned() })
-        }
-    }
+        },
+        _ => GpuError::NoAdapter { reason: "no adapter can compute".to_owned() },
+    })
 }

@@ -16,6 +16,7 @@ mod transfer;
 pub use caps::Caps;
 pub use context::{
     AdapterChoice, AdapterReport, Context, ContextOptions, Counters, LimitsChoice, adapters,
+    choose_adapter,
 };
 pub use error::GpuError;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Recorder, StepShape, Submission};
