@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::generate::print;
 use super::options::Common;
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Engine, GenerateOptions, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
 use crate::gpu::Counters;
 
 /// How results are printed.
@@ -106,13 +106,15 @@ impl Bench {
             return profile(&mut session, &tests);
         }
         let mut rows = Vec::new();
+        let runs = (tests.len() as u64) * u64::from(self.repetitions + 1);
+        let bar = load::progress_bar(common, runs, "bench [{bar:32}] {pos}/{len} {msg} {eta}");
         for test in tests {
             let mut samples = Vec::new();
+            bar.set_message(test.name());
             for repetition in 0..=self.repetitions {
-                if interrupt::requested() {
-                    return Err(CliError::Interrupted);
-                }
+                bar.tick();
                 let sample = pollster::block_on(measure(&mut session, test))?;
+                bar.inc(1);
                 // The first one warms up.
                 if repetition > 0 {
                     samples.push(sample);
@@ -120,8 +122,20 @@ impl Bench {
             }
             rows.push(Row::new(&engine, test, &samples));
         }
+        bar.finish_and_clear();
         print(&render(&rows, self.output))
     }
+}
+
+/// Runs a generation to its end.
+async fn finish(generation: &mut Generation<'_>) -> Result<(), CliError> {
+    while let Some(delta) = generation.next().await {
+        delta?;
+        if interrupt::requested() {
+            return Err(CliError::Interrupted);
+        }
+    }
+    Ok(())
 }
 
 /// Random ids, as llama-bench feeds, but the same in every run.
@@ -146,21 +160,19 @@ fn options(n: usize) -> GenerateOptions {
     }
 }
 
-async fn measure(session: &mut Session, test: Test) -> Result<Sample, crate::Error> {
+async fn measure(session: &mut Session, test: Test) -> Result<Sample, CliError> {
     session.clear();
     let engine = session.engine().clone();
     let vocab = engine.config().vocab_size;
     let all = tokens(test.n_depth + test.n_prompt.max(1), vocab);
     if test.n_depth > 0 {
-        let mut depth = session.generate(&all[..test.n_depth], &options(1))?;
-        while let Some(delta) = depth.next().await {
-            delta?;
-        }
+        finish(&mut session.generate(&all[..test.n_depth], &options(1))?).await?;
     }
     let mut generation = session.generate(&all, &options(test.n_gen + 1))?;
     // The prompt, up to the first token.
     while generation.timings().predicted_n == 0 {
         match generation.next().await {
+            Some(_) if interrupt::requested() => return Err(CliError::Interrupted),
             Some(delta) => drop(delta?),
             None => break,
         }
@@ -168,9 +180,7 @@ async fn measure(session: &mut Session, test: Test) -> Result<Sample, crate::Err
     let first = generation.timings();
     let before = engine.context().counters();
     let started = Instant::now();
-    while let Some(delta) = generation.next().await {
-        delta?;
-    }
+    finish(&mut generation).await?;
     let after = engine.context().counters();
     let seconds = match test.n_gen {
         0 => first.prompt_ms / 1000.0,
@@ -263,11 +273,11 @@ impl Row {
             ("n_depth", json!(test.n_depth)),
             ("test", json!(test.name())),
             ("test_time", json!(now())),
-            ("avg_ns", json!(avg_ns)),
-            ("stddev_ns", json!(sd_ns)),
+            ("avg_ns", json!(avg_ns.round() as u64)),
+            ("stddev_ns", json!(sd_ns.round() as u64)),
             ("avg_ts", json!(avg_ts)),
             ("stddev_ts", json!(sd_ts)),
-            ("samples_ns", json!(ns)),
+            ("samples_ns", json!(ns.iter().map(|n| *n as u64).collect::<Vec<_>>())),
             ("samples_ts", json!(ts)),
             ("time_to_first_token_ms", json!(of(|s| s.first_token_ms))),
             ("peak_gpu_bytes", json!(peak)),
