@@ -1,16 +1,17 @@
 //! `lfm2 chat`: a conversation.
 
-use std::io::{BufRead, IsTerminal};
+use std::io::{BufRead, IsTerminal, Read};
 use std::path::PathBuf;
 
 use clap::Args;
 
 use super::editor::{Terminal, Typed};
-use super::generate::{print, read_conversation, read_text};
+use super::generate::{MAX_PROMPT_BYTES, print, read_conversation, read_text};
+use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling, random_seed};
 use super::part_file::write_whole;
 use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
-use super::{CliError, interrupt, load, stats};
+use super::{CliError, load, stats};
 use crate::Error;
 use crate::engine::{PrefillProgress, SamplingOptions, Session, Timings};
 use crate::text::{Conversation, Message, SpecialTokens};
@@ -49,20 +50,33 @@ impl Chat {
         let recommended = SamplingOptions::recommended(&model.generation);
         let mut options = self.sampling.options(recommended, random_seed())?;
         let engine = load::engine_of(model, common, |builder| builder)?;
-        interrupt::stop_answers_only();
-        if self.tool_calls {
-            options.specials = SpecialTokens::ToolCalls;
+        let at_terminal = std::io::stdin().is_terminal();
+        if at_terminal {
+            interrupt::means(Meaning::Stop);
         }
-        let mut repl = Repl { conversation, options };
+        options.specials = SpecialTokens::ToolCalls;
+        let (tool_calls, verbose) = (self.tool_calls, !common.quiet);
+        let mut repl = Repl { conversation, options, tool_calls, verbose };
         if let Some(system) = &self.system {
             repl.system(system);
         }
         let session = engine.session()?;
         let mut chat = Running { repl, session, common, last: None };
-        if let Some(prompt) = &self.prompt {
-            chat.send(prompt)?;
+        let first = match &self.prompt {
+            Some(prompt) => chat.send(prompt),
+            None if chat.repl.is_waiting() => chat.answer(),
+            None => Ok(()),
+        };
+        // At a terminal a person can go on; from a pipe nobody would notice.
+        if at_terminal {
+            mendable(first)?
+        } else {
+            first?
         }
-        if std::io::stdin().is_terminal() { chat.converse(!self.no_history) } else { chat.follow() }
+        if interrupt::take() && !at_terminal {
+            return Err(CliError::Interrupted);
+        }
+        if at_terminal { chat.converse(!self.no_history) } else { chat.follow() }
     }
 }
 
@@ -96,21 +110,31 @@ impl Running<'_> {
     /// Takes messages and commands from a pipe, a line each.
     fn follow(&mut self) -> Result<(), CliError> {
         let mut pending = String::new();
-        for line in std::io::stdin().lock().lines() {
-            let line = line.map_err(|e| CliError::User(format!("stdin: {e}")))?;
-            pending.push_str(&line);
-            if is_open(&pending) {
-                pending.push('\n');
+        loop {
+            interrupt::means(Meaning::End);
+            if interrupt::take() {
+                return Err(CliError::Interrupted);
+            }
+            let left = MAX_PROMPT_BYTES.saturating_sub(pending.len() as u64);
+            let read = std::io::stdin().lock().take(left).read_line(&mut pending);
+            let read = read.map_err(|e| CliError::User(format!("stdin: {e}")))?;
+            interrupt::means(Meaning::StopThenEnd);
+            if pending.len() as u64 >= MAX_PROMPT_BYTES {
+                return Err(CliError::User(format!(
+                    "stdin: a message of {MAX_PROMPT_BYTES} bytes or more"
+                )));
+            }
+            // At the end what is there is sent, even if its quotes are open.
+            if read > 0 && is_open(&pending) {
                 continue;
             }
             if !self.line(&std::mem::take(&mut pending))? {
                 return Ok(());
             }
-            if interrupt::take() {
-                return Err(CliError::Interrupted);
+            if read == 0 {
+                return if interrupt::take() { Err(CliError::Interrupted) } else { Ok(()) };
             }
         }
-        Ok(())
     }
 
     /// Does what a line says; `false` to leave. What a person can mend ends nothing.
@@ -122,11 +146,7 @@ impl Running<'_> {
             Ok(Input::Command(command)) => self.command(command),
             Err(problem) => Err(CliError::User(problem)),
         };
-        match done {
-            Err(CliError::User(problem)) => eprintln!("{problem}"),
-            Err(CliError::Engine(e)) if e.is_user() => eprintln!("{e}"),
-            other => other?,
-        }
+        mendable(done)?;
         Ok(true)
     }
 
@@ -142,22 +162,27 @@ impl Running<'_> {
                 self.repl.clear();
                 eprintln!("The conversation is forgotten.");
             }
-            Command::Regen => match self.repl.regen() {
-                true => self.answer()?,
-                false => eprintln!("There is no message to answer."),
-            },
+            Command::Regen => self.regen()?,
             Command::Undo => match self.repl.undo() {
                 true => eprintln!("The last message is taken back."),
                 false => eprintln!("There is no message to take back."),
             },
-            Command::System(text) => self.repl.system(&text),
+            Command::System(text) => {
+                self.repl.system(&text);
+                let what = if text.is_empty() { "removed" } else { "set" };
+                eprintln!("The instruction is {what}.");
+            }
             Command::Set(name, value) => {
-                self.repl.set(&name, &value).map_err(CliError::User)?;
+                eprintln!("{}", self.repl.set(&name, &value).map_err(CliError::User)?);
             }
             Command::Show => self.show(),
             Command::Read(path) => {
                 let text = read_text(&path)?;
                 self.send(&text)?;
+            }
+            // A conversation file has at least one message.
+            Command::Save(_) if self.repl.conversation.messages.is_empty() => {
+                eprintln!("There is nothing to save.");
             }
             Command::Save(path) => {
                 let json = serde_json::to_string_pretty(&self.repl.conversation)
@@ -167,7 +192,8 @@ impl Running<'_> {
             }
             Command::Load(path) => {
                 self.repl.conversation = read_conversation(&path)?;
-                eprintln!("{} messages.", self.repl.conversation.messages.len());
+                let waiting = if self.repl.is_waiting() { " /regen answers the last." } else { "" };
+                eprintln!("{} messages.{waiting}", self.repl.conversation.messages.len());
             }
             Command::Tokens => {
                 let used = match self.repl.conversation.messages.is_empty() {
@@ -203,10 +229,20 @@ impl Running<'_> {
         self.answer().inspect_err(|_| self.repl.conversation.messages.truncate(before))
     }
 
+    /// Answers the last message again. An answer that cannot be replaced stays.
+    fn regen(&mut self) -> Result<(), CliError> {
+        let before = self.repl.conversation.messages.clone();
+        if !self.repl.regen() {
+            return Err(CliError::User("There is no message to answer.".to_owned()));
+        }
+        self.answer().inspect_err(|_| self.repl.conversation.messages = before)
+    }
+
     /// Answers the conversation as it is. A stopped answer stays, as far as it came.
     fn answer(&mut self) -> Result<(), CliError> {
         let bar = load::progress_bar(self.common, 0, "prompt [{bar:32}] {pos}/{len} tokens {eta}");
         let shown = bar.clone();
+        let context = self.session.engine().context_length();
         let generation = self.session.respond(&self.repl.conversation, &self.repl.options);
         let mut generation = generation.map_err(too_long)?.on_prefill(move |p: PrefillProgress| {
             shown.set_length(p.total as u64);
@@ -219,19 +255,36 @@ impl Running<'_> {
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta?;
-            print(&delta.text)?;
+            print(&self.repl.visible(&delta.text))?;
             text.push_str(&delta.text);
         }
         bar.finish_and_clear();
-        print("\n")?;
         let timings = generation.timings();
-        if !self.common.quiet {
+        if interrupt::requested() && timings.predicted_n == 0 {
+            return Err(CliError::User("Stopped before the answer began.".to_owned()));
+        }
+        print("\n")?;
+        let cut = stats::cut_short(&generation, context);
+        if let Some(cut) = cut.filter(|_| !self.common.quiet) {
+            eprintln!("{cut}");
+        }
+        if self.repl.verbose {
             eprintln!("{}", stats::answer_line(&timings));
         }
         self.last = Some(timings);
         self.repl.conversation.messages.push(Message::assistant(text));
         Ok(())
     }
+}
+
+/// Says what a person can mend and goes on.
+fn mendable(done: Result<(), CliError>) -> Result<(), CliError> {
+    match done {
+        Err(CliError::User(problem)) => eprintln!("{problem}"),
+        Err(CliError::Engine(e)) if e.is_user() => eprintln!("{e}"),
+        other => return other,
+    }
+    Ok(())
 }
 
 /// A full context, said so that a person at a chat knows what to do.

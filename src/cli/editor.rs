@@ -1,16 +1,17 @@
 //! The line editor of `lfm2 chat`: history, completion of commands, several lines between `"""`.
 
 use std::borrow::Cow;
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use etcetera::BaseStrategy;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
+use rustyline::hint::{Hint, Hinter};
 use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
-use rustyline::{Config, Context, Editor, Helper};
+use rustyline::{Behavior, Config, Context, Editor, Helper};
 
 use super::repl::{COMMANDS, is_open};
 
@@ -35,7 +36,12 @@ impl Terminal {
     /// # Errors
     /// The terminal's own.
     pub fn new(history: bool) -> Result<Self, ReadlineError> {
-        let config = Config::builder().auto_add_history(true).history_ignore_space(true).build();
+        let mut config = Config::builder().auto_add_history(true).history_ignore_space(true);
+        if !std::io::stdout().is_terminal() {
+            // stdout carries answers and nothing else: the prompt goes to the terminal itself.
+            config = config.behavior(Behavior::PreferTerm);
+        }
+        let config = config.build();
         let mut editor = Editor::with_config(config)?;
         editor.set_helper(Some(Hints));
         let history = if history { history_file() } else { None };
@@ -102,11 +108,24 @@ impl Completer for Hints {
     }
 }
 
-impl Hinter for Hints {
-    type Hint = String;
+/// Stands where nothing is typed yet, and cannot be taken over into the line.
+struct Placeholder;
 
-    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<String> {
-        line.is_empty().then(|| "Send a message (/? for help)".to_owned())
+impl Hint for Placeholder {
+    fn display(&self) -> &str {
+        "Send a message (/? for help)"
+    }
+
+    fn completion(&self) -> Option<&str> {
+        None
+    }
+}
+
+impl Hinter for Hints {
+    type Hint = Placeholder;
+
+    fn hint(&self, line: &str, _: usize, _: &Context<'_>) -> Option<Placeholder> {
+        line.is_empty().then_some(Placeholder)
     }
 }
 

@@ -11,7 +11,7 @@ use crate::engine::{Generation, ModelText, PrefillProgress, SamplingOptions};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
-const MAX_PROMPT_BYTES: u64 = 64 << 20;
+pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -91,6 +91,10 @@ impl Generate {
             print(&serde_json::json!(ids).to_string())?;
         }
         print("\n")?;
+        let cut = stats::cut_short(&generation, engine.context_length());
+        if let Some(cut) = cut.filter(|_| !common.quiet) {
+            eprintln!("{cut}");
+        }
         if self.stats {
             let adapter = engine.context().adapter();
             eprintln!("{}", stats::answer_line(&timings));

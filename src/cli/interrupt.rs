@@ -1,19 +1,32 @@
-//! Ctrl-C: asks the running work to stop; a second one ends the process.
+//! Ctrl-C: what it does depends on what the program is at.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
-static STOP_ANSWERS_ONLY: AtomicBool = AtomicBool::new(false);
+static MEANING: AtomicU8 = AtomicU8::new(Meaning::StopThenEnd as u8);
 /// A half-written file.
 static HALF: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// What Ctrl-C does.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub enum Meaning {
+    /// Asks the running work to stop; a second one ends the process.
+    StopThenEnd,
+    /// Asks the running work to stop and never ends the process: in a chat at a terminal.
+    Stop,
+    /// Ends the process: nothing is running that could be asked.
+    End,
+}
 
 /// Listens for Ctrl-C from now on.
 pub fn listen() {
     let installed = ctrlc::set_handler(|| {
         let again = REQUESTED.swap(true, Ordering::SeqCst);
-        if again && !STOP_ANSWERS_ONLY.load(Ordering::SeqCst) {
+        let meaning = MEANING.load(Ordering::SeqCst);
+        if meaning == Meaning::End as u8 || (again && meaning == Meaning::StopThenEnd as u8) {
             if let Some(half) = HALF.lock().unwrap_or_else(PoisonError::into_inner).take() {
                 let _ = std::fs::remove_file(half);
             }
@@ -25,9 +38,9 @@ pub fn listen() {
     }
 }
 
-/// In a chat Ctrl-C stops the answer and never the program.
-pub fn stop_answers_only() {
-    STOP_ANSWERS_ONLY.store(true, Ordering::SeqCst);
+/// Sets what Ctrl-C does from now on.
+pub fn means(meaning: Meaning) {
+    MEANING.store(meaning as u8, Ordering::SeqCst);
 }
 
 /// The half-written file that a second Ctrl-C removes.

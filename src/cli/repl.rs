@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::engine::GenerateOptions;
-use crate::text::{Conversation, Message, Role, SpecialTokens};
+use crate::text::{Conversation, Message, Role, StopStrings, TOOL_CALL_MARKERS};
 
 /// Commands by name, with what `/help` says.
 pub const COMMANDS: &[(&str, &str)] = &[
@@ -13,7 +13,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/regen", "answer the last message again"),
     ("/undo", "take back the last message and its answer"),
     ("/system TEXT", "set the instruction before the conversation; without TEXT, remove it"),
-    ("/set NAME VALUE", "set a sampling option, e.g. /set temperature 0.7"),
+    ("/set NAME VALUE", "set an option that /show lists, e.g. /set temperature 0.7"),
     ("/show", "the options and the conversation"),
     ("/read FILE", "send a file as the message"),
     ("/save FILE", "write the conversation as JSON"),
@@ -67,7 +67,11 @@ pub fn parse(line: &str) -> Result<Input, String> {
     let trimmed = line.trim();
     if let Some(quoted) = trimmed.strip_prefix("\"\"\"") {
         let inner = quoted.strip_suffix("\"\"\"").unwrap_or(quoted);
-        return Ok(Input::Message(inner.trim_matches('\n').to_owned()));
+        let inner = inner.trim_matches('\n');
+        return Ok(match inner.trim() {
+            "" => Input::Empty,
+            _ => Input::Message(inner.to_owned()),
+        });
     }
     if trimmed.is_empty() {
         return Ok(Input::Empty);
@@ -78,7 +82,8 @@ pub fn parse(line: &str) -> Result<Input, String> {
     let (name, argument) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
     let argument = argument.trim();
     let file = || match argument {
-        "" => Err(format!("{name} needs a file name")),
+        // stdin is where the commands come from.
+        "" | "-" => Err(format!("{name} needs a file name")),
         path => Ok(PathBuf::from(path)),
     };
     let command = match name {
@@ -107,9 +112,28 @@ pub fn parse(line: &str) -> Result<Input, String> {
 pub struct Repl {
     pub conversation: Conversation,
     pub options: GenerateOptions,
+    /// Whether tool-call markers are shown. The conversation has them either way, since the model
+    /// must see its own calls as it wrote them.
+    pub tool_calls: bool,
+    /// Whether a line of statistics follows each answer.
+    pub verbose: bool,
 }
 
 impl Repl {
+    /// What is shown of an answer's text.
+    pub fn visible(&self, text: &str) -> String {
+        match self.tool_calls {
+            true => text.to_owned(),
+            false => TOOL_CALL_MARKERS.iter().fold(text.to_owned(), |t, m| t.replace(m, "")),
+        }
+    }
+
+    /// Whether the conversation ends with something that wants an answer.
+    pub fn is_waiting(&self) -> bool {
+        let last = self.conversation.messages.last().map(Message::role);
+        matches!(last, Some(Role::User | Role::Tool))
+    }
+
     /// Forgets all but the instruction and the tools.
     pub fn clear(&mut self) {
         self.conversation.messages.retain(|m| m.role() == Role::System);
@@ -132,48 +156,71 @@ impl Repl {
         last.inspect(|at| self.conversation.messages.truncate(*at)).is_some()
     }
 
-    /// Takes back the answer to the last user message; whether there is such a message.
+    /// Takes back the last answer, so that another can be given; whether there is anything to
+    /// answer. The seed moves on, or the answer would be the same.
     pub fn regen(&mut self) -> bool {
-        let last = self.conversation.messages.iter().rposition(|m| m.role() == Role::User);
-        last.inspect(|at| self.conversation.messages.truncate(at + 1)).is_some()
+        let messages = &mut self.conversation.messages;
+        let last = messages.iter().rposition(|m| m.role() != Role::Assistant);
+        let Some(last) = last.filter(|at| messages[*at].role() != Role::System) else {
+            return false;
+        };
+        messages.truncate(last + 1);
+        if let Some(sampling) = &mut self.options.sampling {
+            sampling.seed = sampling.seed.wrapping_add(1);
+        }
+        true
     }
 
-    /// Sets an option by the name it has on the command line.
+    /// Sets an option by the name it has on the command line; gives its line of [`Repl::show`].
     ///
     /// # Errors
     /// A sentence about an unknown name or a value out of range; nothing is changed then.
-    pub fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+    pub fn set(&mut self, name: &str, value: &str) -> Result<String, String> {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
             value.parse().map_err(|_| format!("{name}: {value:?} is not a number it can be"))
         }
+        let on_or_off = || match value {
+            "on" => Ok(true),
+            "off" => Ok(false),
+            _ => Err(format!("{name}: {value:?} is neither on nor off")),
+        };
         let mut options = self.options.clone();
         let mut sampling = options.sampling.clone().unwrap_or_default();
-        match name.trim_start_matches('-').replace('_', "-").as_str() {
-            "temperature" | "temp" => sampling.temperature = number(name, value)?,
+        let (mut tool_calls, mut verbose) = (self.tool_calls, self.verbose);
+        let plain = name.trim_start_matches('-').replace('_', "-");
+        let canonical = match plain.as_str() {
+            "temp" => "temperature",
+            "repeat-penalty" => "repetition-penalty",
+            "predict" => "max-tokens",
+            other => other,
+        };
+        match canonical {
+            "temperature" => sampling.temperature = number(name, value)?,
             "top-k" => sampling.top_k = number(name, value)?,
             "top-p" => sampling.top_p = number(name, value)?,
             "min-p" => sampling.min_p = number(name, value)?,
-            "repetition-penalty" | "repeat-penalty" => {
-                sampling.repetition_penalty = number(name, value)?;
-            }
+            "repetition-penalty" => sampling.repetition_penalty = number(name, value)?,
             "presence-penalty" => sampling.presence_penalty = number(name, value)?,
             "frequency-penalty" => sampling.frequency_penalty = number(name, value)?,
             "seed" => sampling.seed = number(name, value)?,
-            "max-tokens" => options.max_tokens = Some(number(name, value)?).filter(|n| *n > 0),
-            "stop" => options.stop = vec![value.to_owned()],
-            "tool-calls" => {
-                options.specials = match value {
-                    "on" => SpecialTokens::ToolCalls,
-                    "off" => SpecialTokens::Hide,
-                    _ => return Err(format!("{name}: {value:?} is neither on nor off")),
+            "max-tokens" => {
+                options.max_tokens = match value {
+                    "off" => None,
+                    "0" => return Err(format!("{name}: got 0, need at least 1, or off")),
+                    n => Some(number(name, n)?),
                 }
             }
+            "stop" => options.stop = stop_strings(value)?,
+            "tool-calls" => tool_calls = on_or_off()?,
+            "verbose" => verbose = on_or_off()?,
             _ => return Err(format!("{name}: no such option; /show lists them")),
         }
         sampling.check().map_err(|e| e.to_string())?;
         options.sampling = Some(sampling);
-        self.options = options;
-        Ok(())
+        (self.options, self.tool_calls, self.verbose) = (options, tool_calls, verbose);
+        let shown = self.show();
+        let is_it = |line: &&str| line.split(' ').next() == Some(canonical);
+        Ok(shown.lines().find(is_it).unwrap_or_default().to_owned())
     }
 
     /// The options, a line each.
@@ -183,8 +230,8 @@ impl Repl {
             self.options.max_tokens.map_or("to the end of the context".into(), |n| n.to_string());
         format!(
             "temperature {}\ntop-k {}\ntop-p {}\nmin-p {}\nrepetition-penalty {}\n\
-             presence-penalty {}\nfrequency-penalty {}\nseed {}\nmax-tokens {max}\nstop {:?}\n\
-             tool-calls {}",
+             presence-penalty {}\nfrequency-penalty {}\nseed {}\nmax-tokens {max}\nstop {}\n\
+             tool-calls {}\nverbose {}",
             s.temperature,
             s.top_k,
             s.top_p,
@@ -193,18 +240,41 @@ impl Repl {
             s.presence_penalty,
             s.frequency_penalty,
             s.seed,
-            self.options.stop,
-            if self.options.specials == SpecialTokens::ToolCalls { "on" } else { "off" },
+            serde_json::json!(self.options.stop),
+            if self.tool_calls { "on" } else { "off" },
+            if self.verbose { "on" } else { "off" },
         )
     }
+}
+
+/// A text as it is, a JSON string (`"\n"`; `""` is none), or a JSON list of strings.
+fn stop_strings(value: &str) -> Result<Vec<String>, String> {
+    let wrong = |e: serde_json::Error| format!("stop: not a JSON string or list of strings: {e}");
+    let stops: Vec<String> = match value.chars().next() {
+        Some('[') => serde_json::from_str(value).map_err(wrong)?,
+        Some('"') => vec![serde_json::from_str(value).map_err(wrong)?],
+        _ => vec![value.to_owned()],
+    };
+    let stops: Vec<String> = stops.into_iter().filter(|s| !s.is_empty()).collect();
+    StopStrings::new(&stops).map_err(|e| e.to_string())?;
+    Ok(stops)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::SamplingOptions;
 
     fn repl() -> Repl {
-        Repl { conversation: Conversation::default(), options: GenerateOptions::default() }
+        Repl {
+            conversation: Conversation::default(),
+            options: GenerateOptions {
+                sampling: Some(SamplingOptions::default()),
+                ..GenerateOptions::default()
+            },
+            tool_calls: false,
+            verbose: true,
+        }
     }
 
     fn roles(repl: &Repl) -> Vec<Role> {
@@ -221,7 +291,8 @@ mod tests {
         assert_eq!(parse("/save  a b.json "), Ok(Input::Command(Command::Save("a b.json".into()))));
         let set = Command::Set("temperature".to_owned(), "0.7".to_owned());
         assert_eq!(parse("/set temperature  0.7"), Ok(Input::Command(set)));
-        for bad in ["/nope", "/set temperature", "/read", "/load ", "/"] {
+        assert_eq!(parse("\"\"\"\n \n\"\"\""), Ok(Input::Empty));
+        for bad in ["/nope", "/set temperature", "/read", "/read -", "/load ", "/"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
         for (name, _) in COMMANDS {
@@ -247,7 +318,10 @@ mod tests {
             r.conversation.messages.push(Message::user(turn));
             r.conversation.messages.push(Message::assistant("x"));
         }
-        assert!(r.regen());
+        let seed = |r: &Repl| r.options.sampling.as_ref().unwrap().seed;
+        let before = seed(&r);
+        assert!(r.regen() && r.is_waiting());
+        assert_ne!(seed(&r), before);
         assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant, Role::User]);
         assert!(r.undo());
         assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant]);
@@ -255,15 +329,34 @@ mod tests {
         assert_eq!(r.conversation.messages[0].text().unwrap(), "Be long.");
         r.clear();
         assert_eq!(roles(&r), [Role::System]);
+        assert!(!r.regen());
         r.system("");
         assert!(roles(&r).is_empty());
+    }
+
+    #[test]
+    fn an_answer_to_a_tool_is_given_again_from_the_tool() {
+        let mut r = repl();
+        let call = "<|tool_call_start|>[f()]<|tool_call_end|>";
+        let turns = [Message::user("a"), Message::assistant(call), Message::tool("1")];
+        r.conversation.messages.extend(turns);
+        r.conversation.messages.push(Message::assistant("It is 1."));
+        assert!(r.regen());
+        assert_eq!(roles(&r), [Role::User, Role::Assistant, Role::Tool]);
+        assert_eq!(r.visible(call), "[f()]");
+        r.tool_calls = true;
+        assert_eq!(r.visible(call), call);
     }
 
     #[test]
     fn options_are_set_or_left_alone() {
         let mut r = repl();
         r.set("temperature", "0.7").unwrap();
-        r.set("max_tokens", "5").unwrap();
+        assert_eq!(r.set("max_tokens", "5").unwrap(), "max-tokens 5");
+        assert_eq!(r.set("stop", "\"\\n\"").unwrap(), "stop [\"\\n\"]");
+        assert_eq!(r.set("stop", "[\"a\", \"b\"]").unwrap(), "stop [\"a\",\"b\"]");
+        assert_eq!(r.set("stop", "\"\"").unwrap(), "stop []");
+        assert_eq!(r.set("verbose", "off").unwrap(), "verbose off");
         r.set("--top-k", "40").unwrap();
         let before = r.show();
         for (name, value) in [
@@ -272,6 +365,9 @@ mod tests {
             ("min-p", "2"),
             ("x", "1"),
             ("seed", "a"),
+            ("max-tokens", "0"),
+            ("stop", "\"a"),
+            ("verbose", "1"),
         ] {
             assert!(r.set(name, value).is_err(), "{name} {value}");
             assert_eq!(r.show(), before);

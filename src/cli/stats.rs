@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-use crate::engine::{Engine, Timings};
+use crate::engine::{Engine, FinishReason, Generation, Timings};
 
 /// `4.4 GiB`, `812 MiB`, `35 KiB`.
 pub fn size(bytes: u64) -> String {
@@ -32,6 +32,19 @@ pub fn answer_line(t: &Timings) -> String {
         t.predicted_per_second(),
         t.first_token_ms / 1000.0
     )
+}
+
+/// Says what cut an answer short; `None` if the model ended it, or it has not ended.
+pub fn cut_short(generation: &Generation<'_>, context: usize) -> Option<String> {
+    if generation.finish_reason()? != FinishReason::Length {
+        return None;
+    }
+    let t = generation.timings();
+    Some(if t.cache_n + t.prompt_n + t.predicted_n >= context {
+        format!("The answer was cut: the context of {context} tokens is full.")
+    } else {
+        format!("The answer was cut at {} tokens (--max-tokens).", t.predicted_n)
+    })
 }
 
 /// The line after loading: model, size, weights, adapter and backend, context, memory.

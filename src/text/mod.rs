@@ -23,4 +23,4 @@ pub use error::TextError;
 #[cfg(feature = "cli")]
 pub(crate) use strftime::strftime;
 pub use tokenizer::Tokenizer;
-pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};
+pub use utf8::{SpecialTokens, StopStep, StopStrings, TOOL_CALL_MARKERS, TextStream};

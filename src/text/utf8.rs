@@ -16,7 +16,7 @@ pub enum SpecialTokens {
 }
 
 /// The markers that [`SpecialTokens::ToolCalls`] lets through.
-const TOOL_CALL_MARKERS: [&str; 2] = ["<|tool_call_start|>", "<|tool_call_end|>"];
+pub const TOOL_CALL_MARKERS: [&str; 2] = ["<|tool_call_start|>", "<|tool_call_end|>"];
 
 /// Turns token ids into text as they come.
 ///

@@ -275,6 +275,104 @@ fn a_piped_chat_answers_and_remembers() {
     }
 }
 
+/// What a chat prints to stdout and stderr for these lines of input.
+fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
+    let mut child = lfm2(&[&["chat", "--no-history"], args].concat())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A chat that ends at once reads nothing.
+    let _ = child.stdin.take().unwrap().write_all(lines.as_bytes());
+    let output = child.wait_with_output().unwrap();
+    (text(&output.stdout), text(&output.stderr), output.status.code())
+}
+
+#[test]
+fn a_chat_says_what_it_does_not_do() {
+    // `-` is where the commands come from; quotes that stay open are sent as they are.
+    let (out, err, code) = chat(&["--temp", "0", "-n", "3"], "/read -\n\"\"\"\nHello");
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(out.lines().count(), 1, "{out}");
+    assert!(err.contains("/read needs a file name"), "{err}");
+    assert!(err.contains("The answer was cut at 3 tokens (--max-tokens)."), "{err}");
+
+    let full = "Tell me about WebGPU and about Rust and about everything else that you know. ";
+    let lines = format!("{}\nHello\n/tokens\n", full.repeat(10));
+    let (out, err, code) = chat(&["-c", "64", "--temp", "100", "--min-p", "0", "-s", "1"], &lines);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(err.contains("tokens and the context holds 64: nothing was sent."), "{err}");
+    // The refused message is not part of the conversation.
+    assert_eq!(out.lines().filter(|l| !l.is_empty()).count().min(1), 1, "{out}");
+    assert!(err.contains("The answer was cut: the context of 64 tokens is full."), "{err}");
+    let (_, err, code) = chat(&["-c", "64", "-p", &full.repeat(10)], "");
+    assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
+fn a_chat_answers_again_and_keeps_its_tool_calls() {
+    let (out, _, _) = chat(
+        &["-q", "--temp", "3", "--min-p", "0", "-s", "5", "-n", "12"],
+        "Tell me something.\n/regen\n",
+    );
+    let lines: Vec<_> = out.lines().collect();
+    assert!(lines.len() >= 2 && lines[0] != lines[1], "{out}");
+
+    // The first example of a tool call that the evaluation has.
+    let examples = std::fs::read_to_string(root("assets/demo/eval.jsonl")).unwrap();
+    let call = examples
+        .lines()
+        .map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap())
+        .find(|e| {
+            e["expected"].as_str().unwrap().starts_with("<|tool_call_start|>")
+                && e["messages"].as_array().unwrap().len() == 1
+        })
+        .unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let (from, saved) = (folder.path().join("from.json"), folder.path().join("saved.json"));
+    let conversation = serde_json::json!({"messages": call["messages"], "tools": call["tools"]});
+    std::fs::write(&from, conversation.to_string()).unwrap();
+    let args = ["--temp", "0", "--messages", from.to_str().unwrap()];
+    let lines = format!("/save {}\nThanks\n", saved.display());
+    let (out, err, code) = chat(&args, &lines);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(!out.contains("<|tool_call_start|>"), "{out}");
+    let saved: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(saved).unwrap()).unwrap();
+    assert_eq!(saved["tools"], call["tools"]);
+    let answer = saved["messages"][1]["content"].as_str().unwrap();
+    // The model was trained to call here; what it wrote is what it sees again, so that the second
+    // turn computes only what is new.
+    assert!(answer.starts_with("<|tool_call_start|>["), "{answer}");
+    assert!(answer.ends_with("]<|tool_call_end|>"), "{answer}");
+    let second = err.lines().filter(|l| l.starts_with("[ prompt")).nth(1).unwrap();
+    assert!(second.contains("cached)"), "{err}");
+}
+
+#[cfg(unix)]
+#[test]
+fn ctrl_c_ends_a_chat_that_waits_for_its_pipe() {
+    use std::io::{BufRead, BufReader};
+    let mut child = lfm2(&["chat", "--no-history", "--temp", "0", "-n", "2"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"Hello\n").unwrap();
+    let stderr = BufReader::new(child.stderr.take().unwrap());
+    assert!(stderr.lines().any(|l| l.unwrap().starts_with("[ prompt")));
+    // It may still be on its way back to the pipe; then Ctrl-C is noticed there.
+    std::thread::sleep(std::time::Duration::from_millis(200));
+    assert!(
+        Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
+    );
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+}
+
 #[cfg(unix)]
 #[test]
 fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
@@ -330,7 +428,8 @@ fn bench_info_and_selftest_report() {
     );
 
     let info: serde_json::Value = serde_json::from_str(&ok(&["info", "--json"])).unwrap();
-    assert!(!info["adapters"].as_array().unwrap().is_empty());
+    assert!(!info["adapters"].as_array().unwrap().is_empty() && info["chosen"].is_u64());
+    refused(&mut lfm2(&["--adapter", "nosuch", "info"]), &["--adapter nosuch", "There are: 0: "]);
     assert!(info["memory"]["total"].as_u64() > info["memory"]["weights"].as_u64());
     let no_driver = lfm2(&["info"]).envs(NO_DRIVER).output().unwrap();
     assert!(no_driver.status.success() && text(&no_driver.stdout).contains("none. Install"));

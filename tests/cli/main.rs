@@ -5,6 +5,8 @@ mod bad_input;
 mod cost;
 mod options;
 mod reference;
+#[cfg(target_os = "linux")]
+mod terminal;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
