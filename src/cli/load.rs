@@ -10,6 +10,7 @@ use super::stats::model_line;
 use super::{CliError, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
+use crate::gpu::Context;
 use crate::model::LoadProgress;
 
 /// A bar on stderr; nothing if stderr is not a terminal or -q was given.
@@ -55,15 +56,19 @@ pub fn engine_of(
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
+    let context = pollster::block_on(Context::request(&common.gpu()))?;
+    // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
+    if !common.skip_selftest {
+        selftest::before_first_answer(&context)?;
+    }
     let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
     let shown = bar.clone();
-    let mut builder = Engine::builder().model(model).gpu_options(common.gpu()).on_progress(
-        move |p: LoadProgress| {
+    let mut builder =
+        Engine::builder().model(model).gpu(context).on_progress(move |p: LoadProgress| {
             shown.set_length(p.total);
             shown.set_position(p.loaded);
             !interrupt::requested()
-        },
-    );
+        });
     if let Some(context) = common.context {
         builder = builder.context_length(context);
     }
@@ -73,9 +78,6 @@ pub fn engine_of(
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;
-    if !common.skip_selftest {
-        selftest::before_first_answer(engine.context())?;
-    }
     if !common.quiet {
         let adapter = engine.context().adapter();
         if adapter.is_software() {

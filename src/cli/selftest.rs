@@ -15,7 +15,7 @@ use super::info::{adapter_json, caps_json};
 use super::options::Common;
 use crate::engine::{Engine, GenerateOptions, SamplingOptions};
 use crate::formats::ModelFiles;
-use crate::gpu::Context;
+use crate::gpu::{AdapterReport, Context};
 use crate::kernels::KvFormat;
 use crate::selftest::{KernelCheck, Thoroughness, check_kernels};
 
@@ -102,6 +102,7 @@ async fn check_model(context: &Context) -> Result<KernelCheck, crate::Error> {
     let mut session = engine.session()?;
     let got = session.logits(&ids, ids.len()).await?;
     let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    let same_len = got.len() == want.len();
     let errors = got.iter().zip(&want).map(|(g, w)| f64::from((g - w).abs() / largest));
     // Written so that NaN is an error, not a pass.
     let max_error = errors.fold(0.0, |m: f64, e| if e <= m { m } else { e });
@@ -116,7 +117,9 @@ async fn check_model(context: &Context) -> Result<KernelCheck, crate::Error> {
     while let Some(delta) = generation.next().await {
         tokens.extend(delta?.token);
     }
-    let failure = if max_error > LOGIT_TOLERANCE || max_error.is_nan() {
+    let failure = if !same_len {
+        format!("{} logits, the reference has {}", got.len(), want.len())
+    } else if max_error > LOGIT_TOLERANCE || max_error.is_nan() {
         format!("logits differ by {max_error:e} of the largest")
     } else if tokens != greedy {
         format!("greedy tokens {tokens:?}, the reference has {greedy:?}")
@@ -185,14 +188,7 @@ pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
     }
     let checks = pollster::block_on(check_all(context, Thoroughness::Quick))?;
     let a = context.adapter();
-    if let Some(wrong) = checks.iter().find(|c| !c.passed) {
-        return Err(CliError::Internal(format!(
-            "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try \
-             another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
-             --skip-selftest insists",
-            a.name, a.backend, a.driver, wrong.kernel, wrong.failure
-        )));
-    }
+    refuse_wrong(a, &checks)?;
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
     if let Some(file) = passed {
         let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
@@ -201,6 +197,18 @@ pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
         }
     }
     Ok(())
+}
+
+fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliError> {
+    match checks.iter().find(|c| !c.passed) {
+        None => Ok(()),
+        Some(wrong) => Err(CliError::Internal(format!(
+            "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try \
+             another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
+             --skip-selftest insists",
+            a.name, a.backend, a.driver, wrong.kernel, wrong.failure
+        ))),
+    }
 }
 
 /// Exists when the short form has passed for this version, adapter, driver and limits.
@@ -212,4 +220,40 @@ fn passed_file(context: &Context) -> Option<PathBuf> {
     crate::gpu::SHADERS.iter().for_each(|f| f.text.hash(&mut hash));
     let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
     Some(cache.join("lfm2").join("selftest").join(format!("{:016x}", hash.finish())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Caps;
+
+    #[test]
+    fn an_adapter_that_computes_wrongly_is_refused_by_name() {
+        let adapter = AdapterReport {
+            index: 0,
+            name: "Odd GPU".to_owned(),
+            backend: "Vulkan".to_owned(),
+            kind: "integrated",
+            driver: "odd 1.2".to_owned(),
+            memory: None,
+            features: Vec::new(),
+            caps: Caps::core(),
+        };
+        let check = |kernel: &'static str, passed: bool| KernelCheck {
+            kernel,
+            variant: String::new(),
+            case: String::new(),
+            max_error: 1.0,
+            tolerance: 0.1,
+            passed,
+            failure: if passed { String::new() } else { "error 1.0".to_owned() },
+        };
+        assert!(refuse_wrong(&adapter, &[check("embed", true)]).is_ok());
+        let checks = [check("embed", true), check("matvec", false)];
+        let message = refuse_wrong(&adapter, &checks).unwrap_err().to_string();
+        for word in ["Odd GPU", "odd 1.2", "matvec", "error 1.0", "--skip-selftest"] {
+            assert!(message.contains(word), "{word:?} is not in {message}");
+        }
+        assert!(!message.contains('\n'));
+    }
 }
