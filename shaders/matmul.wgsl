@@ -46,7 +46,7 @@ fn main(
     if (tile >= tiles()) { return; }
     let first_row = group.x * TILE_ROWS;
     let len = tile_len(tile);
-    let width = params.cols / 4u;
+    let width = bound(params.cols / 4u);
     let expert_rows = tile_expert(tile) * params.rows;
 
     // This lane's share of the loads: which row or item, which four columns.

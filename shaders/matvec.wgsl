@@ -41,7 +41,7 @@ fn main(
     if (index >= params.groups) { return; }
     let row = ((index * (WG / LANES)) + row_in_group(lane)) * 4u;
     let first = group.z * ITEMS;
-    let width = params.cols / 4u;
+    let width = bound(params.cols / 4u);
     // Rows beyond the end repeat the last one and are dropped.
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));

@@ -27,7 +27,7 @@ fn main(
     let i = (group.x * WG) + lane;
     if (row >= n_rows() || i >= width) { return; }
     var sum = vec4<f32>(0.0);
-    for (var j = 0u; j < params.top_k; j++) {
+    for (var j = 0u; j < bound(params.top_k); j++) {
         let item = (row * params.top_k) + j;
         sum += gates[item] * y[(item * width) + i];
     }

@@ -30,7 +30,7 @@ struct Params {
 fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let row = (group.x * (WG / LANES)) + row_in_group(lane);
     if (row >= n_rows()) { return; }
-    let width = params.hidden_size / 4u;
+    let width = bound(params.hidden_size / 4u);
     let start = row * width;
     var squares = vec4<f32>(0.0);
     for (var i = lane_in_row(lane); i < width; i += LANES) {

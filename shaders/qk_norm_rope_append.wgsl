@@ -50,7 +50,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let head = (group.x * (WG / LANES)) + row_in_group(lane);
     let heads = params.n_heads + (2u * params.n_kv_heads);
     if (row >= n_rows() || head >= heads) { return; }
-    let width = params.head_dim / 4u;
+    let width = bound(params.head_dim / 4u);
     let start = ((row * heads) + head) * params.head_dim;
     let position = row_position(row);
     let pool = kv_row(row_seq(row), position) * params.n_kv_heads * width;

@@ -27,7 +27,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     if (item >= n) { return; }
     var row = item;
     if (params.logit_rows != 0u) { row = logit_row(item); }
-    let width = params.hidden_size / 4u;
+    let width = bound(params.hidden_size / 4u);
     var squares = vec4<f32>(0.0);
     for (var i = lane_in_row(lane); i < width; i += LANES) {
         let v = x[(row * width) + i];

@@ -4,6 +4,7 @@
 // this layout). All of it is read-only, so loop bounds taken from it are uniform.
 //   [0] n_rows  [1] n_seqs  [2] n_logit_rows  [3] n_tiles
 //   [4] rows_at  [5] seqs_at  [6] logit_rows_at  [7] tiles_at  [8] pages_at  [9] max_pages
+//   [10] to [15] 0
 //   rows  [n_rows][4]    token (or FROM_SLOT), seq, position, 0
 //   seqs  [n_seqs][16]   slot, first_row, n_rows, generated_from, then the sampling options:
 //                        seed, flags, top_k, temperature, top_p, min_p, repetition_penalty,
@@ -37,5 +38,10 @@ fn kv_row(seq: u32, position: u32) -> u32 {
     let page = batch[batch[8] + (seq * batch[9]) + (position / PAGE)];
     return (page * PAGE) + (position % PAGE);
 }
+
+// A loop's end taken from params. lavapipe (Mesa 22.2 to 22.3 at least) reads uniforms that end a
+// loop before it draws, compiles the kernel anew for their values at every dispatch and keeps what
+// it compiled: 1 MB and several ms a dispatch. A word of the batch that is always 0 hides them.
+fn bound(n: u32) -> u32 { return n | batch[15]; }
 
 const LOWEST = -3.4028234e38;

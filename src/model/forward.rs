@@ -154,9 +154,7 @@ impl Forward<'_> {
             top_k: moe.top_k as u32,
             norm_topk_prob: moe.norm_topk_prob,
             routed_scaling_factor: moe.routed_scaling_factor,
-            // Never serial: with lanes that own rows llvmpipe (Mesa 22.3.6) leaks 1.7 MB a dispatch of
-            // this kernel, and a single row is no faster (0.12 ms either way).
-            reduce: Reduce::cooperative(p.caps()),
+            reduce: self.choices.reduce,
         }
         .record(p);
     }
@@ -165,8 +163,7 @@ impl Forward<'_> {
     fn experts(&self, p: &mut Recorder, moe: &MoeConfig, w13: &Matrix, w2: &Matrix) {
         let (s, top_k) = (self.scratch, moe.top_k as u32);
         if self.few_rows() {
-            // Not serial, for the same leak: the built-in model grew 1 MB a token with it.
-            let (ids, gates, reduce) = (&s.ids, &s.gates, Reduce::cooperative(p.caps()));
+            let (ids, gates, reduce) = (&s.ids, &s.gates, self.choices.reduce);
             Matvec {
                 weight: w13,
                 bias: None,

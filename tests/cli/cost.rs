@@ -13,7 +13,7 @@ pub struct Cost {
     /// Where the system tells.
     processor: Option<Duration>,
     /// Most memory held, in bytes, where the system tells.
-    memory: Option<u64>,
+    pub memory: Option<u64>,
 }
 
 /// Longer than this is a hang, however busy the machine is.
@@ -87,4 +87,27 @@ pub fn measured(command: &mut Command) -> (Output, Cost) {
         memory: Some(u64::try_from(usage.ru_maxrss).unwrap() * unit),
     };
     (Output { status: ExitStatus::from_raw(status), stdout, stderr }, cost)
+}
+
+/// lavapipe kept 1 MB of every dispatch whose loop ended at a uniform (`bound` in the shaders).
+#[test]
+fn memory_does_not_grow_with_the_tokens() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let out = folder.path().join("logits.safetensors");
+    // Mixtures of 32-bit and 16-bit weights.
+    for model in ["tests/fixtures/tiny-a", "tests/fixtures/tiny-b"] {
+        let memory = |tokens: usize| {
+            let ids = vec!["1"; tokens].join(",");
+            let model = super::root(model);
+            let args = ["-q", "-c", "512", "-m", model.to_str().unwrap(), "logits", "--chunk", "1"];
+            let mut command = lfm2(&args);
+            command.args(["--tokens", &ids, "--out"]).arg(&out);
+            let (output, cost) = measured(&mut command);
+            assert!(output.status.success(), "{output:?}");
+            cost.memory
+        };
+        if let (Some(few), Some(many)) = (memory(20), memory(320)) {
+            assert!(many < few + 50_000_000, "{model}: {few} bytes, then {many}");
+        }
+    }
 }

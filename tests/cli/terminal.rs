@@ -27,7 +27,8 @@ impl Terminal {
         let words: Vec<_> =
             std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted).collect();
         let mut script = Command::new("script");
-        script.args(["-qec", &format!("{} {redirect}", words.join(" ")), "/dev/null"]);
+        // Without `exec` the shell between gets Ctrl-C too, and some shells then end with 130.
+        script.args(["-qec", &format!("exec {} {redirect}", words.join(" ")), "/dev/null"]);
         for (name, value) in inner.get_envs() {
             match value {
                 Some(value) => script.env(name, value),

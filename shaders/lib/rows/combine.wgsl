@@ -5,7 +5,7 @@
 @group(1) @binding(N) var<storage, read> gates: array<f32>;
 
 fn n_items() -> u32 { return n_rows(); }
-fn n_jobs() -> u32 { return params.top_k; }
+fn n_jobs() -> u32 { return bound(params.top_k); }
 fn job_expert(item: u32, job: u32) -> u32 { return ids[(item * params.top_k) + job]; }
 fn job_input(item: u32, job: u32) -> u32 { return (item * params.top_k) + job; }
 fn job_scale(item: u32, job: u32) -> f32 { return gates[(item * params.top_k) + job]; }
