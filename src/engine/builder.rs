@@ -7,7 +7,7 @@ use super::opened::DEFAULT_CONTEXT;
 use super::runner::Runner;
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
-use crate::formats::ModelFiles;
+use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
 use crate::model::{LoadProgress, MemoryPlan, Scratch, ScratchShape, load_weights};
@@ -207,7 +207,7 @@ impl EngineBuilder {
             .checkpoint
             .tensors()
             .iter()
-            .any(|t| t.name.contains("embed_tokens") && t.element_type.bits() == 32);
+            .any(|t| t.name.contains("embed_tokens") && t.element_type == ElementType::F32);
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
         let state = StateShape { n_slots, context: PAGE, kv_format };
         let fits = MemoryPlan::longest_context(config, &state, caps).min(most);

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
-use super::safetensors::{ElementType, MAX_TENSORS, TensorInfo, read_header};
+use super::element::ElementType;
+use super::safetensors::{MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
 use super::{FormatError, ModelFiles, Object, SourceError, one_line, quoted};
 
@@ -41,7 +42,7 @@ impl TensorSlice {
 
     /// Number of bytes in the file.
     pub fn bytes(&self) -> u64 {
-        self.elements().saturating_mul(self.element_type.bits()) / 8
+        self.element_type.bytes_of(self.elements()).unwrap_or(u64::MAX)
     }
 }
 
@@ -156,7 +157,7 @@ impl Checkpoint {
     }
 
     /// Fills `buf` with the slice's bytes from its element `element_offset` on. `buf` decides how
-    /// much is in memory at a time; its length is a whole number of elements.
+    /// much is in memory at a time; its length is a whole number of blocks.
     ///
     /// # Errors
     /// When the piece is not within the slice, the slice not within its tensor, or the file
@@ -167,14 +168,14 @@ impl Checkpoint {
         element_offset: u64,
         buf: &mut [u8],
     ) -> Result<(), FormatError> {
-        let (Some(tensor), bits) = (self.tensor(slice.tensor), slice.element_type.bits()) else {
+        let Some(tensor) = self.tensor(slice.tensor) else {
             return Err(FormatError::File {
                 file: self.name.clone(),
                 problem: format!("has no tensor number {}", slice.tensor),
             });
         };
         let wanted = len_u64(buf);
-        let start = element_offset.checked_mul(bits).map(|bits| bits / 8);
+        let start = slice.element_type.bytes_of(element_offset);
         let end = start.and_then(|start| start.checked_add(wanted));
         let slice_end = slice.offset.checked_add(slice.bytes());
         let tensor_len = tensor.range.end.saturating_sub(tensor.range.start);

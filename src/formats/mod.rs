@@ -11,6 +11,7 @@
 )]
 
 pub mod checkpoint;
+mod element;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod files;
@@ -18,10 +19,11 @@ pub mod safetensors;
 pub mod source;
 
 pub use checkpoint::{Checkpoint, TensorSlice};
+pub use element::{Block, ElementType};
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileSource;
 pub use files::ModelFiles;
-pub use safetensors::{ElementType, TensorInfo};
+pub use safetensors::TensorInfo;
 pub use source::{ByteSource, BytesSource, SourceError, read_small};
 
 /// What is wrong with a model's weight files. Every message is one line.

@@ -14,6 +14,7 @@ use serde::de::{
     DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
 };
 
+use super::element::ElementType;
 use super::source::ByteSource;
 use super::{FormatError, Object, one_line, quoted};
 
@@ -24,98 +25,6 @@ pub const MAX_HEADER_BYTES: u64 = 16 << 20;
 pub const MAX_TENSORS: usize = 100_000;
 /// Most dimensions of a tensor. LFM2's have at most 3.
 pub const MAX_DIMENSIONS: usize = 8;
-
-/// The type of a tensor's elements, as a file stores them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are the format's own")]
-pub enum ElementType {
-    F32,
-    F16,
-    BF16,
-    F64,
-    I64,
-    I32,
-    I16,
-    I8,
-    U64,
-    U32,
-    U16,
-    U8,
-    Bool,
-    C64,
-    F8E5M2,
-    F8E4M3,
-    F8E8M0,
-    F8E5M2Fnuz,
-    F8E4M3Fnuz,
-    F6E2M3,
-    F6E3M2,
-    F4,
-}
-
-/// Every element type with its name in a safetensors header and its size in bits.
-const ELEMENT_TYPES: [(ElementType, &str, u64); 22] = [
-    (ElementType::F32, "F32", 32),
-    (ElementType::F16, "F16", 16),
-    (ElementType::BF16, "BF16", 16),
-    (ElementType::F64, "F64", 64),
-    (ElementType::I64, "I64", 64),
-    (ElementType::I32, "I32", 32),
-    (ElementType::I16, "I16", 16),
-    (ElementType::I8, "I8", 8),
-    (ElementType::U64, "U64", 64),
-    (ElementType::U32, "U32", 32),
-    (ElementType::U16, "U16", 16),
-    (ElementType::U8, "U8", 8),
-    (ElementType::Bool, "BOOL", 8),
-    (ElementType::C64, "C64", 64),
-    (ElementType::F8E5M2, "F8_E5M2", 8),
-    (ElementType::F8E4M3, "F8_E4M3", 8),
-    (ElementType::F8E8M0, "F8_E8M0", 8),
-    (ElementType::F8E5M2Fnuz, "F8_E5M2FNUZ", 8),
-    (ElementType::F8E4M3Fnuz, "F8_E4M3FNUZ", 8),
-    (ElementType::F6E2M3, "F6_E2M3", 6),
-    (ElementType::F6E3M2, "F6_E3M2", 6),
-    (ElementType::F4, "F4", 4),
-];
-
-impl ElementType {
-    fn row(self) -> (&'static str, u64) {
-        ELEMENT_TYPES
-            .iter()
-            .find(|(element_type, ..)| *element_type == self)
-            .map_or(("?", 8), |&(_, name, bits)| (name, bits))
-    }
-
-    /// The type of a name in a safetensors header.
-    pub fn from_name(name: &str) -> Option<Self> {
-        ELEMENT_TYPES
-            .iter()
-            .find(|(_, known, _)| *known == name)
-            .map(|&(element_type, ..)| element_type)
-    }
-
-    /// The name in a safetensors header, e.g. `BF16`.
-    pub fn name(self) -> &'static str {
-        self.row().0
-    }
-
-    /// Bits of one element.
-    pub fn bits(self) -> u64 {
-        self.row().1
-    }
-
-    /// Whether weights of this type can be used: F32, F16 and BF16.
-    pub fn is_weight(self) -> bool {
-        matches!(self, Self::F32 | Self::F16 | Self::BF16)
-    }
-}
-
-impl fmt::Display for ElementType {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
 
 /// One tensor of a checkpoint: where its elements are. Its range is checked to lie within the
 /// file and to hold exactly the elements of its shape.
@@ -369,15 +278,15 @@ impl Entry {
             return Err(format!("{offsets} end before they begin"));
         };
         let shape = &self.shape.0;
-        let bits = shape
-            .iter()
-            .try_fold(1_u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?))
-            .and_then(|elements| elements.checked_mul(self.dtype.0.bits()));
-        let Some(bits) = bits else {
+        let dtype = self.dtype.0;
+        let elements = shape.iter().try_fold(1_u64, |n, &d| n.checked_mul(u64::try_from(d).ok()?));
+        let Some(elements) = elements else {
             return Err(format!("shape {shape:?} has too many elements"));
         };
-        if bits % 8 != 0 || bits / 8 != len {
-            let (dtype, need) = (self.dtype.0, bits.div_ceil(8));
+        let Some(need) = dtype.bytes_of(elements) else {
+            return Err(format!("shape {shape:?} of {dtype} is no whole number of bytes"));
+        };
+        if need != len {
             return Err(format!(
                 "{offsets} hold {len} bytes, shape {shape:?} of {dtype} needs {need}"
             ));

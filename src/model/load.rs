@@ -271,7 +271,7 @@ impl Loader<'_> {
         format: Format,
     ) -> Result<Vec<u8>, LoadError> {
         let elements = n * slice.cols;
-        let mut bytes = vec![0; elements * (slice.element_type.bits() / 8) as usize];
+        let mut bytes = vec![0; slice.element_type.bytes_of(elements as u64).unwrap_or(0) as usize];
         self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
         let same = matches!(
             (slice.element_type, format),

@@ -73,9 +73,10 @@ fn checked(
         ));
     }
     if !tensor.element_type.is_weight() {
-        return Err(
-            checkpoint.error(tensor, format!("is {}, need F32, F16 or BF16", tensor.element_type))
-        );
+        return Err(checkpoint.error(
+            tensor,
+            format!("is {}, need F32, F16, BF16 or one of ggml's blocks", tensor.element_type),
+        ));
     }
     Ok(tensor.element_type)
 }
@@ -257,11 +258,10 @@ async fn same_bytes(
     if a.element_type != b.element_type || a.elements() != b.elements() {
         return Ok(false);
     }
-    let element_bytes = (a.element_type.bits() / 8).max(1);
     let mut at = 0;
     while at < a.elements() {
         let n = (a.elements() - at).min(PIECE);
-        let len = usize::try_from(n * element_bytes).unwrap_or(0);
+        let len = a.element_type.bytes_of(n).and_then(|n| usize::try_from(n).ok()).unwrap_or(0);
         let (mut of_a, mut of_b) = (vec![0; len], vec![0; len]);
         checkpoint.read(a, at, &mut of_a).await?;
         checkpoint.read(b, at, &mut of_b).await?;

@@ -135,7 +135,7 @@ fn wrong_entries() {
         ("shape of 9 dimensions", entry(f32, "[1,1,1,1,1,1,1,1,1]", "[8,12]"), &["more than 8 dimensions"]),
         ("shape whose product overflows", entry(f32, "[4294967296,4294967296]", "[8,12]"), &["too many elements"]),
         ("shape whose product wraps to 1", entry(f32, "[3,12297829382473034411]", "[8,12]"), &["too many elements"]),
-        ("shape whose bits overflow", entry(f32, "[1152921504606846976]", "[8,12]"), &["too many elements"]),
+        ("shape whose bytes overflow", entry(f32, "[9223372036854775807]", "[8,12]"), &["too many elements"]),
         ("shape with 0 but bytes", entry(f32, "[0]", "[8,12]"), &["hold 4 bytes", "needs 0"]),
         ("shape too small", entry(f32, "[1]", "[8,16]"), &["hold 8 bytes", "needs 4"]),
         ("shape too large", entry(f32, "[3]", "[8,16]"), &["hold 8 bytes", "needs 12"]),

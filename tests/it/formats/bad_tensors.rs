@@ -69,7 +69,7 @@ fn wrong_tensors() {
         ("more experts", |t| of(t, "gate.weight").shape[0] = 9, &["gate.weight", "[9, 64]", "[8, 64]"]),
         ("an empty tensor", |t| of(t, "w3.weight").shape = vec![0, 64], &["w3.weight", "[0, 64]"]),
         ("a scalar", |t| of(t, "ffn_norm.weight").shape = vec![], &["ffn_norm", "shape []"]),
-        ("I32", |t| of(t, "w2.weight").dtype = Dtype::I32, &["w2.weight", "is I32", "need F32, F16 or BF16"]),
+        ("I32", |t| of(t, "w2.weight").dtype = Dtype::I32, &["w2.weight", "is I32", "need F32, F16, BF16"]),
         ("F64", |t| of(t, "v_proj.weight").dtype = Dtype::F64, &["v_proj", "is F64"]),
         ("F8", |t| of(t, "in_proj.weight").dtype = Dtype::F8_E4M3, &["in_proj", "is F8_E4M3"]),
         ("an integer bias", |t| of(t, "expert_bias").dtype = Dtype::I64, &["expert_bias", "is I64"]),

@@ -48,7 +48,7 @@ fn load(path: &Path) -> Model {
 /// A slot's bytes, read in pieces of an odd number of elements.
 fn bytes_of(model: &Model, slot: Slot) -> Vec<u8> {
     let slice = *model.tensors.get(slot).unwrap();
-    let element = usize::try_from(slice.element_type.bits() / 8).unwrap();
+    let element = usize::try_from(slice.element_type.block().bytes).unwrap();
     let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
     let mut at = 0;
     for piece in bytes.chunks_mut(element * 37) {

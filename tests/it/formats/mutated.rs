@@ -26,7 +26,7 @@ fn check(checkpoint: &Checkpoint, len: u64) {
         assert!(tensor.range.start <= tensor.range.end && tensor.range.end <= len);
         let elements: usize = tensor.shape.iter().product();
         let bytes = tensor.range.end - tensor.range.start;
-        assert_eq!(elements as u64 * tensor.element_type.bits(), bytes * 8);
+        assert_eq!(tensor.element_type.bytes_of(elements as u64), Some(bytes));
     }
 }
 
