@@ -284,7 +284,11 @@ impl Entry {
             return Err(format!("shape {shape:?} has too many elements"));
         };
         let Some(need) = dtype.bytes_of(elements) else {
-            return Err(format!("shape {shape:?} of {dtype} is no whole number of bytes"));
+            return Err(if elements.is_multiple_of(dtype.block().elements) {
+                format!("shape {shape:?} has too many elements")
+            } else {
+                format!("shape {shape:?} of {dtype} is no whole number of bytes")
+            });
         };
         if need != len {
             return Err(format!(
