@@ -9,6 +9,8 @@ pub mod engine;
 mod error;
 pub mod formats;
 pub mod gpu;
+#[cfg(feature = "cli")]
+pub mod hub;
 pub mod kernels;
 pub mod model;
 #[cfg(feature = "reference")]

@@ -10,6 +10,9 @@ pub enum CliError {
     /// The engine.
     #[error(transparent)]
     Engine(#[from] crate::Error),
+    /// A model on the hub or in its cache.
+    #[error(transparent)]
+    Hub(#[from] crate::hub::HubError),
     /// An option or a file that the user can mend.
     #[error("{0}")]
     User(String),
@@ -26,6 +29,7 @@ impl CliError {
     pub(super) fn is_user(&self) -> bool {
         match self {
             Self::Engine(e) => e.is_user(),
+            Self::Hub(e) => e.is_user(),
             Self::User(_) => true,
             Self::Internal(_) | Self::Interrupted => false,
         }

@@ -7,7 +7,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use super::options::Common;
 use super::stats::model_line;
-use super::{CliError, interrupt, selftest};
+use super::{CliError, hub, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
@@ -30,7 +30,7 @@ pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar 
 /// The model's files.
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {
-        Some(path) => Ok(ModelFiles::directory(path)?),
+        Some(model) => Ok(ModelFiles::directory(hub::resolve(model, common)?)?),
         #[cfg(feature = "demo-model")]
         None => Ok(crate::demo::files()),
         #[cfg(not(feature = "demo-model"))]

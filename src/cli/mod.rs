@@ -9,14 +9,18 @@ mod editor;
 mod error;
 mod eval;
 mod generate;
+mod hub;
 mod info;
 mod interrupt;
+mod list;
 mod load;
 mod logits;
 mod options;
 mod parse;
 mod part_file;
+mod pull;
 mod repl;
+mod rm;
 mod selftest;
 mod stats;
 mod tokenize;
@@ -49,6 +53,12 @@ enum Command {
     Chat(chat::Chat),
     /// One answer to a prompt, streamed to stdout
     Generate(generate::Generate),
+    /// Download a model from the hub
+    Pull(pull::Pull),
+    /// The downloaded models
+    List(list::List),
+    /// Delete a downloaded model
+    Rm(rm::Rm),
     /// Text to token ids, conversations to prompts, ids to text
     Tokenize(tokenize::Tokenize),
     /// The logits of a text as a safetensors file
@@ -123,6 +133,9 @@ impl Cli {
             Command::Info(info) => info.run(&self.common),
             Command::Selftest(selftest) => selftest.run(&self.common),
             Command::Verify(verify) => verify.run(&self.common),
+            Command::Pull(pull) => pull.run(&self.common),
+            Command::List(list) => list.run(&self.common),
+            Command::Rm(rm) => rm.run(&self.common),
         }
     }
 }

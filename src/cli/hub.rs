@@ -1,0 +1,140 @@
+//! Models by their names on the hub: from the cache, or fetched after a question.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+
+use indicatif::DecimalBytes;
+
+use super::interrupt::{self, Meaning};
+use super::options::Common;
+use super::{CliError, load};
+use crate::hub::{Cache, Hub, HubName, Model, Progress, is_offline};
+
+const BAR: &str =
+    "{msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
+
+/// Whether somebody can be asked before a model is fetched.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Ask {
+    /// On a terminal; without one it is as if they said yes.
+    IfPossible,
+    Never,
+}
+
+/// The folder or file of `--model`: a path if there is one, else a name of the hub.
+pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
+    let there = std::fs::symlink_metadata(model).is_ok();
+    let (false, Some(text)) = (there, model.to_str()) else { return Ok(model.to_owned()) };
+    let name = match HubName::parse(text) {
+        Ok(name) => name,
+        // Perhaps it was meant for a name; a plain path is told to be missing.
+        Err(e) if looks_like_a_name(text) => {
+            return Err(CliError::User(format!(
+                "no such file or folder, and as a name of a model: {e}"
+            )));
+        }
+        Err(_) => return Ok(model.to_owned()),
+    };
+    let cache = Cache::from_env()?;
+    if let Some(found) = cache.find(&name)? {
+        log::info!("{name}: {}", found.path().display());
+        return Ok(found.path().to_owned());
+    }
+    if !is_offline() && !can_ask() {
+        return Err(CliError::User(format!(
+            "{name}: no such file or folder, and no model of that name has been fetched: run `lfm2 pull {name}`"
+        )));
+    }
+    Ok(fetch(cache, &name, common, Ask::IfPossible, false)?.path().to_owned())
+}
+
+/// `owner/repo:…` and `owner/repo@…`, against paths.
+fn looks_like_a_name(text: &str) -> bool {
+    text.contains('/') && text.contains([':', '@']) && !text.starts_with(['/', '.', '~'])
+}
+
+fn can_ask() -> bool {
+    std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+}
+
+/// Fetches a model: says what it is, asks, and shows a bar. Ctrl-C ends the program at any moment,
+/// and the next fetch goes on.
+pub fn fetch(
+    cache: Cache,
+    name: &HubName,
+    common: &Common,
+    ask: Ask,
+    check: bool,
+) -> Result<Model, CliError> {
+    interrupt::means(Meaning::End);
+    let done = fetch_now(cache, name, common, ask, check);
+    interrupt::means(Meaning::StopThenEnd);
+    done
+}
+
+fn fetch_now(
+    cache: Cache,
+    name: &HubName,
+    common: &Common,
+    ask: Ask,
+    check: bool,
+) -> Result<Model, CliError> {
+    let hub = Hub::from_env(cache)?;
+    let plan = hub.plan(name)?;
+    let commit = plan.commit().get(..8).unwrap_or_default();
+    let s = if plan.files() == 1 { "" } else { "s" };
+    let what = format!(
+        "{name} ({commit}): {} file{s}, {}, {} to download",
+        plan.files(),
+        DecimalBytes(plan.total()),
+        DecimalBytes(plan.missing())
+    );
+    if plan.missing() > 0 && ask == Ask::IfPossible && can_ask() {
+        if !confirm(&format!("{what}. Download?"), true)? {
+            return Err(CliError::User(format!("{name}: not downloaded")));
+        }
+    } else if !common.quiet {
+        eprintln!("{what}");
+    }
+    let bar = load::progress_bar(common, plan.total(), BAR);
+    let quiet_wait = common.quiet || !bar.is_hidden();
+    let mut last = String::new();
+    let fetched = hub.fetch(&plan, check, &mut |p: Progress<'_>| {
+        bar.set_position(p.done);
+        let message = match p.waiting {
+            Some(why) => format!("{}: {why}", short(p.file)),
+            None => short(p.file).to_owned(),
+        };
+        if message != last {
+            bar.set_message(message.clone());
+            // Without a bar, what holds it up is still told.
+            if p.waiting.is_some() && !quiet_wait {
+                eprintln!("{message}");
+            }
+            last = message;
+        }
+    });
+    bar.finish_and_clear();
+    Ok(fetched?)
+}
+
+/// The last part of a file's name.
+fn short(file: &str) -> &str {
+    file.rsplit('/').next().unwrap_or(file)
+}
+
+/// Asks on the terminal. The end of the input is no.
+pub fn confirm(question: &str, default: bool) -> Result<bool, CliError> {
+    let choices = if default { "[Y/n]" } else { "[y/N]" };
+    let mut line = String::new();
+    let asked = write!(std::io::stderr(), "{question} {choices} ")
+        .and_then(|()| std::io::stdin().lock().read_line(&mut line));
+    if asked.map_err(|e| CliError::Internal(format!("terminal: {e}")))? == 0 {
+        return Ok(false);
+    }
+    Ok(match line.trim().to_ascii_lowercase().as_str() {
+        "" => default,
+        "y" | "yes" => true,
+        _ => false,
+    })
+}

@@ -1,0 +1,38 @@
+//! `lfm2 pull`: a model from the hub into the cache.
+
+use clap::Args;
+
+use super::CliError;
+use super::generate::print;
+use super::hub::{Ask, fetch};
+use super::options::Common;
+use crate::hub::{Cache, HubName};
+
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub struct Pull {
+    /// Model on the hub: owner/repo, a quantisation of it, a branch, tag or commit
+    #[arg(env = "LFM2_NAME", value_name = "OWNER/REPO[:QUANT][@REVISION]")]
+    name: String,
+    /// Do not ask
+    #[arg(short, long, env = "LFM2_YES")]
+    yes: bool,
+    /// Read what is there already too, and fetch again what is wrong
+    #[arg(long, env = "LFM2_CHECK")]
+    check: bool,
+}
+
+const NOTES: &str = "\
+Prints the folder or file. Without QUANT: Q4_0, else Q4_K_M, else the only one. Ended anywhere, the \
+next run goes on; a file gets its name only when its hash is what the hub says. The cache is that of \
+huggingface_hub. Heeds HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, \
+HF_HUB_DOWNLOAD_TIMEOUT, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE.";
+
+impl Pull {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let name = HubName::parse(&self.name)?;
+        let ask = if self.yes { Ask::Never } else { Ask::IfPossible };
+        let model = fetch(Cache::from_env()?, &name, common, ask, self.check)?;
+        print(&format!("{}\n", model.path().display()))
+    }
+}

@@ -1,0 +1,49 @@
+//! `lfm2 rm`: removes a model from the hub's cache.
+
+use std::io::IsTerminal;
+
+use clap::Args;
+use indicatif::DecimalBytes;
+
+use super::CliError;
+use super::hub::confirm;
+use super::interrupt::{self, Meaning};
+use super::options::Common;
+use crate::hub::{Cache, HubName};
+
+#[derive(Debug, Args)]
+pub struct Rm {
+    /// Model to remove: all of a repository, one quantisation, or one revision
+    #[arg(env = "LFM2_NAME", value_name = "OWNER/REPO[:QUANT][@REVISION]")]
+    name: String,
+    /// Do not ask
+    #[arg(short, long, env = "LFM2_YES")]
+    yes: bool,
+}
+
+impl Rm {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let name = HubName::parse(&self.name)?;
+        let cache = Cache::from_env()?;
+        let meant: Vec<_> = cache.list()?.into_iter().filter(|e| e.is_of(&name)).collect();
+        if !self.yes && !meant.is_empty() {
+            if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+                return Err(CliError::User(format!(
+                    "{name}: nobody to ask without a terminal, say --yes to delete it"
+                )));
+            }
+            interrupt::means(Meaning::End);
+            let all: Vec<_> =
+                meant.iter().map(|e| format!("{} ({})", e.name(), DecimalBytes(e.bytes))).collect();
+            if !confirm(&format!("Delete {}?", all.join(", ")), false)? {
+                return Err(CliError::User(format!("{name}: not deleted")));
+            }
+            interrupt::means(Meaning::StopThenEnd);
+        }
+        let freed = cache.remove(&name)?;
+        if !common.quiet {
+            eprintln!("{name}: deleted, {} freed", DecimalBytes(freed));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,310 @@
+//! The cache on disk, laid out as `huggingface_hub` lays it out, so that nothing is fetched twice:
+//!
+//! ```text
+//! models--owner--repo/refs/<revision>             the commit's hash
+//! models--owner--repo/blobs/<hash of content>     files; <hash>.incomplete while they come
+//! models--owner--repo/snapshots/<commit>/<file>   links to ../../blobs/<hash>
+//! .locks/models--owner--repo/<hash>.lock          locked while a blob is being fetched
+//! ```
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use super::error::io;
+use super::name::{is_hash, is_safe_path};
+use super::select::{self, INDEX, Selection};
+use super::{HubError, HubName};
+use crate::formats::{FileSource, read_small};
+
+/// Longest index of shards that is read.
+const MAX_INDEX_BYTES: u64 = 16 << 20;
+/// Deepest folder of a snapshot that is looked at.
+const MAX_DEPTH: usize = 8;
+
+/// The cache's folder.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+/// A model in the cache, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Model {
+    /// A checkpoint folder.
+    Folder(PathBuf),
+    /// A `.gguf` file, the first if it has several parts.
+    Gguf(PathBuf),
+}
+
+impl Model {
+    /// Its folder or file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Folder(path) | Self::Gguf(path) => path,
+        }
+    }
+}
+
+/// A variable that is set and not empty.
+pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name).filter(|v| !v.is_empty())
+}
+
+/// A variable that holds a path; `~/` is the home folder.
+fn path_variable(name: &str) -> Option<PathBuf> {
+    let path = PathBuf::from(variable(name)?);
+    match path.strip_prefix("~") {
+        Ok(rest) => Some(std::env::home_dir()?.join(rest)),
+        Err(_) => Some(path),
+    }
+}
+
+/// `HF_HOME`, or where it is by default.
+pub(super) fn hf_home() -> Result<PathBuf, HubError> {
+    let default = || {
+        let cache = path_variable("XDG_CACHE_HOME")
+            .or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
+        Some(cache.join("huggingface"))
+    };
+    path_variable("HF_HOME").or_else(default).ok_or_else(|| HubError::Setting {
+        variable: "HF_HOME",
+        problem: "not set, and there is no home folder; name a folder for models".to_owned(),
+    })
+}
+
+impl Cache {
+    /// The folder that `HF_HUB_CACHE`, `HF_HOME` or the system's habits name. It may not be there.
+    ///
+    /// # Errors
+    /// [`HubError::Setting`] when there is not even a home folder.
+    pub fn from_env() -> Result<Self, HubError> {
+        let root = match path_variable("HF_HUB_CACHE") {
+            Some(root) => root,
+            None => hf_home()?.join("hub"),
+        };
+        Ok(Self { root })
+    }
+
+    /// The cache in a folder.
+    #[must_use]
+    pub fn at(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Its folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub(super) fn repo(&self, name: &HubName) -> PathBuf {
+        self.root.join(name.folder())
+    }
+
+    pub(super) fn blob(&self, name: &HubName, id: &str) -> PathBuf {
+        self.repo(name).join("blobs").join(id)
+    }
+
+    pub(super) fn incomplete(&self, name: &HubName, id: &str) -> PathBuf {
+        self.blob(name, &format!("{id}.incomplete"))
+    }
+
+    pub(super) fn locks(&self, name: &HubName) -> PathBuf {
+        self.root.join(".locks").join(name.folder())
+    }
+
+    pub(super) fn snapshot(&self, name: &HubName, commit: &str) -> PathBuf {
+        self.repo(name).join("snapshots").join(commit)
+    }
+
+    /// The commit that a revision was when it was last fetched.
+    pub(super) fn commit(&self, name: &HubName) -> Option<String> {
+        let revision = name.revision();
+        if is_hash(revision, 40) && self.snapshot(name, revision).is_dir() {
+            return Some(revision.to_owned());
+        }
+        let text = fs::read(self.repo(name).join("refs").join(revision)).ok()?;
+        let commit = std::str::from_utf8(&text).ok()?.trim();
+        is_hash(commit, 40).then(|| commit.to_owned())
+    }
+
+    /// The model, if it is there whole. Asks nobody.
+    ///
+    /// # Errors
+    /// [`HubError::Choose`] when several are there and the name does not say which, and the
+    /// system's.
+    pub fn find(&self, name: &HubName) -> Result<Option<Model>, HubError> {
+        let Some(commit) = self.commit(name) else { return Ok(None) };
+        let snapshot = self.snapshot(name, &commit);
+        let all: Vec<_> = whole_files(&snapshot)?.into_iter().map(|f| f.name).collect();
+        let whole: Vec<String> = select::ggufs(all.iter().map(String::as_str))
+            .iter()
+            .filter(|g| g.is_whole())
+            .flat_map(select::Gguf::files)
+            .collect();
+        let is_gguf = |name: &str| Path::new(name).extension().is_some_and(|x| x == "gguf");
+        let names: Vec<&str> =
+            all.iter().filter(|n| !is_gguf(n) || whole.contains(n)).map(String::as_str).collect();
+        match select::select(name, &names) {
+            Ok(Selection::Gguf(files)) => {
+                Ok(files.first().map(|file| Model::Gguf(snapshot.join(file))))
+            }
+            Ok(Selection::Folder(files)) => {
+                let whole = has_all_shards(&snapshot, &files);
+                Ok(whole.then_some(Model::Folder(snapshot)))
+            }
+            Err(e @ HubError::Choose { .. }) => Err(e),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Notes which commit a revision is.
+    pub(super) fn set_commit(&self, name: &HubName, commit: &str) -> Result<(), HubError> {
+        let revision = name.revision();
+        if revision == commit {
+            return Ok(());
+        }
+        let place = self.repo(name).join("refs").join(revision);
+        if let Some(parent) = place.parent() {
+            fs::create_dir_all(parent).map_err(io(parent, "create"))?;
+        }
+        let beside = self.repo(name).join(format!(".ref.{}", std::process::id()));
+        let write = || {
+            let mut file = File::create(&beside)?;
+            file.write_all(commit.as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&beside, &place)
+        };
+        write().map_err(io(&place, "write"))
+    }
+
+    /// Puts a whole blob into a snapshot under its file's name.
+    pub(super) fn link(
+        &self,
+        name: &HubName,
+        commit: &str,
+        file: &str,
+        id: &str,
+    ) -> Result<(), HubError> {
+        if !is_safe_path(file) {
+            // Checked when the listing was read; nothing else may come here.
+            return Err(HubError::reply(file, "a file's name leads out of its folder"));
+        }
+        let place = self.snapshot(name, commit).join(file);
+        let blob = self.blob(name, id);
+        let folder = place.parent().unwrap_or(&place);
+        fs::create_dir_all(folder).map_err(io(folder, "create"))?;
+        let mut target = PathBuf::new();
+        // Up from the file's folder to the repository's.
+        target.extend(std::iter::repeat_n("..", file.split('/').count() + 1));
+        target.push("blobs");
+        target.push(id);
+        let beside = folder.join(format!(".{id}.{}", std::process::id()));
+        let linked = symlink(&target, &beside).and_then(|()| fs::rename(&beside, &place));
+        if let Err(e) = linked {
+            let _ = fs::remove_file(&beside);
+            // As huggingface_hub does where there are no links: the file itself goes in.
+            log::debug!("{}: no symbolic link ({e}), the file is moved", place.display());
+            fs::rename(&blob, &place).map_err(io(&place, "write"))?;
+        }
+        sync_folder(folder);
+        Ok(())
+    }
+}
+
+/// A rename is only safe on disk when its folder is.
+pub(super) fn sync_folder(folder: &Path) {
+    #[cfg(unix)]
+    if let Err(e) = File::open(folder).and_then(|f| f.sync_all()) {
+        log::debug!("{}: {e}", folder.display());
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+#[cfg(unix)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, link)
+}
+
+#[cfg(windows)]
+fn symlink(target: &Path, link: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_file(target, link)
+}
+
+#[cfg(not(any(unix, windows)))]
+fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// A file of a snapshot.
+#[derive(Debug)]
+pub(super) struct SnapshotFile {
+    /// Its path below the snapshot, with `/`.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    /// Its length; `None` for a link whose file is gone.
+    pub(super) len: Option<u64>,
+}
+
+/// All files of a snapshot, none if there is no such folder.
+pub(super) fn files(snapshot: &Path) -> Result<Vec<SnapshotFile>, HubError> {
+    let mut found = Vec::new();
+    let mut folders = vec![(snapshot.to_owned(), String::new(), 0)];
+    while let Some((folder, prefix, depth)) = folders.pop() {
+        for (name, path) in entries(&folder)? {
+            let name = format!("{prefix}{name}");
+            let own = fs::symlink_metadata(&path).map_err(io(&path, "read"))?;
+            if own.is_dir() {
+                if depth < MAX_DEPTH {
+                    folders.push((path, format!("{name}/"), depth + 1));
+                }
+                continue;
+            }
+            let len = fs::metadata(&path).ok().filter(fs::Metadata::is_file).map(|m| m.len());
+            found.push(SnapshotFile { name, path, len });
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+/// The files of a snapshot that are there, not only linked to.
+pub(super) fn whole_files(snapshot: &Path) -> Result<Vec<SnapshotFile>, HubError> {
+    Ok(files(snapshot)?.into_iter().filter(|f| f.len.is_some()).collect())
+}
+
+/// What a folder holds, by names that are text; nothing if there is no such folder.
+pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, HubError> {
+    let read = match fs::read_dir(folder) {
+        Ok(read) => read,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(e) => return Err(io(folder, "read")(e)),
+    };
+    let mut found = Vec::new();
+    for entry in read {
+        let entry = entry.map_err(io(folder, "read"))?;
+        if let Ok(name) = entry.file_name().into_string() {
+            found.push((name, entry.path()));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Whether all shards that the index names are there, if there is one.
+pub(super) fn has_all_shards(snapshot: &Path, files: &[String]) -> bool {
+    if !files.iter().any(|f| f == INDEX) {
+        return true;
+    }
+    let shards = || {
+        let source = FileSource::open(&snapshot.join(INDEX)).ok()?;
+        let bytes = pollster::block_on(read_small(&source, MAX_INDEX_BYTES)).ok()?;
+        let index: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let map = index.get("weight_map")?.as_object()?;
+        Some(map.values().all(|v| v.as_str().is_some_and(|v| files.iter().any(|f| f == v))))
+    };
+    shards().unwrap_or(false)
+}

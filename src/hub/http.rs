@@ -1,0 +1,381 @@
+//! Requests to the hub: redirects, the token, what a status means, and when to try again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use super::cache::{hf_home, variable};
+use super::{HubError, HubName};
+use crate::formats::{one_line, quoted};
+
+const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
+const MAX_REDIRECTS: usize = 10;
+const CONNECT: Duration = Duration::from_secs(20);
+/// Longest silence of a server, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
+const SILENCE: Duration = Duration::from_secs(30);
+/// Longest wait that a server may ask for.
+const MAX_WAIT: Duration = Duration::from_secs(120);
+/// Tries without progress.
+const TRIES: u32 = 5;
+
+/// A hub and how to talk with it.
+pub(super) struct Http {
+    agent: ureq::Agent,
+    endpoint: String,
+    token: Option<String>,
+}
+
+/// The last answer of a chain of redirects.
+pub(super) struct Answer {
+    pub(super) url: String,
+    pub(super) status: u16,
+    pub(super) headers: HeaderMap,
+    pub(super) body: ureq::Body,
+    /// Whether the hub itself gave it, not a server that it sent us to.
+    pub(super) from_hub: bool,
+}
+
+/// Why a request has to be made again, or never.
+pub(super) enum Failure {
+    /// May work another time, after the wait that the server asks for.
+    Passing {
+        problem: String,
+        after: Option<Duration>,
+    },
+    Final(HubError),
+}
+
+impl From<HubError> for Failure {
+    fn from(e: HubError) -> Self {
+        Self::Final(e)
+    }
+}
+
+/// A small text setting.
+fn text_variable(name: &'static str) -> Result<Option<String>, HubError> {
+    let Some(value) = variable(name) else { return Ok(None) };
+    match value.into_string() {
+        Ok(value) => Ok(Some(value.trim().to_owned()).filter(|v| !v.is_empty())),
+        Err(_) => Err(HubError::Setting { variable: name, problem: "not UTF-8 text".to_owned() }),
+    }
+}
+
+/// Whether `HF_HUB_OFFLINE` says that no network may be used.
+pub(super) fn offline() -> bool {
+    variable("HF_HUB_OFFLINE")
+        .is_some_and(|v| ["1", "on", "yes", "true"].iter().any(|yes| v.eq_ignore_ascii_case(yes)))
+}
+
+/// The token of `HF_TOKEN`, or of the file where `hf auth login` leaves it.
+fn token() -> Result<Option<String>, HubError> {
+    let mut from = "HF_TOKEN";
+    let mut token = text_variable(from)?;
+    if token.is_none() {
+        from = "HF_TOKEN_PATH";
+        let place = match variable(from) {
+            Some(place) => place.into(),
+            None => hf_home()?.join("token"),
+        };
+        let text = std::fs::read_to_string(place).unwrap_or_default();
+        token = Some(text.trim().to_owned()).filter(|t| !t.is_empty());
+    }
+    match token {
+        // It goes into a header, and into no message.
+        Some(t) if t.len() > 1000 || !t.bytes().all(|b| b.is_ascii_graphic()) => {
+            Err(HubError::Setting { variable: from, problem: "is not a token".to_owned() })
+        }
+        token => Ok(token),
+    }
+}
+
+/// The certificate authorities of a file, where the user names one (a company's proxy).
+fn roots() -> Result<RootCerts, HubError> {
+    for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
+        let Some(place) = variable(name) else { continue };
+        let setting = |problem: String| HubError::Setting { variable: name, problem };
+        let shown = quoted(&place.to_string_lossy());
+        let pem = std::fs::read(&place).map_err(|e| setting(format!("{shown}: {e}")))?;
+        let certificates: Vec<_> = parse_pem(&pem)
+            .filter_map(|item| match item {
+                Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                _ => None,
+            })
+            .collect();
+        if certificates.is_empty() {
+            return Err(setting(format!("{shown}: holds no certificate")));
+        }
+        return Ok(RootCerts::Specific(Arc::new(certificates)));
+    }
+    Ok(RootCerts::WebPki)
+}
+
+impl Http {
+    /// As the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT`, proxies,
+    /// certificates.
+    pub(super) fn from_env() -> Result<Self, HubError> {
+        let endpoint = text_variable("HF_ENDPOINT")?.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
+        let endpoint = endpoint.trim_end_matches('/').to_owned();
+        parse_url(&endpoint).map_err(|problem| HubError::Setting {
+            variable: "HF_ENDPOINT",
+            problem: format!("{}: {problem}", quoted(&endpoint)),
+        })?;
+        let silence = match text_variable("HF_HUB_DOWNLOAD_TIMEOUT")? {
+            None => SILENCE,
+            Some(text) => match text.parse() {
+                Ok(seconds @ 1..=3600) => Duration::from_secs(seconds),
+                _ => {
+                    let problem = format!("{}: need seconds from 1 to 3600", quoted(&text));
+                    return Err(HubError::Setting { variable: "HF_HUB_DOWNLOAD_TIMEOUT", problem });
+                }
+            },
+        };
+        let config = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("lfm2-wgpu/", env!("CARGO_PKG_VERSION")))
+            .accept_encoding("identity")
+            .timeout_connect(Some(CONNECT))
+            .timeout_recv_response(Some(silence))
+            .timeout_per_read(Some(silence))
+            .timeout_per_write(Some(silence))
+            .tls_config(TlsConfig::builder().root_certs(roots()?).build())
+            .build();
+        Ok(Self { agent: config.new_agent(), endpoint, token: token()? })
+    }
+
+    pub(super) fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// Follows redirects to an answer. The token goes to the hub only: not to another scheme, host
+    /// or port. `until` ends the chain at an answer that has what is wanted.
+    pub(super) fn request(
+        &self,
+        head: bool,
+        url: &str,
+        from_byte: u64,
+        until: impl Fn(&HeaderMap) -> bool,
+    ) -> Result<Answer, Failure> {
+        let mut url = parse_url(url).map_err(|p| HubError::reply(url, p))?;
+        let mut from_hub = true;
+        for _ in 0..=MAX_REDIRECTS {
+            let mut request =
+                if head { self.agent.head(url.clone()) } else { self.agent.get(url.clone()) };
+            if let (Some(token), true) = (&self.token, from_hub) {
+                request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
+            }
+            if from_byte > 0 {
+                request = request.header(header::RANGE, format!("bytes={from_byte}-"));
+            }
+            let answer = request.call().map_err(|e| passing(&e))?;
+            let status = answer.status().as_u16();
+            let (parts, body) = answer.into_parts();
+            let location = match status {
+                301 | 302 | 303 | 307 | 308 if !until(&parts.headers) => {
+                    text_header(&parts.headers, "location")
+                }
+                _ => None,
+            };
+            let Some(location) = location else {
+                let url = without_query(&url);
+                return Ok(Answer { url, status, headers: parts.headers, body, from_hub });
+            };
+            let next =
+                join(&url, location).map_err(|p| HubError::reply(&without_query(&url), p))?;
+            from_hub &= origin(&next) == origin(&url);
+            url = next;
+        }
+        Err(HubError::reply(&without_query(&url), "more than 10 redirects").into())
+    }
+
+    /// What an answer without the content means.
+    pub(super) fn refusal(&self, name: &HubName, what: &str, answer: &Answer) -> Failure {
+        let code = text_header(&answer.headers, "x-error-code").unwrap_or_default();
+        let after = text_header(&answer.headers, "retry-after")
+            .and_then(|s| s.trim().parse().ok())
+            .map(Duration::from_secs);
+        match answer.status {
+            408 | 425 | 429 | 500..=599 => {
+                let problem = match answer.status {
+                    429 => "too many requests (429)".to_owned(),
+                    status => format!("the server failed ({status})"),
+                };
+                Failure::Passing { problem, after }
+            }
+            // A signed address that has run out: the hub gives another.
+            401 | 403 | 404 | 410 if !answer.from_hub => Failure::Passing {
+                problem: format!("the file's server refused ({})", answer.status),
+                after: None,
+            },
+            status @ (401 | 403) => Failure::Final(HubError::Denied {
+                repo: name.id(),
+                status,
+                token: match &self.token {
+                    Some(_) => "Is the name right, and may HF_TOKEN's owner read it?",
+                    None => "Is the name right? If it is private or gated, set HF_TOKEN.",
+                },
+                url: format!("{}/{}", self.endpoint, name.id()),
+            }),
+            404 => Failure::Final(match code {
+                "RevisionNotFound" => HubError::NotFound {
+                    what: format!("{}@{}", name.id(), name.revision()),
+                    kind: "revision",
+                },
+                "EntryNotFound" => {
+                    HubError::NotFound { what: format!("{}: {what}", name.id()), kind: "file" }
+                }
+                _ => HubError::NotFound { what: name.to_string(), kind: "model or revision" },
+            }),
+            status => Failure::Final(HubError::reply(&answer.url, format!("status {status}"))),
+        }
+    }
+}
+
+/// Counts tries and waits between them.
+pub(super) struct Patience {
+    left: u32,
+}
+
+impl Patience {
+    pub(super) fn new() -> Self {
+        Self { left: TRIES }
+    }
+
+    /// After progress all tries are there again.
+    pub(super) fn renew(&mut self) {
+        self.left = TRIES;
+    }
+
+    /// Waits before another try; `tell` is told for how long and why.
+    ///
+    /// # Errors
+    /// When it is over.
+    pub(super) fn wait(
+        &mut self,
+        url: &str,
+        failure: Failure,
+        tell: &mut dyn FnMut(&str),
+    ) -> Result<(), HubError> {
+        let (problem, after) = match failure {
+            Failure::Final(e) => return Err(e),
+            Failure::Passing { problem, after } => (problem, after),
+        };
+        let network = |problem: String| HubError::Network { url: url.to_owned(), problem };
+        if let Some(after) = after.filter(|a| *a > MAX_WAIT) {
+            let problem = format!("{problem}, the server asks to wait {} s", after.as_secs());
+            return Err(network(problem));
+        }
+        self.left = self.left.saturating_sub(1);
+        if self.left == 0 {
+            return Err(network(format!("{problem}, {TRIES} times in a row")));
+        }
+        let pause = Duration::from_millis(500) * 2u32.pow(TRIES - 1 - self.left);
+        let pause = after.unwrap_or(pause);
+        log::info!("{url}: {problem}; again in {pause:?}");
+        tell(&format!("{problem}, again in {} s", pause.as_secs_f32()));
+        std::thread::sleep(pause);
+        Ok(())
+    }
+}
+
+/// A request that got no answer.
+pub(super) fn passing(error: &dyn std::fmt::Display) -> Failure {
+    Failure::Passing { problem: one_line(error), after: None }
+}
+
+pub(super) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name).and_then(|v| v.to_str().ok())
+}
+
+/// An absolute address of HTTP.
+fn parse_url(text: &str) -> Result<Uri, &'static str> {
+    let uri: Uri = text.parse().map_err(|_| "not an address")?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
+        _ => Err("not an address that begins with http:// or https://"),
+    }
+}
+
+/// Where a redirect leads.
+fn join(base: &Uri, location: &str) -> Result<Uri, &'static str> {
+    let scheme = base.scheme_str().unwrap_or("https");
+    let next = if location.starts_with("//") {
+        parse_url(&format!("{scheme}:{location}"))
+    } else if location.starts_with('/') {
+        let authority = base.authority().map_or("", |a| a.as_str());
+        parse_url(&format!("{scheme}://{authority}{location}"))
+    } else {
+        parse_url(location)
+    };
+    let next = next.map_err(|_| "a redirect to no address")?;
+    if scheme == "https" && next.scheme_str() != Some("https") {
+        return Err("a redirect from https to http");
+    }
+    Ok(next)
+}
+
+fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
+    let default = match uri.scheme_str() {
+        Some("http") => Some(80),
+        _ => Some(443),
+    };
+    (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().or(default))
+}
+
+/// For messages: a signed address is long, and its signature is nobody's business.
+fn without_query(uri: &Uri) -> String {
+    let text = uri.to_string();
+    text.split('?').next().unwrap_or_default().to_owned()
+}
+
+/// Text as one part of an address's path.
+pub(super) fn encode(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            _ => out += &format!("%{byte:02X}"),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_joined() {
+        let base: Uri = "https://hub.example/a/resolve/b?x=1".parse().unwrap();
+        let to = |location: &str| join(&base, location).map(|u| u.to_string());
+        assert_eq!(to("/api/x?y=2").unwrap(), "https://hub.example/api/x?y=2");
+        assert_eq!(to("//cdn.example/x").unwrap(), "https://cdn.example/x");
+        assert_eq!(to("https://cdn.example/x?s=%20").unwrap(), "https://cdn.example/x?s=%20");
+        for bad in ["http://hub.example/", "x/y", "", "file:///etc/passwd", "https://", "a b"] {
+            assert!(to(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_token_stays_at_one_scheme_host_and_port() {
+        let origin_of = |text: &str| {
+            let uri: Uri = text.parse().unwrap();
+            let (scheme, host, port) = origin(&uri);
+            (scheme.map(str::to_owned), host, port)
+        };
+        assert_eq!(origin_of("https://Hub.example/a"), origin_of("https://hub.example:443/b"));
+        for other in ["https://hub.example:444", "http://hub.example", "https://cdn.hub.example"] {
+            assert_ne!(origin_of("https://hub.example"), origin_of(other));
+        }
+    }
+
+    #[test]
+    fn a_name_is_one_part_of_an_address() {
+        assert_eq!(encode("refs/pr/1"), "refs%2Fpr%2F1");
+        assert_eq!(encode("ä b?#%"), "%C3%A4%20b%3F%23%25");
+    }
+}

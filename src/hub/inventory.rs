@@ -1,0 +1,332 @@
+//! What the cache holds, and its removal.
+
+use std::collections::BTreeSet;
+use std::fs::{self, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use super::cache::{Cache, SnapshotFile, entries, files};
+use super::error::io;
+use super::name::is_hash;
+use super::{HubError, HubName, select};
+
+/// A model in the cache.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// `owner/repo`.
+    pub repo: String,
+    /// The quantisation of a `.gguf`.
+    pub quant: Option<String>,
+    /// Names of the revision: branches, tags; the commit if it has none.
+    pub revisions: Vec<String>,
+    /// The commit; `None` for what only began to come.
+    pub commit: Option<String>,
+    /// Bytes on the disk.
+    pub bytes: u64,
+    /// Its folder or file.
+    pub path: PathBuf,
+    /// Whether it can be used.
+    pub state: State,
+    /// The `.gguf`'s name in the repository, without its ending.
+    stem: Option<String>,
+}
+
+/// Whether a model in the cache can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// All files are there.
+    Whole,
+    /// Files are missing or have only begun to come.
+    Incomplete,
+    /// Nothing that this program runs.
+    Other,
+}
+
+impl Entry {
+    /// Whether it is (part of) what a name means.
+    #[must_use]
+    pub fn is_of(&self, name: &HubName) -> bool {
+        let revision = |r: &str| {
+            self.commit.as_deref() == Some(r) || self.revisions.iter().any(|known| known == r)
+        };
+        let quant = |q: &str| self.stem.as_deref().is_some_and(|s| select::names_quant(s, q));
+        self.repo == name.id()
+            && name.quant().is_none_or(quant)
+            && name.given_revision().is_none_or(revision)
+    }
+
+    /// The name by which it is found again.
+    #[must_use]
+    pub fn name(&self) -> String {
+        let mut name = self.repo.clone();
+        if let Some(quant) = &self.quant {
+            name += &format!(":{quant}");
+        }
+        match self.revisions.first() {
+            Some(revision) if !self.revisions.iter().any(|r| r == "main") => {
+                name + &format!("@{revision}")
+            }
+            _ => name,
+        }
+    }
+}
+
+impl Cache {
+    /// All models, by name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn list(&self) -> Result<Vec<Entry>, HubError> {
+        let mut found = Vec::new();
+        for (folder, path) in entries(self.root())? {
+            if let Some(repo) = HubName::id_of_folder(&folder) {
+                list_repo(&repo, &path, &mut found)?;
+            }
+        }
+        Ok(found)
+    }
+
+    /// What the cache holds of a repository, or else at all, as a sentence.
+    pub(super) fn there(&self, name: &HubName) -> Result<String, HubError> {
+        let usable: Vec<_> = self.list()?.into_iter().filter(|e| e.state == State::Whole).collect();
+        let of_repo: Vec<_> = usable.iter().filter(|e| e.repo == name.id()).collect();
+        let shown = if of_repo.is_empty() { usable.iter().collect() } else { of_repo };
+        let names: Vec<_> = shown.iter().take(8).map(|e| e.name()).collect();
+        Ok(match (shown.len(), names.len()) {
+            (0, _) => "It holds no model".to_owned(),
+            (all, some) if all > some => format!("It holds {} and more", names.join(", ")),
+            _ => format!("It holds {}", names.join(", ")),
+        })
+    }
+
+    /// Removes what a name means: a repository; with a revision, that one; with a quantisation,
+    /// its files. Content that another revision needs stays. Gives the bytes that were freed.
+    ///
+    /// # Errors
+    /// [`HubError::NotCached`], [`HubError::Busy`] while another process fetches it,
+    /// [`HubError::Choose`], and the system's.
+    pub fn remove(&self, name: &HubName) -> Result<u64, HubError> {
+        let repo = self.repo(name);
+        let not_cached = || -> Result<u64, HubError> {
+            Err(HubError::NotCached { name: name.to_string(), there: self.there(name)? })
+        };
+        if !repo.is_dir() {
+            return not_cached();
+        }
+        let _locks = self.lock_all(name)?;
+        let before = bytes_of(&repo)?;
+        if name.quant().is_none() && name.given_revision().is_none() {
+            self.remove_repo(name)?;
+            return Ok(before);
+        }
+        let commits: Vec<String> = match name.given_revision() {
+            Some(_) => self.commit(name).into_iter().collect(),
+            None => {
+                entries(&repo.join("snapshots"))?.into_iter().map(|(commit, _)| commit).collect()
+            }
+        };
+        let mut removed = Vec::new();
+        for commit in &commits {
+            let snapshot = self.snapshot(name, commit);
+            let all = files(&snapshot)?;
+            removed.extend(match name.quant() {
+                Some(quant) => only_quant(name, quant, all)?,
+                None => all,
+            });
+        }
+        if removed.is_empty() {
+            return not_cached();
+        }
+        remove_files(&repo, &removed)?;
+        if entries(&repo.join("snapshots"))?.is_empty() {
+            self.remove_repo(name)?;
+            return Ok(before);
+        }
+        Ok(before.saturating_sub(bytes_of(&repo)?))
+    }
+
+    fn remove_repo(&self, name: &HubName) -> Result<(), HubError> {
+        for folder in [self.repo(name), self.locks(name)] {
+            match fs::remove_dir_all(&folder) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(io(&folder, "delete")(e));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Nobody begins or goes on to fetch while these are held.
+    fn lock_all(&self, name: &HubName) -> Result<Vec<fs::File>, HubError> {
+        let mut held = Vec::new();
+        for (_, path) in entries(&self.locks(name))? {
+            let Ok(file) = OpenOptions::new().write(true).open(&path) else { continue };
+            match file.try_lock() {
+                Err(TryLockError::WouldBlock) => {
+                    return Err(HubError::Busy { name: name.to_string() });
+                }
+                _ => held.push(file),
+            }
+        }
+        Ok(held)
+    }
+}
+
+/// The files of one quantisation.
+fn only_quant(
+    name: &HubName,
+    quant: &str,
+    all: Vec<SnapshotFile>,
+) -> Result<Vec<SnapshotFile>, HubError> {
+    let ggufs = select::ggufs(all.iter().map(|f| f.name.as_str()));
+    let found: Vec<_> = ggufs.iter().filter(|g| select::names_quant(&g.stem, quant)).collect();
+    if let [first, _, ..] = *found {
+        let there: Vec<_> = found.iter().map(|g| g.stem.as_str()).collect();
+        return Err(HubError::Choose {
+            repo: name.id(),
+            first: first.stem.clone(),
+            there: there.join(", "),
+        });
+    }
+    let wanted: Vec<_> = found.iter().flat_map(|g| g.files()).collect();
+    Ok(all.into_iter().filter(|f| wanted.contains(&f.name)).collect())
+}
+
+/// Deletes files of snapshots, what only they linked to, and what is empty then.
+fn remove_files(repo: &Path, removed: &[SnapshotFile]) -> Result<(), HubError> {
+    let blobs: BTreeSet<String> = removed.iter().filter_map(blob_of).collect();
+    for file in removed {
+        fs::remove_file(&file.path).map_err(io(&file.path, "delete"))?;
+    }
+    let mut needed = BTreeSet::new();
+    for (commit, snapshot) in entries(&repo.join("snapshots"))? {
+        let left = files(&snapshot)?;
+        needed.extend(left.iter().filter_map(blob_of));
+        if left.is_empty() && snapshot.is_dir() {
+            fs::remove_dir_all(&snapshot).map_err(io(&snapshot, "delete"))?;
+            for (_, path) in refs(repo)?.into_iter().filter(|(r, _)| r.commit == commit) {
+                fs::remove_file(&path).map_err(io(&path, "delete"))?;
+            }
+        }
+    }
+    for blob in blobs.difference(&needed) {
+        let path = repo.join("blobs").join(blob);
+        match fs::remove_file(&path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(io(&path, "delete")(e));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The blob that a file of a snapshot links to: only one of the blobs beside it.
+fn blob_of(file: &SnapshotFile) -> Option<String> {
+    let target = fs::read_link(&file.path).ok()?;
+    let id = target.file_name()?.to_str()?;
+    (is_hash(id, 40) || is_hash(id, 64)).then(|| id.to_owned())
+}
+
+struct Ref {
+    name: String,
+    commit: String,
+}
+
+/// The revisions of a repository, each with its file.
+fn refs(repo: &Path) -> Result<Vec<(Ref, PathBuf)>, HubError> {
+    let mut found = Vec::new();
+    for file in files(&repo.join("refs"))? {
+        if let Ok(commit) = fs::read_to_string(&file.path) {
+            let commit = commit.trim().to_owned();
+            found.push((Ref { name: file.name, commit }, file.path));
+        }
+    }
+    Ok(found)
+}
+
+/// Bytes of a repository on the disk: links are not followed.
+fn bytes_of(repo: &Path) -> Result<u64, HubError> {
+    let own = |f: &SnapshotFile| fs::symlink_metadata(&f.path).map_or(0, |m| m.len());
+    let real = |f: &&SnapshotFile| !f.path.is_symlink();
+    Ok(files(repo)?.iter().filter(real).map(own).fold(0, u64::saturating_add))
+}
+
+fn list_repo(repo: &str, path: &Path, found: &mut Vec<Entry>) -> Result<(), HubError> {
+    let refs = refs(path)?;
+    let before = found.len();
+    for (commit, snapshot) in entries(&path.join("snapshots"))? {
+        let files = files(&snapshot)?;
+        if files.is_empty() {
+            continue;
+        }
+        let mut revisions: Vec<_> =
+            refs.iter().filter(|(r, _)| r.commit == commit).map(|(r, _)| r.name.clone()).collect();
+        if revisions.is_empty() {
+            revisions.push(commit.clone());
+        }
+        list_snapshot(repo, &commit, &snapshot, &revisions, &files, found);
+    }
+    let begun = entries(&path.join("blobs"))?;
+    let begun = begun.iter().filter(|(name, _)| name.ends_with(".incomplete"));
+    let bytes = begun.map(|(_, p)| fs::metadata(p).map_or(0, |m| m.len())).sum::<u64>();
+    if bytes > 0 || found.len() == before {
+        found.push(Entry {
+            repo: repo.to_owned(),
+            quant: None,
+            revisions: Vec::new(),
+            commit: None,
+            bytes,
+            path: path.to_owned(),
+            state: State::Incomplete,
+            stem: None,
+        });
+    }
+    Ok(())
+}
+
+fn list_snapshot(
+    repo: &str,
+    commit: &str,
+    snapshot: &Path,
+    revisions: &[String],
+    files: &[SnapshotFile],
+    found: &mut Vec<Entry>,
+) {
+    let bytes = |names: &[String]| {
+        let of = files.iter().filter(|f| names.contains(&f.name)).filter_map(|f| f.len);
+        of.fold(0, u64::saturating_add)
+    };
+    let whole = |names: &[String]| {
+        names.iter().all(|n| files.iter().any(|f| f.name == *n && f.len.is_some()))
+    };
+    let entry =
+        |gguf: Option<&select::Gguf>, names: &[String], path: PathBuf, state: State| Entry {
+            repo: repo.to_owned(),
+            quant: gguf.map(|g| g.label().to_owned()),
+            stem: gguf.map(|g| g.stem.clone()),
+            revisions: revisions.to_owned(),
+            commit: Some(commit.to_owned()),
+            bytes: bytes(names),
+            path,
+            state,
+        };
+    let state = |is_whole: bool| if is_whole { State::Whole } else { State::Incomplete };
+    let names: Vec<&str> = files.iter().map(|f| f.name.as_str()).collect();
+    let ggufs = select::ggufs(names.iter().copied());
+    for gguf in &ggufs {
+        let parts = gguf.files();
+        let path = snapshot.join(parts.first().map_or("", String::as_str));
+        let is_whole = gguf.is_whole() && whole(&parts);
+        found.push(entry(Some(gguf), &parts, path, state(is_whole)));
+    }
+    if !ggufs.is_empty() {
+        return;
+    }
+    let all: Vec<String> = files.iter().map(|f| f.name.clone()).collect();
+    let state = match select::folder(&names) {
+        Some(parts) => state(whole(&parts) && super::cache::has_all_shards(snapshot, &parts)),
+        None => State::Other,
+    };
+    found.push(entry(None, &all, snapshot.to_owned(), state));
+}

@@ -1,0 +1,263 @@
+//! Names of models on the hub: `owner/repo[:QUANT][@revision]`.
+
+use std::fmt;
+
+use super::HubError;
+use crate::formats::quoted;
+
+/// Longest owner or repository, by the hub's own rule.
+const MAX_PART: usize = 96;
+/// Longest quantisation or revision.
+const MAX_TAIL: usize = 200;
+
+/// A model on the hub. No part of it can lead out of a folder: see [`HubName::parse`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HubName {
+    owner: String,
+    repo: String,
+    quant: Option<String>,
+    revision: Option<String>,
+}
+
+impl HubName {
+    /// Reads `owner/repo[:QUANT][@revision]`.
+    ///
+    /// Owner and repository are as the hub allows them: letters, digits, `-`, `_` and `.`, neither
+    /// `--` nor `..`, no `-` or `.` at either end, at most 96 characters. A quantisation has the
+    /// same characters; a revision may hold single slashes too (`refs/pr/1`).
+    ///
+    /// # Errors
+    /// [`HubError::Name`], which says what is wrong.
+    pub fn parse(text: &str) -> Result<Self, HubError> {
+        let wrong =
+            |problem: &str| HubError::Name { name: quoted(text), problem: problem.to_owned() };
+        let (rest, revision) = match text.split_once('@') {
+            Some((rest, revision)) => (rest, Some(revision)),
+            None => (text, None),
+        };
+        let (id, quant) = match rest.split_once(':') {
+            Some((id, quant)) => (id, Some(quant)),
+            None => (rest, None),
+        };
+        let (owner, repo) = id.split_once('/').ok_or_else(|| wrong("has no owner"))?;
+        if !is_part(owner) {
+            return Err(wrong("the owner is none that the hub allows"));
+        }
+        if !is_part(repo) {
+            return Err(wrong("the repository is none that the hub allows"));
+        }
+        if quant.is_some_and(|q| !is_plain(q)) {
+            return Err(wrong("the quantisation after ':' is none, write e.g. Q4_0"));
+        }
+        let whole = |r: &str| r.len() <= MAX_TAIL && r.split('/').all(is_plain);
+        if revision.is_some_and(|r| !whole(r)) {
+            return Err(wrong("the revision after '@' is none, write a branch, tag or commit"));
+        }
+        Ok(Self {
+            owner: owner.to_owned(),
+            repo: repo.to_owned(),
+            quant: quant.map(str::to_owned),
+            revision: revision.map(str::to_owned),
+        })
+    }
+
+    /// `owner/repo`.
+    #[must_use]
+    pub fn id(&self) -> String {
+        format!("{}/{}", self.owner, self.repo)
+    }
+
+    /// The quantisation, if one was given.
+    #[must_use]
+    pub fn quant(&self) -> Option<&str> {
+        self.quant.as_deref()
+    }
+
+    /// The revision, if one was given.
+    #[must_use]
+    pub fn given_revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
+
+    /// The revision: a branch, a tag or a commit; `main` if none was given.
+    #[must_use]
+    pub fn revision(&self) -> &str {
+        self.revision.as_deref().unwrap_or("main")
+    }
+
+    /// The repository's folder in the cache.
+    pub(super) fn folder(&self) -> String {
+        format!("models--{}--{}", self.owner, self.repo)
+    }
+
+    /// `owner/repo` of a folder in the cache.
+    pub(super) fn id_of_folder(folder: &str) -> Option<String> {
+        let (owner, repo) = folder.strip_prefix("models--")?.split_once("--")?;
+        (is_part(owner) && is_part(repo)).then(|| format!("{owner}/{repo}"))
+    }
+}
+
+impl fmt::Display for HubName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.owner, self.repo)?;
+        if let Some(quant) = &self.quant {
+            write!(f, ":{quant}")?;
+        }
+        if let Some(revision) = &self.revision {
+            write!(f, "@{revision}")?;
+        }
+        Ok(())
+    }
+}
+
+/// An owner or a repository.
+fn is_part(text: &str) -> bool {
+    let end = |c: char| matches!(c, '-' | '.');
+    is_plain(text)
+        && text.len() <= MAX_PART
+        && !text.contains("--")
+        && !text.starts_with(end)
+        && !text.ends_with(end)
+        && !text.ends_with(".git")
+}
+
+/// A name of one folder or file that is the same on any system.
+fn is_plain(text: &str) -> bool {
+    (1..=MAX_TAIL).contains(&text.len())
+        && !text.contains("..")
+        && !text.starts_with('.')
+        && !text.ends_with('.')
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
+}
+
+/// Whether a file's name from the hub can be a path below a folder: on any system, and nowhere
+/// else.
+pub(super) fn is_safe_path(name: &str) -> bool {
+    let plain = |part: &str| {
+        (1..=255).contains(&part.len())
+            && part != "."
+            && !part.contains("..")
+            && !part.contains(|c: char| matches!(c, '\\' | ':') || c.is_control())
+    };
+    name.len() <= 1024 && name.split('/').count() <= 8 && name.split('/').all(plain)
+}
+
+/// Whether a text is so many digits of a hash in lower case.
+pub(super) fn is_hash(text: &str, digits: usize) -> bool {
+    text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_are_read() {
+        let name = HubName::parse("LiquidAI/LFM2-8B-A1B-GGUF:Q4_K_M@refs/pr/1").unwrap();
+        assert_eq!(name.id(), "LiquidAI/LFM2-8B-A1B-GGUF");
+        assert_eq!(name.quant(), Some("Q4_K_M"));
+        assert_eq!((name.revision(), name.given_revision()), ("refs/pr/1", Some("refs/pr/1")));
+        assert_eq!(name.folder(), "models--LiquidAI--LFM2-8B-A1B-GGUF");
+        let plain = HubName::parse("a/b").unwrap();
+        assert_eq!((plain.revision(), plain.given_revision(), plain.quant()), ("main", None, None));
+        assert_eq!(HubName::id_of_folder("models--a--b").as_deref(), Some("a/b"));
+        assert_eq!(HubName::id_of_folder("datasets--a--b"), None);
+        assert_eq!(HubName::id_of_folder("models--a--b--c"), None);
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in [
+            "",
+            "a",
+            "a/",
+            "/b",
+            "a/b/c",
+            "./b",
+            "../b",
+            "a/..",
+            "a/b:",
+            "a/b@",
+            "a/b:c/d",
+            "a//b",
+            "a/b@c/../d",
+            "a/b@/c",
+            "a/b@c//d",
+            "a/b@c/",
+            "a--b/c",
+            "-a/b",
+            "a/b.",
+            "a/b.git",
+            "a b/c",
+            "a\\b/c",
+            "C:/x",
+            "ä/b",
+            "a/b:Q\n",
+            "a/b@\0",
+            "~/b",
+            "a/b:..",
+            "a/b@.hidden",
+        ] {
+            let error = HubName::parse(text).unwrap_err().to_string();
+            assert!(error.contains(&quoted(text)) && !error.contains('\n'), "{error}");
+        }
+        assert!(HubName::parse(&format!("a/{}", "b".repeat(97))).is_err());
+    }
+
+    #[test]
+    fn file_names_from_a_server_stay_below_their_folder() {
+        for good in ["config.json", "sub/dir/x.gguf", ".gitattributes", "a b.txt"] {
+            assert!(is_safe_path(good), "{good}");
+        }
+        for bad in [
+            "",
+            "/etc/passwd",
+            "../x",
+            "a/../b",
+            "a/..",
+            "a//b",
+            "a/",
+            "a\\b",
+            "C:x",
+            "a\0b",
+            "a\nb",
+            ".",
+            "a/./b",
+            "a\u{1b}[2J",
+        ] {
+            assert!(!is_safe_path(bad), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_a_name_that_reads_back_or_an_error(text in "\\PC{0,40}|[a-c./:@_-]{0,14}") {
+            if let Ok(name) = HubName::parse(&text) {
+                prop_assert_eq!(name.to_string(), text);
+                // One folder, and it tells whose it is.
+                let folder = name.folder();
+                prop_assert!(is_safe_path(&folder) && !folder.contains('/'));
+                prop_assert_eq!(HubName::id_of_folder(&folder), Some(name.id()));
+                prop_assert!(is_safe_path(name.revision()));
+            }
+        }
+
+        #[test]
+        fn parts_make_a_name(
+            owner in "[A-Za-z0-9]([A-Za-z0-9_]{0,8}[A-Za-z0-9])?",
+            repo in "[A-Za-z0-9](-?[A-Za-z0-9_.]?[A-Za-z0-9]){0,8}",
+            quant in proptest::option::of("[A-Z0-9][A-Z0-9_]{0,7}"),
+            revision in proptest::option::of("[a-z0-9]{1,8}(/[a-z0-9]{1,4}){0,2}"),
+        ) {
+            let mut text = format!("{owner}/{repo}");
+            if let Some(quant) = &quant { text += &format!(":{quant}"); }
+            if let Some(revision) = &revision { text += &format!("@{revision}"); }
+            let name = HubName::parse(&text).unwrap();
+            prop_assert_eq!(name.quant(), quant.as_deref());
+            prop_assert_eq!(name.given_revision(), revision.as_deref());
+            prop_assert_eq!(name.to_string(), text);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Which files of a repository are the model.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{HubError, HubName};
+
+/// What a model without a named quantisation is, if it is there.
+const DEFAULTS: [&str; 2] = ["Q4_0", "Q4_K_M"];
+
+/// Files of a checkpoint beside its weights.
+const SMALL: [&str; 8] = [
+    "config.json",
+    "generation_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+    "manifest.json",
+    INDEX,
+];
+const SINGLE: &str = "model.safetensors";
+pub(super) const INDEX: &str = "model.safetensors.index.json";
+
+/// The files of one model, small ones first.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Selection {
+    /// A checkpoint folder.
+    Folder(Vec<String>),
+    /// One `.gguf`, or the parts of one in their order.
+    Gguf(Vec<String>),
+}
+
+impl Selection {
+    pub(super) fn files(&self) -> &[String] {
+        match self {
+            Self::Folder(files) | Self::Gguf(files) => files,
+        }
+    }
+}
+
+/// A `.gguf` file, or all parts of a split one.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Gguf {
+    /// Its name without `-00001-of-00003.gguf` or `.gguf`.
+    pub(super) stem: String,
+    /// Its parts by number.
+    parts: BTreeMap<usize, String>,
+    /// How many parts there should be.
+    of: usize,
+}
+
+impl Gguf {
+    /// `Q4_0` of `LFM2-8B-A1B-Q4_0`; the whole name if none of its parts looks like one.
+    pub(super) fn label(&self) -> &str {
+        let parts = self.stem.rsplit(['-', '.', '/']);
+        parts.into_iter().find(|part| is_quant(part)).unwrap_or(&self.stem)
+    }
+
+    pub(super) fn is_whole(&self) -> bool {
+        self.parts.len() == self.of
+    }
+
+    pub(super) fn files(&self) -> Vec<String> {
+        self.parts.values().cloned().collect()
+    }
+}
+
+/// Whether a part of a file's name is a quantisation.
+fn is_quant(part: &str) -> bool {
+    let part = part.to_ascii_uppercase();
+    let digit_after = |prefix: &str| {
+        part.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    ["Q", "IQ", "TQ", "MXFP", "NVFP"].into_iter().any(digit_after)
+        || matches!(&*part, "F16" | "F32" | "BF16")
+}
+
+/// All `.gguf` models among file names: no projectors of images, no importance matrices.
+pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
+    let mut all: BTreeMap<(String, usize), BTreeMap<usize, String>> = BTreeMap::new();
+    for name in names {
+        let Some(stem) = strip_suffix_ignoring_case(name, ".gguf") else { continue };
+        let file = stem.rsplit('/').next().unwrap_or(stem).to_ascii_lowercase();
+        if file.contains("mmproj") || file.contains("imatrix") {
+            continue;
+        }
+        let (stem, part, of) = match split_part(stem) {
+            Some(split) => split,
+            None => (stem, 1, 1),
+        };
+        all.entry((stem.to_owned(), of)).or_default().insert(part, name.to_owned());
+    }
+    all.into_iter().map(|((stem, of), parts)| Gguf { stem, parts, of }).collect()
+}
+
+/// `x-00002-of-00003`: `x`, 2 and 3.
+fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
+    let (rest, of) = stem.rsplit_once("-of-")?;
+    let (rest, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| -> Option<usize> {
+        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    let (part, of) = (number(part)?, number(of)?);
+    (1 <= part && part <= of).then_some((rest, part, of))
+}
+
+fn strip_suffix_ignoring_case<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
+    let at = name.len().checked_sub(suffix.len())?;
+    let (stem, end) = name.split_at_checked(at)?;
+    end.eq_ignore_ascii_case(suffix).then_some(stem)
+}
+
+/// Whether `quant` is in `stem` as a whole: not within a longer word, whatever the case.
+pub(super) fn names_quant(stem: &str, quant: &str) -> bool {
+    let (stem, quant) = (stem.to_ascii_lowercase(), quant.to_ascii_lowercase());
+    let within = |c: char| c.is_alphanumeric() || c == '_';
+    stem.match_indices(&quant).any(|(at, found)| {
+        !stem[..at].ends_with(within) && !stem[at + found.len()..].starts_with(within)
+    })
+}
+
+/// Chooses the model's files among all that a repository holds.
+///
+/// # Errors
+/// When there is none, several without one being named, or a split file is not whole.
+pub(super) fn select(name: &HubName, names: &[&str]) -> Result<Selection, HubError> {
+    let repo = name.id();
+    let ggufs = ggufs(names.iter().copied());
+    if ggufs.is_empty() {
+        return match (name.quant(), folder(names)) {
+            (None, Some(files)) => Ok(Selection::Folder(files)),
+            (Some(quant), Some(_)) => Err(HubError::NoQuant {
+                repo,
+                quant: quant.to_owned(),
+                there: "a checkpoint in safetensors, without a quantisation in its name".to_owned(),
+            }),
+            (_, None) => Err(HubError::NoModel { repo }),
+        };
+    }
+    let gguf = pick(&repo, &ggufs, name.quant())?;
+    let files = gguf.files();
+    if !gguf.is_whole() {
+        let file = files.into_iter().next().unwrap_or_default();
+        return Err(HubError::PartsMissing { repo, file, of: gguf.of, there: gguf.parts.len() });
+    }
+    Ok(Selection::Gguf(files))
+}
+
+fn pick<'a>(repo: &str, ggufs: &'a [Gguf], quant: Option<&str>) -> Result<&'a Gguf, HubError> {
+    let choose = |among: &[&Gguf]| {
+        let mut labels: Vec<_> = among.iter().map(|g| g.label()).collect();
+        if labels.iter().collect::<BTreeSet<_>>().len() < among.len() {
+            // Several of one quantisation: only the files' names tell them apart.
+            labels = among.iter().map(|g| last(&g.stem)).collect();
+        }
+        let first = labels.first().copied().unwrap_or_default().to_owned();
+        HubError::Choose { repo: repo.to_owned(), first, there: labels.join(", ") }
+    };
+    let Some(quant) = quant else {
+        for default in DEFAULTS {
+            let found: Vec<_> =
+                ggufs.iter().filter(|g| g.label().eq_ignore_ascii_case(default)).collect();
+            match *found {
+                [] => {}
+                [one] => return Ok(one),
+                _ => return Err(choose(&found)),
+            }
+        }
+        return match ggufs {
+            [one] => Ok(one),
+            _ => Err(choose(&ggufs.iter().collect::<Vec<_>>())),
+        };
+    };
+    let found: Vec<_> = ggufs.iter().filter(|g| names_quant(&g.stem, quant)).collect();
+    match *found {
+        [one] => return Ok(one),
+        [] => {}
+        _ => {
+            // `LFM2-Q4_0` names itself, though it is within `LFM2-Q4_0-new` too.
+            let exact = found.iter().find(|g| last(&g.stem).eq_ignore_ascii_case(quant));
+            return exact.copied().ok_or_else(|| choose(&found));
+        }
+    }
+    let mut there: Vec<_> = ggufs.iter().map(Gguf::label).collect();
+    there.sort_by_key(|label| std::cmp::Reverse(likeness(label, quant)));
+    there.dedup();
+    Err(HubError::NoQuant {
+        repo: repo.to_owned(),
+        quant: quant.to_owned(),
+        there: there.join(", "),
+    })
+}
+
+/// The last part of a path.
+fn last(stem: &str) -> &str {
+    stem.rsplit('/').next().unwrap_or(stem)
+}
+
+/// How many characters two names begin with in common.
+fn likeness(a: &str, b: &str) -> usize {
+    a.chars().zip(b.chars()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
+}
+
+/// The files of a checkpoint folder: as the loader reads it, a single file goes before shards.
+pub(super) fn folder(names: &[&str]) -> Option<Vec<String>> {
+    let has = |name: &str| names.contains(&name);
+    let shard = |name: &&&str| {
+        name.starts_with("model") && name.ends_with(".safetensors") && !name.contains('/')
+    };
+    let weights: Vec<_> = match has(SINGLE) {
+        true => vec![SINGLE],
+        false => names.iter().filter(shard).copied().collect(),
+    };
+    if !has("config.json") || weights.is_empty() || !(has(SINGLE) || has(INDEX)) {
+        return None;
+    }
+    let small = SMALL.into_iter().filter(|n| has(n) && !(*n == INDEX && has(SINGLE)));
+    Some(small.chain(weights).map(str::to_owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn chosen(name: &str, names: &[&str]) -> Result<Vec<String>, String> {
+        let name = HubName::parse(name).unwrap();
+        select(&name, names).map(|s| s.files().to_vec()).map_err(|e| e.to_string())
+    }
+
+    const QUANTS: [&str; 5] = [
+        "README.md",
+        "LFM2-8B-A1B-F16.gguf",
+        "LFM2-8B-A1B-Q4_0.gguf",
+        "LFM2-8B-A1B-Q4_K_M.gguf",
+        "mmproj-LFM2-F16.gguf",
+    ];
+
+    #[test]
+    fn a_quantisation_is_a_whole_word_of_the_name() {
+        assert!(names_quant("LFM2-Q4_0", "q4_0") && names_quant("Q4_0/x", "Q4_0"));
+        assert!(!names_quant("LFM2-Q4_0_4_4", "Q4_0") && !names_quant("LFM2-IQ4_0", "Q4_0"));
+        assert!(names_quant("x-UD-Q4_K_XL", "UD-Q4_K_XL") && !names_quant("x-Q4_K_M", "Q4_K"));
+        assert_eq!(chosen("a/b:q4_k_m", &QUANTS).unwrap(), ["LFM2-8B-A1B-Q4_K_M.gguf"]);
+        // A whole name does too.
+        assert_eq!(chosen("a/b:LFM2-8B-A1B-F16", &QUANTS).unwrap(), ["LFM2-8B-A1B-F16.gguf"]);
+    }
+
+    #[test]
+    fn without_a_name_the_default_is_taken_or_the_only_one() {
+        assert_eq!(chosen("a/b", &QUANTS).unwrap(), ["LFM2-8B-A1B-Q4_0.gguf"]);
+        let no_q4_0 = [QUANTS[1], QUANTS[3]];
+        assert_eq!(chosen("a/b", &no_q4_0).unwrap(), [QUANTS[3]]);
+        assert_eq!(chosen("a/b", &[QUANTS[1]]).unwrap(), [QUANTS[1]]);
+        let error = chosen("a/b", &["x-F16.gguf", "x-Q8_0.gguf"]).unwrap_err();
+        assert!(error.contains("a/b:F16") && error.contains("F16, Q8_0"), "{error}");
+        let error = chosen("a/b", &["x-Q4_0.gguf", "y-Q4_0.gguf"]).unwrap_err();
+        assert!(error.contains("x-Q4_0, y-Q4_0"), "{error}");
+        let twins = ["x-Q4_0.gguf", "x-Q4_0-new.gguf"];
+        assert_eq!(chosen("a/b:x-Q4_0", &twins).unwrap(), [twins[0]]);
+    }
+
+    #[test]
+    fn the_nearest_come_first_where_a_quantisation_is_missing() {
+        let error = chosen("a/b:Q4_1", &QUANTS).unwrap_err();
+        assert!(error.ends_with("There are: Q4_0, Q4_K_M, F16"), "{error}");
+        assert!(chosen("a/b", &["README.md"]).unwrap_err().contains("neither"));
+        let folder = ["config.json", "model.safetensors"];
+        assert!(chosen("a/b:Q4_0", &folder).unwrap_err().contains("safetensors"));
+    }
+
+    #[test]
+    fn all_parts_of_a_split_file_or_none() {
+        let parts = ["d/x-Q8_0-00002-of-00002.gguf", "d/x-Q8_0-00001-of-00002.gguf", "x-F16.gguf"];
+        assert_eq!(chosen("a/b:Q8_0", &parts).unwrap(), [parts[1], parts[0]]);
+        let error = chosen("a/b:Q8_0", &parts[..1]).unwrap_err();
+        assert!(error.contains("has 2 parts") && error.contains("1 of them"), "{error}");
+        // Not the form of a part: a file of its own.
+        assert_eq!(chosen("a/b", &["x-00003-of-00002.gguf"]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_checkpoint_is_its_known_files_and_one_set_of_weights() {
+        let names = [
+            "model-00001-of-00002.safetensors",
+            "model-00002-of-00002.safetensors",
+            INDEX,
+            "config.json",
+            "README.md",
+            "tokenizer.json",
+            "pytorch_model.bin",
+        ];
+        let sharded = chosen("a/b", &names).unwrap();
+        assert_eq!(sharded, ["config.json", "tokenizer.json", INDEX, names[0], names[1]]);
+        let both: Vec<_> = names.into_iter().chain([SINGLE]).collect();
+        assert_eq!(chosen("a/b", &both).unwrap(), ["config.json", "tokenizer.json", SINGLE]);
+        assert!(chosen("a/b", &names[1..3]).is_err(), "no config.json");
+    }
+}
