@@ -188,6 +188,17 @@ impl Cache {
         file: &str,
         id: &str,
     ) -> Result<(), HubError> {
+        self.link_by(symlink, name, commit, file, id)
+    }
+
+    fn link_by(
+        &self,
+        symlink: fn(&Path, &Path) -> std::io::Result<()>,
+        name: &HubName,
+        commit: &str,
+        file: &str,
+        id: &str,
+    ) -> Result<(), HubError> {
         if !is_safe_path(file) {
             // Checked when the listing was read; nothing else may come here.
             return Err(HubError::reply(file, "a file's name leads out of its folder"));
@@ -307,4 +318,101 @@ pub(super) fn has_all_shards(snapshot: &Path, files: &[String]) -> bool {
         Some(map.values().all(|v| v.as_str().is_some_and(|v| files.iter().any(|f| f == v))))
     };
     shards().unwrap_or(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
+    const ID: &str = "89abcdef0123456789abcdef0123456789abcdef";
+
+    /// A snapshot of plain files, as where there are no links.
+    fn cache(files: &[(&str, &str)]) -> (TempDir, Cache, HubName) {
+        let dir = TempDir::new().unwrap();
+        let (cache, name) = (Cache::at(dir.path().to_owned()), HubName::parse("a/b").unwrap());
+        for (file, text) in files {
+            let place = cache.snapshot(&name, COMMIT).join(file);
+            fs::create_dir_all(place.parent().unwrap()).unwrap();
+            fs::write(place, text).unwrap();
+        }
+        fs::create_dir_all(cache.repo(&name).join("blobs")).unwrap();
+        cache.set_commit(&name, COMMIT).unwrap();
+        (dir, cache, name)
+    }
+
+    fn found(files: &[(&str, &str)], name: &str) -> Option<String> {
+        let (_dir, cache, _) = cache(files);
+        let name = HubName::parse(name).unwrap();
+        let model = cache.find(&name).unwrap()?;
+        let place = model.path().strip_prefix(cache.snapshot(&name, COMMIT)).unwrap();
+        Some(place.to_str().unwrap().to_owned())
+    }
+
+    const INDEXED: &str =
+        r#"{"weight_map": {"x": "model-1.safetensors", "y": "model-2.safetensors"}}"#;
+
+    #[test]
+    fn only_whole_models_are_found() {
+        let single = [("config.json", "{}"), ("model.safetensors", "x")];
+        assert_eq!(found(&single, "a/b").as_deref(), Some(""));
+        assert_eq!(found(&single, "a/b@main").as_deref(), Some(""));
+        assert_eq!(found(&single, &format!("a/b@{COMMIT}")).as_deref(), Some(""));
+        assert_eq!(found(&single, "a/b@v2"), None);
+        assert_eq!(found(&single, "a/b:Q4_0"), None);
+        assert_eq!(found(&single, "a/c"), None);
+        assert_eq!(found(&single[..1], "a/b"), None);
+        let sharded = [
+            ("config.json", "{}"),
+            (INDEX, INDEXED),
+            ("model-1.safetensors", "x"),
+            ("model-2.safetensors", "y"),
+        ];
+        assert_eq!(found(&sharded, "a/b").as_deref(), Some(""));
+        assert_eq!(found(&sharded[..3], "a/b"), None);
+        let wrong = [sharded[0], (INDEX, "{"), sharded[2]];
+        assert_eq!(found(&wrong, "a/b"), None);
+    }
+
+    #[test]
+    fn of_ggufs_the_default_the_named_or_the_only_one() {
+        let one = [("x-Q8_0.gguf", "x")];
+        assert_eq!(found(&one, "a/b").as_deref(), Some("x-Q8_0.gguf"));
+        assert_eq!(found(&one, "a/b:Q4_0"), None);
+        let two = [("x-Q8_0.gguf", "x"), ("d/x-Q4_0.gguf", "x")];
+        assert_eq!(found(&two, "a/b").as_deref(), Some("d/x-Q4_0.gguf"));
+        assert_eq!(found(&two, "a/b:q8_0").as_deref(), Some("x-Q8_0.gguf"));
+        let half = [("x-F16-00001-of-00002.gguf", "x"), two[0]];
+        assert_eq!(found(&half, "a/b").as_deref(), Some("x-Q8_0.gguf"));
+        assert_eq!(found(&half, "a/b:F16"), None);
+        let whole = [half[0], ("x-F16-00002-of-00002.gguf", "y")];
+        assert_eq!(found(&whole, "a/b:F16").as_deref(), Some("x-F16-00001-of-00002.gguf"));
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_whose_file_is_gone_is_no_file() {
+        let (_dir, cache, name) = cache(&[("config.json", "{}")]);
+        let blob = cache.blob(&name, ID);
+        fs::write(&blob, "x").unwrap();
+        cache.link(&name, COMMIT, "model.safetensors", ID).unwrap();
+        assert!(cache.find(&name).unwrap().is_some());
+        fs::remove_file(blob).unwrap();
+        assert!(cache.find(&name).unwrap().is_none());
+    }
+
+    #[test]
+    fn without_links_the_file_itself_goes_in() {
+        let (_dir, cache, name) = cache(&[]);
+        fs::write(cache.blob(&name, ID), "x").unwrap();
+        let never = |_: &Path, _: &Path| Err(std::io::ErrorKind::Unsupported.into());
+        cache.link_by(never, &name, COMMIT, "d/y", ID).unwrap();
+        let place = cache.snapshot(&name, COMMIT).join("d/y");
+        assert!(!place.is_symlink() && fs::read(&place).unwrap() == b"x");
+        assert!(!cache.blob(&name, ID).exists());
+        let error = cache.link(&name, COMMIT, "../y", ID).unwrap_err();
+        assert!(error.to_string().contains("leads out"), "{error}");
+    }
 }

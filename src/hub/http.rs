@@ -289,12 +289,14 @@ pub(super) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
+const NO_ADDRESS: &str = "not an address that begins with http:// or https://";
+
 /// An absolute address of HTTP.
 fn parse_url(text: &str) -> Result<Uri, &'static str> {
-    let uri: Uri = text.parse().map_err(|_| "not an address")?;
+    let uri: Uri = text.parse().map_err(|_| NO_ADDRESS)?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),
-        _ => Err("not an address that begins with http:// or https://"),
+        _ => Err(NO_ADDRESS),
     }
 }
 

@@ -3,6 +3,9 @@
 mod answers;
 mod bad_input;
 mod cost;
+mod hub;
+mod hub_cache;
+mod hub_server;
 mod options;
 mod reference;
 #[cfg(target_os = "linux")]

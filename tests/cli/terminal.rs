@@ -11,7 +11,7 @@ use super::lfm2;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A terminal with a person at it.
-struct Terminal {
+pub struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: Arc<Mutex<Vec<u8>>>,
@@ -22,7 +22,10 @@ struct Terminal {
 impl Terminal {
     /// Starts the program; `redirect` is shell text behind the command.
     fn start(args: &[&str], redirect: &str) -> Self {
-        let inner = lfm2(args);
+        Self::of(&lfm2(args), redirect)
+    }
+
+    pub fn of(inner: &Command, redirect: &str) -> Self {
         let quoted = |s: &std::ffi::OsStr| format!("'{}'", s.to_str().unwrap());
         let words: Vec<_> =
             std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted).collect();
@@ -49,7 +52,7 @@ impl Terminal {
         Self { child, keys, screen, seen: 0 }
     }
 
-    fn press(&mut self, keys: &str) {
+    pub fn press(&mut self, keys: &str) {
         self.keys.write_all(keys.as_bytes()).unwrap();
         self.keys.flush().unwrap();
     }
@@ -72,11 +75,11 @@ impl Terminal {
     }
 
     /// Waits for a text that has not been waited for yet; gives all that came with it.
-    fn wait(&mut self, words: &str) -> String {
+    pub fn wait(&mut self, words: &str) -> String {
         self.wait_until(words, |text| text.contains(words))
     }
 
-    fn exit_code(mut self) -> Option<i32> {
+    pub fn exit_code(mut self) -> Option<i32> {
         let started = Instant::now();
         while started.elapsed() < PATIENCE {
             if let Some(status) = self.child.try_wait().unwrap() {
