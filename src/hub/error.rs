@@ -120,6 +120,16 @@ pub enum HubError {
         /// The last problem.
         problem: String,
     },
+    /// A server whose certificate nobody known has signed.
+    #[error(
+        "{url}: {problem}. If a proxy stands between, set SSL_CERT_FILE to its authorities, often /etc/ssl/certs/ca-certificates.crt"
+    )]
+    Certificate {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// What came is not what the hub says it is.
     #[error(
         "{file}: what came is not the file: its {kind} is {got}, the hub says {wanted}. It was deleted; try again, or another network"

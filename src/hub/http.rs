@@ -169,7 +169,13 @@ impl Http {
             if from_byte > 0 {
                 request = request.header(header::RANGE, format!("bytes={from_byte}-"));
             }
-            let answer = request.call().map_err(|e| passing(&e))?;
+            let answer = request.call().map_err(|e| match e.to_string() {
+                // The crate has no kind for it.
+                e if e.contains("peer certificate") => {
+                    HubError::Certificate { url: without_query(&url), problem: one_line(&e) }.into()
+                }
+                e => passing(&e),
+            })?;
             let status = answer.status().as_u16();
             let (parts, body) = answer.into_parts();
             let location = match status {

@@ -2,11 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, TryLockError};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::cache::{Cache, SnapshotFile, entries, files};
 use super::error::io;
-use super::name::is_hash;
 use super::{HubError, HubName, select};
 
 /// A model in the cache.
@@ -221,11 +220,16 @@ fn remove_files(repo: &Path, removed: &[SnapshotFile]) -> Result<(), HubError> {
     Ok(())
 }
 
-/// The blob that a file of a snapshot links to: only one of the blobs beside it.
+/// The blob that a file of a snapshot links to: `../../blobs/<name>` and nothing else.
 fn blob_of(file: &SnapshotFile) -> Option<String> {
     let target = fs::read_link(&file.path).ok()?;
-    let id = target.file_name()?.to_str()?;
-    (is_hash(id, 40) || is_hash(id, 64)).then(|| id.to_owned())
+    let mut parts = target.components().skip_while(|p| *p == Component::ParentDir);
+    match (parts.next()?, parts.next()?, parts.next()) {
+        (Component::Normal(blobs), Component::Normal(name), None) if blobs == "blobs" => {
+            Some(name.to_str()?.to_owned())
+        }
+        _ => None,
+    }
 }
 
 struct Ref {
