@@ -30,7 +30,7 @@ impl Computer {
             command.env_remove(name);
         });
         command.env("HF_HOME", self.home.path()).env("HF_ENDPOINT", &self.endpoint);
-        command.env("HF_HUB_DOWNLOAD_TIMEOUT", "20");
+        command.env("HF_HUB_DOWNLOAD_TIMEOUT", "60");
         command
     }
 
