@@ -8,7 +8,7 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::element::ElementType;
 use super::safetensors::{MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
-use super::{FormatError, ModelFiles, Object, SourceError, one_line, quoted};
+use super::{FormatError, Metadata, ModelFiles, Object, SourceError, gguf, one_line, quoted};
 
 const SINGLE: &str = "model.safetensors";
 const INDEX: &str = "model.safetensors.index.json";
@@ -46,11 +46,21 @@ impl TensorSlice {
     }
 }
 
+/// Whose names a checkpoint's tensors have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Naming {
+    /// transformers', as on the hub.
+    Hub,
+    /// ggml's.
+    Gguf,
+}
+
 /// The tensors of a model's weight files. Only headers are held; elements are read in pieces of
 /// the caller's choosing.
 #[derive(Debug)]
 pub struct Checkpoint {
     name: String,
+    naming: Naming,
     files: Vec<Arc<dyn ByteSource>>,
     /// Sorted by name.
     tensors: Vec<TensorInfo>,
@@ -68,6 +78,7 @@ impl Checkpoint {
         if let Some(source) = files.open(SINGLE)? {
             return Ok(Self {
                 name: source.name().to_owned(),
+                naming: Naming::Hub,
                 tensors: read_header(&*source, 0).await?,
                 files: vec![source],
             });
@@ -119,7 +130,33 @@ impl Checkpoint {
         }
         tensors.sort_by(|a: &TensorInfo, b| a.name.cmp(&b.name));
         check_index(&name, &weight_map.0, &shards, &tensors)?;
-        Ok(Self { name, files: sources, tensors })
+        Ok(Self { name, naming: Naming::Hub, files: sources, tensors })
+    }
+
+    /// Opens a GGUF file of the plain name `name`, and the others in `files` if it is the first of
+    /// a split model; gives the metadata too.
+    ///
+    /// # Errors
+    /// For anything in the files that is not strictly as it should be: see [`gguf::read_header`];
+    /// the parts must all be there, and each be what its name says.
+    pub async fn open_gguf(
+        files: &ModelFiles,
+        name: &str,
+        source: Arc<dyn ByteSource>,
+    ) -> Result<(Self, Metadata), FormatError> {
+        let parts = gguf::open_parts(files, name, source).await?;
+        let checkpoint = Self {
+            name: parts.metadata.file().to_owned(),
+            naming: Naming::Gguf,
+            files: parts.files,
+            tensors: parts.tensors,
+        };
+        Ok((checkpoint, parts.metadata))
+    }
+
+    /// Whose names the tensors have.
+    pub fn naming(&self) -> Naming {
+        self.naming
     }
 
     /// What errors about the weights as a whole name: the single file, or the index.

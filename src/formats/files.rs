@@ -9,9 +9,12 @@ use std::path::PathBuf;
 #[cfg(not(target_arch = "wasm32"))]
 use super::file::FileSource;
 use super::source::{ByteSource, BytesSource, SourceError, read_small};
+use super::{FormatError, gguf, quoted};
 
-/// The files of one model by name: a directory on disk, or a table of sources (the embedded
-/// model, files picked in a browser).
+const CONFIG: &str = "config.json";
+
+/// The files of one model by name: a directory on disk, one file there, or a table of sources (the
+/// embedded model, files picked in a browser).
 #[derive(Debug)]
 pub struct ModelFiles {
     place: String,
@@ -22,10 +25,48 @@ pub struct ModelFiles {
 enum Files {
     #[cfg(not(target_arch = "wasm32"))]
     Directory(PathBuf),
+    /// A file, and the directory where its other parts are.
+    #[cfg(not(target_arch = "wasm32"))]
+    One {
+        source: Arc<dyn ByteSource>,
+        name: String,
+        directory: PathBuf,
+    },
     Table(BTreeMap<String, Arc<dyn ByteSource>>),
 }
 
+/// What a model's files are.
+#[derive(Clone, Debug)]
+pub enum ModelKind {
+    /// A checkpoint of the hub: config.json, safetensors files, tokenizer.json, ...
+    Hub,
+    /// A GGUF file (of a split model the first).
+    Gguf {
+        /// The file.
+        source: Arc<dyn ByteSource>,
+        /// Its plain name.
+        name: String,
+    },
+}
+
 impl ModelFiles {
+    /// The files of a directory, or a file that is a model by itself (and its other parts).
+    ///
+    /// # Errors
+    /// [`SourceError::Missing`], and as [`FileSource::open`].
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn path(path: impl Into<PathBuf>) -> Result<Self, SourceError> {
+        let path = path.into();
+        if std::fs::metadata(&path).is_ok_and(|metadata| metadata.is_dir()) {
+            return Self::directory(path);
+        }
+        let source = Arc::new(FileSource::open(&path)?);
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let directory = path.parent().map(PathBuf::from).unwrap_or_default();
+        let place = path.display().to_string();
+        Ok(Self { place, files: Files::One { source, name, directory } })
+    }
+
     /// The files of a directory.
     ///
     /// # Errors
@@ -68,6 +109,63 @@ impl ModelFiles {
         &self.place
     }
 
+    /// What the files are, by what is in them: a file that begins as a GGUF file does; a checkpoint
+    /// directory if there is a config.json; else the one GGUF model that is there.
+    ///
+    /// # Errors
+    /// For a file that is no GGUF file, saying what it seems to be; for a directory without
+    /// config.json that holds no GGUF model, or several.
+    pub async fn kind(&self) -> Result<ModelKind, FormatError> {
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Files::One { source, name, .. } = &self.files {
+            let mut start = vec![0; usize::try_from(source.len().min(9)).unwrap_or(0)];
+            source.read_at(0, &mut start).await?;
+            if start.starts_with(&gguf::MAGIC) {
+                return Ok(ModelKind::Gguf { source: source.clone(), name: name.clone() });
+            }
+            let problem = not_a_model(&start).to_owned();
+            return Err(FormatError::File { file: self.place.clone(), problem });
+        }
+        if self.open(CONFIG)?.is_some() {
+            return Ok(ModelKind::Hub);
+        }
+        let names = self.gguf_names()?;
+        match &names[..] {
+            [name] => Ok(ModelKind::Gguf { source: self.require(name)?, name: name.clone() }),
+            [] => Err(SourceError::Missing { file: format!("{}/{CONFIG}", self.place) }.into()),
+            [one, other, ..] => Err(FormatError::File {
+                file: self.place.clone(),
+                problem: format!(
+                    "holds {} GGUF models, name one of them, e.g. {} or {}",
+                    names.len(),
+                    quoted(one),
+                    quoted(other)
+                ),
+            }),
+        }
+    }
+
+    /// The GGUF models among the files, sorted; of a split one the first part.
+    fn gguf_names(&self) -> Result<Vec<String>, SourceError> {
+        let mut names: Vec<String> = match &self.files {
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::Directory(directory) => {
+                let io =
+                    |error| SourceError::Io { file: self.place.clone(), action: "list", error };
+                let entries = std::fs::read_dir(directory).map_err(io)?;
+                entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect()
+            }
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::One { .. } => Vec::new(),
+            Files::Table(table) => table.keys().cloned().collect(),
+        };
+        names.retain(|name| {
+            name.ends_with(".gguf") && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
+        });
+        names.sort();
+        Ok(names)
+    }
+
     /// Opens a file by its plain name; `None` when there is none of that name.
     ///
     /// # Errors
@@ -77,11 +175,9 @@ impl ModelFiles {
         check_name(name)?;
         match &self.files {
             #[cfg(not(target_arch = "wasm32"))]
-            Files::Directory(directory) => match FileSource::open(&directory.join(name)) {
-                Ok(source) => Ok(Some(Arc::new(source))),
-                Err(SourceError::Missing { .. }) => Ok(None),
-                Err(error) => Err(error),
-            },
+            Files::Directory(directory) => open_in(directory, name),
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::One { directory, .. } => open_in(directory, name),
             Files::Table(table) => Ok(table.get(name).cloned()),
         }
     }
@@ -108,6 +204,44 @@ impl ModelFiles {
             Some(source) => Ok(Some(read_small(&*source, max_bytes).await?)),
             None => Ok(None),
         }
+    }
+}
+
+/// `None` when there is no such file.
+#[cfg(not(target_arch = "wasm32"))]
+fn open_in(
+    directory: &std::path::Path,
+    name: &str,
+) -> Result<Option<Arc<dyn ByteSource>>, SourceError> {
+    match FileSource::open(&directory.join(name)) {
+        Ok(source) => Ok(Some(Arc::new(source))),
+        Err(SourceError::Missing { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// What a file that is no model seems to be, by its first bytes.
+fn not_a_model(start: &[u8]) -> &'static str {
+    match start {
+        [] => "is empty",
+        [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
+            "is a Git LFS pointer and not the model itself: fetch it with `git lfs pull`"
+        }
+        [b'P', b'K', 3, 4, ..] => {
+            "is a PyTorch or zip file, which is not read: convert it to safetensors or GGUF"
+        }
+        [_, _, _, _, _, _, _, 0, b'{', ..] => {
+            "is a safetensors file: name its directory, which also needs config.json"
+        }
+        [b'{', ..] => "is a JSON file: name its directory",
+        [b'g' | b'l' | b't', b'g' | b'm' | b'j', _, _, ..]
+            if [b"ggml", b"ggmf", b"ggjt", b"lmgg", b"fmgg", b"tjgg"]
+                .iter()
+                .any(|magic| start.starts_with(*magic)) =>
+        {
+            "is of a format before GGUF, which is not read: convert the model anew"
+        }
+        _ => "is not a model: need a checkpoint directory or a GGUF file",
     }
 }
 

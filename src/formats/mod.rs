@@ -1,4 +1,4 @@
-//! Bytes to tensors on the CPU: byte sources, the safetensors reader, the checkpoint directory.
+//! Bytes to tensors on the CPU: byte sources, the safetensors and GGUF readers, the checkpoint.
 //!
 //! This room knows no GPU and trusts no input: every length and offset of a file is checked
 //! against the bytes that are really there before anything is allocated or read, and every
@@ -15,14 +15,16 @@ mod element;
 #[cfg(not(target_arch = "wasm32"))]
 mod file;
 mod files;
+pub mod gguf;
 pub mod safetensors;
 pub mod source;
 
-pub use checkpoint::{Checkpoint, TensorSlice};
+pub use checkpoint::{Checkpoint, Naming, TensorSlice};
 pub use element::{Block, ElementType};
 #[cfg(not(target_arch = "wasm32"))]
 pub use file::FileSource;
-pub use files::ModelFiles;
+pub use files::{ModelFiles, ModelKind};
+pub use gguf::{KeyError, Metadata};
 pub use safetensors::TensorInfo;
 pub use source::{ByteSource, BytesSource, SourceError, read_small};
 
@@ -40,6 +42,9 @@ pub enum FormatError {
         /// What is wrong with it, and what was expected.
         problem: String,
     },
+    /// A key of a GGUF file is not what it should be.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// One tensor of a file is not what it should be.
     #[error("{file}: tensor {}: {problem}", quoted(tensor))]
     Tensor {
@@ -52,7 +57,7 @@ pub enum FormatError {
     },
     /// The directory holds no weights in a format that is read here.
     #[error(
-        "{place}: no weights found, need model.safetensors, or model.safetensors.index.json and its shards"
+        "{place}: no weights found, need model.safetensors, or model.safetensors.index.json and its shards, or a GGUF file"
     )]
     NoWeights {
         /// The directory.
@@ -60,7 +65,7 @@ pub enum FormatError {
     },
     /// Tensors that the configuration calls for are not in the files.
     #[error(
-        "{file}: tensor {} is missing ({missing} of {expected} are): the file is not whole, or config.json belongs to another model",
+        "{file}: tensor {} is missing ({missing} of {expected} are): the file is not whole, or its configuration is another model's",
         quoted(first)
     )]
     MissingTensors {

@@ -75,7 +75,7 @@ pub enum SourceError {
     Io {
         /// The file.
         file: String,
-        /// What was tried: "open", "read".
+        /// What was tried: "open", "read", "list".
         action: &'static str,
         /// The system's reason.
         #[source]

@@ -1,0 +1,304 @@
+//! The keys of a GGUF file, read by type, with errors that name the key.
+
+use std::fmt;
+use std::ops::Range;
+
+use super::parser::ValueType;
+use crate::formats::{FormatError, quoted};
+
+/// Why a key's value cannot be used. One line: file, key, what is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{file}: {key}: {problem}")]
+pub struct KeyError {
+    /// The file, as the user knows it.
+    pub file: String,
+    /// The key, e.g. `lfm2moe.expert_used_count`.
+    pub key: String,
+    /// What is wrong with it, as "got X, need Y" where there is a value.
+    pub problem: String,
+}
+
+/// A key and its value; both in the header's bytes.
+pub(super) struct Entry {
+    pub(super) key: Range<usize>,
+    pub(super) value: Stored,
+}
+
+/// A value as the table keeps it.
+pub(super) enum Stored {
+    Integer(i128),
+    Float(f64),
+    Bool(bool),
+    Text(Range<usize>),
+    Array { element: ValueType, count: usize, bytes: Range<usize> },
+}
+
+/// A value. Widths do not matter: a number that is there as u32 or as u64 is the same number.
+#[derive(Clone, Copy, Debug)]
+pub enum Value<'a> {
+    /// Of any of the eight integer types.
+    Integer(i128),
+    /// An f32 or f64.
+    Float(f64),
+    /// A bool.
+    Bool(bool),
+    /// A string.
+    Text(&'a str),
+    /// An array, of anything but arrays.
+    Array(Array<'a>),
+}
+
+impl fmt::Display for Value<'_> {
+    /// As errors show it: cut to a readable length, on one line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Integer(value) => write!(f, "{value}"),
+            Self::Float(value) => write!(f, "{value:?}"),
+            Self::Bool(value) => write!(f, "{value}"),
+            Self::Text(text) => f.write_str(&quoted(text)),
+            Self::Array(array) => write!(f, "an array of {} {}", array.len(), array.element.name()),
+        }
+    }
+}
+
+/// An array, its elements still as the file has them.
+#[derive(Clone, Copy, Debug)]
+pub struct Array<'a> {
+    element: ValueType,
+    count: usize,
+    bytes: &'a [u8],
+}
+
+impl<'a> Array<'a> {
+    /// Number of elements, all of which are there.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The elements of an array of strings.
+    pub fn texts(&self) -> Option<impl Iterator<Item = &'a str> + use<'a>> {
+        let mut rest = self.bytes;
+        (self.element == ValueType::Text).then(|| {
+            std::iter::from_fn(move || {
+                let (len, after) = rest.split_first_chunk::<8>()?;
+                let len = usize::try_from(u64::from_le_bytes(*len)).ok()?;
+                let (text, after) = after.split_at_checked(len)?;
+                rest = after;
+                std::str::from_utf8(text).ok()
+            })
+        })
+    }
+
+    /// The elements of an array of integers.
+    pub fn integers(&self) -> Option<impl Iterator<Item = i128> + use<'a>> {
+        let element = self.element;
+        let width = match element {
+            ValueType::Text | ValueType::Array | ValueType::Bool => return None,
+            ValueType::F32 | ValueType::F64 => return None,
+            other => usize::try_from(other.bytes()).ok()?,
+        };
+        let signed =
+            matches!(element, ValueType::I8 | ValueType::I16 | ValueType::I32 | ValueType::I64);
+        Some(self.bytes.chunks_exact(width).map(move |bytes| {
+            let negative = signed && bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+            let mut whole = [if negative { 0xff } else { 0 }; 16];
+            for (to, from) in whole.iter_mut().zip(bytes) {
+                *to = *from;
+            }
+            i128::from_le_bytes(whole)
+        }))
+    }
+}
+
+/// The keys of one GGUF file. Values lie in the header's own bytes, so that a table of 128,000
+/// tokens takes no more memory than in the file.
+pub struct Metadata {
+    file: String,
+    bytes: Vec<u8>,
+    /// Sorted by key; no key twice.
+    entries: Vec<Entry>,
+}
+
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Metadata({}, {} keys)", self.file, self.entries.len())
+    }
+}
+
+impl Metadata {
+    /// Sorts the keys and refuses one that is there twice.
+    pub(super) fn new(
+        file: String,
+        bytes: Vec<u8>,
+        entries: Vec<Entry>,
+    ) -> Result<Self, FormatError> {
+        let mut metadata = Self { file, bytes, entries: Vec::new() };
+        let mut entries = entries;
+        entries.sort_by(|a, b| metadata.text(&a.key).cmp(metadata.text(&b.key)));
+        for pair in entries.windows(2) {
+            if let [a, b] = pair
+                && metadata.text(&a.key) == metadata.text(&b.key)
+            {
+                let problem = format!("has the key {} twice", quoted(metadata.text(&a.key)));
+                return Err(FormatError::File { file: metadata.file, problem });
+            }
+        }
+        metadata.entries = entries;
+        Ok(metadata)
+    }
+
+    /// The file, as errors name it.
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// Every key, sorted.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| self.text(&entry.key))
+    }
+
+    fn text(&self, range: &Range<usize>) -> &str {
+        // It was checked to be UTF-8 within the bytes.
+        let bytes = self.bytes.get(range.clone()).unwrap_or_default();
+        std::str::from_utf8(bytes).unwrap_or_default()
+    }
+
+    /// The value of a key.
+    pub fn get(&self, key: &str) -> Option<Value<'_>> {
+        let at = self.entries.binary_search_by(|entry| self.text(&entry.key).cmp(key)).ok()?;
+        Some(match &self.entries.get(at)?.value {
+            Stored::Integer(value) => Value::Integer(*value),
+            Stored::Float(value) => Value::Float(*value),
+            Stored::Bool(value) => Value::Bool(*value),
+            Stored::Text(range) => Value::Text(self.text(range)),
+            Stored::Array { element, count, bytes } => Value::Array(Array {
+                element: *element,
+                count: *count,
+                bytes: self.bytes.get(bytes.clone()).unwrap_or_default(),
+            }),
+        })
+    }
+
+    /// An error about a key.
+    pub fn error(&self, key: &str, problem: impl Into<String>) -> KeyError {
+        KeyError { file: self.file.clone(), key: key.to_owned(), problem: problem.into() }
+    }
+
+    /// "got X, need Y".
+    pub fn mismatch(&self, key: &str, need: impl fmt::Display) -> KeyError {
+        let got = self.get(key).map_or("nothing".to_owned(), |value| value.to_string());
+        self.error(key, format!("got {got}, need {need}"))
+    }
+
+    fn read<'m, T>(
+        &'m self,
+        key: &str,
+        need: &str,
+        convert: impl Fn(Value<'m>) -> Option<T>,
+    ) -> Result<Option<T>, KeyError> {
+        match self.get(key) {
+            None => Ok(None),
+            Some(value) => match convert(value) {
+                Some(converted) => Ok(Some(converted)),
+                None => Err(self.mismatch(key, need)),
+            },
+        }
+    }
+
+    /// A whole number, 0 or more; `None` when there is no such key.
+    ///
+    /// # Errors
+    /// When the value is anything else. (So are those of the other readers.)
+    pub fn count(&self, key: &str) -> Result<Option<usize>, KeyError> {
+        self.read(key, "a whole number, 0 or more", |value| match value {
+            Value::Integer(value) => usize::try_from(value).ok(),
+            _ => None,
+        })
+    }
+
+    /// Whole numbers: an array of them, or one.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn counts(&self, key: &str) -> Result<Option<Counts>, KeyError> {
+        self.read(key, "a whole number, or an array of them", |value| match value {
+            Value::Integer(value) => usize::try_from(value).ok().map(Counts::One),
+            Value::Array(array) => {
+                let counts = array.integers()?.map(|count| usize::try_from(count).ok());
+                counts.collect::<Option<_>>().map(Counts::Each)
+            }
+            _ => None,
+        })
+    }
+
+    /// A finite number.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn number(&self, key: &str) -> Result<Option<f64>, KeyError> {
+        self.read(key, "a number", |value| match value {
+            Value::Float(value) => Some(value).filter(|value| value.is_finite()),
+            Value::Integer(value) => i32::try_from(value).ok().map(f64::from),
+            _ => None,
+        })
+    }
+
+    /// `true` or `false`.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn flag(&self, key: &str) -> Result<Option<bool>, KeyError> {
+        self.read(key, "true or false", |value| match value {
+            Value::Bool(value) => Some(value),
+            _ => None,
+        })
+    }
+
+    /// A string.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn string(&self, key: &str) -> Result<Option<&str>, KeyError> {
+        self.read(key, "a string", |value| match value {
+            Value::Text(text) => Some(text),
+            _ => None,
+        })
+    }
+
+    /// An array.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    pub fn array(&self, key: &str) -> Result<Option<Array<'_>>, KeyError> {
+        self.read(key, "an array", |value| match value {
+            Value::Array(array) => Some(array),
+            _ => None,
+        })
+    }
+
+    /// A token id that the vocabulary has.
+    ///
+    /// # Errors
+    /// As [`count`](Self::count), and when it is not below `vocab_size`.
+    pub fn token(&self, key: &str, vocab_size: usize) -> Result<Option<u32>, KeyError> {
+        let need = format!("a token id below the vocabulary's size {vocab_size}");
+        self.read(key, &need, |value| match value {
+            Value::Integer(id) if usize::try_from(id).ok()? < vocab_size => u32::try_from(id).ok(),
+            _ => None,
+        })
+    }
+}
+
+/// What a key of counts holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Counts {
+    /// One number.
+    One(usize),
+    /// An array of them.
+    Each(Vec<usize>),
+}

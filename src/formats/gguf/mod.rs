@@ -1,0 +1,137 @@
+//! GGUF files: the header of one file, and the parts of a split one.
+//!
+//! Versions 2 and 3, little endian: `GGUF`, the version (u32), how many tensors and keys there are
+//! (u64 each), the keys with their typed values, the tensors' names, dimensions, types and offsets,
+//! padding to `general.alignment`, the data.
+//! Source: ggml `docs/gguf.md`, `include/gguf.h` and `src/gguf.cpp`. As strict as that reader, and
+//! stricter: what it takes and cannot mean anything (a `bool` of 7, text that is not UTF-8, bytes
+//! behind the last tensor) is refused.
+
+mod metadata;
+mod parser;
+mod split;
+mod tensors;
+
+pub use metadata::{Array, KeyError, Metadata, Value};
+pub(super) use split::{open_parts, part_of};
+
+use parser::{Fail, Parser};
+
+use super::source::{ByteSource, len_u64};
+use super::{FormatError, TensorInfo};
+
+/// The first bytes of every GGUF file.
+pub const MAGIC: [u8; 4] = *b"GGUF";
+/// Longest header that is read. That of LFM2.5-8B-A1B (128,000 tokens and as many merges) has 6 MB.
+pub const MAX_HEADER_BYTES: u64 = 32 << 20;
+/// Most keys of one file. Real ones have some 50.
+const MAX_KEYS: u64 = 1 << 16;
+/// Bytes that are read at first; then twice as many each time.
+const FIRST_BYTES: u64 = 64 << 10;
+
+/// What stands before the data of one GGUF file.
+#[derive(Debug)]
+pub struct GgufHeader {
+    /// Its keys and their values.
+    pub metadata: Metadata,
+    /// Its tensors, sorted by name, every range checked.
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// Reads the header of a GGUF file. `file` is what [`TensorInfo::file`] will say.
+///
+/// No more than the bytes that are there are ever allocated, whatever the counts and lengths in
+/// the file say, and no more than [`MAX_HEADER_BYTES`] of them.
+///
+/// # Errors
+/// When the file cannot be read, or is not strictly valid: the message names the file and, where
+/// there is one, the key or the tensor.
+pub async fn read_header(source: &dyn ByteSource, file: usize) -> Result<GgufHeader, FormatError> {
+    let mut bytes = Vec::new();
+    let mut wanted = FIRST_BYTES;
+    loop {
+        read_up_to(source, &mut bytes, wanted).await?;
+        let mut parser = Parser::new(&bytes);
+        let fail = match parse(&mut parser, source, file) {
+            Ok((entries, tensors)) => {
+                let metadata = Metadata::new(source.name().to_owned(), bytes, entries)?;
+                return Ok(GgufHeader { metadata, tensors });
+            }
+            Err(fail) => fail,
+        };
+        match fail {
+            Fail::Short { end } if end <= source.len().min(MAX_HEADER_BYTES) => {
+                wanted = end.max(len_u64(&bytes).saturating_mul(2));
+            }
+            Fail::Short { end } => {
+                let limit = if end > source.len() {
+                    format!("the file ends at {}: it is cut short, or not valid", source.len())
+                } else {
+                    format!("at most {MAX_HEADER_BYTES} bytes of metadata are read")
+                };
+                return Err(parser.error(source.name(), format!("goes on to byte {end}, {limit}")));
+            }
+            Fail::Wrong(problem) => return Err(parser.error(source.name(), problem)),
+            Fail::Error(error) => return Err(error),
+        }
+    }
+}
+
+/// Makes `bytes` hold the file's first `wanted` bytes, or as many of them as there may be.
+async fn read_up_to(
+    source: &dyn ByteSource,
+    bytes: &mut Vec<u8>,
+    wanted: u64,
+) -> Result<(), FormatError> {
+    let have = bytes.len();
+    let wanted = wanted.min(source.len()).min(MAX_HEADER_BYTES);
+    let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+    if wanted > have {
+        bytes.reserve_exact(wanted - have);
+        bytes.resize(wanted, 0);
+        if let Some(rest) = bytes.get_mut(have..) {
+            source.read_at(u64::try_from(have).unwrap_or(u64::MAX), rest).await?;
+        }
+    }
+    Ok(())
+}
+
+type Parsed = (Vec<metadata::Entry>, Vec<TensorInfo>);
+
+fn parse(p: &mut Parser<'_>, source: &dyn ByteSource, file: usize) -> Result<Parsed, Fail> {
+    if p.take(4)? != MAGIC {
+        return Err(Fail::Wrong("not a GGUF file: it does not start with GGUF".to_owned()));
+    }
+    match p.u32()? {
+        2 | 3 => {}
+        1 => {
+            return Err(Fail::Wrong(
+                "GGUF version 1 is not supported, need 2 or 3: convert the model anew".to_owned(),
+            ));
+        }
+        other if other.swap_bytes() <= 0xffff => {
+            return Err(Fail::Wrong(
+                "is a big-endian GGUF file, need a little-endian one".to_owned(),
+            ));
+        }
+        other => {
+            return Err(Fail::Wrong(format!("GGUF version {other} is not known, need 2 or 3")));
+        }
+    }
+    let n_tensors = p.u64()?;
+    let n_keys = p.u64()?;
+    if n_tensors > u64::try_from(super::safetensors::MAX_TENSORS).unwrap_or(u64::MAX) {
+        let most = super::safetensors::MAX_TENSORS;
+        return Err(Fail::Wrong(format!("claims {n_tensors} tensors, at most {most} are read")));
+    }
+    if n_keys > MAX_KEYS {
+        return Err(Fail::Wrong(format!("claims {n_keys} keys, at most {MAX_KEYS} are read")));
+    }
+    let mut entries = Vec::new();
+    for _ in 0..n_keys {
+        entries.push(p.entry()?);
+    }
+    let alignment = tensors::alignment(p, &entries)?;
+    let tensors = tensors::read(p, n_tensors, alignment, source, file)?;
+    Ok((entries, tensors))
+}

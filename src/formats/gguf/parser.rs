@@ -1,0 +1,258 @@
+//! Steps through the bytes of a header. Nothing is allocated for a number that the bytes claim.
+
+use std::ops::Range;
+
+use super::metadata::{Entry, Stored};
+use crate::formats::{FormatError, KeyError, quoted};
+
+/// Longest key, by the format's definition.
+const MAX_KEY_BYTES: u64 = 65_535;
+
+/// Why parsing stopped.
+pub(super) enum Fail {
+    /// The bytes at hand end before `end`.
+    Short {
+        /// Byte of the file up to which they would have to go.
+        end: u64,
+    },
+    /// The bytes are wrong; where, the parser knows.
+    Wrong(String),
+    /// An error that says itself where.
+    Error(FormatError),
+}
+
+/// What is being read, for errors.
+pub(super) enum At {
+    File,
+    Key(String),
+    Tensor(String),
+}
+
+/// The type of a value, or of an array's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    Text,
+    Array,
+    U64,
+    I64,
+    F64,
+}
+
+/// In the order of their numbers in a file, with the least bytes that a value takes.
+const VALUE_TYPES: [(ValueType, u64, &str); 13] = [
+    (ValueType::U8, 1, "u8"),
+    (ValueType::I8, 1, "i8"),
+    (ValueType::U16, 2, "u16"),
+    (ValueType::I16, 2, "i16"),
+    (ValueType::U32, 4, "u32"),
+    (ValueType::I32, 4, "i32"),
+    (ValueType::F32, 4, "f32"),
+    (ValueType::Bool, 1, "bool"),
+    (ValueType::Text, 8, "string"),
+    (ValueType::Array, 12, "array"),
+    (ValueType::U64, 8, "u64"),
+    (ValueType::I64, 8, "i64"),
+    (ValueType::F64, 8, "f64"),
+];
+
+impl ValueType {
+    fn from_number(number: u32) -> Option<Self> {
+        VALUE_TYPES.get(usize::try_from(number).ok()?).map(|(value_type, ..)| *value_type)
+    }
+
+    fn row(self) -> (u64, &'static str) {
+        let row = VALUE_TYPES.iter().find(|(value_type, ..)| *value_type == self);
+        row.map_or((1, "?"), |&(_, bytes, name)| (bytes, name))
+    }
+
+    /// The least bytes that a value takes; all of it, but for strings and arrays.
+    pub(super) fn bytes(self) -> u64 {
+        self.row().0
+    }
+
+    /// Its name in errors.
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// A position in the first bytes of a file.
+pub(super) struct Parser<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    /// What is being read.
+    pub(super) what: At,
+}
+
+impl<'a> Parser<'a> {
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        Self { bytes, at: 0, what: At::File }
+    }
+
+    /// The position, in bytes from the beginning of the file.
+    pub(super) fn position(&self) -> u64 {
+        u64::try_from(self.at).unwrap_or(u64::MAX)
+    }
+
+    /// The error of what is being read.
+    pub(super) fn error(&self, file: &str, problem: String) -> FormatError {
+        let file = file.to_owned();
+        match &self.what {
+            At::File => FormatError::File { file, problem },
+            At::Key(key) => KeyError { file, key: key.clone(), problem }.into(),
+            At::Tensor(tensor) => FormatError::Tensor { file, tensor: tensor.clone(), problem },
+        }
+    }
+
+    /// The bytes at hand from `at`'s beginning, for ranges that were given out.
+    pub(super) fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// The next `n` bytes.
+    pub(super) fn take(&mut self, n: u64) -> Result<&'a [u8], Fail> {
+        let end = self.position().saturating_add(n);
+        let range = usize::try_from(end).ok().and_then(|end| self.bytes.get(self.at..end));
+        let bytes = range.ok_or(Fail::Short { end })?;
+        self.at += bytes.len();
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Fail> {
+        let bytes = self.take(u64::try_from(N).unwrap_or(u64::MAX))?;
+        <[u8; N]>::try_from(bytes).map_err(|_| Fail::Wrong("is not whole".to_owned()))
+    }
+
+    pub(super) fn u32(&mut self) -> Result<u32, Fail> {
+        Ok(u32::from_le_bytes(self.array()?))
+    }
+
+    pub(super) fn u64(&mut self) -> Result<u64, Fail> {
+        Ok(u64::from_le_bytes(self.array()?))
+    }
+
+    /// A length and as many bytes; their range.
+    fn text(&mut self) -> Result<Range<usize>, Fail> {
+        let len = self.u64()?;
+        let start = self.at;
+        let bytes = self.take(len)?;
+        match std::str::from_utf8(bytes) {
+            Ok(_) => Ok(start..self.at),
+            Err(error) => Err(Fail::Wrong(format!(
+                "holds text that is not UTF-8 (byte {} of {len})",
+                error.valid_up_to()
+            ))),
+        }
+    }
+
+    /// A name of at most `most` bytes; its range and the name itself.
+    pub(super) fn name(&mut self, what: &str, most: u64) -> Result<(Range<usize>, &'a str), Fail> {
+        let start = self.at;
+        let len = self.u64()?;
+        if !(1..=most).contains(&len) {
+            return Err(Fail::Wrong(format!(
+                "has a {what} of {len} bytes at byte {start}, need 1 to {most}"
+            )));
+        }
+        self.at = start;
+        let range = self.text()?;
+        let name = self.bytes.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok());
+        Ok((range, name.unwrap_or_default()))
+    }
+
+    /// A key and its value.
+    pub(super) fn entry(&mut self) -> Result<Entry, Fail> {
+        self.what = At::File;
+        let (key, name) = self.name("key", MAX_KEY_BYTES)?;
+        // A name that would break a line, or fill many, is quoted.
+        let plain = name.len() <= 80 && name.chars().all(|c| c.is_ascii_graphic());
+        self.what = At::Key(if plain { name.to_owned() } else { quoted(name) });
+        let value_type = self.value_type()?;
+        let value = match value_type {
+            ValueType::Array => self.array_value()?,
+            ValueType::Text => Stored::Text(self.text()?),
+            other => self.scalar(other)?,
+        };
+        self.what = At::File;
+        Ok(Entry { key, value })
+    }
+
+    fn value_type(&mut self) -> Result<ValueType, Fail> {
+        let number = self.u32()?;
+        ValueType::from_number(number).ok_or_else(|| {
+            Fail::Wrong(format!(
+                "is of value type {number}, which there is not (0 to 12 are known)"
+            ))
+        })
+    }
+
+    fn scalar(&mut self, value_type: ValueType) -> Result<Stored, Fail> {
+        Ok(match value_type {
+            ValueType::U8 => Stored::Integer(u8::from_le_bytes(self.array()?).into()),
+            ValueType::I8 => Stored::Integer(i8::from_le_bytes(self.array()?).into()),
+            ValueType::U16 => Stored::Integer(u16::from_le_bytes(self.array()?).into()),
+            ValueType::I16 => Stored::Integer(i16::from_le_bytes(self.array()?).into()),
+            ValueType::U32 => Stored::Integer(u32::from_le_bytes(self.array()?).into()),
+            ValueType::I32 => Stored::Integer(i32::from_le_bytes(self.array()?).into()),
+            ValueType::U64 => Stored::Integer(u64::from_le_bytes(self.array()?).into()),
+            ValueType::I64 => Stored::Integer(i64::from_le_bytes(self.array()?).into()),
+            ValueType::F32 => Stored::Float(f32::from_le_bytes(self.array()?).into()),
+            ValueType::F64 => Stored::Float(f64::from_le_bytes(self.array()?)),
+            ValueType::Bool => match self.array()? {
+                [0] => Stored::Bool(false),
+                [1] => Stored::Bool(true),
+                [other] => {
+                    return Err(Fail::Wrong(format!("is a bool of {other}, need 0 or 1")));
+                }
+            },
+            ValueType::Text | ValueType::Array => {
+                return Err(Fail::Wrong("is no scalar".to_owned()));
+            }
+        })
+    }
+
+    /// An array stays as it lies in the file; its elements are checked.
+    fn array_value(&mut self) -> Result<Stored, Fail> {
+        let element = self.value_type()?;
+        if element == ValueType::Array {
+            return Err(Fail::Wrong(
+                "is an array of arrays, which is not supported (no key of a model has one)"
+                    .to_owned(),
+            ));
+        }
+        let count = self.u64()?;
+        let least = count.saturating_mul(element.bytes());
+        let end = self.position().saturating_add(least);
+        if end > u64::try_from(self.bytes.len()).unwrap_or(u64::MAX) {
+            return Err(Fail::Short { end });
+        }
+        let start = self.at;
+        match element {
+            ValueType::Text => {
+                for _ in 0..count {
+                    self.text()?;
+                }
+            }
+            ValueType::Bool => {
+                let bytes = self.take(count)?;
+                if let Some(other) = bytes.iter().find(|byte| **byte > 1) {
+                    return Err(Fail::Wrong(format!("holds a bool of {other}, need 0 or 1")));
+                }
+            }
+            _ => {
+                self.take(least)?;
+            }
+        }
+        // It fits: the elements are in memory, each at least a byte long.
+        let count = usize::try_from(count).unwrap_or(usize::MAX);
+        Ok(Stored::Array { element, count, bytes: start..self.at })
+    }
+}
