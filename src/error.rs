@@ -99,7 +99,7 @@ pub enum Error {
     NoTextFile {
         /// The model.
         place: String,
-        /// `tokenizer.json` or `chat_template.jinja`.
+        /// `tokenizer.json`, or that it is not in a GGUF's metadata.
         file: &'static str,
     },
     /// NaN or infinity came out of the model.

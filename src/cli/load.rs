@@ -30,12 +30,13 @@ pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar 
 /// The model's files.
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {
-        Some(model) => Ok(ModelFiles::directory(hub::resolve(model, common)?)?),
+        Some(model) => Ok(ModelFiles::path(hub::resolve(model, common)?)?),
         #[cfg(feature = "demo-model")]
         None => Ok(crate::demo::files()),
         #[cfg(not(feature = "demo-model"))]
         None => Err(CliError::User(
-            "--model: this build has no built-in model, name a checkpoint directory".to_owned(),
+            "--model: this build has no built-in model, name a checkpoint directory or a GGUF file"
+                .to_owned(),
         )),
     }
 }

@@ -12,9 +12,9 @@ use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
-    /// Model: a checkpoint directory, or a name on the hub, owner/repo[:QUANT][@REVISION] (see
-    /// `lfm2 pull`). Default: the built-in demonstration model
-    #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "DIR|NAME")]
+    /// Model: a checkpoint directory, a GGUF file, or a name on the hub,
+    /// owner/repo[:QUANT][@REVISION] (see `lfm2 pull`). Default: the built-in demonstration model
+    #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
     /// GPU to use: an index or part of a name from `lfm2 info`
     #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
-use crate::model::{LoadProgress, MemoryPlan, Scratch, ScratchShape, load_weights};
+use crate::model::{LoadProgress, MemoryPlan, Scratch, ScratchShape, Slot, load_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
 
 /// Rows of a prefill chunk.
@@ -42,6 +42,16 @@ impl EngineBuilder {
     #[cfg(not(target_arch = "wasm32"))]
     pub fn directory(self, path: impl Into<std::path::PathBuf>) -> Result<Self, Error> {
         Ok(self.files(ModelFiles::directory(path)?))
+    }
+
+    /// Takes the model from a path: a checkpoint directory, a GGUF file (of a split model the
+    /// first), or a directory that holds one.
+    ///
+    /// # Errors
+    /// [`Error::Source`] if there is no such directory or file.
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn path(self, path: impl Into<std::path::PathBuf>) -> Result<Self, Error> {
+        Ok(self.files(ModelFiles::path(path)?))
     }
 
     /// Takes the model from named files.
@@ -203,11 +213,8 @@ impl EngineBuilder {
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
-        let f32_weights = model
-            .checkpoint
-            .tensors()
-            .iter()
-            .any(|t| t.name.contains("embed_tokens") && t.element_type == ElementType::F32);
+        let embedding = model.tensors.get(Slot::Embedding);
+        let f32_weights = embedding.is_some_and(|slice| slice.element_type == ElementType::F32);
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
         let state = StateShape { n_slots, context: PAGE, kv_format };
         let fits = MemoryPlan::longest_context(config, &state, caps).min(most);

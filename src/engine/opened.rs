@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::formats::{Checkpoint, ModelFiles, read_small};
+use crate::formats::{ByteSource, Checkpoint, Metadata, ModelFiles, ModelKind, gguf, read_small};
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{GenerationConfig, ModelConfig, ResolvedTensors, validate};
 use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
@@ -15,21 +15,50 @@ const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
 
 /// What turns text into tokens and back: all that is needed of a model without running it.
 pub struct ModelText {
-    /// What errors call the model: its directory, or `embedded`.
+    /// What errors call the model: its directory or file, or `embedded`.
     place: String,
-    /// Absent if there is no tokenizer.json.
+    /// Absent if the model has none.
     tokenizer: Option<Tokenizer>,
+    /// Where it would be.
+    tokenizer_file: &'static str,
     /// Or why there is none.
     template: Result<ChatTemplate, TextError>,
 }
 
 impl ModelText {
-    /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
-    /// No other file is needed. Ids must be below `vocab_size`.
+    /// Reads the tokenizer and the template of a model of either kind. Nothing else is needed: a
+    /// directory may have neither config.json nor weights. Ids must be below `vocab_size`.
     ///
     /// # Errors
-    /// A broken tokenizer.json. A missing or broken template is told by whoever renders.
+    /// A broken tokenizer. A missing or broken template is told by whoever renders.
     pub async fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
+        if !files.is_file() && files.open("tokenizer.json")?.is_some() {
+            return Self::from_files(files, vocab_size).await;
+        }
+        match files.kind().await {
+            Ok(ModelKind::Gguf { source, .. }) => {
+                let header = gguf::read_header(&*source, 0).await?;
+                Self::from_gguf(files.place(), &header.metadata, vocab_size)
+            }
+            Err(error) if files.is_file() => Err(error.into()),
+            Ok(ModelKind::Hub) | Err(_) => Self::from_files(files, vocab_size).await,
+        }
+    }
+
+    /// As a GGUF file has them. `place` is what errors call the model.
+    ///
+    /// # Errors
+    /// As [`ModelText::open`].
+    pub fn from_gguf(place: &str, metadata: &Metadata, vocab_size: usize) -> Result<Self, Error> {
+        let tokenizer = Tokenizer::from_gguf(metadata, vocab_size)?;
+        let text = |id| tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_text(id));
+        let template = ChatTemplate::from_gguf(metadata, text);
+        let tokenizer_file = "tokenizer in its metadata";
+        Ok(Self { place: place.to_owned(), template, tokenizer, tokenizer_file })
+    }
+
+    /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
+    async fn from_files(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
         let tokenizer = match files.read_small("tokenizer.json", MAX_TOKENIZER_BYTES).await? {
             Some(bytes) => Some(Tokenizer::from_json(&bytes, vocab_size)?),
             None => None,
@@ -40,7 +69,8 @@ impl ModelText {
         let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
         let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
             .map(|template| template.with_default_bos(bos));
-        Ok(Self { place: files.place().to_owned(), tokenizer, template })
+        let tokenizer_file = "tokenizer.json";
+        Ok(Self { place: files.place().to_owned(), tokenizer, tokenizer_file, template })
     }
 
     /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
@@ -49,7 +79,7 @@ impl ModelText {
         Self { tokenizer: None, ..self }
     }
 
-    /// What errors call the model: its directory, or `embedded`.
+    /// What errors call the model: its directory or file, or `embedded`.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
@@ -60,9 +90,10 @@ impl ModelText {
     /// # Errors
     /// [`Error::NoTextFile`] if the model has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.tokenizer
-            .as_ref()
-            .ok_or_else(|| Error::NoTextFile { place: self.place.clone(), file: "tokenizer.json" })
+        self.tokenizer.as_ref().ok_or_else(|| Error::NoTextFile {
+            place: self.place.clone(),
+            file: self.tokenizer_file,
+        })
     }
 
     /// Renders a conversation by the model's chat template.
@@ -108,11 +139,32 @@ pub struct OpenedModel {
 }
 
 impl OpenedModel {
-    /// Reads and checks everything of a model but the weights themselves.
+    /// Reads and checks everything of a model but the weights themselves. Of which kind it is, is
+    /// told by what is in the files ([`ModelFiles::kind`]).
     ///
     /// # Errors
     /// What is missing, broken or contradictory, by file and field.
     pub async fn open(files: &Arc<ModelFiles>) -> Result<Self, Error> {
+        match files.kind().await? {
+            ModelKind::Hub => Self::open_hub(files).await,
+            ModelKind::Gguf { source, name } => Self::open_gguf(files, &name, source).await,
+        }
+    }
+
+    async fn open_gguf(
+        files: &ModelFiles,
+        name: &str,
+        source: Arc<dyn ByteSource>,
+    ) -> Result<Self, Error> {
+        let (checkpoint, metadata) = Checkpoint::open_gguf(files, name, source).await?;
+        let config = ModelConfig::from_gguf(&metadata, &checkpoint)?;
+        let generation = GenerationConfig::from_gguf(&metadata, config.vocab_size)?;
+        let tensors = validate(&config, &checkpoint).await?;
+        let text = ModelText::from_gguf(metadata.file(), &metadata, config.vocab_size)?;
+        Ok(Self { config, generation, checkpoint, tensors, text })
+    }
+
+    async fn open_hub(files: &Arc<ModelFiles>) -> Result<Self, Error> {
         let source = files.require("config.json")?;
         let bytes = read_small(&*source, MAX_CONFIG_BYTES).await?;
         let config = ModelConfig::from_json(source.name(), &bytes)?;

@@ -109,6 +109,15 @@ impl ModelFiles {
         &self.place
     }
 
+    /// Whether they were named as one file and not as a directory.
+    pub fn is_file(&self) -> bool {
+        match &self.files {
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::One { .. } => true,
+            _ => false,
+        }
+    }
+
     /// What the files are, by what is in them: a file that begins as a GGUF file does; a checkpoint
     /// directory if there is a config.json; else the one GGUF model that is there.
     ///

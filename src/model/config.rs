@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use super::config_json;
+use super::{config_gguf, config_json};
+use crate::formats::{Checkpoint, KeyError, Metadata};
 
 /// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
 /// limit bounds the memory of the parsed value (up to 40 times the text).
@@ -18,6 +19,12 @@ pub struct ConfigError {
     pub field: Option<String>,
     /// What is wrong with it, as "got X, need Y" where there is a value.
     pub problem: String,
+}
+
+impl From<KeyError> for ConfigError {
+    fn from(error: KeyError) -> Self {
+        Self { file: error.file, field: Some(error.key), problem: error.problem }
+    }
 }
 
 struct FieldName<'a>(Option<&'a str>);
@@ -145,7 +152,19 @@ impl ModelConfig {
     /// contradiction to another, or not supported.
     pub fn from_json(file: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
         let config = config_json::read(file, bytes)?;
-        config.check(file)?;
+        config.check(&Check { file, key: &str::to_owned })?;
+        Ok(config)
+    }
+
+    /// Reads the configuration of a GGUF model, of the architectures `lfm2` and `lfm2moe`. Where
+    /// the metadata and a tensor's shape tell the same size, the tensor is right.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), naming the metadata's key.
+    pub fn from_gguf(metadata: &Metadata, checkpoint: &Checkpoint) -> Result<Self, ConfigError> {
+        let config = config_gguf::read(metadata, checkpoint)?;
+        let key = |field: &str| config_gguf::key_of(config.model_type, field);
+        config.check(&Check { file: metadata.file(), key: &key })?;
         Ok(config)
     }
 
@@ -159,9 +178,8 @@ impl ModelConfig {
         self.n_kv_heads * self.head_dim
     }
 
-    /// Checks every value and how the values fit each other, naming fields as config.json does.
-    fn check(&self, file: &str) -> Result<(), ConfigError> {
-        let check = Check { file };
+    /// Checks every value and how the values fit each other.
+    fn check(&self, check: &Check<'_>) -> Result<(), ConfigError> {
         check.range("vocab_size", self.vocab_size, 1, 1 << 22)?;
         check.width("hidden_size", self.hidden_size, 1 << 16)?;
         check.range("intermediate_size", self.intermediate_size, 1, 1 << 18)?;
@@ -170,9 +188,10 @@ impl ModelConfig {
         check.range("num_key_value_heads", self.n_kv_heads, 1, self.n_heads)?;
         if !self.n_heads.is_multiple_of(self.n_kv_heads) {
             let (got, need) = (self.n_kv_heads, self.n_heads);
+            let heads = (check.key)("num_attention_heads");
             return check.fail(
                 "num_key_value_heads",
-                format!("got {got}, need a divisor of num_attention_heads {need}"),
+                format!("got {got}, need a divisor of {heads} {need}"),
             );
         }
         check.width("head_dim", self.head_dim, 256)?;
@@ -189,9 +208,9 @@ impl ModelConfig {
         // Positions are held in f32 where the rotary embedding is computed: exact up to 2^24.
         check.range("max_position_embeddings", self.max_position_embeddings, 1, 1 << 24)?;
         if let Some(moe) = &self.moe {
-            self.check_moe(&check, moe)?;
+            self.check_moe(check, moe)?;
         }
-        self.check_matrices(&check)
+        self.check_matrices(check)
     }
 
     fn check_moe(&self, check: &Check<'_>, moe: &MoeConfig) -> Result<(), ConfigError> {
@@ -233,8 +252,9 @@ impl ModelConfig {
                 return check.fail(
                     field,
                     format!(
-                        "got a matrix of {a} x {b} x {c} elements, need at most {} (hidden_size is {hidden})",
-                        u32::MAX
+                        "got a matrix of {a} x {b} x {c} elements, need at most {} ({} is {hidden})",
+                        u32::MAX,
+                        (check.key)("hidden_size")
                     ),
                 );
             }
@@ -243,14 +263,15 @@ impl ModelConfig {
     }
 }
 
-/// The file that checks are about.
+/// The file that checks are about, and how it spells a field of config.json.
 struct Check<'a> {
     file: &'a str,
+    key: &'a dyn Fn(&str) -> String,
 }
 
 impl Check<'_> {
     fn fail(&self, field: &str, problem: String) -> Result<(), ConfigError> {
-        Err(ConfigError { file: self.file.to_owned(), field: Some(field.to_owned()), problem })
+        Err(ConfigError { file: self.file.to_owned(), field: Some((self.key)(field)), problem })
     }
 
     fn range(&self, field: &str, got: usize, min: usize, max: usize) -> Result<(), ConfigError> {

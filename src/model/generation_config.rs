@@ -1,9 +1,10 @@
-//! generation_config.json: the sampling that a model's authors recommend.
+//! The sampling that a model's authors recommend: generation_config.json, or a GGUF's metadata.
 
 use super::config::ConfigError;
 use super::fields::Fields;
+use crate::formats::Metadata;
 
-/// What generation_config.json says. A field that it does not name is `None`.
+/// What generation_config.json (or a GGUF's metadata) says. A field that it does not name is `None`.
 ///
 /// Unlike transformers, which ignores a file that it cannot read, a broken one is an error:
 /// ignoring it would silently sample in another way and miss end tokens.
@@ -105,18 +106,65 @@ impl GenerationConfig {
     }
 }
 
+impl GenerationConfig {
+    /// What a GGUF file's metadata say: end tokens, and `general.sampling.*` where there are any.
+    /// Token ids are checked against `vocab_size`.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a key of a wrong type or out of its range.
+    pub fn from_gguf(metadata: &Metadata, vocab_size: usize) -> Result<Self, ConfigError> {
+        let m = metadata;
+        let mut eos_token_ids = Vec::new();
+        // The end of a text, of a turn, of a message: an answer is over at any of them.
+        for name in ["eos", "eot", "eom"] {
+            let id = m.token(&format!("tokenizer.ggml.{name}_token_id"), vocab_size)?;
+            eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
+        }
+        let number = |name: &str, min: f64, max: f64| {
+            let key = format!("general.sampling.{name}");
+            match m.number(&key)? {
+                Some(value) if !(min..=max).contains(&value) => {
+                    Err(m.mismatch(&key, format_args!("{min} to {max}")))
+                }
+                value => Ok(value.map(to_f32)),
+            }
+        };
+        let top_k = m.count("general.sampling.top_k")?;
+        if top_k.is_some_and(|k| u32::try_from(k).is_err()) {
+            return Err(m
+                .mismatch("general.sampling.top_k", format_args!("0 to {}", u32::MAX))
+                .into());
+        }
+        Ok(Self {
+            bos_token_id: m.token("tokenizer.ggml.bos_token_id", vocab_size)?,
+            eos_token_ids,
+            pad_token_id: m.token("tokenizer.ggml.padding_token_id", vocab_size)?,
+            temperature: number("temp", 0.0, 100.0)?,
+            top_k,
+            top_p: number("top_p", 0.0, 1.0)?,
+            min_p: number("min_p", 0.0, 1.0)?,
+            repetition_penalty: number("penalty_repeat", 0.01, 100.0)?,
+            ..Self::default()
+        })
+    }
+}
+
 /// A number within bounds.
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "rounding to f32 is meant, the range is checked"
-)]
 fn number(f: &Fields, field: &str, min: f64, max: f64) -> Result<Option<f32>, ConfigError> {
     match f.number(field)? {
         Some(value) if !(min..=max).contains(&value) => {
             Err(f.mismatch(field, format_args!("{min} to {max}")))
         }
-        value => Ok(value.map(|value| value as f32)),
+        value => Ok(value.map(to_f32)),
     }
+}
+
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "rounding to f32 is meant, the range is checked"
+)]
+fn to_f32(value: f64) -> f32 {
+    value as f32
 }
 
 /// A count that fits the u32 of the GPU's tables.

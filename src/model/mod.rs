@@ -2,6 +2,7 @@
 //! pass. Knows no shader and no device API.
 
 pub mod config;
+mod config_gguf;
 mod config_json;
 mod fields;
 mod forward;

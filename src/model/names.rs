@@ -1,7 +1,10 @@
 //! The names and shapes of a model's tensors.
 //!
 //! Source of names and shapes: transformers 5.23 `models/lfm2_moe/modeling_lfm2_moe.py` and
-//! `models/lfm2/modeling_lfm2.py`; the layout that `save_pretrained` writes and the hub has.
+//! `models/lfm2/modeling_lfm2.py`; the layout that `save_pretrained` writes and the hub has. GGUF
+//! names: llama.cpp `gguf-py/gguf/tensor_mapping.py` and `constants.py`.
+
+use crate::formats::Naming;
 
 use super::config::{FfnKind, LayerConfig, ModelConfig, MoeConfig, OperatorKind};
 
@@ -93,26 +96,70 @@ impl Slot {
         format!("model.layers.{layer}.{rest}")
     }
 
+    /// The tensor's name in a GGUF file, e.g. `blk.2.attn_q.weight`; an expert's is that of the
+    /// tensor in which all experts are stacked.
+    pub fn gguf_name(&self) -> String {
+        let (layer, rest) = match *self {
+            Self::Embedding => return "token_embd.weight".to_owned(),
+            Self::LmHead => return "output.weight".to_owned(),
+            Self::EmbeddingNorm => return "token_embd_norm.weight".to_owned(),
+            Self::OperatorNorm(i) => (i, "attn_norm.weight"),
+            Self::FfnNorm(i) => (i, "ffn_norm.weight"),
+            Self::ConvInProj(i) => (i, "shortconv.in_proj.weight"),
+            Self::ConvInProjBias(i) => (i, "shortconv.in_proj.bias"),
+            Self::ConvTaps(i) => (i, "shortconv.conv.weight"),
+            Self::ConvTapsBias(i) => (i, "shortconv.conv.bias"),
+            Self::ConvOutProj(i) => (i, "shortconv.out_proj.weight"),
+            Self::ConvOutProjBias(i) => (i, "shortconv.out_proj.bias"),
+            Self::Q(i) => (i, "attn_q.weight"),
+            Self::K(i) => (i, "attn_k.weight"),
+            Self::V(i) => (i, "attn_v.weight"),
+            Self::AttentionOut(i) => (i, "attn_output.weight"),
+            Self::QNorm(i) => (i, "attn_q_norm.weight"),
+            Self::KNorm(i) => (i, "attn_k_norm.weight"),
+            Self::W1(i) => (i, "ffn_gate.weight"),
+            Self::W2(i) => (i, "ffn_down.weight"),
+            Self::W3(i) => (i, "ffn_up.weight"),
+            Self::Router(i) => (i, "ffn_gate_inp.weight"),
+            Self::ExpertBias(i) => (i, "exp_probs_b.bias"),
+            Self::ExpertW1(i, _) => (i, "ffn_gate_exps.weight"),
+            Self::ExpertW2(i, _) => (i, "ffn_down_exps.weight"),
+            Self::ExpertW3(i, _) => (i, "ffn_up_exps.weight"),
+        };
+        format!("blk.{layer}.{rest}")
+    }
+
+    /// The tensor's name in a checkpoint of either kind.
+    pub fn name(&self, naming: Naming) -> String {
+        match naming {
+            Naming::Hub => self.hub_name(),
+            Naming::Gguf => self.gguf_name(),
+        }
+    }
+
     /// Whether this is one of an expert's three matrices.
     pub fn is_expert(&self) -> bool {
         matches!(self, Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..))
     }
 
-    /// The same matrix in the fused layout that transformers 5 holds in memory (and some tools
-    /// write). `experts.gate_up_proj` is `[num_experts, 2 * rows, cols]` with w1's
-    /// rows first, `experts.down_proj` is `[num_experts, rows, cols]`.
-    pub(super) fn fused(&self) -> Option<Fused> {
-        let (layer, expert, name, stacked, position) = match *self {
+    /// The tensor in which this matrix of an expert lies with those of the others, if it has no
+    /// tensor of its own. In a GGUF file all of one kind are stacked: `[num_experts, rows, cols]`.
+    /// In the fused layout that transformers 5 holds in memory (and some tools write),
+    /// `experts.gate_up_proj` is `[num_experts, 2 * rows, cols]` with w1's rows first, and
+    /// `experts.down_proj` is `[num_experts, rows, cols]`.
+    pub(super) fn stacked(&self, naming: Naming) -> Option<Stacked> {
+        let (layer, expert, name, per_expert, position) = match *self {
             Self::ExpertW1(i, e) => (i, e, "gate_up_proj", 2, 0),
             Self::ExpertW3(i, e) => (i, e, "gate_up_proj", 2, 1),
             Self::ExpertW2(i, e) => (i, e, "down_proj", 1, 0),
             _ => return None,
         };
-        Some(Fused {
-            name: format!("model.layers.{layer}.feed_forward.experts.{name}"),
-            expert,
-            stacked,
-            position,
+        Some(match naming {
+            Naming::Gguf => Stacked { name: self.gguf_name(), expert, per_expert: 1, position: 0 },
+            Naming::Hub => {
+                let name = format!("model.layers.{layer}.feed_forward.experts.{name}");
+                Stacked { name, expert, per_expert, position }
+            }
         })
     }
 }
@@ -121,14 +168,14 @@ fn expert_name(layer: usize, expert: usize, matrix: &str) -> String {
     format!("model.layers.{layer}.feed_forward.experts.{expert}.{matrix}.weight")
 }
 
-/// Where a matrix is in a fused tensor.
-pub(super) struct Fused {
-    /// The fused tensor's hub name.
+/// Where an expert's matrix is in a tensor of all experts.
+pub(super) struct Stacked {
+    /// That tensor's name.
     pub(super) name: String,
     /// The expert: index along the first dimension.
     pub(super) expert: usize,
-    /// Matrices that are stacked along the rows of one expert.
-    pub(super) stacked: usize,
+    /// Matrices that follow one another along the rows of one expert.
+    pub(super) per_expert: usize,
     /// Which of them.
     pub(super) position: usize,
 }

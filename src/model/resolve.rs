@@ -3,39 +3,44 @@
 use std::collections::HashMap;
 
 use super::config::ModelConfig;
-use super::names::{Fused, Slot, expected_slots};
-use crate::formats::{Checkpoint, ElementType, FormatError, TensorInfo, TensorSlice, quoted};
+use super::names::{Slot, Stacked, expected_slots};
+use crate::formats::{
+    Checkpoint, ElementType, FormatError, Naming, TensorInfo, TensorSlice, quoted,
+};
 
-/// Finds a slot's tensor in a checkpoint: under its hub name, without the `model.` prefix (as a
-/// bare `Lfm2MoeModel` saves it), or as a piece of a fused tensor. `None` when it is not there.
+/// Finds a slot's tensor in a checkpoint: under its name there (of the hub's without the `model.`
+/// prefix too, as a bare `Lfm2MoeModel` saves it), or as a piece of a tensor of all experts. `None`
+/// when it is not there.
 ///
 /// # Errors
 /// [`FormatError::Tensor`] when the tensor is there with another shape or with elements that are
-/// not F32, F16 or BF16.
+/// not weights.
 fn resolve(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
     slot: Slot,
     shape: &[usize],
 ) -> Result<Option<TensorSlice>, FormatError> {
-    if let Some(index) = find(checkpoint, &slot.hub_name()) {
+    let naming = checkpoint.naming();
+    let alone = !(naming == Naming::Gguf && slot.is_expert());
+    if alone && let Some(index) = find(checkpoint, &slot.name(naming)) {
         let (rows, cols) = rows_cols(shape);
         return checked(checkpoint, index, shape).map(|element_type| {
             Some(TensorSlice { tensor: index, offset: 0, rows, cols, element_type })
         });
     }
-    match (slot.fused(), shape, &config.moe) {
-        (Some(fused), &[rows, cols], Some(moe)) => {
-            let shape = [moe.num_experts, fused.stacked * rows, cols];
-            resolve_fused(checkpoint, &fused, &shape)
+    match (slot.stacked(naming), shape, &config.moe) {
+        (Some(stacked), &[rows, cols], Some(moe)) => {
+            let shape = [moe.num_experts, stacked.per_expert * rows, cols];
+            resolve_stacked(checkpoint, &stacked, &shape)
         }
         _ => Ok(None),
     }
 }
 
-fn find(checkpoint: &Checkpoint, hub_name: &str) -> Option<usize> {
-    checkpoint.find(hub_name).or_else(|| {
-        let bare = hub_name.strip_prefix("model.")?;
+fn find(checkpoint: &Checkpoint, name: &str) -> Option<usize> {
+    checkpoint.find(name).or_else(|| {
+        let bare = name.strip_prefix("model.")?;
         checkpoint.find(bare)
     })
 }
@@ -69,7 +74,14 @@ fn checked(
     if squeezed(&tensor.shape) != squeezed(shape) {
         return Err(checkpoint.error(
             tensor,
-            format!("has shape {:?}, config.json calls for {shape:?}", tensor.shape),
+            match checkpoint.naming() {
+                Naming::Hub => {
+                    format!("has shape {:?}, config.json calls for {shape:?}", tensor.shape)
+                }
+                Naming::Gguf => {
+                    format!("has shape {:?}, the metadata call for {shape:?}", tensor.shape)
+                }
+            },
         ));
     }
     if !tensor.element_type.is_weight() {
@@ -81,24 +93,24 @@ fn checked(
     Ok(tensor.element_type)
 }
 
-/// A fused tensor's `shape` is [experts, stacked matrices' rows, cols].
-fn resolve_fused(
+/// The tensor's `shape` is [experts, rows of all matrices of one expert, cols].
+fn resolve_stacked(
     checkpoint: &Checkpoint,
-    fused: &Fused,
+    stacked: &Stacked,
     shape: &[usize; 3],
 ) -> Result<Option<TensorSlice>, FormatError> {
-    let Some(index) = find(checkpoint, &fused.name) else {
+    let Some(index) = find(checkpoint, &stacked.name) else {
         return Ok(None);
     };
-    let [_, stacked_rows, cols] = *shape;
+    let [_, expert_rows, cols] = *shape;
     let mut slice = TensorSlice {
         tensor: index,
         offset: 0,
-        rows: stacked_rows / fused.stacked,
+        rows: expert_rows / stacked.per_expert,
         cols,
         element_type: checked(checkpoint, index, shape)?,
     };
-    let matrices_before = fused.expert * fused.stacked + fused.position;
+    let matrices_before = stacked.expert * stacked.per_expert + stacked.position;
     slice.offset = u64::try_from(matrices_before).unwrap_or(u64::MAX).saturating_mul(slice.bytes());
     Ok(Some(slice))
 }
@@ -195,7 +207,7 @@ pub async fn validate(
     if let Some(first) = first_missing {
         return Err(FormatError::MissingTensors {
             file: checkpoint.name().to_owned(),
-            first: first.hub_name(),
+            first: first.name(checkpoint.naming()),
             missing: slots.len() - slices.len(),
             expected: slots.len(),
         });

@@ -11,6 +11,7 @@ use super::template_functions::{
     PyStr, Raised, add_clock, format_filter, method, raise_exception, tojson,
 };
 use super::template_vm::{Fault, Program, add_checks, meter};
+use crate::formats::Metadata;
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
@@ -20,6 +21,8 @@ use std::fmt;
 
 /// Nested macro calls count 4 and blocks 1; LFM2.5's template needs 20. Small, for the stack of a browser.
 const RECURSION_LIMIT: usize = 64;
+/// Longest template in a GGUF file; LFM2.5's has 4 kB.
+const MAX_BYTES: usize = 4 << 20;
 
 /// Texts of the special tokens, which templates know by these names.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -141,6 +144,37 @@ impl ChatTemplate {
                 Err(bad_config("chat_template", problem))
             }
         }
+    }
+
+    /// Takes the template of a GGUF file's metadata; `text` gives the text of a token.
+    ///
+    /// # Errors
+    /// [`TextError::Key`] if there is none; otherwise as [`ChatTemplate::new`].
+    pub fn from_gguf<'t>(
+        metadata: &Metadata,
+        text: impl Fn(u32) -> Option<&'t str>,
+    ) -> Result<Self, TextError> {
+        const KEY: &str = "tokenizer.chat_template";
+        let Some(source) = metadata.string(KEY)? else {
+            let problem = "is missing: this model has no chat template; use --raw to send the \
+                           prompt as it is";
+            return Err(metadata.error(KEY, problem).into());
+        };
+        if source.len() > MAX_BYTES {
+            let problem = format!("is {} bytes long, at most {MAX_BYTES} are read", source.len());
+            return Err(metadata.error(KEY, problem).into());
+        }
+        let token = |name: &str| -> Result<Option<String>, TextError> {
+            let id = metadata.token(&format!("tokenizer.ggml.{name}_token_id"), usize::MAX)?;
+            Ok(id.and_then(&text).map(str::to_owned))
+        };
+        let special = SpecialTokenTexts {
+            bos_token: token("bos")?,
+            eos_token: token("eos")?,
+            pad_token: token("padding")?,
+            unk_token: token("unknown")?,
+        };
+        Self::new(source, &special)
     }
 
     /// Sets the time that `strftime_now` tells, in seconds since 1970 (UTC).

@@ -1,5 +1,6 @@
 //! What can go wrong with text: one enum, one line of message each.
 
+use crate::formats::KeyError;
 use std::fmt::Display;
 
 /// An error of the text room: broken tokenizer or template files, bad conversations, bad ids.
@@ -24,6 +25,9 @@ pub enum TextError {
         /// What is wrong with it.
         problem: String,
     },
+    /// A key of a GGUF file that gives tokenizer or template is broken.
+    #[error(transparent)]
+    Key(#[from] KeyError),
     /// The tokenizer library failed on input that passed our own checks.
     #[error("the tokenizer failed to {operation}: {problem}")]
     Tokenizer {

@@ -8,6 +8,7 @@ use super::error::{TextError, bad, one_line};
 use super::guard::guarded;
 use super::json::Node;
 use super::tokenizer_file::TokenizerFile;
+use crate::formats::Metadata;
 use std::sync::Arc;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
@@ -53,20 +54,36 @@ impl Tokenizer {
     /// known `Split` and `ByteLevel`, ...).
     pub fn from_json(tokenizer_json: &[u8], vocab_size_of_model: usize) -> Result<Self, TextError> {
         let root = Node::parse(tokenizer_json)?;
-        let file = TokenizerFile::read(&root, vocab_size_of_model)?;
+        Self::load(&TokenizerFile::read(&root, vocab_size_of_model)?)
+    }
+
+    /// Loads the tokenizer of a GGUF file's metadata; `None` if it has none. Ids are those that the
+    /// model's own tokenizer.json gives.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), naming the key.
+    pub fn from_gguf(
+        metadata: &Metadata,
+        vocab_size_of_model: usize,
+    ) -> Result<Option<Self>, TextError> {
+        TokenizerFile::with_gguf(metadata, vocab_size_of_model, Self::load)
+    }
+
+    fn load(file: &TokenizerFile<'_>) -> Result<Self, TextError> {
         let canonical = file.to_canonical_json()?;
         let encoder = guarded(
             |e| failed("load", e),
             || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)),
         )?;
-        let tokens = token_table(&file)?;
+        let tokens = token_table(file)?;
         let mut by_text: Vec<(&str, u32)> = Vec::with_capacity(tokens.len());
         for (token, id) in tokens.iter().zip(0u32..) {
             by_text.extend(token.as_ref().map(|token| (&*token.text, id)));
         }
         by_text.sort_unstable();
         let by_text = by_text.into_iter().map(|(_, id)| id).collect();
-        let inner = Inner { encoder, by_text, prefix: file.prefix, suffix: file.suffix, tokens };
+        let (prefix, suffix) = (file.prefix.clone(), file.suffix.clone());
+        let inner = Inner { encoder, by_text, prefix, suffix, tokens };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -197,7 +214,7 @@ fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
     let mut put = |id: u32, token: Token| {
         let slot = usize::try_from(id).ok().and_then(|id| tokens.get_mut(id));
         *slot.ok_or_else(|| bad("model.vocab", "ids out of order"))? = Some(token);
-        Ok(())
+        Ok::<(), TextError>(())
     };
     for (text, id) in &file.vocab {
         let bytes = table.bytes_or_text(text);

@@ -12,7 +12,7 @@ mod parser;
 mod split;
 mod tensors;
 
-pub use metadata::{Array, KeyError, Metadata, Value};
+pub use metadata::{Array, Counts, KeyError, Metadata, Value};
 pub(super) use split::{open_parts, part_of};
 
 use parser::{Fail, Parser};

@@ -7,6 +7,7 @@
 //! Supported is what LFM2 and LFM2.5 ship: byte-level BPE without a normalizer, one `Split` by a
 //! known pattern, special tokens in front of and behind the text.
 
+mod gguf;
 mod model;
 mod pipeline;
 mod write;

@@ -1,0 +1,362 @@
+//! The configuration in a GGUF file's metadata, as llama.cpp's conversion writes it.
+//!
+//! Source: llama.cpp `conversion/lfm2.py`, `conversion/base.py`, `src/llama-model.cpp` (keys that
+//! are read for `lfm2` and `lfm2moe`), `gguf-py/gguf/constants.py`. What is required there is
+//! required here, and also what has a default there that is not LFM2's (`rope.freq_base`).
+
+use super::config::{
+    ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
+};
+use super::names::Slot;
+use crate::formats::gguf::Counts;
+use crate::formats::{Checkpoint, KeyError, Metadata, quoted};
+
+/// The name in config.json of each size, and the key without the architecture before it.
+const KEYS: [(&str, &str); 15] = [
+    ("vocab_size", "vocab_size"),
+    ("hidden_size", "embedding_length"),
+    ("intermediate_size", "feed_forward_length"),
+    ("num_hidden_layers", "block_count"),
+    ("num_attention_heads", "attention.head_count"),
+    ("num_key_value_heads", "attention.head_count_kv"),
+    ("head_dim", "attention.key_length"),
+    ("conv_L_cache", "shortconv.l_cache"),
+    ("norm_eps", "attention.layer_norm_rms_epsilon"),
+    ("rope_theta", "rope.freq_base"),
+    ("max_position_embeddings", "context_length"),
+    ("moe_intermediate_size", "expert_feed_forward_length"),
+    ("num_experts", "expert_count"),
+    ("num_experts_per_tok", "expert_used_count"),
+    ("routed_scaling_factor", "expert_weights_scale"),
+];
+
+/// Keys of other models, and what they must be, if they are there at all, for LFM2's forward pass
+/// to be the right one.
+const OTHER_MATH: [(&str, f64); 16] = [
+    ("attention.sliding_window", 0.0),
+    ("attention.max_alibi_bias", 0.0),
+    ("attention.clamp_kqv", 0.0),
+    ("attention.scale", 0.0),
+    ("attn_logit_softcapping", 0.0),
+    ("final_logit_softcapping", 0.0),
+    ("router_logit_softcapping", 0.0),
+    ("logit_scale", 1.0),
+    ("embedding_scale", 1.0),
+    ("residual_scale", 1.0),
+    ("expert_shared_count", 0.0),
+    ("expert_shared_feed_forward_length", 0.0),
+    ("expert_group_count", 1.0),
+    ("expert_group_used_count", 1.0),
+    ("rope.scaling.factor", 1.0),
+    ("pooling_type", 0.0),
+];
+
+/// The only gating function that LFM2 has (`LLAMA_EXPERT_GATING_FUNC_TYPE_SIGMOID`).
+const SIGMOID: usize = 2;
+
+fn architecture(model_type: ModelType) -> &'static str {
+    match model_type {
+        ModelType::Lfm2 => "lfm2",
+        ModelType::Lfm2Moe => "lfm2moe",
+    }
+}
+
+/// The key of a field of config.json.
+pub(super) fn key_of(model_type: ModelType, field: &str) -> String {
+    let key = KEYS.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| key);
+    format!("{}.{key}", architecture(model_type))
+}
+
+/// Reads the keys; ranges and relations are [`ModelConfig::check`]'s.
+pub(super) fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigError> {
+    let model_type = model_type(m)?;
+    let r = Reader { metadata: m, checkpoint, model_type };
+    r.refuse_other_math()?;
+    let layers = r.layers()?;
+    let first = |kind: OperatorKind| layers.iter().position(|layer| layer.operator == kind);
+    let attention = first(OperatorKind::FullAttention).unwrap_or(usize::MAX);
+    let conv = first(OperatorKind::ShortConv).unwrap_or(usize::MAX);
+    let moe_layer = layers.iter().position(|layer| layer.ffn == FfnKind::Moe);
+    // Every layer's tensors are held against these by `validate`; one of each tells a size.
+    let hidden_size = r.size("hidden_size", Slot::Embedding, Side::Cols)?;
+    let n_heads = r.count("num_attention_heads")?;
+    let vocab_size = r.vocab_size()?;
+    let has = |slot: Slot| checkpoint.find(&slot.gguf_name()).is_some();
+    // In any layer: then the others must have one too.
+    let any = |slot: fn(usize) -> Slot| (0..layers.len()).any(|i| has(slot(i)));
+    Ok(ModelConfig {
+        model_type,
+        vocab_size,
+        hidden_size,
+        intermediate_size: r.size("intermediate_size", Slot::W1(0), Side::Rows)?,
+        moe: match moe_layer {
+            Some(layer) => Some(r.moe(layer, any(Slot::ExpertBias))?),
+            None => None,
+        },
+        n_heads,
+        n_kv_heads: r.n_kv_heads()?,
+        head_dim: r.head_dim(hidden_size, n_heads, attention)?,
+        conv_l_cache: r.size("conv_L_cache", Slot::ConvTaps(conv), Side::Cols)?,
+        conv_bias: any(Slot::ConvInProjBias) || any(Slot::ConvTapsBias),
+        norm_eps: r.single("norm_eps")?,
+        rope_theta: r.number("rope_theta")?,
+        max_position_embeddings: r.count("max_position_embeddings")?,
+        tie_word_embeddings: !has(Slot::LmHead),
+        bos_token_id: m.token("tokenizer.ggml.bos_token_id", vocab_size)?,
+        eos_token_ids: m.token("tokenizer.ggml.eos_token_id", vocab_size)?.into_iter().collect(),
+        pad_token_id: m.token("tokenizer.ggml.padding_token_id", vocab_size)?,
+        layers,
+    })
+}
+
+fn model_type(m: &Metadata) -> Result<ModelType, KeyError> {
+    const KEY: &str = "general.architecture";
+    const TYPE: &str = "general.type";
+    if let Some(kind) = m.string(TYPE)?
+        && kind != "model"
+    {
+        return Err(m.mismatch(TYPE, "\"model\" (an adapter, projector or vocabulary is none)"));
+    }
+    match m.string(KEY)? {
+        Some("lfm2") => Ok(ModelType::Lfm2),
+        Some("lfm2moe") => Ok(ModelType::Lfm2Moe),
+        Some("clip") => Err(
+            m.mismatch(KEY, "lfm2 or lfm2moe (this is the projector of a vision or audio model)")
+        ),
+        Some("lfm3") => {
+            Err(m.mismatch(KEY, "lfm2 or lfm2moe (LFM3 is another architecture and not supported)"))
+        }
+        Some(_) => Err(m.mismatch(KEY, "lfm2 or lfm2moe")),
+        None => Err(m.error(KEY, "is missing")),
+    }
+}
+
+/// Which dimension of a matrix is meant.
+#[derive(Clone, Copy)]
+enum Side {
+    Rows,
+    Cols,
+    /// The experts of a stacked tensor.
+    Experts,
+}
+
+struct Reader<'a> {
+    metadata: &'a Metadata,
+    checkpoint: &'a Checkpoint,
+    model_type: ModelType,
+}
+
+impl Reader<'_> {
+    fn key(&self, field: &str) -> String {
+        key_of(self.model_type, field)
+    }
+
+    fn missing(&self, key: &str) -> KeyError {
+        self.metadata.error(key, "is missing")
+    }
+
+    /// A required count: one number, or an array that says it for each layer alike.
+    fn count(&self, field: &str) -> Result<usize, KeyError> {
+        let key = self.key(field);
+        match self.metadata.counts(&key)? {
+            Some(Counts::One(count)) => Ok(count),
+            Some(Counts::Each(counts)) => match counts.split_first() {
+                Some((first, rest)) if rest.iter().all(|count| count == first) => Ok(*first),
+                _ => Err(self.metadata.mismatch(&key, "the same number for every layer")),
+            },
+            None => Err(self.missing(&key)),
+        }
+    }
+
+    /// A required count that a tensor tells too: the tensor is right. (Files are about that say
+    /// `feed_forward_length` 12288 where the matrices have 8192 rows.)
+    fn size(&self, field: &str, slot: Slot, side: Side) -> Result<usize, KeyError> {
+        let told = self.count(field)?;
+        let Some(actual) = self.dimension(slot, side) else {
+            return Ok(told);
+        };
+        if told != actual {
+            log::warn!(
+                "{}: {} is {told}, but {} has {actual}: the tensor is right",
+                self.metadata.file(),
+                self.key(field),
+                slot.gguf_name()
+            );
+        }
+        Ok(actual)
+    }
+
+    fn dimension(&self, slot: Slot, side: Side) -> Option<usize> {
+        let tensor = self.checkpoint.tensor(self.checkpoint.find(&slot.gguf_name())?)?;
+        match (side, &tensor.shape[..]) {
+            (Side::Cols, [.., cols]) => Some(*cols),
+            (Side::Rows, [.., rows, _]) => Some(*rows),
+            (Side::Experts, [experts, _, _]) => Some(*experts),
+            _ => None,
+        }
+    }
+
+    /// The rows of the embedding; the key is not in every file.
+    fn vocab_size(&self) -> Result<usize, KeyError> {
+        let key = self.key("vocab_size");
+        let told = self.metadata.count(&key)?;
+        match (self.dimension(Slot::Embedding, Side::Rows), told) {
+            (Some(_), Some(_)) => self.size("vocab_size", Slot::Embedding, Side::Rows),
+            (Some(rows), None) => Ok(rows),
+            (None, Some(told)) => Ok(told),
+            (None, None) => Err(self.missing(&key)),
+        }
+    }
+
+    fn number(&self, field: &str) -> Result<f64, KeyError> {
+        let key = self.key(field);
+        self.metadata.number(&key)?.ok_or_else(|| self.missing(&key))
+    }
+
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "rounding to f32 is meant; a value out of its range becomes 0 or infinite, which is refused"
+    )]
+    fn single(&self, field: &str) -> Result<f32, KeyError> {
+        Ok(self.number(field)? as f32)
+    }
+
+    fn refuse_other_math(&self) -> Result<(), KeyError> {
+        let m = self.metadata;
+        for (name, need) in OTHER_MATH {
+            let key = self.key(name);
+            if m.number(&key)?.is_some_and(|value| value != need) {
+                return Err(m.mismatch(&key, format_args!("{need} (others are not supported)")));
+            }
+        }
+        let causal = self.key("attention.causal");
+        if m.flag(&causal)? == Some(false) {
+            return Err(m.mismatch(&causal, "true (an encoder is not supported)"));
+        }
+        let scaling = self.key("rope.scaling.type");
+        if m.string(&scaling)?.is_some_and(|name| name != "none") {
+            let need = "\"none\" (scaled rotary embeddings are not supported)";
+            return Err(m.mismatch(&scaling, need));
+        }
+        Ok(())
+    }
+
+    /// A layer without heads for keys and values is a convolution.
+    fn layers(&self) -> Result<Vec<LayerConfig>, KeyError> {
+        let m = self.metadata;
+        let n_layers = self.count("num_hidden_layers")?;
+        let blocks = self.key("num_hidden_layers");
+        if !(1..=1024).contains(&n_layers) {
+            return Err(m.mismatch(&blocks, "1 to 1024"));
+        }
+        if let Some(beyond) = self.layer_beyond(n_layers) {
+            let name = quoted(beyond);
+            return Err(m.mismatch(&blocks, format_args!("more, the file has a tensor {name}")));
+        }
+        let key = self.key("num_key_value_heads");
+        let heads = match m.counts(&key)? {
+            Some(Counts::One(count)) => vec![count; n_layers],
+            Some(Counts::Each(counts)) if counts.len() == n_layers => counts,
+            Some(Counts::Each(_)) => {
+                return Err(m.mismatch(&key, format_args!("{n_layers} numbers, as {blocks} says")));
+            }
+            None => return Err(self.missing(&key)),
+        };
+        let n_dense = match self.model_type {
+            ModelType::Lfm2 => n_layers,
+            ModelType::Lfm2Moe => {
+                let key = self.key("leading_dense_block_count");
+                let n_dense = m.count(&key)?.ok_or_else(|| self.missing(&key))?;
+                if n_dense > n_layers {
+                    return Err(m.mismatch(&key, format_args!("at most {blocks} {n_layers}")));
+                }
+                n_dense
+            }
+        };
+        let layer = |(i, heads): (usize, usize)| LayerConfig {
+            operator: match heads {
+                0 => OperatorKind::ShortConv,
+                _ => OperatorKind::FullAttention,
+            },
+            ffn: if i < n_dense { FfnKind::Dense } else { FfnKind::Moe },
+        };
+        Ok(heads.into_iter().enumerate().map(layer).collect())
+    }
+
+    /// A tensor of a layer that there should not be.
+    fn layer_beyond(&self, n_layers: usize) -> Option<&str> {
+        let names = self.checkpoint.tensors().iter().map(|tensor| tensor.name.as_str());
+        names.into_iter().find(|name| {
+            let layer = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'));
+            layer.and_then(|(layer, _)| layer.parse::<usize>().ok()).is_some_and(|i| i >= n_layers)
+        })
+    }
+
+    /// The one number of heads that all attention layers have; at least 1 where there are none.
+    fn n_kv_heads(&self) -> Result<usize, KeyError> {
+        let key = self.key("num_key_value_heads");
+        let heads = match self.metadata.counts(&key)? {
+            Some(Counts::One(count)) => vec![count],
+            Some(Counts::Each(counts)) => counts,
+            None => return Err(self.missing(&key)),
+        };
+        let mut there = heads.into_iter().filter(|heads| *heads > 0);
+        let first = there.next().unwrap_or(1);
+        match there.find(|heads| *heads != first) {
+            Some(other) => Err(self.metadata.error(
+                &key,
+                format!("got {first} and {other}, need 0 or the same number for every layer"),
+            )),
+            None => Ok(first),
+        }
+    }
+
+    /// A head's width: as its norm has it, or as the keys say.
+    fn head_dim(&self, hidden: usize, heads: usize, layer: usize) -> Result<usize, KeyError> {
+        let m = self.metadata;
+        let key = self.key("head_dim");
+        let told = m.count(&key)?;
+        let head_dim = match (self.dimension(Slot::QNorm(layer), Side::Cols), told) {
+            (Some(actual), _) => actual,
+            (None, Some(told)) => told,
+            (None, None) => match hidden.checked_rem(heads) {
+                Some(0) => hidden / heads,
+                _ => {
+                    let (key, width) = (self.key("num_attention_heads"), self.key("hidden_size"));
+                    return Err(m.mismatch(&key, format_args!("a divisor of {width} {hidden}")));
+                }
+            },
+        };
+        // The rotary embedding turns all of a head, and values are as wide as keys.
+        for name in ["attention.value_length", "rope.dimension_count"] {
+            let key = self.key(name);
+            if m.count(&key)?.is_some_and(|value| value != head_dim) {
+                let need =
+                    format_args!("{head_dim}, the width of a head (others are not supported)");
+                return Err(m.mismatch(&key, need));
+            }
+        }
+        Ok(head_dim)
+    }
+
+    fn moe(&self, layer: usize, use_expert_bias: bool) -> Result<MoeConfig, KeyError> {
+        let m = self.metadata;
+        let gating = self.key("expert_gating_func");
+        if m.count(&gating)?.is_some_and(|function| function != SIGMOID) {
+            return Err(m.mismatch(&gating, format_args!("{SIGMOID} (sigmoid)")));
+        }
+        let norm = self.key("expert_weights_norm");
+        let w1 = Slot::ExpertW1(layer, 0);
+        Ok(MoeConfig {
+            intermediate_size: self.size("moe_intermediate_size", w1, Side::Rows)?,
+            num_experts: self.size("num_experts", w1, Side::Experts)?,
+            top_k: self.count("num_experts_per_tok")?,
+            use_expert_bias,
+            norm_topk_prob: m.flag(&norm)?.unwrap_or(true),
+            routed_scaling_factor: match m.get(&self.key("routed_scaling_factor")) {
+                Some(_) => self.single("routed_scaling_factor")?,
+                None => 1.0,
+            },
+        })
+    }
+}
