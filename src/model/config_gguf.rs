@@ -200,6 +200,9 @@ impl Reader<'_> {
     fn vocab_size(&self) -> Result<usize, KeyError> {
         let key = self.key("vocab_size");
         let told = self.metadata.count(&key)?;
+        if told == Some(0) {
+            return Err(self.metadata.mismatch(&key, "at least 1"));
+        }
         match (self.dimension(Slot::Embedding, Side::Rows), told) {
             (Some(_), Some(_)) => self.size("vocab_size", Slot::Embedding, Side::Rows),
             (Some(rows), None) => Ok(rows),

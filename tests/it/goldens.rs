@@ -248,6 +248,27 @@ fn goldens_with_lanes_that_share_a_row() {
     check_all(LimitsChoice::Default, |_| Some(Choices { reduce: Reduce::Tree, matvec_rows: 8 }));
 }
 
+/// The same models as GGUF files: other names, other order of tensors, experts stacked, the taps
+/// squeezed. bf16 fixtures are written in bf16, so that the weights are the same.
+#[test]
+fn goldens_of_gguf_files() {
+    use crate::formats::gguf_writer::{BF16, F32, convert};
+    let context = context(LimitsChoice::Adapter);
+    let dir = tempfile::tempdir().unwrap();
+    for name in names() {
+        let g = golden(&name);
+        let kind = if name == "tiny-b" { BF16 } else { F32 };
+        let path = dir.path().join(format!("{name}.gguf"));
+        std::fs::write(&path, convert(&fixtures().join(&name), kind).bytes()).unwrap();
+        let builder = Engine::builder().path(&path).unwrap().gpu(context.clone());
+        let builder = builder.context_length(512).kv_format(KvFormat::F32);
+        let engine = block_on(builder.build()).unwrap_or_else(|e| panic!("{name}: {e}"));
+        check_trace(&engine, &g);
+        check_logits(&engine, &g, 512);
+        check_greedy(&engine, &g);
+    }
+}
+
 /// A device whose bindings hold so little that weights have to be split into parts, as those of
 /// LFM2-8B-A1B in bf16 are at WebGPU's default limits. It is a host application's device, too.
 #[test]

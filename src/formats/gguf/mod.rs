@@ -109,7 +109,7 @@ fn parse(p: &mut Parser<'_>, source: &dyn ByteSource, file: usize) -> Result<Par
                 "GGUF version 1 is not supported, need 2 or 3: convert the model anew".to_owned(),
             ));
         }
-        other if other.swap_bytes() <= 0xffff => {
+        other if (1..=3).contains(&other.swap_bytes()) => {
             return Err(Fail::Wrong(
                 "is a big-endian GGUF file, need a little-endian one".to_owned(),
             ));

@@ -1,12 +1,16 @@
 //! Formats and configuration from outside: checkpoints of every layout that the hub has.
 
 mod bad_config;
+mod bad_gguf;
 mod bad_safetensors;
 mod bad_tensors;
 mod config;
 mod generation_config;
+mod gguf;
+pub mod gguf_writer;
 mod index;
 mod mutated;
+mod mutated_gguf;
 mod refused;
 mod sources;
 

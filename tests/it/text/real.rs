@@ -4,6 +4,8 @@
 //! they are skipped, unless `LFM2_REQUIRE_REAL_TOKENIZER` is 1.
 
 use super::tokenizer::any_text;
+use lfm2_wgpu::formats::BytesSource;
+use lfm2_wgpu::formats::gguf::read_header;
 use lfm2_wgpu::text::{
     ChatTemplate, Conversation, SpecialTokenTexts, SpecialTokens, TextStream, Tokenizer,
 };
@@ -123,6 +125,55 @@ fn conversations_are_rendered_as_by_transformers() {
         assert_eq!(ids[0], 1);
         assert_eq!(tokenizer.decode(&ids, false).unwrap(), rendered);
     }
+}
+
+/// The published tokenizer in a GGUF file's metadata, as llama.cpp's conversion puts it there.
+#[test]
+fn a_gguf_gives_the_published_ids() {
+    use crate::formats::gguf_writer::{Gguf, tokenizer_keys};
+    let Some((published, expected)) = published() else { return };
+    let json: Value = serde_json::from_slice(&cached("tokenizer.json").unwrap()).unwrap();
+    let mut file = Gguf::new();
+    tokenizer_keys(&mut file, &json, VOCAB_SIZE);
+    file.set("tokenizer.ggml.bos_token_id", 1_u32).set("tokenizer.ggml.eos_token_id", 7_u32);
+    file.set("tokenizer.ggml.padding_token_id", 0_u32);
+    let template = String::from_utf8(cached("chat_template.jinja").unwrap()).unwrap();
+    file.set("tokenizer.chat_template", &*template);
+    let source = BytesSource::shared("m.gguf", file.bytes().into());
+    let header = pollster::block_on(read_header(&source, 0)).unwrap();
+    let tokenizer = Tokenizer::from_gguf(&header.metadata, VOCAB_SIZE).unwrap().unwrap();
+    for case in expected["texts"].as_array().unwrap() {
+        let text = case["text"].as_str().unwrap();
+        assert_eq!(tokenizer.encode(text, false).unwrap(), ids(&case["ids"]), "{text:?}");
+        assert_eq!(tokenizer.encode(text, true).unwrap(), ids(&case["with_special"]), "{text:?}");
+    }
+    assert_eq!(tokenizer.len(), published.len());
+    assert_eq!(tokenizer.token_mask(VOCAB_SIZE), published.token_mask(VOCAB_SIZE));
+    for id in 0..64_400 {
+        assert_eq!(tokenizer.token_text(id), published.token_text(id), "{id}");
+        assert_eq!(tokenizer.token_bytes(id), published.token_bytes(id), "{id}");
+        assert_eq!(tokenizer.is_special(id), published.is_special(id), "{id}");
+    }
+    let text = |id| tokenizer.token_text(id);
+    let template = ChatTemplate::from_gguf(&header.metadata, text).unwrap();
+    for case in expected["conversations"].as_array().unwrap() {
+        let mut file = case.clone();
+        for ours in ["name", "rendered"] {
+            file.as_object_mut().unwrap().remove(ours);
+        }
+        let conversation = Conversation::from_json(&file.to_string()).unwrap();
+        let add = conversation.add_generation_prompt.unwrap();
+        let rendered = template.render(&conversation, add).unwrap();
+        assert_eq!(rendered, case["rendered"].as_str().unwrap(), "{}", case["name"]);
+    }
+    let mut runner = proptest::test_runner::TestRunner::new(super::cases(1000));
+    runner
+        .run(&any_text(), |text| {
+            let ids = published.encode(&text, true).unwrap();
+            prop_assert_eq!(tokenizer.encode(&text, true).unwrap(), ids);
+            Ok(())
+        })
+        .unwrap();
 }
 
 #[test]
