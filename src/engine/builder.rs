@@ -156,6 +156,7 @@ impl EngineBuilder {
                 return Err(Error::Option { option: "model", got: "none".to_owned(), need });
             }
         };
+        refuse_blocks(&model)?;
         let context = match self.context.take() {
             Some(context) => context,
             None => Context::request(&self.context_options).await?,
@@ -263,6 +264,21 @@ impl EngineBuilder {
                 },
             }),
         }
+    }
+}
+
+/// Refuses quantised weights: files of them are read, but the weights cannot be loaded yet.
+fn refuse_blocks(model: &OpenedModel) -> Result<(), Error> {
+    let mut tensors = model.checkpoint.tensors().iter();
+    match tensors.find(|tensor| tensor.element_type.block().elements > 4) {
+        Some(tensor) => {
+            let problem = format!(
+                "is {}: quantised weights are not supported yet, need F32, F16 or BF16",
+                tensor.element_type
+            );
+            Err(model.checkpoint.error(tensor, problem).into())
+        }
+        None => Ok(()),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::Error;
-use crate::formats::{ByteSource, Checkpoint, Metadata, ModelFiles, ModelKind, gguf, read_small};
+use crate::formats::{
+    ByteSource, Checkpoint, FormatError, Metadata, ModelFiles, ModelKind, SourceError, gguf,
+    read_small,
+};
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{GenerationConfig, ModelConfig, ResolvedTensors, validate};
 use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
@@ -40,8 +43,11 @@ impl ModelText {
                 let header = gguf::read_header(&*source, 0).await?;
                 Self::from_gguf(files.place(), &header.metadata, vocab_size)
             }
-            Err(error) if files.is_file() => Err(error.into()),
-            Ok(ModelKind::Hub) | Err(_) => Self::from_files(files, vocab_size).await,
+            // Not even config.json is needed.
+            Ok(ModelKind::Hub) | Err(FormatError::Source(SourceError::Missing { .. })) => {
+                Self::from_files(files, vocab_size).await
+            }
+            Err(error) => Err(error.into()),
         }
     }
 

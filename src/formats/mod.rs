@@ -65,7 +65,7 @@ pub enum FormatError {
     },
     /// Tensors that the configuration calls for are not in the files.
     #[error(
-        "{file}: tensor {} is missing ({missing} of {expected} are): the file is not whole, or its configuration is another model's",
+        "{file}: tensor {} is missing ({missing} of {expected} are): the file is not whole, or its configuration (config.json, a GGUF's metadata) is another model's",
         quoted(first)
     )]
     MissingTensors {

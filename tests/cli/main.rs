@@ -3,6 +3,10 @@
 mod answers;
 mod bad_input;
 mod cost;
+mod gguf;
+#[allow(dead_code, reason = "the other test binary uses all of it")]
+#[path = "../it/formats/gguf_writer.rs"]
+mod gguf_writer;
 mod hub;
 mod hub_cache;
 mod hub_server;
