@@ -118,22 +118,21 @@ impl ModelFiles {
         }
     }
 
-    /// What the files are, by what is in them: a file that begins as a GGUF file does; a checkpoint
-    /// directory if there is a config.json; else the one GGUF model that is there.
+    /// What the files are, by what is in them: one file that begins as a GGUF file does; a
+    /// checkpoint directory if there is a config.json; else the one GGUF model that is there.
     ///
     /// # Errors
     /// For a file that is no GGUF file, saying what it seems to be; for a directory without
     /// config.json that holds no GGUF model, or several.
     pub async fn kind(&self) -> Result<ModelKind, FormatError> {
-        #[cfg(not(target_arch = "wasm32"))]
-        if let Files::One { source, name, .. } = &self.files {
-            let mut start = vec![0; usize::try_from(source.len().min(9)).unwrap_or(0)];
-            source.read_at(0, &mut start).await?;
-            if start.starts_with(&gguf::MAGIC) {
-                return Ok(ModelKind::Gguf { source: source.clone(), name: name.clone() });
-            }
-            let problem = not_a_model(&start).to_owned();
-            return Err(FormatError::File { file: self.place.clone(), problem });
+        let one = match &self.files {
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::One { source, name, .. } => Some((name, source)),
+            Files::Table(table) if table.len() == 1 => table.iter().next(),
+            _ => None,
+        };
+        if let Some((name, source)) = one {
+            return of_one(name, source).await;
         }
         if self.open(CONFIG)?.is_some() {
             return Ok(ModelKind::Hub);
@@ -227,6 +226,17 @@ fn open_in(
         Err(SourceError::Missing { .. }) => Ok(None),
         Err(error) => Err(error),
     }
+}
+
+/// A model's only file: it says by its first bytes what it is.
+async fn of_one(name: &str, source: &Arc<dyn ByteSource>) -> Result<ModelKind, FormatError> {
+    let mut start = vec![0; usize::try_from(source.len().min(9)).unwrap_or(0)];
+    source.read_at(0, &mut start).await?;
+    if start.starts_with(&gguf::MAGIC) {
+        return Ok(ModelKind::Gguf { source: source.clone(), name: name.to_owned() });
+    }
+    let problem = not_a_model(&start).to_owned();
+    Err(FormatError::File { file: source.name().to_owned(), problem })
 }
 
 /// What a file that is no model seems to be, by its first bytes.

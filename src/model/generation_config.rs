@@ -2,7 +2,7 @@
 
 use super::config::ConfigError;
 use super::fields::Fields;
-use crate::formats::Metadata;
+use crate::formats::{KeyError, Metadata};
 
 /// What generation_config.json (or a GGUF's metadata) says. A field that it does not name is `None`.
 ///
@@ -120,6 +120,11 @@ impl GenerationConfig {
             let id = m.token(&format!("tokenizer.ggml.{name}_token_id"), vocab_size)?;
             eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
         }
+        for id in more_end_tokens(m, vocab_size)? {
+            if !eos_token_ids.contains(&id) {
+                eos_token_ids.push(id);
+            }
+        }
         let number = |name: &str, min: f64, max: f64| {
             let key = format!("general.sampling.{name}");
             match m.number(&key)? {
@@ -147,6 +152,24 @@ impl GenerationConfig {
             ..Self::default()
         })
     }
+}
+
+/// End tokens that ollama's conversion lists where config.json has several.
+fn more_end_tokens(m: &Metadata, vocab_size: usize) -> Result<Vec<u32>, KeyError> {
+    const KEY: &str = "tokenizer.ggml.eos_token_ids";
+    let Some(ids) = m.array(KEY)? else {
+        return Ok(Vec::new());
+    };
+    let id = |id: i128| {
+        u32::try_from(id).ok().filter(|id| usize::try_from(*id).is_ok_and(|id| id < vocab_size))
+    };
+    let read = ids.integers().filter(|_| ids.len() <= 64);
+    read.and_then(|ids| ids.map(id).collect()).ok_or_else(|| {
+        m.mismatch(
+            KEY,
+            format_args!("at most 64 token ids below the vocabulary's size {vocab_size}"),
+        )
+    })
 }
 
 /// A number within bounds.

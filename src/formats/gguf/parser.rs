@@ -112,7 +112,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The bytes at hand from `at`'s beginning, for ranges that were given out.
+    /// The bytes at hand, for ranges that were given out.
     pub(super) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }

@@ -50,8 +50,8 @@ fn first(file: &mut Gguf) -> &mut T {
 #[rustfmt::skip]
 fn wrong_structure() {
     let cases: &[Case] = &[
-        ("another magic", |f| f.magic = *b"FUGG", &["not a GGUF file"]),
-        ("an old magic", |f| f.magic = *b"ggjt", &["not a GGUF file"]),
+        ("another magic", |f| f.magic = *b"FUGG", &["is not a model", "GGUF"]),
+        ("an old magic", |f| f.magic = *b"ggjt", &["before GGUF"]),
         ("version 0", |f| f.version = 0, &["version 0"]),
         ("version 1", |f| f.version = 1, &["version 1 is not supported"]),
         ("version 4", |f| f.version = 4, &["version 4 is not known"]),

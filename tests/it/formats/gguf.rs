@@ -178,6 +178,13 @@ fn end_tokens_and_recommendations() {
     file.set("general.sampling.temp", 0.5_f32).set("general.sampling.top_k", 40);
     let g = open_one(&file).unwrap().generation;
     assert_eq!((g.eos_token_ids, g.temperature, g.top_k), (vec![7, 2], Some(0.5), Some(40)));
+    file.set("tokenizer.ggml.eos_token_ids", &[7, 5][..]);
+    assert_eq!(open_one(&file).unwrap().generation.eos_token_ids, [7, 2, 5]);
+    for wrong in [V::from(&[-1][..]), V::from(&[2688][..]), V::from(&[7; 65][..]), 7_u32.into()] {
+        file.set("tokenizer.ggml.eos_token_ids", wrong);
+        let error = open_one(&file).map(drop).unwrap_err().to_string();
+        assert!(error.contains("tokenizer.ggml.eos_token_ids: got"), "{error}");
+    }
 }
 
 #[test]
@@ -312,6 +319,11 @@ fn what_is_neither_a_directory_nor_a_gguf() {
             pollster::block_on(OpenedModel::open(&files)).map(drop)
         });
     }
+    // One file of any name, as picked in a browser.
+    assert!(open(&[("download", convert(&super::fixture("top-3-of-7"), F32).bytes())]).is_ok());
+    refused("picked", &["dir/picked: is not a model"], || {
+        open(&[("picked", b"hello".to_vec())]).map(drop)
+    });
     // Several in a directory; a name without its ending is found out too.
     let file = convert(&super::fixture("top-3-of-7"), F32).bytes();
     let renamed = write("model.bin", &file);
