@@ -16,6 +16,10 @@ struct Params {
     rows: u32,
     hidden_size: u32,
     context: u32,
+    // First words of the weights' planes.
+    plane1: u32,
+    plane2: u32,
+    plane3: u32,
 }
 
 @group(1) @binding(N) var<storage, read> next_token: array<u32>;

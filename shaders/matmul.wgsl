@@ -25,6 +25,10 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    // First words of the weights' planes.
+    plane1: u32,
+    plane2: u32,
+    plane3: u32,
 }
 
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;

@@ -1,19 +1,22 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
 //   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
-//   x       [inputs, cols]         f32
+//   x       [inputs, cols]         by import input: f32
 //   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
 //
 // The product for few items: every weight is read once by the ITEMS items of a workgroup.
 // rows import: dense (one job), gather (the item's expert), combine (its top_k experts, gated).
-// A group of LANES lanes owns 4 rows; lanes take columns in turn, so loads are coalesced. With
-// reduce = serial a lane owns its 4 rows alone. cols % 4 == 0; rows may be anything.
+// A group of LANES lanes owns 4 rows; lanes take units of 4 UNIT4 columns (a quantised format's
+// block) in turn, so loads are coalesced. With reduce = serial a lane owns its 4 rows alone.
+// cols is a multiple of a unit; rows may be anything.
 // Grid: row groups folded into x and y, ceil(items / ITEMS) in z.
-// f32 accumulation in four interleaved sums; |error| <= ~ (cols / LANES) ulp of sum |W x|.
+// f32 accumulation, a sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import rows
 #import weights
+#import input
+#import units
 #import bias
 #import epilogue
 
@@ -27,9 +30,11 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    // First words of the weights' planes.
+    plane1: u32,
+    plane2: u32,
+    plane3: u32,
 }
-
-@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -41,7 +46,7 @@ fn main(
     if (index >= params.groups) { return; }
     let row = ((index * (WG / LANES)) + row_in_group(lane)) * 4u;
     let first = group.z * ITEMS;
-    let width = bound(params.cols / 4u);
+    let units = bound(params.cols / (4u * UNIT4));
     // Rows beyond the end repeat the last one and are dropped.
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
@@ -50,18 +55,14 @@ fn main(
     for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
     for (var job = 0u; job < n_jobs(); job++) {
         let base = job_expert(first, job) * params.rows;
-        let at = (vec4<u32>(base) + r) * width;
+        let at = (vec4<u32>(base) + r) * units;
         var products: array<vec4<f32>, ITEMS>;
         for (var i = 0u; i < ITEMS; i++) { products[i] = vec4<f32>(0.0); }
-        for (var k = lane_in_row(lane); k < width; k += LANES) {
-            let w0 = weight4(at.x + k);
-            let w1 = weight4(at.y + k);
-            let w2 = weight4(at.z + k);
-            let w3 = weight4(at.w + k);
+        for (var k = lane_in_row(lane); k < units; k += LANES) {
+            let unit = load_unit(at + vec4<u32>(k));
             for (var i = 0u; i < ITEMS; i++) {
                 let item = min(first + i, n_items() - 1u);
-                let v = x[(job_input(item, job) * width) + k];
-                products[i] += vec4<f32>(dot(w0, v), dot(w1, v), dot(w2, v), dot(w3, v));
+                products[i] += unit_product(unit, ((job_input(item, job) * units) + k) * UNIT4);
             }
         }
         for (var i = 0u; i < ITEMS; i++) {

@@ -110,10 +110,10 @@ impl Engine {
         &self.inner.memory
     }
 
-    /// How most of the weights are stored: `F32`, `F16` or `BF16`.
+    /// How most of the weights are stored, e.g. `BF16` or `Q4`.
     #[must_use]
     pub fn weight_format(&self) -> &'static str {
-        self.inner.runner.weights.embedding.format.name()
+        self.inner.runner.weights.format().name()
     }
 
     /// Positions of a sequence.

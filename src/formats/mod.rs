@@ -10,6 +10,7 @@
     clippy::indexing_slicing
 )]
 
+pub mod blocks;
 pub mod checkpoint;
 mod element;
 #[cfg(not(target_arch = "wasm32"))]

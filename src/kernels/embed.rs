@@ -28,6 +28,7 @@ struct Params {
     rows: u32,
     hidden_size: u32,
     context: u32,
+    planes: [u32; 3],
 }
 
 fn variant(weights: &'static str) -> Variant {
@@ -42,20 +43,22 @@ impl Embed<'_> {
     /// Appends one dispatch a part of the embedding.
     pub fn record(&self, r: &mut Recorder) {
         for part in &self.embedding.parts {
+            let mut bindings = part.bind();
+            bindings.extend([
+                self.next_token.bind("next_token"),
+                self.x.bind("x"),
+                self.history.bind("history"),
+            ]);
             r.push(Dispatch {
-                variant: variant(self.embedding.format.import(r.caps())),
+                variant: variant(part.format.import(r.caps())),
                 params: bytes_of(&Params {
                     first_row: part.first_row as u32,
                     rows: part.rows as u32,
                     hidden_size: self.embedding.cols as u32,
                     context: self.context,
+                    planes: part.planes.at,
                 }),
-                bindings: vec![
-                    part.bind(),
-                    self.next_token.bind("next_token"),
-                    self.x.bind("x"),
-                    self.history.bind("history"),
-                ],
+                bindings,
                 grid: [Extent::Rows { times: 1, per: 1 }, Extent::Const(1), Extent::Const(1)],
                 macs_per_row: 0,
             });

@@ -51,6 +51,7 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    planes: [u32; 3],
 }
 
 fn variant(weights: &'static str, rows: &'static str, epilogue: Epilogue, bias: bool) -> Variant {
@@ -92,12 +93,13 @@ impl Matmul<'_> {
             }
         };
         for part in &self.weight.parts {
-            let mut bindings = vec![part.bind(), self.x.bind("x"), self.out.bind("out")];
+            let mut bindings = part.bind();
+            bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
                 variant: variant(
-                    self.weight.format.import(r.caps()),
+                    part.format.import(r.caps()),
                     rows,
                     self.epilogue,
                     self.bias.is_some(),
@@ -110,6 +112,7 @@ impl Matmul<'_> {
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
                     logit_rows: self.logit_rows.into(),
+                    planes: part.planes.at,
                 }),
                 bindings,
                 grid: [

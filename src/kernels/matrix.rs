@@ -2,8 +2,9 @@
 
 use crate::gpu::{Binding, Caps, Tensor};
 
-/// How a weight matrix is stored on the GPU. This is the seam for weight formats: a format is a
-/// line here, `shaders/lib/weights/<name>.wgsl`, and its packing at load.
+/// How weights are stored on the GPU. This is the seam for weight formats: a format is a line
+/// here, `shaders/lib/weights/<name>.wgsl`, and its packing in `pack.rs`. `docs/weights.md` has the
+/// layouts bit by bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32-bit floats.
@@ -12,11 +13,31 @@ pub enum Format {
     F16,
     /// bfloat16, two in a word.
     Bf16,
+    /// 8-bit integers in blocks of 32 with a half as scale.
+    Q8,
+    /// 4-bit integers in blocks of 32 with a half as scale.
+    Q4,
+    /// ggml's Q4_K: 4 bits, scales and minima of 32, in blocks of 256.
+    Q4K,
+    /// ggml's Q5_K: 5 bits, scales and minima of 32, in blocks of 256.
+    Q5K,
+    /// ggml's Q6_K: 6 bits, scales of 16, in blocks of 256.
+    Q6K,
+}
+
+/// Where a part's planes begin, in words; plane 0 begins at 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planes {
+    /// First words of planes 1, 2 and 3.
+    pub at: [u32; 3],
+    /// Words of all planes.
+    pub words: usize,
 }
 
 impl Format {
     /// Every format.
-    pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Bf16];
+    pub const ALL: [Self; 8] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q4, Self::Q4K, Self::Q5K, Self::Q6K];
 
     /// The part that answers `#import weights` on a device.
     pub(crate) fn import(self, caps: &Caps) -> &'static str {
@@ -25,6 +46,11 @@ impl Format {
             Self::F16 if caps.f16 => "f16_native",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+            Self::Q4K => "q4k",
+            Self::Q5K => "q5k",
+            Self::Q6K => "q6k",
         }
     }
 
@@ -36,13 +62,44 @@ impl Format {
         }
     }
 
+    /// Elements of a block, along a row, and the bits that each plane has of it.
+    #[must_use]
+    pub fn block(self) -> (usize, &'static [usize]) {
+        match self {
+            Self::F32 => (1, &[32]),
+            Self::F16 | Self::Bf16 => (1, &[16]),
+            Self::Q8 => (32, &[256, 16]),
+            Self::Q4 => (32, &[128, 16]),
+            Self::Q4K => (256, &[1024, 128]),
+            Self::Q5K => (256, &[1024, 256, 128]),
+            Self::Q6K => (256, &[1024, 512, 128, 16]),
+        }
+    }
+
     /// Bytes of one row of `cols` columns.
     #[must_use]
     pub fn row_bytes(self, cols: usize) -> usize {
-        match self {
-            Self::F32 => cols * 4,
-            Self::F16 | Self::Bf16 => cols * 2,
+        let (block, planes) = self.block();
+        cols / block * planes.iter().sum::<usize>() / 8
+    }
+
+    /// Where the planes of `elements` elements begin: each at a multiple of 16 bytes.
+    #[must_use]
+    pub fn planes(self, elements: usize) -> Planes {
+        let (block, bits) = self.block();
+        let mut planes = Planes::default();
+        for (i, bits) in bits.iter().enumerate() {
+            if let Some(at) = i.checked_sub(1).and_then(|i| planes.at.get_mut(i)) {
+                *at = planes.words as u32;
+            }
+            planes.words += (elements / block * bits).div_ceil(128) * 4;
         }
+        planes
+    }
+
+    /// Whether its parts are read as planes of words.
+    pub(crate) fn is_quantised(self) -> bool {
+        self.block().0 > 1
     }
 
     /// Its name in messages and tables.
@@ -52,6 +109,11 @@ impl Format {
             Self::F32 => "F32",
             Self::F16 => "F16",
             Self::Bf16 => "BF16",
+            Self::Q8 => "Q8",
+            Self::Q4 => "Q4",
+            Self::Q4K => "Q4_K",
+            Self::Q5K => "Q5_K",
+            Self::Q6K => "Q6_K",
         }
     }
 }
@@ -89,21 +151,23 @@ impl KvFormat {
 /// A range of rows of every expert, small enough for one binding.
 #[derive(Clone, Debug)]
 pub struct Part {
+    /// How it is stored.
+    pub format: Format,
     /// First row of this part within an expert.
     pub first_row: usize,
     /// Rows of each expert in this part.
     pub rows: usize,
-    /// `[experts, rows, cols]` in the matrix's format.
+    /// `[experts, rows, cols]`: the format's planes, one after another.
     pub data: Tensor<u32>,
+    /// Where they begin.
+    pub planes: Planes,
 }
 
 /// A weight matrix `[experts, rows, cols]` (a plain matrix has one expert), in parts that each fit
-/// a storage binding. A part is a dispatch. Rows are split, within every expert, so that any
-/// product over experts stays one kernel.
+/// a storage binding and have one format. A part is a dispatch. Rows are split, within every
+/// expert, so that any product over experts stays one kernel.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// How it is stored.
-    pub format: Format,
     /// Matrices stacked.
     pub experts: usize,
     /// Rows of each.
@@ -115,20 +179,22 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// `(first_row, rows)` of each part such that none exceeds `max_bytes`. Parts hold an even
-    /// number of rows, so that a gate row and its up row stay together.
+    /// `(first_row, rows)` of each part of rows `rows` such that none exceeds `max_bytes`. Parts
+    /// hold an even number of rows, so that a gate row and its up row stay together.
     #[must_use]
     pub fn split(
         format: Format,
         experts: usize,
-        rows: usize,
+        rows: std::ops::Range<usize>,
         cols: usize,
         max_bytes: u64,
     ) -> Vec<(usize, usize)> {
         let row_bytes = (experts * format.row_bytes(cols)) as u64;
-        let most = usize::try_from(max_bytes / row_bytes.max(1)).unwrap_or(rows);
+        // Each plane is filled up to 16 bytes.
+        let max_bytes = max_bytes.saturating_sub(64);
+        let most = usize::try_from(max_bytes / row_bytes.max(1)).unwrap_or(rows.len());
         let most = (most & !1).max(2);
-        (0..rows).step_by(most).map(|first| (first, most.min(rows - first))).collect()
+        rows.clone().step_by(most).map(|first| (first, most.min(rows.end - first))).collect()
     }
 
     /// Bytes on the GPU.
@@ -145,7 +211,12 @@ impl Matrix {
 }
 
 impl Part {
-    pub(crate) fn bind(&self) -> Binding {
-        self.data.bind("weight")
+    /// Its bindings: the weights import declares which of them it reads.
+    pub(crate) fn bind(&self) -> Vec<Binding> {
+        let mut bindings = vec![self.data.bind("weight")];
+        if self.format.is_quantised() {
+            bindings.push(self.data.bind("weight_words"));
+        }
+        bindings
     }
 }

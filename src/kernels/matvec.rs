@@ -76,6 +76,7 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    planes: [u32; 3],
 }
 
 fn variant(
@@ -90,12 +91,23 @@ fn variant(
         .import("reduce", reduce.import())
         .import("rows", rows)
         .import("weights", weights)
+        .import("input", "f32")
+        .import("units", units(weights))
+        .import("nibbles", "f32")
         .import("bias", if bias { "row" } else { "none" })
         .import("epilogue", epilogue.import())
         .int("WG", WG)
         .int("ITEMS", items);
     // The dense import also serves matmul, which works in tiles.
     if rows == "dense" { v.int("TILE_ITEMS", items) } else { v }
+}
+
+/// What answers `#import units` beside a weights import.
+fn units(weights: &'static str) -> &'static str {
+    match weights {
+        "f32" | "f16" | "f16_native" | "bf16" => "float",
+        quantised => quantised,
+    }
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
@@ -135,7 +147,8 @@ impl Matvec<'_> {
         for part in &self.weight.parts {
             let groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
             let (gx, gy) = fold(groups);
-            let mut bindings = vec![part.bind(), self.x.bind("x"), self.out.bind("out")];
+            let mut bindings = part.bind();
+            bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             match self.rows {
                 MatvecRows::Dense { .. } => {}
                 MatvecRows::Gather { ids, .. } => bindings.push(ids.bind("ids")),
@@ -146,7 +159,7 @@ impl Matvec<'_> {
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
                 variant: variant(
-                    self.weight.format.import(r.caps()),
+                    part.format.import(r.caps()),
                     self.rows.import(),
                     self.epilogue,
                     self.bias.is_some(),
@@ -161,6 +174,7 @@ impl Matvec<'_> {
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
                     logit_rows: logit_rows.into(),
+                    planes: part.planes.at,
                 }),
                 bindings,
                 grid: [Extent::Const(gx), Extent::Const(gy), items],

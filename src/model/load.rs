@@ -1,12 +1,10 @@
 //! Streams a checkpoint's tensors to the GPU in bounded pieces.
 
-use half::{bf16, f16};
-
 use super::weights::{AttentionWeights, Ffn, Layer, Operator, ShortConvWeights, Weights};
 use super::{FfnKind, ModelConfig, OperatorKind, ResolvedTensors, Slot};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Context, GpuError, Tensor};
-use crate::kernels::{Format, Matrix, Part};
+use crate::kernels::{Format, Matrix, Part, values};
 
 /// Bytes of a checkpoint that are read at a time.
 const PIECE_BYTES: usize = 8 << 20;
@@ -183,119 +181,113 @@ impl Loader<'_> {
         Ok(Rows { slices, in_turn: true, rows, cols })
     }
 
-    /// A matrix of one or more experts, kept at its own width; a mixture of types is kept in f32,
-    /// which holds all of them.
+    /// A matrix of one or more experts, each run of its tensors kept in the format of their type;
+    /// rows of different types that take turns are kept in f32, which holds all of them.
     async fn matrix(&mut self, name: &str, experts: &[Rows]) -> Result<Matrix, LoadError> {
-        let types = || experts.iter().flat_map(|e| &e.slices).map(|s| s.element_type);
-        let first = types().next().unwrap_or(ElementType::F32);
-        let format = match first {
-            _ if types().any(|t| t != first) => Format::F32,
-            ElementType::F16 => Format::F16,
-            ElementType::BF16 => Format::Bf16,
-            _ => Format::F32,
-        };
         let (rows, cols) = experts.first().map_or((0, 0), |e| (e.rows, e.cols));
         let max_bytes = self.context.caps().max_part();
         let mut parts = Vec::new();
-        for (first_row, n) in Matrix::split(format, experts.len(), rows, cols, max_bytes) {
-            let words = experts.len() * n * format.row_bytes(cols) / 4;
-            let data: Tensor<u32> = self.context.tensor(name, words).await?;
-            for (e, source) in experts.iter().enumerate() {
-                self.fill(&data, e * n, source, first_row..first_row + n, format).await?;
+        for (format, run) in runs(experts) {
+            for (first_row, n) in Matrix::split(format, experts.len(), run, cols, max_bytes) {
+                let planes = format.planes(experts.len() * n * cols);
+                let data: Tensor<u32> = self.context.tensor(name, planes.words).await?;
+                let part = Part { format, first_row, rows: n, data, planes };
+                let mut writer = PartWriter::new(&part);
+                for source in experts {
+                    self.fill(&mut writer, source, first_row..first_row + n, format).await?;
+                }
+                writer.finish(self.context);
+                parts.push(part);
             }
-            parts.push(Part { first_row, rows: n, data });
         }
-        Ok(Matrix { format, experts: experts.len(), rows, cols, parts })
+        Ok(Matrix { experts: experts.len(), rows, cols, parts })
     }
 
-    /// Writes rows `range` of `source` to `data` from its row `at` on.
+    /// Appends rows `range` of `source` to a part.
     async fn fill(
         &mut self,
-        data: &Tensor<u32>,
-        at: usize,
+        writer: &mut PartWriter,
         source: &Rows,
         range: std::ops::Range<usize>,
         format: Format,
     ) -> Result<(), LoadError> {
-        let row_words = format.row_bytes(source.cols) / 4;
         // Even, so that a gate row and its up row come in one piece.
-        let step = (PIECE_BYTES / (row_words * 4).max(1)).max(2) & !1;
+        let step = (PIECE_BYTES / format.row_bytes(source.cols).max(1)).max(2) & !1;
         let mut row = range.start;
         while row < range.end {
             let n = step.min(range.end - row);
-            let bytes = self.rows(source, row..row + n, format).await?;
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes);
-            self.context.write(data, (at + row - range.start) * row_words, &words);
+            let (planes, read) = self.rows(source, row..row + n, format).await?;
+            writer.append(self.context, &planes);
             row += n;
-            self.advance(bytes.len() as u64)?;
+            self.advance(read)?;
         }
         Ok(())
     }
 
-    /// Rows `range` of `source` as `format` stores them, zeros where it is filled up.
+    /// Rows `range` of `source` as `format`'s planes, zeros where a matrix is filled up; and how
+    /// many bytes of the file they are.
     async fn rows(
         &self,
         source: &Rows,
         range: std::ops::Range<usize>,
         format: Format,
-    ) -> Result<Vec<u8>, LoadError> {
-        let row_bytes = format.row_bytes(source.cols);
-        let mut out = vec![0; range.len() * row_bytes];
+    ) -> Result<(Vec<Vec<u8>>, u64), LoadError> {
         let mut first = 0;
+        let mut wanted = Vec::new();
         for (i, slice) in source.slices.iter().enumerate() {
             // The slice's rows within `range`, and where each of them goes.
-            let (wanted, step, offset) = if source.in_turn {
+            let (rows, step, offset) = if source.in_turn {
                 (range.start / 2..range.end / 2, 2, i)
             } else {
-                let wanted = range.start.max(first) - first..range.end.max(first) - first;
-                (wanted, 1, first.saturating_sub(range.start))
+                let rows = range.start.max(first) - first..range.end.max(first) - first;
+                (rows, 1, first.saturating_sub(range.start))
             };
-            let (start, end) = (wanted.start.min(slice.rows), wanted.end.min(slice.rows));
-            let bytes = self.read(slice, start, end - start, format).await?;
-            let have = format.row_bytes(slice.cols);
+            let rows = rows.start.min(slice.rows)..rows.end.min(slice.rows);
+            if !rows.is_empty() {
+                wanted.push((slice, rows, step, offset));
+            }
+            first += slice.rows;
+        }
+        // Rows of one type are put together as the file has them, of several as f32.
+        let one = wanted.first().map(|(s, ..)| s.element_type);
+        let one = one.filter(|t| wanted.iter().all(|(s, ..)| s.element_type == *t));
+        let element_type = one.unwrap_or(ElementType::F32);
+        let row_bytes = bytes_of(element_type, source.cols);
+        let mut out = vec![0; range.len() * row_bytes];
+        let mut read = 0;
+        for (slice, rows, step, offset) in wanted {
+            let mut bytes = self.read(slice, rows.start, rows.len()).await?;
+            read += bytes.len() as u64;
+            if slice.element_type != element_type {
+                bytes = bytemuck::cast_slice(&values(slice.element_type, &bytes)).to_vec();
+            }
+            let have = bytes_of(element_type, slice.cols);
             for (r, row) in bytes.chunks_exact(have.max(1)).enumerate() {
                 let at = (offset + r * step) * row_bytes;
                 out[at..at + have].copy_from_slice(row);
             }
-            first += slice.rows;
         }
-        Ok(out)
+        Ok((format.pack(element_type, &out), read))
     }
 
-    /// Rows of a slice as `format` stores them.
-    async fn read(
-        &self,
-        slice: &TensorSlice,
-        row: usize,
-        n: usize,
-        format: Format,
-    ) -> Result<Vec<u8>, LoadError> {
-        let elements = n * slice.cols;
-        let mut bytes = vec![0; slice.element_type.bytes_of(elements as u64).unwrap_or(0) as usize];
+    /// Rows of a slice as the file has them.
+    async fn read(&self, slice: &TensorSlice, row: usize, n: usize) -> Result<Vec<u8>, LoadError> {
+        let mut bytes = vec![0; bytes_of(slice.element_type, n * slice.cols)];
         self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
-        let same = matches!(
-            (slice.element_type, format),
-            (ElementType::F32, Format::F32)
-                | (ElementType::F16, Format::F16)
-                | (ElementType::BF16, Format::Bf16)
-        );
-        if same {
-            return Ok(bytes);
-        }
-        Ok(bytemuck::cast_slice(&to_f32(&bytes, slice.element_type)).to_vec())
+        Ok(bytes)
     }
 
     /// One or more tensors, one after another, in f32.
     async fn vector(&mut self, slots: &[Slot]) -> Result<Tensor<f32>, LoadError> {
-        let mut values = Vec::new();
+        let mut all = Vec::new();
         for slot in slots {
             let slice = self.slice(*slot)?;
-            let bytes = self.read(&slice, 0, slice.rows, Format::F32).await?;
-            values.extend(bytemuck::pod_collect_to_vec::<u8, f32>(&bytes));
+            let bytes = self.read(&slice, 0, slice.rows).await?;
+            all.extend(values(slice.element_type, &bytes));
             self.advance(slice.bytes())?;
         }
         let name = slots.first().map(Slot::hub_name).unwrap_or_default();
-        Ok(self.context.tensor_of(&name, &values).await?)
+        Ok(self.context.tensor_of(&name, &all).await?)
     }
 
     async fn optional(&mut self, slot: Slot) -> Result<Option<Tensor<f32>>, LoadError> {
@@ -322,11 +314,67 @@ pub(super) fn padded_width(width: usize) -> usize {
     width.next_multiple_of(4)
 }
 
-fn to_f32(bytes: &[u8], element_type: ElementType) -> Vec<f32> {
-    let pairs = bytes.chunks_exact(2).map(|b| u16::from_le_bytes([b[0], b[1]]));
-    match element_type {
-        ElementType::F16 => pairs.map(|b| f16::from_bits(b).to_f32()).collect(),
-        ElementType::BF16 => pairs.map(|b| bf16::from_bits(b).to_f32()).collect(),
-        _ => bytemuck::pod_collect_to_vec(bytes),
+/// Bytes of whole blocks; the tensors' shapes have been checked.
+fn bytes_of(element_type: ElementType, elements: usize) -> usize {
+    let block = element_type.block();
+    elements.div_ceil(block.elements as usize) * block.bytes as usize
+}
+
+/// Ranges of rows of a matrix that have one format.
+fn runs(experts: &[Rows]) -> Vec<(Format, std::ops::Range<usize>)> {
+    let Some(first) = experts.first() else { return Vec::new() };
+    let all = || experts.iter().flat_map(|e| &e.slices).map(|s| s.element_type);
+    let same = |e: &Rows| {
+        e.slices.iter().map(|s| s.element_type).eq(first.slices.iter().map(|s| s.element_type))
+    };
+    let in_turn = first.in_turn && all().any(|t| Some(t) != all().next());
+    if in_turn || !experts.iter().all(same) {
+        return vec![(Format::F32, 0..first.rows)];
+    }
+    if first.in_turn {
+        return all().next().map(|t| (Format::of(t), 0..first.rows)).into_iter().collect();
+    }
+    let mut runs: Vec<(ElementType, std::ops::Range<usize>)> = Vec::new();
+    let mut row = 0;
+    for slice in &first.slices {
+        let end = row + slice.rows;
+        match runs.last_mut() {
+            Some((last, range)) if *last == slice.element_type => range.end = end,
+            _ => runs.push((slice.element_type, row..end)),
+        }
+        row = end;
+    }
+    runs.into_iter().map(|(t, range)| (Format::of(t), range)).collect()
+}
+
+/// Writes a part from its first row to its last: each plane grows by what a piece of rows has of
+/// it. Half a word is kept until the next piece.
+struct PartWriter {
+    data: Tensor<u32>,
+    /// Next word, and bytes that do not make one yet.
+    planes: Vec<(usize, Vec<u8>)>,
+}
+
+impl PartWriter {
+    fn new(part: &Part) -> Self {
+        let starts = std::iter::once(0).chain(part.planes.at.iter().map(|at| *at as usize));
+        let planes = starts.take(part.format.block().1.len()).map(|at| (at, Vec::new())).collect();
+        Self { data: part.data.clone(), planes }
+    }
+
+    fn append(&mut self, context: &Context, pieces: &[Vec<u8>]) {
+        for ((at, rest), piece) in self.planes.iter_mut().zip(pieces) {
+            rest.extend_from_slice(piece);
+            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&rest[..rest.len() & !3]);
+            context.write(&self.data, *at, &words);
+            *at += words.len();
+            rest.drain(..words.len() * 4);
+        }
+    }
+
+    fn finish(mut self, context: &Context) {
+        let padding: Vec<Vec<u8>> =
+            self.planes.iter().map(|(_, rest)| vec![0; (4 - rest.len() % 4) % 4]).collect();
+        self.append(context, &padding);
     }
 }

@@ -1,7 +1,7 @@
 //! The weights on the GPU, as the forward pass names them.
 
 use crate::gpu::Tensor;
-use crate::kernels::Matrix;
+use crate::kernels::{Format, Matrix};
 
 /// All weights of a model.
 #[derive(Clone, Debug)]
@@ -21,6 +21,26 @@ impl Weights {
     #[must_use]
     pub fn head(&self) -> &Matrix {
         self.lm_head.as_ref().unwrap_or(&self.embedding)
+    }
+
+    /// The format that holds the most bytes.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        let mut all = vec![&self.embedding];
+        for layer in &self.layers {
+            match &layer.operator {
+                Operator::ShortConv(conv) => all.extend([&conv.in_proj, &conv.out_proj]),
+                Operator::Attention(a) => all.extend([&a.qkv, &a.out_proj]),
+            }
+            match &layer.ffn {
+                Ffn::Dense { w13, w2 } | Ffn::Moe { w13, w2, .. } => all.extend([w13, w2]),
+            }
+        }
+        let bytes = |format: Format| -> u64 {
+            let parts = all.iter().flat_map(|m| &m.parts).filter(|p| p.format == format);
+            parts.map(|p| p.data.bytes()).sum()
+        };
+        Format::ALL.into_iter().max_by_key(|f| bytes(*f)).unwrap_or(Format::F32)
     }
 }
 

@@ -4,7 +4,7 @@
 use super::compare::Comparison;
 use crate::engine::{Batch, Row, SampleParams, SeqRows};
 use crate::gpu::{Caps, Context, GpuError, Recorder, StepShape, Tensor};
-use crate::kernels::{Format, KvFormat, Matrix, Part};
+use crate::kernels::{Format, KvFormat};
 use crate::reference::{self, PAGE, Sequence};
 
 /// A small random number generator, the same everywhere.
@@ -301,45 +301,6 @@ impl WeightsImport {
         let caps = *context.caps();
         Caps { f16: caps.f16 && self.native, ..caps }
     }
-}
-
-fn encode(format: Format, values: &[f32]) -> Vec<u32> {
-    match format {
-        Format::F32 => reference::encode_f32(values),
-        Format::F16 => reference::encode_f16(values),
-        Format::Bf16 => reference::encode_bf16(values),
-    }
-}
-
-/// `values` as `format` holds them.
-pub(super) fn rounded(format: Format, values: &[f32]) -> Vec<f32> {
-    let words = encode(format, values);
-    match format {
-        Format::F32 => reference::decode_f32(&words),
-        Format::F16 => reference::decode_f16(&words),
-        Format::Bf16 => reference::decode_bf16(&words),
-    }
-}
-
-/// Uploads `values`, `[experts, rows, cols]`, in parts of at most `max_bytes`.
-pub(super) async fn matrix(
-    context: &Context,
-    format: Format,
-    (experts, rows, cols): (usize, usize, usize),
-    values: &[f32],
-    max_bytes: u64,
-) -> Result<Matrix, GpuError> {
-    let mut parts = Vec::new();
-    let limit = max_bytes.min(context.caps().max_part());
-    for (first_row, part_rows) in Matrix::split(format, experts, rows, cols, limit) {
-        let part: Vec<f32> = (0..experts)
-            .flat_map(|e| &values[(e * rows + first_row) * cols..][..part_rows * cols])
-            .copied()
-            .collect();
-        let data = context.tensor_of("weight", &encode(format, &part)).await?;
-        parts.push(Part { first_row, rows: part_rows, data });
-    }
-    Ok(Matrix { format, experts, rows, cols, parts })
 }
 
 /// `values` as a KV pool holds them: the words, and the values that come out again.

@@ -1,8 +1,9 @@
 //! Cases of the product kernels, `matvec` and `matmul`.
 
 use super::compare::{Comparison, EPSILON, TINY};
-use super::data::{Output, Pass, WeightsImport, matrix, rounded, run};
+use super::data::{Output, Pass, WeightsImport, run};
 use super::moe::groups_words;
+use super::stored::Stored;
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Context, GpuError};
 use crate::kernels::{Epilogue, Format, Grouped, Matmul, Matvec, MatvecRows, Reduce};
@@ -113,7 +114,12 @@ struct Inputs {
 }
 
 impl LinearCase {
-    fn inputs(&self, format: Format) -> Inputs {
+    /// The same case with whole blocks of columns.
+    fn in_blocks(&self, format: Format) -> Self {
+        Self { cols: self.cols.next_multiple_of(format.block().0), ..self.clone() }
+    }
+
+    fn inputs(&self, format: Format) -> (Stored, Inputs) {
         let mut rng = Rng::new(self.seed);
         let n_ids = if self.mode.by_expert() { self.items * self.top_k } else { 0 };
         let inputs = match self.mode {
@@ -124,16 +130,18 @@ impl LinearCase {
             Rows::Gather | Rows::GroupedIn | Rows::GroupedOut => self.items * self.top_k,
             _ => self.items,
         };
-        let weight = self.fill.values(&mut rng, self.experts * self.rows * self.cols);
+        let stored = Stored::new(format, self.fill, &mut rng, self.experts * self.rows * self.cols);
+        let weight = stored.values.clone();
         let width = if self.epilogue == Epilogue::Swiglu { self.rows / 2 } else { self.rows };
-        Inputs {
-            weight: rounded(format, &weight),
+        let inputs = Inputs {
+            weight,
             bias: self.bias.then(|| Fill::Normal.values(&mut rng, self.rows)),
             x: self.fill.values(&mut rng, inputs * self.cols),
             before: Fill::Normal.values(&mut rng, outputs * width),
             ids: self.routing.ids(&mut rng, n_ids, self.experts),
             gates: (0..n_ids).map(|_| rng.unit().abs()).collect(),
-        }
+        };
+        (stored, inputs)
     }
 
     fn product<'a>(&self, i: &'a Inputs, after: After<'a>) -> Product<'a> {
@@ -149,10 +157,10 @@ impl LinearCase {
     }
 
     /// What is wanted and how far each element may be from it.
-    fn expected(&self, i: &Inputs) -> (Vec<f32>, Vec<f64>) {
+    fn expected(&self, i: &Inputs, format: Format) -> (Vec<f32>, Vec<f64>) {
         let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
         let absolute = Inputs {
-            weight: i.weight.iter().map(|v| v.abs()).collect(),
+            weight: magnitudes(&i.weight, format),
             bias: i.bias.as_ref().map(|b| b.iter().map(|v| v.abs()).collect()),
             x: i.x.iter().map(|v| v.abs()).collect(),
             ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
@@ -197,6 +205,15 @@ impl LinearCase {
     }
 }
 
+/// |w|; of blocks with an offset, which is multiplied and added on its own, with the block's largest.
+fn magnitudes(weight: &[f32], format: Format) -> Vec<f32> {
+    let largest = |block: &[f32]| block.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
+    match format.block().0 {
+        1 => weight.iter().map(|v| v.abs()).collect(),
+        _ => weight.chunks(32).flat_map(|b| b.iter().map(|v| v.abs() + 2.0 * largest(b))).collect(),
+    }
+}
+
 impl Inputs {
     fn none() -> Self {
         let (weight, x, before, ids, gates) = Default::default();
@@ -220,8 +237,11 @@ pub async fn products(
     weights: WeightsImport,
     kernel: LinearKernel,
 ) -> Result<Vec<f32>, GpuError> {
-    let inputs = case.inputs(weights.format);
-    let ran = run_linear(context, case, &inputs, weights, kernel, &mut Comparison::new()).await?;
+    let case = &case.in_blocks(weights.format);
+    let (stored, inputs) = case.inputs(weights.format);
+    let ran =
+        run_linear(context, case, (&stored, &inputs), weights, kernel, &mut Comparison::new())
+            .await?;
     Ok(ran.got)
 }
 
@@ -235,10 +255,11 @@ pub async fn check_linear(
     weights: WeightsImport,
     kernel: LinearKernel,
 ) -> Result<KernelCheck, GpuError> {
-    let inputs = case.inputs(weights.format);
-    let (want, bounds) = case.expected(&inputs);
+    let case = &case.in_blocks(weights.format);
+    let (stored, inputs) = case.inputs(weights.format);
+    let (want, bounds) = case.expected(&inputs, weights.format);
     let mut c = Comparison::new();
-    let ran = run_linear(context, case, &inputs, weights, kernel, &mut c).await?;
+    let ran = run_linear(context, case, (&stored, &inputs), weights, kernel, &mut c).await?;
     c.floats("out", &ran.got, &want, |i| bounds[i]);
     if case.fill == Fill::Normal {
         c.nmse("out", &ran.got, &want, 1e-7);
@@ -253,7 +274,7 @@ pub async fn check_linear(
 async fn run_linear(
     context: &Context,
     case: &LinearCase,
-    i: &Inputs,
+    (stored, i): (&Stored, &Inputs),
     weights: WeightsImport,
     kernel: LinearKernel,
     c: &mut Comparison,
@@ -264,7 +285,7 @@ async fn run_linear(
         rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
     };
     let shape = (case.experts, case.rows, case.cols);
-    let weight = matrix(context, format, shape, &i.weight, most).await?;
+    let weight = stored.matrix(context, shape, most).await?;
     let x = context.tensor_of("x", &i.x).await?;
     let bias = match &i.bias {
         Some(bias) => Some(context.tensor_of("bias", bias).await?),

@@ -16,6 +16,7 @@ mod linear;
 mod moe;
 mod norm;
 mod sample;
+mod stored;
 
 pub use attention::{AttentionCase, AttentionKernel, check_attention};
 pub use conv::{ConvCase, check_conv};

@@ -1,0 +1,56 @@
+// A unit: two sub-blocks, 32 columns of four rows, by half the index of the first.
+const UNIT4 = 8u;
+struct Unit {
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
+    upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
+}
+
+fn upper_bits(at: vec4<u32>) -> vec4<u32> {
+    let i = at + vec4<u32>(params.plane1);
+    return vec4<u32>(
+        weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]);
+}
+
+fn sub_scales(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(sub_scale(at.x), sub_scale(at.y), sub_scale(at.z), sub_scale(at.w));
+}
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let sub = at * 2u;
+    return Unit(
+        weight[at.x], weight[at.y], weight[at.z], weight[at.w],
+        upper_bits(sub), upper_bits(sub + vec4<u32>(1u)),
+        sub_scales(sub), sub_scales(sub + vec4<u32>(1u)));
+}
+
+// Products of four columns: `low` holds their low bits from bit 0 on, `upper` their upper ones.
+fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
+    let nibble = vec4<u32>(15u);
+    let pair = vec4<u32>(0x30u);
+    let q0 = (low & nibble) | ((upper << vec4<u32>(4u)) & pair);
+    let q1 = ((low >> vec4<u32>(4u)) & nibble) | ((upper << vec4<u32>(2u)) & pair);
+    let q2 = ((low >> vec4<u32>(8u)) & nibble) | (upper & pair);
+    let q3 = ((low >> vec4<u32>(12u)) & nibble) | ((upper >> vec4<u32>(2u)) & pair);
+    return ((vec4<f32>(q0) - 32.0) * v.x) + ((vec4<f32>(q1) - 32.0) * v.y)
+        + ((vec4<f32>(q2) - 32.0) * v.z) + ((vec4<f32>(q3) - 32.0) * v.w);
+}
+
+// Products of sixteen columns: two words of low bits of each row and one of upper ones.
+fn sixteen_columns(a: vec4<u32>, b: vec4<u32>, upper: vec4<u32>, x_at: u32) -> vec4<f32> {
+    var p = four_columns(a, upper, x4(x_at));
+    p += four_columns(a >> vec4<u32>(16u), upper >> vec4<u32>(8u), x4(x_at + 1u));
+    p += four_columns(b, upper >> vec4<u32>(16u), x4(x_at + 2u));
+    p += four_columns(b >> vec4<u32>(16u), upper >> vec4<u32>(24u), x4(x_at + 3u));
+    return p;
+}
+
+// The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
+fn unit_product(u: Unit, x_at: u32) -> vec4<f32> {
+    let first = sixteen_columns(
+        vec4<u32>(u.r0.x, u.r1.x, u.r2.x, u.r3.x),
+        vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y), u.upper0, x_at);
+    let second = sixteen_columns(
+        vec4<u32>(u.r0.z, u.r1.z, u.r2.z, u.r3.z),
+        vec4<u32>(u.r0.w, u.r1.w, u.r2.w, u.r3.w), u.upper1, x_at + 4u);
+    return (u.scale0 * first) + (u.scale1 * second);
+}
