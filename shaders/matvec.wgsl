@@ -5,11 +5,12 @@
 //   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
 //
 // The product for few items: every weight is read once by the ITEMS items of a workgroup.
-// rows import: dense (one job), gather (the item's expert), combine (its top_k experts, gated).
+// rows import: dense (one job), gather (the item's expert), combine (its top_k experts, gated),
+// grouped_in and grouped_out (a tile of moe_group's list: items of one expert).
 // A group of LANES lanes owns 4 rows; lanes take units of 4 UNIT4 columns (a quantised format's
 // block) in turn, so loads are coalesced. With reduce = serial a lane owns its 4 rows alone.
 // cols is a multiple of a unit; rows may be anything.
-// Grid: row groups folded into x and y, ceil(items / ITEMS) in z.
+// Grid: row groups folded into x and y, ceil(items / ITEMS) in z; tiles are TILE_ITEMS items long.
 // f32 accumulation, a sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
@@ -30,6 +31,8 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    // Where the sorted items begin in groups.
+    items_at: u32,
     // First words of the weights' planes.
     plane1: u32,
     plane2: u32,
@@ -46,6 +49,8 @@ fn main(
     if (index >= params.groups) { return; }
     let row = ((index * (WG / LANES)) + row_in_group(lane)) * 4u;
     let first = group.z * ITEMS;
+    let end = items_end(first);
+    if (first >= end) { return; }
     let units = bound(params.cols / (4u * UNIT4));
     // Rows beyond the end repeat the last one and are dropped.
     let last = params.rows - 1u;
@@ -61,18 +66,18 @@ fn main(
         for (var k = lane_in_row(lane); k < units; k += LANES) {
             let unit = load_unit(at + vec4<u32>(k));
             for (var i = 0u; i < ITEMS; i++) {
-                let item = min(first + i, n_items() - 1u);
+                let item = min(first + i, end - 1u);
                 products[i] += unit_product(unit, ((job_input(item, job) * units) + k) * UNIT4);
             }
         }
         for (var i = 0u; i < ITEMS; i++) {
-            sums[i] += products[i] * job_scale(min(first + i, n_items() - 1u), job);
+            sums[i] += products[i] * job_scale(min(first + i, end - 1u), job);
         }
     }
     for (var i = 0u; i < ITEMS; i++) {
         let y = reduce_sum4(sums[i], lane);
-        if (first + i < n_items() && lane_in_row(lane) == 0u && row < params.rows) {
-            epilogue(first + i, row, min(4u, params.rows - row), y + bias4(row));
+        if (first + i < end && lane_in_row(lane) == 0u && row < params.rows) {
+            epilogue(output_of(first + i), row, min(4u, params.rows - row), y + bias4(row));
         }
     }
 }

@@ -7,8 +7,9 @@ use clap::{Args, ValueEnum};
 use super::generate::print;
 use super::options::Common;
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, Generation, OpenedModel, SamplingOptions, Session};
 use crate::gpu::Counters;
+use crate::model::ShapeWeights;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -19,6 +20,21 @@ enum Output {
     Json,
     /// Comma-separated values with a header
     Csv,
+}
+
+/// The weights of a shape.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Weights {
+    /// Q4_0, the embedding in Q6_K
+    Q4,
+    /// Q8_0
+    Q8,
+    /// Half precision
+    F16,
+}
+
+fn shape_names() -> clap::builder::PossibleValuesParser {
+    clap::builder::PossibleValuesParser::new(crate::model::shape_names())
 }
 
 #[derive(Debug, Args)]
@@ -38,6 +54,12 @@ pub struct Bench {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT")]
     output: Output,
+    /// A published shape with random weights instead of --model, e.g. lfm2-8b-a1b
+    #[arg(long, env = "LFM2_SHAPE", value_parser = shape_names(), hide_possible_values = false)]
+    shape: Option<String>,
+    /// The weights of --shape
+    #[arg(long, value_enum, default_value_t = Weights::Q4, env = "LFM2_WEIGHTS", requires = "shape")]
+    weights: Weights,
     /// Print the GPU time of each kernel instead, where the adapter has timestamps
     #[arg(long, env = "LFM2_PROFILE")]
     profile: bool,
@@ -93,7 +115,11 @@ impl Bench {
         if need == 0 {
             return Err(CliError::User("-p, -n: nothing to measure, both are 0".to_owned()));
         }
-        let engine = load::engine(common)?;
+        let started = Instant::now();
+        let engine = self.engine(common)?;
+        if !common.quiet {
+            eprintln!("ready after {:.2} s", started.elapsed().as_secs_f64());
+        }
         if need > engine.context_length() {
             return Err(CliError::User(format!(
                 "-p, -n, -d: the tests need a context of {need} tokens, it is {}; try a larger \
@@ -124,6 +150,23 @@ impl Bench {
         }
         bar.finish_and_clear();
         print(&render(&rows, self.output))
+    }
+}
+
+impl Bench {
+    fn engine(&self, common: &Common) -> Result<Engine, CliError> {
+        let Some(shape) = &self.shape else { return load::engine(common) };
+        if common.model.is_some() {
+            return Err(CliError::User("--shape, --model: one of them".to_owned()));
+        }
+        let weights = match self.weights {
+            Weights::Q4 => ShapeWeights::Q4,
+            Weights::Q8 => ShapeWeights::Q8,
+            Weights::F16 => ShapeWeights::F16,
+        };
+        let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
+        let model = model.ok_or_else(|| CliError::User(format!("--shape {shape}: unknown")))??;
+        load::engine_of(model, common, |builder| builder)
     }
 }
 

@@ -8,7 +8,9 @@ use crate::formats::{
     read_small,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
-use crate::model::{GenerationConfig, ModelConfig, ResolvedTensors, validate};
+use crate::model::{
+    GenerationConfig, ModelConfig, ResolvedTensors, ShapeWeights, synthetic_model, validate,
+};
 use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
 
 /// Positions of a sequence unless asked otherwise; the model card's context.
@@ -185,6 +187,30 @@ impl OpenedModel {
         let checkpoint = Checkpoint::open(files.clone()).await?;
         let tensors = validate(&config, &checkpoint).await?;
         Ok(Self { config, generation, checkpoint, tensors, text })
+    }
+
+    /// A model of a published shape with seeded random weights and without a tokenizer: for
+    /// measuring. `None` for an unknown name.
+    ///
+    /// # Errors
+    /// As [`OpenedModel::open`], of a defect in the table of shapes.
+    pub async fn of_shape(name: &str, weights: ShapeWeights) -> Option<Result<Self, Error>> {
+        let (config, checkpoint) = match synthetic_model(name, weights)? {
+            Ok(made) => made,
+            Err(error) => return Some(Err(error.into())),
+        };
+        let text = ModelText {
+            place: name.to_owned(),
+            tokenizer: None,
+            template: Err(TextError::NoTemplate),
+        };
+        Some(match validate(&config, &checkpoint).await {
+            Ok(tensors) => {
+                let generation = GenerationConfig::default();
+                Ok(Self { config, generation, checkpoint, tensors, text })
+            }
+            Err(error) => Err(error.into()),
+        })
     }
 
     /// Refuses a prompt that fits no engine of this model, however much memory the device has:

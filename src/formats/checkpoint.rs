@@ -159,6 +159,16 @@ impl Checkpoint {
         self.naming
     }
 
+    /// A checkpoint of sources and the tensors that lie in them.
+    pub(super) fn from_parts(
+        name: &str,
+        files: Vec<Arc<dyn ByteSource>>,
+        mut tensors: Vec<TensorInfo>,
+    ) -> Self {
+        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        Self { name: name.to_owned(), files, tensors }
+    }
+
     /// What errors about the weights as a whole name: the single file, or the index.
     pub fn name(&self) -> &str {
         &self.name

@@ -19,6 +19,7 @@ mod files;
 pub mod gguf;
 pub mod safetensors;
 pub mod source;
+pub mod synthetic;
 
 pub use checkpoint::{Checkpoint, Naming, TensorSlice};
 pub use element::{Block, ElementType};

@@ -44,7 +44,7 @@ pub enum Extent {
     Tiles,
     /// One per split of the longest context.
     Splits,
-    /// The most tiles that `rows * top_k` items grouped by expert can fill.
+    /// The most tiles that `rows * top_k` items grouped by expert can fill, `times` over.
     ExpertTiles {
         /// Experts.
         experts: u32,
@@ -52,6 +52,8 @@ pub enum Extent {
         top_k: u32,
         /// Items in a tile.
         tile: u32,
+        /// Workgroups for each.
+        times: u32,
     },
 }
 
@@ -66,10 +68,10 @@ impl Extent {
             Self::Seqs => shape.seqs,
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
-            Self::ExpertTiles { experts, top_k, tile } => {
+            Self::ExpertTiles { experts, top_k, tile, times } => {
                 // Every expert may have one tile that is not full; none has more tiles than items.
                 let items = shape.rows * top_k;
-                (items / tile + experts).min(items)
+                (items / tile + experts).min(items) * times
             }
         }
     }

@@ -23,6 +23,12 @@ pub struct Grouped<'a> {
     pub own_rows: bool,
 }
 
+impl Grouped<'_> {
+    pub(super) fn import(&self) -> &'static str {
+        if self.own_rows { "grouped_out" } else { "grouped_in" }
+    }
+}
+
 /// The product of a matrix with many items.
 pub struct Matmul<'a> {
     /// `[experts, rows, cols]`.
@@ -87,9 +93,8 @@ impl Matmul<'_> {
             None => ("dense", Extent::Rows { times: 1, per }, 1, 0),
             Some(g) => {
                 let experts = self.weight.experts as u32;
-                let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per };
-                let rows = if g.own_rows { "grouped_out" } else { "grouped_in" };
-                (rows, tiles, g.top_k, g.items_at)
+                let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per, times: 1 };
+                (g.import(), tiles, g.top_k, g.items_at)
             }
         };
         for part in &self.weight.parts {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Epilogue, Format, Matrix, Reduce, bytes_of, fold};
+use super::{Epilogue, Format, Grouped, Matrix, Reduce, TILE_ITEMS, bytes_of, fold};
 use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
@@ -34,6 +34,8 @@ pub enum MatvecRows<'a> {
         /// Experts a row goes to.
         top_k: u32,
     },
+    /// Items by expert, `items` of a tile at a time.
+    Grouped(Grouped<'a>),
 }
 
 impl MatvecRows<'_> {
@@ -42,6 +44,7 @@ impl MatvecRows<'_> {
             Self::Dense { .. } => "dense",
             Self::Gather { .. } => "gather",
             Self::Combine { .. } => "combine",
+            Self::Grouped(g) => g.import(),
         }
     }
 }
@@ -62,7 +65,8 @@ pub struct Matvec<'a> {
     pub epilogue: Epilogue,
     /// How to add up.
     pub reduce: Reduce,
-    /// Items that share each weight read: 1, 2, 4 or 8; 1 unless dense.
+    /// Items that share each weight read: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
+    /// [`MatvecRows::Combine`].
     pub items: u32,
 }
 
@@ -76,6 +80,7 @@ struct Params {
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
+    items_at: u32,
     planes: [u32; 3],
 }
 
@@ -99,7 +104,11 @@ fn variant(
         .int("WG", WG)
         .int("ITEMS", items);
     // The dense import also serves matmul, which works in tiles.
-    if rows == "dense" { v.int("TILE_ITEMS", items) } else { v }
+    match rows {
+        "dense" => v.int("TILE_ITEMS", items),
+        "grouped_in" | "grouped_out" => v.import("grouped", "list").int("TILE_ITEMS", TILE_ITEMS),
+        _ => v,
+    }
 }
 
 /// What answers `#import units` beside a weights import.
@@ -124,6 +133,8 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             }
             all.push(variant(weights, "gather", Epilogue::Swiglu, false, reduce, 1));
             all.push(variant(weights, "combine", Epilogue::Add, false, reduce, 1));
+            all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false, reduce, 8));
+            all.push(variant(weights, "grouped_out", Epilogue::Store, false, reduce, 8));
         }
     }
     all
@@ -143,6 +154,11 @@ impl Matvec<'_> {
                 (Extent::Rows { times: top_k, per: 1 }, top_k, false)
             }
             MatvecRows::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
+            MatvecRows::Grouped(g) => {
+                let (experts, top_k) = (self.weight.experts as u32, g.top_k);
+                let times = TILE_ITEMS / self.items;
+                (Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times }, top_k, false)
+            }
         };
         for part in &self.weight.parts {
             let groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
@@ -155,6 +171,7 @@ impl Matvec<'_> {
                 MatvecRows::Combine { ids, gates, .. } => {
                     bindings.extend([ids.bind("ids"), gates.bind("gates")]);
                 }
+                MatvecRows::Grouped(g) => bindings.push(g.groups.bind("groups")),
             }
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
@@ -174,6 +191,10 @@ impl Matvec<'_> {
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
                     logit_rows: logit_rows.into(),
+                    items_at: match self.rows {
+                        MatvecRows::Grouped(g) => g.items_at,
+                        _ => 0,
+                    },
                     planes: part.planes.at,
                 }),
                 bindings,

@@ -10,7 +10,7 @@ const WG: u32 = 64;
 /// Where the sorted items begin in the groups of at most `rows` rows: behind the count and the
 /// most tiles that can be needed.
 fn items_at(rows: u32, experts: u32, top_k: u32) -> u32 {
-    let most = Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS };
+    let most = Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times: 1 };
     4 + 4 * most.of(&crate::gpu::StepShape { rows, ..Default::default() })
 }
 

@@ -8,8 +8,8 @@ use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights}
 use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    Attention, Choices, Embed, Epilogue, FlashAttention, Grouped, Heads, Linear, Matmul, Matrix,
-    Matvec, MatvecRows, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce, RmsNorm,
+    Attention, Choices, Embed, Epilogue, ExpertLinear, FlashAttention, Grouped, Heads, Linear,
+    Matrix, Matvec, MatvecRows, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce, RmsNorm,
     SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
 };
 use crate::state::State;
@@ -195,8 +195,8 @@ impl Forward<'_> {
             (w13, &s.h, &s.a, Epilogue::Swiglu, false),
             (w2, &s.a, &s.expert_out, Epilogue::Store, true),
         ] {
-            let grouped = Some(Grouped { groups, items_at, top_k, own_rows });
-            Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }.record(p);
+            let grouped = Grouped { groups, items_at, top_k, own_rows };
+            ExpertLinear { weight, x, out, grouped, epilogue }.record(p, &self.choices);
         }
         MoeCombine {
             y: &s.expert_out,

@@ -12,6 +12,7 @@ mod memory;
 pub mod names;
 mod resolve;
 mod scratch;
+mod shapes;
 mod weights;
 
 pub use config::{
@@ -24,4 +25,5 @@ pub use memory::MemoryPlan;
 pub use names::{Slot, expected_slots};
 pub use resolve::{ModelSize, ResolvedTensors, validate};
 pub use scratch::{Scratch, ScratchShape};
+pub use shapes::{ShapeWeights, shape_names, synthetic_model};
 pub use weights::Weights;

@@ -308,6 +308,12 @@ async fn run_linear(
         pass.want_logits(&(0..case.items).map(|i| 2 * i + 1).collect::<Vec<_>>());
     }
     let top_k = case.top_k as u32;
+    let grouped = Grouped {
+        groups: &groups,
+        items_at,
+        top_k,
+        own_rows: case.mode == Rows::GroupedOut,
+    };
     let variant = run(context, weights.caps(context), &pass.batch, 1, |r| match kernel {
         LinearKernel::Matvec { reduce, items } => Matvec {
             weight: &weight,
@@ -317,6 +323,7 @@ async fn run_linear(
             rows: match case.mode {
                 Rows::Gather => MatvecRows::Gather { ids: &ids, top_k },
                 Rows::Combine => MatvecRows::Combine { ids: &ids, gates: &gates, top_k },
+                Rows::GroupedIn | Rows::GroupedOut => MatvecRows::Grouped(grouped),
                 _ => MatvecRows::Dense { logit_rows },
             },
             epilogue: case.epilogue,
@@ -329,12 +336,7 @@ async fn run_linear(
             bias: bias.as_ref(),
             x: &x,
             out: &out.tensor,
-            grouped: case.mode.by_expert().then_some(Grouped {
-                groups: &groups,
-                items_at,
-                top_k,
-                own_rows: case.mode == Rows::GroupedOut,
-            }),
+            grouped: case.mode.by_expert().then_some(grouped),
             logit_rows,
             epilogue: case.epilogue,
         }

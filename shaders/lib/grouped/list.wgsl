@@ -9,3 +9,14 @@ fn tile_len(tile: u32) -> u32 { return groups[4u + (tile * 4u) + 2u]; }
 fn tile_output(tile: u32, i: u32) -> u32 {
     return groups[params.items_at + groups[4u + (tile * 4u) + 1u] + i];
 }
+
+// For matvec: item t * TILE_ITEMS + i is place i of tile t, where there may be none.
+fn items_end(first: u32) -> u32 {
+    let tile = first / TILE_ITEMS;
+    if (tile >= tiles()) { return 0u; }
+    return (tile * TILE_ITEMS) + tile_len(tile);
+}
+fn output_of(item: u32) -> u32 { return tile_output(item / TILE_ITEMS, item % TILE_ITEMS); }
+fn n_jobs() -> u32 { return 1u; }
+fn job_expert(item: u32, job: u32) -> u32 { return tile_expert(item / TILE_ITEMS); }
+fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }

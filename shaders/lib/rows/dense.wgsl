@@ -1,5 +1,8 @@
 // One product an item: every row, or every row whose logits are wanted, through the same matrix.
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.logit_rows != 0u); }
+// Where the items that share a weight read end; where an item's product goes.
+fn items_end(first: u32) -> u32 { return n_items(); }
+fn output_of(item: u32) -> u32 { return item; }
 fn n_jobs() -> u32 { return 1u; }
 fn job_expert(item: u32, job: u32) -> u32 { return 0u; }
 fn job_input(item: u32, job: u32) -> u32 { return item; }

@@ -78,7 +78,7 @@ fn matvec_agrees_with_its_twin() {
     let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
     let cases = (dense_kind(), shapes, routed(), values())
         .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
-    property(40, cases, async |context, case| {
+    property(16, cases, async |context, case| {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             for reduce in Reduce::available(context.caps()) {
@@ -103,7 +103,7 @@ fn matvec_with_bias_or_experts_agrees_with_its_twin() {
     let shapes = (1usize..6, matrix_rows(), cols(), part_rows());
     let cases = (kinds, shapes, routed(), values())
         .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
-    property(50, cases, async |context, case| {
+    property(22, cases, async |context, case| {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             for reduce in Reduce::available(context.caps()) {
@@ -130,10 +130,32 @@ fn matmul_agrees_with_its_twin() {
     let shapes = (items, matrix_rows(), cols(), part_rows());
     let cases = (kinds, shapes, routed(), values())
         .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
-    property(150, cases, async |context, case| {
+    property(70, cases, async |context, case| {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             checks.push(check_linear(context, case, weights, LinearKernel::Matmul).await?);
+        }
+        Ok(checks)
+    });
+}
+
+#[test]
+fn matvec_of_grouped_items_agrees_with_its_twin() {
+    let kinds = select(vec![
+        (Rows::GroupedIn, Epilogue::Swiglu, false),
+        (Rows::GroupedOut, Epilogue::Store, false),
+    ]);
+    let items = prop_oneof![select(vec![1usize, 8, 9, 32, 33, 96]), 1usize..50];
+    let shapes = (items, matrix_rows(), cols(), part_rows());
+    let cases = (kinds, shapes, routed(), values())
+        .prop_map(|(kind, shape, routed, values)| case(kind, shape, routed, values));
+    property(24, cases, async |context, case| {
+        let mut checks = Vec::new();
+        for weights in WeightsImport::available(context.caps()) {
+            for reduce in Reduce::available(context.caps()) {
+                let kernel = LinearKernel::Matvec { reduce, items: 8 };
+                checks.push(check_linear(context, case, weights, kernel).await?);
+            }
         }
         Ok(checks)
     });

@@ -1,0 +1,148 @@
+//! A checkpoint without a file: seeded random weights of any shapes and types, made as they are
+//! read. For measuring a model's true size and speed without its gigabytes.
+
+use std::sync::Arc;
+
+use half::f16;
+
+use super::checkpoint::Checkpoint;
+use super::source::{BoxFuture, ByteSource, SourceError};
+use super::{ElementType, TensorInfo};
+
+/// What a tensor holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Synthetic {
+    /// Values near 1, in f32: norms.
+    Ones,
+    /// Values of either sign whose size is that of trained weights, in any weight type.
+    Weights(ElementType),
+}
+
+/// Names, shapes and contents to a checkpoint that `name` stands for in errors.
+pub fn synthetic(
+    name: &str,
+    tensors: impl IntoIterator<Item = (String, Vec<usize>, Synthetic)>,
+) -> Checkpoint {
+    let mut kinds: Vec<(Synthetic, u64)> = Vec::new();
+    let mut infos = Vec::new();
+    for (tensor, shape, kind) in tensors {
+        let file = kinds.iter().position(|(k, _)| *k == kind).unwrap_or_else(|| {
+            kinds.push((kind, 0));
+            kinds.len() - 1
+        });
+        let element_type = match kind {
+            Synthetic::Ones => ElementType::F32,
+            Synthetic::Weights(element_type) => element_type,
+        };
+        let elements = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).product();
+        let bytes = element_type.bytes_of(elements).unwrap_or(0);
+        let Some((_, end)) = kinds.get_mut(file) else { continue };
+        infos.push(TensorInfo {
+            name: tensor,
+            element_type,
+            shape,
+            range: *end..*end + bytes,
+            file,
+        });
+        *end += bytes;
+    }
+    let sources = kinds.into_iter().map(|(kind, len)| {
+        Arc::new(Noise { name: name.to_owned(), kind, len }) as Arc<dyn ByteSource>
+    });
+    Checkpoint::from_parts(name, sources.collect(), infos)
+}
+
+/// Random bytes by their offset, with scales in their places.
+#[derive(Debug)]
+struct Noise {
+    name: String,
+    kind: Synthetic,
+    len: u64,
+}
+
+/// A byte's random word: SplitMix64 of its index.
+fn noise(index: u64) -> u64 {
+    let z = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+impl Noise {
+    /// Halves in a block and where: such that values have a deviation of about 0.02.
+    fn scales(element_type: ElementType) -> &'static [(usize, f32)] {
+        match element_type {
+            ElementType::Q4_0 | ElementType::Q5_0 => &[(0, 0.004)],
+            ElementType::Q4_1 | ElementType::Q5_1 => &[(0, 0.004), (2, -0.03)],
+            ElementType::Q8_0 => &[(0, 0.000_27)],
+            ElementType::Q4_K => &[(0, 0.000_06), (2, 0.000_45)],
+            ElementType::Q5_K => &[(0, 0.000_03), (2, 0.000_45)],
+            ElementType::Q6_K => &[(208, 0.000_015)],
+            _ => &[],
+        }
+    }
+
+    fn fill(&self, offset: u64, buf: &mut [u8]) {
+        for (index, bytes) in (offset / 8..).zip(buf.chunks_mut(8)) {
+            let word = noise(index).to_le_bytes();
+            for (byte, random) in bytes.iter_mut().zip(word) {
+                *byte = random;
+            }
+        }
+        match self.kind {
+            Synthetic::Ones => floats(buf, |v| 1.0 + 0.1 * v),
+            Synthetic::Weights(ElementType::F32) => floats(buf, |v| 0.03 * v),
+            Synthetic::Weights(ElementType::F16) => {
+                halves(buf, |v| f16::from_f32(0.03 * v).to_le_bytes());
+            }
+            Synthetic::Weights(ElementType::BF16) => {
+                halves(buf, |v| half::bf16::from_f32(0.03 * v).to_le_bytes());
+            }
+            Synthetic::Weights(element_type) => {
+                let size = usize::try_from(element_type.block().bytes).unwrap_or(1);
+                for block in buf.chunks_mut(size) {
+                    for (at, d) in Self::scales(element_type) {
+                        if let Some(place) = block.get_mut(*at..*at + 2) {
+                            place.copy_from_slice(&f16::from_f32(*d).to_le_bytes());
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Replaces words by floats made of a value in -1 .. 1.
+fn floats(buf: &mut [u8], value: impl Fn(f32) -> f32) {
+    for bytes in buf.chunks_exact_mut(4) {
+        let v = bytes.iter().fold(0_u16, |a, b| a << 4 ^ u16::from(*b));
+        bytes.copy_from_slice(&value(f32::from(v) / 32_768.0 - 1.0).to_le_bytes());
+    }
+}
+
+fn halves(buf: &mut [u8], value: impl Fn(f32) -> [u8; 2]) {
+    for bytes in buf.chunks_exact_mut(2) {
+        let v = bytes.iter().fold(0_u16, |a, b| a << 8 ^ u16::from(*b));
+        bytes.copy_from_slice(&value(f32::from(v) / 32_768.0 - 1.0));
+    }
+}
+
+impl ByteSource for Noise {
+    fn len(&self) -> u64 {
+        self.len
+    }
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn read_at<'a>(
+        &'a self,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        // Readers take whole blocks.
+        self.fill(offset, buf);
+        Box::pin(std::future::ready(Ok(())))
+    }
+}

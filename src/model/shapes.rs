@@ -1,0 +1,121 @@
+//! The published models' shapes, for measuring without their weights.
+
+use super::names::{Slot, expected_slots};
+use super::{ConfigError, ModelConfig};
+use crate::formats::synthetic::{Synthetic, synthetic};
+use crate::formats::{Checkpoint, ElementType};
+
+/// A published model: its name and its config.json, as far as sizes go.
+/// Source: the hub's config files; shared facts are in each.
+const SHAPES: [(&str, &str); 7] = [
+    (
+        "lfm2-350m",
+        r#"{"model_type": "lfm2", "hidden_size": 1024, "intermediate_size": 6656,
+        "num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
+    ),
+    (
+        "lfm2-700m",
+        r#"{"model_type": "lfm2", "hidden_size": 1536, "intermediate_size": 10240,
+        "num_hidden_layers": 16, "num_attention_heads": 24, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
+    ),
+    (
+        "lfm2-1.2b",
+        r#"{"model_type": "lfm2", "hidden_size": 2048, "intermediate_size": 12288,
+        "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
+    ),
+    (
+        "lfm2-2.6b",
+        r#"{"model_type": "lfm2", "hidden_size": 2048, "intermediate_size": 10752,
+        "block_auto_adjust_ff_dim": false,
+        "num_hidden_layers": 30, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 9, 13, 17, 21, 24, 27]"#,
+    ),
+    (
+        "lfm2-8b-a1b",
+        r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 7168,
+        "moe_intermediate_size": 1792, "num_dense_layers": 2, "num_experts": 32,
+        "num_experts_per_tok": 4, "num_hidden_layers": 24, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 21]"#,
+    ),
+    (
+        "lfm2-24b-a2b",
+        r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 11776,
+        "moe_intermediate_size": 1536, "num_dense_layers": 2, "num_experts": 64,
+        "num_experts_per_tok": 4, "num_hidden_layers": 40, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 22, 26, 30, 34, 38]"#,
+    ),
+    // The small mixture that llama.cpp was measured with: docs/performance.md.
+    (
+        "mini",
+        r#"{"model_type": "lfm2_moe", "hidden_size": 1024, "intermediate_size": 3584,
+        "moe_intermediate_size": 896, "num_dense_layers": 2, "num_experts": 16,
+        "num_experts_per_tok": 4, "num_hidden_layers": 8, "num_attention_heads": 16,
+        "num_key_value_heads": 4, "full_attn_idxs": [2, 5]"#,
+    ),
+];
+
+/// Names of the shapes.
+pub fn shape_names() -> impl Iterator<Item = &'static str> {
+    SHAPES.iter().map(|(name, _)| *name)
+}
+
+/// Which weights a model of a given shape gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ShapeWeights {
+    /// All matrices in half precision.
+    F16,
+    /// All matrices in blocks of 8 bits (Q8_0).
+    Q8,
+    /// Blocks of 4 bits (Q4_0), the embedding in Q6_K: as the published Q4_0 files have it.
+    Q4,
+}
+
+/// The configuration of a published shape and a checkpoint of seeded random weights; `None` for an
+/// unknown name.
+///
+/// # Errors
+/// A defect of the table.
+pub fn synthetic_model(
+    name: &str,
+    weights: ShapeWeights,
+) -> Option<Result<(ModelConfig, Checkpoint), ConfigError>> {
+    let (name, sizes) = SHAPES.iter().find(|(known, _)| *known == name)?;
+    let json = format!(
+        r#"{sizes}, "vocab_size": 65536, "conv_L_cache": 3, "conv_bias": false, "norm_eps": 1e-5,
+        "rope_theta": 1000000.0, "max_position_embeddings": 128000, "tie_word_embeddings": true,
+        "use_expert_bias": true, "norm_topk_prob": true, "routed_scaling_factor": 1.0,
+        "bos_token_id": 1, "eos_token_id": 7, "pad_token_id": 0}}"#
+    );
+    Some(ModelConfig::from_json(name, json.as_bytes()).map(|config| {
+        let tensors = expected_slots(&config).into_iter().map(|(slot, shape)| {
+            let content = content(slot, shape.last().copied().unwrap_or(1), weights);
+            (slot.hub_name(), shape, content)
+        });
+        let checkpoint = synthetic(name, tensors);
+        (config, checkpoint)
+    }))
+}
+
+fn content(slot: Slot, cols: usize, weights: ShapeWeights) -> Synthetic {
+    match slot {
+        Slot::OperatorNorm(_)
+        | Slot::FfnNorm(_)
+        | Slot::EmbeddingNorm
+        | Slot::QNorm(_)
+        | Slot::KNorm(_) => Synthetic::Ones,
+        Slot::ConvTaps(_) | Slot::Router(_) | Slot::ExpertBias(_) => {
+            Synthetic::Weights(ElementType::F32)
+        }
+        _ => Synthetic::Weights(match weights {
+            ShapeWeights::F16 => ElementType::F16,
+            ShapeWeights::Q8 => ElementType::Q8_0,
+            ShapeWeights::Q4 if slot == Slot::Embedding && cols.is_multiple_of(256) => {
+                ElementType::Q6_K
+            }
+            ShapeWeights::Q4 => ElementType::Q4_0,
+        }),
+    }
+}
