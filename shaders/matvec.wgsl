@@ -67,7 +67,8 @@ fn main(
             let unit = load_unit(at + vec4<u32>(k));
             for (var i = 0u; i < ITEMS; i++) {
                 let item = min(first + i, end - 1u);
-                products[i] += unit_product(unit, ((job_input(item, job) * units) + k) * UNIT4);
+                products[i] += unit_product(
+                    unit, ((job_input(item, job) * units) + k) * UNIT4, lane);
             }
         }
         for (var i = 0u; i < ITEMS; i++) {

@@ -67,7 +67,7 @@ impl Variant {
     /// Whether a part of this variant needs subgroup operations.
     #[must_use]
     pub fn needs_subgroups(&self) -> bool {
-        self.imports.contains(&("reduce", "subgroup"))
+        self.imports.iter().any(|(slot, c)| *slot == "reduce" && c.ends_with("subgroup"))
     }
 
     /// The complete WGSL text for `target`.
@@ -197,11 +197,13 @@ shaders![
     "lib/epilogue/add",
     "lib/epilogue/store",
     "lib/epilogue/swiglu",
+    "lib/input/broadcast",
     "lib/input/f32",
     "lib/kv/f16",
     "lib/kv/f32",
     "lib/nibbles/f32",
     "lib/reduce/serial",
+    "lib/reduce/serial_subgroup",
     "lib/reduce/subgroup",
     "lib/reduce/tree",
     "lib/rows/combine",

@@ -46,7 +46,7 @@ impl Choices {
     /// Before anything is measured: lanes share a row on a GPU and own rows on a CPU driver.
     #[must_use]
     pub fn by_capability(caps: &Caps) -> Self {
-        let reduce = if caps.software { Reduce::Serial } else { Reduce::cooperative(caps) };
+        let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::cooperative(caps) };
         Self { reduce, matvec_rows: 8 }
     }
 }
@@ -72,7 +72,7 @@ impl Linear<'_> {
     pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
         // Where lanes own rows (CPU drivers) the tiles' barriers cost more than they save: on
         // llvmpipe 512 x 2048 x 2048 in f16 takes 0.87 s by matvec and 2.96 s by matmul.
-        if rows <= choices.matvec_rows || choices.reduce == Reduce::Serial {
+        if rows <= choices.matvec_rows || choices.reduce.is_serial() {
             Matvec {
                 weight: self.weight,
                 bias: self.bias,
@@ -119,7 +119,7 @@ impl ExpertLinear<'_> {
         let (weight, x, out, epilogue) = (self.weight, self.x, self.out, self.epilogue);
         // As in Linear: on llvmpipe 64 rows of 16 experts, 896 x 1024 in Q4, take 0.3 s by matvec
         // and 3.3 s by matmul.
-        if choices.reduce == Reduce::Serial {
+        if choices.reduce.is_serial() {
             let (rows, reduce) = (MatvecRows::Grouped(self.grouped), choices.reduce);
             Matvec { weight, bias: None, x, out, rows, epilogue, reduce, items: 8 }.record(r);
         } else {

@@ -92,11 +92,12 @@ fn variant(
     reduce: Reduce,
     items: u32,
 ) -> Variant {
+    let shares = reduce == Reduce::SerialSubgroup && units(weights) != "float";
     let v = Variant::new("matvec")
         .import("reduce", reduce.import())
         .import("rows", rows)
         .import("weights", weights)
-        .import("input", "f32")
+        .import("input", if shares { "broadcast" } else { "f32" })
         .import("units", units(weights))
         .import("nibbles", "f32")
         .import("bias", if bias { "row" } else { "none" })

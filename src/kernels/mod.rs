@@ -42,6 +42,8 @@ pub enum Reduce {
     Subgroup,
     /// One lane owns a row and needs no barrier: what CPU drivers want.
     Serial,
+    /// The same, and lanes hand what they all need to each other.
+    SerialSubgroup,
 }
 
 impl Reduce {
@@ -50,12 +52,25 @@ impl Reduce {
             Self::Tree => "tree",
             Self::Subgroup => "subgroup",
             Self::Serial => "serial",
+            Self::SerialSubgroup => "serial_subgroup",
         }
     }
 
     /// Rows a workgroup of `lanes` lanes owns.
     pub(crate) fn rows(self, lanes: u32) -> u32 {
-        if self == Self::Serial { lanes } else { 1 }
+        if self.is_serial() { lanes } else { 1 }
+    }
+
+    /// Whether lanes own rows.
+    #[must_use]
+    pub fn is_serial(self) -> bool {
+        matches!(self, Self::Serial | Self::SerialSubgroup)
+    }
+
+    /// The serial choice of a device.
+    #[must_use]
+    pub fn serial(caps: &Caps) -> Self {
+        if caps.subgroups { Self::SerialSubgroup } else { Self::Serial }
     }
 
     /// The choices a device has.
@@ -63,7 +78,7 @@ impl Reduce {
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all = vec![Self::Tree, Self::Serial];
         if caps.subgroups {
-            all.push(Self::Subgroup);
+            all.extend([Self::Subgroup, Self::SerialSubgroup]);
         }
         all
     }

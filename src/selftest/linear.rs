@@ -308,12 +308,8 @@ async fn run_linear(
         pass.want_logits(&(0..case.items).map(|i| 2 * i + 1).collect::<Vec<_>>());
     }
     let top_k = case.top_k as u32;
-    let grouped = Grouped {
-        groups: &groups,
-        items_at,
-        top_k,
-        own_rows: case.mode == Rows::GroupedOut,
-    };
+    let grouped =
+        Grouped { groups: &groups, items_at, top_k, own_rows: case.mode == Rows::GroupedOut };
     let variant = run(context, weights.caps(context), &pass.batch, 1, |r| match kernel {
         LinearKernel::Matvec { reduce, items } => Matvec {
             weight: &weight,

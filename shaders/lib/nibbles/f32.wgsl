@@ -2,10 +2,10 @@
 struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
 
 // A word of each row is eight columns.
-fn eight_columns(r0: u32, r1: u32, r2: u32, r3: u32, x_at: u32) -> NibbleProducts {
+fn eight_columns(
+    r0: u32, r1: u32, r2: u32, r3: u32, a: vec4<f32>, b: vec4<f32>
+) -> NibbleProducts {
     let w = vec4<u32>(r0, r1, r2, r3);
-    let a = x4(x_at);
-    let b = x4(x_at + 1u);
     let mask = vec4<u32>(15u);
     var p = vec4<f32>(w & mask) * a.x;
     p += vec4<f32>((w >> vec4<u32>(4u)) & mask) * a.y;
@@ -20,12 +20,12 @@ fn eight_columns(r0: u32, r1: u32, r2: u32, r3: u32, x_at: u32) -> NibbleProduct
 }
 
 fn nibble_products(
-    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, x_at: u32
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, x: Inputs
 ) -> NibbleProducts {
-    let p0 = eight_columns(r0.x, r1.x, r2.x, r3.x, x_at);
-    let p1 = eight_columns(r0.y, r1.y, r2.y, r3.y, x_at + 2u);
-    let p2 = eight_columns(r0.z, r1.z, r2.z, r3.z, x_at + 4u);
-    let p3 = eight_columns(r0.w, r1.w, r2.w, r3.w, x_at + 6u);
+    let p0 = eight_columns(r0.x, r1.x, r2.x, r3.x, x.v0, x.v1);
+    let p1 = eight_columns(r0.y, r1.y, r2.y, r3.y, x.v2, x.v3);
+    let p2 = eight_columns(r0.z, r1.z, r2.z, r3.z, x.v4, x.v5);
+    let p3 = eight_columns(r0.w, r1.w, r2.w, r3.w, x.v6, x.v7);
     return NibbleProducts(
         (p0.products + p1.products) + (p2.products + p3.products),
         (p0.x_sum + p1.x_sum) + (p2.x_sum + p3.x_sum));

@@ -7,7 +7,7 @@ fn load_unit(at: vec4<u32>) -> Unit {
 }
 
 // The four rows' products with columns 4 x_at .. 4 x_at + 3 of the inputs.
-fn unit_product(u: Unit, x_at: u32) -> vec4<f32> {
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
     let v = x4(x_at);
     return vec4<f32>(dot(u.r0, v), dot(u.r1, v), dot(u.r2, v), dot(u.r3, v));
 }

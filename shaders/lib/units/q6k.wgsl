@@ -36,21 +36,26 @@ fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
 }
 
 // Products of sixteen columns: two words of low bits of each row and one of upper ones.
-fn sixteen_columns(a: vec4<u32>, b: vec4<u32>, upper: vec4<u32>, x_at: u32) -> vec4<f32> {
-    var p = four_columns(a, upper, x4(x_at));
-    p += four_columns(a >> vec4<u32>(16u), upper >> vec4<u32>(8u), x4(x_at + 1u));
-    p += four_columns(b, upper >> vec4<u32>(16u), x4(x_at + 2u));
-    p += four_columns(b >> vec4<u32>(16u), upper >> vec4<u32>(24u), x4(x_at + 3u));
+fn sixteen_columns(
+    a: vec4<u32>, b: vec4<u32>, upper: vec4<u32>,
+    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>) -> vec4<f32> {
+    var p = four_columns(a, upper, v0);
+    p += four_columns(a >> vec4<u32>(16u), upper >> vec4<u32>(8u), v1);
+    p += four_columns(b, upper >> vec4<u32>(16u), v2);
+    p += four_columns(b >> vec4<u32>(16u), upper >> vec4<u32>(24u), v3);
     return p;
 }
 
 // The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
-fn unit_product(u: Unit, x_at: u32) -> vec4<f32> {
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
     let first = sixteen_columns(
         vec4<u32>(u.r0.x, u.r1.x, u.r2.x, u.r3.x),
-        vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y), u.upper0, x_at);
+        vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y), u.upper0,
+        x.v0, x.v1, x.v2, x.v3);
     let second = sixteen_columns(
         vec4<u32>(u.r0.z, u.r1.z, u.r2.z, u.r3.z),
-        vec4<u32>(u.r0.w, u.r1.w, u.r2.w, u.r3.w), u.upper1, x_at + 4u);
+        vec4<u32>(u.r0.w, u.r1.w, u.r2.w, u.r3.w), u.upper1,
+        x.v4, x.v5, x.v6, x.v7);
     return (u.scale0 * first) + (u.scale1 * second);
 }
