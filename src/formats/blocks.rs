@@ -76,6 +76,16 @@ impl Quants {
         b
     }
 
+    /// As [`Quants::read`] of Q4_K or Q5_K, without the integers.
+    pub fn read_head(element_type: ElementType, block: &[u8]) -> Self {
+        let mut b =
+            Self { q: [0; 256], d: word16(block, 0), m: 0, scales: [0; 16], minima: [0; 8] };
+        if matches!(element_type, ElementType::Q4_K | ElementType::Q5_K) {
+            b.super_block(block);
+        }
+        b
+    }
+
     /// 32 elements: low nibbles are the first 16, high ones the others.
     fn nibbles(&mut self, block: &[u8], at: usize, fifth: Option<usize>) {
         for (i, q) in self.q.iter_mut().take(32).enumerate() {

@@ -15,8 +15,12 @@ const UPLOAD_PIECE: usize = 16 << 20;
 impl Context {
     /// Writes `data` to `tensor` from element `at` on. Ordered before later submissions.
     pub fn write<T: Element>(&self, tensor: &Tensor<T>, at: usize, data: &[T]) {
+        self.write_bytes(tensor, at, bytemuck::cast_slice(data));
+    }
+
+    /// Writes bytes, a multiple of 4, to `tensor` from element `at` on.
+    pub fn write_bytes<T: Element>(&self, tensor: &Tensor<T>, at: usize, bytes: &[u8]) {
         let mut offset = (at * size_of::<T>()) as u64;
-        let bytes: &[u8] = bytemuck::cast_slice(data);
         for piece in bytes.chunks(UPLOAD_PIECE) {
             let write = || self.inner.queue.write_buffer(&tensor.buffer, offset, piece);
             self.guard_now("an upload", write);

@@ -48,66 +48,83 @@ impl Format {
     }
 
     fn pack_blocks(self, element_type: ElementType, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let (elements, bits) = self.block();
         let size = element_type.block().bytes as usize;
         let n = bytes.len() / size;
-        let mut planes: Vec<Vec<u8>> = bits.iter().map(|b| Vec::with_capacity(n * b / 8)).collect();
+        let mut planes: Vec<Vec<u8>> =
+            self.block().1.iter().map(|bits| Vec::with_capacity(n * bits / 8)).collect();
         for block in bytes.chunks_exact(size) {
-            let b = Quants::read(element_type, block);
-            let q = &b.q[..elements];
-            match self {
-                Self::Q8 => {
-                    let zero = if element_type == ElementType::Q5_0 { 16 } else { 0 };
-                    planes[0].extend(q.iter().map(|q| (q - zero) as i8 as u8));
-                    planes[1].extend(b.d.to_le_bytes());
+            match (element_type, &mut planes[..]) {
+                (ElementType::Q4_0 | ElementType::Q8_0, [quants, d]) => {
+                    d.extend_from_slice(&block[..2]);
+                    quants.extend_from_slice(&block[2..]);
                 }
-                Self::Q4 => {
-                    planes[0].extend(low_bits(q, 4));
-                    planes[1].extend(b.d.to_le_bytes());
+                (ElementType::Q5_0, [quants, d]) => {
+                    let b = Quants::read(element_type, block);
+                    d.extend_from_slice(&block[..2]);
+                    quants.extend(b.q[..32].iter().map(|q| (q - 16) as i8 as u8));
                 }
-                Self::Q4K => {
-                    planes[0].extend(low_bits(q, 4));
-                    planes[1].extend(super_block(&b));
+                (ElementType::Q4_K, [nibbles, head]) => {
+                    block[16..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
+                    head.extend(super_block(&Quants::read_head(element_type, block)));
                 }
-                Self::Q5K => {
-                    planes[0].extend(low_bits(q, 4));
-                    planes[1].extend(low_bits(&q.iter().map(|q| q >> 4).collect::<Vec<_>>(), 1));
-                    planes[2].extend(super_block(&b));
+                (ElementType::Q5_K, [nibbles, fifths, head]) => {
+                    block[48..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
+                    for sub in 0..8 {
+                        let bit = |l: usize| u32::from(block[16 + l] >> sub & 1) << l;
+                        fifths.extend((0..32).fold(0, |word, l| word | bit(l)).to_le_bytes());
+                    }
+                    head.extend(super_block(&Quants::read_head(element_type, block)));
                 }
-                _ => {
-                    planes[0].extend(low_bits(q, 4));
-                    planes[1].extend(low_bits(&q.iter().map(|q| q >> 4).collect::<Vec<_>>(), 2));
-                    planes[2].extend(b.scales.iter().map(|s| *s as u8));
-                    planes[3].extend(b.d.to_le_bytes());
+                (_, [nibbles, upper, scales, d]) => {
+                    for half in 0..2 {
+                        let low = &block[half * 64..][..64];
+                        // Elements 0 to 31 and 32 to 63 are low halves, the next 64 high ones.
+                        for quarter in 0..4 {
+                            let shift = quarter / 2 * 4;
+                            let low = &low[quarter % 2 * 32..][..32];
+                            let q = |l: usize| low[l] >> shift & 15;
+                            nibbles.extend((0..16).map(|l| q(l) | q(l + 16) << 4));
+                            let high = &block[128 + half * 32..][..32];
+                            let q = |l: usize| high[l] >> (2 * quarter) & 3;
+                            upper.extend((0..8).map(|b| {
+                                let l = 4 * b;
+                                q(l) | q(l + 1) << 2 | q(l + 2) << 4 | q(l + 3) << 6
+                            }));
+                        }
+                    }
+                    scales.extend_from_slice(&block[192..208]);
+                    d.extend_from_slice(&block[208..]);
                 }
+                _ => {}
             }
         }
         planes
     }
 }
 
-/// The low `bits` bits of each integer, the first in the lowest bits of the first byte.
-fn low_bits(q: &[i16], bits: usize) -> impl Iterator<Item = u8> + '_ {
-    q.chunks(8 / bits).map(move |q| {
-        let mask = (1 << bits) - 1;
-        q.iter().enumerate().fold(0, |byte, (i, q)| byte | ((*q as u8) & mask) << (i * bits))
-    })
+/// 32 bytes whose low halves are 32 elements and whose high halves are the next 32, to twice 16
+/// bytes whose halves are elements `l` and `l + 16` of 32.
+fn split_pair(pair: &[u8], out: &mut Vec<u8>) {
+    let (first, second) = pair.split_at(16);
+    out.extend(first.iter().zip(second).map(|(a, b)| (a & 15) | (b & 15) << 4));
+    out.extend(first.iter().zip(second).map(|(a, b)| a >> 4 | (b & 0xf0)));
 }
 
 /// d and m; then of eight sub-blocks the low four bits of the scales, those of the minima, and the
 /// upper two bits of both: 16 bytes.
-fn super_block(b: &Quants) -> Vec<u8> {
-    let scales: Vec<i16> = b.scales.iter().take(8).map(|s| i16::from(*s)).collect();
-    let minima: Vec<i16> = b.minima.iter().map(|m| i16::from(*m)).collect();
-    let upper = |v: &[i16]| v.iter().map(|v| v >> 4).collect::<Vec<_>>();
-    let mut out = Vec::with_capacity(16);
-    out.extend(b.d.to_le_bytes());
-    out.extend(b.m.to_le_bytes());
-    out.extend(low_bits(&scales, 4));
-    out.extend(low_bits(&minima, 4));
-    out.extend(low_bits(&upper(&scales), 2));
-    out.extend(low_bits(&upper(&minima), 2));
-    out
+fn super_block(b: &Quants) -> [u8; 16] {
+    let mut words = [u32::from(b.d) | u32::from(b.m) << 16, 0, 0, 0];
+    for (i, (scale, min)) in b.scales.iter().zip(&b.minima).enumerate() {
+        let (scale, min) = (*scale as u32, u32::from(*min));
+        words[1] |= (scale & 15) << (4 * i);
+        words[2] |= (min & 15) << (4 * i);
+        words[3] |= (scale >> 4 & 3) << (2 * i) | (min >> 4 & 3) << (16 + 2 * i);
+    }
+    let mut bytes = [0; 16];
+    for (to, word) in bytes.chunks_exact_mut(4).zip(words) {
+        to.copy_from_slice(&word.to_le_bytes());
+    }
+    bytes
 }
 
 /// Elements of a file in f32.

@@ -253,6 +253,12 @@ impl Loader<'_> {
         let one = one.filter(|t| wanted.iter().all(|(s, ..)| s.element_type == *t));
         let element_type = one.unwrap_or(ElementType::F32);
         let row_bytes = bytes_of(element_type, source.cols);
+        if let [(slice, rows, 1, 0)] = &wanted[..]
+            && (slice.cols, rows.len()) == (source.cols, range.len())
+        {
+            let bytes = self.read(slice, rows.start, rows.len()).await?;
+            return Ok((format.pack(element_type, &bytes), bytes.len() as u64));
+        }
         let mut out = vec![0; range.len() * row_bytes];
         let mut read = 0;
         for (slice, rows, step, offset) in wanted {
@@ -364,11 +370,14 @@ impl PartWriter {
 
     fn append(&mut self, context: &Context, pieces: &[Vec<u8>]) {
         for ((at, rest), piece) in self.planes.iter_mut().zip(pieces) {
-            rest.extend_from_slice(piece);
-            let words: Vec<u32> = bytemuck::pod_collect_to_vec(&rest[..rest.len() & !3]);
-            context.write(&self.data, *at, &words);
-            *at += words.len();
-            rest.drain(..words.len() * 4);
+            if !rest.is_empty() {
+                rest.extend_from_slice(piece);
+            }
+            let all: &[u8] = if rest.is_empty() { piece } else { rest };
+            let (words, more) = all.split_at(all.len() & !3);
+            context.write_bytes(&self.data, *at, words);
+            *at += words.len() / 4;
+            *rest = more.to_vec();
         }
     }
 

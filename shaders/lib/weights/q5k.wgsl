@@ -1,5 +1,6 @@
 // Weights as ggml's Q5_K, blocks of 256 in sub-blocks of 32: d * sc * q - m * mn.
-//   plane 0  32 words a block, the low bits of element 8 w + n in bits 4 n .. 4 n + 3 of word w
+//   plane 0  32 words a block, 4 for each 32 elements: the low bits of element 4 w + n in the low
+//            half of byte n of word w, those of element 16 + 4 w + n in the high half
 //   plane 1  8 words a block, the fifth bit of element 32 w + n in bit n of word w
 //   plane 2  4 words a block: d and m as halves; the low 4 bits of eight scales sc; those of eight
 //            minima mn; the upper 2 bits of the scales, then of the minima
@@ -17,8 +18,8 @@ fn sub_block(sub: u32) -> vec2<f32> {
 
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> {
-    let word = weight_words[i / 2u] >> ((i & 1u) * 16u);
-    let low = (vec4<u32>(word) >> vec4<u32>(0u, 4u, 8u, 12u)) & vec4<u32>(15u);
+    let word = weight_words[((i / 8u) * 4u) + (i & 3u)] >> (i & 4u);
+    let low = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
     let fifths = weight_words[params.plane1 + (i / 8u)] >> ((i & 7u) * 4u);
     let high = (vec4<u32>(fifths) >> vec4<u32>(0u, 1u, 2u, 3u)) & vec4<u32>(1u);
     let s = sub_block(i / 8u);

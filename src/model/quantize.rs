@@ -1,0 +1,100 @@
+//! Which type each tensor gets when a plain checkpoint's weights are to be stored smaller, and how.
+
+use super::Slot;
+use crate::formats::ElementType;
+use crate::formats::blocks::quantize;
+use crate::kernels::values;
+
+/// How a model's matrices are to be stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WeightChoice {
+    /// Half precision.
+    F16,
+    /// 8 bits in blocks of 32 (Q8_0).
+    Q8,
+    /// 4 bits in blocks of 32 (Q4_0).
+    Q4,
+}
+
+impl WeightChoice {
+    fn element_type(self) -> ElementType {
+        match self {
+            Self::F16 => ElementType::F16,
+            Self::Q8 => ElementType::Q8_0,
+            Self::Q4 => ElementType::Q4_0,
+        }
+    }
+}
+
+/// A part of a model that may be stored in a way of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ModelPart {
+    /// The embedding and the head.
+    Head,
+    /// Query, key, value and output projections.
+    Attention,
+    /// In and out projections of the short convolutions.
+    Conv,
+    /// Experts.
+    Experts,
+    /// Dense FFNs.
+    Dense,
+}
+
+/// What becomes of every tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recipe {
+    /// The matrices.
+    pub weights: WeightChoice,
+    /// Parts that are stored in another way.
+    pub keep: Vec<(ModelPart, WeightChoice)>,
+}
+
+impl Recipe {
+    /// Matrices as `weights`; the embedding, which is the head too and reads badly in 4 bits, in 8.
+    #[must_use]
+    pub fn new(weights: WeightChoice) -> Self {
+        let keep = match weights {
+            WeightChoice::Q4 => vec![(ModelPart::Head, WeightChoice::Q8)],
+            _ => Vec::new(),
+        };
+        Self { weights, keep }
+    }
+
+    /// The type that a tensor of type `own` with rows of `cols` elements gets. Norms, routers, taps
+    /// and biases stay as they are; so do matrices whose rows are no whole blocks, and blocks.
+    #[must_use]
+    pub fn target(&self, slot: Slot, own: ElementType, cols: usize) -> ElementType {
+        let part = match slot {
+            Slot::Embedding | Slot::LmHead => ModelPart::Head,
+            Slot::Q(_) | Slot::K(_) | Slot::V(_) | Slot::AttentionOut(_) => ModelPart::Attention,
+            Slot::ConvInProj(_) | Slot::ConvOutProj(_) => ModelPart::Conv,
+            Slot::ExpertW1(..) | Slot::ExpertW2(..) | Slot::ExpertW3(..) => ModelPart::Experts,
+            Slot::W1(_) | Slot::W2(_) | Slot::W3(_) => ModelPart::Dense,
+            _ => return own,
+        };
+        let kept = self.keep.iter().rev().find(|(p, _)| *p == part).map(|(_, choice)| *choice);
+        let target = kept.unwrap_or(self.weights).element_type();
+        let whole = (cols as u64).is_multiple_of(target.block().elements);
+        let plain = matches!(own, ElementType::F32 | ElementType::F16 | ElementType::BF16);
+        if whole && plain { target } else { own }
+    }
+}
+
+/// Whole rows of type `own` as `target` stores them; `None` if there is no way from one to the
+/// other.
+#[must_use]
+pub fn convert(own: ElementType, target: ElementType, bytes: &[u8]) -> Option<Vec<u8>> {
+    if own == target {
+        return Some(bytes.to_vec());
+    }
+    let values = values(own, bytes);
+    match target {
+        ElementType::F32 => Some(bytemuck::cast_slice(&values).to_vec()),
+        ElementType::F16 => {
+            let half = |v: &f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_le_bytes();
+            Some(values.iter().flat_map(half).collect())
+        }
+        _ => quantize(target, &values),
+    }
+}
