@@ -5,11 +5,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 
 use super::generate::print;
-use super::options::Common;
+use super::options::{Common, Weights};
 use super::{CliError, interrupt, load, stats};
 use crate::engine::{Engine, GenerateOptions, Generation, OpenedModel, SamplingOptions, Session};
 use crate::gpu::Counters;
-use crate::model::ShapeWeights;
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -20,17 +19,6 @@ enum Output {
     Json,
     /// Comma-separated values with a header
     Csv,
-}
-
-/// The weights of a shape.
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum Weights {
-    /// Q4_0, the embedding in Q6_K
-    Q4,
-    /// Q8_0
-    Q8,
-    /// Half precision
-    F16,
 }
 
 fn shape_names() -> clap::builder::PossibleValuesParser {
@@ -54,12 +42,9 @@ pub struct Bench {
     /// How to print the results
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT")]
     output: Output,
-    /// A published shape with random weights instead of --model, e.g. lfm2-8b-a1b
-    #[arg(long, env = "LFM2_SHAPE", value_parser = shape_names(), hide_possible_values = false)]
+    /// A published shape with random weights (q4, or what --weights says) instead of --model
+    #[arg(long, env = "LFM2_SHAPE", value_parser = shape_names())]
     shape: Option<String>,
-    /// The weights of --shape
-    #[arg(long, value_enum, default_value_t = Weights::Q4, env = "LFM2_WEIGHTS", requires = "shape")]
-    weights: Weights,
     /// Print the GPU time of each kernel instead, where the adapter has timestamps
     #[arg(long, env = "LFM2_PROFILE")]
     profile: bool,
@@ -159,11 +144,7 @@ impl Bench {
         if common.model.is_some() {
             return Err(CliError::User("--shape, --model: one of them".to_owned()));
         }
-        let weights = match self.weights {
-            Weights::Q4 => ShapeWeights::Q4,
-            Weights::Q8 => ShapeWeights::Q8,
-            Weights::F16 => ShapeWeights::F16,
-        };
+        let weights = common.weights.unwrap_or(Weights::Q4).choice();
         let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
         let model = model.ok_or_else(|| CliError::User(format!("--shape {shape}: unknown")))??;
         load::engine_of(model, common, |builder| builder)

@@ -11,7 +11,7 @@ use super::{CliError, hub, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
-use crate::model::LoadProgress;
+use crate::model::{LoadProgress, Recipe};
 
 /// A bar on stderr; nothing if stderr is not a terminal or -q was given.
 pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar {
@@ -72,6 +72,9 @@ pub fn engine_of(
         });
     if let Some(context) = common.context {
         builder = builder.context_length(context);
+    }
+    if let Some(weights) = common.weights {
+        builder = builder.weights(Recipe::new(weights.choice()));
     }
     if let Some(memory) = common.memory {
         builder = builder.memory(memory);

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::CliError;
 use crate::engine::{GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
+use crate::model::WeightChoice;
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -36,6 +37,9 @@ pub struct Common {
     /// GPU memory the model may take, e.g. 6G or 800M
     #[arg(long, global = true, env = "LFM2_MEMORY", allow_negative_numbers = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
+    /// Store the weights of a plain checkpoint in fewer bits. Default: as they are
+    #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum)]
+    pub weights: Option<Weights>,
     /// Answer even if the GPU's self-test fails or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,
@@ -45,6 +49,28 @@ pub struct Common {
     /// Say more; twice for the engine's and the driver's log
     #[arg(short, long, global = true, action = ArgAction::Count, env = "LFM2_VERBOSE")]
     pub verbose: u8,
+}
+
+/// `--weights`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Weights {
+    /// 4 bits in blocks of 32, the embedding in 8
+    Q4,
+    /// 8 bits in blocks of 32
+    Q8,
+    /// Half precision
+    F16,
+}
+
+impl Weights {
+    /// The library's word for it.
+    pub fn choice(self) -> WeightChoice {
+        match self {
+            Self::Q4 => WeightChoice::Q4,
+            Self::Q8 => WeightChoice::Q8,
+            Self::F16 => WeightChoice::F16,
+        }
+    }
 }
 
 /// `--limits`.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
-use crate::model::{LoadProgress, MemoryPlan, Scratch, ScratchShape, Slot, load_weights};
+use crate::model::{LoadProgress, MemoryPlan, Recipe, Scratch, ScratchShape, Slot, load_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
 
 /// Rows of a prefill chunk.
@@ -31,6 +31,7 @@ pub struct EngineBuilder {
     memory: Option<u64>,
     kv: Option<KvFormat>,
     choices: Option<Choices>,
+    recipe: Option<Recipe>,
     on_progress: Option<Progress>,
 }
 
@@ -125,6 +126,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Stores plain weights (f32, f16, bf16) smaller: quantised while they are loaded.
+    #[must_use]
+    pub fn weights(mut self, recipe: Recipe) -> Self {
+        self.recipe = Some(recipe);
+        self
+    }
+
     /// Forces kernel choices that are otherwise made for the device.
     #[must_use]
     pub fn choices(mut self, choices: Choices) -> Self {
@@ -156,7 +164,6 @@ impl EngineBuilder {
                 return Err(Error::Option { option: "model", got: "none".to_owned(), need });
             }
         };
-        refuse_blocks(&model)?;
         let context = match self.context.take() {
             Some(context) => context,
             None => Context::request(&self.context_options).await?,
@@ -170,7 +177,10 @@ impl EngineBuilder {
             None => &mut ignore,
         };
         let OpenedModel { config, generation, checkpoint, tensors, text } = model;
-        let weights = load_weights(&context, &config, &checkpoint, &tensors, on_progress).await?;
+        let weights = {
+            let recipe = self.recipe.as_ref();
+            load_weights(&context, &config, &checkpoint, &tensors, recipe, on_progress).await?
+        };
         let gpu_state = State::new(&context, &config, &state).await?;
         let allowed = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
@@ -223,12 +233,13 @@ impl EngineBuilder {
             Some(n) => in_range("context", n, 1, fits)?,
             None => DEFAULT_CONTEXT.min(fits),
         };
+        let weights = model.tensors.gpu_bytes(self.recipe.as_ref());
         let sized = |length: u32| {
             let state = StateShape { n_slots, context: length, kv_format };
             let rows = chunk.min(length) as usize;
             let few = Choices::by_capability(caps).matvec_rows as usize;
             let scratch = ScratchShape::new(config, &state, rows, few);
-            let memory = MemoryPlan::new(config, &model.tensors.size(), &state, &scratch);
+            let memory = MemoryPlan::new(config, weights, &state, &scratch);
             (state, scratch, memory)
         };
         let (planned, scratch, memory) = sized(length);
@@ -264,21 +275,6 @@ impl EngineBuilder {
                 },
             }),
         }
-    }
-}
-
-/// Refuses quantised weights: files of them are read, but the weights cannot be loaded yet.
-fn refuse_blocks(model: &OpenedModel) -> Result<(), Error> {
-    let mut tensors = model.checkpoint.tensors().iter();
-    match tensors.find(|tensor| tensor.element_type.block().elements > 4) {
-        Some(tensor) => {
-            let problem = format!(
-                "is {}: quantised weights are not supported yet, need F32, F16 or BF16",
-                tensor.element_type
-            );
-            Err(model.checkpoint.error(tensor, problem).into())
-        }
-        None => Ok(()),
     }
 }
 

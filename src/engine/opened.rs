@@ -9,7 +9,7 @@ use crate::formats::{
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
-    GenerationConfig, ModelConfig, ResolvedTensors, ShapeWeights, synthetic_model, validate,
+    GenerationConfig, ModelConfig, ResolvedTensors, WeightChoice, synthetic_model, validate,
 };
 use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
 
@@ -194,7 +194,7 @@ impl OpenedModel {
     ///
     /// # Errors
     /// As [`OpenedModel::open`], of a defect in the table of shapes.
-    pub async fn of_shape(name: &str, weights: ShapeWeights) -> Option<Result<Self, Error>> {
+    pub async fn of_shape(name: &str, weights: WeightChoice) -> Option<Result<Self, Error>> {
         let (config, checkpoint) = match synthetic_model(name, weights)? {
             Ok(made) => made,
             Err(error) => return Some(Err(error.into())),
@@ -202,6 +202,7 @@ impl OpenedModel {
         let text = ModelText {
             place: name.to_owned(),
             tokenizer: None,
+            tokenizer_file: "tokenizer.json",
             template: Err(TextError::NoTemplate),
         };
         Some(match validate(&config, &checkpoint).await {

@@ -166,7 +166,7 @@ impl Checkpoint {
         mut tensors: Vec<TensorInfo>,
     ) -> Self {
         tensors.sort_by(|a, b| a.name.cmp(&b.name));
-        Self { name: name.to_owned(), files, tensors }
+        Self { name: name.to_owned(), naming: Naming::Hub, files, tensors }
     }
 
     /// What errors about the weights as a whole name: the single file, or the index.

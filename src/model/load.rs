@@ -1,7 +1,7 @@
 //! Streams a checkpoint's tensors to the GPU in bounded pieces.
 
 use super::weights::{AttentionWeights, Ffn, Layer, Operator, ShortConvWeights, Weights};
-use super::{FfnKind, ModelConfig, OperatorKind, ResolvedTensors, Slot};
+use super::{FfnKind, ModelConfig, OperatorKind, Recipe, ResolvedTensors, Slot, convert};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Context, GpuError, Tensor};
 use crate::kernels::{Format, Matrix, Part, values};
@@ -42,7 +42,8 @@ pub type OnProgress<'a> = &'a mut (dyn FnMut(LoadProgress) -> bool + Send);
 /// columns at a time, so an FFN's width is filled up to a multiple of four with zeros: rows of w1
 /// and w3 that give 0, and columns of w2 that take it.
 struct Rows {
-    slices: Vec<TensorSlice>,
+    /// Where they are, and the type they are to be stored as.
+    slices: Vec<(TensorSlice, ElementType)>,
     /// Row `2 r` is row `r` of the first slice, row `2 r + 1` of the second; else the slices' rows
     /// follow one another.
     in_turn: bool,
@@ -54,13 +55,15 @@ struct Loader<'a> {
     context: &'a Context,
     checkpoint: &'a Checkpoint,
     tensors: &'a ResolvedTensors,
+    recipe: Option<&'a Recipe>,
     progress: LoadProgress,
     /// Bytes uploaded since the staging memory was emptied.
     staged: u64,
     on_progress: OnProgress<'a>,
 }
 
-/// Loads all weights. At most a few pieces of 8 MiB are in memory at a time.
+/// Loads all weights, as the files have them or as `recipe` says. At most a few pieces of 8 MiB are
+/// in memory at a time.
 ///
 /// # Errors
 /// [`LoadError::Format`] if the files cannot be read any more, [`LoadError::Gpu`],
@@ -70,6 +73,7 @@ pub async fn load_weights(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
     tensors: &ResolvedTensors,
+    recipe: Option<&Recipe>,
     on_progress: OnProgress<'_>,
 ) -> Result<Weights, LoadError> {
     let total = tensors.size().weight_bytes;
@@ -77,6 +81,7 @@ pub async fn load_weights(
         context,
         checkpoint,
         tensors,
+        recipe,
         progress: LoadProgress { loaded: 0, total },
         staged: 0,
         on_progress,
@@ -168,16 +173,23 @@ impl Loader<'_> {
         Ok(*slice)
     }
 
+    /// A slot's tensor and the type it is to be stored as.
+    fn stored(&self, slot: Slot) -> Result<(TensorSlice, ElementType), LoadError> {
+        let slice = self.slice(slot)?;
+        let own = slice.element_type;
+        Ok((slice, self.recipe.map_or(own, |recipe| recipe.target(slot, own, slice.cols))))
+    }
+
     fn stack(&self, slots: &[Slot]) -> Result<Rows, LoadError> {
-        let slices = slots.iter().map(|s| self.slice(*s)).collect::<Result<Vec<_>, _>>()?;
-        let rows = slices.iter().map(|s| s.rows).sum();
-        let cols = padded_width(slices.first().map_or(0, |s| s.cols));
+        let slices = slots.iter().map(|s| self.stored(*s)).collect::<Result<Vec<_>, _>>()?;
+        let rows = slices.iter().map(|(s, _)| s.rows).sum();
+        let cols = padded_width(slices.first().map_or(0, |(s, _)| s.cols));
         Ok(Rows { slices, in_turn: false, rows, cols })
     }
 
     fn in_turn(&self, first: Slot, second: Slot) -> Result<Rows, LoadError> {
-        let slices = vec![self.slice(first)?, self.slice(second)?];
-        let (rows, cols) = (2 * padded_width(slices[0].rows), slices[0].cols);
+        let slices = vec![self.stored(first)?, self.stored(second)?];
+        let (rows, cols) = (2 * padded_width(slices[0].0.rows), slices[0].0.cols);
         Ok(Rows { slices, in_turn: true, rows, cols })
     }
 
@@ -187,14 +199,15 @@ impl Loader<'_> {
         let (rows, cols) = experts.first().map_or((0, 0), |e| (e.rows, e.cols));
         let max_bytes = self.context.caps().max_part();
         let mut parts = Vec::new();
-        for (format, run) in runs(experts) {
+        for (target, run) in runs(experts) {
+            let format = Format::of(target);
             for (first_row, n) in Matrix::split(format, experts.len(), run, cols, max_bytes) {
                 let planes = format.planes(experts.len() * n * cols);
                 let data: Tensor<u32> = self.context.tensor(name, planes.words).await?;
                 let part = Part { format, first_row, rows: n, data, planes };
                 let mut writer = PartWriter::new(&part);
                 for source in experts {
-                    self.fill(&mut writer, source, first_row..first_row + n, format).await?;
+                    self.fill(&mut writer, source, first_row..first_row + n, target).await?;
                 }
                 writer.finish(self.context);
                 parts.push(part);
@@ -209,14 +222,14 @@ impl Loader<'_> {
         writer: &mut PartWriter,
         source: &Rows,
         range: std::ops::Range<usize>,
-        format: Format,
+        target: ElementType,
     ) -> Result<(), LoadError> {
         // Even, so that a gate row and its up row come in one piece.
-        let step = (PIECE_BYTES / format.row_bytes(source.cols).max(1)).max(2) & !1;
+        let step = (PIECE_BYTES / bytes_of(ElementType::F16, source.cols).max(1)).max(2) & !1;
         let mut row = range.start;
         while row < range.end {
             let n = step.min(range.end - row);
-            let (planes, read) = self.rows(source, row..row + n, format).await?;
+            let (planes, read) = self.rows(source, row..row + n, target).await?;
             writer.append(self.context, &planes);
             row += n;
             self.advance(read)?;
@@ -224,17 +237,28 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Rows `range` of `source` as `format`'s planes, zeros where a matrix is filled up; and how
+    /// Rows `range` of `source` as the planes of `target`'s format, zeros where a matrix is filled up; and how
     /// many bytes of the file they are.
     async fn rows(
         &self,
         source: &Rows,
         range: std::ops::Range<usize>,
-        format: Format,
+        target: ElementType,
     ) -> Result<(Vec<Vec<u8>>, u64), LoadError> {
+        let format = Format::of(target);
+        let packed = |own: ElementType, bytes: &[u8]| {
+            if own == target {
+                return Ok(format.pack(target, bytes));
+            }
+            let converted = convert(own, target, bytes).ok_or_else(|| FormatError::File {
+                file: self.checkpoint.name().to_owned(),
+                problem: format!("{own} cannot become {target}"),
+            })?;
+            Ok::<_, LoadError>(format.pack(target, &converted))
+        };
         let mut first = 0;
         let mut wanted = Vec::new();
-        for (i, slice) in source.slices.iter().enumerate() {
+        for (i, (slice, _)) in source.slices.iter().enumerate() {
             // The slice's rows within `range`, and where each of them goes.
             let (rows, step, offset) = if source.in_turn {
                 (range.start / 2..range.end / 2, 2, i)
@@ -257,7 +281,7 @@ impl Loader<'_> {
             && (slice.cols, rows.len()) == (source.cols, range.len())
         {
             let bytes = self.read(slice, rows.start, rows.len()).await?;
-            return Ok((format.pack(element_type, &bytes), bytes.len() as u64));
+            return Ok((packed(element_type, &bytes)?, bytes.len() as u64));
         }
         let mut out = vec![0; range.len() * row_bytes];
         let mut read = 0;
@@ -273,7 +297,7 @@ impl Loader<'_> {
                 out[at..at + have].copy_from_slice(row);
             }
         }
-        Ok((format.pack(element_type, &out), read))
+        Ok((packed(element_type, &out)?, read))
     }
 
     /// Rows of a slice as the file has them.
@@ -326,31 +350,29 @@ fn bytes_of(element_type: ElementType, elements: usize) -> usize {
     elements.div_ceil(block.elements as usize) * block.bytes as usize
 }
 
-/// Ranges of rows of a matrix that have one format.
-fn runs(experts: &[Rows]) -> Vec<(Format, std::ops::Range<usize>)> {
+/// Ranges of rows of a matrix that are stored as one type.
+fn runs(experts: &[Rows]) -> Vec<(ElementType, std::ops::Range<usize>)> {
     let Some(first) = experts.first() else { return Vec::new() };
-    let all = || experts.iter().flat_map(|e| &e.slices).map(|s| s.element_type);
-    let same = |e: &Rows| {
-        e.slices.iter().map(|s| s.element_type).eq(first.slices.iter().map(|s| s.element_type))
-    };
-    let in_turn = first.in_turn && all().any(|t| Some(t) != all().next());
-    if in_turn || !experts.iter().all(same) {
-        return vec![(Format::F32, 0..first.rows)];
+    let targets = |e: &Rows| e.slices.iter().map(|(_, target)| *target).collect::<Vec<_>>();
+    let all: Vec<ElementType> = experts.iter().flat_map(targets).collect();
+    let one = all.first().filter(|t| all.iter().all(|other| other == *t));
+    if let Some(one) = one {
+        return vec![(*one, 0..first.rows)];
     }
-    if first.in_turn {
-        return all().next().map(|t| (Format::of(t), 0..first.rows)).into_iter().collect();
+    if first.in_turn || experts.len() > 1 {
+        return vec![(ElementType::F32, 0..first.rows)];
     }
     let mut runs: Vec<(ElementType, std::ops::Range<usize>)> = Vec::new();
     let mut row = 0;
-    for slice in &first.slices {
+    for (slice, target) in &first.slices {
         let end = row + slice.rows;
         match runs.last_mut() {
-            Some((last, range)) if *last == slice.element_type => range.end = end,
-            _ => runs.push((slice.element_type, row..end)),
+            Some((last, range)) if last == target => range.end = end,
+            _ => runs.push((*target, row..end)),
         }
         row = end;
     }
-    runs.into_iter().map(|(t, range)| (Format::of(t), range)).collect()
+    runs
 }
 
 /// Writes a part from its first row to its last: each plane grows by what a piece of rows has of

@@ -1,6 +1,6 @@
 //! What a model takes on the GPU, known before anything is uploaded.
 
-use super::{ModelConfig, ModelSize, ScratchShape};
+use super::{ModelConfig, ScratchShape};
 use crate::gpu::Caps;
 use crate::state::StateShape;
 
@@ -22,16 +22,16 @@ pub struct MemoryPlan {
 }
 
 impl MemoryPlan {
-    /// The plan for a model and the shapes of its state and activations.
+    /// The plan for a model of `weights` bytes and the shapes of its state and activations.
     #[must_use]
     pub fn new(
         config: &ModelConfig,
-        size: &ModelSize,
+        weights: u64,
         state: &StateShape,
         scratch: &ScratchShape,
     ) -> Self {
         Self {
-            weights: size.weight_bytes,
+            weights,
             kv: state.kv_bytes(config),
             state: state.other_bytes(config),
             activations: scratch.bytes(),

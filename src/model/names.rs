@@ -137,6 +137,24 @@ impl Slot {
         }
     }
 
+    /// Whether it is stored in the format of its type; norms, routers, taps and biases are f32.
+    pub fn is_matrix(&self) -> bool {
+        !matches!(
+            self,
+            Self::EmbeddingNorm
+                | Self::OperatorNorm(_)
+                | Self::FfnNorm(_)
+                | Self::ConvInProjBias(_)
+                | Self::ConvTaps(_)
+                | Self::ConvTapsBias(_)
+                | Self::ConvOutProjBias(_)
+                | Self::QNorm(_)
+                | Self::KNorm(_)
+                | Self::Router(_)
+                | Self::ExpertBias(_)
+        )
+    }
+
     /// Whether this is one of an expert's three matrices.
     pub fn is_expert(&self) -> bool {
         matches!(self, Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..))

@@ -65,13 +65,15 @@ impl Recipe {
     /// and biases stay as they are; so do matrices whose rows are no whole blocks, and blocks.
     #[must_use]
     pub fn target(&self, slot: Slot, own: ElementType, cols: usize) -> ElementType {
+        if !slot.is_matrix() {
+            return own;
+        }
         let part = match slot {
             Slot::Embedding | Slot::LmHead => ModelPart::Head,
             Slot::Q(_) | Slot::K(_) | Slot::V(_) | Slot::AttentionOut(_) => ModelPart::Attention,
             Slot::ConvInProj(_) | Slot::ConvOutProj(_) => ModelPart::Conv,
             Slot::ExpertW1(..) | Slot::ExpertW2(..) | Slot::ExpertW3(..) => ModelPart::Experts,
-            Slot::W1(_) | Slot::W2(_) | Slot::W3(_) => ModelPart::Dense,
-            _ => return own,
+            _ => ModelPart::Dense,
         };
         let kept = self.keep.iter().rev().find(|(p, _)| *p == part).map(|(_, choice)| *choice);
         let target = kept.unwrap_or(self.weights).element_type();

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 
+use super::Recipe;
 use super::config::ModelConfig;
 use super::names::{Slot, Stacked, expected_slots};
 use crate::formats::{
     Checkpoint, ElementType, FormatError, Naming, TensorInfo, TensorSlice, quoted,
 };
+use crate::kernels::Format;
 
 /// Finds a slot's tensor in a checkpoint: under its name there (of the hub's without the `model.`
 /// prefix too, as a bare `Lfm2MoeModel` saves it), or as a piece of a tensor of all experts. `None`
@@ -126,6 +128,17 @@ impl ResolvedTensors {
     /// Where a slot's tensor is; `None` for a slot that the model does not have.
     pub fn get(&self, slot: Slot) -> Option<&TensorSlice> {
         self.slices.get(&slot)
+    }
+
+    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says.
+    pub fn gpu_bytes(&self, recipe: Option<&Recipe>) -> u64 {
+        let bytes = |(slot, slice): (&Slot, &TensorSlice)| {
+            let own = slice.element_type;
+            let target = recipe.map_or(own, |r| r.target(*slot, own, slice.cols));
+            let format = if slot.is_matrix() { Format::of(target) } else { Format::F32 };
+            (slice.rows * format.row_bytes(slice.cols)) as u64
+        };
+        self.slices.iter().map(bytes).sum()
     }
 
     /// The model's size.

@@ -1,7 +1,7 @@
 //! The published models' shapes, for measuring without their weights.
 
 use super::names::{Slot, expected_slots};
-use super::{ConfigError, ModelConfig};
+use super::{ConfigError, ModelConfig, WeightChoice};
 use crate::formats::synthetic::{Synthetic, synthetic};
 use crate::formats::{Checkpoint, ElementType};
 
@@ -62,25 +62,14 @@ pub fn shape_names() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|(name, _)| *name)
 }
 
-/// Which weights a model of a given shape gets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ShapeWeights {
-    /// All matrices in half precision.
-    F16,
-    /// All matrices in blocks of 8 bits (Q8_0).
-    Q8,
-    /// Blocks of 4 bits (Q4_0), the embedding in Q6_K: as the published Q4_0 files have it.
-    Q4,
-}
-
 /// The configuration of a published shape and a checkpoint of seeded random weights; `None` for an
-/// unknown name.
+/// unknown name. In 4 bits the embedding is Q6_K, as the published Q4_0 files have it.
 ///
 /// # Errors
 /// A defect of the table.
 pub fn synthetic_model(
     name: &str,
-    weights: ShapeWeights,
+    weights: WeightChoice,
 ) -> Option<Result<(ModelConfig, Checkpoint), ConfigError>> {
     let (name, sizes) = SHAPES.iter().find(|(known, _)| *known == name)?;
     let json = format!(
@@ -99,7 +88,7 @@ pub fn synthetic_model(
     }))
 }
 
-fn content(slot: Slot, cols: usize, weights: ShapeWeights) -> Synthetic {
+fn content(slot: Slot, cols: usize, weights: WeightChoice) -> Synthetic {
     match slot {
         Slot::OperatorNorm(_)
         | Slot::FfnNorm(_)
@@ -110,12 +99,12 @@ fn content(slot: Slot, cols: usize, weights: ShapeWeights) -> Synthetic {
             Synthetic::Weights(ElementType::F32)
         }
         _ => Synthetic::Weights(match weights {
-            ShapeWeights::F16 => ElementType::F16,
-            ShapeWeights::Q8 => ElementType::Q8_0,
-            ShapeWeights::Q4 if slot == Slot::Embedding && cols.is_multiple_of(256) => {
+            WeightChoice::F16 => ElementType::F16,
+            WeightChoice::Q8 => ElementType::Q8_0,
+            WeightChoice::Q4 if slot == Slot::Embedding && cols.is_multiple_of(256) => {
                 ElementType::Q6_K
             }
-            ShapeWeights::Q4 => ElementType::Q4_0,
+            WeightChoice::Q4 => ElementType::Q4_0,
         }),
     }
 }
