@@ -18,6 +18,7 @@ mod logits;
 mod options;
 mod parse;
 mod part_file;
+mod perplexity;
 mod pull;
 mod repl;
 mod rm;
@@ -65,6 +66,8 @@ enum Command {
     Logits(logits::Logits),
     /// Score greedy answers against expected ones
     Eval(eval::Eval),
+    /// How well the model foretells a text, as llama-perplexity measures it
+    Perplexity(perplexity::Perplexity),
     /// Measure prefill and decode, as llama-bench does
     Bench(bench::Bench),
     /// GPUs, what is used of them, and what a model takes
@@ -128,6 +131,7 @@ impl Cli {
             Command::Tokenize(tokenize) => tokenize.run(&self.common),
             Command::Logits(logits) => logits.run(&self.common),
             Command::Eval(eval) => eval.run(&self.common),
+            Command::Perplexity(perplexity) => perplexity.run(&self.common),
             Command::Chat(chat) => chat.run(&self.common),
             Command::Bench(bench) => bench.run(&self.common),
             Command::Info(info) => info.run(&self.common),

@@ -8,6 +8,23 @@ use crate::gpu::KernelTime;
 pub type Trace = Vec<(String, Vec<u32>)>;
 
 impl Session {
+    /// Runs `tokens`, continuing the session, and makes no logits.
+    ///
+    /// # Errors
+    /// As [`Session::logits`].
+    pub async fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.check_room(tokens)?;
+        let engine = self.engine().clone();
+        let runner = &engine.inner.runner;
+        for piece in tokens.chunks(runner.max_rows as usize) {
+            runner.prepare(piece.len() as u32, false).await?;
+            let batch = self.next_batch(piece, Vec::new())?;
+            let submission = runner.submit(&batch, false, None)?;
+            engine.context().finished(&submission).await?;
+        }
+        Ok(())
+    }
+
     /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the session, at most
     /// `chunk` tokens a pass.
     ///
@@ -57,15 +74,21 @@ impl Session {
     /// As [`Session::trace`].
     pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Vec<KernelTime>>, Error> {
         self.check_prompt(tokens)?;
-        let mut batch = self.inspected(tokens)?;
-        if let Some(seq) = batch.seqs.first_mut() {
-            seq.logit_rows = vec![tokens.len() as u32 - 1];
-        }
+        let batch = self.next_batch(tokens, vec![tokens.len() as u32 - 1])?;
         let engine = self.engine().clone();
         engine.inner.runner.profile(&batch).await
     }
 
     fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {
+        self.check_room(tokens)?;
+        let runner = &self.engine().inner.runner;
+        let logit_rows = runner.scratch.logits.len() / runner.config.vocab_size;
+        let most = logit_rows.min(runner.max_rows as usize);
+        Ok(tokens.chunks(chunk.clamp(1, most)).collect())
+    }
+
+    /// Refuses tokens that are none or that do not fit the context.
+    fn check_room(&self, tokens: &[u32]) -> Result<(), Error> {
         self.check_prompt(tokens)?;
         let (context, have) = (self.engine().context_length(), self.tokens().len());
         if have + tokens.len() > context {
@@ -75,18 +98,19 @@ impl Session {
                 most: self.engine().config().max_position_embeddings,
             });
         }
-        let runner = &self.engine().inner.runner;
-        let logit_rows = runner.scratch.logits.len() / runner.config.vocab_size;
-        let most = logit_rows.min(runner.max_rows as usize);
-        Ok(tokens.chunks(chunk.clamp(1, most)).collect())
+        Ok(())
     }
 
     /// A batch of these tokens at the session's next positions, all of their logits wanted.
     fn inspected(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
+        self.next_batch(tokens, (0..tokens.len() as u32).collect())
+    }
+
+    /// A batch of these tokens at the session's next positions, with the logits of `logit_rows`.
+    fn next_batch(&mut self, tokens: &[u32], logit_rows: Vec<u32>) -> Result<Batch, Error> {
         let first = self.tokens().len();
         let end = first + tokens.len();
         self.reserve(end)?;
-        let logit_rows = (0..tokens.len() as u32).collect();
         let rows = self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
         self.advance(tokens, end);
         Ok(Batch { seqs: vec![rows] })

@@ -96,9 +96,30 @@ impl Tokenizer {
     /// # Errors
     /// [`TextError::Tokenizer`] if the library fails (a text of 4 GiB or more).
     pub fn encode(&self, text: &str, add_special_tokens: bool) -> Result<Vec<u32>, TextError> {
+        self.encode_as(text, add_special_tokens, false)
+    }
+
+    /// As [`Tokenizer::encode`], but a special token spelled out in the text is text like any other.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_verbatim(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+    ) -> Result<Vec<u32>, TextError> {
+        self.encode_as(text, add_special_tokens, true)
+    }
+
+    fn encode_as(
+        &self,
+        text: &str,
+        add_special_tokens: bool,
+        encode_special_tokens: bool,
+    ) -> Result<Vec<u32>, TextError> {
         let options = EncodeOptions {
             add_special_tokens: false,
-            encode_special_tokens: false,
+            encode_special_tokens,
             padding: Override::Off,
             truncation: Override::Off,
         };

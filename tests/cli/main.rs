@@ -11,6 +11,7 @@ mod hub;
 mod hub_cache;
 mod hub_server;
 mod options;
+mod perplexity;
 mod reference;
 #[cfg(target_os = "linux")]
 mod terminal;

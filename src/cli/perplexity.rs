@@ -1,0 +1,191 @@
+//! `lfm2 perplexity`: how well the model foretells a text, by llama-perplexity's definition.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::generate::{print, read_text};
+use super::options::Common;
+use super::{CliError, interrupt, load};
+use crate::engine::{ModelText, Session};
+
+/// Tokens of a chunk unless asked otherwise.
+const CONTEXT: u32 = 512;
+/// The least that leaves something to score, and a spread.
+const LEAST_CONTEXT: u32 = 8;
+/// Rows whose logits are read back at once.
+const ROWS: usize = 256;
+
+/// How the result is printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// llama-perplexity's last line
+    Text,
+    /// A JSON object
+    Json,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub struct Perplexity {
+    /// The text, e.g. wiki.test.raw (- is stdin)
+    #[arg(short, long, value_name = "TEXT", env = "LFM2_FILE")]
+    file: PathBuf,
+    /// Only the first N chunks
+    #[arg(long, value_name = "N", env = "LFM2_CHUNKS", value_parser = clap::value_parser!(u32).range(1..))]
+    chunks: Option<u32>,
+    /// How to print the result
+    #[arg(short, long, value_enum, default_value_t = Output::Text, env = "LFM2_OUTPUT")]
+    output: Output,
+}
+
+const NOTES: &str = "\
+Comparable with llama-perplexity's figures. The text is cut into chunks of --context tokens (here \
+512 by default), what is left over is not used. Each chunk is read from an empty state, its first \
+token replaced by the beginning-of-text token, and the tokens of its second half are scored: the \
+perplexity is exp of the mean of -ln p. A newline that ends the file is left out, and special \
+tokens spelled out in the text are text. stderr has the value after each chunk.
+
+Examples:
+  lfm2 -m DIR perplexity -f wiki.test.raw
+  lfm2 -m FILE.gguf perplexity -f wiki.test.raw --chunks 20 --context 2048 -o json";
+
+impl Perplexity {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let context = common.context.unwrap_or(CONTEXT);
+        let mut text = read_text(&self.file)?;
+        if text.ends_with('\n') {
+            text.pop();
+        }
+        let opened = load::open(common)?;
+        let most = opened.config.max_position_embeddings;
+        if context < LEAST_CONTEXT || context as usize > most {
+            return Err(CliError::User(format!(
+                "--context: got {context}, need {LEAST_CONTEXT} to {most}"
+            )));
+        }
+        let context = context as usize;
+        let tokens = opened.text.tokenizer()?.encode_verbatim(&text, true)?;
+        if tokens.len() < 2 * context {
+            return Err(CliError::User(format!(
+                "{}: has {} tokens, need at least {}: two chunks of --context {context}",
+                self.file.display(),
+                tokens.len(),
+                2 * context
+            )));
+        }
+        let first = bos(&opened.text)?;
+        let asked = self.chunks.map_or(usize::MAX, |n| n as usize);
+        let chunks = asked.min(tokens.len() / context);
+        let engine = load::engine_of(opened, common, |b| b.context_length(context as u32))?;
+        let mut session = engine.session()?;
+        let mut scores = Scores::default();
+        for (i, chunk) in tokens.chunks_exact(context).take(chunks).enumerate() {
+            let mut chunk = chunk.to_vec();
+            chunk[0] = first.unwrap_or(chunk[0]);
+            session.clear();
+            pollster::block_on(score(&mut session, &chunk, &mut scores))?;
+            if !common.quiet {
+                eprintln!("[{}/{chunks}] {:.4}", i + 1, scores.perplexity());
+            }
+        }
+        let (perplexity, error) = (scores.perplexity(), scores.error());
+        print(&match self.output {
+            Output::Text => format!("Final estimate: PPL = {perplexity:.4} +/- {error:.5}\n"),
+            Output::Json => {
+                let json = json!({
+                    "perplexity": perplexity, "standard_error": error, "mean_nll": scores.mean(),
+                    "scored_tokens": scores.count, "tokens": tokens.len(), "chunks": chunks,
+                    "context": context,
+                });
+                format!("{json}\n")
+            }
+        })
+    }
+}
+
+/// The token that the model's texts begin with, if it has one.
+fn bos(text: &ModelText) -> Result<Option<u32>, CliError> {
+    Ok(text.tokenizer()?.encode("", true)?.first().copied())
+}
+
+/// Scores the second half of a chunk: what its positions say of the token behind them.
+async fn score(session: &mut Session, chunk: &[u32], scores: &mut Scores) -> Result<(), CliError> {
+    let vocab = session.engine().config().vocab_size;
+    let first = chunk.len() / 2;
+    session.feed(&chunk[..first]).await?;
+    let mut at = first;
+    // The last token has nothing behind it.
+    for piece in chunk[first..chunk.len() - 1].chunks(ROWS) {
+        if interrupt::requested() {
+            return Err(CliError::Interrupted);
+        }
+        let logits = session.logits(piece, piece.len()).await?;
+        for row in logits.chunks_exact(vocab) {
+            let nll = nll(row, chunk[at + 1] as usize);
+            if !nll.is_finite() {
+                return Err(crate::Error::NotFinite { position: at }.into());
+            }
+            scores.add(nll);
+            at += 1;
+        }
+    }
+    Ok(())
+}
+
+/// `-ln softmax(logits)[id]`.
+fn nll(logits: &[f32], id: usize) -> f64 {
+    let high = logits.iter().fold(f64::NEG_INFINITY, |m, l| m.max(f64::from(*l)));
+    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - high).exp()).sum();
+    high + sum.ln() - f64::from(logits[id])
+}
+
+/// Sums over the scored tokens.
+#[derive(Default)]
+struct Scores {
+    count: usize,
+    sum: f64,
+    squares: f64,
+}
+
+impl Scores {
+    fn add(&mut self, nll: f64) {
+        self.count += 1;
+        self.sum += nll;
+        self.squares += nll * nll;
+    }
+
+    fn mean(&self) -> f64 {
+        self.sum / self.count as f64
+    }
+
+    fn perplexity(&self) -> f64 {
+        self.mean().exp()
+    }
+
+    /// The perplexity's standard error: that of the mean, to first order.
+    fn error(&self) -> f64 {
+        let variance = (self.squares / self.count as f64 - self.mean().powi(2)).max(0.0);
+        self.perplexity() * (variance / (self.count as f64 - 1.0)).sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_softmax_by_hand() {
+        let logits = [1.0f32, 2.0, 3.0];
+        let sum = 1f64.exp() + 2f64.exp() + 3f64.exp();
+        assert!((nll(&logits, 1) - (sum.ln() - 2.0)).abs() < 1e-12);
+        assert!((nll(&[1e4, 0.0], 0)).abs() < 1e-12);
+        assert!(nll(&[f32::NAN, 0.0], 1).is_nan());
+        let mut scores = Scores::default();
+        [1.0, 2.0, 3.0, 4.0].iter().for_each(|nll| scores.add(*nll));
+        assert!((scores.perplexity() - 2.5f64.exp()).abs() < 1e-12);
+        // Variance 1.25 over 3.
+        assert!((scores.error() / scores.perplexity() - (1.25f64 / 3.0).sqrt()).abs() < 1e-12);
+    }
+}
