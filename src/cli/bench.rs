@@ -5,9 +5,9 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use clap::{Args, ValueEnum};
 
 use super::generate::print;
-use super::options::{Common, Weights};
+use super::options::Common;
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Engine, GenerateOptions, Generation, OpenedModel, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
 use crate::gpu::Counters;
 
 /// How results are printed.
@@ -19,10 +19,6 @@ enum Output {
     Json,
     /// Comma-separated values with a header
     Csv,
-}
-
-fn shape_names() -> clap::builder::PossibleValuesParser {
-    clap::builder::PossibleValuesParser::new(crate::model::shape_names())
 }
 
 #[derive(Debug, Args)]
@@ -43,7 +39,7 @@ pub struct Bench {
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT")]
     output: Output,
     /// A published shape with random weights (q4, or what --weights says) instead of --model
-    #[arg(long, env = "LFM2_SHAPE", value_parser = shape_names())]
+    #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print the GPU time of each kernel instead, where the adapter has timestamps
     #[arg(long, env = "LFM2_PROFILE")]
@@ -140,13 +136,7 @@ impl Bench {
 
 impl Bench {
     fn engine(&self, common: &Common) -> Result<Engine, CliError> {
-        let Some(shape) = &self.shape else { return load::engine(common) };
-        if common.model.is_some() {
-            return Err(CliError::User("--shape, --model: one of them".to_owned()));
-        }
-        let weights = common.weights.unwrap_or(Weights::Q4).choice();
-        let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
-        let model = model.ok_or_else(|| CliError::User(format!("--shape {shape}: unknown")))??;
+        let model = load::open_or_shape(self.shape.as_deref(), common)?;
         load::engine_of(model, common, |builder| builder)
     }
 }

@@ -14,11 +14,23 @@ use crate::kernels::Choices;
 use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 
 #[derive(Debug, Args)]
+#[command(after_help = NOTES)]
 pub struct Info {
+    /// A published shape (its weights q4, or what --weights says) instead of --model
+    #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
+    shape: Option<String>,
     /// Print everything as JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
 }
+
+const NOTES: &str = "\
+The memory is what the model would take: no weights are read and nothing is put on the GPU. What \
+cannot fit is refused, with what would.
+
+Examples:
+  lfm2 info -m DIR --context 32768 --weights q4 --kv f16
+  lfm2 info --shape lfm2-8b-a1b --limits default --json";
 
 impl Info {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
@@ -28,27 +40,32 @@ impl Info {
             true => None,
             false => Some(&found[choose_adapter(&found, &common.gpu().adapter)?]),
         };
-        let files = Arc::new(load::files(common)?);
-        let model = pollster::block_on(OpenedModel::open(&files))?;
+        let (place, model) = self.model(common)?;
         let caps = match (common.limits, chosen) {
             (Limits::Adapter, Some(a)) => a.caps,
             (Limits::Default, Some(a)) => Caps { software: a.caps.software, ..Caps::core() },
             (_, None) => Caps::core(),
         };
-        let mut builder = EngineBuilder::default();
-        if let Some(context) = common.context {
-            builder = builder.context_length(context);
-        }
-        if let Some(memory) = common.memory {
-            builder = builder.memory(memory);
-        }
-        let memory = builder.memory_plan(&model, &caps, chosen.and_then(|a| a.memory))?;
+        let builder = common.on(EngineBuilder::default());
+        let known = chosen.and_then(|a| a.memory);
+        let memory = builder.memory_plan(&model, &caps, known)?;
         if self.json {
-            let mut json = to_json(&found, &caps, files.place(), &model, &memory);
+            let mut json = to_json(&found, &caps, &place, &model, &memory);
             json["chosen"] = json!(chosen.map(|a| a.index));
             return print(&format!("{json}\n"));
         }
-        print(&(adapters_text(&found, chosen, &caps) + &model_text(files.place(), &model, &memory)))
+        let memory = memory_text(&memory, common.memory.or(known));
+        print(&(adapters_text(&found, chosen, &caps) + &model_text(&place, &model) + &memory))
+    }
+
+    /// The model that is asked for, and where it is.
+    fn model(&self, common: &Common) -> Result<(String, OpenedModel), CliError> {
+        if let Some(shape) = &self.shape {
+            return Ok((shape.clone(), load::open_or_shape(Some(shape), common)?));
+        }
+        let files = Arc::new(load::files(common)?);
+        let model = pollster::block_on(OpenedModel::open(&files))?;
+        Ok((files.place().to_owned(), model))
     }
 }
 
@@ -87,10 +104,10 @@ fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: 
     text
 }
 
-fn model_text(place: &str, model: &OpenedModel, memory: &MemoryPlan) -> String {
+fn model_text(place: &str, model: &OpenedModel) -> String {
     let c = &model.config;
     let size = model.tensors.size();
-    let convs = c.layers.iter().filter(|l| l.operator == OperatorKind::ShortConv).count();
+    let convs = c.count(OperatorKind::ShortConv);
     let dense = c.layers.iter().filter(|l| l.ffn == FfnKind::Dense).count();
     let moe = c.moe.as_ref().map_or(String::new(), |m| {
         format!(
@@ -101,7 +118,7 @@ fn model_text(place: &str, model: &OpenedModel, memory: &MemoryPlan) -> String {
             if m.use_expert_bias { ", with bias" } else { "" }
         )
     });
-    let mut text = format!(
+    format!(
         "Model {place} ({})\n  layers {}: {convs} convolutions, {} attentions; {dense} dense FFNs \
          of width {}{moe}\n  hidden size {}, heads {} ({} for keys and values) of {}, vocabulary \
          {}, made for {} positions\n  parameters {:.2} M, {:.2} M active a token; {} tensors: {}\n",
@@ -119,16 +136,35 @@ fn model_text(place: &str, model: &OpenedModel, memory: &MemoryPlan) -> String {
         size.active_parameters as f64 / 1e6,
         model.checkpoint.tensors().len(),
         types(model),
+    )
+}
+
+/// The memory plan as a table.
+fn memory_text(memory: &MemoryPlan, available: Option<u64>) -> String {
+    let kv_per_token = memory.kv_per_token * u64::from(memory.attentions);
+    let kv = format!(
+        "{}, {} a token: {} in each of {} attentions",
+        memory.kv_format.option(),
+        stats::size(kv_per_token),
+        stats::size(memory.kv_per_token),
+        memory.attentions
     );
-    text += &format!("GPU memory at context {}\n", memory.context);
-    for (name, bytes) in [
-        ("weights", memory.weights),
-        ("keys and values", memory.kv),
-        ("other state", memory.state),
-        ("activations", memory.activations),
-        ("total", memory.total()),
+    let state = format!(
+        "{} in each of {} convolutions, positions' angles",
+        stats::size(memory.conv_per_sequence),
+        memory.convolutions
+    );
+    let total = available.map_or(String::new(), |have| format!("of {}", stats::size(have)));
+    let mut text = format!("GPU memory at context {}\n", memory.context);
+    for (name, bytes, note) in [
+        ("weights", memory.weights, ""),
+        ("keys and values", memory.kv, &kv),
+        ("other state", memory.state, &state),
+        ("activations", memory.activations, ""),
+        ("total", memory.total(), &total),
     ] {
-        text += &format!("  {name:16} {:>10}\n", stats::size(bytes));
+        let line = format!("  {name:16} {:>10}  {note}", stats::size(bytes));
+        text += &format!("{}\n", line.trim_end());
     }
     text
 }
@@ -189,6 +225,9 @@ fn to_json(
         "memory": {
             "context": memory.context, "weights": memory.weights, "kv": memory.kv,
             "state": memory.state, "activations": memory.activations, "total": memory.total(),
+            "kv_format": memory.kv_format.option(), "kv_bytes_per_token": memory.kv_per_token
+                * u64::from(memory.attentions),
+            "conv_bytes_per_sequence": memory.conv_per_sequence * u64::from(memory.convolutions),
         },
     })
 }

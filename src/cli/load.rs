@@ -3,15 +3,16 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::options::Common;
+use super::options::{Common, Weights};
 use super::stats::model_line;
 use super::{CliError, hub, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
-use crate::model::{LoadProgress, Recipe};
+use crate::model::LoadProgress;
 
 /// A bar on stderr; nothing if stderr is not a terminal or -q was given.
 pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar {
@@ -46,6 +47,22 @@ pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     Ok(pollster::block_on(OpenedModel::open(&Arc::new(files(common)?)))?)
 }
 
+/// As [`open`], or a published shape with random weights, in 4 bits unless `--weights` says more.
+pub fn open_or_shape(shape: Option<&str>, common: &Common) -> Result<OpenedModel, CliError> {
+    let Some(shape) = shape else { return open(common) };
+    if common.model.is_some() {
+        return Err(CliError::User("--shape, --model: one of them".to_owned()));
+    }
+    let weights = common.weights.unwrap_or(Weights::Q4).choice();
+    let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
+    Ok(model.ok_or_else(|| CliError::User(format!("--shape {shape}: unknown")))??)
+}
+
+/// Names of shapes, for the parser.
+pub fn shape_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(crate::model::shape_names())
+}
+
 /// Loads the model that the options name and says in one line what runs where.
 pub fn engine(common: &Common) -> Result<Engine, CliError> {
     engine_of(open(common)?, common, |builder| builder)
@@ -64,21 +81,13 @@ pub fn engine_of(
     }
     let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
     let shown = bar.clone();
-    let mut builder =
+    let builder =
         Engine::builder().model(model).gpu(context).on_progress(move |p: LoadProgress| {
             shown.set_length(p.total);
             shown.set_position(p.loaded);
             !interrupt::requested()
         });
-    if let Some(context) = common.context {
-        builder = builder.context_length(context);
-    }
-    if let Some(weights) = common.weights {
-        builder = builder.weights(Recipe::new(weights.choice()));
-    }
-    if let Some(memory) = common.memory {
-        builder = builder.memory(memory);
-    }
+    let builder = common.on(builder);
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;

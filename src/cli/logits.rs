@@ -10,7 +10,6 @@ use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
 use super::{CliError, interrupt, load};
 use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
-use crate::kernels::KvFormat;
 
 /// Tokens of a forward pass unless asked otherwise.
 const CHUNK: u32 = 512;
@@ -35,7 +34,7 @@ pub struct Logits {
 }
 
 const NOTES: &str = "\
-This command measures. Keys and values are f32 whatever the weights are, and the greedy tokens are \
+This command measures. Keys and values are f32 whatever the weights are, unless --kv says otherwise, and the greedy tokens are \
 the largest logits of all ids, also of those that have no token and that answers never contain. The \
 context is as long as it has to be, unless --context says otherwise. The file appears when it is \
 complete.
@@ -58,7 +57,7 @@ impl Logits {
         let chunk = self.chunk.min(MOST_ROWS);
         let text = ModelText::without_tokenizer(opened.text);
         let engine = load::engine_of(OpenedModel { text, ..opened }, common, |b| {
-            b.kv_format(KvFormat::F32).context_length(context).chunk(chunk)
+            b.kv_format(common.kv_or_f32()).context_length(context).chunk(chunk)
         })?;
         let mut session = engine.session()?;
         let bar = load::progress_bar(

@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, ValueEnum};
 
 use super::CliError;
-use crate::engine::{GenerateOptions, SamplingOptions};
+use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
-use crate::model::WeightChoice;
+use crate::kernels::KvFormat;
+use crate::model::{Recipe, WeightChoice};
 
 /// Options of every command.
 #[derive(Debug, Args)]
@@ -40,6 +41,9 @@ pub struct Common {
     /// Store the weights of a plain checkpoint in fewer bits. Default: as they are
     #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum)]
     pub weights: Option<Weights>,
+    /// Store keys and values as. Default: f32 beside f32 weights, else f16
+    #[arg(long, global = true, env = "LFM2_KV", value_enum)]
+    pub kv: Option<Kv>,
     /// Answer even if the GPU's self-test fails or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,
@@ -69,6 +73,25 @@ impl Weights {
             Self::Q4 => WeightChoice::Q4,
             Self::Q8 => WeightChoice::Q8,
             Self::F16 => WeightChoice::F16,
+        }
+    }
+}
+
+/// `--kv`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kv {
+    /// Full precision
+    F32,
+    /// Half precision
+    F16,
+}
+
+impl Kv {
+    /// The library's word for it.
+    pub fn format(self) -> KvFormat {
+        match self {
+            Self::F32 => KvFormat::F32,
+            Self::F16 => KvFormat::F16,
         }
     }
 }
@@ -132,6 +155,28 @@ pub struct Sampling {
 }
 
 impl Common {
+    /// How keys and values are stored by a command that measures: f32 unless asked otherwise.
+    pub fn kv_or_f32(&self) -> KvFormat {
+        self.kv.map_or(KvFormat::F32, Kv::format)
+    }
+
+    /// What of an engine the options decide, on its builder.
+    pub fn on(&self, mut builder: EngineBuilder) -> EngineBuilder {
+        if let Some(context) = self.context {
+            builder = builder.context_length(context);
+        }
+        if let Some(weights) = self.weights {
+            builder = builder.weights(Recipe::new(weights.choice()));
+        }
+        if let Some(kv) = self.kv {
+            builder = builder.kv_format(kv.format());
+        }
+        if let Some(memory) = self.memory {
+            builder = builder.memory(memory);
+        }
+        builder
+    }
+
     /// What to ask of the GPU.
     pub fn gpu(&self) -> ContextOptions {
         ContextOptions {

@@ -6,7 +6,6 @@ use super::generate::print;
 use super::options::Common;
 use super::{CliError, load};
 use crate::engine::{GenerateOptions, SamplingOptions, Session};
-use crate::kernels::KvFormat;
 use crate::model::ModelConfig;
 
 /// Figures of huggingface/transformers, tests/models/lfm2_moe/test_modeling_lfm2_moe.py, computed
@@ -49,7 +48,7 @@ impl Verify {
         };
         let opened = load::open(common)?;
         check_shape(&model.display().to_string(), &opened.config)?;
-        let engine = load::engine_of(opened, common, |b| b.kv_format(KvFormat::F32))?;
+        let engine = load::engine_of(opened, common, |b| b.kv_format(common.kv_or_f32()))?;
         let config = engine.config();
         let mut session = engine.session()?;
         let logits = pollster::block_on(session.logits(&TOKENS, TOKENS.len()))?;

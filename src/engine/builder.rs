@@ -4,13 +4,14 @@
 use std::sync::{Arc, Mutex};
 
 use super::opened::DEFAULT_CONTEXT;
+use super::planning::{Planned, Planning, Setup};
 use super::runner::Runner;
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Choices, KvFormat};
-use crate::model::{LoadProgress, MemoryPlan, Recipe, Scratch, ScratchShape, Slot, load_weights};
+use crate::model::{LoadProgress, MemoryPlan, Recipe, Scratch, Slot, load_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
 
 /// Rows of a prefill chunk.
@@ -169,7 +170,7 @@ impl EngineBuilder {
             None => Context::request(&self.context_options).await?,
         };
         let known = context.adapter().memory;
-        let (state, scratch, memory) = self.plan(&model, context.caps(), known)?;
+        let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
         let mut ignore = |_: LoadProgress| true;
         let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
@@ -210,16 +211,11 @@ impl EngineBuilder {
         caps: &Caps,
         known: Option<u64>,
     ) -> Result<MemoryPlan, Error> {
-        Ok(self.plan(model, caps, known)?.2)
+        Ok(self.plan(model, caps, known)?.memory)
     }
 
     /// Sizes everything and refuses what does not fit.
-    fn plan(
-        &self,
-        model: &OpenedModel,
-        caps: &Caps,
-        known: Option<u64>,
-    ) -> Result<(StateShape, ScratchShape, MemoryPlan), Error> {
+    fn plan(&self, model: &OpenedModel, caps: &Caps, known: Option<u64>) -> Result<Planned, Error> {
         let config = &model.config;
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
@@ -227,54 +223,37 @@ impl EngineBuilder {
         let embedding = model.tensors.get(Slot::Embedding);
         let f32_weights = embedding.is_some_and(|slice| slice.element_type == ElementType::F32);
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
-        let state = StateShape { n_slots, context: PAGE, kv_format };
-        let fits = MemoryPlan::longest_context(config, &state, caps).min(most);
-        let length = match self.context_length {
+        let page = StateShape { n_slots, context: PAGE, kv_format };
+        let fits = MemoryPlan::longest_context(config, &page, caps).min(most);
+        let context = match self.context_length {
             Some(n) => in_range("context", n, 1, fits)?,
             None => DEFAULT_CONTEXT.min(fits),
         };
-        let weights = model.tensors.gpu_bytes(self.recipe.as_ref());
-        let sized = |length: u32| {
-            let state = StateShape { n_slots, context: length, kv_format };
-            let rows = chunk.min(length) as usize;
-            let few = Choices::by_capability(caps).matvec_rows as usize;
-            let scratch = ScratchShape::new(config, &state, rows, few);
-            let memory = MemoryPlan::new(config, weights, &state, &scratch);
-            (state, scratch, memory)
-        };
-        let (planned, scratch, memory) = sized(length);
-        let Some(have) = self.memory.or(known) else { return Ok((planned, scratch, memory)) };
+        let planning = Planning { config, tensors: &model.tensors, caps, n_slots, chunk };
+        let setup = Setup { context, kv: kv_format, recipe: self.recipe.clone() };
+        let planned = planning.plan(&setup);
+        let memory = planned.memory;
+        let Some(have) = self.memory.or(known) else { return Ok(planned) };
         if memory.total() <= have {
-            return Ok((planned, scratch, memory));
+            return Ok(planned);
         }
         // A shorter context is chosen only where none was asked for, and it is shown.
-        let shorter = (1..)
-            .map(|halvings| length.checked_shr(halvings).unwrap_or(0))
-            .take_while(|n| *n >= 256)
-            .map(sized)
-            .find(|(_, _, memory)| memory.total() <= have);
-        match (shorter, self.context_length) {
-            (Some(fitting), None) => {
-                log::warn!(
-                    "context {} instead of {length}: {} of GPU memory are allowed",
-                    fitting.0.context,
-                    have
-                );
-                Ok(fitting)
-            }
-            (shorter, _) => Err(Error::ModelTooLarge {
-                need: memory.total(),
-                weights: memory.weights,
-                kv: memory.kv,
-                other: memory.state + memory.activations,
-                context: length,
-                have,
-                advice: match shorter {
-                    Some((state, ..)) => format!("--context {}", state.context),
-                    None => "a smaller model".to_owned(),
-                },
-            }),
+        if self.context_length.is_none()
+            && let Some(fitting) = planning.shorter(&setup, have)
+        {
+            let shorter = fitting.state.context;
+            log::warn!("context {shorter} instead of {context}: {have} of GPU memory are allowed");
+            return Ok(fitting);
         }
+        Err(Error::ModelTooLarge {
+            need: memory.total(),
+            weights: memory.weights,
+            kv: memory.kv,
+            other: memory.state + memory.activations,
+            context,
+            have,
+            advice: planning.advice(&setup, have),
+        })
     }
 }
 

@@ -19,6 +19,7 @@ mod builder;
 mod generation;
 mod inspect;
 mod opened;
+mod planning;
 mod runner;
 mod sampling;
 mod session;

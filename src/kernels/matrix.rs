@@ -138,6 +138,21 @@ impl KvFormat {
         }
     }
 
+    /// What `--kv` calls it.
+    #[must_use]
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+        }
+    }
+
+    /// Bytes that `values` values take, a few heads or more.
+    #[must_use]
+    pub fn bytes(self, values: usize) -> u64 {
+        4 * self.words(values) as u64
+    }
+
     /// Words that `values` values take.
     #[must_use]
     pub fn words(self, values: usize) -> usize {

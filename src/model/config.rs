@@ -168,6 +168,11 @@ impl ModelConfig {
         Ok(config)
     }
 
+    /// Layers with this operator.
+    pub fn count(&self, operator: OperatorKind) -> usize {
+        self.layers.iter().filter(|l| l.operator == operator).count()
+    }
+
     /// Width of a layer's queries: `n_heads * head_dim`.
     pub fn q_size(&self) -> usize {
         self.n_heads * self.head_dim

@@ -1,7 +1,8 @@
 //! What a model takes on the GPU, known before anything is uploaded.
 
-use super::{ModelConfig, ScratchShape};
+use super::{ModelConfig, OperatorKind, ScratchShape};
 use crate::gpu::Caps;
+use crate::kernels::KvFormat;
 use crate::state::StateShape;
 
 /// Bytes on the GPU by purpose.
@@ -19,6 +20,16 @@ pub struct MemoryPlan {
     pub context: u32,
     /// Sequences.
     pub sequences: u32,
+    /// How keys and values are stored.
+    pub kv_format: KvFormat,
+    /// Bytes of keys and values that a position takes in one attention layer.
+    pub kv_per_token: u64,
+    /// Attention layers.
+    pub attentions: u32,
+    /// Bytes that a sequence takes in one convolution.
+    pub conv_per_sequence: u64,
+    /// Convolutions.
+    pub convolutions: u32,
 }
 
 impl MemoryPlan {
@@ -37,6 +48,11 @@ impl MemoryPlan {
             activations: scratch.bytes(),
             context: state.context,
             sequences: state.n_slots,
+            kv_format: state.kv_format,
+            kv_per_token: 2 * state.kv_format.bytes(config.kv_size()),
+            attentions: config.count(OperatorKind::FullAttention) as u32,
+            conv_per_sequence: StateShape::ring_bytes(config),
+            convolutions: config.count(OperatorKind::ShortConv) as u32,
         }
     }
 

@@ -17,6 +17,19 @@ pub enum WeightChoice {
 }
 
 impl WeightChoice {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::F16, Self::Q8, Self::Q4];
+
+    /// What `--weights` calls it.
+    #[must_use]
+    pub fn option(self) -> &'static str {
+        match self {
+            Self::F16 => "f16",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+        }
+    }
+
     fn element_type(self) -> ElementType {
         match self {
             Self::F16 => ElementType::F16,

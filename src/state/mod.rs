@@ -55,26 +55,28 @@ impl StateShape {
     /// Bytes of keys and values.
     #[must_use]
     pub fn kv_bytes(&self, config: &ModelConfig) -> u64 {
-        let layers = count(config, OperatorKind::FullAttention) as u64;
+        let layers = config.count(OperatorKind::FullAttention) as u64;
         layers * 2 * 4 * self.kv_words(config) as u64
     }
 
     /// Bytes of everything else: rings, RoPE table, token history.
     #[must_use]
     pub fn other_bytes(&self, config: &ModelConfig) -> u64 {
-        let rings = count(config, OperatorKind::ShortConv) * self.ring_len(config);
+        let rings = config.count(OperatorKind::ShortConv) * self.ring_len(config);
         let rope = self.context as usize * config.head_dim;
         let history = self.n_slots as usize * self.context as usize;
         4 * (rings + rope + history) as u64
     }
 
+    /// Bytes of one sequence's ring.
+    #[must_use]
+    pub fn ring_bytes(config: &ModelConfig) -> u64 {
+        4 * u64::from(Self::ring_columns(config)) * config.hidden_size as u64
+    }
+
     fn ring_len(&self, config: &ModelConfig) -> usize {
         self.n_slots as usize * Self::ring_columns(config) as usize * config.hidden_size
     }
-}
-
-fn count(config: &ModelConfig, kind: OperatorKind) -> usize {
-    config.layers.iter().filter(|l| l.operator == kind).count()
 }
 
 /// Keys and values of one attention layer: `[pool rows, n_kv_heads, head_dim]` each.
@@ -120,7 +122,7 @@ impl State {
         shape: &StateShape,
     ) -> Result<Self, GpuError> {
         let mut kv = Vec::new();
-        for _ in 0..count(config, OperatorKind::FullAttention) {
+        for _ in 0..config.count(OperatorKind::FullAttention) {
             let words = shape.kv_words(config);
             kv.push(KvLayer {
                 keys: context.tensor("keys", words).await?,
@@ -128,7 +130,7 @@ impl State {
             });
         }
         let mut rings = Vec::new();
-        for _ in 0..count(config, OperatorKind::ShortConv) {
+        for _ in 0..config.count(OperatorKind::ShortConv) {
             rings.push(context.tensor("conv ring", shape.ring_len(config)).await?);
         }
         let rope = rope_table(shape.context as usize, config.head_dim, config.rope_theta);

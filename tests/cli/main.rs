@@ -10,6 +10,7 @@ mod gguf_writer;
 mod hub;
 mod hub_cache;
 mod hub_server;
+mod info;
 mod options;
 mod perplexity;
 mod reference;

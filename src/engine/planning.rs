@@ -1,0 +1,115 @@
+//! What a model takes on a device with given options, and, where that does not fit, what would.
+
+use crate::gpu::Caps;
+use crate::kernels::{Choices, KvFormat};
+use crate::model::{MemoryPlan, ModelConfig, Recipe, ResolvedTensors, ScratchShape, WeightChoice};
+use crate::state::StateShape;
+
+/// The shortest context that is chosen or advised where a longer one does not fit.
+const LEAST_CONTEXT: u32 = 256;
+
+/// What is given: the model, the device, and options that nobody would change to save memory.
+pub(super) struct Planning<'a> {
+    pub config: &'a ModelConfig,
+    pub tensors: &'a ResolvedTensors,
+    pub caps: &'a Caps,
+    pub n_slots: u32,
+    pub chunk: u32,
+}
+
+/// What can be chosen to save memory.
+#[derive(Clone, Debug)]
+pub(super) struct Setup {
+    pub context: u32,
+    pub kv: KvFormat,
+    pub recipe: Option<Recipe>,
+}
+
+/// The sizes of everything.
+pub(super) struct Planned {
+    pub state: StateShape,
+    pub scratch: ScratchShape,
+    pub memory: MemoryPlan,
+}
+
+impl Planning<'_> {
+    /// Sizes everything.
+    pub fn plan(&self, setup: &Setup) -> Planned {
+        let state =
+            StateShape { n_slots: self.n_slots, context: setup.context, kv_format: setup.kv };
+        let rows = self.chunk.min(setup.context) as usize;
+        let few = Choices::by_capability(self.caps).matvec_rows as usize;
+        let scratch = ScratchShape::new(self.config, &state, rows, few);
+        let weights = self.tensors.gpu_bytes(setup.recipe.as_ref());
+        let memory = MemoryPlan::new(self.config, weights, &state, &scratch);
+        Planned { state, scratch, memory }
+    }
+
+    /// The context halved until all of it fits `have` bytes.
+    pub fn shorter(&self, setup: &Setup, have: u64) -> Option<Planned> {
+        (1..)
+            .map(|halvings| setup.context.checked_shr(halvings).unwrap_or(0))
+            .take_while(|context| *context >= LEAST_CONTEXT)
+            .map(|context| self.plan(&Setup { context, ..setup.clone() }))
+            .find(|planned| planned.memory.total() <= have)
+    }
+
+    /// The options that would make it fit `have` bytes: each alone, or else all of them.
+    pub fn advice(&self, setup: &Setup, have: u64) -> String {
+        let fits = |setup: &Setup| self.plan(setup).memory.total() <= have;
+        let smaller_kv = self.smaller_kv(setup);
+        let smaller_weights = self.smaller_weights(setup);
+        let with_kv = |kv: KvFormat| Setup { kv, ..setup.clone() };
+        let with_weights = |w| Setup { recipe: Some(Recipe::new(w)), ..setup.clone() };
+        let context = self.shorter(setup, have).map(|p| format!("--context {}", p.state.context));
+        let kv = smaller_kv.iter().find(|kv| fits(&with_kv(**kv)));
+        let weights = smaller_weights.iter().find(|w| fits(&with_weights(**w)));
+        let alone: Vec<String> = [
+            context,
+            kv.map(|kv| format!("--kv {}", kv.option())),
+            weights.map(|w| format!("--weights {}", w.option())),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if !alone.is_empty() {
+            return alone.join(", or ");
+        }
+        let mut least = setup.clone();
+        let mut all = Vec::new();
+        if let Some(weights) = smaller_weights.last() {
+            least.recipe = Some(Recipe::new(*weights));
+            all.push(format!("--weights {}", weights.option()));
+        }
+        if let Some(kv) = smaller_kv.last() {
+            least.kv = *kv;
+            all.push(format!("--kv {}", kv.option()));
+        }
+        if !fits(&least) {
+            match self.shorter(&least, have) {
+                Some(planned) => all.push(format!("--context {}", planned.state.context)),
+                None => return "a smaller model".to_owned(),
+            }
+        }
+        all.join(" with ")
+    }
+
+    /// Formats of keys and values that take less, the largest first.
+    fn smaller_kv(&self, setup: &Setup) -> Vec<KvFormat> {
+        let words = |kv: KvFormat| kv.words(self.config.kv_size() * 64);
+        let mut all: Vec<KvFormat> =
+            KvFormat::ALL.into_iter().filter(|kv| words(*kv) < words(setup.kv)).collect();
+        all.sort_by_key(|kv| std::cmp::Reverse(words(*kv)));
+        all
+    }
+
+    /// Ways to store the weights that take less, the largest first.
+    fn smaller_weights(&self, setup: &Setup) -> Vec<WeightChoice> {
+        let bytes = |weights| self.tensors.gpu_bytes(Some(&Recipe::new(weights)));
+        let now = self.tensors.gpu_bytes(setup.recipe.as_ref());
+        let mut all: Vec<WeightChoice> =
+            WeightChoice::ALL.into_iter().filter(|w| bytes(*w) < now).collect();
+        all.sort_by_key(|w| std::cmp::Reverse(bytes(*w)));
+        all
+    }
+}

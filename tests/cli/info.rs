@@ -1,0 +1,86 @@
+//! `lfm2 info`: what a model takes, and what would fit.
+
+use super::{NO_DRIVER, lfm2, ok, refused, root, run, text};
+
+fn plan(args: &[&str]) -> serde_json::Value {
+    let json: serde_json::Value =
+        serde_json::from_str(&ok(&[&["info", "--json"][..], args].concat())).unwrap();
+    json["memory"].clone()
+}
+
+fn total(args: &[&str]) -> u64 {
+    plan(args)["total"].as_u64().unwrap()
+}
+
+/// A shape's sizes, whatever memory this machine's adapter has.
+const SHAPE: [&str; 6] = ["--shape", "lfm2-8b-a1b", "--context", "32768", "--memory", "90G"];
+
+#[test]
+fn the_published_mixture_fits_in_5_6_gb() {
+    for limits in ["adapter", "default"] {
+        let memory = plan(&[&SHAPE[..], &["--limits", limits]].concat());
+        assert!(memory["total"].as_u64().unwrap() <= 5_600_000_000, "{memory}");
+        // Weights of 8.3 G parameters in 4.5 bits and more; six layers of keys and values.
+        assert!(memory["weights"].as_u64().unwrap() > 4_600_000_000, "{memory}");
+        assert_eq!(memory["kv"].as_u64().unwrap(), 32768 * 6 * 2 * 8 * 64 * 2, "{memory}");
+        assert_eq!(memory["kv_bytes_per_token"], 6 * 2 * 8 * 64 * 2, "{memory}");
+        assert_eq!((&memory["kv_format"], &memory["context"]), (&"f16".into(), &32768.into()));
+    }
+    let table = ok(&[&["info"][..], &SHAPE].concat());
+    for line in [
+        "Model lfm2-8b-a1b (lfm2_moe)",
+        "GPU memory at context 32768",
+        "f16, 12 KiB a token: 2.0 KiB in each of 6 attentions",
+        "in each of 18 convolutions",
+        "of 90 GiB",
+    ] {
+        assert!(table.contains(line), "{line}: {table}");
+    }
+}
+
+#[test]
+fn weights_and_kv_change_the_plan() {
+    let bytes = |args: &[&str], key: &str| plan(args)[key].as_u64().unwrap();
+    assert_eq!(2 * bytes(&[], "kv"), bytes(&["--kv", "f32"], "kv"));
+    assert!(bytes(&["--weights", "q4"], "weights") * 2 < bytes(&[], "weights"));
+    assert!(bytes(&["-c", "512"], "kv") * 3 < bytes(&[], "kv"));
+    // The same without any adapter.
+    let output = lfm2(&["info", "--json", "--limits", "default"]).envs(NO_DRIVER).output().unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(json["memory"]["kv"], plan(&["--limits", "default"])["kv"]);
+    // The engine takes what was planned.
+    let planned = total(&["-c", "256", "--kv", "f32"]);
+    let answer = run(&["-c", "256", "--kv", "f32", "generate", "-p", "x", "-n", "1"]);
+    let mib = format!("{} MiB of ", (planned + (1 << 19)) >> 20);
+    assert!(text(&answer.stderr).contains(&mib), "{mib}: {}", text(&answer.stderr));
+}
+
+#[test]
+fn what_cannot_fit_is_refused_with_what_would() {
+    let whole = total(&SHAPE[..4]);
+    let (whole, bytes) = (whole.to_string(), (whole - 1).to_string());
+    let with = |args: &[&str], words: &[&str]| refused(lfm2(&["info"]).args(args), words);
+    with(&[&SHAPE[..4], &["--memory", &bytes]].concat(), &["Try --context 16384"]);
+    with(
+        &[&SHAPE[..4], &["--memory", &whole, "--kv", "f32"]].concat(),
+        &["Try --context 16384, or --kv f16"],
+    );
+    with(&[&SHAPE[..4], &["--memory", "1G"]].concat(), &["Try a smaller model"]);
+    // The same advice from a command that would load the weights.
+    let half = total(&["-c", "2048", "--weights", "q4", "--kv", "f16"]).to_string();
+    let mut command = lfm2(&["generate", "-p", "x"]);
+    refused(
+        command.args(["-c", "2048", "--memory", &half, "--kv", "f16"]),
+        &["GPU memory", "--weights q4"],
+    );
+    let dense = root("tests/fixtures/dense");
+    let dense = dense.to_str().unwrap();
+    let least = total(&["-c", "256", "--weights", "q4", "--kv", "f16"]).to_string();
+    with(
+        &["-c", "512", "--kv", "f32", "--memory", &least],
+        &["Try --weights q4 with --kv f16 with --context 256"],
+    );
+    with(&["--shape", "lfm2-8b-a1b", "-m", dense], &["--shape", "--model"]);
+    with(&["--shape", "lfm3"], &["--shape", "lfm2-8b-a1b"]);
+    with(&["--kv", "f8"], &["--kv"]);
+}
