@@ -4,6 +4,7 @@ mod bad_config;
 mod bad_gguf;
 mod bad_safetensors;
 mod bad_tensors;
+mod blocks;
 mod config;
 mod generation_config;
 mod gguf;
