@@ -33,11 +33,23 @@ impl Epilogue {
     }
 }
 
+/// What products with quantised weights make of their inputs, for few rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Activations {
+    /// They stay f32.
+    Float,
+    /// They are rounded to 8 bits in blocks of 32, and products are exact in integers: int8 dynamic
+    /// activations. An input is off by at most 1/254 of its block's largest.
+    Int8,
+}
+
 /// Choices that capability alone does not decide; fixed for an engine, so its text is too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choices {
     /// How kernels that own a row add up.
     pub reduce: Reduce,
+    /// What products with quantised weights make of their inputs.
+    pub activations: Activations,
     /// Most rows of a pass that the `matvec` family still takes.
     pub matvec_rows: u32,
 }
@@ -47,7 +59,7 @@ impl Choices {
     #[must_use]
     pub fn by_capability(caps: &Caps) -> Self {
         let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::cooperative(caps) };
-        Self { reduce, matvec_rows: 8 }
+        Self { reduce, activations: Activations::Float, matvec_rows: 8 }
     }
 }
 
@@ -81,6 +93,7 @@ impl Linear<'_> {
                 rows: MatvecRows::Dense { logit_rows: self.logit_rows },
                 epilogue: self.epilogue,
                 reduce: choices.reduce,
+                activations: choices.activations,
                 items: rows.next_power_of_two().min(8),
             }
             .record(r);
@@ -120,8 +133,10 @@ impl ExpertLinear<'_> {
         // As in Linear: on llvmpipe 64 rows of 16 experts, 896 x 1024 in Q4, take 0.3 s by matvec
         // and 3.3 s by matmul.
         if choices.reduce.is_serial() {
-            let (rows, reduce) = (MatvecRows::Grouped(self.grouped), choices.reduce);
-            Matvec { weight, bias: None, x, out, rows, epilogue, reduce, items: 8 }.record(r);
+            let rows = MatvecRows::Grouped(self.grouped);
+            let (reduce, activations) = (choices.reduce, choices.activations);
+            Matvec { weight, bias: None, x, out, rows, epilogue, reduce, activations, items: 8 }
+                .record(r);
         } else {
             let grouped = Some(self.grouped);
             Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }.record(r);

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Epilogue, Format, Grouped, Matrix, Reduce, TILE_ITEMS, bytes_of, fold};
+use super::{Activations, Epilogue, Format, Grouped, Matrix, Reduce, TILE_ITEMS, bytes_of, fold};
 use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
@@ -65,6 +65,8 @@ pub struct Matvec<'a> {
     pub epilogue: Epilogue,
     /// How to add up.
     pub reduce: Reduce,
+    /// What a product with quantised weights makes of `x`.
+    pub activations: Activations,
     /// Items that share each weight read: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
     /// [`MatvecRows::Combine`].
     pub items: u32,
@@ -90,16 +92,22 @@ fn variant(
     epilogue: Epilogue,
     bias: bool,
     reduce: Reduce,
+    activations: Activations,
     items: u32,
 ) -> Variant {
-    let shares = reduce == Reduce::SerialSubgroup && units(weights) != "float";
+    let (units, input, nibbles) = match (units(weights, activations), activations) {
+        ("float", _) => ("float", "f32", "f32"),
+        (units, Activations::Int8) => (units, "int8", "int8"),
+        (units, _) if reduce == Reduce::SerialSubgroup => (units, "broadcast", "f32"),
+        (units, _) => (units, "f32", "f32"),
+    };
     let v = Variant::new("matvec")
         .import("reduce", reduce.import())
         .import("rows", rows)
         .import("weights", weights)
-        .import("input", if shares { "broadcast" } else { "f32" })
-        .import("units", units(weights))
-        .import("nibbles", "f32")
+        .import("input", input)
+        .import("units", units)
+        .import("nibbles", nibbles)
         .import("bias", if bias { "row" } else { "none" })
         .import("epilogue", epilogue.import())
         .int("WG", WG)
@@ -113,29 +121,37 @@ fn variant(
 }
 
 /// What answers `#import units` beside a weights import.
-fn units(weights: &'static str) -> &'static str {
-    match weights {
-        "f32" | "f16" | "f16_native" | "bf16" => "float",
-        quantised => quantised,
+fn units(weights: &'static str, activations: Activations) -> &'static str {
+    match (weights, activations) {
+        ("f32" | "f16" | "f16_native" | "bf16", _) => "float",
+        (quantised, Activations::Float) => quantised,
+        ("q4", _) => "q4_int8",
+        ("q4k", _) => "q4k_int8",
+        ("q5k", _) => "q5k_int8",
+        ("q6k", _) => "q6k_int8",
+        _ => "q8_int8",
     }
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
-    for weights in Format::ALL.iter().flat_map(|f| f.imports(caps)) {
+    let weights = || Format::ALL.iter().flat_map(|f| f.imports(caps));
+    let float = weights().map(|w| (w, Activations::Float));
+    let int8 = Format::ALL.iter().filter(|f| f.is_quantised()).flat_map(|f| f.imports(caps));
+    for (weights, act) in float.chain(int8.map(|w| (w, Activations::Int8))) {
         for reduce in Reduce::available(caps) {
             for epilogue in Epilogue::ALL {
                 for items in [1, 2, 4, 8] {
-                    all.push(variant(weights, "dense", epilogue, false, reduce, items));
+                    all.push(variant(weights, "dense", epilogue, false, reduce, act, items));
                 }
             }
             for (epilogue, items) in [(Epilogue::Store, 1), (Epilogue::Add, 8)] {
-                all.push(variant(weights, "dense", epilogue, true, reduce, items));
+                all.push(variant(weights, "dense", epilogue, true, reduce, act, items));
             }
-            all.push(variant(weights, "gather", Epilogue::Swiglu, false, reduce, 1));
-            all.push(variant(weights, "combine", Epilogue::Add, false, reduce, 1));
-            all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false, reduce, 8));
-            all.push(variant(weights, "grouped_out", Epilogue::Store, false, reduce, 8));
+            all.push(variant(weights, "gather", Epilogue::Swiglu, false, reduce, act, 1));
+            all.push(variant(weights, "combine", Epilogue::Add, false, reduce, act, 1));
+            all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false, reduce, act, 8));
+            all.push(variant(weights, "grouped_out", Epilogue::Store, false, reduce, act, 8));
         }
     }
     all
@@ -182,6 +198,7 @@ impl Matvec<'_> {
                     self.epilogue,
                     self.bias.is_some(),
                     self.reduce,
+                    self.activations,
                     self.items,
                 ),
                 params: bytes_of(&Params {

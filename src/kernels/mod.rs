@@ -21,7 +21,7 @@ use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, FlashAttention, Heads, SPLIT, flash_tile_rows};
 pub use embed::Embed;
-pub use linear::{Choices, Epilogue, ExpertLinear, Linear};
+pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matrix::{Format, KvFormat, Matrix, Part, Planes};
 pub use matvec::{Matvec, MatvecRows};

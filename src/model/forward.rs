@@ -163,7 +163,8 @@ impl Forward<'_> {
     fn experts(&self, p: &mut Recorder, moe: &MoeConfig, w13: &Matrix, w2: &Matrix) {
         let (s, top_k) = (self.scratch, moe.top_k as u32);
         if self.few_rows() {
-            let (ids, gates, reduce) = (&s.ids, &s.gates, self.choices.reduce);
+            let (ids, gates) = (&s.ids, &s.gates);
+            let Choices { reduce, activations, .. } = self.choices;
             Matvec {
                 weight: w13,
                 bias: None,
@@ -172,6 +173,7 @@ impl Forward<'_> {
                 rows: MatvecRows::Gather { ids, top_k },
                 epilogue: Epilogue::Swiglu,
                 reduce,
+                activations,
                 items: 1,
             }
             .record(p);
@@ -183,6 +185,7 @@ impl Forward<'_> {
                 rows: MatvecRows::Combine { ids, gates, top_k },
                 epilogue: Epilogue::Add,
                 reduce,
+                activations,
                 items: 1,
             }
             .record(p);

@@ -9,7 +9,7 @@ use super::{
     check_linear, check_norm, check_penalties, check_route, check_threshold,
 };
 use crate::gpu::{Context, GpuError};
-use crate::kernels::{Choices, Epilogue, Format, KvFormat, Reduce};
+use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Reduce};
 use crate::reference::Options;
 
 const SPANS: [(u32, u32, u32); 3] = [(2, 0, 5), (0, 63, 2), (1, 250, 9)];
@@ -57,7 +57,7 @@ fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCas
 }
 
 /// The products of a model: mode, epilogue, bias.
-const MATVECS: [(Rows, Epilogue, bool); 9] = [
+const MATVECS: [(Rows, Epilogue, bool); 11] = [
     (Rows::Dense, Epilogue::Store, false),
     (Rows::Dense, Epilogue::Add, false),
     (Rows::Dense, Epilogue::Swiglu, false),
@@ -67,6 +67,8 @@ const MATVECS: [(Rows, Epilogue, bool); 9] = [
     (Rows::Gather, Epilogue::Swiglu, false),
     (Rows::Gather, Epilogue::Store, false),
     (Rows::Combine, Epilogue::Add, false),
+    (Rows::GroupedIn, Epilogue::Swiglu, false),
+    (Rows::GroupedOut, Epilogue::Store, false),
 ];
 const MATMULS: [(Rows, Epilogue, bool); 8] = [
     (Rows::Dense, Epilogue::Store, false),
@@ -172,7 +174,8 @@ pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuErro
     let choices = Choices::by_capability(context.caps());
     let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(context.caps()));
     let weights = WeightsImport::best(Format::F16);
-    let matvec = LinearKernel::Matvec { reduce, items: 1 };
+    let activations = choices.activations;
+    let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };
     let mut all = vec![
         check_embed(context, &embed(16), weights).await?,
         check_norm(context, &norm(3, 260, Fill::Normal), reduce).await?,
@@ -276,13 +279,17 @@ async fn matvecs(
     for (mode, epilogue, bias) in MATVECS {
         let items: &[u32] = match (mode, bias, epilogue) {
             (Rows::Dense, false, _) | (Rows::LogitRows, ..) => &[1, 2, 4, 8],
-            (Rows::Dense, true, Epilogue::Add) => &[8],
+            (Rows::Dense, true, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, ..) => &[8],
             _ => &[1],
         };
-        for &items in items {
-            let case = linear(mode, epilogue, items as usize, bias);
-            let kernel = LinearKernel::Matvec { reduce, items };
-            all.push(check_linear(context, &case, weights, kernel).await?);
+        let quantised = weights.format.block().0 > 1;
+        let int8 = quantised.then_some(Activations::Int8);
+        for activations in std::iter::once(Activations::Float).chain(int8) {
+            for &items in items {
+                let case = linear(mode, epilogue, items as usize, bias);
+                let kernel = LinearKernel::Matvec { reduce, activations, items };
+                all.push(check_linear(context, &case, weights, kernel).await?);
+            }
         }
     }
     Ok(all)

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lfm2_wgpu::engine::Trace;
 use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
-use lfm2_wgpu::kernels::{Choices, KvFormat, Reduce};
+use lfm2_wgpu::kernels::{Activations, Choices, KvFormat, Reduce};
 use lfm2_wgpu::{Engine, GenerateOptions, SamplingOptions};
 use pollster::block_on;
 use safetensors::SafeTensors;
@@ -243,9 +243,15 @@ fn goldens_at_default_limits() {
 #[test]
 fn goldens_with_lanes_that_share_a_row() {
     check_all(LimitsChoice::Adapter, |context| {
-        Some(Choices { reduce: Reduce::cooperative(context.caps()), matvec_rows: 8 })
+        Some(Choices {
+            reduce: Reduce::cooperative(context.caps()),
+            activations: Activations::Float,
+            matvec_rows: 8,
+        })
     });
-    check_all(LimitsChoice::Default, |_| Some(Choices { reduce: Reduce::Tree, matvec_rows: 8 }));
+    check_all(LimitsChoice::Default, |_| {
+        Some(Choices { reduce: Reduce::Tree, activations: Activations::Float, matvec_rows: 8 })
+    });
 }
 
 /// The same models as GGUF files: other names, other order of tensors, experts stacked, the taps

@@ -18,7 +18,8 @@ const TYPES: [ElementType; 8] = [
 
 #[test]
 fn blocks_hold_the_values_that_gguf_reads() {
-    let file = std::fs::read(crate::tidy::root().join("tests/fixtures/blocks.safetensors")).unwrap();
+    let file =
+        std::fs::read(crate::tidy::root().join("tests/fixtures/blocks.safetensors")).unwrap();
     let tensors = SafeTensors::deserialize(&file).unwrap();
     for element_type in TYPES {
         let name = element_type.name();

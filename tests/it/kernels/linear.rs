@@ -1,3 +1,4 @@
+use lfm2_wgpu::kernels::Activations::{Float, Int8};
 use lfm2_wgpu::kernels::{Epilogue, Reduce};
 use lfm2_wgpu::selftest::{
     Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_linear, products,
@@ -82,8 +83,10 @@ fn matvec_agrees_with_its_twin() {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             for reduce in Reduce::available(context.caps()) {
-                for items in [1, 2, 4, 8] {
-                    let kernel = LinearKernel::Matvec { reduce, items };
+                for (items, activations) in
+                    [(1, Float), (2, Float), (4, Float), (8, Float), (1, Int8), (4, Int8)]
+                {
+                    let kernel = LinearKernel::Matvec { reduce, activations, items };
                     checks.push(check_linear(context, case, weights, kernel).await?);
                 }
             }
@@ -107,8 +110,10 @@ fn matvec_with_bias_or_experts_agrees_with_its_twin() {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             for reduce in Reduce::available(context.caps()) {
-                let kernel = LinearKernel::Matvec { reduce, items: 1 };
-                checks.push(check_linear(context, case, weights, kernel).await?);
+                for activations in [Float, Int8] {
+                    let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
+                    checks.push(check_linear(context, case, weights, kernel).await?);
+                }
             }
         }
         Ok(checks)
@@ -153,8 +158,10 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             for reduce in Reduce::available(context.caps()) {
-                let kernel = LinearKernel::Matvec { reduce, items: 8 };
-                checks.push(check_linear(context, case, weights, kernel).await?);
+                for activations in [Float, Int8] {
+                    let kernel = LinearKernel::Matvec { reduce, activations, items: 8 };
+                    checks.push(check_linear(context, case, weights, kernel).await?);
+                }
             }
         }
         Ok(checks)
@@ -172,8 +179,11 @@ fn matvec_folds_its_grid() {
         {
             let kind = (Rows::Dense, epilogue, false);
             let case = case(kind, (2, rows, 4, part_rows), (1, 1, Routing::One), (Fill::Normal, 1));
-            let kernel =
-                LinearKernel::Matvec { reduce: Reduce::cooperative(context.caps()), items: 2 };
+            let kernel = LinearKernel::Matvec {
+                reduce: Reduce::cooperative(context.caps()),
+                activations: Float,
+                items: 2,
+            };
             checks.push(check_linear(context, &case, weights, kernel).await?);
         }
         Ok(checks)
@@ -186,12 +196,14 @@ fn matvec_folds_its_grid() {
 fn matvec_rows_do_not_depend_on_the_batch() {
     for (device, context) in contexts() {
         for weights in WeightsImport::available(context.caps()) {
-            for reduce in Reduce::available(context.caps()) {
+            for (reduce, activations) in
+                Reduce::available(context.caps()).into_iter().flat_map(|r| [(r, Float), (r, Int8)])
+            {
                 let run = |rows: usize, items: u32| {
                     let kind = (Rows::Dense, Epilogue::Store, false);
                     let shape = (rows, 70, 260, 0);
                     let case = case(kind, shape, (1, 1, Routing::One), (Fill::Normal, 7));
-                    let kernel = LinearKernel::Matvec { reduce, items };
+                    let kernel = LinearKernel::Matvec { reduce, activations, items };
                     let out = pollster::block_on(products(context, &case, weights, kernel));
                     out.unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
                 };

@@ -1,0 +1,25 @@
+// A unit: a sub-block of 32 columns of four rows, by the sub-block's index; the
+// products are exact in integers.
+#import nibbles
+const UNIT4 = 8u;
+struct Unit {
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
+    scale: vec4<f32>, minimum: vec4<f32>,
+}
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let s0 = sub_block(at.x);
+    let s1 = sub_block(at.y);
+    let s2 = sub_block(at.z);
+    let s3 = sub_block(at.w);
+    return Unit(
+        weight[at.x], weight[at.y], weight[at.z], weight[at.w],
+        vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
+}
+
+// The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
+    let dots = vec4<f32>(nibble_dots(u.r0, u.r1, u.r2, u.r3, x));
+    return x.scale * ((u.scale * dots) - (u.minimum * f32(x.low_sum + x.high_sum)));
+}
