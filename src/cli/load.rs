@@ -12,6 +12,7 @@ use super::{CliError, hub, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
+use crate::kernels::Activations;
 use crate::model::LoadProgress;
 
 /// A bar on stderr; nothing if stderr is not a terminal or -q was given.
@@ -81,16 +82,37 @@ pub fn engine_of(
     }
     let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
     let shown = bar.clone();
-    let builder =
-        Engine::builder().model(model).gpu(context).on_progress(move |p: LoadProgress| {
+    let mut builder =
+        Engine::builder().model(model).gpu(context.clone()).on_progress(move |p: LoadProgress| {
             shown.set_length(p.total);
             shown.set_position(p.loaded);
             !interrupt::requested()
         });
-    let builder = common.on(builder);
+    builder = common.on(builder);
+    let tuned = tuned_file(&context);
+    let remembered = tuned.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
+    let activations = match (common.activations, remembered.as_deref()) {
+        (Some(forced), _) => Some(forced.choice()),
+        (None, Some("int8")) => Some(Activations::Int8),
+        (None, Some("float")) => Some(Activations::Float),
+        _ => None,
+    };
+    if let Some(activations) = activations {
+        builder = builder.activations(activations);
+    }
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;
+    if let (None, true, Some(file)) = (activations, engine.is_quantised(), &tuned) {
+        let measured = match engine.choices().activations {
+            Activations::Int8 => "int8",
+            Activations::Float => "float",
+        };
+        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+        if let Err(e) = made.and_then(|()| std::fs::write(file, measured)) {
+            log::info!("{}: {e}; it will be measured again next time", file.display());
+        }
+    }
     if !common.quiet {
         let adapter = engine.context().adapter();
         if adapter.is_software() {
@@ -102,4 +124,10 @@ pub fn engine_of(
         eprintln!("{}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
+}
+
+/// Holds what was measured for this version, adapter, driver and limits.
+fn tuned_file(context: &Context) -> Option<std::path::PathBuf> {
+    let key = selftest::device_key(context);
+    Some(selftest::cache_dir()?.join("tuned").join(key))
 }

@@ -7,7 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::CliError;
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
-use crate::kernels::KvFormat;
+use crate::kernels::{Activations, KvFormat};
 use crate::model::{Recipe, WeightChoice};
 
 /// Options of every command.
@@ -44,6 +44,9 @@ pub struct Common {
     /// Store keys and values as. Default: f32 beside f32 weights, else f16
     #[arg(long, global = true, env = "LFM2_KV", value_enum)]
     pub kv: Option<Kv>,
+    /// What products with quantised weights make of their inputs. Default: the faster, measured
+    #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum)]
+    pub activations: Option<ActivationsChoice>,
     /// Answer even if the GPU's self-test fails or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,
@@ -53,6 +56,25 @@ pub struct Common {
     /// Say more; twice for the engine's and the driver's log
     #[arg(short, long, global = true, action = ArgAction::Count, env = "LFM2_VERBOSE")]
     pub verbose: u8,
+}
+
+/// `--activations`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ActivationsChoice {
+    /// 32-bit floats
+    Float,
+    /// Rounded to 8 bits in blocks of 32, exact integer products
+    Int8,
+}
+
+impl ActivationsChoice {
+    /// The library's word for it.
+    pub fn choice(self) -> Activations {
+        match self {
+            Self::Float => Activations::Float,
+            Self::Int8 => Activations::Int8,
+        }
+    }
 }
 
 /// `--weights`.

@@ -213,13 +213,22 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliErro
 
 /// Exists when the short form has passed for this version, adapter, driver and limits.
 fn passed_file(context: &Context) -> Option<PathBuf> {
+    Some(cache_dir()?.join("selftest").join(device_key(context)))
+}
+
+/// Where facts about devices are remembered.
+pub fn cache_dir() -> Option<PathBuf> {
+    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("lfm2"))
+}
+
+/// This version, adapter, driver and limits, as a file name.
+pub fn device_key(context: &Context) -> String {
     let a = context.adapter();
     let mut hash = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, context.caps()).hash(&mut hash);
-    // What is tested may change between builds of one version.
+    // Shaders may change between builds of one version.
     crate::gpu::SHADERS.iter().for_each(|f| f.text.hash(&mut hash));
-    let cache = etcetera::choose_base_strategy().ok()?.cache_dir();
-    Some(cache.join("lfm2").join("selftest").join(format!("{:016x}", hash.finish())))
+    format!("{:016x}", hash.finish())
 }
 
 #[cfg(test)]

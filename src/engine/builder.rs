@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::runner::Runner;
+use super::tune::measure_activations;
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
-use crate::kernels::{Choices, KvFormat};
+use crate::kernels::{Activations, Choices, KvFormat};
 use crate::model::{LoadProgress, MemoryPlan, Recipe, Scratch, Slot, load_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
 
@@ -33,6 +34,7 @@ pub struct EngineBuilder {
     kv: Option<KvFormat>,
     choices: Option<Choices>,
     recipe: Option<Recipe>,
+    activations: Option<Activations>,
     on_progress: Option<Progress>,
 }
 
@@ -127,6 +129,14 @@ impl EngineBuilder {
         self
     }
 
+    /// What products with quantised weights make of their inputs, for few rows; measured on the
+    /// device if it is not said.
+    #[must_use]
+    pub fn activations(mut self, activations: Activations) -> Self {
+        self.activations = Some(activations);
+        self
+    }
+
     /// Stores plain weights (f32, f16, bf16) smaller: quantised while they are loaded.
     #[must_use]
     pub fn weights(mut self, recipe: Recipe) -> Self {
@@ -189,7 +199,17 @@ impl EngineBuilder {
         };
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
-        let choices = self.choices.unwrap_or_else(|| Choices::by_capability(context.caps()));
+        let choices = match (self.choices, self.activations) {
+            (Some(choices), _) => choices,
+            (None, Some(activations)) => {
+                Choices { activations, ..Choices::by_capability(context.caps()) }
+            }
+            (None, None) if weights.is_quantised() => Choices {
+                activations: measure_activations(&context).await?,
+                ..Choices::by_capability(context.caps())
+            },
+            (None, None) => Choices::by_capability(context.caps()),
+        };
         let rows = scratch.rows as u32;
         let runner =
             Runner::new(context, config, weights, gpu_state, buffers, choices, rows).await?;

@@ -26,6 +26,7 @@ mod session;
 mod stats;
 #[cfg(test)]
 mod tests;
+mod tune;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -37,9 +38,11 @@ pub use opened::{ModelText, OpenedModel};
 pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use stats::Timings;
+pub use tune::measure_activations;
 
 use crate::error::Error;
 use crate::gpu::Context;
+use crate::kernels::Choices;
 use crate::model::{GenerationConfig, MemoryPlan, ModelConfig, ModelSize};
 use crate::state::Pages;
 use crate::text::{Conversation, Tokenizer};
@@ -115,6 +118,18 @@ impl Engine {
     #[must_use]
     pub fn weight_format(&self) -> &'static str {
         self.inner.runner.weights.format().name()
+    }
+
+    /// Whether some weights are in blocks of few bits.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.inner.runner.weights.is_quantised()
+    }
+
+    /// How this engine chose between kernels.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        self.inner.runner.choices
     }
 
     /// Positions of a sequence.

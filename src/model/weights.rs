@@ -23,10 +23,15 @@ impl Weights {
         self.lm_head.as_ref().unwrap_or(&self.embedding)
     }
 
-    /// The format that holds the most bytes.
+    /// Whether some weights are in blocks.
     #[must_use]
-    pub fn format(&self) -> Format {
+    pub fn is_quantised(&self) -> bool {
+        self.matrices().iter().flat_map(|m| &m.parts).any(|p| p.format.block().0 > 1)
+    }
+
+    fn matrices(&self) -> Vec<&Matrix> {
         let mut all = vec![&self.embedding];
+        all.extend(self.lm_head.as_ref());
         for layer in &self.layers {
             match &layer.operator {
                 Operator::ShortConv(conv) => all.extend([&conv.in_proj, &conv.out_proj]),
@@ -36,6 +41,13 @@ impl Weights {
                 Ffn::Dense { w13, w2 } | Ffn::Moe { w13, w2, .. } => all.extend([w13, w2]),
             }
         }
+        all
+    }
+
+    /// The format that holds the most bytes.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        let all = self.matrices();
         let bytes = |format: Format| -> u64 {
             let parts = all.iter().flat_map(|m| &m.parts).filter(|p| p.format == format);
             parts.map(|p| p.data.bytes()).sum()

