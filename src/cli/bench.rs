@@ -231,9 +231,13 @@ fn profile(session: &mut Session, tests: &[Test]) -> Result<(), CliError> {
         print(&format!("{} rows behind {}: {:.3} ms\n", chunk.len(), test.n_depth, total * 1e3))?;
         for t in times {
             print(&format!(
-                "{:9.3} ms {:5.1} % {:4} x {}\n",
+                "{:9.3} ms {:5.1} % {} {:4} x {}\n",
                 t.seconds * 1e3,
                 100.0 * t.seconds / total,
+                match t.weight_bytes {
+                    0.0 => " ".repeat(13),
+                    bytes => format!("{:8.2} GB/s", bytes / t.seconds / 1e9),
+                },
                 t.calls,
                 t.kernel
             ))?;

@@ -19,7 +19,7 @@ pub use context::{
     choose_adapter,
 };
 pub use error::GpuError;
-pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Recorder, StepShape, Submission};
+pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Reads, Recorder, StepShape, Submission};
 pub use profile::KernelTime;
 pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
 pub use tensor::{Binding, Element, Tensor};

@@ -93,6 +93,25 @@ pub struct Dispatch {
     pub grid: Grid,
     /// Multiply-adds a row costs, for cutting long passes into short submissions.
     pub macs_per_row: u64,
+    /// What it reads of the weights, for profiles.
+    pub reads: Reads,
+}
+
+/// What a dispatch reads of a tensor of weights.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Reads {
+    /// Bytes of the tensor.
+    pub bytes: u64,
+    /// The share that one row needs: 1, or an expert's choice among all.
+    pub share: f64,
+}
+
+impl Reads {
+    /// Bytes read for `rows` rows, each byte once: rows are taken to choose experts evenly.
+    #[must_use]
+    pub fn of(&self, rows: u32) -> f64 {
+        self.bytes as f64 * (1.0 - (1.0 - self.share).powf(f64::from(rows)))
+    }
 }
 
 enum Recorded {
@@ -207,6 +226,7 @@ enum Step {
         params_offset: u32,
         grid: Grid,
         macs_per_row: u64,
+        reads: Reads,
     },
     Probe {
         name: String,
@@ -250,11 +270,12 @@ impl Plan {
             .sum()
     }
 
-    /// The variants that a replay for `shape` dispatches, in order.
-    pub(super) fn labels(&self, shape: &StepShape) -> impl Iterator<Item = &str> {
+    /// The variants that a replay for `shape` dispatches, in order, and the bytes of weights that
+    /// each reads.
+    pub(super) fn labels(&self, shape: &StepShape) -> impl Iterator<Item = (&str, f64)> {
         self.steps.iter().filter_map(move |step| match step {
-            Step::Dispatch { label, grid, .. } if workgroups(grid, shape).is_some() => {
-                Some(label.as_str())
+            Step::Dispatch { label, grid, reads, .. } if workgroups(grid, shape).is_some() => {
+                Some((label.as_str(), reads.of(shape.rows)))
             }
             _ => None,
         })
@@ -329,6 +350,7 @@ impl Context {
             params_offset,
             grid: d.grid,
             macs_per_row: d.macs_per_row,
+            reads: d.reads,
         })
     }
 

@@ -14,6 +14,8 @@ pub struct KernelTime {
     pub calls: u32,
     /// Seconds for all of them together.
     pub seconds: f64,
+    /// Bytes of weights that they read.
+    pub weight_bytes: f64,
 }
 
 impl Context {
@@ -28,7 +30,7 @@ impl Context {
         plan: &Plan,
         shape: &StepShape,
     ) -> Result<Option<Vec<KernelTime>>, GpuError> {
-        let labels: Vec<&str> = plan.labels(shape).collect();
+        let labels: Vec<(&str, f64)> = plan.labels(shape).collect();
         let queries = 2 * labels.len() as u32;
         if !self.caps().timestamps || queries > MAX_QUERIES || queries == 0 {
             return Ok(None);
@@ -59,14 +61,20 @@ impl Context {
         let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&words);
         let period = f64::from(self.inner.queue.get_timestamp_period()) * 1e-9;
         let mut times: Vec<KernelTime> = Vec::new();
-        for (label, pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {
+        for ((label, weight_bytes), pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {
             let seconds = pair[1].saturating_sub(pair[0]) as f64 * period;
             match times.iter_mut().find(|t| t.kernel == label) {
                 Some(t) => {
                     t.calls += 1;
                     t.seconds += seconds;
+                    t.weight_bytes += weight_bytes;
                 }
-                None => times.push(KernelTime { kernel: label.to_owned(), calls: 1, seconds }),
+                None => times.push(KernelTime {
+                    kernel: label.to_owned(),
+                    calls: 1,
+                    seconds,
+                    weight_bytes,
+                }),
             }
         }
         times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{KvFormat, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Positions of a context that one workgroup of decode attention takes.
 pub const SPLIT: u32 = 256;
@@ -160,6 +160,7 @@ impl Attention<'_> {
             ],
             grid: [Extent::Splits, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), rows],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * SPLIT),
+            reads: Reads::default(),
         });
         r.push(Dispatch {
             variant: combine_variant(),
@@ -167,6 +168,7 @@ impl Attention<'_> {
             bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
             grid: [Extent::Const((n_heads * head_dim / 4).div_ceil(WG)), rows, Extent::Const(1)],
             macs_per_row: u64::from(n_heads * head_dim),
+            reads: Reads::default(),
         });
     }
 }
@@ -202,6 +204,7 @@ impl FlashAttention<'_> {
             ],
             grid: [Extent::Tiles, Extent::Const(n_heads), Extent::Const(1)],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
+            reads: Reads::default(),
         });
     }
 }

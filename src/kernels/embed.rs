@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Format, Matrix, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
@@ -61,6 +61,7 @@ impl Embed<'_> {
                 bindings,
                 grid: [Extent::Rows { times: 1, per: 1 }, Extent::Const(1), Extent::Const(1)],
                 macs_per_row: 0,
+                reads: Reads::default(),
             });
         }
     }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Epilogue, Format, Matrix, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Items in a tile.
 pub const TILE_ITEMS: u32 = 32;
@@ -97,7 +97,13 @@ impl Matmul<'_> {
                 (g.import(), tiles, g.top_k, g.items_at)
             }
         };
+        let share = if self.grouped.is_some() {
+            f64::from(top_k) / self.weight.experts as f64
+        } else {
+            1.0
+        };
         for part in &self.weight.parts {
+            let reads = Reads { bytes: part.data.bytes(), share };
             let mut bindings = part.bind();
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
@@ -126,6 +132,7 @@ impl Matmul<'_> {
                     Extent::Const(1),
                 ],
                 macs_per_row: (part.rows * self.weight.cols) as u64 * u64::from(top_k),
+                reads,
             });
         }
     }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Activations, Epilogue, Format, Grouped, Matrix, Reduce, TILE_ITEMS, bytes_of, fold};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
 const WG: u32 = 64;
@@ -177,7 +177,12 @@ impl Matvec<'_> {
                 (Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times }, top_k, false)
             }
         };
+        let share = match self.rows {
+            MatvecRows::Dense { .. } => 1.0,
+            _ => f64::from(top_k) / self.weight.experts as f64,
+        };
         for part in &self.weight.parts {
+            let reads = Reads { bytes: part.data.bytes(), share };
             let groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
             let (gx, gy) = fold(groups);
             let mut bindings = part.bind();
@@ -218,6 +223,7 @@ impl Matvec<'_> {
                 bindings,
                 grid: [Extent::Const(gx), Extent::Const(gy), items],
                 macs_per_row: (part.rows * self.weight.cols) as u64 * u64::from(top_k),
+                reads,
             });
         }
     }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{TILE_ITEMS, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
@@ -59,6 +59,7 @@ impl MoeGroup<'_> {
             bindings: vec![self.ids.bind("ids"), self.groups.bind("groups")],
             grid: [Extent::Const(1); 3],
             macs_per_row: 0,
+            reads: Reads::default(),
         });
     }
 }
@@ -101,6 +102,7 @@ impl MoeCombine<'_> {
                 Extent::Const(1),
             ],
             macs_per_row: u64::from(self.hidden_size * self.top_k),
+            reads: Reads::default(),
         });
     }
 }

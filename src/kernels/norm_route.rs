@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Reduce, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
@@ -88,6 +88,7 @@ impl NormRoute<'_> {
                 Extent::Const(1),
             ],
             macs_per_row: u64::from(hidden_size * (experts + 1)),
+            reads: Reads::default(),
         });
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{KvFormat, Reduce, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 32;
 
@@ -84,6 +84,7 @@ impl QkNormRopeAppend<'_> {
                 Extent::Const(1),
             ],
             macs_per_row: u64::from(heads * self.head_dim * 4),
+            reads: Reads::default(),
         });
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Reduce, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
@@ -58,6 +58,7 @@ impl RmsNorm<'_> {
             bindings: vec![self.x.bind("x"), self.scale.bind("scale"), self.h.bind("h")],
             grid: [items, Extent::Const(1), Extent::Const(1)],
             macs_per_row: self.scale.len() as u64,
+            reads: Reads::default(),
         });
     }
 }

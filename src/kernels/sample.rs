@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{Reduce, bytes_of};
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 256;
 
@@ -81,6 +81,7 @@ impl SamplePrepare<'_> {
             ],
             grid: GRID,
             macs_per_row: 0,
+            reads: Reads::default(),
         });
     }
 }
@@ -112,6 +113,7 @@ impl SampleThreshold<'_> {
             ],
             grid: GRID,
             macs_per_row: 0,
+            reads: Reads::default(),
         });
     }
 }
@@ -144,6 +146,7 @@ impl SampleDraw<'_> {
             ],
             grid: GRID,
             macs_per_row: 0,
+            reads: Reads::default(),
         });
     }
 }

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::bytes_of;
-use crate::gpu::{Caps, Dispatch, Extent, Recorder, Tensor, Variant};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 /// Rows of a sequence that one lane makes.
@@ -74,6 +74,7 @@ impl ShortConv<'_> {
                 Extent::Seqs,
             ],
             macs_per_row: u64::from(self.hidden_size * self.l_cache),
+            reads: Reads::default(),
         });
     }
 }
