@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use thiserror::Error;
 
+use crate::model::package::PackageError;
+
 /// Why a command stopped.
 #[derive(Debug, Error)]
 pub enum CliError {
@@ -48,6 +50,17 @@ impl CliError {
     /// A file that could not be read or written.
     pub(super) fn file(path: &std::path::Path, action: &str, e: &std::io::Error) -> Self {
         Self::User(format!("{}: cannot {action}: {e}", path.display()))
+    }
+}
+
+impl From<PackageError> for CliError {
+    fn from(e: PackageError) -> Self {
+        match e {
+            PackageError::Format(e) => e.into(),
+            PackageError::Cancelled => Self::Interrupted,
+            PackageError::Source { .. } | PackageError::Write { .. } => Self::User(e.to_string()),
+            _ => Self::Internal(e.to_string()),
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static MEANING: AtomicU8 = AtomicU8::new(Meaning::StopThenEnd as u8);
-/// A half-written file.
+/// A half-written file or folder.
 static HALF: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// What Ctrl-C does.
@@ -28,7 +28,8 @@ pub fn listen() {
         let meaning = MEANING.load(Ordering::SeqCst);
         if meaning == Meaning::End as u8 || (again && meaning == Meaning::StopThenEnd as u8) {
             if let Some(half) = HALF.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                let _ = std::fs::remove_file(half);
+                // A link is not followed: it is a file.
+                let _ = std::fs::remove_file(&half).or_else(|_| std::fs::remove_dir_all(half));
             }
             std::process::exit(130);
         }
@@ -43,7 +44,7 @@ pub fn means(meaning: Meaning) {
     MEANING.store(meaning as u8, Ordering::SeqCst);
 }
 
-/// The half-written file that a second Ctrl-C removes.
+/// The half-written file or folder that a second Ctrl-C removes.
 pub fn remove_at_exit(half: Option<PathBuf>) {
     *HALF.lock().unwrap_or_else(PoisonError::into_inner) = half;
 }

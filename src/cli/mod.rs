@@ -20,6 +20,7 @@ mod parse;
 mod part_file;
 mod perplexity;
 mod pull;
+mod quantize;
 mod repl;
 mod rm;
 mod selftest;
@@ -56,6 +57,8 @@ enum Command {
     Generate(generate::Generate),
     /// Download a model from the hub
     Pull(pull::Pull),
+    /// Store a model's weights in fewer bits, in files ready to be shared
+    Quantize(quantize::Quantize),
     /// The downloaded models
     List(list::List),
     /// Delete a downloaded model
@@ -137,6 +140,7 @@ impl Cli {
             Command::Info(info) => info.run(&self.common),
             Command::Selftest(selftest) => selftest.run(&self.common),
             Command::Verify(verify) => verify.run(&self.common),
+            Command::Quantize(quantize) => quantize.run(&self.common),
             Command::Pull(pull) => pull.run(&self.common),
             Command::List(list) => list.run(&self.common),
             Command::Rm(rm) => rm.run(&self.common),

@@ -14,7 +14,7 @@ use crate::model::{Recipe, WeightChoice};
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
-    /// Model: a checkpoint directory, a GGUF file, or a name on the hub,
+    /// Model: a checkpoint or package directory, a GGUF file, or a name on the hub,
     /// owner/repo[:QUANT][@REVISION] (see `lfm2 pull`). Default: the built-in demonstration model
     #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,

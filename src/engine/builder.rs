@@ -241,7 +241,12 @@ impl EngineBuilder {
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
         let embedding = model.tensors.get(Slot::Embedding);
-        let f32_weights = embedding.is_some_and(|slice| slice.element_type == ElementType::F32);
+        // As they will be stored: a package must mean the same as its recipe while loading.
+        let f32_weights = embedding.is_some_and(|slice| {
+            let own = slice.element_type;
+            let stored = self.recipe.as_ref().map(|r| r.target(Slot::Embedding, own, slice.cols));
+            stored.unwrap_or(own) == ElementType::F32
+        });
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
         let page = StateShape { n_slots, context: PAGE, kv_format };
         let fits = MemoryPlan::longest_context(config, &page, caps).min(most);

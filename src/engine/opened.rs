@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::error::Error;
 use crate::formats::{
-    ByteSource, Checkpoint, FormatError, Metadata, ModelFiles, ModelKind, SourceError, gguf,
-    read_small,
+    ByteSource, Checkpoint, FormatError, Manifest, Metadata, ModelFiles, ModelKind, SourceError,
+    gguf, read_small,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
@@ -172,7 +172,12 @@ impl OpenedModel {
         Ok(Self { config, generation, checkpoint, tensors, text })
     }
 
+    /// A checkpoint directory. One that is a package is refused if a file of it is missing or not
+    /// of its length.
     async fn open_hub(files: &Arc<ModelFiles>) -> Result<Self, Error> {
+        if let Some(manifest) = Manifest::open(files).await? {
+            manifest.check_sizes(files)?;
+        }
         let source = files.require("config.json")?;
         let bytes = read_small(&*source, MAX_CONFIG_BYTES).await?;
         let config = ModelConfig::from_json(source.name(), &bytes)?;

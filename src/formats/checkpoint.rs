@@ -11,11 +11,12 @@ use super::source::{ByteSource, len_u64, read_small};
 use super::{FormatError, Metadata, ModelFiles, Object, SourceError, gguf, one_line, quoted};
 
 const SINGLE: &str = "model.safetensors";
-const INDEX: &str = "model.safetensors.index.json";
+/// The file that says in which shard each tensor is.
+pub const INDEX: &str = "model.safetensors.index.json";
 /// Longest index file that is read (that of LFM2-8B-A1B has 0.2 MB).
 const MAX_INDEX_BYTES: u64 = 16 << 20;
 /// Most shards, so that a hostile index cannot use up the process's file handles.
-const MAX_SHARDS: usize = 512;
+pub const MAX_SHARDS: usize = 512;
 
 /// A two-dimensional piece of a tensor: `rows` x `cols` elements, contiguous, from `offset` bytes
 /// into the tensor on. A vector is one row.

@@ -108,6 +108,14 @@ impl ElementType {
             .map(|&(element_type, ..)| element_type)
     }
 
+    /// The type of blocks of a name in ggml.
+    pub fn from_block_name(name: &str) -> Option<Self> {
+        ELEMENT_TYPES
+            .iter()
+            .find(|(_, known, .., origin)| *known == name && *origin == Ggml)
+            .map(|&(element_type, ..)| element_type)
+    }
+
     /// Its name in a safetensors header or in ggml, e.g. `BF16`, `Q4_0`.
     pub fn name(self) -> &'static str {
         self.row().0

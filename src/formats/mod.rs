@@ -1,4 +1,5 @@
-//! Bytes to tensors on the CPU: byte sources, the safetensors and GGUF readers, the checkpoint.
+//! Bytes to tensors on the CPU: byte sources, the safetensors and GGUF readers, the checkpoint, the
+//! manifest of a package.
 //!
 //! This room knows no GPU and trusts no input: every length and offset of a file is checked
 //! against the bytes that are really there before anything is allocated or read, and every
@@ -17,6 +18,7 @@ mod element;
 mod file;
 mod files;
 pub mod gguf;
+pub mod package;
 pub mod safetensors;
 pub mod source;
 pub mod synthetic;
@@ -27,6 +29,7 @@ pub use element::{Block, ElementType};
 pub use file::FileSource;
 pub use files::{ModelFiles, ModelKind};
 pub use gguf::{KeyError, Metadata};
+pub use package::{Manifest, OnBytes, PackageFile, PackageRecipe};
 pub use safetensors::TensorInfo;
 pub use source::{ByteSource, BytesSource, SourceError, read_small};
 

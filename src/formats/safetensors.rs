@@ -6,13 +6,14 @@
 //! Source: <https://github.com/huggingface/safetensors>, whose strictness is kept (no overlap, no
 //! gap, no trailing bytes, so that a file means one thing). It is parsed here because that
 //! crate's errors name a column of the header and never the tensor.
+//!
+//! A tensor of ggml's blocks is U8 `[rows, bytes of a row]`, and `__metadata__` names its type:
+//! `"<tensor>": "Q4_0"` (docs/weights.md). Here it becomes a tensor `[rows, cols]` of that type.
 
 use std::fmt;
 use std::ops::Range;
 
-use serde::de::{
-    DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor,
-};
+use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
 use super::element::ElementType;
 use super::source::ByteSource;
@@ -83,7 +84,7 @@ pub async fn read_header(
     // Bounded by MAX_HEADER_BYTES, and the bytes are there.
     let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
     source.read_at(8, &mut header).await?;
-    let mut tensors = parse(source.name(), &header, data_start, file)?;
+    let (mut tensors, metadata) = parse(source.name(), &header, data_start, file)?;
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
     for pair in tensors.windows(2) {
         if let [a, b] = pair
@@ -97,6 +98,7 @@ pub async fn read_header(
         }
     }
     check_ranges(source.name(), &tensors, data_start, source.len())?;
+    declare_blocks(source.name(), &mut tensors, metadata)?;
     Ok(tensors)
 }
 
@@ -106,21 +108,22 @@ fn parse(
     header: &[u8],
     data_start: u64,
     file: usize,
-) -> Result<Vec<TensorInfo>, FormatError> {
+) -> Result<(Vec<TensorInfo>, Strings), FormatError> {
     if header.first() != Some(&b'{') {
         return Err(FormatError::File {
             file: file_name.to_owned(),
             problem: "not a safetensors file: its header does not start with '{'".to_owned(),
         });
     }
-    let mut state = Header { current: None, tensors: Vec::new(), data_start, file };
+    let (tensors, metadata) = (Vec::new(), Vec::new());
+    let mut state = Header { current: None, tensors, metadata, data_start, file };
     let mut json = serde_json::Deserializer::from_slice(header);
     let parsed = (&mut state).deserialize(&mut json).and_then(|()| {
         state.current = None;
         json.end()
     });
     match (parsed, state.current) {
-        (Ok(()), _) => Ok(state.tensors),
+        (Ok(()), _) => Ok((state.tensors, state.metadata)),
         (Err(error), Some(tensor)) => Err(FormatError::Tensor {
             file: file_name.to_owned(),
             tensor,
@@ -183,10 +186,82 @@ fn check_ranges(
     Ok(())
 }
 
+/// Gives the tensors that `metadata` name a block type for that type and the shape of their
+/// elements. What `metadata` say of other names is somebody else's.
+fn declare_blocks(
+    file_name: &str,
+    tensors: &mut [TensorInfo],
+    mut metadata: Strings,
+) -> Result<(), FormatError> {
+    metadata.sort_unstable();
+    let mut before: Option<usize> = None;
+    for (name, value) in metadata {
+        let Ok(at) = tensors.binary_search_by(|tensor| tensor.name.cmp(&name)) else { continue };
+        let Some(tensor) = tensors.get_mut(at) else { continue };
+        let problem = if before.replace(at) == Some(at) {
+            Err("is in __metadata__ twice".to_owned())
+        } else {
+            block_shape(tensor, &value)
+        };
+        match problem {
+            Ok(Some((element_type, shape))) => {
+                (tensor.element_type, tensor.shape) = (element_type, shape);
+            }
+            Ok(None) => {}
+            Err(problem) => {
+                let (file, tensor) = (file_name.to_owned(), name);
+                return Err(FormatError::Tensor { file, tensor, problem });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The type that `value` declares for a tensor of bytes, and its shape in elements; `None` if it
+/// declares nothing.
+fn block_shape(
+    tensor: &TensorInfo,
+    value: &str,
+) -> Result<Option<(ElementType, Vec<usize>)>, String> {
+    let own = tensor.element_type;
+    let Some(element_type) = ElementType::from_block_name(value) else {
+        return match own {
+            ElementType::U8 => {
+                Err(format!("is {} by __metadata__, which is no type of blocks", quoted(value)))
+            }
+            _ => Ok(None),
+        };
+    };
+    if own != ElementType::U8 {
+        return Err(format!("is {element_type} by __metadata__ but has dtype {own}, need U8"));
+    }
+    let &[rows, bytes] = &tensor.shape[..] else {
+        let n = tensor.shape.len();
+        return Err(format!("is {element_type} by __metadata__ but has {n} dimensions, need 2"));
+    };
+    let block = element_type.block();
+    let cols = u64::try_from(bytes)
+        .ok()
+        .filter(|bytes| bytes.is_multiple_of(block.bytes))
+        .and_then(|bytes| (bytes / block.bytes).checked_mul(block.elements))
+        .and_then(|cols| usize::try_from(cols).ok());
+    match cols {
+        Some(cols) => Ok(Some((element_type, vec![rows, cols]))),
+        None => Err(format!(
+            "has rows of {bytes} bytes, which are no whole blocks of {element_type} ({} bytes each)",
+            block.bytes
+        )),
+    }
+}
+
+/// Names and values of `__metadata__`.
+type Strings = Vec<(String, String)>;
+
 /// What parsing a header gathers. `current` is the tensor whose entry is being read, for errors.
 struct Header {
     current: Option<String>,
     tensors: Vec<TensorInfo>,
+    metadata: Strings,
     data_start: u64,
     file: usize,
 }
@@ -215,7 +290,7 @@ impl<'de> Visitor<'de> for &mut Header {
                 if std::mem::replace(&mut metadata_seen, true) {
                     return Err(A::Error::custom("is in the header twice"));
                 }
-                map.next_value::<Metadata>()?;
+                self.metadata = map.next_value::<Metadata>()?.0;
                 continue;
             }
             let Object(entry) = map.next_value::<Object<Entry>>()?;
@@ -236,13 +311,17 @@ impl<'de> Visitor<'de> for &mut Header {
     }
 }
 
-/// A header's `__metadata__`: strings by string. Nothing in it is needed here.
-struct Metadata;
+/// Longest value of `__metadata__` that is kept, more than any type's name has.
+const MAX_VALUE_BYTES: usize = 64;
+
+/// A header's `__metadata__`: strings by string. At most as many are kept as there can be tensors,
+/// of long values the beginning.
+struct Metadata(Strings);
 
 impl<'de> serde::Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
-        struct Strings;
-        impl<'de> Visitor<'de> for Strings {
+        struct Entries;
+        impl<'de> Visitor<'de> for Entries {
             type Value = Metadata;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -250,13 +329,19 @@ impl<'de> serde::Deserialize<'de> for Metadata {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Metadata, A::Error> {
-                while map.next_key::<IgnoredAny>()?.is_some() {
-                    map.next_value::<String>()?;
+                let mut entries = Vec::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    let mut value = map.next_value::<String>()?;
+                    if entries.len() < MAX_TENSORS {
+                        value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
+                        value.shrink_to_fit();
+                        entries.push((name, value));
+                    }
                 }
-                Ok(Metadata)
+                Ok(Metadata(entries))
             }
         }
-        json.deserialize_map(Strings)
+        json.deserialize_map(Entries)
     }
 }
 

@@ -226,7 +226,7 @@ impl Cache {
 }
 
 /// A rename is only safe on disk when its folder is.
-pub(super) fn sync_folder(folder: &Path) {
+pub(crate) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Err(e) = File::open(folder).and_then(|f| f.sync_all()) {
         log::debug!("{}: {e}", folder.display());

@@ -22,6 +22,7 @@ mod select;
 use std::path::Path;
 
 use api::RemoteFile;
+pub(crate) use cache::sync_folder;
 pub use cache::{Cache, Model};
 use download::Fetch;
 pub use error::HubError;
@@ -31,7 +32,7 @@ pub use name::HubName;
 use select::Selection;
 
 /// Left free on the disk.
-const MARGIN: u64 = 16 << 20;
+pub(crate) const MARGIN: u64 = 16 << 20;
 
 /// Whether `HF_HUB_OFFLINE` forbids all network.
 #[must_use]
@@ -181,7 +182,7 @@ impl Hub {
 }
 
 /// Free bytes of the disk that a path is on, or will be; `None` where the system does not tell.
-fn free_bytes(path: &Path) -> Option<u64> {
+pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {
         let there = path.ancestors().find(|p| p.exists())?;

@@ -10,6 +10,8 @@ pub mod generation_config;
 mod load;
 mod memory;
 pub mod names;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod package;
 mod quantize;
 mod resolve;
 mod scratch;

@@ -54,6 +54,24 @@ pub enum ModelPart {
     Dense,
 }
 
+impl ModelPart {
+    /// All of them.
+    pub const ALL: [Self; 5] =
+        [Self::Head, Self::Attention, Self::Conv, Self::Experts, Self::Dense];
+
+    /// Its name, e.g. `experts`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Head => "head",
+            Self::Attention => "attention",
+            Self::Conv => "conv",
+            Self::Experts => "experts",
+            Self::Dense => "dense",
+        }
+    }
+}
+
 /// What becomes of every tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
@@ -72,6 +90,16 @@ impl Recipe {
             _ => Vec::new(),
         };
         Self { weights, keep }
+    }
+
+    /// As [`Recipe::new`], and these parts in their own way.
+    #[must_use]
+    pub fn keeping(mut self, keep: impl IntoIterator<Item = (ModelPart, WeightChoice)>) -> Self {
+        for (part, choice) in keep {
+            self.keep.retain(|(kept, _)| *kept != part);
+            self.keep.push((part, choice));
+        }
+        self
     }
 
     /// The type that a tensor of type `own` with rows of `cols` elements gets. Norms, routers, taps

@@ -1,0 +1,195 @@
+//! A package: a checkpoint made ready to be fetched, with a manifest of its files.
+//!
+//! Layout and meaning: docs/weights.md. What makes a directory a package is its manifest.json.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{FormatError, ModelFiles, Object, one_line, quoted, read_small};
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "manifest.json";
+/// What a manifest says that it is; one that says something else is not ours.
+const FORMAT: &str = "lfm2-wgpu package";
+/// The version of the format that is written and read.
+const VERSION: u64 = 1;
+/// Longest manifest that is read. One of 500 files takes 0.1 MB.
+const MAX_MANIFEST_BYTES: u64 = 1 << 20;
+/// Bytes of a file that are hashed at a time.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// What a package is made of: `manifest.json`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    format: String,
+    version: u64,
+    /// The model that it was made from.
+    pub source: String,
+    /// How its weights are stored.
+    pub recipe: PackageRecipe,
+    /// Every file of the package but this one.
+    pub files: Vec<PackageFile>,
+}
+
+/// How a package's weights are stored, for people: the tensors themselves say it too.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageRecipe {
+    /// The matrices: `q4`, `q8` or `f16`.
+    pub weights: String,
+    /// Parts that are stored in another way.
+    #[serde(default)]
+    pub keep: BTreeMap<String, String>,
+}
+
+/// A file of a package.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PackageFile {
+    /// Its plain name.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// SHA-256 of its content in hexadecimal.
+    pub sha256: String,
+}
+
+/// Called with the bytes done so far; `false` stops.
+pub type OnBytes<'a> = &'a mut (dyn FnMut(u64) -> bool + Send);
+
+impl Manifest {
+    /// A manifest of these files.
+    #[must_use]
+    pub fn new(source: &str, recipe: PackageRecipe, files: Vec<PackageFile>) -> Self {
+        let (format, source) = (FORMAT.to_owned(), source.to_owned());
+        Self { format, version: VERSION, source, recipe, files }
+    }
+
+    /// Reads the manifest among a model's files; `None` if there is none, or another program's.
+    ///
+    /// # Errors
+    /// [`FormatError`] for a file that is no JSON or a manifest that is not as it should be.
+    pub async fn open(files: &ModelFiles) -> Result<Option<Self>, FormatError> {
+        let Some(source) = files.open(MANIFEST)? else { return Ok(None) };
+        let bytes = read_small(&*source, MAX_MANIFEST_BYTES).await?;
+        let file = source.name().to_owned();
+        let wrong = |problem| FormatError::File { file: file.clone(), problem };
+        let json = |e: serde_json::Error| wrong(format!("wrong manifest: {}", one_line(&e)));
+        let about: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        if about.get("format").and_then(serde_json::Value::as_str) != Some(FORMAT) {
+            log::info!("{file}: is not of {FORMAT:?}, and is left aside");
+            return Ok(None);
+        }
+        match about.get("version").and_then(serde_json::Value::as_u64) {
+            Some(VERSION) => {}
+            Some(newer) if newer > VERSION => {
+                return Err(wrong(format!(
+                    "is of version {newer}, need {VERSION}: a newer lfm2 made it"
+                )));
+            }
+            _ => return Err(wrong(format!("version: need {VERSION}"))),
+        }
+        let Object(manifest) = serde_json::from_slice::<Object<Self>>(&bytes).map_err(json)?;
+        Ok(Some(manifest))
+    }
+
+    /// Its text.
+    ///
+    /// # Errors
+    /// serde's, which strings and numbers do not give.
+    pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
+        let mut json = serde_json::to_vec_pretty(self)?;
+        json.push(b'\n');
+        Ok(json)
+    }
+
+    /// Length of all files together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
+    }
+
+    /// Checks that every file is there at its full length. Reads none of them.
+    ///
+    /// # Errors
+    /// [`FormatError`] for the first that is not.
+    pub fn check_sizes(&self, files: &ModelFiles) -> Result<(), FormatError> {
+        for file in &self.files {
+            self.open_file(files, file)?;
+        }
+        Ok(())
+    }
+
+    /// Reads every file and compares its SHA-256. For whoever has fetched a package; loading a
+    /// model checks lengths only. Gives `false` if `on_bytes` stopped it.
+    ///
+    /// # Errors
+    /// [`FormatError`] for the first file that is not there, not of its length, or not of its hash.
+    pub async fn check_hashes(
+        &self,
+        files: &ModelFiles,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<bool, FormatError> {
+        let mut done = 0_u64;
+        for file in &self.files {
+            let source = self.open_file(files, file)?;
+            let mut hasher = Sha256::new();
+            let mut at = 0;
+            while at < file.bytes {
+                let len = (file.bytes - at).min(PIECE_BYTES);
+                // At most PIECE_BYTES.
+                let mut piece = vec![0; usize::try_from(len).unwrap_or(0)];
+                source.read_at(at, &mut piece).await?;
+                hasher.update(&piece);
+                at += len;
+                done = done.saturating_add(len);
+                if !on_bytes(done) {
+                    return Ok(false);
+                }
+            }
+            let got = hex(hasher);
+            if !got.eq_ignore_ascii_case(&file.sha256) {
+                let want = quoted(&file.sha256);
+                return Err(FormatError::File {
+                    file: source.name().to_owned(),
+                    problem: format!(
+                        "has SHA-256 {got}, {MANIFEST} says {want}: it is not what was packed, fetch it again"
+                    ),
+                });
+            }
+        }
+        Ok(true)
+    }
+
+    /// A file of the package, of the length that it should have.
+    fn open_file(
+        &self,
+        files: &ModelFiles,
+        file: &PackageFile,
+    ) -> Result<std::sync::Arc<dyn super::ByteSource>, FormatError> {
+        let wrong = |problem: String| FormatError::File {
+            file: format!("{}/{MANIFEST}", files.place()),
+            problem,
+        };
+        let Some(source) = files.open(&file.name)? else {
+            let name = quoted(&file.name);
+            return Err(wrong(format!("names {name}, which is missing from the package")));
+        };
+        if source.len() != file.bytes {
+            return Err(FormatError::File {
+                file: source.name().to_owned(),
+                problem: format!(
+                    "has {} bytes, {MANIFEST} says {}: it is cut short or another file, fetch it again",
+                    source.len(),
+                    file.bytes
+                ),
+            });
+        }
+        Ok(source)
+    }
+}
+
+/// A hash in hexadecimal.
+pub(crate) fn hex(hasher: Sha256) -> String {
+    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+}

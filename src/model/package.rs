@@ -1,0 +1,408 @@
+//! Makes a package: a model's tensors quantised and written in files of bounded size, with copies of
+//! its small files and a manifest. Layout: docs/weights.md.
+
+use std::fs::File;
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use super::config::MAX_CONFIG_BYTES;
+use super::{ModelConfig, Recipe, ResolvedTensors, Slot, convert, expected_slots};
+use crate::formats::checkpoint::{INDEX, MAX_SHARDS};
+use crate::formats::package::{MANIFEST, hex};
+use crate::formats::{
+    ByteSource, Checkpoint, ElementType, FormatError, Manifest, ModelFiles, Naming, OnBytes,
+    PackageFile, PackageRecipe, TensorSlice, quoted, read_small,
+};
+
+/// Longest file of a package: what browsers and phones fetch, keep and resume without trouble.
+pub const MAX_FILE_BYTES: u64 = 256 << 20;
+/// Bytes of the source that are in memory at a time, as the file has them.
+const PIECE_BYTES: usize = 32 << 20;
+/// Fewer are not worth a thread.
+const THREAD_BYTES: usize = 64 << 10;
+/// Longest small file that is copied.
+const MAX_SMALL_BYTES: u64 = 64 << 20;
+/// Bytes of a header beside its tensors' entries.
+const HEADER_BYTES: u64 = 64;
+/// Bytes of a tensor's entries in a header beside its name, which is there twice at most.
+const ENTRY_BYTES: u64 = 192;
+
+/// Files of a checkpoint beside its weights. The first two are within a GGUF file.
+const SMALL: [&str; 6] = [
+    "config.json",
+    "tokenizer.json",
+    "generation_config.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+    "special_tokens_map.json",
+];
+
+/// Why a package was not made.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PackageError {
+    /// The source.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// The source is no model that can be packed.
+    #[error("{place}: {problem}")]
+    Source {
+        /// The model.
+        place: String,
+        /// Why not, and what to do.
+        problem: String,
+    },
+    /// A file that could not be written, e.g. because the disk is full.
+    #[error("{file}: cannot write: {error}")]
+    Write {
+        /// The file.
+        file: String,
+        /// The system's reason.
+        #[source]
+        error: std::io::Error,
+    },
+    /// A defect of the program.
+    #[error("{0}")]
+    Internal(String),
+    /// The caller's callback said stop.
+    #[error("packing was cancelled")]
+    Cancelled,
+}
+
+impl From<crate::formats::SourceError> for PackageError {
+    fn from(e: crate::formats::SourceError) -> Self {
+        Self::Format(e.into())
+    }
+}
+
+/// A tensor of the package: from where, and as what.
+struct Packed {
+    name: String,
+    slice: TensorSlice,
+    target: ElementType,
+    /// As the hub has it.
+    shape: Vec<usize>,
+}
+
+impl Packed {
+    fn bytes(&self) -> u64 {
+        self.target.bytes_of(self.slice.elements()).unwrap_or(u64::MAX)
+    }
+
+    fn is_blocks(&self) -> bool {
+        self.target.block().elements > 1
+    }
+
+    /// Most bytes that it adds to a header.
+    fn header_bytes(&self) -> u64 {
+        ENTRY_BYTES + 2 * self.name.len() as u64
+    }
+
+    /// Dtype and shape in the header: blocks are rows of bytes.
+    fn dtype(&self) -> (&'static str, Vec<u64>) {
+        if !self.is_blocks() {
+            let shape = self.shape.iter().map(|d| *d as u64).collect();
+            return (self.target.name(), shape);
+        }
+        let row = self.target.bytes_of(self.slice.cols as u64).unwrap_or(u64::MAX);
+        (ElementType::U8.name(), vec![self.slice.rows as u64, row])
+    }
+}
+
+/// What a package will be: everything that can be refused has been when there is one.
+pub struct PackagePlan<'a> {
+    checkpoint: &'a Checkpoint,
+    shards: Vec<Vec<Packed>>,
+    small: Vec<(&'static str, Arc<dyn ByteSource>)>,
+    recipe: PackageRecipe,
+    source_bytes: u64,
+}
+
+impl<'a> PackagePlan<'a> {
+    /// Plans a package of a model whose tensors have been found, in files of at most
+    /// `max_file_bytes` ([`MAX_FILE_BYTES`]); a tensor that is larger gets a file of its own.
+    ///
+    /// # Errors
+    /// [`PackageError::Source`] for weights that are quantised already, a GGUF file without the
+    /// files that a package needs beside it, and for more files than are read again.
+    pub async fn new(
+        files: &ModelFiles,
+        config: &ModelConfig,
+        checkpoint: &'a Checkpoint,
+        tensors: &ResolvedTensors,
+        recipe: &Recipe,
+        max_file_bytes: u64,
+    ) -> Result<Self, PackageError> {
+        let refuse =
+            |problem: String| PackageError::Source { place: files.place().to_owned(), problem };
+        let small = small_files(files, config, checkpoint).await?;
+        let (mut shards, mut filled) = (Vec::new(), u64::MAX);
+        let mut source_bytes = 0;
+        for (slot, shape) in expected_slots(config) {
+            let packed = packed(checkpoint, tensors, recipe, slot, shape)?;
+            let own = packed.slice.element_type;
+            if own.block().elements > 1 {
+                return Err(refuse(format!(
+                    "tensor {} is {own}: these weights are quantised already. Quantise the plain checkpoint (F32, F16, BF16) that they were made from",
+                    quoted(&slot.name(checkpoint.naming()))
+                )));
+            }
+            source_bytes += packed.slice.bytes();
+            let more = packed.bytes().saturating_add(packed.header_bytes());
+            filled = filled.saturating_add(more);
+            match shards.last_mut() {
+                Some(shard) if filled <= max_file_bytes => Vec::push(shard, packed),
+                _ => {
+                    filled = HEADER_BYTES.saturating_add(more);
+                    shards.push(vec![packed]);
+                }
+            }
+        }
+        if shards.len() > MAX_SHARDS {
+            return Err(refuse(format!(
+                "would be {} files of {max_file_bytes} bytes, at most {MAX_SHARDS} are read",
+                shards.len()
+            )));
+        }
+        let keep = recipe.keep.iter().map(|(p, c)| (p.name().to_owned(), c.option().to_owned()));
+        let recipe =
+            PackageRecipe { weights: recipe.weights.option().to_owned(), keep: keep.collect() };
+        Ok(Self { checkpoint, shards, small, recipe, source_bytes })
+    }
+
+    /// Bytes of the weights that will be read.
+    #[must_use]
+    pub fn source_bytes(&self) -> u64 {
+        self.source_bytes
+    }
+
+    /// Bytes that will be written, a little more than it comes to.
+    #[must_use]
+    pub fn most_bytes(&self) -> u64 {
+        let small = self.small.iter().map(|(_, source)| source.len());
+        // An entry is in the index too.
+        let tensors = self.shards.iter().flatten().map(|t| t.bytes() + 2 * t.header_bytes());
+        small.chain(tensors).chain([1 << 20]).fold(0, u64::saturating_add)
+    }
+
+    /// Writes the package into `dir`, an empty folder, and gives its manifest. Rows are quantised on
+    /// all processors; memory for a few pieces of 32 MiB is needed. `source` is what the manifest
+    /// calls the model; `on_bytes` is told bytes of the weights that are done.
+    ///
+    /// The files are on the disk when this returns. After an error the folder holds some of them.
+    ///
+    /// # Errors
+    /// [`PackageError::Write`], [`PackageError::Format`] if the source cannot be read any more,
+    /// [`PackageError::Cancelled`].
+    pub async fn write(
+        &self,
+        dir: &Path,
+        source: &str,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<Manifest, PackageError> {
+        let mut files = Vec::new();
+        for (name, source) in &self.small {
+            let mut out = HashedFile::create(dir, name)?;
+            out.write(&read_small(&**source, MAX_SMALL_BYTES).await?)?;
+            files.push(out.finish()?);
+        }
+        let (mut done, mut total) = (0, 0);
+        let mut weight_map = Map::new();
+        for (i, shard) in self.shards.iter().enumerate() {
+            let name = format!("model-{:05}-of-{:05}.safetensors", i + 1, self.shards.len());
+            let mut out = HashedFile::create(dir, &name)?;
+            out.write(&header(shard)?)?;
+            for tensor in shard {
+                self.write_tensor(tensor, &mut out, &mut done, on_bytes).await?;
+                total += tensor.bytes();
+                weight_map.insert(tensor.name.clone(), Value::from(name.clone()));
+            }
+            files.push(out.finish()?);
+        }
+        let index = json!({"metadata": {"total_size": total}, "weight_map": weight_map});
+        let mut out = HashedFile::create(dir, INDEX)?;
+        out.write(&serde_json::to_vec_pretty(&index).map_err(internal)?)?;
+        files.push(out.finish()?);
+        let manifest = Manifest::new(source, self.recipe.clone(), files);
+        let mut out = HashedFile::create(dir, MANIFEST)?;
+        out.write(&manifest.to_json().map_err(internal)?)?;
+        out.finish()?;
+        Ok(manifest)
+    }
+
+    async fn write_tensor(
+        &self,
+        tensor: &Packed,
+        out: &mut HashedFile,
+        done: &mut u64,
+        on_bytes: OnBytes<'_>,
+    ) -> Result<(), PackageError> {
+        let (slice, own) = (&tensor.slice, tensor.slice.element_type);
+        let row_bytes = own.bytes_of(slice.cols as u64).unwrap_or(u64::MAX);
+        let row_bytes = usize::try_from(row_bytes).unwrap_or(usize::MAX).max(1);
+        let step = (PIECE_BYTES / row_bytes).max(1);
+        let mut row = 0;
+        while row < slice.rows {
+            let rows = step.min(slice.rows - row);
+            let mut bytes = vec![0; rows.saturating_mul(row_bytes)];
+            self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
+            let pieces = converted(own, tensor.target, &bytes, row_bytes).ok_or_else(|| {
+                PackageError::Internal(format!("{own} cannot become {}", tensor.target))
+            })?;
+            for piece in pieces {
+                out.write(&piece)?;
+            }
+            row += rows;
+            *done += bytes.len() as u64;
+            if !on_bytes(*done) {
+                return Err(PackageError::Cancelled);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The small files that there are. A GGUF file's configuration and tokenizer are within it: they
+/// must lie beside it too, and mean the same.
+async fn small_files(
+    files: &ModelFiles,
+    config: &ModelConfig,
+    checkpoint: &Checkpoint,
+) -> Result<Vec<(&'static str, Arc<dyn ByteSource>)>, PackageError> {
+    let refuse =
+        |problem: String| PackageError::Source { place: files.place().to_owned(), problem };
+    let mut found = Vec::new();
+    for name in SMALL {
+        if let Some(source) = files.open(name)? {
+            found.push((name, source));
+        } else if checkpoint.naming() == Naming::Gguf && SMALL[..2].contains(&name) {
+            return Err(refuse(format!(
+                "is a GGUF file without a {name} beside it, which a package needs: quantise the checkpoint folder that it was made from"
+            )));
+        }
+    }
+    if checkpoint.naming() == Naming::Gguf
+        && let Some(("config.json", source)) = found.first()
+    {
+        let bytes = read_small(&**source, MAX_CONFIG_BYTES).await?;
+        let beside = ModelConfig::from_json(source.name(), &bytes);
+        // What names tokens may differ: generation_config.json may have it.
+        let same = |beside: ModelConfig| {
+            let (eos, bos) = (config.eos_token_ids.clone(), config.bos_token_id);
+            let pad_token_id = config.pad_token_id;
+            let beside =
+                ModelConfig { eos_token_ids: eos, bos_token_id: bos, pad_token_id, ..beside };
+            beside == *config
+        };
+        if !beside.is_ok_and(same) {
+            return Err(refuse(format!(
+                "{} beside it is not this GGUF model's: quantise the checkpoint folder that it was made from",
+                source.name()
+            )));
+        }
+    }
+    Ok(found)
+}
+
+fn packed(
+    checkpoint: &Checkpoint,
+    tensors: &ResolvedTensors,
+    recipe: &Recipe,
+    slot: Slot,
+    shape: Vec<usize>,
+) -> Result<Packed, FormatError> {
+    let slice = *tensors.get(slot).ok_or_else(|| FormatError::File {
+        file: checkpoint.name().to_owned(),
+        problem: format!("tensor {} is missing", slot.hub_name()),
+    })?;
+    let target = recipe.target(slot, slice.element_type, slice.cols);
+    Ok(Packed { name: slot.hub_name(), slice, target, shape })
+}
+
+/// Whole rows as `target` has them, in pieces that follow one another, each made by a thread.
+fn converted(
+    own: ElementType,
+    target: ElementType,
+    bytes: &[u8],
+    row_bytes: usize,
+) -> Option<Vec<Vec<u8>>> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = threads.min(bytes.len() / THREAD_BYTES);
+    if threads <= 1 || own == target {
+        return Some(vec![convert(own, target, bytes)?]);
+    }
+    let rows = bytes.len() / row_bytes;
+    let part = rows.div_ceil(threads).max(1) * row_bytes;
+    std::thread::scope(|scope| {
+        let spawn = |part| scope.spawn(move || convert(own, target, part));
+        let parts: Vec<_> = bytes.chunks(part).map(spawn).collect();
+        parts.into_iter().map(|part| part.join().ok().flatten()).collect()
+    })
+}
+
+/// The beginning of a shard: length, JSON filled up with spaces to a multiple of 8.
+fn header(shard: &[Packed]) -> Result<Vec<u8>, PackageError> {
+    let mut metadata = Map::new();
+    metadata.insert("format".to_owned(), Value::from("pt"));
+    let mut entries = Map::new();
+    let mut at = 0_u64;
+    for tensor in shard {
+        let (dtype, shape) = tensor.dtype();
+        let end = at.saturating_add(tensor.bytes());
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [at, end]});
+        entries.insert(tensor.name.clone(), entry);
+        if tensor.is_blocks() {
+            metadata.insert(tensor.name.clone(), Value::from(tensor.target.name()));
+        }
+        at = end;
+    }
+    let mut all = Map::new();
+    all.insert("__metadata__".to_owned(), Value::Object(metadata));
+    all.extend(entries);
+    let mut json = serde_json::to_vec(&all).map_err(internal)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
+fn internal(e: serde_json::Error) -> PackageError {
+    PackageError::Internal(e.to_string())
+}
+
+/// A file that knows its length and hash.
+struct HashedFile {
+    file: File,
+    name: String,
+    place: String,
+    bytes: u64,
+    hasher: Sha256,
+}
+
+impl HashedFile {
+    fn create(dir: &Path, name: &str) -> Result<Self, PackageError> {
+        let path = dir.join(name);
+        let place = path.display().to_string();
+        let file = File::create_new(&path)
+            .map_err(|error| PackageError::Write { file: place.clone(), error })?;
+        Ok(Self { file, name: name.to_owned(), place, bytes: 0, hasher: Sha256::new() })
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), PackageError> {
+        let wrong = |error| PackageError::Write { file: self.place.clone(), error };
+        self.file.write_all(bytes).map_err(wrong)?;
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Brings it to the disk.
+    fn finish(self) -> Result<PackageFile, PackageError> {
+        let synced = self.file.sync_all();
+        synced.map_err(|error| PackageError::Write { file: self.place, error })?;
+        Ok(PackageFile { name: self.name, bytes: self.bytes, sha256: hex(self.hasher) })
+    }
+}
