@@ -13,6 +13,7 @@ mod hub_server;
 mod info;
 mod options;
 mod perplexity;
+mod quantize;
 mod reference;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -12,6 +12,7 @@ pub mod gguf_writer;
 mod index;
 mod mutated;
 mod mutated_gguf;
+mod package;
 mod refused;
 mod sources;
 

@@ -1,0 +1,306 @@
+//! Packages: made, answered from, and refused when they are not whole.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use lfm2_wgpu::Engine;
+use lfm2_wgpu::kernels::KvFormat;
+use lfm2_wgpu::model::{ModelPart, Recipe, WeightChoice};
+use pollster::block_on;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use tempfile::TempDir;
+
+use super::gguf_writer::{BF16, convert};
+use super::{copy, edit, lfm2, ok, refused, root, text};
+
+const TINY: &str = "tests/fixtures/tiny-b";
+
+/// `-m` of a model, nothing for the one that is built in.
+fn model(path: Option<&Path>) -> Vec<&str> {
+    path.map_or(Vec::new(), |path| vec!["-m", path.to_str().unwrap()])
+}
+
+fn quantise(from: Option<&Path>, more: &[&str], to: &Path) {
+    let out = ["quantize", "-q", "--out", to.to_str().unwrap()];
+    let said = ok(&[&model(from)[..], &out, more].concat());
+    assert_eq!(said, format!("{}\n", to.display()));
+}
+
+/// The file that `logits` writes.
+fn logits(of: Option<&Path>, more: &[&str]) -> Vec<u8> {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("out.safetensors");
+    let ask = ["-q", "logits", "--tokens", "1,17,203,42,99,7,64,150", "--greedy", "4"];
+    ok(&[&model(of)[..], &ask, more, &["--out", out.to_str().unwrap()]].concat());
+    std::fs::read(out).unwrap()
+}
+
+fn manifest(package: &Path) -> Value {
+    serde_json::from_slice(&std::fs::read(package.join("manifest.json")).unwrap()).unwrap()
+}
+
+/// Every file but the manifest is in it, with its length and hash.
+fn assert_whole(package: &Path, source: &str, recipe: &Value) {
+    let manifest = manifest(package);
+    assert_eq!(manifest["format"], "lfm2-wgpu package");
+    assert_eq!(manifest["version"], 1);
+    assert_eq!(manifest["source"], source);
+    assert_eq!(manifest["recipe"], *recipe);
+    let files = manifest["files"].as_array().unwrap();
+    for file in files {
+        let bytes = std::fs::read(package.join(file["name"].as_str().unwrap())).unwrap();
+        assert_eq!(file["bytes"], bytes.len());
+        assert!(bytes.len() <= 256 << 20);
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(file["sha256"], hash);
+    }
+    assert_eq!(std::fs::read_dir(package).unwrap().count(), files.len() + 1);
+}
+
+#[test]
+fn a_package_computes_what_its_recipe_does_while_loading() {
+    let tiny = root(TINY);
+    for (from, source) in [(None, "lfm2-wgpu demonstration model"), (Some(&*tiny), "tiny-b")] {
+        for weights in ["q4", "q8", "f16"] {
+            let dir = TempDir::new().unwrap();
+            let to = dir.path().join("package");
+            quantise(from, &["--weights", weights], &to);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+            let keep = if weights == "q4" { json!({"head": "q8"}) } else { json!({}) };
+            assert_whole(&to, source, &json!({"weights": weights, "keep": keep}));
+            let want = logits(from, &["--weights", weights]);
+            assert!(logits(Some(&to), &[]) == want, "{source} {weights}");
+            assert!(want != logits(from, &[]) || weights == "f16", "{source} {weights}");
+            // Its small files are those of the source: it answers.
+            if from.is_none() {
+                let ask = ["-q", "generate", "-p", "What is 2 + 3?", "--temp", "0", "-n", "8"];
+                let on_the_fly = ok(&[&ask[..], &["--weights", weights]].concat());
+                assert_eq!(ok(&[&model(Some(&to))[..], &ask].concat()), on_the_fly);
+            }
+        }
+    }
+}
+
+#[test]
+fn parts_are_kept_as_asked() {
+    let (tiny, dir) = (root(TINY), TempDir::new().unwrap());
+    let to = dir.path().join("package");
+    // An empty folder is as good as none, with a slash at its end too.
+    std::fs::create_dir(&to).unwrap();
+    let slash = PathBuf::from(format!("{}/", to.display()));
+    let keep = "head=f16,attention=q8,conv=q8,dense=q4";
+    quantise(Some(&tiny), &["--weights", "q4", "--keep", keep, "--keep", "experts=q8"], &slash);
+    let keep = json!({
+        "head": "f16", "attention": "q8", "conv": "q8", "dense": "q4", "experts": "q8"
+    });
+    assert_whole(&to, "tiny-b", &json!({"weights": "q4", "keep": keep}));
+    let (q8, q4, f16) = (WeightChoice::Q8, WeightChoice::Q4, WeightChoice::F16);
+    let recipe = Recipe::new(q4).keeping([
+        (ModelPart::Head, f16),
+        (ModelPart::Attention, q8),
+        (ModelPart::Conv, q8),
+        (ModelPart::Dense, q4),
+        (ModelPart::Experts, q8),
+    ]);
+    let logits = |path: &Path, recipe: Option<Recipe>| {
+        let mut builder = Engine::builder().path(path).unwrap().kv_format(KvFormat::F32);
+        if let Some(recipe) = recipe {
+            builder = builder.weights(recipe);
+        }
+        let engine = block_on(builder.context_length(64).build()).unwrap();
+        let logits = block_on(engine.session().unwrap().logits(&[1, 17, 203, 42, 99], 8)).unwrap();
+        logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    let want = logits(&tiny, Some(recipe));
+    assert!(logits(&to, None) == want);
+    assert!(logits(&tiny, Some(Recipe::new(q4))) != want);
+}
+
+#[test]
+fn eight_bits_score_as_the_original() {
+    let dir = TempDir::new().unwrap();
+    let to = dir.path().join("package");
+    quantise(None, &["--weights", "q8"], &to);
+    let questions = root("assets/demo/eval.jsonl");
+    let score = |of: Option<&Path>| {
+        let ask = ["-q", "eval", questions.to_str().unwrap(), "--limit", "200", "--json"];
+        let json: Value = serde_json::from_str(&ok(&[&model(of)[..], &ask].concat())).unwrap();
+        assert_eq!(json["exact_match"]["total"], 200);
+        json["exact_match"]["fraction"].as_f64().unwrap() * 100.0
+    };
+    let (original, packed) = (score(None), score(Some(&to)));
+    assert!((original - packed).abs() <= 0.3, "{original} became {packed}");
+}
+
+#[test]
+fn options_that_are_wrong() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("new");
+    let out = out.to_str().unwrap();
+    let with = |more: &[&str]| lfm2(&[&["quantize", "--out", out][..], more].concat());
+    refused(&mut with(&[]), &["--weights", "q4, q8 or f16"]);
+    refused(&mut with(&["--weights", "q5"]), &["--weights", "q5"]);
+    for wrong in ["head", "head=q5", "tail=q4", "=q4", "head=", "head=q4,,", "q4=head", "HEAD=q4"] {
+        refused(&mut with(&["--weights", "q4", "--keep", wrong]), &["--keep", "head=q8"]);
+    }
+    let twice = "head=q8,conv=q8,head=q4";
+    refused(&mut with(&["--weights", "q4", "--keep", twice]), &["--keep: head is there twice"]);
+    refused(with(&["--weights", "q4"]).env("LFM2_KEEP", "x=q4"), &["--keep"]);
+    refused(&mut lfm2(&["quantize", "--weights", "q4"]), &["--out"]);
+    refused(&mut with(&["--weights", "q4", "-m", "/nonexistent"]), &["/nonexistent"]);
+
+    let file = dir.path().join("file");
+    std::fs::write(&file, "x").unwrap();
+    let places: [(&Path, &str); 5] = [
+        (dir.path(), "is not empty"),
+        (&file, "not a folder"),
+        (Path::new("/nonexistent/x"), "/nonexistent/x"),
+        (&file.join("x"), "file/x"),
+        (Path::new("."), "not the name of a new folder"),
+    ];
+    for (place, words) in places {
+        let mut command = lfm2(&["quantize", "--weights", "q4", "--out"]);
+        refused(command.arg(place), &[words]);
+    }
+    // All of it left nothing.
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    assert_eq!(std::fs::read(&file).unwrap(), b"x");
+}
+
+#[test]
+fn sources_that_cannot_be_packed() {
+    let dir = TempDir::new().unwrap();
+    let package = dir.path().join("q8");
+    quantise(None, &["--weights", "q8"], &package);
+    let pack = |from: &Path| {
+        let mut command = lfm2(&["quantize", "--weights", "q4", "-m", from.to_str().unwrap()]);
+        command.arg("--out").arg(dir.path().join("new"));
+        command
+    };
+    refused(&mut pack(&package), &["model.embed_tokens.weight", "Q8_0", "quantised already"]);
+    // A GGUF file has its configuration and tokenizer within.
+    let gguf = dir.path().join("m.gguf");
+    std::fs::write(&gguf, convert(&root("assets/demo"), BF16).bytes()).unwrap();
+    refused(&mut pack(&gguf), &["m.gguf", "config.json beside it", "checkpoint folder"]);
+    let small = ["config.json", "tokenizer.json"];
+    let beside = |of: &str, name| std::fs::copy(root(of).join(name), dir.path().join(name));
+    beside("tests/fixtures/tiny-a", small[0]).unwrap();
+    refused(&mut pack(&gguf), &["m.gguf", "tokenizer.json beside it"]);
+    beside("assets/demo", small[1]).unwrap();
+    refused(&mut pack(&gguf), &["m.gguf", "config.json", "not this GGUF model's"]);
+    assert!(!dir.path().join("new").exists());
+    // With its own beside it, it is as good as the folder.
+    for name in ["config.json", "tokenizer_config.json", "chat_template.jinja"] {
+        beside("assets/demo", name).unwrap();
+    }
+    let to = dir.path().join("of-gguf");
+    quantise(Some(&gguf), &["--weights", "q8"], &to);
+    assert!(logits(Some(&to), &[]) == logits(Some(&package), &[]));
+}
+
+#[test]
+fn packages_that_are_not_whole() {
+    let dir = TempDir::new().unwrap();
+    let whole = dir.path().join("whole");
+    quantise(Some(&root(TINY)), &["--weights", "q4"], &whole);
+    let shard = "model-00001-of-00001.safetensors";
+    let broken = |change: &dyn Fn(&TempDir)| {
+        let dir = copy(whole.to_str().unwrap());
+        change(&dir);
+        dir
+    };
+    type Change<'a> = &'a dyn Fn(&TempDir);
+    let remove =
+        |name: &'static str| move |d: &TempDir| std::fs::remove_file(d.path().join(name)).unwrap();
+    let cut = |name: &'static str| {
+        move |d: &TempDir| {
+            let file = std::fs::OpenOptions::new().write(true).open(d.path().join(name)).unwrap();
+            file.set_len(file.metadata().unwrap().len() - 1).unwrap();
+        }
+    };
+    let cases: [(Change, &[&str]); 7] = [
+        (&remove(shard), &["manifest.json", shard, "missing"]),
+        (&remove("model.safetensors.index.json"), &["index.json", "missing"]),
+        (&remove("generation_config.json"), &["generation_config.json", "missing"]),
+        (&cut(shard), &[shard, "manifest.json says", "cut short"]),
+        (&cut("config.json"), &["config.json", "cut short"]),
+        (&|d: &TempDir| edit(d, "manifest.json", |m| m["version"] = 9.into()), &["version 9"]),
+        (
+            &|d: &TempDir| std::fs::write(d.path().join("manifest.json"), "{").unwrap(),
+            &["manifest.json", "wrong manifest"],
+        ),
+    ];
+    for (change, words) in cases {
+        let dir = broken(change);
+        refused(&mut super::logits(dir.path(), &[]), words);
+    }
+}
+
+/// A model whose embedding alone takes a while: zeros, which take no place on the disk.
+fn large() -> TempDir {
+    let dir = copy(TINY);
+    std::fs::remove_file(dir.path().join("golden.json")).unwrap();
+    let (rows, name) = (1_500_000_u64, "model.embed_tokens.weight");
+    edit(&dir, "config.json", |c| c["vocab_size"] = rows.into());
+    let path = dir.path().join("model.safetensors");
+    let bytes = std::fs::read(&path).unwrap();
+    let len = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
+    let mut header: Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
+    let hidden = header[name]["shape"][1].as_u64().unwrap();
+    // The old embedding stays, unused.
+    header["old"] = header[name].clone();
+    let end = (bytes.len() - 8 - len) as u64;
+    let size = rows * hidden * 2;
+    header[name] =
+        json!({"dtype": "BF16", "shape": [rows, hidden], "data_offsets": [end, end + size]});
+    let header = header.to_string();
+    let start = [&(header.len() as u64).to_le_bytes()[..], header.as_bytes(), &bytes[8 + len..]];
+    std::fs::write(&path, start.concat()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(file.metadata().unwrap().len() + size).unwrap();
+    dir
+}
+
+/// Starts to quantise, and comes back when some of it is written.
+fn begun(source: &Path, out: &Path) -> Child {
+    let mut child = lfm2(&["quantize", "-q", "--weights", "q8", "-m", source.to_str().unwrap()])
+        .arg("--out")
+        .arg(out)
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let part = PathBuf::from(format!("{}.{}.part", out.display(), child.id()));
+    let len = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
+    while std::fs::read_dir(&part).map_or(0, |files| files.map(len).max().unwrap_or(0)) < 1 << 20 {
+        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!out.exists());
+    child
+}
+
+#[cfg(unix)]
+#[test]
+fn ended_in_the_middle_there_is_no_package() {
+    let (source, dir) = (large(), TempDir::new().unwrap());
+    let out = dir.path().join("package");
+    let names = || std::fs::read_dir(dir.path()).unwrap().count();
+    let child = begun(source.path(), &out);
+    let pid = libc::pid_t::try_from(child.id()).unwrap();
+    // SAFETY: our own child, which has not been waited for.
+    assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(130), String::new()));
+    assert_eq!(names(), 0);
+
+    let mut child = begun(source.path(), &out);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!out.exists());
+    // What a killed one left is in nobody's way.
+    assert_eq!(names(), 1);
+    quantise(Some(&root(TINY)), &["--weights", "q8"], &out);
+    assert_whole(&out, "tiny-b", &json!({"weights": "q8", "keep": {}}));
+}
