@@ -150,7 +150,8 @@ fn a_manifest_is_held_against_its_files() {
         block_on(manifest.check_hashes(&files, &mut |_| true))
     };
     assert!(with(&manifest, Some(b"abc")).unwrap());
-    let cases: [(&str, String, Option<&[u8]>, &[&str]); 8] = [
+    type Case<'a> = (&'a str, String, Option<&'a [u8]>, &'a [&'a str]);
+    let cases: [Case; 8] = [
         ("missing", manifest.clone(), None, &["dir/manifest.json", "\"x\"", "missing"]),
         ("cut", manifest.clone(), Some(b"ab"), &["dir/x: ", "2 bytes", "says 3"]),
         ("longer", manifest.clone(), Some(b"abcd"), &["dir/x: ", "4 bytes", "says 3"]),
