@@ -2,10 +2,12 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lfm2_wgpu::Engine;
-use lfm2_wgpu::kernels::KvFormat;
+use lfm2_wgpu::engine::OpenedModel;
+use lfm2_wgpu::formats::ModelFiles;
+use lfm2_wgpu::model::package::{MAX_FILE_BYTES, PackagePlan};
 use lfm2_wgpu::model::{ModelPart, Recipe, WeightChoice};
 use pollster::block_on;
 use serde_json::{Value, json};
@@ -96,6 +98,7 @@ fn parts_are_kept_as_asked() {
         "head": "f16", "attention": "q8", "conv": "q8", "dense": "q4", "experts": "q8"
     });
     assert_whole(&to, "tiny-b", &json!({"weights": "q4", "keep": keep}));
+    // To the byte what the library makes of the same recipe.
     let (q8, q4, f16) = (WeightChoice::Q8, WeightChoice::Q4, WeightChoice::F16);
     let recipe = Recipe::new(q4).keeping([
         (ModelPart::Head, f16),
@@ -104,18 +107,18 @@ fn parts_are_kept_as_asked() {
         (ModelPart::Dense, q4),
         (ModelPart::Experts, q8),
     ]);
-    let logits = |path: &Path, recipe: Option<Recipe>| {
-        let mut builder = Engine::builder().path(path).unwrap().kv_format(KvFormat::F32);
-        if let Some(recipe) = recipe {
-            builder = builder.weights(recipe);
-        }
-        let engine = block_on(builder.context_length(64).build()).unwrap();
-        let logits = block_on(engine.session().unwrap().logits(&[1, 17, 203, 42, 99], 8)).unwrap();
-        logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
-    };
-    let want = logits(&tiny, Some(recipe));
-    assert!(logits(&to, None) == want);
-    assert!(logits(&tiny, Some(Recipe::new(q4))) != want);
+    let files = Arc::new(ModelFiles::directory(&tiny).unwrap());
+    let m = block_on(OpenedModel::open(&files)).unwrap();
+    let plan =
+        PackagePlan::new(&files, &m.config, &m.checkpoint, &m.tensors, &recipe, MAX_FILE_BYTES);
+    let by_library = TempDir::new().unwrap();
+    let plan = block_on(plan).unwrap();
+    block_on(plan.write(by_library.path(), "tiny-b", &mut |_| true)).unwrap();
+    for entry in std::fs::read_dir(by_library.path()).unwrap() {
+        let path = entry.unwrap().path();
+        let same = std::fs::read(to.join(path.file_name().unwrap())).unwrap();
+        assert!(same == std::fs::read(&path).unwrap(), "{path:?}");
+    }
 }
 
 #[test]
@@ -303,4 +306,25 @@ fn ended_in_the_middle_there_is_no_package() {
     assert_eq!(names(), 1);
     quantise(Some(&root(TINY)), &["--weights", "q8"], &out);
     assert_whole(&out, "tiny-b", &json!({"weights": "q8", "keep": {}}));
+}
+
+/// A write that the system refuses, as on a full disk.
+#[cfg(unix)]
+#[test]
+fn a_write_that_fails_leaves_nothing() {
+    let dir = TempDir::new().unwrap();
+    let out = dir.path().join("package");
+    let quantise = lfm2(&["quantize", "-q", "--weights", "q8", "--out", out.to_str().unwrap()]);
+    // No file may be longer than 1000 blocks of 512 bytes (of 1024 in some shells).
+    let limited = "trap '' XFSZ; ulimit -f 1000; exec \"$0\" \"$@\"";
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", limited]).arg(quantise.get_program()).args(quantise.get_args());
+    for (name, value) in quantise.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    refused(&mut shell, &["model-00001-of-00001.safetensors", "cannot write", "too large"]);
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
+use lfm2_wgpu::Engine;
 use lfm2_wgpu::engine::OpenedModel;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ElementType, FormatError, Manifest, ModelFiles};
 use lfm2_wgpu::model::package::{MAX_FILE_BYTES, PackageError, PackagePlan};
@@ -283,6 +284,34 @@ fn packages_of_every_fixture() {
     assert!(shards > 100, "{shards} shards");
     assert!(["Q4_0", "Q8_0", "F16", "F32"].iter().all(|t| types.contains_key(t)), "{types:?}");
     assert_eq!(MAX_FILE_BYTES, 256 << 20);
+}
+
+/// Parts in ways of their own, and FFNs that are filled up: the same logits to the bit.
+#[test]
+fn a_package_computes_what_its_recipe_does_while_loading() {
+    let recipe = Recipe::new(WeightChoice::Q4).keeping([
+        (ModelPart::Head, WeightChoice::F16),
+        (ModelPart::Attention, WeightChoice::Q8),
+        (ModelPart::Experts, WeightChoice::Q8),
+    ]);
+    let logits = |path: &Path, recipe: Option<&Recipe>| {
+        let mut builder = Engine::builder().path(path).unwrap().context_length(64);
+        if let Some(recipe) = recipe {
+            builder = builder.weights(recipe.clone());
+        }
+        let engine = block_on(builder.build()).unwrap();
+        let logits =
+            block_on(engine.session().unwrap().logits(&[1, 17, 42, 90, 7, 64], 8)).unwrap();
+        logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
+    };
+    // tiny-a is f32: keys and values are stored alike too.
+    for name in ["tiny-a", "tiny-b", "odd-ffn"] {
+        let dir = TempDir::new().unwrap();
+        pack(&fixture(name), &recipe, 100_000, dir.path()).unwrap();
+        let want = logits(&fixture(name), Some(&recipe));
+        assert!(logits(dir.path(), None) == want, "{name}");
+        assert!(logits(&fixture(name), None) != want, "{name}");
+    }
 }
 
 /// A piece of 32 MiB is not a whole matrix, and the threads' parts are put together in order.
