@@ -7,6 +7,7 @@ use std::sync::Arc;
 use lfm2_wgpu::Engine;
 use lfm2_wgpu::engine::OpenedModel;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ElementType, FormatError, Manifest, ModelFiles};
+use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::package::{MAX_FILE_BYTES, PackageError, PackagePlan};
 use lfm2_wgpu::model::{
     ModelPart, Recipe, Slot, WeightChoice, convert, expected_slots, synthetic_model, validate,
@@ -295,7 +296,9 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
         (ModelPart::Experts, WeightChoice::Q8),
     ]);
     let logits = |path: &Path, recipe: Option<&Recipe>| {
-        let mut builder = Engine::builder().path(path).unwrap().context_length(64);
+        let builder = Engine::builder().path(path).unwrap().context_length(64);
+        // Not measured, which may come out differently.
+        let mut builder = builder.activations(Activations::Float);
         if let Some(recipe) = recipe {
             builder = builder.weights(recipe.clone());
         }
@@ -310,7 +313,8 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
         pack(&fixture(name), &recipe, 100_000, dir.path()).unwrap();
         let want = logits(&fixture(name), Some(&recipe));
         assert!(logits(dir.path(), None) == want, "{name}");
-        assert!(logits(&fixture(name), None) != want, "{name}");
+        // Rows of 60 are no whole blocks.
+        assert!(name == "odd-ffn" || logits(&fixture(name), None) != want, "{name}");
     }
 }
 
