@@ -18,6 +18,7 @@ struct Params {
     n_kv_heads: u32,
     max_splits: u32,
     scale: f32,
+    kv_scales: u32,
 }
 
 @group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
@@ -61,7 +62,7 @@ fn main(
         var s: array<f32, GROUP>;
         for (var g = 0u; g < GROUP; g++) { s[g] = 0.0; }
         for (var d = 0u; d < WIDTH; d++) {
-            let k = unpack4(keys[at + d]);
+            let k = key4(at + d);
             for (var g = 0u; g < GROUP; g++) { s[g] += dot(query[(g * WIDTH) + d], k); }
         }
         for (var g = 0u; g < GROUP; g++) { scores[(g * SPLIT) + t] = s[g]; }
@@ -98,7 +99,7 @@ fn main(
         var o = vec4<f32>(0.0);
         for (var t = 0u; t < len; t++) {
             let at = (kv_row(seq, begin + t) * kv_width) + (kv_head * WIDTH);
-            o += scores[(g * SPLIT) + t] * unpack4(values[at + d]);
+            o += scores[(g * SPLIT) + t] * value4(at + d);
         }
         let to = ((((row * params.n_heads) + first_head + g) * params.max_splits) + group.x)
             * (WIDTH + 1u);

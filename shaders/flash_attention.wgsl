@@ -16,6 +16,7 @@ struct Params {
     n_heads: u32,
     n_kv_heads: u32,
     scale: f32,
+    kv_scales: u32,
 }
 
 @group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
@@ -67,7 +68,7 @@ fn main(
         let len = min(TILE_KV, context - begin);
         workgroupBarrier();
         for (var i = lane; i < len * WIDTH; i += WG) {
-            tile[i] = unpack4(keys[(kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH)]);
+            tile[i] = key4((kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH));
         }
         workgroupBarrier();
         for (var i = lane; i < TILE_Q * TILE_KV; i += WG) {
@@ -84,7 +85,7 @@ fn main(
         }
         workgroupBarrier();
         for (var i = lane; i < len * WIDTH; i += WG) {
-            tile[i] = unpack4(values[(kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH)]);
+            tile[i] = value4((kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH));
         }
         for (var r = lane; r < TILE_Q; r += WG) {
             var top = high[r];

@@ -5,21 +5,22 @@
 //   norms  [2, head_dim]                               f32   q_layernorm, k_layernorm
 //   rope   [context, head_dim]                         f32   cos of head_dim / 2 angles, then sin
 //   q      [n_rows, n_heads, head_dim]                 f32
-//   keys, values [pool rows, n_kv_heads, head_dim]     by import kv: f32 or f16
+//   keys, values [pool rows, n_kv_heads, head_dim]     by import kv_store: f32, f16 or q8
 //
 // RoPE in halves (rotate_half): (a, b) -> (a cos - b sin, b cos + a sin), a = first half.
 // One head a workgroup of WG lanes, or a head a lane (reduce = serial); a lane makes four
-// dimensions at a time. head_dim % 4 == 0.
-// Grid: heads in x, rows in y. f32 until the KV import rounds; few ulp.
+// dimensions at a time, and stores STORED vectors of four of them: what shares words of the pool.
+// head_dim % 4 == 0, of q8 % 32. Grid: heads in x, rows in y. f32 until the import rounds; few ulp.
 // Source: transformers Lfm2MoeAttention (norm before RoPE). Twin: reference/qk_norm_rope_append.rs
 #import reduce
-#import kv
+#import kv_store
 
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,
     head_dim: u32,
     eps: f32,
+    kv_scales: u32,
 }
 
 @group(1) @binding(N) var<storage, read> qkv: array<f32>;
@@ -29,19 +30,35 @@ struct Params {
 @group(1) @binding(N) var<storage, read_write> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read_write> values: array<Packed4>;
 
+// A head of qkv: where it begins; of q and k, which norm and angles it is turned by.
+struct Head {
+    start: u32,
+    norm: u32,
+    position: u32,
+    factor: f32,
+    turns: bool,
+}
+
 fn qkv4(i: u32) -> vec4<f32> {
     return vec4<f32>(qkv[i], qkv[i + 1u], qkv[i + 2u], qkv[i + 3u]);
 }
 
-// Dimension d of the head at `start`, normed and turned.
-fn turned(start: u32, norm: u32, position: u32, d: u32, factor: f32) -> f32 {
+// Dimension d of a head, normed and turned.
+fn turned(h: Head, d: u32) -> f32 {
     let half = params.head_dim / 2u;
     let first = d < half;
     let partner = select(d - half, d + half, first);
-    let angle = (position * params.head_dim) + select(d - half, d, first);
-    let own = norms[norm + d] * (qkv[start + d] * factor);
-    let other = norms[norm + partner] * (qkv[start + partner] * factor);
+    let angle = (h.position * params.head_dim) + select(d - half, d, first);
+    let own = norms[h.norm + d] * (qkv[h.start + d] * h.factor);
+    let other = norms[h.norm + partner] * (qkv[h.start + partner] * h.factor);
     return (own * rope[angle]) + (select(other, -other, first) * rope[angle + half]);
+}
+
+// Dimensions 4 i .. 4 i + 3 of a head as attention sees it.
+fn head4(h: Head, i: u32) -> vec4<f32> {
+    let d = i * 4u;
+    if (!h.turns) { return qkv4(h.start + d); }
+    return vec4<f32>(turned(h, d), turned(h, d + 1u), turned(h, d + 2u), turned(h, d + 3u));
 }
 
 @compute @workgroup_size(WG)
@@ -53,11 +70,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let width = bound(params.head_dim / 4u);
     let start = ((row * heads) + head) * params.head_dim;
     let position = row_position(row);
-    let pool = kv_row(row_seq(row), position) * params.n_kv_heads * width;
+    // The pool's head 0 of this row.
+    let pool = kv_row(row_seq(row), position) * params.n_kv_heads;
     if (head >= params.n_heads + params.n_kv_heads) {
-        let to = pool + ((head - params.n_heads - params.n_kv_heads) * width);
-        for (var i = lane_in_row(lane); i < width; i += LANES) {
-            values[to + i] = pack4(qkv4(start + (i * 4u)));
+        let value = Head(start, 0u, position, 1.0, false);
+        let to = pool + (head - params.n_heads - params.n_kv_heads);
+        for (var i = lane_in_row(lane) * STORED; i < width; i += LANES * STORED) {
+            store(value, to, i, width);
         }
         return;
     }
@@ -69,19 +88,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let sum = reduce_sum4(squares, lane);
     let mean = (sum.x + sum.y + sum.z + sum.w) / f32(params.head_dim);
     let factor = 1.0 / sqrt(mean + params.eps);
-    let is_key = head >= params.n_heads;
-    let norm = select(0u, params.head_dim, is_key);
-    for (var i = lane_in_row(lane); i < width; i += LANES) {
-        let d = i * 4u;
-        let v = vec4<f32>(
-            turned(start, norm, position, d, factor),
-            turned(start, norm, position, d + 1u, factor),
-            turned(start, norm, position, d + 2u, factor),
-            turned(start, norm, position, d + 3u, factor));
-        if (is_key) {
-            keys[pool + ((head - params.n_heads) * width) + i] = pack4(v);
-        } else {
-            q[(((row * params.n_heads) + head) * width) + i] = v;
+    if (head >= params.n_heads) {
+        let key = Head(start, params.head_dim, position, factor, true);
+        let to = pool + (head - params.n_heads);
+        for (var i = lane_in_row(lane) * STORED; i < width; i += LANES * STORED) {
+            store(key, to, i, width);
+        }
+    } else {
+        let query = Head(start, 0u, position, factor, true);
+        for (var i = lane_in_row(lane); i < width; i += LANES) {
+            q[(((row * params.n_heads) + head) * width) + i] = head4(query, i);
         }
     }
 }

@@ -106,6 +106,8 @@ pub enum Kv {
     F32,
     /// Half precision
     F16,
+    /// 8 bits in blocks of 32
+    Q8,
 }
 
 impl Kv {
@@ -114,6 +116,7 @@ impl Kv {
         match self {
             Self::F32 => KvFormat::F32,
             Self::F16 => KvFormat::F16,
+            Self::Q8 => KvFormat::Q8,
         }
     }
 }

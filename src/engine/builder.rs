@@ -248,6 +248,14 @@ impl EngineBuilder {
             stored.unwrap_or(own) == ElementType::F32
         });
         let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
+        if !kv_format.takes(config.head_dim) {
+            let dims = config.head_dim;
+            return Err(Error::Option {
+                option: "kv",
+                got: kv_format.option().to_owned(),
+                need: format!("f16 or f32: blocks of 32 do not fit this model's heads of {dims}"),
+            });
+        }
         let page = StateShape { n_slots, context: PAGE, kv_format };
         let fits = MemoryPlan::longest_context(config, &page, caps).min(most);
         let context = match self.context_length {

@@ -96,9 +96,10 @@ impl Planning<'_> {
 
     /// Formats of keys and values that take less, the largest first.
     fn smaller_kv(&self, setup: &Setup) -> Vec<KvFormat> {
-        let words = |kv: KvFormat| kv.words(self.config.kv_size() * 64);
-        let mut all: Vec<KvFormat> =
-            KvFormat::ALL.into_iter().filter(|kv| words(*kv) < words(setup.kv)).collect();
+        let head_dim = self.config.head_dim;
+        let words = |kv: KvFormat| kv.words(1, head_dim);
+        let smaller = |kv: &KvFormat| kv.takes(head_dim) && words(*kv) < words(setup.kv);
+        let mut all: Vec<KvFormat> = KvFormat::ALL.into_iter().filter(smaller).collect();
         all.sort_by_key(|kv| std::cmp::Reverse(words(*kv)));
         all
     }

@@ -51,6 +51,7 @@ struct AttentionParams {
     n_kv_heads: u32,
     max_splits: u32,
     scale: f32,
+    kv_scales: u32,
 }
 
 #[repr(C)]
@@ -67,6 +68,7 @@ struct FlashParams {
     n_heads: u32,
     n_kv_heads: u32,
     scale: f32,
+    kv_scales: u32,
 }
 
 /// Attention of few rows over long contexts: splits, then their combination.
@@ -116,7 +118,8 @@ const SHAPES: [(u32, u32, u32); 6] =
 fn each_shape(variant: fn(&Heads) -> Variant) -> Vec<Variant> {
     let mut all = Vec::new();
     for kv in KvFormat::ALL {
-        for (n_heads, n_kv_heads, head_dim) in SHAPES {
+        let takes = |(_, _, head_dim): &(u32, u32, u32)| kv.takes(*head_dim as usize);
+        for (n_heads, n_kv_heads, head_dim) in SHAPES.into_iter().filter(takes) {
             all.push(variant(&Heads { n_heads, n_kv_heads, head_dim, kv }));
         }
     }
@@ -151,6 +154,7 @@ impl Attention<'_> {
                 n_kv_heads,
                 max_splits: self.max_splits,
                 scale: scale(head_dim),
+                kv_scales: self.heads.kv.scales_at(self.keys, head_dim),
             }),
             bindings: vec![
                 self.q.bind("q"),
@@ -195,7 +199,12 @@ impl FlashAttention<'_> {
         let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
         r.push(Dispatch {
             variant: flash_variant(&self.heads),
-            params: bytes_of(&FlashParams { n_heads, n_kv_heads, scale: scale(head_dim) }),
+            params: bytes_of(&FlashParams {
+                n_heads,
+                n_kv_heads,
+                scale: scale(head_dim),
+                kv_scales: self.heads.kv.scales_at(self.keys, head_dim),
+            }),
             bindings: vec![
                 self.q.bind("q"),
                 self.keys.bind("keys"),

@@ -118,51 +118,6 @@ impl Format {
     }
 }
 
-/// How keys and values are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum KvFormat {
-    /// 32-bit floats.
-    F32,
-    /// Half precision, two in a word.
-    F16,
-}
-
-impl KvFormat {
-    /// Every format.
-    pub const ALL: [Self; 2] = [Self::F32, Self::F16];
-
-    pub(crate) fn import(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// What `--kv` calls it.
-    #[must_use]
-    pub fn option(self) -> &'static str {
-        match self {
-            Self::F32 => "f32",
-            Self::F16 => "f16",
-        }
-    }
-
-    /// Bytes that `values` values take, a few heads or more.
-    #[must_use]
-    pub fn bytes(self, values: usize) -> u64 {
-        4 * self.words(values) as u64
-    }
-
-    /// Words that `values` values take.
-    #[must_use]
-    pub fn words(self, values: usize) -> usize {
-        match self {
-            Self::F32 => values,
-            Self::F16 => values / 2,
-        }
-    }
-}
-
 /// A range of rows of every expert, small enough for one binding.
 #[derive(Clone, Debug)]
 pub struct Part {

@@ -5,6 +5,7 @@
 
 mod attention;
 mod embed;
+mod kv;
 mod linear;
 mod matmul;
 mod matrix;
@@ -21,9 +22,10 @@ use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, FlashAttention, Heads, SPLIT, flash_tile_rows};
 pub use embed::Embed;
+pub use kv::KvFormat;
 pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
-pub use matrix::{Format, KvFormat, Matrix, Part, Planes};
+pub use matrix::{Format, Matrix, Part, Planes};
 pub use matvec::{Matvec, MatvecRows};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use norm_route::NormRoute;

@@ -17,7 +17,7 @@ pub struct QkNormRopeAppend<'a> {
     pub rope: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
-    /// `[pool rows, n_kv_heads, head_dim]`.
+    /// `[pool rows, n_kv_heads, head_dim]`, in q8 no more and no less.
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,
@@ -42,12 +42,13 @@ struct Params {
     n_kv_heads: u32,
     head_dim: u32,
     eps: f32,
+    kv_scales: u32,
 }
 
 fn variant(reduce: Reduce, kv: KvFormat) -> Variant {
     Variant::new("qk_norm_rope_append")
         .import("reduce", reduce.import())
-        .import("kv", kv.import())
+        .import("kv_store", kv.import())
         .int("WG", WG)
 }
 
@@ -69,6 +70,7 @@ impl QkNormRopeAppend<'_> {
                 n_kv_heads: self.n_kv_heads,
                 head_dim: self.head_dim,
                 eps: self.eps,
+                kv_scales: self.kv.scales_at(self.keys, self.head_dim),
             }),
             bindings: vec![
                 self.qkv.bind("qkv"),

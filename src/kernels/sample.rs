@@ -43,11 +43,7 @@ pub(super) fn prepare_variants(_: &Caps) -> Vec<Variant> {
 
 pub(super) fn threshold_variants(caps: &Caps) -> Vec<Variant> {
     // A row is shared by a workgroup here, so serial is no choice.
-    Reduce::available(caps)
-        .into_iter()
-        .filter(|r| *r != Reduce::Serial)
-        .map(threshold_variant)
-        .collect()
+    Reduce::available(caps).into_iter().filter(|r| !r.is_serial()).map(threshold_variant).collect()
 }
 
 pub(super) fn draw_variants(_: &Caps) -> Vec<Variant> {

@@ -49,7 +49,7 @@ impl MemoryPlan {
             context: state.context,
             sequences: state.n_slots,
             kv_format: state.kv_format,
-            kv_per_token: 2 * state.kv_format.bytes(config.kv_size()),
+            kv_per_token: 8 * state.kv_format.words(config.n_kv_heads, config.head_dim) as u64,
             attentions: config.count(OperatorKind::FullAttention) as u32,
             conv_per_sequence: StateShape::ring_bytes(config),
             convolutions: config.count(OperatorKind::ShortConv) as u32,

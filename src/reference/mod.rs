@@ -8,6 +8,7 @@
 
 mod attention;
 mod embed;
+mod kv_q8;
 mod matvec;
 mod moe_combine;
 mod moe_group;
@@ -20,11 +21,12 @@ mod weights;
 
 pub use attention::{AttentionHeads, attention};
 pub use embed::embed;
+pub use kv_q8::{decode_kv_q8, encode_kv_q8, q8_scale};
 pub use matvec::{After, Jobs, Product, matvec};
 pub use moe_combine::moe_combine;
 pub use moe_group::{Groups, Tile, moe_group};
 pub use norm_route::{Router, Routes, norm_route};
-pub use qk_norm_rope_append::{QkNormRope, qk_norm_rope_append};
+pub use qk_norm_rope_append::{QkNormRope, Stored, qk_norm_rope_append};
 pub use rms_norm::rms_norm;
 pub use sample::{DrawScores, Options, draw_scores, gumbel, kept_from, penalties, random_bits};
 pub use short_conv::{ConvShape, short_conv};

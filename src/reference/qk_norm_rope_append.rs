@@ -1,6 +1,17 @@
 //! Twin of `shaders/qk_norm_rope_append.wgsl`.
 
-use super::{Sequence, inverse_rms, round_f16, rows};
+use super::{Sequence, decode_kv_q8, encode_kv_q8, inverse_rms, round_f16, rows};
+
+/// How keys and values are rounded where they are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stored {
+    /// As they are.
+    Exact,
+    /// To f16.
+    F16,
+    /// To 8-bit integers in blocks of 32.
+    Q8,
+}
 
 /// What the heads of q, k and v go through before attention.
 #[derive(Clone, Copy, Debug)]
@@ -17,8 +28,8 @@ pub struct QkNormRope<'a> {
     pub norms: &'a [f32],
     /// `[context, head_dim]`: cosines, then sines, of `head_dim / 2` angles.
     pub rope: &'a [f32],
-    /// Keys and values are stored as f16.
-    pub kv_f16: bool,
+    /// How keys and values are rounded where they are stored.
+    pub stored: Stored,
 }
 
 impl QkNormRope<'_> {
@@ -41,8 +52,12 @@ impl QkNormRope<'_> {
             .collect()
     }
 
-    fn stored(&self, value: f32) -> f32 {
-        if self.kv_f16 { round_f16(value) } else { value }
+    fn store(&self, head: Vec<f32>) -> Vec<f32> {
+        match self.stored {
+            Stored::Exact => head,
+            Stored::F16 => head.into_iter().map(round_f16).collect(),
+            Stored::Q8 => decode_kv_q8(&encode_kv_q8(&head, self.head_dim), self.head_dim),
+        }
     }
 }
 
@@ -75,8 +90,8 @@ pub fn qk_norm_rope_append(
             } else {
                 (&mut *values, head - n_heads - n_kv_heads, u.to_vec())
             };
-            for (to, v) in store[(pool + kv_head) * head_dim..].iter_mut().zip(u) {
-                *to = p.stored(v);
+            for (to, v) in store[(pool + kv_head) * head_dim..].iter_mut().zip(p.store(u)) {
+                *to = v;
             }
         }
     }

@@ -60,8 +60,8 @@ pub async fn check_attention(
     let mut q = case.queries.values(&mut rng, pass.rows() * n_heads * head_dim);
     q.iter_mut().for_each(|v| *v *= case.sharpness);
     let pool = pass.pages * PAGE * n_kv_heads * head_dim;
-    let (key_words, keys) = kv_words(kv, &case.keys.values(&mut rng, pool));
-    let (value_words, values) = kv_words(kv, &case.values.values(&mut rng, pool));
+    let (key_words, keys) = kv_words(kv, &case.keys.values(&mut rng, pool), head_dim);
+    let (value_words, values) = kv_words(kv, &case.values.values(&mut rng, pool), head_dim);
     let scale = 1.0 / (head_dim as f32).sqrt();
     let twin = AttentionHeads { n_heads, n_kv_heads, head_dim, scale };
     let want = reference::attention(&twin, &pass.sequences, &q, &keys, &values);

@@ -238,7 +238,7 @@ pub(super) async fn full(context: &Context) -> Result<Vec<KernelCheck>, GpuError
                 all.push(check_heads(context, &case, kv, reduce).await?);
             }
         }
-        if reduce != Reduce::Serial {
+        if !reduce.is_serial() {
             for vocab in [33, 1000, 5000] {
                 all.push(check_threshold(context, &sample(vocab), reduce).await?);
             }
@@ -248,6 +248,9 @@ pub(super) async fn full(context: &Context) -> Result<Vec<KernelCheck>, GpuError
         for (n_heads, n_kv_heads, head_dim) in
             [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)]
         {
+            if !kv.takes(head_dim) {
+                continue;
+            }
             let case = attention(n_heads, n_kv_heads, head_dim);
             for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
                 all.push(check_attention(context, &case, kernel, kv).await?);

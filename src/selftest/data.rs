@@ -304,21 +304,21 @@ impl WeightsImport {
 }
 
 /// `values` as a KV pool holds them: the words, and the values that come out again.
-pub(super) fn kv_words(kv: KvFormat, values: &[f32]) -> (Vec<u32>, Vec<f32>) {
-    match kv {
-        KvFormat::F32 => (reference::encode_f32(values), values.to_vec()),
-        KvFormat::F16 => {
-            let words = reference::encode_f16(values);
-            let values = reference::decode_f16(&words);
-            (words, values)
-        }
-    }
+pub(super) fn kv_words(kv: KvFormat, values: &[f32], head_dim: usize) -> (Vec<u32>, Vec<f32>) {
+    let words = match kv {
+        KvFormat::F32 => reference::encode_f32(values),
+        KvFormat::F16 => reference::encode_f16(values),
+        KvFormat::Q8 => reference::encode_kv_q8(values, head_dim),
+    };
+    let values = kv_values(kv, &words, head_dim);
+    (words, values)
 }
 
 /// The values of a KV pool's words.
-pub(super) fn kv_values(kv: KvFormat, words: &[u32]) -> Vec<f32> {
+pub(super) fn kv_values(kv: KvFormat, words: &[u32], head_dim: usize) -> Vec<f32> {
     match kv {
         KvFormat::F32 => reference::decode_f32(words),
         KvFormat::F16 => reference::decode_f16(words),
+        KvFormat::Q8 => reference::decode_kv_q8(words, head_dim),
     }
 }

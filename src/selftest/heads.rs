@@ -5,7 +5,7 @@ use super::data::{Output, Pass, kv_values, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Context, GpuError};
 use crate::kernels::{KvFormat, QkNormRopeAppend, Reduce};
-use crate::reference::{self, PAGE, QkNormRope};
+use crate::reference::{self, PAGE, QkNormRope, Stored, q8_scale};
 
 /// A case of `qk_norm_rope_append`.
 #[derive(Clone, Debug)]
@@ -36,6 +36,38 @@ fn rope_table(length: usize, head_dim: usize) -> Vec<f32> {
         .collect()
 }
 
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits()
+}
+
+/// How far what is stored may be from `values` where they are new. Brings `values` into the
+/// format's range.
+fn rounding(kv: KvFormat, values: &mut [f32], new: &[bool]) -> Vec<f64> {
+    match kv {
+        KvFormat::F32 => vec![0.0; values.len()],
+        KvFormat::F16 => {
+            values.iter_mut().for_each(|v| *v = v.clamp(-65504.0, 65504.0));
+            // Half a unit in the last place, normal or not.
+            let half = |v: &f32| f64::from(v.abs()) * 2f64.powi(-11) + 2f64.powi(-25);
+            values.iter().map(half).collect()
+        }
+        KvFormat::Q8 => {
+            let mut bounds = Vec::new();
+            for (block, new) in values.chunks_mut(32).zip(new.chunks(32)) {
+                let d = q8_scale(block);
+                // Old blocks are as they were; a NaN takes its block with it.
+                let bound = if new.contains(&true) { 0.502 * f64::from(d) } else { 0.0 };
+                let most = if d.is_nan() { f32::NAN } else { 127.0 * 65504.0 };
+                block
+                    .iter_mut()
+                    .for_each(|v| *v = if d.is_nan() { d } else { v.clamp(-most, most) });
+                bounds.resize(bounds.len() + block.len(), bound);
+            }
+            bounds
+        }
+    }
+}
+
 /// Runs `qk_norm_rope_append` on a case.
 ///
 /// # Errors
@@ -54,10 +86,10 @@ pub async fn check_heads(
     let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1) as usize;
     let rope = rope_table(length, head_dim);
     let pool = pass.pages * PAGE * n_kv_heads * head_dim;
-    let (key_words, keys_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool));
-    let (value_words, values_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool));
+    let (key_words, keys_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool), head_dim);
+    let (value_words, values_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool), head_dim);
     let eps = 1e-5;
-    // Not rounded to f16: the GPU may round to the other side of a value that lies between.
+    // Not rounded as stored: the GPU may round to the other side of a value that lies between.
     let twin = QkNormRope {
         n_heads,
         n_kv_heads,
@@ -65,7 +97,7 @@ pub async fn check_heads(
         eps,
         norms: &norms,
         rope: &rope,
-        kv_f16: false,
+        stored: Stored::Exact,
     };
     let (mut keys, mut values) = (keys_before.clone(), values_before.clone());
     let q = reference::qk_norm_rope_append(&twin, &pass.sequences, &qkv, &mut keys, &mut values);
@@ -118,28 +150,28 @@ pub async fn check_heads(
     .await?;
     let mut c = Comparison::new();
     let got_q = q_on_gpu.read(context, &mut c).await?;
-    let got_keys = kv_values(kv, &context.read(&keys_on_gpu).await?);
-    let got_values = kv_values(kv, &context.read(&values_on_gpu).await?);
+    let got_keys = kv_values(kv, &context.read(&keys_on_gpu).await?, head_dim);
+    let got_values = kv_values(kv, &context.read(&values_on_gpu).await?, head_dim);
     let turned =
         |size: f32| f64::from(size) * (head_dim as f64 / 8.0 + 20.0) * EPSILON + 4e3 * TINY;
-    let stored = |want: f32| match kv {
-        KvFormat::F32 => 0.0,
-        // Half a unit in the last place, normal or not.
-        KvFormat::F16 => f64::from(want.abs()) * 2f64.powi(-11) + 2f64.powi(-25),
-    };
-    if kv == KvFormat::F16 {
-        for v in keys.iter_mut().chain(&mut values) {
-            *v = v.clamp(-65504.0, 65504.0);
-        }
-    }
+    let new_key = |i: usize| keys_size[i] != 0.0 || !same(keys[i], keys_before[i]);
+    let new_keys: Vec<bool> = (0..pool).map(new_key).collect();
+    let key_rounding = rounding(kv, &mut keys, &new_keys);
+    let new_values: Vec<bool> = (0..pool).map(|i| !same(values[i], values_before[i])).collect();
+    let value_rounding = rounding(kv, &mut values, &new_values);
     c.floats("q", &got_q, &q, |i| turned(q_size[i]));
-    c.floats("keys", &got_keys, &keys, |i| {
-        // What was not written has no size and has to be as before.
-        let new = keys_size[i] != 0.0 || keys[i] != keys_before[i];
-        if new { turned(keys_size[i]) + stored(keys[i]) } else { TINY }
+    // What was not written has no size and has to be as before.
+    c.floats("keys", &got_keys, &keys, |i| match new_keys[i] {
+        true => turned(keys_size[i]) * 1.01 + key_rounding[i],
+        false => TINY,
     });
-    c.floats("values", &got_values, &values, |i| TINY + stored(values[i]));
-    let most = if kv == KvFormat::F16 { 1e-6 } else { 1e-7 };
+    c.floats("values", &got_values, &values, |i| TINY + value_rounding[i]);
+    let most = match kv {
+        KvFormat::F32 => 1e-7,
+        KvFormat::F16 => 1e-6,
+        // One value of a block large, all others off by half a step: 31 / 4 / 127^2.
+        KvFormat::Q8 => 5e-4,
+    };
     c.nmse("q", &got_q, &q, 1e-7);
     c.nmse("keys", &got_keys, &keys, most);
     c.nmse("values", &got_values, &values, most);

@@ -43,7 +43,7 @@ impl StateShape {
     #[must_use]
     pub fn kv_words(&self, config: &ModelConfig) -> usize {
         let positions = self.n_pages() as usize * PAGE as usize;
-        self.kv_format.words(positions * config.kv_size())
+        self.kv_format.words(positions * config.n_kv_heads, config.head_dim)
     }
 
     /// Columns of a convolution's ring.

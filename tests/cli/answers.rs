@@ -438,3 +438,12 @@ fn bench_info_and_selftest_report() {
     assert_eq!(selftest["failed"], 0, "{selftest}");
     assert!(selftest["checks"].as_array().unwrap().len() > 10);
 }
+
+/// Keys and values in 8 bits change no greedy answer of the built-in model.
+#[test]
+fn q8_keys_and_values_give_the_same_answers() {
+    for prompt in ["Hello!", "What is 2 + 3?", "Tell me a joke", "What is lfm2-wgpu?"] {
+        let ask = ["-q", "generate", "-p", prompt, "-n", "32", "--temp", "0"];
+        assert_eq!(ok(&[&ask[..], &["--kv", "q8"]].concat()), ok(&ask), "{prompt}");
+    }
+}

@@ -42,6 +42,12 @@ fn the_published_mixture_fits_in_5_6_gb() {
 fn weights_and_kv_change_the_plan() {
     let bytes = |args: &[&str], key: &str| plan(args)[key].as_u64().unwrap();
     assert_eq!(2 * bytes(&[], "kv"), bytes(&["--kv", "f32"], "kv"));
+    // 32 values in 34 bytes against 64; a head of 32 leaves half a word.
+    assert_eq!(bytes(&["--kv", "q8"], "kv") * 64, bytes(&[], "kv") * 36);
+    assert_eq!(
+        32 * plan(&[&SHAPE[..], &["--kv", "q8"]].concat())["kv"].as_u64().unwrap(),
+        17 * 402_653_184
+    );
     assert!(bytes(&["--weights", "q4"], "weights") * 2 < bytes(&[], "weights"));
     assert!(bytes(&["-c", "512"], "kv") * 3 < bytes(&[], "kv"));
     // The same without any adapter.
@@ -60,7 +66,7 @@ fn what_cannot_fit_is_refused_with_what_would() {
     let whole = total(&SHAPE[..4]);
     let (whole, bytes) = (whole.to_string(), (whole - 1).to_string());
     let with = |args: &[&str], words: &[&str]| refused(lfm2(&["info"]).args(args), words);
-    with(&[&SHAPE[..4], &["--memory", &bytes]].concat(), &["Try --context 16384"]);
+    with(&[&SHAPE[..4], &["--memory", &bytes]].concat(), &["Try --context 16384, or --kv q8"]);
     with(
         &[&SHAPE[..4], &["--memory", &whole, "--kv", "f32"]].concat(),
         &["Try --context 16384, or --kv f16"],
@@ -78,9 +84,10 @@ fn what_cannot_fit_is_refused_with_what_would() {
     let least = total(&["-c", "256", "--weights", "q4", "--kv", "f16"]).to_string();
     with(
         &["-c", "512", "--kv", "f32", "--memory", &least],
-        &["Try --weights q4 with --kv f16 with --context 256"],
+        &["Try --weights q4 with --kv q8 with --context 256"],
     );
     with(&["--shape", "lfm2-8b-a1b", "-m", dense], &["--shape", "--model"]);
     with(&["--shape", "lfm3"], &["--shape", "lfm2-8b-a1b"]);
     with(&["--kv", "f8"], &["--kv"]);
+    with(&["-m", dense, "--kv", "q8"], &["kv: got q8", "heads of 16"]);
 }

@@ -6,6 +6,7 @@ mod goldens;
 mod gpu;
 #[cfg(feature = "reference")]
 mod kernels;
+mod kv;
 mod quantised;
 mod shaders;
 mod text;

@@ -1,4 +1,4 @@
 // Keys and values as f32: four values in a vec4.
 alias Packed4 = vec4<f32>;
-fn unpack4(p: Packed4) -> vec4<f32> { return p; }
-fn pack4(v: vec4<f32>) -> Packed4 { return v; }
+fn key4(i: u32) -> vec4<f32> { return keys[i]; }
+fn value4(i: u32) -> vec4<f32> { return values[i]; }

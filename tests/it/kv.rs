@@ -1,0 +1,109 @@
+//! Keys and values in fewer bits: the whole model stays near to what it computes with f32 ones.
+
+use std::path::Path;
+
+use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::kernels::KvFormat;
+use lfm2_wgpu::{Engine, Error};
+use pollster::block_on;
+
+use crate::gpu::contexts;
+
+/// Logits may differ by this fraction of the largest.
+const TOLERANCE: f32 = 2e-2;
+
+fn build(name: &str, context: &Context, kv: KvFormat) -> Result<Engine, Error> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
+    let builder = Engine::builder().directory(path)?.gpu(context.clone());
+    block_on(builder.context_length(384).kv_format(kv).build())
+}
+
+/// In chunks, then token by token.
+fn logits(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
+    let mut session = engine.session().unwrap();
+    let (first, rest) = tokens.split_at(tokens.len() - 20);
+    let mut all = block_on(session.logits(first, 37)).unwrap();
+    all.extend(block_on(session.logits(rest, 1)).unwrap());
+    all
+}
+
+/// Over the borders of pages and splits.
+fn tokens(engine: &Engine) -> Vec<u32> {
+    let vocab = engine.config().vocab_size as u32;
+    (0..300).map(|i| (i * i * 7 + i) % vocab).collect()
+}
+
+/// The largest difference of two rows of logits.
+fn difference(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn largest(values: &[f32]) -> f32 {
+    values.iter().fold(0.0, |m, v| m.max(v.abs()))
+}
+
+/// Heads of one and of four blocks.
+#[test]
+fn q8_keys_and_values_hardly_change_the_logits() {
+    for (device, context) in contexts() {
+        for name in ["mha-head-32", "head-128"] {
+            let engine = build(name, context, KvFormat::F32).unwrap();
+            let tokens = tokens(&engine);
+            let want = logits(&engine, &tokens);
+            for (kv, most) in [(KvFormat::F16, 1e-3), (KvFormat::Q8, TOLERANCE)] {
+                let got = logits(&build(name, context, kv).unwrap(), &tokens);
+                let worst = difference(&got, &want) / largest(&want);
+                println!("{device}, {name}, {kv:?}: {worst:e}");
+                // Not the same: another format was really used.
+                assert!(worst > 0.0 && worst <= most, "{device}, {name}, {kv:?}: {worst:e}");
+            }
+        }
+    }
+}
+
+/// The experts of each row in all layers, and the logits of a pass.
+fn routed(engine: &Engine, tokens: &[u32]) -> (Vec<Vec<u32>>, Vec<f32>) {
+    let top_k = engine.config().moe.as_ref().unwrap().top_k;
+    let trace = block_on(engine.session().unwrap().trace(tokens)).unwrap();
+    let mut experts = vec![Vec::new(); tokens.len()];
+    for (_, ids) in trace.iter().filter(|(name, _)| name.ends_with(".feed_forward.ids")) {
+        for (row, ids) in experts.iter_mut().zip(ids.chunks(top_k)) {
+            let mut ids = ids.to_vec();
+            ids.sort_unstable();
+            row.extend(ids);
+        }
+    }
+    let (_, logits) = trace.into_iter().find(|(name, _)| name == "logits").unwrap();
+    (experts, logits.into_iter().map(f32::from_bits).collect())
+}
+
+/// Heads of two blocks in a mixture of 32 experts: a router that is undecided between two may
+/// decide otherwise, which is another function; where it does not, the logits are as near.
+#[test]
+fn q8_changes_few_experts_of_a_mixture() {
+    let (_, context) = &contexts()[0];
+    let engine = build("tiny-b", context, KvFormat::F32).unwrap();
+    let (tokens, vocab) = (tokens(&engine), engine.config().vocab_size);
+    let (experts, want) = routed(&engine, &tokens);
+    let engine = build("tiny-b", context, KvFormat::Q8).unwrap();
+    let (other_experts, got) = routed(&engine, &tokens);
+    let (mut worst, mut changed) = (0.0f32, 0);
+    for (i, (a, b)) in experts.iter().zip(&other_experts).enumerate() {
+        let row = i * vocab..(i + 1) * vocab;
+        match a == b {
+            true => worst = worst.max(difference(&got[row.clone()], &want[row])),
+            false => changed += 1,
+        }
+    }
+    worst /= largest(&want);
+    println!("{changed} of {} rows have other experts; of the rest {worst:e}", tokens.len());
+    assert!(worst > 0.0 && worst <= TOLERANCE && changed <= 15, "{worst:e}, {changed}");
+}
+
+#[test]
+fn heads_without_whole_blocks_are_refused() {
+    let (_, context) = &contexts()[0];
+    let Err(error) = build("odd-sizes", context, KvFormat::Q8) else { panic!("built") };
+    let message = error.to_string();
+    assert!(message.contains("kv: got q8") && message.contains("heads of 48"), "{message}");
+}
