@@ -1,7 +1,7 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
 //   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
-//   x       [inputs, cols]         by import input: f32
+//   x       [inputs, cols]         f32; by import input as it is, handed round, or in 8 bits
 //   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
 //
 // The product for few items: every weight is read once by the ITEMS items of a workgroup.

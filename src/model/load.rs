@@ -237,8 +237,8 @@ impl Loader<'_> {
         Ok(())
     }
 
-    /// Rows `range` of `source` as the planes of `target`'s format, zeros where a matrix is filled up; and how
-    /// many bytes of the file they are.
+    /// Rows `range` of `source` as the planes of `target`'s format, zeros where a matrix is filled
+    /// up; and how many bytes of the file they are.
     async fn rows(
         &self,
         source: &Rows,
