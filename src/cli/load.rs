@@ -45,7 +45,14 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
 
 /// Reads and checks the model's files but the weights.
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
-    Ok(pollster::block_on(OpenedModel::open(&Arc::new(files(common)?)))?)
+    let model = pollster::block_on(OpenedModel::open(&Arc::new(files(common)?)))?;
+    if common.weights.is_some() && !model.tensors.has_plain_matrices() {
+        return Err(CliError::User(format!(
+            "--weights: {} is quantised already and is used as it is; leave the option out",
+            model.text.place()
+        )));
+    }
+    Ok(model)
 }
 
 /// As [`open`], or a published shape with random weights, in 4 bits unless `--weights` says more.

@@ -188,6 +188,18 @@ impl EngineBuilder {
             None => &mut ignore,
         };
         let OpenedModel { config, generation, checkpoint, tensors, text } = model;
+        // Before the weights: nothing that fails comes after gigabytes of loading.
+        let choices = match (self.choices, self.activations) {
+            (Some(choices), _) => choices,
+            (None, Some(activations)) => {
+                Choices { activations, ..Choices::by_capability(context.caps()) }
+            }
+            (None, None) if tensors.is_quantised(self.recipe.as_ref()) => Choices {
+                activations: measure_activations(&context).await?,
+                ..Choices::by_capability(context.caps())
+            },
+            (None, None) => Choices::by_capability(context.caps()),
+        };
         let weights = {
             let recipe = self.recipe.as_ref();
             load_weights(&context, &config, &checkpoint, &tensors, recipe, on_progress).await?
@@ -199,17 +211,6 @@ impl EngineBuilder {
         };
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
-        let choices = match (self.choices, self.activations) {
-            (Some(choices), _) => choices,
-            (None, Some(activations)) => {
-                Choices { activations, ..Choices::by_capability(context.caps()) }
-            }
-            (None, None) if weights.is_quantised() => Choices {
-                activations: measure_activations(&context).await?,
-                ..Choices::by_capability(context.caps())
-            },
-            (None, None) => Choices::by_capability(context.caps()),
-        };
         let rows = scratch.rows as u32;
         let runner =
             Runner::new(context, config, weights, gpu_state, buffers, choices, rows).await?;

@@ -83,9 +83,15 @@ impl Noise {
     }
 
     fn fill(&self, offset: u64, buf: &mut [u8]) {
-        for (index, bytes) in (offset / 8..).zip(buf.chunks_mut(8)) {
-            let word = noise(index).to_le_bytes();
-            for (byte, random) in bytes.iter_mut().zip(word) {
+        // The first word may have begun before.
+        let skipped = usize::try_from(offset % 8).unwrap_or(0);
+        let (head, rest) = buf.split_at_mut(((8 - skipped) % 8).min(buf.len()));
+        let random = noise(offset / 8).to_le_bytes();
+        for (byte, random) in head.iter_mut().zip(random.iter().skip(skipped)) {
+            *byte = *random;
+        }
+        for (index, bytes) in (offset.div_ceil(8)..).zip(rest.chunks_mut(8)) {
+            for (byte, random) in bytes.iter_mut().zip(noise(index).to_le_bytes()) {
                 *byte = random;
             }
         }
@@ -144,5 +150,27 @@ impl ByteSource for Noise {
         // Readers take whole blocks.
         self.fill(offset, buf);
         Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::indexing_slicing, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_do_not_depend_on_how_they_are_read() {
+        let noise = Noise {
+            name: String::new(),
+            kind: Synthetic::Weights(ElementType::Q4_0),
+            len: 18 * 40,
+        };
+        let mut whole = vec![0; 18 * 40];
+        noise.fill(0, &mut whole);
+        for (from, to) in [(1, 2), (3, 40), (7, 8), (0, 9)] {
+            let mut piece = vec![0; 18 * (to - from)];
+            noise.fill(18 * from as u64, &mut piece);
+            assert_eq!(piece, whole[18 * from..18 * to], "blocks {from} to {to}");
+        }
     }
 }

@@ -9,6 +9,8 @@ pub struct Caps {
     pub f16: bool,
     /// Subgroup operations in compute shaders.
     pub subgroups: bool,
+    /// Fewest lanes that a subgroup has; 0 without subgroups.
+    pub min_subgroup: u32,
     /// Timestamps around a compute pass.
     pub timestamps: bool,
     /// A software adapter: runs shaders on the CPU's cores.
@@ -40,6 +42,7 @@ impl Caps {
         Self {
             f16: false,
             subgroups: false,
+            min_subgroup: 0,
             timestamps: false,
             software: false,
             max_storage_buffers: 8,
@@ -53,12 +56,22 @@ impl Caps {
 
     /// What `device` was made with.
     pub(super) fn of_device(device: &wgpu::Device) -> Self {
-        let (features, limits) = (device.features(), device.limits());
+        Self::new(device.features(), &device.limits(), &device.adapter_info())
+    }
+
+    /// All that `adapter` has.
+    pub(super) fn of_adapter(adapter: &wgpu::Adapter) -> Self {
+        Self::new(adapter.features(), &adapter.limits(), &adapter.get_info())
+    }
+
+    fn new(features: wgpu::Features, limits: &wgpu::Limits, info: &wgpu::AdapterInfo) -> Self {
+        let subgroups = features.contains(wgpu::Features::SUBGROUP);
         Self {
             f16: features.contains(wgpu::Features::SHADER_F16),
-            subgroups: features.contains(wgpu::Features::SUBGROUP),
+            subgroups,
+            min_subgroup: if subgroups { info.subgroup_min_size } else { 0 },
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            software: device.adapter_info().device_type == wgpu::DeviceType::Cpu,
+            software: info.device_type == wgpu::DeviceType::Cpu,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
             max_binding: limits.max_storage_buffer_binding_size,
             max_buffer: limits.max_buffer_size,

@@ -113,22 +113,6 @@ fn instance() -> wgpu::Instance {
     wgpu::Instance::new(desc)
 }
 
-fn adapter_caps(adapter: &wgpu::Adapter) -> Caps {
-    let (features, limits) = (adapter.features(), adapter.limits());
-    Caps {
-        f16: features.contains(wgpu::Features::SHADER_F16),
-        subgroups: features.contains(wgpu::Features::SUBGROUP),
-        timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-        software: adapter.get_info().device_type == wgpu::DeviceType::Cpu,
-        max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-        max_binding: limits.max_storage_buffer_binding_size,
-        max_buffer: limits.max_buffer_size,
-        max_workgroup_memory: limits.max_compute_workgroup_storage_size,
-        max_invocations: limits.max_compute_invocations_per_workgroup,
-        max_workgroups: limits.max_compute_workgroups_per_dimension,
-    }
-}
-
 /// Every adapter of the machine that can compute.
 pub async fn adapters() -> Vec<AdapterReport> {
     reports(&instance().enumerate_adapters(wgpu::Backends::PRIMARY).await)
@@ -219,7 +203,7 @@ impl Context {
         });
         let caps = Caps::of_device(&device);
         let memory = memory::of_adapter(&adapter);
-        let report = AdapterReport::new(index, &info, adapter_caps(&adapter), memory);
+        let report = AdapterReport::new(index, &info, Caps::of_adapter(&adapter), memory);
         Ok(Self::assemble(device, queue, caps, report, fault))
     }
 
@@ -452,7 +436,7 @@ async fn choose(
 
 fn reports(found: &[wgpu::Adapter]) -> Vec<AdapterReport> {
     let report = |(i, a): (usize, &wgpu::Adapter)| {
-        AdapterReport::new(i, &a.get_info(), adapter_caps(a), memory::of_adapter(a))
+        AdapterReport::new(i, &a.get_info(), Caps::of_adapter(a), memory::of_adapter(a))
     };
     found.iter().enumerate().map(report).collect()
 }

@@ -69,10 +69,15 @@ impl Reduce {
         matches!(self, Self::Serial | Self::SerialSubgroup)
     }
 
+    /// Whether eight lanes of a subgroup can hand their parts of a block of 32 to each other.
+    fn hands_round(caps: &Caps) -> bool {
+        caps.subgroups && caps.min_subgroup >= 8
+    }
+
     /// The serial choice of a device.
     #[must_use]
     pub fn serial(caps: &Caps) -> Self {
-        if caps.subgroups { Self::SerialSubgroup } else { Self::Serial }
+        if Self::hands_round(caps) { Self::SerialSubgroup } else { Self::Serial }
     }
 
     /// The choices a device has.
@@ -80,7 +85,10 @@ impl Reduce {
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all = vec![Self::Tree, Self::Serial];
         if caps.subgroups {
-            all.extend([Self::Subgroup, Self::SerialSubgroup]);
+            all.push(Self::Subgroup);
+        }
+        if Self::hands_round(caps) {
+            all.push(Self::SerialSubgroup);
         }
         all
     }

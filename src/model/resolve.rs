@@ -130,6 +130,22 @@ impl ResolvedTensors {
         self.slices.get(&slot)
     }
 
+    /// Whether some matrix is stored in blocks, as the files have it or as `recipe` says.
+    pub fn is_quantised(&self, recipe: Option<&Recipe>) -> bool {
+        self.slices.iter().any(|(slot, slice)| {
+            let own = slice.element_type;
+            let target = recipe.map_or(own, |r| r.target(*slot, own, slice.cols));
+            slot.is_matrix() && Format::of(target).block().0 > 1
+        })
+    }
+
+    /// Whether some matrix is in plain floats, which may be stored smaller.
+    pub fn has_plain_matrices(&self) -> bool {
+        self.slices
+            .iter()
+            .any(|(slot, slice)| slot.is_matrix() && slice.element_type.block().elements == 1)
+    }
+
     /// Bytes of the weights on the GPU, as the files have them or as `recipe` says.
     pub fn gpu_bytes(&self, recipe: Option<&Recipe>) -> u64 {
         let bytes = |(slot, slice): (&Slot, &TensorSlice)| {

@@ -194,6 +194,14 @@ pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuErro
         let case = linear(mode, epilogue, 40, bias);
         all.push(check_linear(context, &case, weights, LinearKernel::Matmul).await?);
     }
+    // Weights in blocks, as the published files have them, whichever way they will be multiplied.
+    for format in [Format::Q4, Format::Q6K] {
+        for activations in [Activations::Float, Activations::Int8] {
+            let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
+            let case = linear(Rows::Dense, Epilogue::Store, 1, false);
+            all.push(check_linear(context, &case, WeightsImport::best(format), kernel).await?);
+        }
+    }
     for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
         all.push(check_attention(context, &attention(4, 2, 64), kernel, KvFormat::F16).await?);
     }

@@ -189,6 +189,9 @@ fn sources_that_cannot_be_packed() {
         command
     };
     refused(&mut pack(&package), &["model.embed_tokens.weight", "Q8_0", "quantised already"]);
+    // No option is ignored.
+    let answer = ["-m", package.to_str().unwrap(), "--weights", "q4", "generate", "-p", "x"];
+    refused(&mut lfm2(&answer), &["--weights", "quantised already"]);
     // A GGUF file has its configuration and tokenizer within.
     let gguf = dir.path().join("m.gguf");
     std::fs::write(&gguf, convert(&root("assets/demo"), BF16).bytes()).unwrap();

@@ -9,7 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// Everything that an adapter may have.
 fn full() -> Caps {
-    Caps { f16: true, subgroups: true, ..Caps::core() }
+    Caps { f16: true, subgroups: true, min_subgroup: 8, ..Caps::core() }
 }
 
 /// Every variant, at default limits and with all optional features.

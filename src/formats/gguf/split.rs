@@ -98,9 +98,13 @@ fn check_single(metadata: &Metadata, tensors: usize) -> Result<(), KeyError> {
 fn wrong_name(metadata: &Metadata, name: &str, count: usize) -> KeyError {
     let problem = match metadata.count(NO) {
         Ok(Some(no)) if no > 0 => {
-            let first = stem_of(name, no + 1, count).map(|stem| part_name(stem, 1, count));
+            let first =
+                stem_of(name, no.saturating_add(1), count).map(|stem| part_name(stem, 1, count));
             let first = first.unwrap_or_else(|| "the one with -00001-of- in its name".to_owned());
-            format!("is part {} of {count} of a model, name the first: {first}", no + 1)
+            format!(
+                "is part {} of {count} of a model, name the first: {first}",
+                no.saturating_add(1)
+            )
         }
         _ => format!(
             "is the first of {count} parts, but not named so: need NAME-00001-of-{count:05}.gguf"

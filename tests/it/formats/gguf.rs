@@ -266,7 +266,8 @@ type SplitEdit = fn(&mut Vec<(String, Gguf)>);
 #[test]
 #[rustfmt::skip]
 fn wrong_sets_of_parts() {
-    let cases: [(&str, SplitEdit, &[&str]); 16] = [
+    let cases: [(&str, SplitEdit, &[&str]); 17] = [
+        ("a number beyond all", |p| { p[0].1.set("split.no", V(10, u64::MAX.to_le_bytes().to_vec())); }, &["dir/m-00001", "split.no"]),
         ("a part missing", |p| drop(p.remove(1)), &["dir/m-00001", "part 2 of 3 is missing", "m-00002-of-00003.gguf"]),
         ("the last missing", |p| drop(p.pop()), &["part 3 of 3 is missing"]),
         ("two parts exchanged", |p| { let q = p[1].1.clone(); p[1].1 = p[2].1.clone(); p[2].1 = q; }, &["dir/m-00002", "split.no", "got 2, need 1"]),
