@@ -115,10 +115,7 @@ pub fn engine_of(
             Activations::Int8 => "int8",
             Activations::Float => "float",
         };
-        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(e) = made.and_then(|()| std::fs::write(file, measured)) {
-            log::info!("{}: {e}; it will be measured again next time", file.display());
-        }
+        selftest::remember(file, measured);
     }
     if !common.quiet {
         let adapter = engine.context().adapter();

@@ -3,7 +3,7 @@
 //! answer, so that a driver that computes wrongly gives an error and not gibberish.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use etcetera::BaseStrategy;
@@ -191,10 +191,7 @@ pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
     refuse_wrong(a, &checks)?;
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
     if let Some(file) = passed {
-        let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-        if let Err(e) = made.and_then(|()| std::fs::write(&file, a.name.as_bytes())) {
-            log::info!("{}: {e}; the self-test will run again next time", file.display());
-        }
+        remember(&file, &a.name);
     }
     Ok(())
 }
@@ -219,6 +216,14 @@ fn passed_file(context: &Context) -> Option<PathBuf> {
 /// Where facts about devices are remembered.
 pub fn cache_dir() -> Option<PathBuf> {
     Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("lfm2"))
+}
+
+/// Writes a fact about a device; where that fails it is found out again next time.
+pub fn remember(file: &Path, fact: &str) {
+    let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    if let Err(e) = made.and_then(|()| std::fs::write(file, fact)) {
+        log::info!("{}: {e}; it will be found out again next time", file.display());
+    }
 }
 
 /// This version, adapter, driver and limits, as a file name.

@@ -189,17 +189,12 @@ impl EngineBuilder {
         };
         let OpenedModel { config, generation, checkpoint, tensors, text } = model;
         // Before the weights: nothing that fails comes after gigabytes of loading.
-        let choices = match (self.choices, self.activations) {
-            (Some(choices), _) => choices,
-            (None, Some(activations)) => {
-                Choices { activations, ..Choices::by_capability(context.caps()) }
-            }
-            (None, None) if tensors.is_quantised(self.recipe.as_ref()) => Choices {
-                activations: measure_activations(&context).await?,
-                ..Choices::by_capability(context.caps())
-            },
-            (None, None) => Choices::by_capability(context.caps()),
-        };
+        let mut choices = self.choices.unwrap_or_else(|| Choices::by_capability(context.caps()));
+        if let (None, Some(activations)) = (self.choices, self.activations) {
+            choices.activations = activations;
+        } else if self.choices.is_none() && tensors.is_quantised(self.recipe.as_ref()) {
+            choices.activations = measure_activations(&context).await?;
+        }
         let weights = {
             let recipe = self.recipe.as_ref();
             load_weights(&context, &config, &checkpoint, &tensors, recipe, on_progress).await?

@@ -95,23 +95,27 @@ fn variant(
     activations: Activations,
     items: u32,
 ) -> Variant {
-    let (units, input, nibbles) = match (units(weights, activations), activations) {
-        ("float", _) => ("float", "f32", "f32"),
-        (units, Activations::Int8) => (units, "int8", "int8"),
-        (units, _) if reduce == Reduce::SerialSubgroup => (units, "broadcast", "f32"),
-        (units, _) => (units, "f32", "f32"),
+    let (input, nibbles) = match (product(weights, activations), activations) {
+        (None, _) => ("f32", "f32"),
+        (_, Activations::Int8) => ("int8", "int8"),
+        _ if reduce == Reduce::SerialSubgroup => ("broadcast", "f32"),
+        _ => ("f32", "f32"),
     };
     let v = Variant::new("matvec")
         .import("reduce", reduce.import())
         .import("rows", rows)
         .import("weights", weights)
         .import("input", input)
-        .import("units", units)
+        .import("units", product(weights, Activations::Float).unwrap_or("float"))
         .import("nibbles", nibbles)
         .import("bias", if bias { "row" } else { "none" })
         .import("epilogue", epilogue.import())
         .int("WG", WG)
         .int("ITEMS", items);
+    let v = match product(weights, activations) {
+        Some(product) => v.import("product", product),
+        None => v,
+    };
     // The dense import also serves matmul, which works in tiles.
     match rows {
         "dense" => v.int("TILE_ITEMS", items),
@@ -120,16 +124,16 @@ fn variant(
     }
 }
 
-/// What answers `#import units` beside a weights import.
-fn units(weights: &'static str, activations: Activations) -> &'static str {
+/// What answers `#import product` beside a weights import; plain floats have none.
+fn product(weights: &'static str, activations: Activations) -> Option<&'static str> {
     match (weights, activations) {
-        ("f32" | "f16" | "f16_native" | "bf16", _) => "float",
-        (quantised, Activations::Float) => quantised,
-        ("q4", _) => "q4_int8",
-        ("q4k", _) => "q4k_int8",
-        ("q5k", _) => "q5k_int8",
-        ("q6k", _) => "q6k_int8",
-        _ => "q8_int8",
+        ("f32" | "f16" | "f16_native" | "bf16", _) => None,
+        (quantised, Activations::Float) => Some(quantised),
+        ("q4", _) => Some("q4_int8"),
+        ("q4k", _) => Some("q4k_int8"),
+        ("q5k", _) => Some("q5k_int8"),
+        ("q6k", _) => Some("q6k_int8"),
+        _ => Some("q8_int8"),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::Slot;
 use crate::formats::ElementType;
 use crate::formats::blocks::quantize;
-use crate::kernels::values;
+use crate::kernels::{Format, values};
 
 /// How a model's matrices are to be stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,13 +131,9 @@ pub fn convert(own: ElementType, target: ElementType, bytes: &[u8]) -> Option<Ve
     if own == target {
         return Some(bytes.to_vec());
     }
-    let values = values(own, bytes);
     match target {
-        ElementType::F32 => Some(bytemuck::cast_slice(&values).to_vec()),
-        ElementType::F16 => {
-            let half = |v: &f32| half::f16::from_f32(v.clamp(-65504.0, 65504.0)).to_le_bytes();
-            Some(values.iter().flat_map(half).collect())
-        }
-        _ => quantize(target, &values),
+        // A plain format has one plane: the elements.
+        ElementType::F32 | ElementType::F16 => Format::of(target).pack(own, bytes).pop(),
+        _ => quantize(target, &values(own, bytes)),
     }
 }

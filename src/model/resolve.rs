@@ -135,7 +135,7 @@ impl ResolvedTensors {
         self.slices.iter().any(|(slot, slice)| {
             let own = slice.element_type;
             let target = recipe.map_or(own, |r| r.target(*slot, own, slice.cols));
-            slot.is_matrix() && Format::of(target).block().0 > 1
+            slot.is_matrix() && Format::of(target).is_quantised()
         })
     }
 

@@ -26,7 +26,7 @@ impl Weights {
     /// Whether some weights are in blocks.
     #[must_use]
     pub fn is_quantised(&self) -> bool {
-        self.matrices().iter().flat_map(|m| &m.parts).any(|p| p.format.block().0 > 1)
+        self.matrices().iter().flat_map(|m| &m.parts).any(|p| p.format.is_quantised())
     }
 
     fn matrices(&self) -> Vec<&Matrix> {

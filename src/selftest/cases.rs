@@ -293,7 +293,7 @@ async fn matvecs(
             (Rows::Dense, true, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, ..) => &[8],
             _ => &[1],
         };
-        let quantised = weights.format.block().0 > 1;
+        let quantised = weights.format.is_quantised();
         let int8 = quantised.then_some(Activations::Int8);
         for activations in std::iter::once(Activations::Float).chain(int8) {
             for &items in items {

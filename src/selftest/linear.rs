@@ -275,7 +275,7 @@ pub async fn check_linear(
 ) -> Result<KernelCheck, GpuError> {
     let case = &case.in_blocks(weights.format);
     let (stored, inputs) = case.inputs(weights.format);
-    let int8 = weights.format.block().0 > 1
+    let int8 = weights.format.is_quantised()
         && matches!(kernel, LinearKernel::Matvec { activations: Activations::Int8, .. });
     let (want, bounds) = case.expected(&inputs, weights.format, int8);
     let mut c = Comparison::new();

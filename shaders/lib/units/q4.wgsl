@@ -1,5 +1,4 @@
 // A unit: a block of 32 columns of four rows, by the block's index.
-#import nibbles
 const UNIT4 = 8u;
 struct Unit { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, scale: vec4<f32> }
 
@@ -9,9 +8,4 @@ fn load_unit(at: vec4<u32>) -> Unit {
         vec4<f32>(block_scale(at.x), block_scale(at.y), block_scale(at.z), block_scale(at.w)));
 }
 
-// The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
-    let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
-    return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
-}
+#import product

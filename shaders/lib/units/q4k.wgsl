@@ -1,5 +1,4 @@
 // A unit: a sub-block of 32 columns of four rows, by the sub-block's index.
-#import nibbles
 const UNIT4 = 8u;
 struct Unit {
     r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
@@ -16,9 +15,4 @@ fn load_unit(at: vec4<u32>) -> Unit {
         vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
 }
 
-// The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
-    let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
-    return (u.scale * p.products) - (u.minimum * p.x_sum);
-}
+#import product
