@@ -40,6 +40,8 @@ step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
 step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests
+# Every bench once, so that none is broken; nothing is measured, so a development build will do.
+step cargo bench --locked --quiet --profile dev --bench kernels -- --test
 # With the program that the tests built.
 step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
     --min-exact 0.90 --min-tool-calls 0.95

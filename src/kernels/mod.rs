@@ -1,7 +1,8 @@
 //! One file per kernel, same stem as its shader: its arguments, its `Params`, its variants, its grid.
 //!
 //! To add a kernel: `shaders/k.wgsl` with its header, `src/kernels/k.rs`, a line in [`KERNELS`],
-//! its twin `src/reference/k.rs` and a property test in `tests/it/kernels.rs`.
+//! its twin `src/reference/k.rs`, a property test in `tests/it/kernels/`, a case in
+//! `benches/kernels/`.
 
 mod attention;
 mod embed;

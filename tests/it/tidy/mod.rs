@@ -8,6 +8,8 @@ mod licences;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use lfm2_wgpu::kernels::KERNELS;
+
 /// A file of this repository.
 pub(crate) struct Source {
     /// Path from the root, with `/`.
@@ -195,11 +197,22 @@ fn every_kernel_has_its_contract_in_its_header() {
     }
 }
 
+/// A kernel that nobody measures gets slower unseen.
+#[test]
+fn every_kernel_has_a_bench() {
+    let text: String =
+        sources(&["benches/kernels"], &[".rs"]).into_iter().map(|f| f.text).collect();
+    for kernel in KERNELS {
+        let name = kernel.name;
+        assert!(text.contains(&format!("\"{name}\"")), "benches/kernels: no case of {name}");
+    }
+}
+
 /// A file one can hold in the head.
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let files = sources(
-        &["src", "shaders", "tests", "examples", "tools"],
+        &["src", "shaders", "tests", "benches", "examples", "tools"],
         &[".rs", ".wgsl", ".mjs", ".sh"],
     );
     let long: Vec<String> = files

@@ -1,0 +1,320 @@
+//! What is measured: kernels, formats and shapes. Products are in `products`.
+
+use lfm2_wgpu::kernels::{
+    Attention, Embed, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup, NormRoute,
+    QkNormRopeAppend, Reduce, RmsNorm, SPLIT, SampleDraw, SamplePrepare, SampleThreshold,
+    ShortConv, groups_len,
+};
+use lfm2_wgpu::state::{PAGE, StateShape};
+
+use super::products;
+use super::setup::{Made, Setup};
+
+/// Positions of the sequence that attention is measured in.
+const POSITIONS: usize = 4096;
+
+/// A kernel on one shape.
+pub struct Case {
+    /// Stem of the kernel's shader.
+    pub kernel: &'static str,
+    /// Formats and shape.
+    pub name: String,
+    /// Bytes that it must read and write.
+    pub bytes: usize,
+    /// Multiplications and additions; 0 of a kernel that moves data.
+    pub operations: usize,
+    /// Makes its tensors and a plan of it.
+    pub make: Box<dyn Fn(&Setup) -> Made>,
+}
+
+/// Every case.
+pub fn all(s: &Setup) -> Vec<Case> {
+    let mut all = products::all(s);
+    for format in [Format::F16, Format::Q8, Format::Q6K] {
+        all.push(embed(s, format));
+    }
+    for rows in [1, s.chunk] {
+        all.extend([rms_norm(s, rows), norm_route(s, rows), short_conv(s, rows)]);
+        all.extend(KvFormat::ALL.map(|kv| qk_norm_rope_append(s, rows, kv)));
+    }
+    for kv in KvFormat::ALL {
+        all.extend(["attention", "attention_combine"].map(|kernel| attention(s, kernel, kv)));
+        all.push(flash_attention(s, kv));
+    }
+    all.extend([moe_group(s), moe_combine(s)]);
+    all.extend(
+        ["sample_prepare", "sample_threshold", "sample_draw"].map(|kernel| sample(s, kernel)),
+    );
+    all
+}
+
+fn embed(s: &Setup, format: Format) -> Case {
+    let (rows, vocab, hidden) = (s.chunk, s.config.vocab_size, s.config.hidden_size);
+    Case {
+        kernel: "embed",
+        name: format!("{} {vocab}x{hidden} rows={rows}", format.name()),
+        bytes: rows * (format.row_bytes(hidden) + 4 * hidden),
+        operations: 0,
+        make: Box::new(move |s| {
+            let embedding = s.matrix(format, [1, vocab, hidden])?;
+            let (next_token, history) = (s.zeros(1)?, s.zeros(POSITIONS)?);
+            let x = s.floats(rows * hidden)?;
+            s.plan(rows, rows, |r| {
+                let context = POSITIONS as u32;
+                let (embedding, next_token, x, history) = (&embedding, &next_token, &x, &history);
+                Embed { embedding, next_token, x, history, context }.record(r);
+            })
+        }),
+    }
+}
+
+fn rms_norm(s: &Setup, rows: usize) -> Case {
+    let (hidden, eps, reduce) = (s.config.hidden_size, s.config.norm_eps, s.choices.reduce);
+    Case {
+        kernel: "rms_norm",
+        name: format!("{hidden} rows={rows}"),
+        bytes: 4 * hidden * (2 * rows + 1),
+        operations: 4 * hidden * rows,
+        make: Box::new(move |s| {
+            let (x, scale) = (s.floats(rows * hidden)?, s.floats(hidden)?);
+            let h = s.floats(rows * hidden)?;
+            s.plan(rows, rows, |r| {
+                let (x, scale, h) = (&x, &scale, &h);
+                RmsNorm { x, scale, h, eps, logit_rows: false, reduce }.record(r);
+            })
+        }),
+    }
+}
+
+fn norm_route(s: &Setup, rows: usize) -> Case {
+    let (hidden, eps, reduce, moe) =
+        (s.config.hidden_size, s.config.norm_eps, s.choices.reduce, s.moe);
+    let experts = moe.num_experts;
+    Case {
+        kernel: "norm_route",
+        name: format!("{hidden} {experts} experts rows={rows}"),
+        bytes: 4 * hidden * (2 * rows + 1 + experts),
+        operations: rows * hidden * (4 + 2 * experts),
+        make: Box::new(move |s| {
+            let (x, scale) = (s.floats(rows * hidden)?, s.floats(hidden)?);
+            let (router, expert_bias) = (s.floats(experts * hidden)?, s.floats(experts)?);
+            let (h, ids) = (s.floats(rows * hidden)?, s.ids(rows)?);
+            let gates = s.floats(rows * moe.top_k)?;
+            s.plan(rows, rows, |r| {
+                NormRoute {
+                    x: &x,
+                    scale: &scale,
+                    router: &router,
+                    expert_bias: &expert_bias,
+                    h: &h,
+                    ids: &ids,
+                    gates: &gates,
+                    eps,
+                    top_k: moe.top_k as u32,
+                    norm_topk_prob: moe.norm_topk_prob,
+                    routed_scaling_factor: moe.routed_scaling_factor,
+                    reduce,
+                }
+                .record(r);
+            })
+        }),
+    }
+}
+
+fn short_conv(s: &Setup, rows: usize) -> Case {
+    let (hidden, l_cache) = (s.config.hidden_size, s.config.conv_l_cache);
+    let ring_columns = StateShape::ring_columns(&s.config);
+    Case {
+        kernel: "short_conv",
+        name: format!("{hidden} {l_cache} taps rows={rows}"),
+        bytes: 4 * hidden * (4 * rows + l_cache + ring_columns as usize),
+        operations: rows * hidden * (2 * l_cache + 1),
+        make: Box::new(move |s| {
+            let (bcx, taps) = (s.floats(rows * 3 * hidden)?, s.floats(hidden * l_cache)?);
+            let (ring, y) = (s.floats(ring_columns as usize * hidden)?, s.floats(rows * hidden)?);
+            s.plan(rows, rows, |r| {
+                ShortConv {
+                    bcx: &bcx,
+                    taps: &taps,
+                    bias: None,
+                    ring: &ring,
+                    y: &y,
+                    hidden_size: hidden as u32,
+                    l_cache: l_cache as u32,
+                    ring_columns,
+                }
+                .record(r);
+            })
+        }),
+    }
+}
+
+fn heads(s: &Setup, kv: KvFormat) -> Heads {
+    let c = &s.config;
+    let (n_heads, n_kv_heads) = (c.n_heads as u32, c.n_kv_heads as u32);
+    Heads { n_heads, n_kv_heads, head_dim: c.head_dim as u32, kv }
+}
+
+fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
+    let (c, reduce) = (s.config.clone(), s.choices.reduce);
+    let (q, both) = (c.n_heads * c.head_dim, 2 * c.n_kv_heads);
+    let qkv = q + both * c.head_dim;
+    let pool = rows.next_multiple_of(PAGE as usize) * c.n_kv_heads;
+    Case {
+        kernel: "qk_norm_rope_append",
+        name: format!("{} {}+{both}x{} rows={rows}", kv.option(), c.n_heads, c.head_dim),
+        bytes: rows * 4 * (qkv + q + c.head_dim + kv.words(both, c.head_dim)),
+        // Square and add, scale twice, turn: of q and k.
+        operations: rows * 7 * (q + c.n_kv_heads * c.head_dim),
+        make: Box::new(move |s| {
+            let (norms, rope) = (s.floats(2 * c.head_dim)?, s.floats(POSITIONS * c.head_dim)?);
+            let (qkv, q) = (s.floats(rows * qkv)?, s.floats(rows * q)?);
+            let keys = s.words(kv.words(pool, c.head_dim))?;
+            let values = s.words(kv.words(pool, c.head_dim))?;
+            s.plan(rows, rows, |r| {
+                QkNormRopeAppend {
+                    qkv: &qkv,
+                    norms: &norms,
+                    rope: &rope,
+                    q: &q,
+                    keys: &keys,
+                    values: &values,
+                    kv,
+                    n_heads: c.n_heads as u32,
+                    n_kv_heads: c.n_kv_heads as u32,
+                    head_dim: c.head_dim as u32,
+                    eps: c.norm_eps,
+                    reduce,
+                }
+                .record(r);
+            })
+        }),
+    }
+}
+
+/// The two kernels of attention for few rows: one plan, of which each case takes its own time.
+fn attention(s: &Setup, kernel: &'static str, kv: KvFormat) -> Case {
+    let (heads, c) = (heads(s, kv), &s.config);
+    let (q, pool) = (c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
+    let max_splits = (POSITIONS as u32).div_ceil(SPLIT);
+    let partial = c.n_heads * max_splits as usize * (4 + c.head_dim);
+    let splits = kernel == "attention";
+    Case {
+        kernel,
+        name: format!(
+            "{} {}/{}x{} behind {POSITIONS}",
+            kv.option(),
+            c.n_heads,
+            c.n_kv_heads,
+            c.head_dim
+        ),
+        bytes: 4 * (q + partial + if splits { 2 * pool } else { 0 }),
+        operations: if splits { 4 * q * POSITIONS } else { 2 * partial },
+        make: Box::new(move |s| {
+            let (o, partial) = (s.floats(q)?, s.floats(partial)?);
+            let (q, keys, values) = (s.floats(q)?, s.words(pool)?, s.words(pool)?);
+            s.plan(1, POSITIONS, |r| {
+                let (q, keys, values, partial, o) = (&q, &keys, &values, &partial, &o);
+                Attention { q, keys, values, partial, o, heads, max_splits }.record(r);
+            })
+        }),
+    }
+}
+
+fn flash_attention(s: &Setup, kv: KvFormat) -> Case {
+    let (heads, c, rows) = (heads(s, kv), &s.config, s.chunk);
+    let (q, pool) = (rows * c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
+    Case {
+        kernel: "flash_attention",
+        name: format!(
+            "{} {}/{}x{} rows={rows} of {POSITIONS}",
+            kv.option(),
+            c.n_heads,
+            c.n_kv_heads,
+            c.head_dim
+        ),
+        bytes: 4 * (2 * q + 2 * pool),
+        // A row does not see those behind it.
+        operations: 4 * q * (POSITIONS - rows / 2),
+        make: Box::new(move |s| {
+            let (o, q) = (s.floats(q)?, s.floats(q)?);
+            let (keys, values) = (s.words(pool)?, s.words(pool)?);
+            s.plan(rows, POSITIONS, |r| {
+                let (q, keys, values, o) = (&q, &keys, &values, &o);
+                let typical_context = POSITIONS as u32;
+                FlashAttention { q, keys, values, o, heads, typical_context }.record(r);
+            })
+        }),
+    }
+}
+
+fn moe_group(s: &Setup) -> Case {
+    let (rows, experts, top_k) = (s.chunk, s.moe.num_experts as u32, s.moe.top_k as u32);
+    let (items_at, len) = groups_len(rows as u32, experts, top_k);
+    Case {
+        kernel: "moe_group",
+        name: format!("{experts} experts rows={rows}"),
+        bytes: 4 * (rows * top_k as usize + len),
+        operations: 0,
+        make: Box::new(move |s| {
+            let (ids, groups) = (s.ids(rows)?, s.zeros(len)?);
+            s.plan(rows, rows, |r| {
+                MoeGroup { ids: &ids, groups: &groups, items_at, experts, top_k }.record(r);
+            })
+        }),
+    }
+}
+
+fn moe_combine(s: &Setup) -> Case {
+    let (rows, hidden, top_k) = (s.chunk, s.config.hidden_size, s.moe.top_k);
+    Case {
+        kernel: "moe_combine",
+        name: format!("{hidden} {top_k} experts rows={rows}"),
+        bytes: 4 * rows * (hidden * (top_k + 2) + top_k),
+        operations: 2 * rows * hidden * top_k,
+        make: Box::new(move |s| {
+            let (y, gates) = (s.floats(rows * top_k * hidden)?, s.floats(rows * top_k)?);
+            let x = s.floats(rows * hidden)?;
+            s.plan(rows, rows, |r| {
+                let (y, gates, x) = (&y, &gates, &x);
+                let (hidden_size, top_k) = (hidden as u32, top_k as u32);
+                MoeCombine { y, gates, x, hidden_size, top_k }.record(r);
+            })
+        }),
+    }
+}
+
+/// One of the sampling kernels, for one row of logits.
+fn sample(s: &Setup, kernel: &'static str) -> Case {
+    let (vocab, reduce) = (s.config.vocab_size, Reduce::cooperative(s.context.caps()));
+    Case {
+        kernel,
+        name: match kernel {
+            "sample_prepare" => format!("{vocab} behind {POSITIONS}"),
+            _ => format!("{vocab}"),
+        },
+        // A token of the history is counted and taken out again, and its logit changed.
+        bytes: if kernel == "sample_prepare" { 20 * POSITIONS } else { 4 * vocab + vocab / 8 },
+        operations: 0,
+        make: Box::new(move |s| {
+            let (logits, cut, counts) = (s.floats(vocab)?, s.floats(1)?, s.zeros(vocab)?);
+            let (history, next_token) = (s.ids(POSITIONS)?, s.zeros(1)?);
+            let allowed = vec![u32::MAX; vocab.div_ceil(32)];
+            let allowed = pollster::block_on(s.context.tensor_of("allowed", &allowed))?;
+            s.plan(1, POSITIONS, |r| {
+                let (context, vocab, logits) = (POSITIONS as u32, vocab as u32, &logits);
+                let (allowed, cut, next_token) = (&allowed, &cut, &next_token);
+                match kernel {
+                    "sample_prepare" => {
+                        let (history, counts) = (&history, &counts);
+                        SamplePrepare { history, counts, logits, vocab, context }.record(r);
+                    }
+                    "sample_threshold" => {
+                        SampleThreshold { logits, allowed, cut, vocab, reduce }.record(r);
+                    }
+                    _ => SampleDraw { logits, allowed, cut, next_token, vocab }.record(r),
+                }
+            })
+        }),
+    }
+}

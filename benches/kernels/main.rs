@@ -1,0 +1,92 @@
+//! Every kernel at the shapes of LFM2-8B-A1B, on the adapter that the engine would take.
+//!
+//!     cargo bench --bench kernels                     all of them
+//!     cargo bench --bench kernels -- matvec           those with matvec in their names
+//!     cargo bench --bench kernels -- 'matvec/.*Q4 '   by regular expression
+//!     LFM2_ADAPTER=NAME cargo bench --bench kernels   on another adapter
+//!
+//! A time is the kernel's own, between two timestamps on the GPU; on an adapter that has none it is
+//! that of a submission. Beside it stand operations (`elem/s`: multiplications and additions) and
+//! bytes a second; both count what the kernel cannot do without, each byte once, whatever a cache
+//! or a tile makes of it. Matrices of experts are more than most caches hold; the others, as a model
+//! has them, are not: read their bytes a second with that in mind.
+
+mod cases;
+mod products;
+mod setup;
+
+use std::process::exit;
+use std::time::{Duration, Instant};
+
+use criterion::{Criterion, SamplingMode, Throughput};
+use lfm2_wgpu::gpu::{AdapterChoice, Context, ContextOptions, GpuError, Plan, StepShape};
+
+use cases::Case;
+use setup::Setup;
+
+fn main() {
+    let adapter = std::env::var("LFM2_ADAPTER").map_or(AdapterChoice::Best, AdapterChoice::Named);
+    let options = ContextOptions { adapter, ..Default::default() };
+    let context =
+        pollster::block_on(Context::request(&options)).unwrap_or_else(|e| fail("adapter", &e));
+    let setup = Setup::new(context).unwrap_or_else(|e| fail("lfm2-8b-a1b", &e));
+    let adapter = setup.context.adapter();
+    // Not on stdout, which may be a list of names for a program.
+    eprintln!("{} ({}), {}", adapter.name, adapter.backend, adapter.driver);
+    let mut criterion = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(200))
+        .measurement_time(Duration::from_secs(1))
+        .without_plots()
+        .configure_from_args();
+    for case in cases::all(&setup) {
+        bench(&mut criterion, &setup, &case);
+    }
+    criterion.final_summary();
+}
+
+fn bench(criterion: &mut Criterion, setup: &Setup, case: &Case) {
+    let mut group = criterion.benchmark_group(case.kernel);
+    // The same number of runs in each sample: some kernels take seconds on a CPU driver.
+    group.sampling_mode(SamplingMode::Flat);
+    group.throughput(match case.operations {
+        0 => Throughput::BytesDecimal(case.bytes as u64),
+        n => Throughput::ElementsAndBytes { elements: n as u64, bytes: case.bytes as u64 },
+    });
+    // Made when the filter has let the case through, once.
+    let mut made = None;
+    group.bench_function(&case.name, |b| {
+        let (plan, shape) =
+            made.get_or_insert_with(|| (case.make)(setup).unwrap_or_else(|e| fail(&case.name, &e)));
+        b.iter_custom(|runs| {
+            (0..runs)
+                .map(|_| pollster::block_on(run(&setup.context, case.kernel, plan, shape)))
+                .sum::<Result<Duration, GpuError>>()
+                .unwrap_or_else(|e| fail(&case.name, &e))
+        });
+    });
+    group.finish();
+}
+
+/// One run of a plan: the time of its dispatches of `kernel`.
+async fn run(
+    context: &Context,
+    kernel: &str,
+    plan: &Plan,
+    shape: &StepShape,
+) -> Result<Duration, GpuError> {
+    if let Some(times) = context.profile(plan, shape).await? {
+        let own = times.iter().filter(|t| t.kernel.split(' ').next() == Some(kernel));
+        return Ok(Duration::from_secs_f64(own.map(|t| t.seconds).sum()));
+    }
+    let started = Instant::now();
+    let mut encoder = context.encoder();
+    encoder.replay_all(plan, shape);
+    context.finished(&encoder.submit()).await?;
+    Ok(started.elapsed())
+}
+
+fn fail(what: &str, error: &dyn std::fmt::Display) -> ! {
+    eprintln!("{what}: {error}");
+    exit(1)
+}

@@ -1,0 +1,204 @@
+//! `matvec` and `matmul`: in_proj in every format, experts in those of the published files, the
+//! head.
+
+use lfm2_wgpu::gpu::{Recorder, Tensor};
+use lfm2_wgpu::kernels::{
+    Activations, Epilogue, Format, Grouped, Matmul, Matrix, Matvec, MatvecRows, MoeGroup, Reduce,
+    groups_len,
+};
+
+use super::cases::Case;
+use super::setup::Setup;
+
+/// Formats of the published files' experts.
+const EXPERTS: [Format; 4] = [Format::Q4, Format::Q8, Format::Q4K, Format::Q6K];
+
+/// Which products.
+#[derive(Clone, Copy, PartialEq)]
+enum Mode {
+    Dense,
+    /// w13 of a row's experts.
+    Gather,
+    /// w2 of a row's experts, added up.
+    Combine,
+    /// w13 of many rows, by expert.
+    GroupedIn,
+    /// w2 of many rows, by expert.
+    GroupedOut,
+}
+
+/// How `matvec` works; `matmul` otherwise.
+#[derive(Clone, Copy)]
+struct Way {
+    reduce: Reduce,
+    activations: Activations,
+    items: u32,
+}
+
+struct Product {
+    mode: Mode,
+    format: Format,
+    /// Experts, rows, columns.
+    shape: [usize; 3],
+    /// Rows of the pass.
+    rows: usize,
+    matvec: Option<Way>,
+}
+
+pub fn all(s: &Setup) -> Vec<Case> {
+    let (hidden, moe) = (s.config.hidden_size, &s.moe);
+    let in_proj = [1, 3 * hidden, hidden];
+    let head = [1, s.config.vocab_size, hidden];
+    let w13 = [moe.num_experts, 2 * moe.intermediate_size, hidden];
+    let w2 = [moe.num_experts, hidden, moe.intermediate_size];
+    let reduce = s.choices.reduce;
+    let way = |activations, items| Some(Way { reduce, activations, items });
+    let mut all = Vec::new();
+    let mut push = |mode, format, shape, rows, matvec| {
+        all.push(Product { mode, format, shape, rows, matvec }.case(s));
+    };
+    for format in Format::ALL {
+        for activations in activations(format) {
+            push(Mode::Dense, format, in_proj, 1, way(activations, 1));
+        }
+    }
+    for other in Reduce::available(s.context.caps()).into_iter().filter(|r| *r != reduce) {
+        let way = Way { reduce: other, activations: Activations::Float, items: 1 };
+        push(Mode::Dense, Format::Q4, in_proj, 1, Some(way));
+    }
+    for rows in [2, 4, 8] {
+        push(Mode::Dense, Format::Q4, in_proj, rows, way(Activations::Float, rows as u32));
+    }
+    push(Mode::Dense, Format::Q6K, head, 1, way(Activations::Float, 1));
+    for format in EXPERTS {
+        for activations in activations(format) {
+            push(Mode::Gather, format, w13, 1, way(activations, 1));
+            push(Mode::Combine, format, w2, 1, way(activations, 1));
+        }
+    }
+    // As the engine chooses for a chunk on this device, and the other way once.
+    let ways = match reduce.is_serial() {
+        true => [way(Activations::Float, 8), None],
+        false => [None, way(Activations::Float, 8)],
+    };
+    for (first, way) in [true, false].into_iter().zip(ways) {
+        for format in Format::ALL.into_iter().filter(|f| first || *f == Format::Q4) {
+            push(Mode::Dense, format, in_proj, s.chunk, way);
+            if EXPERTS.contains(&format) {
+                push(Mode::GroupedIn, format, w13, s.chunk, way);
+                push(Mode::GroupedOut, format, w2, s.chunk, way);
+            }
+        }
+    }
+    all
+}
+
+fn activations(format: Format) -> Vec<Activations> {
+    match format.block().0 {
+        1 => vec![Activations::Float],
+        _ => vec![Activations::Float, Activations::Int8],
+    }
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Gather => "gather",
+            Self::Combine => "combine",
+            Self::GroupedIn => "grouped_in",
+            Self::GroupedOut => "grouped_out",
+        }
+    }
+
+    fn epilogue(self) -> Epilogue {
+        match self {
+            Self::Dense | Self::GroupedOut => Epilogue::Store,
+            Self::Gather | Self::GroupedIn => Epilogue::Swiglu,
+            Self::Combine => Epilogue::Add,
+        }
+    }
+}
+
+impl Product {
+    /// Rows of inputs and of outputs, products, and experts that are touched.
+    fn counts(&self, s: &Setup) -> [usize; 4] {
+        let (rows, items) = (self.rows, self.rows * s.moe.top_k);
+        // The ids of a pass are spread evenly.
+        let touched = items.min(self.shape[0]);
+        match self.mode {
+            Mode::Dense => [rows, rows, rows, 1],
+            Mode::Gather | Mode::GroupedIn => [rows, items, items, touched],
+            Mode::Combine => [items, rows, items, touched],
+            Mode::GroupedOut => [items, items, items, touched],
+        }
+    }
+
+    fn width(&self) -> usize {
+        let halves = self.mode.epilogue() == Epilogue::Swiglu;
+        if halves { self.shape[1] / 2 } else { self.shape[1] }
+    }
+
+    fn case(self, s: &Setup) -> Case {
+        let [_, rows, cols] = self.shape;
+        let [inputs, outputs, products, experts] = self.counts(s);
+        let how = match self.matvec {
+            None => String::new(),
+            Some(way) => format!(" {:?} {:?}", way.activations, way.reduce).to_lowercase(),
+        };
+        Case {
+            kernel: if self.matvec.is_some() { "matvec" } else { "matmul" },
+            name: format!(
+                "{} {}{how} {rows}x{cols} rows={}",
+                self.format.name(),
+                self.mode.name(),
+                self.rows
+            ),
+            bytes: experts * rows * self.format.row_bytes(cols)
+                + 4 * (inputs * cols + outputs * self.width()),
+            operations: 2 * products * rows * cols,
+            make: Box::new(move |s| {
+                let [.., cols] = self.shape;
+                let [inputs, outputs, ..] = self.counts(s);
+                let weight = s.matrix(self.format, self.shape)?;
+                let (x, out) = (s.floats(inputs * cols)?, s.floats(outputs * self.width())?);
+                let (ids, gates) = (s.ids(self.rows)?, s.floats(self.rows * s.moe.top_k)?);
+                let experts = s.moe.num_experts as u32;
+                let (items_at, len) = groups_len(self.rows as u32, experts, s.moe.top_k as u32);
+                let groups = s.zeros(len)?;
+                s.plan(self.rows, self.rows, |r| {
+                    self.record(s, r, &weight, (&x, &out), (&ids, &gates), (&groups, items_at));
+                })
+            }),
+        }
+    }
+
+    fn record(
+        &self,
+        s: &Setup,
+        r: &mut Recorder,
+        weight: &Matrix,
+        (x, out): (&Tensor<f32>, &Tensor<f32>),
+        (ids, gates): (&Tensor<u32>, &Tensor<f32>),
+        (groups, items_at): (&Tensor<u32>, u32),
+    ) {
+        let (epilogue, top_k) = (self.mode.epilogue(), s.moe.top_k as u32);
+        let grouped = matches!(self.mode, Mode::GroupedIn | Mode::GroupedOut).then(|| {
+            let experts = s.moe.num_experts as u32;
+            // Before the product, in the same plan.
+            MoeGroup { ids, groups, items_at, experts, top_k }.record(r);
+            Grouped { groups, items_at, top_k, own_rows: self.mode == Mode::GroupedOut }
+        });
+        let Some(Way { reduce, activations, items }) = self.matvec else {
+            return Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }
+                .record(r);
+        };
+        let rows = match (self.mode, grouped) {
+            (_, Some(grouped)) => MatvecRows::Grouped(grouped),
+            (Mode::Gather, _) => MatvecRows::Gather { ids, top_k },
+            (Mode::Combine, _) => MatvecRows::Combine { ids, gates, top_k },
+            _ => MatvecRows::Dense { logit_rows: false },
+        };
+        Matvec { weight, bias: None, x, out, rows, epilogue, reduce, activations, items }.record(r);
+    }
+}

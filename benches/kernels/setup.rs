@@ -1,0 +1,117 @@
+//! The device, the model whose shapes are taken, and tensors full of numbers.
+
+use lfm2_wgpu::engine::{Batch, Row, SampleParams, SeqRows};
+use lfm2_wgpu::gpu::{Context, GpuError, Plan, Recorder, StepShape, Tensor};
+use lfm2_wgpu::kernels::{Choices, Format, Matrix, Part, flash_tile_rows};
+use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
+use lfm2_wgpu::state::PAGE;
+
+/// Words that are made once and repeated: 4 MB.
+const NOISE: usize = 1 << 20;
+
+/// A plan and what it is replayed for.
+pub type Made = Result<(Plan, StepShape), GpuError>;
+
+/// The device and the model.
+pub struct Setup {
+    pub context: Context,
+    pub config: ModelConfig,
+    pub moe: MoeConfig,
+    pub choices: Choices,
+    /// Rows of a prefill chunk: few on a CPU driver, which takes seconds for more.
+    pub chunk: usize,
+    noise: Vec<u32>,
+}
+
+impl Setup {
+    pub fn new(context: Context) -> Result<Self, Box<dyn std::error::Error>> {
+        let (config, _) = synthetic_model("lfm2-8b-a1b", WeightChoice::Q4).ok_or("no shape")??;
+        let moe = config.moe.ok_or("no experts")?;
+        let choices = Choices::by_capability(context.caps());
+        let chunk = if context.caps().software { 32 } else { 512 };
+        let mut state = 0x9e37_79b9_u32;
+        let noise = std::iter::repeat_with(|| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            // Ordinary numbers of either sign, whether a word is a float, two halves, two bf16 or
+            // integers beside their scales.
+            state & 0x8fff_8fff | 0x2000_2000
+        });
+        let noise = noise.take(NOISE).collect();
+        Ok(Self { context, config, moe, choices, chunk, noise })
+    }
+
+    /// Words that are weights, or keys and values, in any format.
+    pub fn words(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
+        let tensor = pollster::block_on(self.context.tensor("words", len))?;
+        for at in (0..len).step_by(NOISE) {
+            self.context.write(&tensor, at, &self.noise[..NOISE.min(len - at)]);
+            self.context.flush_uploads();
+        }
+        Ok(tensor)
+    }
+
+    /// Activations between -1 and 1.
+    pub fn floats(&self, len: usize) -> Result<Tensor<f32>, GpuError> {
+        let float = |word: &u32| f32::from(*word as u16) / 32_768.0 - 1.0;
+        let values: Vec<f32> = self.noise.iter().cycle().take(len).map(float).collect();
+        pollster::block_on(self.context.tensor_of("floats", &values))
+    }
+
+    /// Zeros.
+    pub fn zeros(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
+        pollster::block_on(self.context.tensor("zeros", len))
+    }
+
+    /// Experts of `rows` rows, all different in a row and about as often as each other.
+    pub fn ids(&self, rows: usize) -> Result<Tensor<u32>, GpuError> {
+        let (experts, top_k) = (self.moe.num_experts, self.moe.top_k);
+        let id = |i: usize| ((i / top_k * 7 + i % top_k * 9) % experts) as u32;
+        let ids: Vec<u32> = (0..rows * top_k).map(id).collect();
+        pollster::block_on(self.context.tensor_of("ids", &ids))
+    }
+
+    /// Weights, in parts that fit the device.
+    pub fn matrix(&self, format: Format, shape: [usize; 3]) -> Result<Matrix, GpuError> {
+        let [experts, rows, cols] = shape;
+        let most = self.context.caps().max_part();
+        let parts = Matrix::split(format, experts, 0..rows, cols, most)
+            .into_iter()
+            .map(|(first_row, rows)| {
+                let planes = format.planes(experts * rows * cols);
+                Ok(Part { format, first_row, rows, data: self.words(planes.words)?, planes })
+            })
+            .collect::<Result<_, GpuError>>()?;
+        Ok(Matrix { experts, rows, cols, parts })
+    }
+
+    /// A plan of what is recorded, for the last `rows` rows of a sequence of `positions`. The last
+    /// one is sampled, as the model's card recommends.
+    pub fn plan(&self, rows: usize, positions: usize, record: impl FnOnce(&mut Recorder)) -> Made {
+        let mut recorder = Recorder::new(*self.context.caps(), false);
+        record(&mut recorder);
+        let batch = Batch {
+            seqs: vec![SeqRows {
+                slot: 0,
+                rows: (positions - rows..positions)
+                    .map(|p| Row { token: p as u32 * 13, position: p as u32 })
+                    .collect(),
+                generated_from: (positions - rows) as u32,
+                sample: SampleParams {
+                    temperature: 0.3,
+                    min_p: 0.15,
+                    repetition_penalty: 1.05,
+                    ..SampleParams::GREEDY
+                },
+                pages: (0..positions.div_ceil(PAGE as usize) as u32).collect(),
+                logit_rows: vec![rows as u32 - 1],
+            }],
+        };
+        let (table, shape) = batch.encode(flash_tile_rows(self.config.head_dim as u32));
+        pollster::block_on(async {
+            let table = self.context.tensor_of("batch", &table).await?;
+            Ok((recorder.finish(&self.context, &table).await?, shape))
+        })
+    }
+}
