@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
 
-use super::CliError;
+use super::{CliError, selftest};
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat};
@@ -210,6 +210,7 @@ impl Common {
                 Limits::Adapter => LimitsChoice::Adapter,
                 Limits::Default => LimitsChoice::Default,
             },
+            pipeline_cache: selftest::cache_dir().map(|cache| cache.join("pipelines")),
         }
     }
 

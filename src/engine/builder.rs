@@ -209,6 +209,7 @@ impl EngineBuilder {
         let rows = scratch.rows as u32;
         let runner =
             Runner::new(context, config, weights, gpu_state, buffers, choices, rows).await?;
+        runner.context.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),

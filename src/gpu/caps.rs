@@ -32,7 +32,13 @@ pub struct Caps {
 /// The optional features the engine asks an adapter for. This is the only list of them.
 pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
-    .union(wgpu::Features::TIMESTAMP_QUERY);
+    .union(wgpu::Features::TIMESTAMP_QUERY)
+    .union(wgpu::Features::PIPELINE_CACHE);
+
+/// Whether compiled pipelines can be had of `device`, to be kept for its next start.
+pub(super) fn hands_out_pipelines(device: &wgpu::Device) -> bool {
+    device.features().contains(wgpu::Features::PIPELINE_CACHE)
+}
 
 impl Caps {
     /// WebGPU's default limits and no optional feature

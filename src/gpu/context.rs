@@ -1,6 +1,7 @@
 //! A device and its queue: requested by us, or adopted from a host application.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,6 +10,7 @@ use futures_util::FutureExt;
 use super::caps::WANTED_FEATURES;
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
+use super::pipeline_cache::PipelineCache;
 use super::{Caps, Element, GpuError, Tensor, Variant, memory};
 
 /// Which adapter to take.
@@ -38,6 +40,10 @@ pub struct ContextOptions {
     pub adapter: AdapterChoice,
     /// Which limits.
     pub limits: LimitsChoice,
+    /// A directory for compiled pipelines, so that a later start need not compile them again (on
+    /// Vulkan; elsewhere nothing is written). Drivers trust what is in it: a place where only the
+    /// user can write.
+    pub pipeline_cache: Option<PathBuf>,
 }
 
 /// What is known of an adapter.
@@ -138,6 +144,7 @@ pub(super) struct Inner {
     pub caps: Caps,
     pub layouts: Layouts,
     pub pipelines: Mutex<HashMap<Variant, Pipeline>>,
+    pub pipeline_cache: Option<PipelineCache>,
     pub dispatches: AtomicU64,
     pub submissions: AtomicU64,
     pub readback_bytes: AtomicU64,
@@ -204,7 +211,11 @@ impl Context {
         let caps = Caps::of_device(&device);
         let memory = memory::of_adapter(&adapter);
         let report = AdapterReport::new(index, &info, Caps::of_adapter(&adapter), memory);
-        Ok(Self::assemble(device, queue, caps, report, fault))
+        let kept = match &options.pipeline_cache {
+            Some(directory) => PipelineCache::open(&device, directory).await,
+            None => None,
+        };
+        Ok(Self::assemble(device, queue, caps, kept, report, fault))
     }
 
     /// Adopts a host application's device. Its error and device-lost handlers are left alone;
@@ -213,13 +224,14 @@ impl Context {
     pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let caps = Caps::of_device(&device);
         let report = AdapterReport::new(0, &device.adapter_info(), caps, None);
-        Self::assemble(device, queue, caps, report, Arc::new(Mutex::new(None)))
+        Self::assemble(device, queue, caps, None, report, Arc::new(Mutex::new(None)))
     }
 
     fn assemble(
         device: wgpu::Device,
         queue: wgpu::Queue,
         caps: Caps,
+        pipeline_cache: Option<PipelineCache>,
         report: AdapterReport,
         fault: Arc<Mutex<Option<GpuError>>>,
     ) -> Self {
@@ -231,6 +243,7 @@ impl Context {
                 caps,
                 layouts,
                 pipelines: Mutex::new(HashMap::new()),
+                pipeline_cache,
                 dispatches: AtomicU64::new(0),
                 submissions: AtomicU64::new(0),
                 readback_bytes: AtomicU64::new(0),

@@ -7,6 +7,7 @@ mod context;
 mod error;
 mod memory;
 mod pipeline;
+mod pipeline_cache;
 mod plan;
 mod profile;
 mod shader;

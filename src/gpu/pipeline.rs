@@ -100,6 +100,13 @@ impl Context {
         Ok(())
     }
 
+    /// Writes the pipelines compiled so far to the directory that was named for them, if one was.
+    pub(crate) fn keep_pipelines(&self) {
+        if let Some(kept) = &self.inner.pipeline_cache {
+            kept.keep();
+        }
+    }
+
     pub(super) fn pipeline(&self, variant: &Variant) -> Option<Pipeline> {
         self.lock_pipelines().get(variant).cloned()
     }
@@ -174,7 +181,7 @@ impl Context {
                     // Every kernel writes its workgroup memory before it reads it.
                     zero_initialize_workgroup_memory: false,
                 },
-                cache: None,
+                cache: self.inner.pipeline_cache.as_ref().map(|kept| &kept.cache),
             })
         });
         match made.await {

@@ -56,3 +56,37 @@ fn help_goes_to_stdout() {
     let nothing = run(&[]);
     assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(2), 0));
 }
+
+/// Compiled pipelines are kept for the next start; neither a damaged file nor a cache directory
+/// that cannot be written changes an answer or says a word.
+#[cfg(target_os = "linux")]
+#[test]
+fn pipelines_are_kept_and_never_in_the_way() {
+    let home = tempfile::TempDir::new().unwrap();
+    let cache = home.path().join("cache");
+    let answer = |cache: &std::path::Path| {
+        let mut command =
+            lfm2(&["-q", "--skip-selftest", "generate", "--temp", "0", "-n", "4", "-p", "Hi"]);
+        let output =
+            command.env("XDG_CACHE_HOME", cache).env("LFM2_LOG", "lfm2_wgpu=warn").output();
+        let output = output.unwrap();
+        assert!(output.status.success());
+        let errors = text(&output.stderr);
+        // The Vulkan loader's own.
+        let ours = errors.lines().find(|l| !l.contains("XDG_RUNTIME_DIR"));
+        assert_eq!(ours, None, "{errors}");
+        text(&output.stdout)
+    };
+    let first = answer(&cache);
+    let files = || std::fs::read_dir(cache.join("lfm2/pipelines")).unwrap();
+    let kept = files().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&kept).unwrap();
+    std::fs::write(&kept, &bytes[1..]).unwrap();
+    assert_eq!(answer(&cache), first);
+    assert_eq!(files().count(), 1);
+    assert_eq!(std::fs::read(&kept).unwrap().len(), bytes.len());
+    let blocked = home.path().join("blocked");
+    std::fs::create_dir(&blocked).unwrap();
+    std::fs::write(blocked.join("lfm2"), "").unwrap();
+    assert_eq!(answer(&blocked), first);
+}
