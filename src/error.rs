@@ -39,6 +39,14 @@ pub enum Error {
         /// What it may be.
         need: String,
     },
+    /// A field of a request that is wrong, or that this engine does not support.
+    #[error("{field}: {problem}")]
+    Request {
+        /// The field, e.g. `logit_bias`.
+        field: String,
+        /// What is wrong, and what it may be.
+        problem: String,
+    },
     /// The prompt and an answer do not fit the context.
     #[error(
         "the prompt has {prompt} tokens, the context is {context}: there is no room for an answer. \
@@ -139,6 +147,55 @@ impl Error {
             ),
             Self::NotFinite { .. } | Self::Cancelled => false,
             _ => true,
+        }
+    }
+
+    /// What kind of error it is, in a word that stays the same from version to version:
+    ///
+    /// | code | meaning |
+    /// |---|---|
+    /// | `no_adapter` | there is no GPU that can compute, or not the one asked for |
+    /// | `out_of_memory` | the model, or a buffer of it, does not fit the GPU |
+    /// | `device_lost` | the GPU went away; load the model again |
+    /// | `gpu_error` | the GPU refused something, or computes wrongly |
+    /// | `read_failed` | a file of the model could not be read |
+    /// | `bad_model` | a file of the model is missing, broken or of another kind |
+    /// | `cancelled` | the caller stopped it |
+    /// | `invalid_request` | an option or a message is wrong or not supported |
+    /// | `context_full` | the conversation is longer than the context |
+    /// | `busy` | all sequences are in use |
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Gpu(e) => match e {
+                GpuError::NoAdapter { .. }
+                | GpuError::AdapterNotFound { .. }
+                | GpuError::NoDevice { .. } => "no_adapter",
+                GpuError::Limit { .. } | GpuError::OutOfMemory { .. } => "out_of_memory",
+                GpuError::DeviceLost { .. } => "device_lost",
+                GpuError::Pipeline { .. } | GpuError::Validation { .. } => "gpu_error",
+            },
+            Self::Source(e) | Self::Format(FormatError::Source(e)) => match e {
+                SourceError::Io { .. } | SourceError::Truncated { .. } => "read_failed",
+                _ => "bad_model",
+            },
+            Self::Text(
+                TextError::Conversation { .. }
+                | TextError::StopString { .. }
+                | TextError::TemplateRaised { .. },
+            ) => "invalid_request",
+            Self::Format(_) | Self::Config(_) | Self::Text(_) | Self::NoTextFile { .. } => {
+                "bad_model"
+            }
+            Self::Cancelled => "cancelled",
+            Self::Option { .. }
+            | Self::Request { .. }
+            | Self::TokenOutOfRange { .. }
+            | Self::EmptyPrompt => "invalid_request",
+            Self::ContextFull { .. } => "context_full",
+            Self::ModelTooLarge { .. } => "out_of_memory",
+            Self::NoFreeSequence { .. } => "busy",
+            Self::NotFinite { .. } => "gpu_error",
         }
     }
 }

@@ -9,6 +9,7 @@ use super::runner::Runner;
 use super::tune::measure_activations;
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
+use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Activations, Choices, KvFormat};
@@ -18,7 +19,10 @@ use crate::state::{PAGE, Pages, State, StateShape};
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
 
+#[cfg(not(target_arch = "wasm32"))]
 type Progress = Box<dyn FnMut(LoadProgress) -> bool + Send>;
+#[cfg(target_arch = "wasm32")]
+type Progress = Box<dyn FnMut(LoadProgress) -> bool>;
 
 /// Options of an [`Engine`] before it is built.
 #[derive(Default)]
@@ -155,7 +159,7 @@ impl EngineBuilder {
     #[must_use]
     pub fn on_progress(
         mut self,
-        progress: impl FnMut(LoadProgress) -> bool + Send + 'static,
+        progress: impl FnMut(LoadProgress) -> bool + MaybeSend + 'static,
     ) -> Self {
         self.on_progress = Some(Box::new(progress));
         self

@@ -20,6 +20,7 @@ mod generation;
 mod inspect;
 mod opened;
 mod planning;
+mod request;
 mod runner;
 mod sampling;
 mod session;
@@ -35,6 +36,7 @@ pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;
 pub use opened::{ModelText, OpenedModel};
+pub use request::{ChatRequest, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use stats::Timings;
@@ -82,6 +84,22 @@ impl Engine {
     /// [`Error::NoFreeSequence`] if all are taken.
     pub fn session(&self) -> Result<Session, Error> {
         Session::new(self.clone())
+    }
+
+    /// Answers a few tokens that nobody sees, so that no driver compiles or allocates while a person
+    /// waits for the first answer. Needs a free sequence.
+    ///
+    /// # Errors
+    /// [`Error::NoFreeSequence`], and as [`Generation::next`].
+    pub async fn warm_up(&self) -> Result<(), Error> {
+        let mut session = self.session()?;
+        // More rows than `matvec` takes, so that the kernels of long prompts run too.
+        let few = self.inner.runner.choices.matvec_rows as usize;
+        let prompt = vec![0; (2 * few).min(self.context_length() - 1)];
+        let options =
+            GenerateOptions { max_tokens: Some(2), ignore_end: true, ..GenerateOptions::default() };
+        session.generate(&prompt, &options)?.text().await?;
+        Ok(())
     }
 
     /// The device the model is on.

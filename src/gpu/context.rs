@@ -345,12 +345,12 @@ impl Context {
     }
 
     /// Runs `f`, which calls the device, at once; the future tells what the device reported.
-    pub(super) fn guard<R>(
-        &self,
+    pub(super) fn guard<'a, R, F: FnOnce() -> R>(
+        &'a self,
         what: &str,
         bytes: u64,
-        f: impl FnOnce() -> R,
-    ) -> impl Future<Output = Result<R, GpuError>> {
+        f: F,
+    ) -> impl Future<Output = Result<R, GpuError>> + use<'a, R, F> {
         let (result, reported) = self.scoped(f);
         let what = what.to_owned();
         async move {
@@ -429,20 +429,20 @@ async fn choose(
     instance: &wgpu::Instance,
     choice: &AdapterChoice,
 ) -> Result<(usize, wgpu::Adapter), GpuError> {
-    let mut found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
-    if found.is_empty() {
-        // The browser enumerates nothing but may grant one.
-        let granted = instance
-            .request_adapter(&wgpu::RequestAdapterOptions {
-                power_preference: wgpu::PowerPreference::HighPerformance,
-                ..Default::default()
-            })
-            .await;
-        return match granted {
-            Ok(adapter) => Ok((0, adapter)),
-            Err(e) => Err(GpuError::NoAdapter { reason: first_lines(&e.to_string()) }),
+    // The browser has one adapter of each power preference and lists none.
+    #[cfg(target_arch = "wasm32")]
+    let mut found = {
+        let options = wgpu::RequestAdapterOptions {
+            power_preference: wgpu::PowerPreference::HighPerformance,
+            ..Default::default()
         };
-    }
+        match instance.request_adapter(&options).await {
+            Ok(adapter) => vec![adapter],
+            Err(e) => return Err(GpuError::NoAdapter { reason: first_lines(&e.to_string()) }),
+        }
+    };
+    #[cfg(not(target_arch = "wasm32"))]
+    let mut found = instance.enumerate_adapters(wgpu::Backends::PRIMARY).await;
     let index = choose_adapter(&reports(&found), choice)?;
     Ok((index, found.swap_remove(index)))
 }

@@ -1,6 +1,7 @@
 //! Compute pipelines, made once per variant and kept for the life of the context.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::num::NonZeroU64;
 use std::sync::{Mutex, PoisonError};
 
@@ -149,46 +150,68 @@ impl Context {
         &self,
         missing: &[&Variant],
     ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
+        // All are begun before the first is waited for: the browser compiles them side by side.
+        let begun: Vec<_> = missing.iter().map(|v| ((*v).clone(), self.compile(v))).collect();
         let mut done = Vec::new();
-        for v in missing {
-            done.push(((*v).clone(), self.compile(v).await?));
+        for (variant, pipeline) in begun {
+            done.push((variant, pipeline.await?));
         }
         Ok(done)
     }
 
-    async fn compile(&self, variant: &Variant) -> Result<Pipeline, GpuError> {
-        let failed = |reason: String| GpuError::Pipeline { kernel: variant.to_string(), reason };
-        let target = if cfg!(target_arch = "wasm32") { Target::Web } else { Target::Native };
-        let text = variant.assemble(target).map_err(failed)?;
-        let declared = declared_bindings(&text);
-        let device = &self.inner.device;
-        let group1 = self.inner.layouts.group1(device, &declared);
+    /// Begins to compile a variant; the future tells what the compiler said.
+    fn compile<'a>(
+        &'a self,
+        variant: &Variant,
+    ) -> impl Future<Output = Result<Pipeline, GpuError>> + use<'a> {
         let label = variant.to_string();
-        let made = self.guard(&label, 0, || {
-            let module = self.shader_module(&label, text);
-            let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-                label: Some(&label),
-                bind_group_layouts: &[Some(&self.inner.layouts.group0), Some(&group1)],
-                immediate_size: 0,
-            });
-            device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-                label: Some(&label),
-                layout: Some(&layout),
-                module: &module,
-                entry_point: Some("main"),
-                compilation_options: wgpu::PipelineCompilationOptions {
-                    constants: &[],
-                    // Every kernel writes its workgroup memory before it reads it.
-                    zero_initialize_workgroup_memory: false,
-                },
-                cache: self.inner.pipeline_cache.as_ref().map(|kept| &kept.cache),
-            })
+        let target = if cfg!(target_arch = "wasm32") { Target::Web } else { Target::Native };
+        let begun = variant.assemble(target).map(|text| {
+            let declared = declared_bindings(&text);
+            let group1 = self.inner.layouts.group1(&self.inner.device, &declared);
+            let (name, group) = (label.clone(), group1.clone());
+            let make = move || self.compute_pipeline(&name, text, &group);
+            (self.guard(&label, 0, make), group1, declared)
         });
-        match made.await {
-            Ok(pipeline) => Ok(Pipeline { pipeline, group1, declared }),
-            Err(GpuError::Validation { reason, .. }) => Err(failed(first_lines(&reason))),
-            Err(other) => Err(other),
+        async move {
+            let failed = |reason: String| GpuError::Pipeline { kernel: label, reason };
+            let (made, group1, declared) = match begun {
+                Ok(begun) => begun,
+                Err(reason) => return Err(failed(reason)),
+            };
+            match made.await {
+                Ok(pipeline) => Ok(Pipeline { pipeline, group1, declared }),
+                Err(GpuError::Validation { reason, .. }) => Err(failed(first_lines(&reason))),
+                Err(other) => Err(other),
+            }
         }
+    }
+
+    fn compute_pipeline(
+        &self,
+        label: &str,
+        text: String,
+        group1: &wgpu::BindGroupLayout,
+    ) -> wgpu::ComputePipeline {
+        let device = &self.inner.device;
+        let module = self.shader_module(label, text);
+        let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
+            label: Some(label),
+            bind_group_layouts: &[Some(&self.inner.layouts.group0), Some(group1)],
+            immediate_size: 0,
+        });
+        device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
+            label: Some(label),
+            layout: Some(&layout),
+            module: &module,
+            entry_point: Some("main"),
+            compilation_options: wgpu::PipelineCompilationOptions {
+                constants: &[],
+                // Every kernel writes its workgroup memory before it reads it.
+                zero_initialize_workgroup_memory: false,
+            },
+            cache: self.inner.pipeline_cache.as_ref().map(|kept| &kept.cache),
+        })
     }
 
     /// Debug builds keep every run-time check. Release builds drop only the counter that bounds

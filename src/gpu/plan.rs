@@ -304,7 +304,10 @@ fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
 
 /// When a submission has been handed to the driver.
 #[derive(Clone, Debug)]
-pub struct Submission(pub(super) wgpu::SubmissionIndex);
+pub struct Submission(
+    // The browser waits for all work that was submitted before.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
+);
 
 /// Encodes one submission.
 pub struct Encoder<'a> {

@@ -35,8 +35,13 @@ pub struct LoadProgress {
     pub total: u64,
 }
 
-/// Called now and then while loading; `false` stops.
+/// Called now and then while loading; `false` stops. `Send` natively, as in
+/// [`MaybeSend`](crate::formats::source::MaybeSend).
+#[cfg(not(target_arch = "wasm32"))]
 pub type OnProgress<'a> = &'a mut (dyn FnMut(LoadProgress) -> bool + Send);
+/// Called now and then while loading; `false` stops.
+#[cfg(target_arch = "wasm32")]
+pub type OnProgress<'a> = &'a mut dyn FnMut(LoadProgress) -> bool;
 
 /// Rows of one matrix as the checkpoint has them, and its size on the GPU. Kernels read four
 /// columns at a time, so an FFN's width is filled up to a multiple of four with zeros: rows of w1

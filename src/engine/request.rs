@@ -1,0 +1,348 @@
+//! A chat request as OpenAI's API spells it, with the fields that llama-server adds.
+
+use serde_json::{Map, Value, json};
+
+use super::{Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
+use crate::error::Error;
+use crate::text::{Conversation, SpecialTokens};
+
+/// A request for an answer: `POST /v1/chat/completions` of a server, or
+/// `chat.completions.create` of the web package.
+///
+/// Nothing is ignored: a field that this engine does not know or cannot do is refused by name.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChatRequest {
+    /// What is to be answered.
+    pub conversation: Conversation,
+    /// The name that the caller gives the model; not looked at.
+    pub model: Option<String>,
+    /// Whether the answer comes in pieces.
+    pub stream: bool,
+    /// Whether the last piece tells the counts.
+    pub include_usage: bool,
+    max_tokens: Option<usize>,
+    stop: Vec<String>,
+    sampling: Overrides,
+}
+
+/// The sampling options that were given; the others are as the model recommends.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Overrides {
+    temperature: Option<f32>,
+    top_k: Option<u32>,
+    top_p: Option<f32>,
+    min_p: Option<f32>,
+    repetition_penalty: Option<f32>,
+    presence_penalty: Option<f32>,
+    frequency_penalty: Option<f32>,
+    seed: Option<u64>,
+}
+
+impl ChatRequest {
+    /// Reads a request.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for the first field that is unknown, not supported or of the wrong type,
+    /// [`Error::Text`] for a message that is none. Ranges are checked by
+    /// [`GenerateOptions::check`].
+    pub fn from_json(json: &str) -> Result<Self, Error> {
+        let fields = match serde_json::from_str(json) {
+            Ok(Value::Object(fields)) => fields,
+            Ok(_) => return Err(wrong("request", "must be an object")),
+            Err(e) => return Err(wrong("request", format!("not valid JSON: {e}"))),
+        };
+        let mut fields = Fields(fields);
+        let mut conversation = Map::new();
+        for key in ["messages", "tools", "chat_template_kwargs"] {
+            if let Some(value) = fields.take(key) {
+                conversation.insert(key.to_owned(), value);
+            }
+        }
+        fields.tool_choice(&mut conversation)?;
+        let stream = fields.bool("stream")?.unwrap_or(false);
+        let request = Self {
+            conversation: Conversation::from_value(Value::Object(conversation))?,
+            model: fields.string("model")?,
+            stream,
+            include_usage: fields.stream_options(stream)?,
+            max_tokens: fields.max_tokens()?,
+            stop: fields.stop()?,
+            sampling: Overrides {
+                temperature: fields.float("temperature")?,
+                top_k: fields.integer("top_k")?,
+                top_p: fields.float("top_p")?,
+                min_p: fields.float("min_p")?,
+                repetition_penalty: fields.float("repetition_penalty")?,
+                presence_penalty: fields.float("presence_penalty")?,
+                frequency_penalty: fields.float("frequency_penalty")?,
+                seed: fields.integer("seed")?,
+            },
+        };
+        fields.only("n", &json!(1), "only 1 answer is given to a request")?;
+        fields.only("logprobs", &json!(false), "not supported: leave it out")?;
+        fields.only("logit_bias", &json!({}), "not supported: leave it out")?;
+        fields.only("parallel_tool_calls", &json!(true), "only true: the model decides")?;
+        let text = json!({ "type": "text" });
+        fields.only("response_format", &text, "only {\"type\": \"text\"} is supported")?;
+        fields.end()?;
+        Ok(request)
+    }
+
+    /// How to answer it on `engine`: what the request says, else what the model recommends.
+    ///
+    /// # Errors
+    /// As [`GenerateOptions::check`].
+    pub fn options(&self, engine: &Engine) -> Result<GenerateOptions, Error> {
+        let own = engine.recommended_sampling();
+        let given = &self.sampling;
+        let options = GenerateOptions {
+            sampling: Some(SamplingOptions {
+                temperature: given.temperature.unwrap_or(own.temperature),
+                top_k: given.top_k.unwrap_or(own.top_k),
+                top_p: given.top_p.unwrap_or(own.top_p),
+                min_p: given.min_p.unwrap_or(own.min_p),
+                repetition_penalty: given.repetition_penalty.unwrap_or(own.repetition_penalty),
+                presence_penalty: given.presence_penalty.unwrap_or(own.presence_penalty),
+                frequency_penalty: given.frequency_penalty.unwrap_or(own.frequency_penalty),
+                seed: given.seed.unwrap_or(own.seed),
+            }),
+            max_tokens: self.max_tokens,
+            stop: self.stop.clone(),
+            specials: match self.conversation.tools {
+                Some(_) => SpecialTokens::ToolCalls,
+                None => SpecialTokens::Hide,
+            },
+            ignore_end: false,
+        };
+        options.check()?;
+        Ok(options)
+    }
+}
+
+/// What is told at an answer's end, in OpenAI's and llama-server's names: `finish_reason`
+/// (`"stop"`, `"length"`, or null for an answer that was stopped before its end), `usage` and
+/// `timings`.
+#[must_use]
+pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
+    let prompt = timings.cache_n + timings.prompt_n;
+    json!({
+        "finish_reason": match finish {
+            Some(FinishReason::Stop) => Some("stop"),
+            Some(FinishReason::Length) => Some("length"),
+            None => None,
+        },
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": timings.predicted_n,
+            "total_tokens": prompt + timings.predicted_n,
+            "prompt_tokens_details": { "cached_tokens": timings.cache_n },
+        },
+        "timings": {
+            "cache_n": timings.cache_n,
+            "prompt_n": timings.prompt_n,
+            "prompt_ms": timings.prompt_ms,
+            "prompt_per_second": timings.prompt_per_second(),
+            "predicted_n": timings.predicted_n,
+            "predicted_ms": timings.predicted_ms,
+            "predicted_per_second": timings.predicted_per_second(),
+            "first_token_ms": timings.first_token_ms,
+        },
+    })
+}
+
+fn wrong(field: &str, problem: impl Into<String>) -> Error {
+    Error::Request { field: field.to_owned(), problem: problem.into() }
+}
+
+/// The fields that have not been read yet.
+struct Fields(Map<String, Value>);
+
+impl Fields {
+    /// A field's value; null is as if it were not there.
+    fn take(&mut self, key: &str) -> Option<Value> {
+        self.0.remove(key).filter(|value| !value.is_null())
+    }
+
+    fn bool(&mut self, key: &str) -> Result<Option<bool>, Error> {
+        let read =
+            |value: Value| value.as_bool().ok_or_else(|| wrong(key, "must be true or false"));
+        self.take(key).map(read).transpose()
+    }
+
+    fn string(&mut self, key: &str) -> Result<Option<String>, Error> {
+        match self.take(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(wrong(key, "must be a string")),
+        }
+    }
+
+    fn float(&mut self, key: &str) -> Result<Option<f32>, Error> {
+        let read = |value: Value| match value.as_f64() {
+            Some(number) => Ok(number as f32),
+            None => Err(wrong(key, "must be a number")),
+        };
+        self.take(key).map(read).transpose()
+    }
+
+    fn integer<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<T>, Error> {
+        let read = |value: Value| {
+            let whole = value.as_u64().and_then(|n| T::try_from(n).ok());
+            whole.ok_or_else(|| wrong(key, "must be a whole number, 0 or more, of its usual size"))
+        };
+        self.take(key).map(read).transpose()
+    }
+
+    /// `max_tokens` or `max_completion_tokens`, which mean the same.
+    fn max_tokens(&mut self) -> Result<Option<usize>, Error> {
+        let (old, new) = ("max_tokens", "max_completion_tokens");
+        match (self.integer(old)?, self.integer(new)?) {
+            (Some(a), Some(b)) if a != b => {
+                Err(wrong(new, format!("is {b}, and {old} is {a}: give one of them")))
+            }
+            (a, b) => Ok(a.or(b)),
+        }
+    }
+
+    fn stop(&mut self) -> Result<Vec<String>, Error> {
+        let problem = "must be a string or a list of strings";
+        match self.take("stop") {
+            None => Ok(Vec::new()),
+            Some(Value::String(text)) => Ok(vec![text]),
+            Some(Value::Array(all)) => all
+                .into_iter()
+                .map(|one| match one {
+                    Value::String(text) => Ok(text),
+                    _ => Err(wrong("stop", problem)),
+                })
+                .collect(),
+            Some(_) => Err(wrong("stop", problem)),
+        }
+    }
+
+    /// `stream_options`: whether the last piece tells the counts.
+    fn stream_options(&mut self, stream: bool) -> Result<bool, Error> {
+        let Some(value) = self.take("stream_options") else { return Ok(false) };
+        if !stream {
+            return Err(wrong("stream_options", "needs \"stream\": true"));
+        }
+        let Value::Object(options) = value else {
+            return Err(wrong("stream_options", "must be an object"));
+        };
+        let mut options = Fields(options);
+        let include = options.bool("include_usage")?.unwrap_or(false);
+        match options.0.keys().next() {
+            Some(key) => Err(wrong("stream_options", format!("{key:?} is not supported"))),
+            None => Ok(include),
+        }
+    }
+
+    /// `tool_choice`: the model decides, or is not told of the tools.
+    fn tool_choice(&mut self, conversation: &mut Map<String, Value>) -> Result<(), Error> {
+        match self.string("tool_choice")?.as_deref() {
+            None | Some("auto") => {}
+            Some("none") => {
+                conversation.remove("tools");
+            }
+            Some(_) => {
+                return Err(wrong("tool_choice", "only \"auto\" and \"none\" are supported"));
+            }
+        }
+        Ok(())
+    }
+
+    /// A field of which one value is supported, which is also what its absence means.
+    fn only(&mut self, key: &str, value: &Value, problem: &str) -> Result<(), Error> {
+        match self.take(key) {
+            Some(other) if other != *value => Err(wrong(key, problem)),
+            _ => Ok(()),
+        }
+    }
+
+    fn end(self) -> Result<(), Error> {
+        match self.0.into_iter().find(|(_, value)| !value.is_null()) {
+            Some((key, _)) => Err(wrong(&key, "is not supported: leave it out")),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MESSAGES: &str = r#""messages": [{"role": "user", "content": "Hi"}]"#;
+
+    fn read(rest: &str) -> Result<ChatRequest, Error> {
+        ChatRequest::from_json(&format!("{{{MESSAGES}{rest}}}"))
+    }
+
+    #[test]
+    fn every_field_is_read() {
+        let request = read(
+            r#", "model": "m", "stream": true, "stream_options": {"include_usage": true},
+            "max_tokens": 5, "stop": "\n", "temperature": 0.5, "top_k": 3, "top_p": 0.9, "min_p": 0.1,
+            "repetition_penalty": 1.1, "presence_penalty": 0.2, "frequency_penalty": -0.3, "seed": 7,
+            "n": 1, "logprobs": false, "logit_bias": null, "tool_choice": "auto", "tools": [{}],
+            "response_format": {"type": "text"}"#,
+        )
+        .unwrap();
+        assert_eq!(request.model.as_deref(), Some("m"));
+        assert!(request.stream && request.include_usage);
+        assert_eq!((request.max_tokens, &request.stop[..]), (Some(5), &["\n".to_owned()][..]));
+        let expected = Overrides {
+            temperature: Some(0.5),
+            top_k: Some(3),
+            top_p: Some(0.9),
+            min_p: Some(0.1),
+            repetition_penalty: Some(1.1),
+            presence_penalty: Some(0.2),
+            frequency_penalty: Some(-0.3),
+            seed: Some(7),
+        };
+        assert_eq!(request.sampling, expected);
+        assert_eq!(request.conversation.tools.map(|tools| tools.len()), Some(1));
+        let bare = read("").unwrap();
+        assert!(!bare.stream && bare.conversation.tools.is_none());
+        assert_eq!(bare.sampling, Overrides::default());
+        let hidden = read(r#", "tools": [{}], "tool_choice": "none""#).unwrap();
+        assert_eq!(hidden.conversation.tools, None);
+    }
+
+    #[test]
+    fn what_is_not_supported_is_refused_by_name() {
+        for (rest, field) in [
+            (r#", "logit_bias": {"5": 1}"#, "logit_bias"),
+            (r#", "n": 2"#, "n"),
+            (r#", "logprobs": true"#, "logprobs"),
+            (r#", "response_format": {"type": "json_object"}"#, "response_format"),
+            (r#", "tool_choice": "required""#, "tool_choice"),
+            (r#", "tool_choice": {"type": "function"}"#, "tool_choice"),
+            (r#", "stream_options": {"include_usage": true}"#, "stream_options"),
+            (r#", "stream": true, "stream_options": {"x": 1}"#, "stream_options"),
+            (r#", "max_tokens": 1, "max_completion_tokens": 2"#, "max_completion_tokens"),
+            (r#", "max_tokens": -1"#, "max_tokens"),
+            (r#", "top_k": 1.5"#, "top_k"),
+            (r#", "top_k": 5000000000"#, "top_k"),
+            (r#", "temperature": "hot""#, "temperature"),
+            (r#", "stop": [1]"#, "stop"),
+            (r#", "stream": 1"#, "stream"),
+            (r#", "best_of": 2"#, "best_of"),
+        ] {
+            match read(rest) {
+                Err(Error::Request { field: named, .. }) => assert_eq!(named, field, "{rest}"),
+                other => panic!("{rest}: {other:?}"),
+            }
+        }
+        for (json, start) in [
+            ("", "request: not valid JSON"),
+            ("[]", "request: must be an object"),
+            ("{}", "messages: missing"),
+            (r#"{"messages": [{"role": "x"}]}"#, "messages[0].role"),
+        ] {
+            let error = ChatRequest::from_json(json).unwrap_err();
+            assert!(error.to_string().starts_with(start), "{error}");
+            assert_eq!(error.code(), "invalid_request", "{json}");
+        }
+    }
+}

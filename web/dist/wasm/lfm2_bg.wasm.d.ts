@@ -1,0 +1,33 @@
+/* tslint:disable */
+/* eslint-disable */
+export const memory: WebAssembly.Memory;
+export const __wbg_sha256_free: (a: number, b: number) => void;
+export const __wbg_webengine_free: (a: number, b: number) => void;
+export const inspect: (a: number, b: number, c: any, d: number) => any;
+export const sha256_finish: (a: number) => [number, number];
+export const sha256_new: () => number;
+export const sha256_update: (a: number, b: number, c: number) => void;
+export const start: () => void;
+export const webengine_chat: (a: number, b: number, c: number, d: any) => any;
+export const webengine_check: (a: number, b: number, c: number) => [number, number];
+export const webengine_counters: (a: number) => [number, number];
+export const webengine_destroy: (a: number) => void;
+export const webengine_info: (a: number) => [number, number];
+export const webengine_load: (a: number, b: number, c: any, d: number, e: any) => any;
+export const webengine_warmUp: (a: number) => any;
+export const wasm_bindgen__convert__closures_____invoke__h087f69242a52603f: (a: number, b: number, c: any) => [number, number];
+export const wasm_bindgen__convert__closures_____invoke__h087f69242a52603f_14: (a: number, b: number, c: any) => [number, number];
+export const wasm_bindgen__convert__closures_____invoke__h087f69242a52603f_17: (a: number, b: number, c: any) => [number, number];
+export const wasm_bindgen__convert__closures_____invoke__h087f69242a52603f_18: (a: number, b: number, c: any) => [number, number];
+export const wasm_bindgen__convert__closures_____invoke__h7a0ccd756bc1df24: (a: number, b: number, c: any, d: any) => void;
+export const wasm_bindgen__convert__closures_____invoke__hc537ba7f8c3775e9: (a: number, b: number, c: any) => void;
+export const wasm_bindgen__convert__closures_____invoke__hc537ba7f8c3775e9_16: (a: number, b: number, c: any) => void;
+export const __wbindgen_malloc: (a: number, b: number) => number;
+export const __wbindgen_realloc: (a: number, b: number, c: number, d: number) => number;
+export const __wbindgen_free: (a: number, b: number, c: number) => void;
+export const __wbindgen_exn_store: (a: number) => void;
+export const __externref_table_alloc: () => number;
+export const __wbindgen_externrefs: WebAssembly.Table;
+export const __wbindgen_destroy_closure: (a: number, b: number) => void;
+export const __externref_table_dealloc: (a: number) => void;
+export const __wbindgen_start: () => void;

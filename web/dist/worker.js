@@ -1,0 +1,52 @@
+// The worker's side of `createWorkerEngine`.
+import { toLfm2Error } from './errors.js';
+import { load } from './engine.js';
+const tell = (message) => postMessage(message);
+const abort = new AbortController();
+/** By answer: told whether the text was taken and the answer goes on. */
+const taken = new Map();
+let loaded;
+function engine() {
+    if (loaded === undefined)
+        throw new Error('the worker has no engine');
+    return loaded;
+}
+const calls = {
+    async load(options) {
+        const onProgress = (progress) => tell({ tell: 'progress', progress });
+        loaded = await load({ ...options, signal: abort.signal, onProgress });
+        return loaded.info;
+    },
+    check: (request) => engine().answerer.check(request),
+    answer: (request, id) => engine().answerer.answer(request, (text) => {
+        tell({ tell: 'text', id, text });
+        return new Promise((resolve) => taken.set(id, resolve));
+    }),
+    counters: async () => engine().counters(),
+    async dispose() {
+        loaded?.destroy();
+        loaded = undefined;
+    },
+};
+async function answerCall(call, id, argument) {
+    try {
+        tell({ tell: 'reply', id, result: await calls[call](argument, id) });
+    }
+    catch (thrown) {
+        const { code, message } = toLfm2Error(thrown);
+        tell({ tell: 'failed', id, code, message });
+    }
+}
+addEventListener('message', ({ data }) => {
+    if (data.call === 'abort') {
+        abort.abort();
+    }
+    else if (data.call === 'taken') {
+        const resolve = taken.get(data.id);
+        taken.delete(data.id);
+        resolve?.(data.goOn);
+    }
+    else {
+        void answerCall(data.call, data.id, data.argument);
+    }
+});
