@@ -2,7 +2,8 @@
 # Installs what building and running lfm2-wgpu needs on this machine; run again, it does nothing.
 #
 #   tools/setup.sh          to build and run: a C linker, a Vulkan loader and driver
-#   tools/setup.sh --dev    also what tests/ needs: rustfmt, clippy, Python, Node, Tint
+#   tools/setup.sh --dev    also what tests/ and web/ need: rustfmt, clippy, Python, Node, Tint,
+#                           a compiler for wasm32, Chromium
 #
 # Debian and Ubuntu: by apt-get, with sudo if you are not root. Elsewhere it says what to install.
 set -euo pipefail
@@ -30,6 +31,13 @@ if [ "$dev" = yes ]; then
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 fi
+# Where rustup cannot fetch the target for wasm32, Debian's compiler makes it from source.
+wasm=wasm32-unknown-unknown
+has_wasm() {
+    [ -d "$(rustc --print target-libdir --target $wasm)" ] ||
+        rustup target add $wasm >/dev/null 2>&1 ||
+        [ -d /usr/share/doc/rustc-web ]
+}
 
 # 2. Packages of the system. `missing` collects Debian's names.
 missing=()
@@ -56,6 +64,8 @@ if [ "$dev" = yes ]; then
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
+    have chromium || [ -n "${CHROMIUM:-}" ] || missing+=(chromium)
+    has_wasm || missing+=(rustc-web cargo-web rust-web-src lld-19)
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then
@@ -87,10 +97,13 @@ if [ "$dev" = yes ] && [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 
     die "Node $(node --version) is too old: the tests need Node 18 or newer. Install it from https://nodejs.org"
 fi
 
-# 3. Tint, the browsers' shader compiler, inside tools/tint/node_modules.
-if [ "$dev" = yes ] && ! cmp -s tools/tint/package-lock.json tools/tint/node_modules/.lock; then
-    say "installing Tint"
-    npm ci --ignore-scripts --no-audit --no-fund --prefix tools/tint >&2
-    cp tools/tint/package-lock.json tools/tint/node_modules/.lock
-fi
+# 3. Packages of npm: Tint, the browsers' shader compiler, in tools/tint; TypeScript, wasm-opt and what
+# drives Chromium in web.
+for folder in tools/tint web; do
+    if [ "$dev" = yes ] && ! cmp -s $folder/package-lock.json $folder/node_modules/.lock; then
+        say "installing the packages of $folder"
+        npm ci --ignore-scripts --no-audit --no-fund --prefix $folder >&2
+        cp $folder/package-lock.json $folder/node_modules/.lock
+    fi
+done
 say "ready"

@@ -34,7 +34,7 @@ docs() {
 
 step tools/setup.sh --dev
 step cargo fetch --locked --quiet
-step cargo fmt --check
+step cargo fmt --all --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
 step docs

@@ -212,8 +212,19 @@ fn every_kernel_has_a_bench() {
 #[test]
 fn no_file_is_longer_than_500_lines() {
     let files = sources(
-        &["src", "shaders", "tests", "benches", "examples", "tools"],
-        &[".rs", ".wgsl", ".mjs", ".sh"],
+        &[
+            "src",
+            "shaders",
+            "tests",
+            "benches",
+            "examples",
+            "tools",
+            "xtask",
+            "web/src",
+            "web/tests",
+            "web/wasm",
+        ],
+        &[".rs", ".wgsl", ".mjs", ".sh", ".ts"],
     );
     let long: Vec<String> = files
         .iter()

@@ -1,0 +1,175 @@
+import { Lfm2Error, toLfm2Error } from './errors.js';
+import { Handoff } from './handoff.js';
+import type {
+  ChatCompletion,
+  ChatCompletionChunk,
+  ChatCompletions,
+  ChatRequest,
+  FinishReason,
+  RequestOptions,
+  Timings,
+  Usage,
+} from './types.js';
+
+/** What an answer ends with. */
+export interface Summary {
+  /** null: it was stopped before its end. */
+  finish_reason: FinishReason | null;
+  usage: Usage;
+  timings: Timings;
+}
+
+/** What answers requests: the engine in this thread, or a worker. */
+export interface Answerer {
+  /** Throws what is wrong with a request. */
+  check(request: string): Promise<void>;
+  /** Calls `onText` after each step; it says whether to go on. */
+  answer(request: string, onText: (text: string) => Promise<boolean>): Promise<Summary>;
+}
+
+/** Of a request that was stopped before its turn came. */
+const NOTHING: Summary = {
+  finish_reason: null,
+  usage: {
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    total_tokens: 0,
+    prompt_tokens_details: { cached_tokens: 0 },
+  },
+  timings: {
+    cache_n: 0,
+    prompt_n: 0,
+    prompt_ms: 0,
+    prompt_per_second: 0,
+    predicted_n: 0,
+    predicted_ms: 0,
+    predicted_per_second: 0,
+    first_token_ms: 0,
+  },
+};
+
+/** The part of an engine that people call. */
+export class Completions {
+  readonly #answerer: Answerer;
+  readonly #model: string;
+  /** Ends when the last request so far has been answered. */
+  #last: Promise<unknown> = Promise.resolve();
+  readonly #disposed = new AbortController();
+
+  constructor(answerer: Answerer, model: string) {
+    this.#answerer = answerer;
+    this.#model = model;
+  }
+
+  readonly create = ((request, options) => this.#create(request, options)) as ChatCompletions['create'];
+
+  /** Stops everything; gives when nothing runs any more. */
+  async dispose(): Promise<void> {
+    this.#disposed.abort();
+    await this.#last;
+  }
+
+  async #create(
+    request: ChatRequest,
+    options: RequestOptions = {},
+  ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
+    this.#checkDisposed();
+    const seed = request.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
+    const json = JSON.stringify({ ...request, seed });
+    await this.#answerer.check(json);
+    const head = {
+      id: `chatcmpl-${crypto.randomUUID()}`,
+      created: Math.floor(Date.now() / 1000),
+      model: request.model ?? this.#model,
+    };
+    if (request.stream) {
+      const usage = request.stream_options?.include_usage === true;
+      return this.#chunks(json, head, usage, options.signal);
+    }
+    let content = '';
+    const summary = await this.#run(json, options.signal, async (text) => {
+      content += text;
+      return true;
+    });
+    return {
+      ...head,
+      object: 'chat.completion',
+      choices: [
+        {
+          index: 0,
+          message: { role: 'assistant', content },
+          finish_reason: summary.finish_reason ?? 'abort',
+          logprobs: null,
+        },
+      ],
+      usage: summary.usage,
+      timings: summary.timings,
+    };
+  }
+
+  async *#chunks(
+    json: string,
+    head: { id: string; created: number; model: string },
+    includeUsage: boolean,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatCompletionChunk, void, undefined> {
+    const chunk = (
+      delta: { role?: 'assistant'; content?: string },
+      finish_reason: FinishReason | null = null,
+    ): ChatCompletionChunk => ({
+      ...head,
+      object: 'chat.completion.chunk',
+      choices: [{ index: 0, delta, finish_reason, logprobs: null }],
+    });
+    const texts = new Handoff<string>();
+    // Whoever has stopped it need not take what is left.
+    const left = new AbortController();
+    const stop = AbortSignal.any([left.signal, this.#disposed.signal, ...(signal ? [signal] : [])]);
+    stop.addEventListener('abort', () => texts.close());
+    // Nothing runs until the first chunk is asked for.
+    const run = this.#run(json, stop, async (text) => {
+      if (text !== '') await texts.put(text);
+      return true;
+    });
+    run.then(() => texts.close(), (error: unknown) => texts.fail(error));
+    try {
+      yield chunk({ role: 'assistant', content: '' });
+      for (let text = await texts.take(); text !== undefined; text = await texts.take()) {
+        yield chunk({ content: text });
+      }
+      const summary = await run;
+      yield { ...chunk({}, summary.finish_reason ?? 'abort'), timings: summary.timings };
+      if (includeUsage) {
+        yield { ...head, object: 'chat.completion.chunk', choices: [], usage: summary.usage };
+      }
+    } finally {
+      // The loop was left: the answer ends with its present step.
+      left.abort();
+    }
+  }
+
+  /** Answers when all requests before have been answered. */
+  #run(
+    json: string,
+    signal: AbortSignal | undefined,
+    onText: (text: string) => Promise<boolean>,
+  ): Promise<Summary> {
+    const stopped = () => signal?.aborted === true || this.#disposed.signal.aborted;
+    const turn = this.#last.then(async () => {
+      if (stopped()) return NOTHING;
+      try {
+        return await this.#answerer.answer(json, async (text) => (await onText(text)) && !stopped());
+      } catch (thrown) {
+        throw toLfm2Error(thrown);
+      }
+    });
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  #checkDisposed(): void {
+    if (this.#disposed.signal.aborted) {
+      throw new Lfm2Error('disposed', 'the engine has been disposed of');
+    }
+  }
+}

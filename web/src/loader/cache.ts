@@ -1,0 +1,233 @@
+import { Lfm2Error } from '../errors.js';
+import { readBlob } from './blobs.js';
+import type { RemoteDescription, Resolved } from './files.js';
+import { AHEAD, CHUNK } from './remote.js';
+import { MemoryStore } from './store.js';
+import type { ChunkStore } from './store.js';
+
+/** The folder of this package in the origin's private file system. */
+const ROOT = 'lfm2-wgpu';
+const META = 'meta.json';
+
+/** What the cache knows of a model; written when a download begins, and anew when it is whole. */
+interface Meta {
+  /** What the caller gave as the model. */
+  model: string;
+  place: string;
+  files: readonly RemoteDescription[];
+  /** Whether every file is there and has been compared with its hash. */
+  complete: boolean;
+}
+
+/** A model in the cache. */
+export interface CachedModel {
+  /** As it was given to `createEngine`; URLs are absolute. */
+  model: string;
+  /** Bytes in the cache. */
+  bytes: number;
+  /** Whether it loads without the network. What is not complete is gone on with. */
+  complete: boolean;
+}
+
+/**
+ * A model's folder: meta.json, and `<file>.<chunk>` for every chunk of every file. A chunk appears
+ * under its name only when it has been written whole, so there is never half of one; a model counts
+ * as whole only by its meta.json, which says so last.
+ */
+export class CacheEntry {
+  readonly #folder: FileSystemDirectoryHandle;
+  readonly meta: Meta;
+
+  private constructor(folder: FileSystemDirectoryHandle, meta: Meta) {
+    this.#folder = folder;
+    this.meta = meta;
+  }
+
+  /** The entry of a model, if there is one. */
+  static async find(model: string): Promise<CacheEntry | undefined> {
+    const root = await openRoot();
+    const folder = await root?.getDirectoryHandle(await key(model)).catch(() => undefined);
+    const meta = folder === undefined ? undefined : await readMeta(folder);
+    return folder !== undefined && meta !== undefined ? new CacheEntry(folder, meta) : undefined;
+  }
+
+  /** A new entry, in the place of another of the same model. Undefined without a cache. */
+  static async create(model: string, { place, files }: Resolved): Promise<CacheEntry | undefined> {
+    const root = await openRoot();
+    if (root === undefined) return undefined;
+    const name = await key(model);
+    await root.removeEntry(name, { recursive: true }).catch(() => undefined);
+    try {
+      const meta = { model, place, files, complete: false };
+      const entry = new CacheEntry(await root.getDirectoryHandle(name, { create: true }), meta);
+      await entry.#writeMeta(meta);
+      return entry;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Whether it is of these very files. */
+  holds(resolved: Resolved): boolean {
+    return JSON.stringify(this.meta.files) === JSON.stringify(resolved.files);
+  }
+
+  /** The stores of all files, which know the chunks that are there. */
+  async stores(): Promise<FileStore[]> {
+    const sizes = new Map<string, number>();
+    for await (const [name, handle] of this.#folder.entries()) {
+      if (handle.kind === 'file') sizes.set(name, (await (handle as FileSystemFileHandle).getFile()).size);
+    }
+    return this.meta.files.map((file, i) => new FileStore(this.#folder, i, file, sizes));
+  }
+
+  /** Says that all of it is there. */
+  complete(): Promise<void> {
+    return this.#writeMeta({ ...this.meta, complete: true });
+  }
+
+  async #writeMeta(meta: Meta): Promise<void> {
+    await writeWhole(this.#folder, META, new TextEncoder().encode(JSON.stringify(meta)));
+  }
+}
+
+/** A file's chunks in the cache. What does not fit is kept in memory for a while instead. */
+export class FileStore implements ChunkStore {
+  readonly #folder: FileSystemDirectoryHandle;
+  readonly #index: number;
+  readonly #there = new Set<number>();
+  #overflow: MemoryStore | undefined;
+  /** Bytes that are there. */
+  bytes = 0;
+
+  constructor(folder: FileSystemDirectoryHandle, index: number, file: RemoteDescription, sizes: Map<string, number>) {
+    this.#folder = folder;
+    this.#index = index;
+    for (let n = 0; n * CHUNK < file.size; n++) {
+      const length = Math.min(CHUNK, file.size - n * CHUNK);
+      if (sizes.get(this.#name(n)) !== length) continue;
+      this.#there.add(n);
+      this.bytes += length;
+    }
+  }
+
+  /** Whether something did not fit. */
+  get overflowed(): boolean {
+    return this.#overflow !== undefined;
+  }
+
+  has(n: number): boolean {
+    return this.#there.has(n) || this.#overflow?.has(n) === true;
+  }
+
+  async get(n: number): Promise<Uint8Array | undefined> {
+    if (!this.#there.has(n)) return this.#overflow?.get(n);
+    try {
+      const file = await (await this.#folder.getFileHandle(this.#name(n))).getFile();
+      return await readBlob(this.#name(n), file, 0, file.size);
+    } catch {
+      // Removed by the visitor, or by the browser for want of space.
+      this.#there.delete(n);
+      return undefined;
+    }
+  }
+
+  /** A piece of the file, if all of it is there. */
+  async read(offset: number, length: number): Promise<Uint8Array | undefined> {
+    const out = new Uint8Array(length);
+    for (let done = 0; done < length; ) {
+      const n = Math.floor((offset + done) / CHUNK);
+      const from = offset + done - n * CHUNK;
+      const part = (await this.get(n))?.subarray(from, from + length - done);
+      if (part === undefined) return undefined;
+      out.set(part, done);
+      done += part.length;
+    }
+    return out;
+  }
+
+  async put(n: number, bytes: Uint8Array): Promise<void> {
+    try {
+      await writeWhole(this.#folder, this.#name(n), bytes);
+      this.#there.add(n);
+    } catch {
+      this.#overflow ??= new MemoryStore(2 * AHEAD);
+      await this.#overflow.put(n, bytes);
+    }
+  }
+
+  async clear(): Promise<void> {
+    for (const n of this.#there) await this.#folder.removeEntry(this.#name(n)).catch(() => undefined);
+    this.#there.clear();
+    await this.#overflow?.clear();
+  }
+
+  #name(n: number): string {
+    return `${this.#index}.${n}`;
+  }
+}
+
+/** Every model in the cache. */
+export async function listModels(): Promise<CachedModel[]> {
+  const found: CachedModel[] = [];
+  for await (const [, folder] of (await openRoot())?.entries() ?? []) {
+    if (folder.kind !== 'directory') continue;
+    const entry = await readMeta(folder as FileSystemDirectoryHandle);
+    if (entry === undefined) continue;
+    let bytes = 0;
+    for await (const [, file] of (folder as FileSystemDirectoryHandle).entries()) {
+      if (file.kind === 'file') bytes += (await (file as FileSystemFileHandle).getFile()).size;
+    }
+    found.push({ model: entry.model, bytes, complete: entry.complete });
+  }
+  return found;
+}
+
+/** Removes a model, as `listModels` names it or as it was given, from the cache: whether it was there. */
+export async function removeModel(model: string): Promise<boolean> {
+  const root = await openRoot();
+  if (root === undefined || (await CacheEntry.find(model)) === undefined) return false;
+  await root.removeEntry(await key(model), { recursive: true });
+  return true;
+}
+
+/** Bytes that still fit, as far as the browser tells. */
+export async function freeBytes(): Promise<number | undefined> {
+  const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
+  return quota === undefined ? undefined : quota - (usage ?? 0);
+}
+
+/** Undefined where the browser has no such file system, or forbids it (private windows). */
+async function openRoot(): Promise<FileSystemDirectoryHandle | undefined> {
+  try {
+    const origin = await navigator.storage.getDirectory();
+    return await origin.getDirectoryHandle(ROOT, { create: true });
+  } catch {
+    return undefined;
+  }
+}
+
+async function key(model: string): Promise<string> {
+  const hash = await crypto.subtle.digest('SHA-256', new TextEncoder().encode(model));
+  return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+async function readMeta(folder: FileSystemDirectoryHandle): Promise<Meta | undefined> {
+  try {
+    return JSON.parse(await (await (await folder.getFileHandle(META)).getFile()).text()) as Meta;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Writes a file that appears when it is whole: the browser puts it in place when it is closed. */
+async function writeWhole(folder: FileSystemDirectoryHandle, name: string, bytes: Uint8Array): Promise<void> {
+  const writable = await (await folder.getFileHandle(name, { create: true })).createWritable();
+  try {
+    await writable.write(bytes as Uint8Array<ArrayBuffer>);
+    await writable.close();
+  } catch (thrown) {
+    await writable.abort().catch(() => undefined);
+    throw new Lfm2Error('read_failed', `the cache: ${String(thrown)}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,197 @@
+import { Lfm2Error, aborted, checkAborted } from '../errors.js';
+
+/** Tries after the first, and how long is waited before each. */
+const WAITS_MS = [300, 1000, 3000];
+
+/** Something that may be over when it is tried again. */
+class Passing extends Lfm2Error {}
+
+/** How requests are sent. */
+export interface HttpOptions {
+  signal: AbortSignal | undefined;
+  /** Sent with each, e.g. `Authorization` for a private repository. */
+  headers: Record<string, string>;
+}
+
+/** Does `attempt` again after failures that may pass. */
+async function patiently<T>(options: HttpOptions, attempt: () => Promise<T>): Promise<T> {
+  for (const wait of WAITS_MS) {
+    try {
+      return await attempt();
+    } catch (thrown) {
+      if (!(thrown instanceof Passing)) throw thrown;
+    }
+    await sleep(wait, options.signal);
+  }
+  return attempt();
+}
+
+function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener('abort', () => (clearTimeout(timer), reject(aborted(signal))), { once: true });
+  });
+}
+
+/** Sends a request; failures of the network and of the server are typed errors. */
+export async function send(url: string, options: HttpOptions, init: RequestInit = {}): Promise<Response> {
+  const { signal } = options;
+  checkAborted(signal);
+  let response: Response;
+  try {
+    const headers = { ...options.headers, ...(init.headers as Record<string, string>) };
+    response = await fetch(url, { ...init, headers, ...(signal ? { signal } : {}) });
+  } catch (thrown) {
+    throw networkError(url, thrown, signal);
+  }
+  if (response.ok) return response;
+  await response.body?.cancel().catch(() => undefined);
+  const problem = `${url}: the server answered ${response.status}`;
+  if (response.status === 429 || response.status >= 500) throw new Passing('http_status', problem);
+  throw new Lfm2Error(response.status === 404 ? 'not_found' : 'http_status', problem);
+}
+
+function networkError(url: string, thrown: unknown, signal: AbortSignal | undefined): Lfm2Error {
+  if (signal?.aborted) return aborted(signal);
+  return new Passing('network', `${url}: ${String(thrown)}`, { cause: thrown });
+}
+
+/** The whole of a small file; undefined if there is none. */
+export async function fetchSmall(url: string, options: HttpOptions): Promise<Uint8Array | undefined> {
+  try {
+    return await patiently(options, async () => {
+      const response = await send(url, options);
+      return isPage(response) ? undefined : bodyOf(response, url, options);
+    });
+  } catch (thrown) {
+    if (thrown instanceof Lfm2Error && thrown.code === 'not_found') return undefined;
+    throw thrown;
+  }
+}
+
+/** Some servers answer with their start page where there is no file. */
+function isPage(response: Response): boolean {
+  return response.headers.get('content-type')?.startsWith('text/html') === true;
+}
+
+async function bodyOf(response: Response, url: string, options: HttpOptions): Promise<Uint8Array> {
+  try {
+    return new Uint8Array(await response.arrayBuffer());
+  } catch (thrown) {
+    throw networkError(url, thrown, options.signal);
+  }
+}
+
+/** A file's length; undefined if there is no such file. */
+export async function fetchSize(url: string, options: HttpOptions): Promise<number | undefined> {
+  try {
+    return await patiently(options, async () => {
+      // Servers that compress what they send would tell another length.
+      const response = await send(url, options, { method: 'HEAD' });
+      if (isPage(response)) return undefined;
+      const length = response.headers.get('content-length');
+      if (length !== null && response.headers.get('content-encoding') === null) return Number(length);
+      const first = await send(url, options, { headers: { Range: 'bytes=0-0' } });
+      await first.body?.cancel();
+      const total = rangeTotal(first);
+      if (total === undefined) throw new Lfm2Error('wrong_content', `${url}: the server does not tell its length`);
+      return total;
+    });
+  } catch (thrown) {
+    if (thrown instanceof Lfm2Error && thrown.code === 'not_found') return undefined;
+    throw thrown;
+  }
+}
+
+/** The total of `Content-Range: bytes 0-9/100`; other origins may hide it. */
+function rangeTotal(response: Response): number | undefined {
+  const total = response.headers.get('content-range')?.split('/')[1];
+  return total !== undefined && /^\d+$/.test(total) ? Number(total) : undefined;
+}
+
+/**
+ * A range of a file of `size` bytes; undefined if the server does not know ranges and sends the
+ * whole file instead.
+ */
+export function fetchRange(
+  url: string,
+  size: number,
+  offset: number,
+  length: number,
+  options: HttpOptions,
+): Promise<Uint8Array | undefined> {
+  return patiently(options, async () => {
+    const response = await send(url, options, { headers: { Range: `bytes=${offset}-${offset + length - 1}` } });
+    if (response.status !== 206 && length < size) {
+      await response.body?.cancel();
+      return undefined;
+    }
+    checkTotal(url, size, response);
+    const bytes = await bodyOf(response, url, options);
+    if (bytes.length !== length) throw shortBody(url, bytes.length, length, size);
+    return bytes;
+  });
+}
+
+/**
+ * A whole file in pieces of `piece` bytes, from its beginning, for a server without ranges. After a
+ * failure that may pass it begins again.
+ */
+export function fetchPieces(
+  url: string,
+  size: number,
+  piece: number,
+  options: HttpOptions,
+  onPiece: (n: number, bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
+  return patiently(options, () => piecesOnce(url, size, piece, options, onPiece));
+}
+
+async function piecesOnce(
+  url: string,
+  size: number,
+  piece: number,
+  options: HttpOptions,
+  onPiece: (n: number, bytes: Uint8Array) => Promise<void>,
+): Promise<void> {
+  const response = await send(url, options);
+  checkTotal(url, size, response);
+  const reader = response.body?.getReader();
+  let [n, have, got] = [0, new Uint8Array(Math.min(piece, size)), 0];
+  const all = () => n * piece + got;
+  for (;;) {
+    let next: ReadableStreamReadResult<Uint8Array> | undefined;
+    try {
+      next = await reader?.read();
+    } catch (thrown) {
+      throw networkError(url, thrown, options.signal);
+    }
+    if (next === undefined || next.done) break;
+    for (let rest = next.value; rest.length > 0; ) {
+      if (all() >= size) throw new Lfm2Error('wrong_content', `${url}: is longer than ${size} bytes`);
+      const part = rest.subarray(0, have.length - got);
+      have.set(part, got);
+      got += part.length;
+      rest = rest.subarray(part.length);
+      if (got === have.length) {
+        await onPiece(n, have);
+        [n, got] = [n + 1, 0];
+        have = new Uint8Array(Math.max(0, Math.min(piece, size - n * piece)));
+      }
+    }
+  }
+  if (all() < size) throw shortBody(url, all(), size, size);
+}
+
+function checkTotal(url: string, size: number, response: Response): void {
+  const whole = response.headers.get('content-encoding') === null ? response.headers.get('content-length') : null;
+  const total = response.status === 206 ? rangeTotal(response) : whole === null ? undefined : Number(whole);
+  if (total !== undefined && total !== size) {
+    void response.body?.cancel().catch(() => undefined);
+    throw new Lfm2Error('wrong_content', `${url}: has ${total} bytes, need ${size}`);
+  }
+}
+
+function shortBody(url: string, got: number, wanted: number, size: number): Lfm2Error {
+  return new Passing('network', `${url}: the server sent ${got} of ${wanted} bytes, of a file of ${size}`);
+}

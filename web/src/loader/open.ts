@@ -1,0 +1,174 @@
+import { Lfm2Error, aborted } from '../errors.js';
+import type { Reporter } from '../progress.js';
+import type { ModelOptions } from '../types.js';
+import { openBlobs } from './blobs.js';
+import { CacheEntry, freeBytes, listModels, removeModel } from './cache.js';
+import type { CachedModel, FileStore } from './cache.js';
+import type { ModelFile, OpenModel, RemoteDescription } from './files.js';
+import type { HttpOptions } from './http.js';
+import { AHEAD, RemoteFile } from './remote.js';
+import type { Hasher } from './remote.js';
+import { absolute, resolveModel } from './resolve.js';
+import { MemoryStore } from './store.js';
+
+/** Bytes of the cache's own that are left free beside a model. */
+const SPARE = 16 << 20;
+
+export type Model = ModelOptions['model'];
+type Where = Pick<ModelOptions, 'model' | 'cache' | 'hub'>;
+
+/** Files that the visitor gave, if the model is such. */
+export function asBlobs(model: Model): Blob[] | undefined {
+  if (typeof model === 'string' || model instanceof URL) return undefined;
+  return model instanceof Blob ? [model] : Array.from(model);
+}
+
+/** Every model in the cache. */
+export { listModels };
+export type { CachedModel };
+
+/** Removes a model from the cache; whether it was there. */
+export function deleteModel(model: string | URL): Promise<boolean> {
+  return removeModel(absolute(model));
+}
+
+/** What is known of a model before its weights are read. */
+export interface Found {
+  place: string;
+  files: readonly RemoteDescription[];
+  /** In the cache, whole or not. */
+  entry: CacheEntry | undefined;
+  http: HttpOptions;
+}
+
+/**
+ * Finds a model: in the cache if it is whole there, which asks no network, else where it comes from.
+ * What is in the cache of other files than it has now is not used.
+ */
+export async function findModel(where: Where, signal: AbortSignal | undefined): Promise<Found> {
+  const model = absolute(where.model as string | URL);
+  const hub = where.hub ?? {};
+  const headers: Record<string, string> = hub.token === undefined ? {} : { Authorization: `Bearer ${hub.token}` };
+  const http = { signal, headers };
+  const entry = where.cache === 'none' ? undefined : await CacheEntry.find(model);
+  if (entry?.meta.complete) return { ...entry.meta, entry, http };
+  const resolved = await resolveModel(model, hub, http);
+  return { ...resolved, entry: entry?.holds(resolved) ? entry : undefined, http };
+}
+
+/** Opens a model: its files can be read while they come. */
+export async function openModel(
+  where: Where,
+  signal: AbortSignal | undefined,
+  newHasher: () => Hasher,
+  reporter: Reporter,
+): Promise<OpenModel> {
+  const blobs = asBlobs(where.model);
+  if (blobs !== undefined) return openBlobs(blobs);
+  const found = await findModel(where, signal);
+  if (where.cache !== 'none') found.entry ??= await CacheEntry.create(absolute(where.model as string | URL), found);
+  const total = found.files.reduce((sum, file) => sum + file.size, 0);
+  let stores = (await found.entry?.stores()) ?? undefined;
+  const cached = stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0;
+  if (found.entry?.meta.complete && cached === total) return openCached(found, stores as FileStore[], newHasher);
+  if (stores !== undefined && (await freeBytes().then((free) => free !== undefined && free < total - cached + SPARE))) {
+    stores = undefined;
+  }
+  return new Download(found, stores, total, signal, newHasher, reporter);
+}
+
+/** A model that is whole in the cache: nothing is fetched, and its hashes were compared before. */
+function openCached(found: Found, stores: FileStore[], newHasher: () => Hasher): OpenModel {
+  const ignore = () => undefined;
+  const files = found.files.map((file, i) => {
+    const { name, url, size } = file;
+    return new RemoteFile({ name, url, size }, stores[i] as FileStore, found.http, newHasher, ignore);
+  });
+  const nothing = () => Promise.resolve();
+  return { place: found.place, files, fromCache: true, finish: nothing, close: nothing };
+}
+
+/** A model on its way: into the cache, or through memory. */
+class Download implements OpenModel {
+  readonly place: string;
+  readonly files: readonly ModelFile[];
+  readonly fromCache = false;
+  readonly #files: RemoteFile[];
+  readonly #stores: FileStore[] | undefined;
+  readonly #entry: CacheEntry | undefined;
+  readonly #stop = new AbortController();
+  /** Fetches all of it in order while it is read, if it goes into the cache. */
+  readonly #ahead: Promise<void>;
+  #failure: unknown;
+
+  constructor(
+    found: Found,
+    stores: FileStore[] | undefined,
+    total: number,
+    signal: AbortSignal | undefined,
+    newHasher: () => Hasher,
+    reporter: Reporter,
+  ) {
+    this.place = found.place;
+    this.#stores = stores;
+    this.#entry = stores === undefined ? undefined : found.entry;
+    let loaded = stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0;
+    const onBytes = (file: string, bytes: number) => {
+      // Without a cache some may come twice.
+      loaded = Math.min(loaded + bytes, total);
+      reporter.report({ phase: 'download', loaded, total, file, fromCache: false });
+    };
+    const http = { ...found.http, signal: AbortSignal.any([this.#stop.signal, ...(signal ? [signal] : [])]) };
+    this.#files = found.files.map((about, i) => {
+      const store = stores?.[i] ?? new MemoryStore(2 * AHEAD);
+      return new RemoteFile(about, store, http, newHasher, onBytes);
+    });
+    this.files = this.#files.map((file) => ({
+      name: file.name,
+      size: file.size,
+      read: async (offset, length) => {
+        try {
+          return await file.read(offset, length);
+        } catch (thrown) {
+          // What failed ahead of it is the reason for which it was stopped.
+          throw this.#failure ?? thrown;
+        }
+      },
+    }));
+    this.#ahead = stores === undefined ? Promise.resolve() : this.#fetchAll();
+    this.#ahead.catch((thrown: unknown) => {
+      this.#failure = thrown;
+      this.#stop.abort();
+    });
+  }
+
+  async finish(): Promise<void> {
+    await this.#ahead;
+    if (this.#stores === undefined) for (const file of this.#files) await file.finish(false);
+    else if (!this.#stores.some((store) => store.overflowed)) await this.#entry?.complete();
+  }
+
+  async close(): Promise<void> {
+    this.#stop.abort();
+    await this.#ahead.catch(() => undefined);
+  }
+
+  async #fetchAll(): Promise<void> {
+    for (const file of this.#files) await file.finish(true);
+  }
+}
+
+/** Rejects at once when the signal is aborted, whatever `work` is at; `late` gets what it still gives. */
+export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined, late: (result: T) => void): Promise<T> {
+  if (signal === undefined) return work;
+  return new Promise((resolve, reject) => {
+    let over = false;
+    const onAbort = () => ((over = true), reject(aborted(signal)));
+    if (signal.aborted) onAbort();
+    signal.addEventListener('abort', onAbort, { once: true });
+    work.then(
+      (result) => (over ? late(result) : resolve(result)),
+      (thrown: unknown) => reject(thrown instanceof Lfm2Error || !over ? thrown : aborted(signal)),
+    );
+  });
+}

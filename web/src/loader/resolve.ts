@@ -1,0 +1,85 @@
+import { Lfm2Error } from '../errors.js';
+import type { RemoteDescription, Resolved } from './files.js';
+import { fetchSize, fetchSmall } from './http.js';
+import type { HttpOptions } from './http.js';
+import { INDEX, SINGLE, SMALL, isHubName, resolveHub } from './hub.js';
+import type { HubOptions } from './hub.js';
+import { readManifest } from './manifest.js';
+
+/** A model's name as the cache knows it: a name on the hub as it is, else an absolute URL. */
+export function absolute(model: string | URL): string {
+  if (typeof model === 'string' && isHubName(model)) return model;
+  try {
+    return new URL(model, globalThis.location?.href).href;
+  } catch (thrown) {
+    throw new Lfm2Error('invalid_request', `model: ${String(model)} is neither an address nor a name`, { cause: thrown });
+  }
+}
+
+/** Finds the files of a model; reads only what it must to know their names and lengths. */
+export async function resolveModel(model: string, hub: HubOptions, http: HttpOptions): Promise<Resolved> {
+  if (isHubName(model)) return resolveHub(model, hub, http);
+  const url = new URL(model);
+  if (/\.gguf$/i.test(url.pathname)) return { place: url.href, files: await ggufFiles(url, http) };
+  if (!url.pathname.endsWith('/')) url.pathname += '/';
+  const files = (await packageFiles(url, http)) ?? (await checkpointFiles(url, http));
+  return { place: url.href, files };
+}
+
+/** A file of which only the address is known. */
+async function sized(url: URL, http: HttpOptions): Promise<RemoteDescription | undefined> {
+  const size = await fetchSize(url.href, http);
+  const name = decodeURIComponent(url.pathname.split('/').at(-1) ?? '');
+  return size === undefined ? undefined : { name, url: url.href, size };
+}
+
+async function required(url: URL, http: HttpOptions): Promise<RemoteDescription> {
+  const file = await sized(url, http);
+  if (file === undefined) throw new Lfm2Error('not_found', `${url.href}: there is no such file`);
+  return file;
+}
+
+/** A GGUF file, or all parts of a split one whose first part is named. */
+function ggufFiles(url: URL, http: HttpOptions): Promise<RemoteDescription[]> {
+  const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(url.pathname) ?? [];
+  if (of === undefined) return Promise.all([required(url, http)]);
+  const part = (_: unknown, i: number) => {
+    const next = new URL(url);
+    next.pathname = `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`;
+    return required(next, http);
+  };
+  return Promise.all(Array.from({ length: Number(of) }, part));
+}
+
+async function packageFiles(base: URL, http: HttpOptions): Promise<RemoteDescription[] | undefined> {
+  const address = new URL('manifest.json', base);
+  const bytes = await fetchSmall(address.href, http);
+  const manifest = bytes && readManifest(address.href, bytes);
+  return manifest?.files.map(({ name, bytes, sha256 }) => {
+    return { name, url: new URL(encodeURIComponent(name), base).href, size: bytes, sha256 };
+  });
+}
+
+async function checkpointFiles(base: URL, http: HttpOptions): Promise<RemoteDescription[]> {
+  const at = (name: string) => new URL(encodeURIComponent(name), base);
+  const [single, ...small] = await Promise.all([SINGLE, ...SMALL].map((name) => sized(at(name), http)));
+  const [config] = small;
+  if (config === undefined) {
+    throw new Lfm2Error('not_found', `${base.href}: has neither manifest.json nor config.json`);
+  }
+  const files = small.filter((file) => file !== undefined);
+  if (single !== undefined) return [...files, single];
+  const index = await fetchSmall(at(INDEX).href, http);
+  if (index === undefined) throw new Lfm2Error('not_found', `${base.href}: has neither ${SINGLE} nor ${INDEX}`);
+  const shards = await Promise.all(shardNames(at(INDEX).href, index).map((name) => required(at(name), http)));
+  return [...files, { name: INDEX, url: at(INDEX).href, size: index.length }, ...shards];
+}
+
+function shardNames(place: string, index: Uint8Array): string[] {
+  try {
+    const { weight_map } = JSON.parse(new TextDecoder().decode(index)) as { weight_map: Record<string, string> };
+    return [...new Set(Object.values(weight_map))].filter((name) => /^[^/\\:]{1,255}$/.test(name)).sort();
+  } catch (thrown) {
+    throw new Lfm2Error('wrong_content', `${place}: ${String(thrown)}`, { cause: thrown });
+  }
+}

@@ -1,0 +1,81 @@
+import { Lfm2Error, toLfm2Error } from './errors.js';
+import { describeGpu } from './gpu.js';
+import type { GpuReport } from './gpu.js';
+import { openBlobs } from './loader/blobs.js';
+import { freeBytes } from './loader/cache.js';
+import type { ModelFile } from './loader/files.js';
+import { fetchRange } from './loader/http.js';
+import { asBlobs, findModel, raceAbort } from './loader/open.js';
+import type { ModelOptions, Preflight } from './types.js';
+import init, { inspect } from './wasm/lfm2.js';
+
+/** Parameters with which a software adapter still answers in bearable time. */
+const SLOW_PARAMETERS = 100e6;
+/** Bytes that most GPUs, also those that share the machine's memory, can give to a page. */
+const LARGE_BYTES = 2 * 2 ** 30;
+
+/**
+ * Tells what a model would take and whether it would run, before it is downloaded: of its files only
+ * configuration, tokenizer and tables of contents are read. Rejects if there is no such model.
+ */
+export async function preflight(options: ModelOptions): Promise<Preflight> {
+  const { signal } = options;
+  let gpu: GpuReport;
+  try {
+    gpu = await describeGpu();
+  } catch (thrown) {
+    return { verdict: 'no', reasons: [toLfm2Error(thrown).forVisitor] };
+  }
+  await init();
+  const { place, files, cached } = await look(options);
+  const total = files.reduce((sum, file) => sum + file.size, 0);
+  const free = cached === total ? undefined : await freeBytes();
+  const told = { gpu, bytes: { total, cached }, ...(free === undefined ? {} : { storage: free }) };
+  let plan: Pick<Required<Preflight>, 'memory' | 'contextLength' | 'parameters'>;
+  try {
+    const inspected = inspect(place, [...files], options.contextLength);
+    plan = JSON.parse(await raceAbort(inspected, signal, () => undefined));
+  } catch (thrown) {
+    const error = toLfm2Error(thrown);
+    // It is told that a model cannot run here; it is thrown that it could not be looked at.
+    if (!['bad_model', 'out_of_memory', 'no_adapter'].includes(error.code)) throw error;
+    return { verdict: 'no', reasons: [error.forVisitor], ...told };
+  }
+  const reasons: string[] = [];
+  if (gpu.software && plan.parameters > SLOW_PARAMETERS) {
+    reasons.push('This browser computes without a real GPU: answers will be very slow.');
+  }
+  if (plan.memory.total > LARGE_BYTES) {
+    const gigabytes = (plan.memory.total / 1e9).toFixed(1);
+    reasons.push(`It needs ${gigabytes} GB of GPU memory, and browsers do not tell how much there is.`);
+  }
+  const verdict = reasons.length > 0 ? 'risky' : 'ok';
+  if (options.cache !== 'none' && free !== undefined && free < total - cached) {
+    reasons.push('The browser has no room to keep it: it is downloaded anew at every visit.');
+  }
+  return { verdict, reasons, ...told, ...plan };
+}
+
+/** A model's files, read from where they are, and the bytes of them that are in the cache. */
+async function look(
+  options: ModelOptions,
+): Promise<{ place: string; files: readonly ModelFile[]; cached: number }> {
+  const blobs = asBlobs(options.model);
+  if (blobs !== undefined) {
+    const opened = openBlobs(blobs);
+    return { ...opened, cached: opened.files.reduce((sum, file) => sum + file.size, 0) };
+  }
+  const { place, files, entry, http } = await findModel(options, options.signal);
+  const stores = await entry?.stores();
+  const readable = files.map(({ name, url, size }, i): ModelFile => {
+    const read = async (offset: number, length: number) => {
+      const stored = await stores?.[i]?.read(offset, length);
+      if (stored !== undefined || length === 0) return stored ?? new Uint8Array(0);
+      const bytes = await fetchRange(url, size, offset, length, http);
+      if (bytes === undefined) throw new Lfm2Error('wrong_content', `${url}: the server sends no parts of files`);
+      return bytes;
+    };
+    return { name, size, read };
+  });
+  return { place, files: readable, cached: stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0 };
+}

@@ -1,0 +1,42 @@
+import type { Progress } from './types.js';
+
+type Phase = Progress['phase'];
+
+/** What part of the whole each phase is. */
+const SHARES: Record<Phase, number> = {
+  download: 12,
+  verify: 1,
+  upload: 4,
+  compile: 1,
+  warmup: 1,
+  ready: 0,
+};
+
+/** Tells the caller how far loading is. */
+export class Reporter {
+  readonly #tell: ((progress: Progress) => void) | undefined;
+  readonly #done = new Map<Phase, number>();
+  #fraction = 0;
+
+  constructor(tell: ((progress: Progress) => void) | undefined) {
+    this.#tell = tell;
+  }
+
+  /** Counts phases that do not happen as done. */
+  skip(...phases: Phase[]): void {
+    for (const phase of phases) this.#done.set(phase, 1);
+  }
+
+  report(progress: Omit<Progress, 'fraction'>): void {
+    const { phase, loaded, total } = progress;
+    if (phase === 'ready') this.skip(...(Object.keys(SHARES) as Phase[]));
+    this.#done.set(phase, total > 0 ? Math.min(loaded / total, 1) : 0);
+    let [done, all] = [0, 0];
+    for (const [phase, share] of Object.entries(SHARES) as [Phase, number][]) {
+      all += share;
+      done += share * (this.#done.get(phase) ?? 0);
+    }
+    this.#fraction = Math.max(this.#fraction, phase === 'ready' ? 1 : done / all);
+    this.#tell?.({ ...progress, fraction: this.#fraction });
+  }
+}

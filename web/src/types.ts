@@ -1,0 +1,237 @@
+import type { GpuReport } from './gpu.js';
+import type { HubOptions } from './loader/hub.js';
+
+/** A message of a conversation, as OpenAI's API spells it. */
+export interface ChatMessage {
+  role: 'system' | 'developer' | 'user' | 'assistant' | 'tool';
+  content?: string | { type: 'text'; text: string }[] | null;
+  /** Further fields go to the model's chat template as they are. */
+  [field: string]: unknown;
+}
+
+/** A tool that the model may call. */
+export interface ChatTool {
+  type: 'function';
+  function: { name: string; description?: string; parameters?: object };
+}
+
+/** What an answer is asked for with. Fields that are not here are refused, never ignored. */
+export interface ChatRequest {
+  messages: ChatMessage[];
+  /** A name for the model, given back in the answer. */
+  model?: string;
+  /** Whether the answer comes in chunks. */
+  stream?: boolean | null;
+  /** Only with `stream`: a last chunk tells `usage`. */
+  stream_options?: { include_usage?: boolean } | null;
+  /** Most tokens of the answer; to the end of the context if it is not said. */
+  max_tokens?: number | null;
+  /** The same under its newer name. */
+  max_completion_tokens?: number | null;
+  /** 0 is greedy. Sampling fields that are not given are as the model's authors recommend. */
+  temperature?: number | null;
+  top_p?: number | null;
+  top_k?: number | null;
+  min_p?: number | null;
+  repetition_penalty?: number | null;
+  frequency_penalty?: number | null;
+  presence_penalty?: number | null;
+  /** The same seed gives the same answer; random if it is not said. */
+  seed?: number | null;
+  /** Strings that end the answer and are not part of it. */
+  stop?: string | string[] | null;
+  tools?: ChatTool[] | null;
+  /** Whether the model is told of the tools. */
+  tool_choice?: 'auto' | 'none' | null;
+  /** Further variables of the model's chat template. */
+  chat_template_kwargs?: Record<string, unknown> | null;
+}
+
+/** A request for one whole answer. */
+export interface ChatRequestWhole extends ChatRequest {
+  stream?: false | null;
+}
+
+/** A request for an answer in chunks. */
+export interface ChatRequestStreaming extends ChatRequest {
+  stream: true;
+}
+
+/**
+ * Why an answer ended: the model ended it (or a stop string), `max_tokens` or the context did, or
+ * the caller did by its signal.
+ */
+export type FinishReason = 'stop' | 'length' | 'abort';
+
+/** Tokens that an answer took. */
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  prompt_tokens_details: { cached_tokens: number };
+}
+
+/** Counts and times of an answer, in llama-server's names. */
+export interface Timings {
+  /** Prompt tokens whose state was there from the turn before. */
+  cache_n: number;
+  /** Prompt tokens that were computed. */
+  prompt_n: number;
+  prompt_ms: number;
+  prompt_per_second: number;
+  predicted_n: number;
+  predicted_ms: number;
+  predicted_per_second: number;
+  /** From the call to the first token. */
+  first_token_ms: number;
+}
+
+/** A whole answer. */
+export interface ChatCompletion {
+  id: string;
+  object: 'chat.completion';
+  /** Seconds since 1970. */
+  created: number;
+  model: string;
+  choices: [
+    {
+      index: 0;
+      message: { role: 'assistant'; content: string };
+      finish_reason: FinishReason;
+      logprobs: null;
+    },
+  ];
+  usage: Usage;
+  timings: Timings;
+}
+
+/** A piece of an answer. */
+export interface ChatCompletionChunk {
+  id: string;
+  object: 'chat.completion.chunk';
+  created: number;
+  model: string;
+  /** Empty in the chunk that tells `usage`. */
+  choices: {
+    index: 0;
+    delta: { role?: 'assistant'; content?: string };
+    finish_reason: FinishReason | null;
+    logprobs: null;
+  }[];
+  /** In the last chunk, if `stream_options.include_usage` asked for it. */
+  usage?: Usage;
+  /** In the chunk that tells `finish_reason`. */
+  timings?: Timings;
+}
+
+/** Options of a request beside its fields. */
+export interface RequestOptions {
+  /** Stops the answer; what there is of it stays, with the finish reason `abort`. */
+  signal?: AbortSignal;
+}
+
+/** `chat.completions`, as of OpenAI's client. */
+export interface ChatCompletions {
+  create(request: ChatRequestStreaming, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
+  create(request: ChatRequestWhole, options?: RequestOptions): Promise<ChatCompletion>;
+  create(
+    request: ChatRequest,
+    options?: RequestOptions,
+  ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
+}
+
+/** What was loaded. */
+export interface EngineInfo {
+  /** What the caller gave as the model. */
+  model: string;
+  /** The GPU, as far as the browser tells. */
+  gpu: string;
+  /** Tokens that a conversation may have. */
+  contextLength: number;
+  parameters: number;
+  /** How most of the weights are stored. */
+  weightFormat: string;
+  /** Optional device features that are used. */
+  features: string[];
+  /** Bytes on the GPU. */
+  memory: { weights: number; keysAndValues: number; other: number; total: number };
+}
+
+/** What has been asked of the GPU since the engine was made. */
+export interface Counters {
+  dispatches: number;
+  submissions: number;
+  readbackBytes: number;
+  allocatedBytes: number;
+}
+
+/** A model on the visitor's GPU. Requests are answered one at a time, in their order. */
+export interface Engine {
+  readonly info: EngineInfo;
+  readonly chat: { readonly completions: ChatCompletions };
+  /** What has been asked of the GPU so far. */
+  counters(): Promise<Counters>;
+  /** Stops what runs and frees the GPU. Calling it again does nothing. */
+  dispose(): Promise<void>;
+}
+
+/** How far loading is. `loaded` and `total` are bytes of the phase; `total` is 0 where unknown. */
+export interface Progress {
+  /**
+   * `download`: from the network; `verify`: its hashes; `upload`: to the GPU; `compile`: the GPU's
+   * programs; `warmup`: a first answer nobody sees; `ready`: done.
+   */
+  phase: 'download' | 'verify' | 'upload' | 'compile' | 'warmup' | 'ready';
+  loaded: number;
+  total: number;
+  /** The file that is worked on, if it is one. */
+  file?: string;
+  /** Whether the bytes come from the cache and not from the network. */
+  fromCache: boolean;
+  /** All phases together, from 0 to 1; never less than before. */
+  fraction: number;
+}
+
+/** Where a model is and whether it is kept. */
+export interface ModelOptions {
+  /**
+   * The URL of a package's or a checkpoint's folder, or of a .gguf file (of a split one the first);
+   * a model on the hub as `owner/repo[:QUANT][@revision]`; or files that the visitor picked.
+   */
+  model: string | URL | Blob | Iterable<Blob>;
+  /**
+   * `opfs` (the default) keeps the model in the browser's private file system, so that the next
+   * visit needs no network; where it does not fit, or there is none, it runs all the same.
+   */
+  cache?: 'opfs' | 'none';
+  /** Where names of models are looked up. */
+  hub?: HubOptions;
+  /** Tokens that a conversation may have; default: as many as fit, at most 32,768. */
+  contextLength?: number;
+  /** Stops it. */
+  signal?: AbortSignal;
+}
+
+/** Options of `createEngine`. */
+export interface EngineOptions extends ModelOptions {
+  /** Called often while loading. */
+  onProgress?: (progress: Progress) => void;
+}
+
+/** What would be downloaded and whether it would run: `preflight`. */
+export interface Preflight {
+  /** `ok`: it should run; `risky`: it may not, or slowly; `no`: it cannot. */
+  verdict: 'ok' | 'risky' | 'no';
+  /** Why, in sentences for the visitor; empty if there is nothing to say. */
+  reasons: string[];
+  /** Absent if the browser grants none. */
+  gpu?: GpuReport;
+  /** Bytes of the model, and how many of them are in the cache. */
+  bytes?: { total: number; cached: number };
+  /** Bytes that the model takes on the GPU. */
+  memory?: EngineInfo['memory'];
+  contextLength?: number;
+  parameters?: number;
+  /** Bytes that still fit into the browser's storage, as far as it tells. */
+  storage?: number;
+}

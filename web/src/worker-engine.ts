@@ -1,0 +1,130 @@
+import type { Answerer, Summary } from './chat.js';
+import { Completions } from './chat.js';
+import { Lfm2Error, aborted, checkAborted } from './errors.js';
+import { asBlobs } from './loader/open.js';
+import { absolute } from './loader/resolve.js';
+import type { Counters, Engine, EngineInfo, EngineOptions } from './types.js';
+import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
+
+/** As `createEngine`, in a worker of its own: the page never waits for it. */
+export async function createWorkerEngine(options: EngineOptions): Promise<Engine> {
+  const { signal, onProgress, ...rest } = options;
+  checkAborted(signal);
+  const remote = new Remote(onProgress);
+  const stop = () => remote.abort();
+  signal?.addEventListener('abort', stop);
+  try {
+    // The worker has an address of its own.
+    const model = asBlobs(rest.model) ?? absolute(rest.model as string | URL);
+    return new WorkerEngine(remote, await remote.call('load', { ...rest, model }));
+  } catch (thrown) {
+    remote.end(thrown);
+    throw signal?.aborted ? aborted(signal) : thrown;
+  } finally {
+    signal?.removeEventListener('abort', stop);
+  }
+}
+
+interface Pending {
+  resolve: (result: never) => void;
+  reject: (thrown: unknown) => void;
+  onText: ((text: string) => Promise<boolean>) | undefined;
+}
+
+/** Calls to the worker and their answers. */
+class Remote implements Answerer {
+  readonly #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  readonly #pending = new Map<number, Pending>();
+  #next = 0;
+  /** Why nothing can be called any more. */
+  #over: unknown;
+
+  constructor(onProgress: EngineOptions['onProgress']) {
+    this.#worker.addEventListener('message', ({ data }: MessageEvent<FromWorker>) => {
+      if (data.tell === 'progress') {
+        onProgress?.(data.progress);
+        return;
+      }
+      const pending = this.#pending.get(data.id);
+      if (data.tell === 'text') {
+        const goOn = pending?.onText?.(data.text) ?? Promise.resolve(false);
+        void goOn.then((goOn) => this.#send({ call: 'taken', id: data.id, goOn }));
+        return;
+      }
+      this.#pending.delete(data.id);
+      if (data.tell === 'reply') pending?.resolve(data.result as never);
+      else pending?.reject(new Lfm2Error(data.code, data.message));
+    });
+    this.#worker.addEventListener('error', (event) => {
+      this.end(new Lfm2Error('internal', `the worker failed: ${event.message || 'it could not be started'}`));
+    });
+  }
+
+  call<K extends keyof Calls>(
+    call: K,
+    argument: Calls[K]['argument'],
+    onText?: (text: string) => Promise<boolean>,
+  ): Promise<Calls[K]['result']> {
+    return new Promise((resolve, reject) => {
+      if (this.#over !== undefined) return reject(this.#over);
+      const id = this.#next++;
+      this.#pending.set(id, { resolve, reject, onText });
+      this.#send({ call, id, argument } as ToWorker);
+    });
+  }
+
+  check(request: string): Promise<void> {
+    return this.call('check', request);
+  }
+
+  answer(request: string, onText: (text: string) => Promise<boolean>): Promise<Summary> {
+    return this.call('answer', request, onText);
+  }
+
+  abort(): void {
+    this.#send({ call: 'abort' });
+  }
+
+  /** Ends the worker; whatever waits fails with `reason`. */
+  end(reason: unknown): void {
+    this.#over ??= reason;
+    this.#worker.terminate();
+    for (const pending of this.#pending.values()) pending.reject(reason);
+    this.#pending.clear();
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+  }
+}
+
+class WorkerEngine implements Engine {
+  readonly info: EngineInfo;
+  readonly chat: { readonly completions: Completions };
+  readonly #remote: Remote;
+  #disposal: Promise<void> | undefined;
+
+  constructor(remote: Remote, info: EngineInfo) {
+    this.#remote = remote;
+    this.info = info;
+    this.chat = { completions: new Completions(remote, info.model) };
+  }
+
+  counters(): Promise<Counters> {
+    return this.#remote.call('counters', undefined);
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= this.#dispose();
+    return this.#disposal;
+  }
+
+  async #dispose(): Promise<void> {
+    await this.chat.completions.dispose();
+    try {
+      await this.#remote.call('dispose', undefined);
+    } finally {
+      this.#remote.end(new Lfm2Error('disposed', 'the engine has been disposed of'));
+    }
+  }
+}

@@ -1,0 +1,25 @@
+import type { Lfm2Error } from './errors.js';
+import type { Counters, EngineInfo, EngineOptions, Progress } from './types.js';
+import type { Summary } from './chat.js';
+
+/** What the page asks of the worker; each call is answered by one `reply` or `failed`. */
+export interface Calls {
+  load: { argument: Omit<EngineOptions, 'signal' | 'onProgress'>; result: EngineInfo };
+  check: { argument: string; result: void };
+  answer: { argument: string; result: Summary };
+  counters: { argument: undefined; result: Counters };
+  dispose: { argument: undefined; result: void };
+}
+
+export type ToWorker =
+  | { [K in keyof Calls]: { call: K; id: number; argument: Calls[K]['argument'] } }[keyof Calls]
+  /** Stops loading. */
+  | { call: 'abort' }
+  /** The text of answer `id` was taken. */
+  | { call: 'taken'; id: number; goOn: boolean };
+
+export type FromWorker =
+  | { tell: 'reply'; id: number; result: unknown }
+  | { tell: 'failed'; id: number; code: Lfm2Error['code']; message: string }
+  | { tell: 'progress'; progress: Progress }
+  | { tell: 'text'; id: number; text: string };

@@ -1,0 +1,170 @@
+// How a model comes over the network, without a browser or a GPU.
+import assert from 'node:assert/strict';
+import { createHash, randomBytes } from 'node:crypto';
+import { after, before, beforeEach, test } from 'node:test';
+
+import { isHubName, select } from '../dist/loader/hub.js';
+import { CHUNK, RemoteFile } from '../dist/loader/remote.js';
+import { absolute, resolveModel } from '../dist/loader/resolve.js';
+import { MemoryStore } from '../dist/loader/store.js';
+import { packageOf, serve, sha256 } from './server.mjs';
+
+const BIG = randomBytes(2.5 * CHUNK);
+const MODEL = packageOf({ 'config.json': Buffer.from('{}'), 'model.safetensors': BIG });
+const MODEL_URL = () => `${server.address}/model/`;
+let server;
+
+before(async () => (server = await serve()));
+after(() => server.close());
+beforeEach(() => {
+  server.model = MODEL;
+  server.send();
+});
+
+function newHasher() {
+  const hash = createHash('sha256');
+  return { update: (bytes) => hash.update(bytes), finish: () => hash.digest('hex') };
+}
+
+/** The big file, as it is fetched. */
+function bigFile({ hash = sha256(BIG), signal, size = BIG.length } = {}) {
+  const about = { name: 'model.safetensors', url: `${MODEL_URL()}model.safetensors`, size, ...(hash && { sha256: hash }) };
+  let bytes = 0;
+  const file = new RemoteFile(about, new MemoryStore(8), { signal, headers: {} }, newHasher, (_, n) => (bytes += n));
+  return Object.assign(file, { network: () => bytes });
+}
+
+const code = (promise) => promise.then(() => 'no error', (error) => error.code);
+const resolve = (model, hub = {}) => resolveModel(absolute(model), hub, { signal: undefined, headers: {} });
+
+for (const ranges of [true, false]) {
+  test(`pieces anywhere, and the hash, ${ranges ? 'with' : 'without'} ranges`, async () => {
+    server.send({ ranges });
+    const file = bigFile();
+    const pieces = [[0, 8], [CHUNK - 5, 10], [2 * CHUNK + 7, 100], [0, BIG.length], [BIG.length, 0]];
+    for (const [offset, length] of pieces) {
+      assert.deepEqual(Buffer.from(await file.read(offset, length)), BIG.subarray(offset, offset + length));
+    }
+    await file.finish(false);
+    assert.equal(file.network(), BIG.length, 'nothing comes twice');
+    if (ranges) assert.ok(server.log.every((request) => request.range !== undefined));
+  });
+}
+
+test('an answer that ends in the middle is asked for again, and not for ever', async () => {
+  for (const ranges of [true, false]) {
+    server.send({ ranges, truncate: 2 });
+    const file = bigFile();
+    assert.deepEqual(Buffer.from(await file.read(0, BIG.length)), BIG);
+    await file.finish(true);
+  }
+  server.send({ truncate: 1000 });
+  assert.equal(await code(bigFile().read(0, 10)), 'network');
+});
+
+test('a file that is not what its hash says is refused', async () => {
+  server.send({ corrupt: 'model.safetensors' });
+  const file = bigFile();
+  await file.read(CHUNK, 10);
+  assert.equal(await code(file.finish(true)), 'integrity');
+  assert.equal(await code(bigFile({ hash: null }).finish(true)), 'no error');
+});
+
+test('a file of another length, a missing one, a broken server, no server', async () => {
+  assert.equal(await code(bigFile({ size: BIG.length + 1 }).read(0, 10)), 'wrong_content');
+  server.model = {};
+  assert.equal(await code(bigFile().read(0, 10)), 'not_found');
+  server.send({ status: 503 });
+  assert.equal(await code(bigFile().read(0, 10)), 'http_status');
+  assert.equal(server.log.filter((request) => request.range?.startsWith('bytes=0-')).length, 4, 'with patience');
+  server.send({ down: true });
+  assert.equal(await code(bigFile().read(0, 10)), 'network');
+});
+
+test('a signal stops it at once', async () => {
+  server.send({ slow: 50 });
+  const controller = new AbortController();
+  const file = bigFile({ signal: controller.signal });
+  const reading = code(file.read(0, BIG.length));
+  setTimeout(() => controller.abort(), 200);
+  const began = Date.now();
+  assert.equal(await reading, 'aborted');
+  assert.ok(Date.now() - began < 1500);
+  assert.equal(await code(file.read(0, 1)), 'aborted');
+});
+
+test('a package by its manifest, a checkpoint by its names, a GGUF file by its own', async () => {
+  const named = ({ files }) => files.map(({ name, size, sha256 }) => [name, size, sha256 !== undefined]);
+  assert.deepEqual(named(await resolve(MODEL_URL())), [
+    ['config.json', 2, true],
+    ['model.safetensors', BIG.length, true],
+  ]);
+  const index = Buffer.from(JSON.stringify({ weight_map: { a: 'model-2.safetensors', b: 'model-1.safetensors', c: 'model-2.safetensors' } }));
+  const small = { 'config.json': Buffer.from('{}'), 'tokenizer.json': Buffer.from('{ }') };
+  const shards = { 'model-1.safetensors': Buffer.alloc(5), 'model-2.safetensors': Buffer.alloc(6) };
+  for (const pages of [false, true]) {
+    server.send({ pages });
+    server.model = { ...small, 'model.safetensors': Buffer.alloc(7) };
+    const expected = [['config.json', 2, false], ['tokenizer.json', 3, false]];
+    assert.deepEqual(named(await resolve(MODEL_URL().replace(/\/$/, ''))), [...expected, ['model.safetensors', 7, false]]);
+    server.model = { ...small, ...shards, 'model.safetensors.index.json': index };
+    const sharded = [['model.safetensors.index.json', index.length, false], ['model-1.safetensors', 5, false], ['model-2.safetensors', 6, false]];
+    assert.deepEqual(named(await resolve(MODEL_URL())), [...expected, ...sharded]);
+    server.model = {};
+    assert.equal(await code(resolve(MODEL_URL())), 'not_found');
+  }
+  server.model = { 'x.gguf': Buffer.alloc(9), 'y-00001-of-00002.gguf': Buffer.alloc(3), 'y-00002-of-00002.gguf': Buffer.alloc(4) };
+  assert.deepEqual(named(await resolve(`${MODEL_URL()}x.gguf`)), [['x.gguf', 9, false]]);
+  const parts = [['y-00001-of-00002.gguf', 3, false], ['y-00002-of-00002.gguf', 4, false]];
+  assert.deepEqual(named(await resolve(`${MODEL_URL()}y-00001-of-00002.gguf`)), parts);
+  assert.equal(await code(resolve(`${MODEL_URL()}z.gguf`)), 'not_found');
+});
+
+test('a manifest that is broken, or leads out of its folder, is refused', async () => {
+  const about = { format: 'lfm2-wgpu package', version: 1, files: [] };
+  const file = { name: 'a', bytes: 1, sha256: '0'.repeat(64) };
+  for (const manifest of [
+    '{',
+    about,
+    { ...about, version: 2, files: [file] },
+    { ...about, files: [null] },
+    { ...about, files: [{ ...file, name: '../a' }] },
+    { ...about, files: [{ ...file, name: 'a/b' }] },
+    { ...about, files: [{ ...file, bytes: -1 }] },
+    { ...about, files: [{ ...file, sha256: 'x' }] },
+  ]) {
+    server.model = { 'manifest.json': Buffer.from(typeof manifest === 'string' ? manifest : JSON.stringify(manifest)) };
+    assert.equal(await code(resolve(MODEL_URL())), 'wrong_content', JSON.stringify(manifest));
+  }
+});
+
+test('a name on the hub is its listing at one commit', async () => {
+  server.model = { 'README.md': Buffer.from('x'), 'm-Q4_0.gguf': Buffer.alloc(10), 'm-Q8_0.gguf': Buffer.alloc(20) };
+  const hub = { endpoint: `${server.address}/hub` };
+  const { files } = await resolve('test/model:q8_0', hub);
+  assert.equal(files.length, 1);
+  assert.equal(files[0].sha256, sha256(Buffer.alloc(20)));
+  assert.match(files[0].url, /\/hub\/test\/model\/resolve\/0123456789abcdef0123456789abcdef01234567\/m-Q8_0\.gguf$/);
+  assert.equal((await resolve('test/model', hub)).files[0].name, 'm-Q4_0.gguf');
+  assert.equal(await code(resolve('test/other', hub)), 'not_found');
+  assert.equal(await code(resolve('test/model@elsewhere', hub)), 'not_found');
+});
+
+test('names on the hub are told from addresses, and choose as the native program does', () => {
+  for (const name of ['a/b', 'LiquidAI/LFM2-8B-A1B-GGUF:Q4_0', 'a/b@refs/pr/1', 'a/b:Q4_0@main']) assert.ok(isHubName(name), name);
+  for (const address of ['/a/b', './a', 'https://x/a/b', 'a/b/c', '../b', 'a']) assert.ok(!isHubName(address), address);
+  const quants = ['README.md', 'x-F16.gguf', 'x-Q4_0.gguf', 'x-Q4_K_M.gguf', 'mmproj-x-F16.gguf'];
+  assert.deepEqual(select('a/b', undefined, quants), ['x-Q4_0.gguf']);
+  assert.deepEqual(select('a/b', 'q4_k_m', quants), ['x-Q4_K_M.gguf']);
+  assert.deepEqual(select('a/b', undefined, [quants[1], quants[3]]), [quants[3]]);
+  assert.deepEqual(select('a/b', 'x-Q4_0', ['x-Q4_0.gguf', 'x-Q4_0-new.gguf']), ['x-Q4_0.gguf']);
+  assert.throws(() => select('a/b', 'Q4_K', quants), /There are/);
+  assert.throws(() => select('a/b', undefined, ['x-F16.gguf', 'x-Q8_0.gguf']), /several/);
+  const parts = ['d/x-Q8_0-00002-of-00002.gguf', 'd/x-Q8_0-00001-of-00002.gguf'];
+  assert.deepEqual(select('a/b', undefined, parts), [parts[1], parts[0]]);
+  assert.throws(() => select('a/b', undefined, parts.slice(1)), /2 parts, 1/);
+  const folder = ['model.safetensors', 'model-1.safetensors', 'tokenizer.json', 'config.json', 'pytorch_model.bin'];
+  assert.deepEqual(select('a/b', undefined, folder), ['config.json', 'tokenizer.json', 'model.safetensors']);
+  assert.throws(() => select('a/b', 'Q4_0', folder), /has no Q4_0/);
+  assert.throws(() => select('a/b', undefined, ['README.md']), /neither/);
+});

@@ -1,0 +1,217 @@
+//! The engine's functions as JavaScript calls them. It decides nothing: TypeScript (`web/src`) owns
+//! network, files and the API, the engine owns the model; this passes their values on.
+#![cfg(target_arch = "wasm32")]
+
+mod source;
+
+use std::cell::Cell;
+use std::sync::Arc;
+
+use js_sys::{Array, Function, Promise, Reflect};
+use lfm2_wgpu::engine::{ChatRequest, EngineBuilder, OpenedModel, summary};
+use lfm2_wgpu::formats::{ByteSource, ModelFiles};
+use lfm2_wgpu::gpu::{self, Context, ContextOptions, GpuError};
+use lfm2_wgpu::model::MemoryPlan;
+use lfm2_wgpu::{Engine, Error, GenerateOptions, Session};
+use serde_json::json;
+use sha2::Digest;
+use wasm_bindgen::prelude::*;
+use wasm_bindgen_futures::JsFuture;
+
+/// Tells the console where a defect is, before it ends this module.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| {
+        let text = JsValue::from_str(&panic.to_string());
+        let console = Reflect::get(&js_sys::global(), &"console".into()).unwrap_or_default();
+        if let Ok(error) = Reflect::get(&console, &"error".into())
+            && let Some(error) = error.dyn_ref::<Function>()
+        {
+            let _ = error.call1(&console, &text);
+        }
+    }));
+}
+
+/// A model on the browser's GPU, with one sequence that goes on from turn to turn.
+#[wasm_bindgen]
+pub struct WebEngine {
+    engine: Engine,
+    /// Absent before the warm-up and while an answer runs.
+    session: Cell<Option<Session>>,
+}
+
+#[wasm_bindgen]
+impl WebEngine {
+    /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`.
+    /// `on_progress` gets the bytes of the weights that are on the GPU and those in all, and says
+    /// whether to go on.
+    pub async fn load(
+        place: String,
+        files: Array,
+        context_length: Option<u32>,
+        on_progress: Function,
+    ) -> Result<WebEngine, JsValue> {
+        let files = ModelFiles::from_sources(&place, sources(&files)?);
+        let builder = sized(Engine::builder().files(files), context_length);
+        let builder = builder.on_progress(move |progress| {
+            let (loaded, total) = (progress.loaded as f64, progress.total as f64);
+            let told = on_progress.call2(&JsValue::NULL, &loaded.into(), &total.into());
+            told.is_ok_and(|goes_on| goes_on.is_truthy())
+        });
+        let context = Context::request(&ContextOptions::default()).await.map_err(error)?;
+        let device = context.device().clone();
+        let built = builder.gpu(context).build().await;
+        // What was uploaded would stay until the browser collects its garbage.
+        let engine = built.inspect_err(|_| device.destroy()).map_err(error)?;
+        Ok(Self { engine, session: Cell::new(None) })
+    }
+
+    /// Runs every kernel once, and begins the sequence.
+    #[wasm_bindgen(js_name = warmUp)]
+    pub async fn warm_up(&self) -> Result<(), JsValue> {
+        self.engine.warm_up().await.map_err(error)?;
+        self.session.set(Some(self.engine.session().map_err(error)?));
+        Ok(())
+    }
+
+    /// What was loaded, as JSON.
+    pub fn info(&self) -> String {
+        let adapter = self.engine.context().adapter();
+        json!({
+            "contextLength": self.engine.context_length(),
+            "parameters": self.engine.size().total_parameters,
+            "weightFormat": self.engine.weight_format(),
+            "features": adapter.features,
+            "memory": memory_json(self.engine.memory()),
+        })
+        .to_string()
+    }
+
+    /// What has been asked of the GPU so far, as JSON.
+    pub fn counters(&self) -> String {
+        let counters = self.engine.context().counters();
+        json!({
+            "dispatches": counters.dispatches,
+            "submissions": counters.submissions,
+            "readbackBytes": counters.readback_bytes,
+            "allocatedBytes": counters.allocated_bytes,
+        })
+        .to_string()
+    }
+
+    /// Throws what is wrong with a request of the chat API.
+    pub fn check(&self, request: &str) -> Result<(), JsValue> {
+        let request = ChatRequest::from_json(request).map_err(error)?;
+        request.options(&self.engine).map(|_| ()).map_err(error)
+    }
+
+    /// Answers a request of the chat API. `on_text` gets the text that is certain after each step,
+    /// often empty, and gives (or promises) whether to go on. Gives the summary as JSON.
+    pub async fn chat(&self, request: String, on_text: Function) -> Result<String, JsValue> {
+        let request = ChatRequest::from_json(&request).map_err(error)?;
+        let options = request.options(&self.engine).map_err(error)?;
+        let busy = || error(Error::NoFreeSequence { slots: 1 });
+        let mut session = self.session.take().ok_or_else(busy)?;
+        let told = answer(&mut session, &request, &options, &on_text).await;
+        self.session.set(Some(session));
+        told
+    }
+
+    /// Destroys the device: all that is on the GPU is gone at once.
+    pub fn destroy(&self) {
+        self.engine.context().device().destroy();
+    }
+}
+
+/// What a model would take on the browser's GPU, as JSON, or an error that says why it cannot run.
+/// Reads all of its files but the weights.
+#[wasm_bindgen]
+pub async fn inspect(
+    place: String,
+    files: Array,
+    context_length: Option<u32>,
+) -> Result<String, JsValue> {
+    let sources = sources(&files)?;
+    let files = Arc::new(ModelFiles::from_sources(&place, sources));
+    let model = OpenedModel::open(&files).await.map_err(error)?;
+    let builder = sized(Engine::builder(), context_length);
+    let adapters = gpu::adapters().await;
+    let adapter = adapters.first().ok_or_else(|| {
+        error(GpuError::NoAdapter { reason: "the browser grants none".to_owned() })
+    })?;
+    let memory = builder.memory_plan(&model, &adapter.caps, adapter.memory).map_err(error)?;
+    Ok(json!({
+        "contextLength": memory.context,
+        "parameters": model.tensors.size().total_parameters,
+        "memory": memory_json(&memory),
+    })
+    .to_string())
+}
+
+/// An incremental SHA-256.
+#[wasm_bindgen]
+#[derive(Default)]
+pub struct Sha256(sha2::Sha256);
+
+#[wasm_bindgen]
+impl Sha256 {
+    #[wasm_bindgen(constructor)]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    pub fn update(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+
+    /// The hash of all bytes in hexadecimal. It cannot be used any more.
+    pub fn finish(self) -> String {
+        self.0.finalize().iter().map(|b| format!("{b:02x}")).collect()
+    }
+}
+
+fn sources(files: &Array) -> Result<Vec<(String, Arc<dyn ByteSource>)>, JsValue> {
+    files.iter().map(source::open).collect()
+}
+
+fn sized(builder: EngineBuilder, context_length: Option<u32>) -> EngineBuilder {
+    match context_length {
+        Some(positions) => builder.context_length(positions),
+        None => builder,
+    }
+}
+
+fn memory_json(memory: &MemoryPlan) -> serde_json::Value {
+    json!({
+        "weights": memory.weights,
+        "keysAndValues": memory.kv,
+        "other": memory.state + memory.activations,
+        "total": memory.total(),
+    })
+}
+
+async fn answer(
+    session: &mut Session,
+    request: &ChatRequest,
+    options: &GenerateOptions,
+    on_text: &Function,
+) -> Result<String, JsValue> {
+    let mut generation = session.respond(&request.conversation, options).map_err(error)?;
+    while let Some(delta) = generation.next().await {
+        let text = JsValue::from_str(&delta.map_err(error)?.text);
+        let goes_on = Promise::resolve(&on_text.call1(&JsValue::NULL, &text)?);
+        if !JsFuture::from(goes_on).await?.is_truthy() {
+            break;
+        }
+    }
+    Ok(summary(generation.finish_reason(), &generation.timings()).to_string())
+}
+
+/// An error as JavaScript throws it: an `Error` with the engine's `code`.
+fn error(e: impl Into<Error>) -> JsValue {
+    let e = e.into();
+    let thrown = js_sys::Error::new(&e.to_string());
+    // Fails only for frozen objects.
+    let _ = Reflect::set(&thrown, &"code".into(), &e.code().into());
+    thrown.into()
+}

@@ -1,0 +1,155 @@
+//! The web package: the engine compiled to wasm32, its JavaScript, the TypeScript around them, and
+//! the demonstration model beside it.
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest, Sha256};
+
+const TARGET: &str = "wasm32-unknown-unknown";
+/// Files of assets/demo that are the model.
+const DEMO: [&str; 6] = [
+    "config.json",
+    "generation_config.json",
+    "model.safetensors",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "chat_template.jinja",
+];
+/// What the compiler emits and every browser with WebGPU has.
+const WASM_FEATURES: [&str; 6] = [
+    "--enable-bulk-memory",
+    "--enable-nontrapping-float-to-int",
+    "--enable-sign-ext",
+    "--enable-mutable-globals",
+    "--enable-reference-types",
+    "--enable-multivalue",
+];
+/// Most bytes of wasm and JavaScript together, compressed.
+const MAX_GZIP: usize = 1_000_000;
+
+type Outcome<T> = Result<T, Box<dyn Error>>;
+
+/// Builds all of web/dist.
+pub fn build() -> Outcome<()> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let web = root.join("web");
+    let bin = web.join("node_modules/.bin");
+    if !bin.join("tsc").exists() {
+        return Err("no web/node_modules: run tools/setup.sh --dev".into());
+    }
+    // A folder of its own: its profile and flags are not those of the native builds.
+    let target = root.join("target/web");
+    compile(&root, &target)?;
+
+    let dist = web.join("dist");
+    if dist.exists() {
+        fs::remove_dir_all(&dist)?;
+    }
+    fs::create_dir_all(dist.join("wasm"))?;
+    let compiled = target.join(TARGET).join("web/lfm2_wgpu_web.wasm");
+    wasm_bindgen_cli_support::Bindgen::new()
+        .input_path(compiled)
+        .web(true)
+        .map_err(|e| e.to_string())?
+        .out_name("lfm2")
+        .typescript(true)
+        .omit_default_module_path(false)
+        .generate(dist.join("wasm"))
+        .map_err(|e| e.to_string())?;
+    let wasm = dist.join("wasm/lfm2_bg.wasm");
+    run(Command::new(bin.join("wasm-opt"))
+        .args(WASM_FEATURES)
+        .arg("-Oz")
+        .arg(&wasm)
+        .arg("-o")
+        .arg(&wasm))?;
+    run(Command::new(bin.join("tsc")).arg("--project").arg(&web))?;
+    demo(&root.join("assets/demo"), &dist.join("demo"))?;
+    sizes(&dist)
+}
+
+/// The crate of web/wasm as wasm, by rustup's target or by Debian's compiler.
+fn compile(root: &Path, target: &Path) -> Outcome<()> {
+    let build = |cargo: &str| {
+        let mut command = Command::new(cargo);
+        command.current_dir(root).args(["build", "--locked", "--package", "lfm2-wgpu-web"]);
+        command.args(["--profile", "web", "--target", TARGET, "--target-dir"]).arg(target);
+        command
+    };
+    let libraries =
+        Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
+    if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).exists() {
+        return run(&mut build("cargo"));
+    }
+    if !Path::new("/usr/share/doc/rustc-web").exists() {
+        return Err(format!(
+            "no compiler for {TARGET}: run `rustup target add {TARGET}`, or on Debian \
+             `apt-get install rustc-web cargo-web rust-web-src lld-19`"
+        )
+        .into());
+    }
+    run(build("/usr/bin/cargo")
+        .arg("-Zbuild-std=std,panic_abort")
+        .env("RUSTC_BOOTSTRAP", "1")
+        .env("RUSTC", "/usr/bin/rustc")
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld-19"))
+}
+
+fn run(command: &mut Command) -> Outcome<()> {
+    let status = command.status().map_err(|e| format!("{command:?}: {e}"))?;
+    if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
+}
+
+/// The demonstration model as a package: its files and their manifest (docs/weights.md).
+fn demo(from: &Path, to: &Path) -> Outcome<()> {
+    fs::create_dir_all(to)?;
+    let mut files = Vec::new();
+    for name in DEMO {
+        let bytes = fs::read(from.join(name))?;
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        files.push(format!(
+            "    {{ \"name\": \"{name}\", \"bytes\": {}, \"sha256\": \"{hash}\" }}",
+            bytes.len()
+        ));
+        fs::write(to.join(name), bytes)?;
+    }
+    let manifest = format!(
+        "{{\n  \"format\": \"lfm2-wgpu package\",\n  \"version\": 1,\n  \"source\": \"assets/demo\",\n  \
+         \"recipe\": {{ \"weights\": \"bf16\" }},\n  \"files\": [\n{}\n  ]\n}}\n",
+        files.join(",\n")
+    );
+    fs::write(to.join("manifest.json"), manifest)?;
+    Ok(())
+}
+
+/// Prints what a visitor downloads, and refuses more than it may be.
+fn sizes(dist: &Path) -> Outcome<()> {
+    let mut total = 0;
+    for path in scripts(dist)? {
+        let gzip = Command::new("gzip").args(["-9", "--stdout"]).arg(&path).output()?.stdout.len();
+        println!("{:>9} {gzip:>9}  {}", fs::metadata(&path)?.len(), path.display());
+        total += gzip;
+    }
+    println!("{total} bytes of wasm and JavaScript, gzipped file by file");
+    if total > MAX_GZIP {
+        return Err(format!("more than {MAX_GZIP} bytes").into());
+    }
+    Ok(())
+}
+
+fn scripts(folder: &Path) -> Outcome<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        match path.extension().and_then(|e| e.to_str()) {
+            _ if path.is_dir() => found.extend(scripts(&path)?),
+            Some("js" | "wasm") => found.push(path),
+            _ => {}
+        }
+    }
+    found.sort();
+    Ok(found)
+}
