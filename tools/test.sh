@@ -45,4 +45,7 @@ step cargo bench --locked --quiet --profile dev --bench kernels -- --test
 # With the program that the tests built.
 step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
     --min-exact 0.90 --min-tool-calls 0.95
+step cargo xtask web
+# In a browser, against the program that the tests built.
+step npm test --silent --prefix web
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

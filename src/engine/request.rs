@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
 use crate::error::Error;
-use crate::text::{Conversation, SpecialTokens};
+use crate::text::{Conversation, SpecialTokens, TOOL_CALL_MARKERS, ToolCall, tool_calls};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
 /// `chat.completions.create` of the web package.
@@ -59,6 +59,9 @@ impl ChatRequest {
             }
         }
         fields.tool_choice(&mut conversation)?;
+        if let Some(Value::Array(messages)) = conversation.get_mut("messages") {
+            messages.iter_mut().for_each(say_calls_once);
+        }
         let stream = fields.bool("stream")?.unwrap_or(false);
         let request = Self {
             conversation: Conversation::from_value(Value::Object(conversation))?,
@@ -120,17 +123,25 @@ impl ChatRequest {
 }
 
 /// What is told at an answer's end, in OpenAI's and llama-server's names: `finish_reason`
-/// (`"stop"`, `"length"`, or null for an answer that was stopped before its end), `usage` and
-/// `timings`.
+/// (`"stop"`, `"tool_calls"`, `"length"`, or null for an answer that was stopped before its end),
+/// `tool_calls` (the functions of those in the answer), `usage` and `timings`.
 #[must_use]
-pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
+pub fn summary(answer: &str, finish: Option<FinishReason>, timings: &Timings) -> Value {
     let prompt = timings.cache_n + timings.prompt_n;
+    let calls = tool_calls(answer);
     json!({
         "finish_reason": match finish {
+            Some(FinishReason::Stop) if !calls.is_empty() => Some("tool_calls"),
             Some(FinishReason::Stop) => Some("stop"),
             Some(FinishReason::Length) => Some("length"),
             None => None,
         },
+        "tool_calls": calls
+            .into_iter()
+            .map(|ToolCall { name, arguments }| {
+                json!({ "name": name, "arguments": Value::Object(arguments).to_string() })
+            })
+            .collect::<Vec<_>>(),
         "usage": {
             "prompt_tokens": prompt,
             "completion_tokens": timings.predicted_n,
@@ -148,6 +159,16 @@ pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
             "first_token_ms": timings.first_token_ms,
         },
     })
+}
+
+/// An answer's text has its tool calls as the model wrote them. A template that writes a message's
+/// `tool_calls` too would write them twice.
+fn say_calls_once(message: &mut Value) {
+    let [start, _] = TOOL_CALL_MARKERS;
+    let text = message.get("content").and_then(Value::as_str);
+    if let (true, Value::Object(fields)) = (text.is_some_and(|t| t.contains(start)), message) {
+        fields.shift_remove("tool_calls");
+    }
 }
 
 fn wrong(field: &str, problem: impl Into<String>) -> Error {
@@ -307,6 +328,28 @@ mod tests {
         assert_eq!(bare.sampling, Overrides::default());
         let hidden = read(r#", "tools": [{}], "tool_choice": "none""#).unwrap();
         assert_eq!(hidden.conversation.tools, None);
+    }
+
+    #[test]
+    fn a_call_is_said_once_and_told_at_the_end() {
+        let call = "<|tool_call_start|>[f(a=1)]<|tool_call_end|>";
+        let said = json!({ "messages": [
+            { "role": "assistant", "content": call, "tool_calls": [{}] },
+            { "role": "assistant", "content": null, "tool_calls": [{}] },
+        ] });
+        let request = ChatRequest::from_json(&said.to_string()).unwrap();
+        let has = |i: usize| request.conversation.messages[i].fields().contains_key("tool_calls");
+        assert_eq!((has(0), has(1)), (false, true));
+
+        let timings = Timings { cache_n: 3, prompt_n: 4, predicted_n: 5, ..Timings::default() };
+        let told = summary(call, Some(FinishReason::Stop), &timings);
+        assert_eq!(told["finish_reason"], "tool_calls");
+        assert_eq!(told["tool_calls"], json!([{ "name": "f", "arguments": r#"{"a":1}"# }]));
+        assert_eq!(told["usage"]["total_tokens"], 12);
+        assert_eq!(told["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
+        assert_eq!(summary("Hi", Some(FinishReason::Stop), &timings)["finish_reason"], "stop");
+        assert_eq!(summary(call, Some(FinishReason::Length), &timings)["finish_reason"], "length");
+        assert!(summary("Hi", None, &timings)["finish_reason"].is_null());
     }
 
     #[test]

@@ -15,6 +15,7 @@ mod template_functions;
 mod template_vm;
 mod tokenizer;
 mod tokenizer_file;
+mod tool_calls;
 mod utf8;
 
 pub use chat_template::{ChatTemplate, SpecialTokenTexts};
@@ -23,4 +24,5 @@ pub use error::TextError;
 #[cfg(feature = "cli")]
 pub(crate) use strftime::strftime;
 pub use tokenizer::Tokenizer;
+pub use tool_calls::{ToolCall, tool_calls};
 pub use utf8::{SpecialTokens, StopStep, StopStrings, TOOL_CALL_MARKERS, TextStream};

@@ -8,6 +8,7 @@ import type {
   FinishReason,
   RequestOptions,
   Timings,
+  ToolCall,
   Usage,
 } from './types.js';
 
@@ -15,6 +16,7 @@ import type {
 export interface Summary {
   /** null: it was stopped before its end. */
   finish_reason: FinishReason | null;
+  tool_calls: ToolCall['function'][];
   usage: Usage;
   timings: Timings;
 }
@@ -30,6 +32,7 @@ export interface Answerer {
 /** Of a request that was stopped before its turn came. */
 const NOTHING: Summary = {
   finish_reason: null,
+  tool_calls: [],
   usage: {
     prompt_tokens: 0,
     completion_tokens: 0,
@@ -97,7 +100,7 @@ export class Completions {
       choices: [
         {
           index: 0,
-          message: { role: 'assistant', content },
+          message: { role: 'assistant', content, ...toolCalls(summary) },
           finish_reason: summary.finish_reason ?? 'abort',
           logprobs: null,
         },
@@ -114,7 +117,7 @@ export class Completions {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChatCompletionChunk, void, undefined> {
     const chunk = (
-      delta: { role?: 'assistant'; content?: string },
+      delta: ChatCompletionChunk['choices'][number]['delta'],
       finish_reason: FinishReason | null = null,
     ): ChatCompletionChunk => ({
       ...head,
@@ -138,7 +141,8 @@ export class Completions {
         yield chunk({ content: text });
       }
       const summary = await run;
-      yield { ...chunk({}, summary.finish_reason ?? 'abort'), timings: summary.timings };
+      const calls = toolCalls(summary).tool_calls?.map((call, index) => ({ index, ...call }));
+      yield { ...chunk(calls ? { tool_calls: calls } : {}, summary.finish_reason ?? 'abort'), timings: summary.timings };
       if (includeUsage) {
         yield { ...head, object: 'chat.completion.chunk', choices: [], usage: summary.usage };
       }
@@ -172,4 +176,11 @@ export class Completions {
       throw new Lfm2Error('disposed', 'the engine has been disposed of');
     }
   }
+}
+
+/** The calls of an answer that ended with them. */
+function toolCalls(summary: Summary): { tool_calls?: ToolCall[] } {
+  if (summary.tool_calls.length === 0) return {};
+  const call = (f: ToolCall['function']): ToolCall => ({ id: `call_${crypto.randomUUID()}`, type: 'function', function: f });
+  return { tool_calls: summary.tool_calls.map(call) };
 }

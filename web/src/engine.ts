@@ -1,13 +1,13 @@
 import { Completions } from './chat.js';
 import type { Answerer, Summary } from './chat.js';
 import { Lfm2Error, checkAborted, toLfm2Error } from './errors.js';
-import { describeGpu } from './gpu.js';
+import { describeGpu, gpuName, withDevice } from './gpu.js';
 import type { ModelFile, OpenModel } from './loader/files.js';
 import { asBlobs, openModel, raceAbort } from './loader/open.js';
 import type { Model } from './loader/open.js';
 import { Reporter } from './progress.js';
 import type { Counters, Engine, EngineInfo, EngineOptions } from './types.js';
-import init, { Sha256, WebEngine } from './wasm/lfm2.js';
+import init, { HostDevice, Sha256, WebEngine } from './wasm/lfm2.js';
 
 /** Loads a model onto the visitor's GPU, in this thread. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
@@ -39,7 +39,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
   const reads = { failure: undefined as unknown };
   try {
     checkAborted(signal);
-    gpu = (await describeGpu()).name;
+    gpu = options.device ? gpuName(options.device.adapterInfo) : (await describeGpu()).name;
     await init();
     model = await openModel(options, signal, () => new Sha256(), reporter);
     const { fromCache } = model;
@@ -51,14 +51,14 @@ export async function load(options: EngineOptions): Promise<Loaded> {
       return signal?.aborted !== true;
     };
     const files = model.files.map((file) => watched(file, signal, reads));
-    const loading = WebEngine.load(model.place, files, options.contextLength, onWeights);
+    const host = options.device && withDevice(options.device, () => new HostDevice());
+    const loading = WebEngine.load(model.place, files, options.contextLength, onWeights, host);
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
     await raceAbort(model.finish(), signal, () => undefined);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: total, total, fromCache });
     reporter.report({ phase: 'warmup', loaded: 0, total: 0, fromCache });
-    await engine.warmUp();
-    checkAborted(signal);
+    await warmUp(engine, signal);
     reporter.report({ phase: 'ready', loaded: total, total, fromCache });
   } catch (thrown) {
     await model?.close();
@@ -66,6 +66,18 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     throw toLfm2Error(signal?.aborted ? thrown : (reads.failure ?? thrown));
   }
   return loaded(engine, modelName(options.model), gpu);
+}
+
+/** A warm-up that is stopped ends when its device has gone. */
+async function warmUp(engine: WebEngine, signal: AbortSignal | undefined): Promise<void> {
+  const warming = engine.warmUp();
+  try {
+    await raceAbort(warming, signal, () => undefined);
+  } catch (thrown) {
+    engine.destroy();
+    await warming.catch(() => undefined);
+    throw thrown;
+  }
 }
 
 /** What the caller gave as the model, to show. */

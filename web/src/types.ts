@@ -58,10 +58,18 @@ export interface ChatRequestStreaming extends ChatRequest {
 }
 
 /**
- * Why an answer ended: the model ended it (or a stop string), `max_tokens` or the context did, or
- * the caller did by its signal.
+ * Why an answer ended: the model ended it (or a stop string did), in order to call tools or not;
+ * `max_tokens` or the context did; or the caller did by its signal.
  */
-export type FinishReason = 'stop' | 'length' | 'abort';
+export type FinishReason = 'stop' | 'tool_calls' | 'length' | 'abort';
+
+/** A tool that the model calls. Its answer is the content of a message of the role `tool`. */
+export interface ToolCall {
+  id: string;
+  type: 'function';
+  /** `arguments` is JSON: an object. */
+  function: { name: string; arguments: string };
+}
 
 /** Tokens that an answer took. */
 export interface Usage {
@@ -96,7 +104,8 @@ export interface ChatCompletion {
   choices: [
     {
       index: 0;
-      message: { role: 'assistant'; content: string };
+      /** `content` has tool calls too, as the model wrote them. Send the message back as it is. */
+      message: { role: 'assistant'; content: string; tool_calls?: ToolCall[] };
       finish_reason: FinishReason;
       logprobs: null;
     },
@@ -114,7 +123,8 @@ export interface ChatCompletionChunk {
   /** Empty in the chunk that tells `usage`. */
   choices: {
     index: 0;
-    delta: { role?: 'assistant'; content?: string };
+    /** `tool_calls`, all of them and whole, come with the finish reason. */
+    delta: { role?: 'assistant'; content?: string; tool_calls?: (ToolCall & { index: number })[] };
     finish_reason: FinishReason | null;
     logprobs: null;
   }[];
@@ -216,6 +226,11 @@ export interface ModelOptions {
 export interface EngineOptions extends ModelOptions {
   /** Called often while loading. */
   onProgress?: (progress: Progress) => void;
+  /**
+   * The page's own device, which is not destroyed with the engine: what the model takes on it is free
+   * when the browser has collected its garbage. Not for `createWorkerEngine`.
+   */
+  device?: GPUDevice;
 }
 
 /** What would be downloaded and whether it would run: `preflight`. */

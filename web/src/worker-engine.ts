@@ -7,8 +7,9 @@ import type { Counters, Engine, EngineInfo, EngineOptions } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
 /** As `createEngine`, in a worker of its own: the page never waits for it. */
-export async function createWorkerEngine(options: EngineOptions): Promise<Engine> {
+export async function createWorkerEngine(options: Omit<EngineOptions, 'device'>): Promise<Engine> {
   const { signal, onProgress, ...rest } = options;
+  if ('device' in options) throw new Lfm2Error('invalid_request', 'device: a worker cannot use the page\'s device');
   checkAborted(signal);
   const remote = new Remote(onProgress);
   const stop = () => remote.abort();

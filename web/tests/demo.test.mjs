@@ -117,6 +117,34 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
       assert.match(turns[1].choices[0].message.content, /Ada/);
     });
 
+    test('a tool is called, answered, and spoken of', async () => {
+      const tool = {
+        name: 'get_time',
+        description: 'Tells the time',
+        parameters: { type: 'object', properties: { location: { type: 'string' } }, required: ['location'] },
+      };
+      const told = await page.evaluate(async (tool) => {
+        const messages = [{ role: 'user', content: 'What time is it in Rome?' }];
+        const request = { tools: [tool], temperature: 0, seed: 1 };
+        const { create } = engine.chat.completions;
+        const first = await create({ messages, ...request });
+        const chunks = [];
+        for await (const chunk of await create({ messages, ...request, stream: true })) chunks.push(chunk);
+        messages.push(first.choices[0].message, { role: 'tool', content: '{"time": "12:30"}' });
+        return { first, last: chunks.at(-1), second: await create({ messages, ...request }) };
+      }, tool);
+      const { message, finish_reason } = told.first.choices[0];
+      assert.equal(finish_reason, 'tool_calls');
+      assert.equal(message.content, '<|tool_call_start|>[get_time(location="Rome")]<|tool_call_end|>');
+      const [{ id, ...call }] = message.tool_calls;
+      assert.match(id, /^call_/);
+      assert.deepEqual(call, { type: 'function', function: { name: 'get_time', arguments: '{"location":"Rome"}' } });
+      assert.deepEqual(told.last.choices[0].delta.tool_calls[0].function, call.function);
+      assert.equal(told.last.choices[0].finish_reason, 'tool_calls');
+      assert.match(told.second.choices[0].message.content, /12:30/);
+      assert.ok(told.second.timings.cache_n > 0, 'the turn before is used again');
+    });
+
     test('requests wait for each other and keep their order', async () => {
       const answers = await page.evaluate(async () => {
         const ask = (content) =>

@@ -166,3 +166,30 @@ test('a lost device ends the answer, and the conversation goes on with a new eng
   assert.ok(told.text.length > 0 && told.answer.startsWith(told.text), JSON.stringify(told));
   assert.deepEqual(told.phases, ['upload true', 'compile true', 'warmup true', 'ready true']);
 });
+
+test('a page\'s own device is used, found nowhere else, and survives', async () => {
+  const told = await page.evaluate(async () => {
+    const adapter = await navigator.gpu.requestAdapter();
+    const device = await adapter.requestDevice({ label: 'the page\'s' });
+    const made = [];
+    const { createBuffer } = device;
+    device.createBuffer = (about) => (made.push(about.label), createBuffer.call(device, about));
+    const engine = await lfm2.createEngine({ model: '/model/', device });
+    const asked = { messages: [{ role: 'user', content: 'What is 3 + 4?' }], temperature: 0 };
+    const answer = (await engine.chat.completions.create(asked)).choices[0].message.content;
+    await engine.dispose();
+    const buffer = device.createBuffer({ size: 4, usage: GPUBufferUsage.COPY_DST, mappedAtCreation: true });
+    const refused = await failure('createWorkerEngine', { device });
+    return {
+      answer,
+      made: made.length,
+      alive: buffer.mapState === 'mapped',
+      handler: device.onuncapturederror,
+      refused: refused.code,
+      ours: navigator.gpu instanceof GPU,
+    };
+  });
+  assert.match(told.answer, /7/);
+  assert.ok(told.made > 50, `${told.made} buffers`);
+  assert.deepEqual([told.alive, told.handler, told.refused, told.ours], [true, null, 'invalid_request', true]);
+});

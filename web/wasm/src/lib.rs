@@ -2,11 +2,13 @@
 //! network, files and the API, the engine owns the model; this passes their values on.
 #![cfg(target_arch = "wasm32")]
 
+mod host;
 mod source;
 
 use std::cell::Cell;
 use std::sync::Arc;
 
+use host::HostDevice;
 use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::engine::{ChatRequest, EngineBuilder, OpenedModel, summary};
 use lfm2_wgpu::formats::{ByteSource, ModelFiles};
@@ -38,6 +40,8 @@ pub struct WebEngine {
     engine: Engine,
     /// Absent before the warm-up and while an answer runs.
     session: Cell<Option<Session>>,
+    /// Whether the device is the engine's, and not the page's.
+    own: bool,
 }
 
 #[wasm_bindgen]
@@ -50,6 +54,7 @@ impl WebEngine {
         files: Array,
         context_length: Option<u32>,
         on_progress: Function,
+        host: Option<HostDevice>,
     ) -> Result<WebEngine, JsValue> {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
         let builder = sized(Engine::builder().files(files), context_length);
@@ -58,12 +63,22 @@ impl WebEngine {
             let told = on_progress.call2(&JsValue::NULL, &loaded.into(), &total.into());
             told.is_ok_and(|goes_on| goes_on.is_truthy())
         });
-        let context = Context::request(&ContextOptions::default()).await.map_err(error)?;
+        let own = host.is_none();
+        let context = match host {
+            Some(host) => host.context().await?,
+            None => Context::request(&ContextOptions::default()).await.map_err(error)?,
+        };
         let device = context.device().clone();
         let built = builder.gpu(context).build().await;
         // What was uploaded would stay until the browser collects its garbage.
-        let engine = built.inspect_err(|_| device.destroy()).map_err(error)?;
-        Ok(Self { engine, session: Cell::new(None) })
+        let engine = built
+            .inspect_err(|_| {
+                if own {
+                    device.destroy()
+                }
+            })
+            .map_err(error)?;
+        Ok(Self { engine, session: Cell::new(None), own })
     }
 
     /// Runs every kernel once, and begins the sequence.
@@ -117,9 +132,11 @@ impl WebEngine {
         told
     }
 
-    /// Destroys the device: all that is on the GPU is gone at once.
+    /// Destroys the device, unless it is the page's: all that is on the GPU is gone at once.
     pub fn destroy(&self) {
-        self.engine.context().device().destroy();
+        if self.own {
+            self.engine.context().device().destroy();
+        }
     }
 }
 
@@ -197,14 +214,16 @@ async fn answer(
     on_text: &Function,
 ) -> Result<String, JsValue> {
     let mut generation = session.respond(&request.conversation, options).map_err(error)?;
+    let mut all = String::new();
     while let Some(delta) = generation.next().await {
-        let text = JsValue::from_str(&delta.map_err(error)?.text);
-        let goes_on = Promise::resolve(&on_text.call1(&JsValue::NULL, &text)?);
+        let text = delta.map_err(error)?.text;
+        all.push_str(&text);
+        let goes_on = Promise::resolve(&on_text.call1(&JsValue::NULL, &text.into())?);
         if !JsFuture::from(goes_on).await?.is_truthy() {
             break;
         }
     }
-    Ok(summary(generation.finish_reason(), &generation.timings()).to_string())
+    Ok(summary(&all, generation.finish_reason(), &generation.timings()).to_string())
 }
 
 /// An error as JavaScript throws it: an `Error` with the engine's `code`.

@@ -1,0 +1,33 @@
+//! A page's own device. wgpu asks `navigator.gpu` for an adapter and that for a device, and cannot wrap
+//! one; TypeScript (`web/src/gpu.ts`) lets it find the page's there.
+
+use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::wgpu;
+use wasm_bindgen::prelude::*;
+
+/// What `navigator.gpu` is at the moment it is made.
+#[wasm_bindgen]
+pub struct HostDevice(wgpu::Instance);
+
+#[wasm_bindgen]
+impl HostDevice {
+    #[wasm_bindgen(constructor)]
+    #[allow(clippy::new_without_default, reason = "JavaScript calls it")]
+    pub fn new() -> Self {
+        Self(wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle()))
+    }
+}
+
+impl HostDevice {
+    /// The device, with whatever limits and features it was made with.
+    pub async fn context(&self) -> Result<Context, JsValue> {
+        let failed = |e: &dyn std::fmt::Display| JsValue::from(js_sys::Error::new(&e.to_string()));
+        let adapter = self.0.request_adapter(&wgpu::RequestAdapterOptions::default()).await;
+        let adapter = adapter.map_err(|e| failed(&e))?;
+        let (device, queue) = adapter
+            .request_device(&wgpu::DeviceDescriptor::default())
+            .await
+            .map_err(|e| failed(&e))?;
+        Ok(Context::from_device(device, queue))
+    }
+}
