@@ -11,9 +11,9 @@ use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
-use crate::gpu::{Caps, Context, ContextOptions};
+use crate::gpu::{Caps, Context, ContextOptions, GpuError};
 use crate::kernels::{Activations, Choices, KvFormat};
-use crate::model::{LoadProgress, MemoryPlan, Recipe, Scratch, Slot, load_weights};
+use crate::model::{LoadError, LoadProgress, MemoryPlan, Recipe, Scratch, Slot, make_weights};
 use crate::state::{PAGE, Pages, State, StateShape};
 
 /// Rows of a prefill chunk.
@@ -199,10 +199,9 @@ impl EngineBuilder {
         } else if self.choices.is_none() && tensors.is_quantised(self.recipe.as_ref()) {
             choices.activations = measure_activations(&context).await?;
         }
-        let weights = {
-            let recipe = self.recipe.as_ref();
-            load_weights(&context, &config, &checkpoint, &tensors, recipe, on_progress).await?
-        };
+        let recipe = self.recipe.as_ref();
+        let (weights, unread) =
+            make_weights(&context, &config, &checkpoint, &tensors, recipe).await?;
         let gpu_state = State::new(&context, &config, &state).await?;
         let allowed = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
@@ -212,8 +211,9 @@ impl EngineBuilder {
         let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
         let rows = scratch.rows as u32;
         let runner =
-            Runner::new(context, config, weights, gpu_state, buffers, choices, rows).await?;
-        runner.context.keep_pipelines();
+            Runner::new(context.clone(), config, weights, gpu_state, buffers, choices, rows);
+        let runner = meanwhile(runner, unread.load(on_progress)).await?;
+        context.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),
@@ -289,6 +289,33 @@ impl EngineBuilder {
             advice: planning.advice(&setup, have),
         })
     }
+}
+
+/// Compiles while weights load: the runner on a thread of its own.
+#[cfg(not(target_arch = "wasm32"))]
+async fn meanwhile(
+    runner: impl Future<Output = Result<Runner, GpuError>> + Send + 'static,
+    load: impl Future<Output = Result<(), LoadError>>,
+) -> Result<Runner, Error> {
+    let compiling = std::thread::spawn(move || pollster::block_on(runner));
+    let loaded = load.await;
+    let runner = compiling.join().map_err(|_| GpuError::Pipeline {
+        kernel: "(unknown)".to_owned(),
+        reason: "the compiler panicked".to_owned(),
+    })?;
+    loaded?;
+    Ok(runner?)
+}
+
+/// As above where there are no threads.
+#[cfg(target_arch = "wasm32")]
+async fn meanwhile(
+    runner: impl Future<Output = Result<Runner, GpuError>>,
+    load: impl Future<Output = Result<(), LoadError>>,
+) -> Result<Runner, Error> {
+    let runner = runner.await?;
+    load.await?;
+    Ok(runner)
 }
 
 /// A large model on an adapter that does not tell its memory may fail late: said beforehand.

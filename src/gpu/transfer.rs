@@ -31,13 +31,18 @@ impl Context {
         }
     }
 
+    /// Lets the driver take the uploads so far; their staging memory is free when it has.
+    pub fn submit_uploads(&self) -> Submission {
+        Submission(self.guard_now("uploads", || self.inner.queue.submit([])))
+    }
+
     /// Lets the driver take the uploads so far and frees their staging memory.
     pub fn flush_uploads(&self) {
-        let index = self.guard_now("uploads", || self.inner.queue.submit([]));
+        let submission = self.submit_uploads();
         #[cfg(not(target_arch = "wasm32"))]
-        self.poll(Some(&Submission(index)));
+        self.poll(Some(&submission));
         #[cfg(target_arch = "wasm32")]
-        let _ = index;
+        let _ = submission;
     }
 
     /// Waits natively until `submission` (or everything) has finished, and runs callbacks.

@@ -25,80 +25,96 @@ impl Format {
         }
     }
 
-    /// The planes' bytes of whole blocks of a file. A type that this format does not hold gives
-    /// values that went through f32.
-    #[must_use]
-    pub fn pack(self, element_type: ElementType, bytes: &[u8]) -> Vec<Vec<u8>> {
-        match (self, element_type) {
-            (Self::F32, ElementType::F32)
-            | (Self::F16, ElementType::F16)
-            | (Self::Bf16, ElementType::BF16) => vec![bytes.to_vec()],
-            (Self::F32, _) => {
-                vec![values(element_type, bytes).iter().flat_map(|v| v.to_le_bytes()).collect()]
+    /// Appends whole blocks of a file to the planes of this format, as many as it has. A type that
+    /// it does not hold gives values that went through f32.
+    pub fn pack(self, element_type: ElementType, bytes: &[u8], planes: &mut Vec<Vec<u8>>) {
+        planes.resize_with(self.block().1.len(), Vec::new);
+        match (self, element_type, &mut planes[..]) {
+            (Self::F32, ElementType::F32, [all])
+            | (Self::F16, ElementType::F16, [all])
+            | (Self::Bf16, ElementType::BF16, [all]) => all.extend_from_slice(bytes),
+            (Self::F32, _, [all]) => {
+                all.extend(values(element_type, bytes).iter().flat_map(|v| v.to_le_bytes()));
             }
-            (Self::F16 | Self::Bf16, _) => {
-                let half = |v: &f32| match self {
-                    Self::F16 => f16::from_f32(v.clamp(-65504.0, 65504.0)).to_le_bytes(),
-                    _ => bf16::from_f32(*v).to_le_bytes(),
-                };
-                vec![values(element_type, bytes).iter().flat_map(half).collect()]
+            (Self::F16, _, [all]) => all.extend(
+                values(element_type, bytes)
+                    .iter()
+                    .flat_map(|v| f16::from_f32(v.clamp(-65504.0, 65504.0)).to_le_bytes()),
+            ),
+            (Self::Bf16, _, [all]) => {
+                let half = |v: &f32| bf16::from_f32(*v).to_le_bytes();
+                all.extend(values(element_type, bytes).iter().flat_map(half));
             }
-            _ => self.pack_blocks(element_type, bytes),
+            (_, ElementType::Q4_0, [quants, d]) => take_apart::<18, 16>(bytes, quants, d),
+            (_, ElementType::Q8_0, [quants, d]) => take_apart::<34, 32>(bytes, quants, d),
+            (_, _, planes) => pack_blocks(element_type, bytes, planes),
         }
     }
+}
 
-    fn pack_blocks(self, element_type: ElementType, bytes: &[u8]) -> Vec<Vec<u8>> {
-        let size = element_type.block().bytes as usize;
-        let n = bytes.len() / size;
-        let mut planes: Vec<Vec<u8>> =
-            self.block().1.iter().map(|bits| Vec::with_capacity(n * bits / 8)).collect();
-        for block in bytes.chunks_exact(size) {
-            match (element_type, &mut planes[..]) {
-                (ElementType::Q4_0 | ElementType::Q8_0, [quants, d]) => {
-                    d.extend_from_slice(&block[..2]);
-                    quants.extend_from_slice(&block[2..]);
-                }
-                (ElementType::Q5_0, [quants, d]) => {
-                    let b = Quants::read(element_type, block);
-                    d.extend_from_slice(&block[..2]);
-                    quants.extend(b.q[..32].iter().map(|q| (q - 16) as i8 as u8));
-                }
-                (ElementType::Q4_K, [nibbles, head]) => {
-                    block[16..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
-                    head.extend(super_block(&Quants::read_head(element_type, block)));
-                }
-                (ElementType::Q5_K, [nibbles, fifths, head]) => {
-                    block[48..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
-                    for sub in 0..8 {
-                        let bit = |l: usize| u32::from(block[16 + l] >> sub & 1) << l;
-                        fifths.extend((0..32).fold(0, |word, l| word | bit(l)).to_le_bytes());
-                    }
-                    head.extend(super_block(&Quants::read_head(element_type, block)));
-                }
-                (_, [nibbles, upper, scales, d]) => {
-                    for half in 0..2 {
-                        let low = &block[half * 64..][..64];
-                        // Elements 0 to 31 and 32 to 63 are low halves, the next 64 high ones.
-                        for quarter in 0..4 {
-                            let shift = quarter / 2 * 4;
-                            let low = &low[quarter % 2 * 32..][..32];
-                            let q = |l: usize| low[l] >> shift & 15;
-                            nibbles.extend((0..16).map(|l| q(l) | q(l + 16) << 4));
-                            let high = &block[128 + half * 32..][..32];
-                            let q = |l: usize| high[l] >> (2 * quarter) & 3;
-                            upper.extend((0..8).map(|b| {
-                                let l = 4 * b;
-                                q(l) | q(l + 1) << 2 | q(l + 2) << 4 | q(l + 3) << 6
-                            }));
-                        }
-                    }
-                    scales.extend_from_slice(&block[192..208]);
-                    d.extend_from_slice(&block[208..]);
-                }
-                _ => {}
-            }
+/// Blocks of a half and `QUANTS` bytes, to the two planes. Most of a model goes through here.
+fn take_apart<const BLOCK: usize, const QUANTS: usize>(
+    bytes: &[u8],
+    quants: &mut Vec<u8>,
+    d: &mut Vec<u8>,
+) {
+    // Some at a time, so that what is made room for is still in the cache when it is filled.
+    for blocks in bytes.as_chunks::<BLOCK>().0.chunks(64) {
+        let (q_at, d_at) = (quants.len(), d.len());
+        quants.resize(q_at + blocks.len() * QUANTS, 0);
+        d.resize(d_at + blocks.len() * 2, 0);
+        let q = quants[q_at..].as_chunks_mut::<QUANTS>().0;
+        let d = d[d_at..].as_chunks_mut::<2>().0;
+        for ((block, q), d) in blocks.iter().zip(q).zip(d) {
+            d.copy_from_slice(&block[..2]);
+            q.copy_from_slice(&block[2..]);
         }
-        planes
+    }
+}
+
+fn pack_blocks(element_type: ElementType, bytes: &[u8], planes: &mut [Vec<u8>]) {
+    let size = element_type.block().bytes as usize;
+    for block in bytes.chunks_exact(size) {
+        match (element_type, &mut *planes) {
+            (ElementType::Q5_0, [quants, d]) => {
+                let b = Quants::read(element_type, block);
+                d.extend_from_slice(&block[..2]);
+                quants.extend(b.q[..32].iter().map(|q| (q - 16) as i8 as u8));
+            }
+            (ElementType::Q4_K, [nibbles, head]) => {
+                block[16..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
+                head.extend(super_block(&Quants::read_head(element_type, block)));
+            }
+            (ElementType::Q5_K, [nibbles, fifths, head]) => {
+                block[48..].chunks_exact(32).for_each(|pair| split_pair(pair, nibbles));
+                for sub in 0..8 {
+                    let bit = |l: usize| u32::from(block[16 + l] >> sub & 1) << l;
+                    fifths.extend((0..32).fold(0, |word, l| word | bit(l)).to_le_bytes());
+                }
+                head.extend(super_block(&Quants::read_head(element_type, block)));
+            }
+            (_, [nibbles, upper, scales, d]) => {
+                for half in 0..2 {
+                    let low = &block[half * 64..][..64];
+                    // Elements 0 to 31 and 32 to 63 are low halves, the next 64 high ones.
+                    for quarter in 0..4 {
+                        let shift = quarter / 2 * 4;
+                        let low = &low[quarter % 2 * 32..][..32];
+                        let q = |l: usize| low[l] >> shift & 15;
+                        nibbles.extend((0..16).map(|l| q(l) | q(l + 16) << 4));
+                        let high = &block[128 + half * 32..][..32];
+                        let q = |l: usize| high[l] >> (2 * quarter) & 3;
+                        upper.extend((0..8).map(|b| {
+                            let l = 4 * b;
+                            q(l) | q(l + 1) << 2 | q(l + 2) << 4 | q(l + 3) << 6
+                        }));
+                    }
+                }
+                scales.extend_from_slice(&block[192..208]);
+                d.extend_from_slice(&block[208..]);
+            }
+            _ => {}
+        }
     }
 }
 

@@ -5,6 +5,7 @@ pub mod config;
 mod config_gguf;
 mod config_json;
 mod fields;
+mod fill;
 mod forward;
 pub mod generation_config;
 mod load;
@@ -23,7 +24,7 @@ pub use config::{
 };
 pub use forward::Forward;
 pub use generation_config::GenerationConfig;
-pub use load::{LoadError, LoadProgress, OnProgress, load_weights};
+pub use load::{LoadError, LoadProgress, OnProgress, Unread, make_weights};
 pub use memory::MemoryPlan;
 pub use names::{Slot, expected_slots};
 pub use quantize::{ModelPart, Recipe, WeightChoice, convert};

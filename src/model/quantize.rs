@@ -133,7 +133,11 @@ pub fn convert(own: ElementType, target: ElementType, bytes: &[u8]) -> Option<Ve
     }
     match target {
         // A plain format has one plane: the elements.
-        ElementType::F32 | ElementType::F16 => Format::of(target).pack(own, bytes).pop(),
+        ElementType::F32 | ElementType::F16 => {
+            let mut planes = Vec::new();
+            Format::of(target).pack(own, bytes, &mut planes);
+            planes.pop()
+        }
         _ => quantize(target, &values(own, bytes)),
     }
 }

@@ -52,7 +52,9 @@ impl Stored {
             let planes = self.format.planes(experts * n * cols);
             let mut words = vec![0; planes.words];
             let starts = std::iter::once(0).chain(planes.at.iter().map(|at| *at as usize));
-            for (at, plane) in starts.zip(self.format.pack(self.element_type, &bytes)) {
+            let mut packed = Vec::new();
+            self.format.pack(self.element_type, &bytes, &mut packed);
+            for (at, plane) in starts.zip(packed) {
                 let plane: Vec<u32> = plane
                     .chunks(4)
                     .map(|c| c.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte)))

@@ -1,0 +1,115 @@
+//! Loading a model against what its bytes cost alone.
+//!
+//!     cargo bench --bench load -- FILE.gguf [REPETITIONS]
+//!
+//! In turns: a device, every tensor's bytes read from the file in pieces of 8 MiB and written to
+//! buffers of the tensors' sizes (`bytes`); a device and an engine until it is `ready` for a pass,
+//! and until the `first token` behind a prompt of 16. Everything is dropped in between. Without a
+//! file, the demonstration model.
+
+use std::process::exit;
+use std::sync::Arc;
+use std::time::Instant;
+
+use lfm2_wgpu::engine::{Engine, GenerateOptions, OpenedModel, SamplingOptions};
+use lfm2_wgpu::formats::{Checkpoint, ModelFiles, TensorSlice};
+use lfm2_wgpu::gpu::{Context, ContextOptions};
+use lfm2_wgpu::kernels::Activations;
+
+/// Bytes that are read at a time, and after which the driver's staging memory is emptied: as the
+/// engine does it.
+const PIECE: usize = 8 << 20;
+const FLUSH: usize = 32 << 20;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() {
+    // Of cargo: --bench, and --test where a test runner asks for one round.
+    let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
+    let path = words.first().map_or("assets/demo", String::as_str);
+    let repetitions = words.get(1).and_then(|n| n.parse().ok()).unwrap_or(1);
+    if let Err(e) = pollster::block_on(measure(path, repetitions)) {
+        eprintln!("{path}: {e}");
+        exit(1);
+    }
+}
+
+async fn measure(path: &str, repetitions: usize) -> Result<(), Failure> {
+    println!("bytes s  ready s  first token s  ready / bytes");
+    for _ in 0..repetitions {
+        let model = OpenedModel::open(&Arc::new(ModelFiles::path(path)?)).await?;
+        let started = Instant::now();
+        upload(&model.checkpoint).await?;
+        let bytes = started.elapsed().as_secs_f64();
+        let positions = model.config.max_position_embeddings.min(4096) as u32;
+        drop(model);
+        let (ready, first) = engine(path, positions).await?;
+        println!("{bytes:7.2}  {ready:7.2}  {first:13.2}  {:13.2}", ready / bytes);
+    }
+    Ok(())
+}
+
+/// Every tensor's bytes to the device, and nothing else.
+async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
+    let context = Context::request(&ContextOptions::default()).await?;
+    let mut buffers = Vec::new();
+    let mut piece = vec![0; PIECE];
+    let mut staged = 0;
+    for (index, tensor) in checkpoint.tensors().iter().enumerate() {
+        let block = tensor.element_type.block();
+        let elements = tensor.shape.iter().product::<usize>();
+        let bytes = (tensor.range.end - tensor.range.start) as usize;
+        let all = TensorSlice {
+            tensor: index,
+            offset: 0,
+            rows: 1,
+            cols: elements,
+            element_type: tensor.element_type,
+        };
+        // Whole blocks, and whole words of the buffer.
+        let step = PIECE / (block.bytes as usize * 4) * block.bytes as usize * 4;
+        let mut from = 0;
+        while from < bytes {
+            // A tensor beyond a binding gets several buffers.
+            let most = context.caps().max_part() as usize / step * step;
+            let len = most.min(bytes - from);
+            let buffer = context.tensor::<u32>("bytes", len.div_ceil(4)).await?;
+            for at in (0..len).step_by(step) {
+                let n = step.min(len - at);
+                let element = ((from + at) / block.bytes as usize) as u64 * block.elements;
+                checkpoint.read(&all, element, &mut piece[..n]).await?;
+                context.write_bytes(&buffer, at / 4, &piece[..n.next_multiple_of(4).min(PIECE)]);
+                staged += n;
+                if staged >= FLUSH {
+                    context.flush_uploads();
+                    staged = 0;
+                }
+            }
+            buffers.push(buffer);
+            from += len;
+        }
+    }
+    context.flush_uploads();
+    Ok(())
+}
+
+/// An engine: seconds until it is ready for a pass, and until the first token.
+async fn engine(path: &str, positions: u32) -> Result<(f64, f64), Failure> {
+    let started = Instant::now();
+    let engine = Engine::builder()
+        .path(path)?
+        .context_length(positions)
+        // Measured once for a device, and remembered by programs.
+        .activations(Activations::Float)
+        .build()
+        .await?;
+    let ready = started.elapsed().as_secs_f64();
+    let mut session = engine.session()?;
+    let options = GenerateOptions {
+        sampling: Some(SamplingOptions::greedy()),
+        max_tokens: Some(1),
+        ..Default::default()
+    };
+    session.generate(&[1; 16], &options)?.next().await.transpose()?;
+    Ok((ready, started.elapsed().as_secs_f64()))
+}
