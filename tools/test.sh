@@ -32,6 +32,15 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
+# The document's table and plot are those of its results, and this program's results can be plotted.
+plots() {
+    local results=${CARGO_TARGET_DIR:-target}/bench.json
+    python3 tools/plot_bench.py docs/bench/mini-*.json --svg docs/bench/mini.svg \
+        --into docs/performance.md --check &&
+        "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q bench -p 8,16 -n 4 -d 0,16 -r 1 -o json >"$results" &&
+        python3 tools/plot_bench.py "$results" --svg "${results%.json}.svg"
+}
+
 step tools/setup.sh --dev
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
@@ -48,4 +57,5 @@ step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
 step cargo xtask web
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
+step plots
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

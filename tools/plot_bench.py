@@ -1,0 +1,227 @@
+"""Table and plot of `lfm2 bench -o json` (or `llama-bench -o json`): tokens a second by length.
+
+    lfm2 bench -p 64,128,256,512 -n 0 -o json > prefill.json
+    lfm2 bench -p 0 -n 16 -d 0,256,512,1024 -o json > decode.json
+    python3 tools/plot_bench.py prefill.json decode.json --svg plot.svg
+
+The table goes to stdout as Markdown; with `--into FILE.md` between that file's lines
+`<!-- bench -->` and `<!-- /bench -->` instead. `--check` writes nothing and fails where a file is
+not what would be written. A test's length is where it ends: the tokens before it and its own.
+Results of several programs, models or adapters are columns of one table and lines of one plot.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from dataclasses import dataclass, field
+from html import escape
+from pathlib import Path
+
+# Okabe and Ito's, which people with any colour vision tell apart.
+COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
+BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
+
+
+@dataclass
+class Test:
+    """One line of results."""
+
+    kind: str  # pp512, tg128
+    depth: int
+    length: int
+    speed: float
+    spread: float
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} @ d{self.depth}" if self.depth else self.kind
+
+    @property
+    def prefill(self) -> bool:
+        return self.kind.startswith("pp")
+
+
+@dataclass
+class Series:
+    """One program with one model on one adapter."""
+
+    label: str
+    adapter: str
+    details: str
+    tests: list[Test] = field(default_factory=list)
+
+
+def series_of(rows: list[dict]) -> list[Series]:
+    found: dict[str, Series] = {}
+    for row in rows:
+        n_prompt, n_gen, depth = (int(row.get(k) or 0) for k in ("n_prompt", "n_gen", "n_depth"))
+        if n_prompt and n_gen:
+            continue  # llama-bench's -pg mixes both
+        # llama-bench has a number of its build, we a version.
+        program = "llama.cpp" if "build_number" in row else "lfm2-wgpu"
+        adapter = row.get("gpu_info") or row.get("cpu_info") or "?"
+        adapter += f", {row.get('backends', '?')}"
+        label = f"{program} {row.get('build_commit', '')}, {row.get('model_type', '?')}"
+        details = f"driver {row['driver']}, " if row.get("driver") else ""
+        details += f"weights {int(row.get('model_size') or 0) / 1e9:.2f} GB"
+        series = found.setdefault(f"{label} {adapter}", Series(label, adapter, details))
+        kind = f"tg{n_gen}" if n_gen else f"pp{n_prompt}"
+        length = depth + n_prompt + n_gen
+        speed, spread = float(row["avg_ts"]), float(row.get("stddev_ts") or 0)
+        series.tests.append(Test(kind, depth, length, speed, spread))
+    for series in found.values():
+        series.tests.sort(key=lambda t: (not t.prefill, t.length))
+    return list(found.values())
+
+
+def table(all_series: list[Series]) -> str:
+    def cell(text: str) -> str:
+        return text.replace("|", "\\|")
+
+    names: dict[str, Test] = {}
+    for series in all_series:
+        for test in series.tests:
+            names.setdefault(test.name, test)
+    order = sorted(names.values(), key=lambda t: (not t.prefill, t.length))
+    lines = ["| test | length | " + " | ".join(f"{cell(s.label)}, t/s" for s in all_series) + " |"]
+    lines.append("|---|---:|" + "---:|" * len(all_series))
+    for test in order:
+        cells = []
+        for series in all_series:
+            same = [t for t in series.tests if t.name == test.name]
+            cells.append(", ".join(f"{t.speed:.2f} ± {t.spread:.2f}" for t in same))
+        lines.append(f"| {test.name} | {test.length} | " + " | ".join(cells) + " |")
+    lines.append("")
+    lines += [f"{s.label}: {s.adapter}, {s.details}." for s in all_series]
+    return "\n".join(lines) + "\n"
+
+
+def nice_top(value: float) -> float:
+    """The next of 1, 2, 2.5, 5 times a power of ten."""
+    power = 10.0 ** math.floor(math.log10(value))
+    return next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= value * 0.999)
+
+
+class Panel:
+    """One pair of axes: length along, tokens a second up."""
+
+    WIDTH, HEIGHT = 320, 220
+
+    def __init__(self, left: int, top: int, title: str, tests: list[Test]) -> None:
+        self.left, self.top, self.title = left, top, title
+        self.ticks = sorted({t.length for t in tests})
+        self.max = nice_top(max(t.speed + t.spread for t in tests))
+        self.log = self.ticks[0] > 0 and self.ticks[-1] > 4 * self.ticks[0]
+
+    def x(self, length: int) -> float:
+        scale = math.log2 if self.log else float
+        low, high = scale(self.ticks[0]), scale(self.ticks[-1])
+        share = 0.5 if high == low else 0.04 + 0.92 * (scale(length) - low) / (high - low)
+        return self.left + share * self.WIDTH
+
+    def y(self, speed: float) -> float:
+        return self.top + self.HEIGHT * (1 - max(0.0, speed) / self.max)
+
+    def frame(self) -> list[str]:
+        bottom, right = self.top + self.HEIGHT, self.left + self.WIDTH
+        out = [text(self.left, self.top - 12, self.title, "start", bold=True)]
+        for i in range(6):
+            value = self.max * i / 5
+            y = self.y(value)
+            out.append(f'<line x1="{self.left}" y1="{y:.1f}" x2="{right}" y2="{y:.1f}" stroke="#ddd"/>')
+            out.append(text(self.left - 6, y + 4, f"{value:g}", "end"))
+        taken = -math.inf
+        for tick in self.ticks:
+            x = self.x(tick)
+            out.append(f'<line x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 4}" stroke="#333"/>')
+            # Labels that would touch the one before are left out.
+            if x - taken > 8 * len(str(tick)):
+                out.append(text(x, bottom + 18, str(tick), "middle"))
+                taken = x
+        out.append(f'<line x1="{self.left}" y1="{bottom}" x2="{right}" y2="{bottom}" stroke="#333"/>')
+        out.append(text((self.left + right) / 2, bottom + 36, "length, tokens", "middle"))
+        return out
+
+    def draw(self, tests: list[Test], colour: str) -> list[str]:
+        out = []
+        # Lines join prompts of several lengths, and one test behind several depths.
+        lines = [[t for t in tests if t.kind == kind] for kind in sorted({t.kind for t in tests})]
+        lines.append([t for t in tests if t.prefill and not t.depth])
+        for line in lines:
+            points = " ".join(f"{self.x(t.length):.1f},{self.y(t.speed):.1f}" for t in line)
+            if len(line) > 1:
+                out.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2"/>')
+        for t in tests:
+            x, low, high = self.x(t.length), self.y(t.speed - t.spread), self.y(t.speed + t.spread)
+            out.append(f'<line x1="{x:.1f}" y1="{low:.1f}" x2="{x:.1f}" y2="{high:.1f}" stroke="{colour}"/>')
+            label = escape(f"{t.name}: {t.speed:.2f} ± {t.spread:.2f} t/s")
+            out.append(f'<circle cx="{x:.1f}" cy="{self.y(t.speed):.1f}" r="3.5" fill="{colour}"><title>{label}</title></circle>')
+        return out
+
+
+def text(x: float, y: float, content: str, anchor: str, bold: bool = False) -> str:
+    weight = ' font-weight="bold"' if bold else ""
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"{weight}>{escape(content)}</text>'
+
+
+def plot(all_series: list[Series]) -> str:
+    tests = [t for s in all_series for t in s.tests]
+    kinds = [("Prefill, tokens/s", True), ("Decode, tokens/s", False)]
+    kinds = [(title, p) for title, p in kinds if any(t.prefill == p for t in tests)]
+    width, height = 60 + 400 * len(kinds) - 20, 330 + 20 * len(all_series)
+    out = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}"'
+        f' height="{height}" font-family="sans-serif" font-size="12" fill="#333">',
+        f'<rect width="{width}" height="{height}" fill="#fff"/>',
+    ]
+    for i, (title, prefill) in enumerate(kinds):
+        panel = Panel(60 + 400 * i, 40, title, [t for t in tests if t.prefill == prefill])
+        out += panel.frame()
+        for series, colour in zip(all_series, COLOURS * len(all_series)):
+            own = [t for t in series.tests if t.prefill == prefill]
+            out += panel.draw(own, colour)
+    for i, (series, colour) in enumerate(zip(all_series, COLOURS * len(all_series))):
+        y = 324 + 20 * i
+        out.append(f'<line x1="60" y1="{y}" x2="84" y2="{y}" stroke="{colour}" stroke-width="2"/>')
+        out.append(text(90, y + 4, f"{series.label}: {series.adapter}", "start"))
+    return "\n".join([*out, "</svg>"]) + "\n"
+
+
+def put_into(document: str, content: str, name: Path) -> str:
+    before, begin, rest = document.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        sys.exit(f"{name}: needs a line {BEGIN} and, below, a line {END}")
+    return f"{before}{BEGIN}\n{content}{END}{after}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+", help="JSON files of bench")
+    parser.add_argument("--svg", type=Path, help="where the plot goes")
+    parser.add_argument("--into", type=Path, help="the Markdown file that takes the table")
+    parser.add_argument("--check", action="store_true", help="compare instead of writing")
+    args = parser.parse_args()
+
+    all_series = series_of([row for file in args.results for row in json.loads(file.read_text("utf-8"))])
+    if not all_series:
+        sys.exit(f"{args.results[0]}: no results of prefill or decode")
+    files = []
+    if args.svg:
+        files.append((args.svg, plot(all_series)))
+    if args.into:
+        files.append((args.into, put_into(args.into.read_text("utf-8"), table(all_series), args.into)))
+    else:
+        print(table(all_series), end="")
+    for path, content in files:
+        if not args.check:
+            path.write_text(content, "utf-8")
+        elif not path.exists() or path.read_text("utf-8") != content:
+            sys.exit(f"{path}: is not what {args.results[0]} gives; run this again without --check")
+
+
+if __name__ == "__main__":
+    main()
