@@ -7,6 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Deserialize;
 
+use super::divergence::Divergence;
 use super::generate::{print, read_text};
 use super::options::Common;
 use super::{CliError, interrupt, load};
@@ -31,6 +32,10 @@ pub struct Eval {
     /// Show this many wrong answers on stderr
     #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
     failures: usize,
+    /// Also compare the predictions with this model's, as it is stored, where the expected answers
+    /// stand: what quantisation cost
+    #[arg(long, value_name = "PATH|NAME", env = "LFM2_AGAINST")]
+    against: Option<PathBuf>,
     /// Fail (exit code 1) if fewer answers than this fraction are exact
     #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_EXACT", value_parser = fraction, allow_negative_numbers = true)]
     min_exact: Option<f64>,
@@ -42,11 +47,13 @@ pub struct Eval {
 const NOTES: &str = "\
 Answers are greedy, with tool-call markers, and exact if they are equal to the expected one and end \
 there. A tool call is expected where `expected` contains <|tool_call_start|>; `category` is \
-optional.
+optional. --against prints the mean KL divergence from the other model's predictions to this one's, in \
+nats, and how often both would choose the same token.
 
 Examples:
   lfm2 eval questions.jsonl --failures 5
-  lfm2 eval questions.jsonl --json --min-exact 0.9 --min-tool-calls 0.95";
+  lfm2 eval questions.jsonl --json --min-exact 0.9 --min-tool-calls 0.95
+  lfm2 -m DIR --weights q4 eval questions.jsonl --against DIR";
 
 /// A question; what is beside `expected` and `category` is the conversation.
 #[derive(Deserialize)]
@@ -108,6 +115,9 @@ impl Eval {
         }
         let engine = load::engine(common)?;
         let mut session = engine.session()?;
+        let against = self.against.as_ref();
+        let mut divergence =
+            against.map(|path| Divergence::of(path, common, &engine)).transpose()?;
         let bar = load::progress_bar(
             common,
             questions.len() as u64,
@@ -120,11 +130,16 @@ impl Eval {
             if interrupt::requested() {
                 return Err(CliError::Interrupted);
             }
-            let answer = answer(&mut session, &conversation, &line.expected).map_err(|e| {
+            let wrong = |e: crate::Error| {
                 let e = CliError::from(e);
                 let said = format!("{}:{number}: {e}", self.file.display());
                 if e.is_user() { CliError::User(said) } else { e }
-            })?;
+            };
+            let answer = answer(&mut session, &conversation, &line.expected).map_err(wrong)?;
+            if let Some(divergence) = &mut divergence {
+                let added = divergence.add(&mut session, &conversation, &line.expected);
+                pollster::block_on(added).map_err(wrong)?;
+            }
             // What was cut off is not exact, even where it is equal so far.
             let exact = answer.ended && answer.text == line.expected;
             tokens += answer.tokens;
@@ -152,7 +167,7 @@ impl Eval {
                 all.total as f64 / seconds.max(1e-9)
             );
         }
-        self.report(all, tools, &categories)
+        self.report(all, tools, &categories, divergence)
     }
 
     fn report(
@@ -160,19 +175,24 @@ impl Eval {
         all: Score,
         tools: Score,
         categories: &BTreeMap<String, Score>,
+        divergence: Option<Divergence>,
     ) -> Result<(), CliError> {
         if self.json {
             let by: serde_json::Map<_, _> =
                 categories.iter().map(|(name, score)| (name.clone(), score.json())).collect();
-            let json = serde_json::json!({
+            let mut json = serde_json::json!({
                 "exact_match": all.json(), "tool_calls": tools.json(), "categories": by,
             });
+            if let Some(divergence) = divergence {
+                json["against"] = divergence.json();
+            }
             print(&format!("{json}\n"))?;
         } else {
             let mut table = all.row("exact match") + &tools.row("tool calls");
             for (name, score) in categories {
                 table += &score.row(&format!("  {name}"));
             }
+            table.extend(divergence.map(|d| d.text()));
             print(&table)?;
         }
         for (name, score, least) in

@@ -5,6 +5,7 @@
 
 mod bench;
 mod chat;
+mod divergence;
 mod editor;
 mod error;
 mod eval;

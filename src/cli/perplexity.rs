@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
+use super::divergence::log_sum_exp;
 use super::generate::{print, read_text};
 use super::options::Common;
 use super::{CliError, interrupt, load};
@@ -136,9 +137,7 @@ async fn score(session: &mut Session, chunk: &[u32], scores: &mut Scores) -> Res
 
 /// `-ln softmax(logits)[id]`.
 fn nll(logits: &[f32], id: usize) -> f64 {
-    let high = logits.iter().fold(f64::NEG_INFINITY, |m, l| m.max(f64::from(*l)));
-    let sum: f64 = logits.iter().map(|l| (f64::from(*l) - high).exp()).sum();
-    high + sum.ln() - f64::from(logits[id])
+    log_sum_exp(logits) - f64::from(logits[id])
 }
 
 /// Sums over the scored tokens.

@@ -247,6 +247,22 @@ fn eval_scores_and_judges() {
     assert_eq!(scores["exact_match"]["total"], 2);
     assert_eq!(scores["tool_calls"]["total"], 1);
     assert_eq!(scores["categories"]["c"]["exact"], 0);
+    let demo = root("assets/demo");
+    let against = |weights: &[&str]| -> serde_json::Value {
+        let options = ["-q", "--activations", "float", "eval", file, "--json", "--against"];
+        let options = [weights, &options, &[demo.to_str().unwrap()]].concat();
+        serde_json::from_str::<serde_json::Value>(&ok(&options)).unwrap()["against"].clone()
+    };
+    // Itself, but for keys and values in f16.
+    let same = against(&[]);
+    assert!(same["positions"].as_u64().unwrap() > 5, "{same}");
+    assert_eq!(same["greedy_agreement"], 1.0, "{same}");
+    assert!(same["mean_kl_divergence"].as_f64().unwrap() < 1e-5, "{same}");
+    let coarse = against(&["--weights", "q4"])["mean_kl_divergence"].as_f64().unwrap();
+    assert!((1e-5..2.0).contains(&coarse), "{coarse}");
+    let other = root("tests/fixtures/tiny-a");
+    let other = other.to_str().unwrap();
+    refused(&mut lfm2(&["-q", "eval", file, "--against", other]), &["--against", "vocabulary"]);
     let below = run(&["-q", "eval", file, "--min-exact", "0.5"]);
     assert_eq!(below.status.code(), Some(1));
     refused(&mut lfm2(&["eval", file, "--min-exact", "nan"]), &["--min-exact"]);

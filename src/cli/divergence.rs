@@ -1,0 +1,130 @@
+//! How far a model's predictions are from another's: what `lfm2 eval --against` measures.
+
+use std::path::Path;
+
+use super::options::{ActivationsChoice, Common, Kv};
+use super::{CliError, load};
+use crate::engine::{Engine, Session};
+use crate::text::Conversation;
+
+/// Rows of a pass: few enough that products are computed as in decoding, int8 activations and all.
+const ROWS: usize = 8;
+
+/// The other model, and the sums so far.
+pub struct Divergence {
+    reference: Session,
+    positions: usize,
+    agree: usize,
+    nats: f64,
+}
+
+impl Divergence {
+    /// Loads the other model as it is stored, with float activations and keys and values in f32.
+    pub fn of(path: &Path, common: &Common, engine: &Engine) -> Result<Self, CliError> {
+        let common = Common {
+            model: Some(path.to_owned()),
+            weights: None,
+            activations: Some(ActivationsChoice::Float),
+            kv: Some(Kv::F32),
+            skip_selftest: true,
+            ..common.clone()
+        };
+        let reference = load::engine(&common)?;
+        let (ours, theirs) = (engine.config().vocab_size, reference.config().vocab_size);
+        if ours != theirs {
+            return Err(CliError::User(format!(
+                "--against: {} has a vocabulary of {theirs}, the model one of {ours}",
+                path.display()
+            )));
+        }
+        Ok(Self { reference: reference.session()?, positions: 0, agree: 0, nats: 0.0 })
+    }
+
+    /// Both models predict the expected answer's tokens and its end.
+    pub async fn add(
+        &mut self,
+        session: &mut Session,
+        conversation: &Conversation,
+        expected: &str,
+    ) -> Result<(), crate::Error> {
+        let engine = session.engine().clone();
+        let prompt = engine.encode_chat(conversation)?;
+        let mut answer = prompt.last().copied().into_iter().collect::<Vec<_>>();
+        answer.extend(engine.tokenizer()?.encode(expected, false)?);
+        let before = &prompt[..prompt.len().saturating_sub(1)];
+        let mut logits = Vec::new();
+        for session in [&mut self.reference, session] {
+            session.clear();
+            if !before.is_empty() {
+                session.feed(before).await?;
+            }
+            logits.push(session.logits(&answer, ROWS).await?);
+        }
+        let vocab = engine.config().vocab_size;
+        for (p, q) in logits[0].chunks_exact(vocab).zip(logits[1].chunks_exact(vocab)) {
+            self.positions += 1;
+            self.agree += usize::from(greedy(p) == greedy(q));
+            self.nats += kl_divergence(p, q);
+        }
+        Ok(())
+    }
+
+    /// `{"positions", "mean_kl_divergence", "greedy_agreement"}`, the divergence in nats.
+    pub fn json(&self) -> serde_json::Value {
+        let n = self.positions.max(1) as f64;
+        serde_json::json!({
+            "positions": self.positions,
+            "mean_kl_divergence": self.nats / n,
+            "greedy_agreement": self.agree as f64 / n,
+        })
+    }
+
+    /// The same for people.
+    pub fn text(&self) -> String {
+        let n = self.positions.max(1) as f64;
+        format!(
+            "mean KL divergence       {:.3e} nats\ngreedy agreement         {} of {}  {:6.2} %\n",
+            self.nats / n,
+            self.agree,
+            self.positions,
+            100.0 * self.agree as f64 / n
+        )
+    }
+}
+
+/// The first of the largest logits.
+fn greedy(logits: &[f32]) -> usize {
+    logits.iter().enumerate().fold(0, |best, (i, v)| if *v > logits[best] { i } else { best })
+}
+
+/// KL(softmax(p) || softmax(q)) of two rows of logits, in nats.
+fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
+    let (p_norm, q_norm) = (log_sum_exp(p), log_sum_exp(q));
+    let term = |(a, b): (&f32, &f32)| {
+        let (log_p, log_q) = (f64::from(*a) - p_norm, f64::from(*b) - q_norm);
+        log_p.exp() * (log_p - log_q)
+    };
+    p.iter().zip(q).map(term).sum()
+}
+
+/// `ln(sum(exp(logits)))`.
+pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+    let high = logits.iter().fold(f64::NEG_INFINITY, |m, l| m.max(f64::from(*l)));
+    high + logits.iter().map(|l| (f64::from(*l) - high).exp()).sum::<f64>().ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_divergence_by_hand() {
+        // p = (1/4, 3/4), q = (1/2, 1/2), whatever is added to a row.
+        let p = [7.0, 7.0 + 3f32.ln()];
+        let by_hand = 0.25 * (0.25f64 / 0.5).ln() + 0.75 * (0.75f64 / 0.5).ln();
+        assert!((kl_divergence(&p, &[-2.0, -2.0]) - by_hand).abs() < 1e-6);
+        assert!(kl_divergence(&p, &p).abs() < 1e-12);
+        assert!(kl_divergence(&p, &[f32::NAN, 0.0]).is_nan());
+        assert_eq!(greedy(&[1.0, 3.0, 3.0, 2.0]), 1);
+    }
+}
