@@ -20,7 +20,7 @@ use crate::model::{ModelPart, Recipe, WeightChoice};
 #[command(after_help = NOTES)]
 pub struct Quantize {
     /// Parts to store in another way: head, attention, conv, experts or dense. Default with q4:
-    /// head=q8
+    /// head=q8,attention=q8
     #[arg(
         long,
         env = "LFM2_KEEP",

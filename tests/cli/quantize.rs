@@ -70,7 +70,8 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
             let to = dir.path().join("package");
             quantise(from, &["--weights", weights], &to);
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
-            let keep = if weights == "q4" { json!({"head": "q8"}) } else { json!({}) };
+            let keep =
+                if weights == "q4" { json!({"head": "q8", "attention": "q8"}) } else { json!({}) };
             assert_whole(&to, source, &json!({"weights": weights, "keep": keep}));
             // Else chosen by measuring, and so perhaps not twice the same.
             for activations in ["float", "int8"] {
