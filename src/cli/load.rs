@@ -3,16 +3,17 @@
 use std::io::IsTerminal;
 use std::sync::Arc;
 
+use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::options::{Common, Weights};
+use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::stats::model_line;
 use super::{CliError, hub, interrupt, selftest};
 use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
-use crate::kernels::Activations;
+use crate::kernels::{Activations, Multiply};
 use crate::model::LoadProgress;
 
 /// A bar on stderr; nothing if stderr is not a terminal or -q was given.
@@ -98,24 +99,32 @@ pub fn engine_of(
     builder = common.on(builder);
     let tuned = tuned_file(&context);
     let remembered = tuned.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let activations = match (common.activations, remembered.as_deref()) {
-        (Some(forced), _) => Some(forced.choice()),
-        (None, Some("int8")) => Some(Activations::Int8),
-        (None, Some("float")) => Some(Activations::Float),
-        _ => None,
-    };
+    let words: Vec<&str> = remembered.as_deref().unwrap_or_default().split_whitespace().collect();
+    let activations = common.activations.or_else(|| word(&words)).map(ActivationsChoice::choice);
+    let multiply = common.multiply.or_else(|| word(&words)).map(MultiplyChoice::choice);
     if let Some(activations) = activations {
         builder = builder.activations(activations);
+    }
+    if let Some(multiply) = multiply {
+        builder = builder.multiply(multiply);
     }
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;
-    if let (None, true, Some(file)) = (activations, engine.is_quantised(), &tuned) {
-        let measured = match engine.choices().activations {
+    // What was forced is no measurement.
+    let forced = common.activations.is_some() || common.multiply.is_some();
+    let measured = activations.is_none() || multiply.is_none();
+    if let (false, true, true, Some(file)) = (forced, measured, engine.is_quantised(), &tuned) {
+        let choices = engine.choices();
+        let activations = match choices.activations {
             Activations::Int8 => "int8",
             Activations::Float => "float",
         };
-        selftest::remember(file, measured);
+        let multiply = match choices.multiply {
+            Multiply::Lanes => "lanes",
+            Multiply::MatrixUnits => "matrix-units",
+        };
+        selftest::remember(file, &format!("{activations} {multiply}"));
     }
     if !common.quiet {
         let adapter = engine.context().adapter();
@@ -128,6 +137,11 @@ pub fn engine_of(
         eprintln!("{}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
+}
+
+/// The choice that one of these words names.
+fn word<T: ValueEnum>(words: &[&str]) -> Option<T> {
+    words.iter().find_map(|word| T::from_str(word, false).ok())
 }
 
 /// Holds what was measured for this version, adapter, driver and limits.

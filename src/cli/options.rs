@@ -7,11 +7,11 @@ use clap::{ArgAction, Args, ValueEnum};
 use super::{CliError, selftest};
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
-use crate::kernels::{Activations, KvFormat};
+use crate::kernels::{Activations, KvFormat, Multiply};
 use crate::model::{Recipe, WeightChoice};
 
 /// Options of every command.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
     /// Model: a checkpoint or package directory, a GGUF file, or a name on the hub,
@@ -47,6 +47,10 @@ pub struct Common {
     /// What products with quantised weights make of their inputs. Default: the faster, measured
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum)]
     pub activations: Option<ActivationsChoice>,
+    /// What multiplies in products of many rows (prompts). Default: lanes with f32 weights, else the
+    /// faster, measured
+    #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum)]
+    pub multiply: Option<MultiplyChoice>,
     /// Answer even if the GPU's self-test fails or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,
@@ -77,10 +81,29 @@ impl ActivationsChoice {
     }
 }
 
+/// `--multiply`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum MultiplyChoice {
+    /// Ordinary arithmetic in 32-bit floats
+    Lanes,
+    /// The GPU's matrix units, inputs rounded to 16-bit floats
+    MatrixUnits,
+}
+
+impl MultiplyChoice {
+    /// The library's word for it.
+    pub fn choice(self) -> Multiply {
+        match self {
+            Self::Lanes => Multiply::Lanes,
+            Self::MatrixUnits => Multiply::MatrixUnits,
+        }
+    }
+}
+
 /// `--weights`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Weights {
-    /// 4 bits in blocks of 32, the embedding in 8
+    /// 4 bits in blocks of 32, the embedding and attention in 8
     Q4,
     /// 8 bits in blocks of 32
     Q8,

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex};
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::runner::Runner;
-use super::tune::measure_activations;
+use super::tune::{measure_activations, measure_multiply};
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Context, ContextOptions, GpuError};
-use crate::kernels::{Activations, Choices, KvFormat};
-use crate::model::{LoadError, LoadProgress, MemoryPlan, Recipe, Scratch, Slot, make_weights};
+use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply};
+use crate::model::{
+    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,
+};
 use crate::state::{PAGE, Pages, State, StateShape};
 
 /// Rows of a prefill chunk.
@@ -39,6 +41,7 @@ pub struct EngineBuilder {
     choices: Option<Choices>,
     recipe: Option<Recipe>,
     activations: Option<Activations>,
+    multiply: Option<Multiply>,
     on_progress: Option<Progress>,
 }
 
@@ -141,6 +144,14 @@ impl EngineBuilder {
         self
     }
 
+    /// What multiplies in products of many rows. If it is not said, lanes with weights in f32, else
+    /// measured on the device.
+    #[must_use]
+    pub fn multiply(mut self, multiply: Multiply) -> Self {
+        self.multiply = Some(multiply);
+        self
+    }
+
     /// Stores plain weights (f32, f16, bf16) smaller: quantised while they are loaded.
     #[must_use]
     pub fn weights(mut self, recipe: Recipe) -> Self {
@@ -186,19 +197,17 @@ impl EngineBuilder {
         let known = context.adapter().memory;
         let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
+        let OpenedModel { config, generation, checkpoint, tensors, text } = model;
+        // Before the weights: nothing that fails comes after gigabytes of loading.
+        let choices = match self.choices {
+            Some(choices) => choices,
+            None => self.choose(&context, &tensors).await?,
+        };
         let mut ignore = |_: LoadProgress| true;
         let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
             Some(f) => &mut **f,
             None => &mut ignore,
         };
-        let OpenedModel { config, generation, checkpoint, tensors, text } = model;
-        // Before the weights: nothing that fails comes after gigabytes of loading.
-        let mut choices = self.choices.unwrap_or_else(|| Choices::by_capability(context.caps()));
-        if let (None, Some(activations)) = (self.choices, self.activations) {
-            choices.activations = activations;
-        } else if self.choices.is_none() && tensors.is_quantised(self.recipe.as_ref()) {
-            choices.activations = measure_activations(&context).await?;
-        }
         let recipe = self.recipe.as_ref();
         let (weights, unread) =
             make_weights(&context, &config, &checkpoint, &tensors, recipe).await?;
@@ -222,6 +231,31 @@ impl EngineBuilder {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
+    /// What was asked for, else what is faster on the device.
+    async fn choose(&self, context: &Context, tensors: &ResolvedTensors) -> Result<Choices, Error> {
+        let mut choices = Choices::by_capability(context.caps());
+        choices.activations = match self.activations {
+            Some(activations) => activations,
+            None if tensors.is_quantised(self.recipe.as_ref()) => {
+                measure_activations(context).await?
+            }
+            None => choices.activations,
+        };
+        choices.multiply = match self.multiply {
+            Some(Multiply::MatrixUnits) if !MatmulCoop::available(context.caps()) => {
+                return Err(Error::Option {
+                    option: "multiply",
+                    got: "matrix units".to_owned(),
+                    need: "a device with cooperative matrices that kernels can use".to_owned(),
+                });
+            }
+            Some(multiply) => multiply,
+            None if self.f32_weights(tensors) => choices.multiply,
+            None => measure_multiply(context).await?,
+        };
+        Ok(choices)
+    }
+
     /// What `model` would take on a device with `caps` and `known` bytes of memory.
     ///
     /// # Errors
@@ -235,20 +269,24 @@ impl EngineBuilder {
         Ok(self.plan(model, caps, known)?.memory)
     }
 
+    /// Whether weights are in f32 as they will be stored: a package must mean the same as its recipe
+    /// while loading. Such a model is computed in f32 throughout.
+    fn f32_weights(&self, tensors: &ResolvedTensors) -> bool {
+        tensors.get(Slot::Embedding).is_some_and(|slice| {
+            let own = slice.element_type;
+            let stored = self.recipe.as_ref().map(|r| r.target(Slot::Embedding, own, slice.cols));
+            stored.unwrap_or(own) == ElementType::F32
+        })
+    }
+
     /// Sizes everything and refuses what does not fit.
     fn plan(&self, model: &OpenedModel, caps: &Caps, known: Option<u64>) -> Result<Planned, Error> {
         let config = &model.config;
         let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
-        let embedding = model.tensors.get(Slot::Embedding);
-        // As they will be stored: a package must mean the same as its recipe while loading.
-        let f32_weights = embedding.is_some_and(|slice| {
-            let own = slice.element_type;
-            let stored = self.recipe.as_ref().map(|r| r.target(Slot::Embedding, own, slice.cols));
-            stored.unwrap_or(own) == ElementType::F32
-        });
-        let kv_format = self.kv.unwrap_or(if f32_weights { KvFormat::F32 } else { KvFormat::F16 });
+        let own = if self.f32_weights(&model.tensors) { KvFormat::F32 } else { KvFormat::F16 };
+        let kv_format = self.kv.unwrap_or(own);
         if !kv_format.takes(config.head_dim) {
             let dims = config.head_dim;
             return Err(Error::Option {

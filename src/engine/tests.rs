@@ -9,7 +9,7 @@ use super::*;
 use crate::GenerateOptions;
 use crate::gpu::Caps;
 use crate::gpu::{ContextOptions, LimitsChoice};
-use crate::kernels::{Activations, Choices, Reduce};
+use crate::kernels::{Choices, Reduce};
 
 fn context() -> Context {
     static CONTEXT: OnceLock<Context> = OnceLock::new();
@@ -70,7 +70,7 @@ fn sequences_together_equal_each_alone() {
     let reduces = [Reduce::Serial, Reduce::cooperative(context().caps())];
     for (name, lengths) in [("tiny-a", [13, 70, 31]), ("long", [300, 12, 259])] {
         for reduce in reduces {
-            let choices = Choices { reduce, activations: Activations::Float, matvec_rows: 8 };
+            let choices = Choices { reduce, ..Choices::by_capability(context().caps()) };
             let engine = engine_with(name, |b| b.sequences(4).chunk(600).choices(choices));
             let vocab = engine.config().vocab_size;
             let prompts: Vec<_> = (0..).zip(lengths).map(|(i, n)| tokens(n, i, vocab)).collect();

@@ -6,17 +6,22 @@ use web_time::Instant;
 
 use super::batch::{Batch, Row, SampleParams, SeqRows};
 use crate::gpu::{Context, GpuError, Recorder, Tensor};
-use crate::kernels::{Activations, Choices, Epilogue, Format, Linear, Matrix, Part};
+use crate::kernels::{
+    Activations, Choices, Epilogue, Format, Linear, MatmulCoop, Matrix, Multiply, Part,
+};
 
 /// Columns of the measured matrix: LFM2's hidden size.
 const COLS: usize = 2048;
 /// Products in a measured submission.
 const REPEATS: usize = 4;
-/// Int8 must be faster by more than noise: it is the less exact of the two.
+/// The second choice must be faster by more than noise: it is the less exact of the two.
 const MARGIN: f64 = 0.9;
 
+/// Rows of the measured pass of many rows: a short prompt.
+const MANY: usize = 64;
+
 /// What was measured before in this process, by adapter and driver.
-static KNOWN: Mutex<Vec<(String, Activations)>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<(String, bool)>> = Mutex::new(Vec::new());
 
 /// The faster of float and int8 activations: products of a decoded token's row with a matrix in 4
 /// bits, on this device. Takes some 100 ms the first time in a process.
@@ -24,19 +29,49 @@ static KNOWN: Mutex<Vec<(String, Activations)>> = Mutex::new(Vec::new());
 /// # Errors
 /// [`GpuError`] of the few buffers and two kernels that it makes.
 pub async fn measure_activations(context: &Context) -> Result<Activations, GpuError> {
+    // On a GPU 113 MB, more than most caches hold, so that it is measured as it will be used.
+    let rows = if context.caps().software { 1024 } else { 98_304 };
+    let float = Choices::by_capability(context.caps());
+    let int8 = Choices { activations: Activations::Int8, ..float };
+    let faster = second_is_faster(context, "int8 activations", rows, 1, [float, int8]).await?;
+    Ok(if faster { Activations::Int8 } else { Activations::Float })
+}
+
+/// The faster of lanes and matrix units for products of many rows, on this device; lanes where it
+/// has no matrix units that kernels can use, or where lanes own rows.
+///
+/// # Errors
+/// As [`measure_activations`].
+pub async fn measure_multiply(context: &Context) -> Result<Multiply, GpuError> {
+    let lanes = Choices::by_capability(context.caps());
+    if lanes.reduce.is_serial() || !MatmulCoop::available(context.caps()) {
+        return Ok(Multiply::Lanes);
+    }
+    let units = Choices { multiply: Multiply::MatrixUnits, ..lanes };
+    let faster = second_is_faster(context, "matrix units", 8192, MANY, [lanes, units]).await?;
+    Ok(if faster { Multiply::MatrixUnits } else { Multiply::Lanes })
+}
+
+/// Whether the second choice takes clearly less time for products of `items` rows with a matrix of
+/// `rows` rows.
+async fn second_is_faster(
+    context: &Context,
+    what: &str,
+    rows: usize,
+    items: usize,
+    [first, second]: [Choices; 2],
+) -> Result<bool, GpuError> {
     let adapter = context.adapter();
-    let key = format!("{} {} {:?}", adapter.name, adapter.driver, context.caps());
+    let key = format!("{what}: {} {} {:?}", adapter.name, adapter.driver, context.caps());
     let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some((_, measured)) = known().iter().find(|(k, _)| *k == key) {
         return Ok(*measured);
     }
-    // On a GPU 113 MB, more than most caches hold, so that it is measured as it will be used.
-    let rows = if context.caps().software { 1024 } else { 98_304 };
-    let bench = Bench::new(context, rows).await?;
-    let float = bench.seconds(Activations::Float).await?;
-    let int8 = bench.seconds(Activations::Int8).await?;
-    let faster = if int8 < MARGIN * float { Activations::Int8 } else { Activations::Float };
-    log::info!("activations: float {:.3} ms, int8 {:.3} ms: {faster:?}", float * 1e3, int8 * 1e3);
+    let bench = Bench::new(context, rows, items).await?;
+    let without = bench.seconds(first).await?;
+    let with = bench.seconds(second).await?;
+    let faster = with < MARGIN * without;
+    log::info!("{what}: {:.3} ms, without {:.3} ms: {faster}", with * 1e3, without * 1e3);
     known().push((key, faster));
     Ok(faster)
 }
@@ -46,24 +81,25 @@ struct Bench<'a> {
     weight: Matrix,
     x: Tensor<f32>,
     out: Tensor<f32>,
+    items: usize,
 }
 
 impl<'a> Bench<'a> {
-    async fn new(context: &'a Context, rows: usize) -> Result<Self, GpuError> {
+    async fn new(context: &'a Context, rows: usize, items: usize) -> Result<Self, GpuError> {
         let format = Format::Q4;
         let most = context.caps().max_part() as usize / format.row_bytes(COLS);
         let rows = rows.min(most & !1);
         let planes = format.planes(rows * COLS);
         let data = context.tensor("measured weights", planes.words).await?;
         let parts = vec![Part { format, first_row: 0, rows, data, planes }];
-        let x = context.tensor_of("measured input", &[1.0; COLS]).await?;
-        let out = context.tensor("measured output", rows).await?;
-        Ok(Self { context, weight: Matrix { experts: 1, rows, cols: COLS, parts }, x, out })
+        let x = context.tensor_of("measured input", &vec![1.0; items * COLS]).await?;
+        let out = context.tensor("measured output", items * rows).await?;
+        let weight = Matrix { experts: 1, rows, cols: COLS, parts };
+        Ok(Self { context, weight, x, out, items })
     }
 
     /// The least time of a few submissions.
-    async fn seconds(&self, activations: Activations) -> Result<f64, GpuError> {
-        let choices = Choices { activations, ..Choices::by_capability(self.context.caps()) };
+    async fn seconds(&self, choices: Choices) -> Result<f64, GpuError> {
         let mut recorder = Recorder::new(*self.context.caps(), false);
         for _ in 0..REPEATS {
             Linear {
@@ -74,15 +110,15 @@ impl<'a> Bench<'a> {
                 epilogue: Epilogue::Store,
                 logit_rows: false,
             }
-            .record(&mut recorder, &choices, 1);
+            .record(&mut recorder, &choices, self.items as u32);
         }
         let batch = Batch {
             seqs: vec![SeqRows {
                 slot: 0,
-                rows: vec![Row { token: 0, position: 0 }],
+                rows: (0..self.items as u32).map(|position| Row { token: 0, position }).collect(),
                 generated_from: 0,
                 sample: SampleParams::GREEDY,
-                pages: vec![0],
+                pages: (0..(self.items as u32).div_ceil(crate::state::PAGE)).collect(),
                 logit_rows: Vec::new(),
             }],
         };

@@ -11,6 +11,11 @@ pub struct Caps {
     pub subgroups: bool,
     /// Fewest lanes that a subgroup has; 0 without subgroups.
     pub min_subgroup: u32,
+    /// Most lanes that a subgroup has; 0 without subgroups.
+    pub max_subgroup: u32,
+    /// Rows and columns of the cooperative matrices, f16 with sums in f32, that kernels may use: 8 or
+    /// 16; 0 if there are none, or if this device, adopted from a host application, does not tell.
+    pub coop_side: u32,
     /// Timestamps around a compute pass.
     pub timestamps: bool,
     /// A software adapter: runs shaders on the CPU's cores.
@@ -33,7 +38,8 @@ pub struct Caps {
 pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::SUBGROUP)
     .union(wgpu::Features::TIMESTAMP_QUERY)
-    .union(wgpu::Features::PIPELINE_CACHE);
+    .union(wgpu::Features::PIPELINE_CACHE)
+    .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
 /// Whether compiled pipelines can be had of `device`, to be kept for its next start.
 pub(super) fn hands_out_pipelines(device: &wgpu::Device) -> bool {
@@ -49,6 +55,8 @@ impl Caps {
             f16: false,
             subgroups: false,
             min_subgroup: 0,
+            max_subgroup: 0,
+            coop_side: 0,
             timestamps: false,
             software: false,
             max_storage_buffers: 8,
@@ -68,6 +76,21 @@ impl Caps {
     /// All that `adapter` has.
     pub(super) fn of_adapter(adapter: &wgpu::Adapter) -> Self {
         Self::new(adapter.features(), &adapter.limits(), &adapter.get_info())
+            .with_cooperative_matrices(adapter)
+    }
+
+    /// The same with the cooperative matrices of the device's adapter: a device does not tell their
+    /// sizes itself.
+    #[must_use]
+    pub(super) fn with_cooperative_matrices(self, adapter: &wgpu::Adapter) -> Self {
+        use wgpu::CooperativeScalarType::{F16, F32};
+        let square = |p: &wgpu::CooperativeMatrixProperties| {
+            (p.m_size == p.n_size && p.n_size == p.k_size && (p.ab_type, p.cr_type) == (F16, F32))
+                .then_some(p.m_size)
+        };
+        let sides = adapter.cooperative_matrix_properties();
+        let coop_side = sides.iter().filter_map(square).filter(|s| matches!(s, 8 | 16)).max();
+        Self { coop_side: coop_side.unwrap_or(0), ..self }
     }
 
     fn new(features: wgpu::Features, limits: &wgpu::Limits, info: &wgpu::AdapterInfo) -> Self {
@@ -76,6 +99,8 @@ impl Caps {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups,
             min_subgroup: if subgroups { info.subgroup_min_size } else { 0 },
+            max_subgroup: if subgroups { info.subgroup_max_size } else { 0 },
+            coop_side: 0,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             software: info.device_type == wgpu::DeviceType::Cpu,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,

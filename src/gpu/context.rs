@@ -76,9 +76,12 @@ impl AdapterReport {
 
     fn new(index: usize, info: &wgpu::AdapterInfo, caps: Caps, memory: Option<u64>) -> Self {
         let mut features = Vec::new();
-        for (has, name) in
-            [(caps.f16, "f16"), (caps.subgroups, "subgroups"), (caps.timestamps, "timestamps")]
-        {
+        for (has, name) in [
+            (caps.f16, "f16"),
+            (caps.subgroups, "subgroups"),
+            (caps.coop_side > 0, "cooperative matrices"),
+            (caps.timestamps, "timestamps"),
+        ] {
             if has {
                 features.push(name);
             }
@@ -117,6 +120,19 @@ fn instance() -> wgpu::Instance {
     let mut desc = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     desc.backends &= wgpu::Backends::PRIMARY;
     wgpu::Instance::new(desc)
+}
+
+/// The leave to use what wgpu calls experimental among `features`.
+#[allow(unsafe_code)]
+fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: wgpu asks for this because its checks of such features may have holes. Only our own
+        // kernel `matmul_coop` uses one; it loads and stores whole matrices inside its own tiles in
+        // workgroup memory, and every adapter's results are compared with its twin's by the self-test.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
 }
 
 /// Every adapter of the machine that can compute.
@@ -189,6 +205,7 @@ impl Context {
                 required_limits: limits,
                 // Small blocks: each large tensor then has its own memory. In the default ones of
                 // 128 MiB and more, LFM2-8B's layers left a fifth unused: 0.8 GB.
+                experimental_features: experimental(features),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
             })
@@ -208,7 +225,10 @@ impl Context {
             let reason = format!("{reason:?}: {}", first_lines(&message));
             note(&sink, GpuError::DeviceLost { reason });
         });
-        let caps = Caps::of_device(&device);
+        let mut caps = Caps::of_device(&device);
+        if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+            caps = caps.with_cooperative_matrices(&adapter);
+        }
         let memory = memory::of_adapter(&adapter);
         let report = AdapterReport::new(index, &info, Caps::of_adapter(&adapter), memory);
         let kept = match &options.pipeline_cache {

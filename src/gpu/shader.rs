@@ -61,13 +61,20 @@ impl Variant {
     /// Whether a part of this variant needs native half precision.
     #[must_use]
     pub fn needs_f16(&self) -> bool {
-        self.imports.iter().any(|(_, c)| c.ends_with("_native"))
+        self.needs_coop() || self.imports.iter().any(|(_, c)| c.ends_with("_native"))
     }
 
     /// Whether a part of this variant needs subgroup operations.
     #[must_use]
     pub fn needs_subgroups(&self) -> bool {
-        self.imports.iter().any(|(slot, c)| *slot == "reduce" && c.ends_with("subgroup"))
+        let reduce = |(slot, c): &(&str, &str)| *slot == "reduce" && c.ends_with("subgroup");
+        self.needs_coop() || self.imports.iter().any(reduce)
+    }
+
+    /// Whether this variant needs cooperative matrices, which browsers do not have.
+    #[must_use]
+    pub fn needs_coop(&self) -> bool {
+        self.imports.iter().any(|(slot, _)| *slot == "coop")
     }
 
     /// The complete WGSL text for `target`.
@@ -78,6 +85,9 @@ impl Variant {
         let mut text = String::new();
         if self.needs_f16() {
             text.push_str("enable f16;\n");
+        }
+        if self.needs_coop() {
+            text.push_str("enable wgpu_cooperative_matrix;\n");
         }
         if self.needs_subgroups() && target == Target::Web {
             text.push_str("enable subgroups;\n");
@@ -194,6 +204,8 @@ shaders![
     "lib/prelude",
     "lib/bias/none",
     "lib/bias/row",
+    "lib/coop/side16",
+    "lib/coop/side8",
     "lib/epilogue/add",
     "lib/epilogue/store",
     "lib/epilogue/swiglu",
@@ -248,6 +260,7 @@ shaders![
     "embed",
     "flash_attention",
     "matmul",
+    "matmul_coop",
     "matvec",
     "moe_combine",
     "moe_group",

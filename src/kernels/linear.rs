@@ -1,7 +1,7 @@
 //! The one place that chooses between the product kernels, by rows and device.
 
 use super::matmul::Grouped;
-use super::{Matmul, Matrix, Matvec, MatvecRows, Reduce};
+use super::{Matmul, MatmulCoop, Matrix, Matvec, MatvecRows, Reduce};
 use crate::gpu::{Caps, Recorder, Tensor};
 
 /// What happens to a product: the `epilogue` import.
@@ -43,6 +43,15 @@ pub enum Activations {
     Int8,
 }
 
+/// What multiplies in products of many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Multiply {
+    /// Lanes, in f32: [`Matmul`].
+    Lanes,
+    /// Matrix units, in f16 with sums in f32: [`MatmulCoop`].
+    MatrixUnits,
+}
+
 /// Choices that capability alone does not decide; fixed for an engine, so its text is too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Choices {
@@ -50,6 +59,8 @@ pub struct Choices {
     pub reduce: Reduce,
     /// What products with quantised weights make of their inputs.
     pub activations: Activations,
+    /// What multiplies in products of many rows.
+    pub multiply: Multiply,
     /// Most rows of a pass that the `matvec` family still takes.
     pub matvec_rows: u32,
 }
@@ -59,7 +70,16 @@ impl Choices {
     #[must_use]
     pub fn by_capability(caps: &Caps) -> Self {
         let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::cooperative(caps) };
-        Self { reduce, activations: Activations::Float, matvec_rows: 8 }
+        let (activations, multiply) = (Activations::Float, Multiply::Lanes);
+        Self { reduce, activations, multiply, matvec_rows: 8 }
+    }
+
+    /// Appends the kernel that these choices take for a product of many rows.
+    fn record_matmul(&self, matmul: Matmul<'_>, r: &mut Recorder) {
+        match self.multiply {
+            Multiply::Lanes => matmul.record(r),
+            Multiply::MatrixUnits => MatmulCoop(matmul).record(r),
+        }
     }
 }
 
@@ -98,7 +118,7 @@ impl Linear<'_> {
             }
             .record(r);
         } else {
-            Matmul {
+            let matmul = Matmul {
                 weight: self.weight,
                 bias: self.bias,
                 x: self.x,
@@ -106,8 +126,8 @@ impl Linear<'_> {
                 grouped: None::<Grouped<'_>>,
                 logit_rows: self.logit_rows,
                 epilogue: self.epilogue,
-            }
-            .record(r);
+            };
+            choices.record_matmul(matmul, r);
         }
     }
 }
@@ -139,7 +159,9 @@ impl ExpertLinear<'_> {
                 .record(r);
         } else {
             let grouped = Some(self.grouped);
-            Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }.record(r);
+            let matmul =
+                Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue };
+            choices.record_matmul(matmul, r);
         }
     }
 }

@@ -60,34 +60,69 @@ struct Params {
     planes: [u32; 3],
 }
 
-fn variant(weights: &'static str, rows: &'static str, epilogue: Epilogue, bias: bool) -> Variant {
-    let v = Variant::new("matmul")
+/// How a kernel tiles a product.
+pub(super) struct Tile {
+    /// Rows in a tile.
+    pub rows: u32,
+    /// Items in a tile.
+    pub items: u32,
+    /// The kernel's variant by weights, rows, epilogue and bias.
+    pub variant: VariantOf,
+}
+
+pub(super) type VariantOf = fn(&Caps, &'static str, &'static str, Epilogue, bool) -> Variant;
+
+/// Answers the imports that the kernels of many items share.
+pub(super) fn imports(
+    kernel: Variant,
+    weights: &'static str,
+    rows: &'static str,
+    epilogue: Epilogue,
+    bias: bool,
+) -> Variant {
+    let v = kernel
         .import("rows", rows)
         .import("weights", weights)
         .import("bias", if bias { "row" } else { "none" })
-        .import("epilogue", epilogue.import())
-        .int("TILE_ITEMS", TILE_ITEMS);
+        .import("epilogue", epilogue.import());
     if rows == "dense" { v } else { v.import("grouped", "list") }
 }
 
-pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for weights in Format::ALL.iter().flat_map(|f| f.imports(caps)) {
-        for epilogue in Epilogue::ALL {
-            all.push(variant(weights, "dense", epilogue, false));
-        }
-        all.push(variant(weights, "dense", Epilogue::Store, true));
-        all.push(variant(weights, "dense", Epilogue::Add, true));
-        all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false));
-        all.push(variant(weights, "grouped_out", Epilogue::Store, false));
-    }
+fn variant(
+    _: &Caps,
+    weights: &'static str,
+    rows: &'static str,
+    epilogue: Epilogue,
+    bias: bool,
+) -> Variant {
+    imports(Variant::new("matmul"), weights, rows, epilogue, bias).int("TILE_ITEMS", TILE_ITEMS)
+}
+
+/// Every variant of a kernel for weights of one kind.
+pub(super) fn all_of(caps: &Caps, weights: &'static str, variant: VariantOf) -> Vec<Variant> {
+    let mut all: Vec<_> =
+        Epilogue::ALL.iter().map(|e| variant(caps, weights, "dense", *e, false)).collect();
+    all.push(variant(caps, weights, "dense", Epilogue::Store, true));
+    all.push(variant(caps, weights, "dense", Epilogue::Add, true));
+    all.push(variant(caps, weights, "grouped_in", Epilogue::Swiglu, false));
+    all.push(variant(caps, weights, "grouped_out", Epilogue::Store, false));
     all
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    let formats = Format::ALL.iter().flat_map(|f| f.imports(caps));
+    formats.flat_map(|weights| all_of(caps, weights, variant)).collect()
 }
 
 impl Matmul<'_> {
     /// Appends one dispatch a part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
-        let per = TILE_ITEMS;
+        self.record_tiles(r, &Tile { rows: TILE_ROWS, items: TILE_ITEMS, variant });
+    }
+
+    /// As [`record`](Self::record), by a kernel that tiles in its own way.
+    pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
+        let per = tile.items;
         let (rows, tiles, top_k, items_at) = match self.grouped {
             None if self.logit_rows => ("dense", Extent::LogitRows { per }, 1, 0),
             None => ("dense", Extent::Rows { times: 1, per }, 1, 0),
@@ -109,7 +144,8 @@ impl Matmul<'_> {
             bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
-                variant: variant(
+                variant: (tile.variant)(
+                    r.caps(),
                     part.format.import(r.caps()),
                     rows,
                     self.epilogue,
@@ -127,7 +163,7 @@ impl Matmul<'_> {
                 }),
                 bindings,
                 grid: [
-                    Extent::Const((part.rows as u32).div_ceil(TILE_ROWS)),
+                    Extent::Const((part.rows as u32).div_ceil(tile.rows)),
                     tiles,
                     Extent::Const(1),
                 ],

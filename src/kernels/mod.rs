@@ -9,6 +9,7 @@ mod embed;
 mod kv;
 mod linear;
 mod matmul;
+mod matmul_coop;
 mod matrix;
 mod matvec;
 mod moe;
@@ -24,8 +25,9 @@ use crate::gpu::{Caps, Variant};
 pub use attention::{Attention, FlashAttention, Heads, SPLIT, flash_tile_rows};
 pub use embed::Embed;
 pub use kv::KvFormat;
-pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear};
+pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
+pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, Part, Planes};
 pub use matvec::{Matvec, MatvecRows};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
@@ -117,6 +119,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "embed", variants: embed::variants },
     KernelInfo { name: "flash_attention", variants: attention::flash_variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
+    KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },
     KernelInfo { name: "matvec", variants: matvec::variants },
     KernelInfo { name: "moe_combine", variants: moe::combine_variants },
     KernelInfo { name: "moe_group", variants: moe::group_variants },

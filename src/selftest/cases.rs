@@ -192,7 +192,9 @@ pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuErro
     }
     for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
         let case = linear(mode, epilogue, 40, bias);
-        all.push(check_linear(context, &case, weights, LinearKernel::Matmul).await?);
+        for kernel in LinearKernel::of_many_items(context.caps()) {
+            all.push(check_linear(context, &case, weights, kernel).await?);
+        }
     }
     // Weights in blocks, as the published files have them, whichever way they will be multiplied.
     for format in [Format::Q4, Format::Q6K] {
@@ -224,7 +226,9 @@ pub(super) async fn full(context: &Context) -> Result<Vec<KernelCheck>, GpuError
         for (mode, epilogue, bias) in MATMULS {
             for items in [1, 33, 70] {
                 let case = linear(mode, epilogue, items, bias);
-                all.push(check_linear(context, &case, weights, LinearKernel::Matmul).await?);
+                for kernel in LinearKernel::of_many_items(context.caps()) {
+                    all.push(check_linear(context, &case, weights, kernel).await?);
+                }
             }
         }
         for &reduce in &reduces {

@@ -5,8 +5,10 @@ use super::data::{Output, Pass, WeightsImport, run};
 use super::moe::groups_words;
 use super::stored::Stored;
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Context, GpuError};
-use crate::kernels::{Activations, Epilogue, Format, Grouped, Matmul, Matvec, MatvecRows, Reduce};
+use crate::gpu::{Caps, Context, GpuError};
+use crate::kernels::{
+    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecRows, Reduce,
+};
 use crate::reference::{self, After, Jobs, Product};
 
 /// Which rows meet which matrices.
@@ -104,7 +106,44 @@ pub enum LinearKernel {
     },
     /// For many items.
     Matmul,
+    /// The same by matrix units.
+    MatmulCoop,
 }
+
+/// Where a product's operands are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rounding {
+    None,
+    /// Inputs to 8 bits in blocks of 32.
+    Int8,
+    /// Weights to f16, and inputs after a division by 64.
+    Half,
+}
+
+impl LinearKernel {
+    /// The kernels for many items that a device has.
+    #[must_use]
+    pub fn of_many_items(caps: &Caps) -> Vec<Self> {
+        let mut all = vec![Self::Matmul];
+        if MatmulCoop::available(caps) {
+            all.push(Self::MatmulCoop);
+        }
+        all
+    }
+
+    fn rounding(self, format: Format) -> Rounding {
+        match self {
+            Self::Matvec { activations: Activations::Int8, .. } if format.is_quantised() => {
+                Rounding::Int8
+            }
+            Self::MatmulCoop => Rounding::Half,
+            _ => Rounding::None,
+        }
+    }
+}
+
+/// The largest input that a division by 64 brings into f16's range, nearly.
+const LARGEST_HALF: f32 = 64.0 * 65_000.0;
 
 struct Inputs {
     weight: Vec<f32>,
@@ -121,7 +160,10 @@ impl LinearCase {
         Self { cols: self.cols.next_multiple_of(format.block().0), ..self.clone() }
     }
 
-    fn inputs(&self, format: Format) -> (Stored, Inputs) {
+    /// What the case's values are, as far as the kernel can take them.
+    fn inputs(&self, format: Format, kernel: LinearKernel) -> (Stored, Inputs) {
+        let half = kernel.rounding(format) == Rounding::Half;
+        let weight_fill = if half && self.fill == Fill::Extreme { Fill::Normal } else { self.fill };
         let mut rng = Rng::new(self.seed);
         let n_ids = if self.mode.by_expert() { self.items * self.top_k } else { 0 };
         let inputs = match self.mode {
@@ -132,7 +174,8 @@ impl LinearCase {
             Rows::Gather | Rows::GroupedIn | Rows::GroupedOut => self.items * self.top_k,
             _ => self.items,
         };
-        let stored = Stored::new(format, self.fill, &mut rng, self.experts * self.rows * self.cols);
+        let stored =
+            Stored::new(format, weight_fill, &mut rng, self.experts * self.rows * self.cols);
         let weight = stored.values.clone();
         let width = if self.epilogue == Epilogue::Swiglu { self.rows / 2 } else { self.rows };
         let inputs = Inputs {
@@ -143,6 +186,10 @@ impl LinearCase {
             ids: self.routing.ids(&mut rng, n_ids, self.experts),
             gates: (0..n_ids).map(|_| rng.unit().abs()).collect(),
         };
+        let mut inputs = inputs;
+        if half {
+            inputs.x.iter_mut().for_each(|x| *x = x.clamp(-LARGEST_HALF, LARGEST_HALF));
+        }
         (stored, inputs)
     }
 
@@ -159,7 +206,7 @@ impl LinearCase {
     }
 
     /// What is wanted and how far each element may be from it.
-    fn expected(&self, i: &Inputs, format: Format, int8: bool) -> (Vec<f32>, Vec<f64>) {
+    fn expected(&self, i: &Inputs, format: Format, rounded: Rounding) -> (Vec<f32>, Vec<f64>) {
         let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
         let absolute = Inputs {
             weight: magnitudes(&i.weight, format),
@@ -168,20 +215,29 @@ impl LinearCase {
             ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
         };
         // Operations that a term goes through, and what flushing denormals may lose.
-        let depth = (self.cols / 4 + 16 + self.top_k) as f64;
+        let terms = if rounded == Rounding::Half { self.cols } else { self.cols / 4 };
+        let depth = (terms + 16 + self.top_k) as f64;
         let flushed =
             (self.cols * self.top_k) as f64 * (largest(&i.weight) + largest(&i.x) + 2.0) * TINY;
         let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
         let mut errors: Vec<f64> =
             magnitudes.iter().map(|m| f64::from(*m) * depth * EPSILON + flushed).collect();
-        if int8 {
-            let rounded = Inputs {
-                weight: i.weight.iter().map(|v| v.abs()).collect(),
-                x: rounding(&i.x),
-                ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
-            };
-            let rounding = reference::matvec(&self.product(&rounded, After::Store));
-            errors.iter_mut().zip(rounding).for_each(|(e, r)| *e += f64::from(r));
+        // What rounding adds: |w| times an input's error, and the reverse.
+        let mut add = |weight: Vec<f32>, x: Vec<f32>| {
+            let (ids, gates) = (i.ids.clone(), i.gates.clone());
+            let inputs = Inputs { weight, x, ids, gates, ..Inputs::none() };
+            let more = reference::matvec(&self.product(&inputs, After::Store));
+            errors.iter_mut().zip(more).for_each(|(e, r)| *e += f64::from(r));
+        };
+        let abs = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
+        match rounded {
+            Rounding::None => {}
+            Rounding::Int8 => add(abs(&i.weight), rounding(&i.x)),
+            Rounding::Half => {
+                let half = |v: &f32, least: f32| (v.abs() / 2047.0).max(least);
+                add(abs(&i.weight), i.x.iter().map(|v| half(v, 2e-6)).collect());
+                add(i.weight.iter().map(|v| half(v, 3e-8)).collect(), abs(&i.x));
+            }
         }
         match self.epilogue {
             Epilogue::Store => (reference::matvec(&self.product(i, After::Store)), errors),
@@ -256,7 +312,7 @@ pub async fn products(
     kernel: LinearKernel,
 ) -> Result<Vec<f32>, GpuError> {
     let case = &case.in_blocks(weights.format);
-    let (stored, inputs) = case.inputs(weights.format);
+    let (stored, inputs) = case.inputs(weights.format, kernel);
     let ran =
         run_linear(context, case, (&stored, &inputs), weights, kernel, &mut Comparison::new())
             .await?;
@@ -274,26 +330,25 @@ pub async fn check_linear(
     kernel: LinearKernel,
 ) -> Result<KernelCheck, GpuError> {
     let case = &case.in_blocks(weights.format);
-    let (stored, inputs) = case.inputs(weights.format);
-    let int8 = weights.format.is_quantised()
-        && matches!(kernel, LinearKernel::Matvec { activations: Activations::Int8, .. });
-    let (want, bounds) = case.expected(&inputs, weights.format, int8);
+    let (stored, inputs) = case.inputs(weights.format, kernel);
+    let rounded = kernel.rounding(weights.format);
+    let (want, bounds) = case.expected(&inputs, weights.format, rounded);
     let mut c = Comparison::new();
     let ran = run_linear(context, case, (&stored, &inputs), weights, kernel, &mut c).await?;
     c.floats("out", &ran.got, &want, |i| bounds[i]);
     if case.fill == Fill::Normal {
-        // Rounding to 8 bits is random: a mean of few products, or behind silu, says nothing.
-        match int8 {
-            false => c.nmse("out", &ran.got, &want, 1e-7),
-            true if want.len() >= 128 && case.epilogue != Epilogue::Swiglu => {
-                c.nmse("out", &ran.got, &want, 1e-3);
-            }
-            true => {}
+        // Rounding is random: a mean of few products, or behind silu, says nothing.
+        match rounded {
+            Rounding::None => c.nmse("out", &ran.got, &want, 1e-7),
+            _ if want.len() < 128 || case.epilogue == Epilogue::Swiglu => {}
+            Rounding::Half => c.nmse("out", &ran.got, &want, 1e-6),
+            Rounding::Int8 => c.nmse("out", &ran.got, &want, 1e-3),
         }
     }
     let name = match kernel {
         LinearKernel::Matvec { .. } => "matvec",
         LinearKernel::Matmul => "matmul",
+        LinearKernel::MatmulCoop => "matmul_coop",
     };
     Ok(c.finish(name, ran.variant, format!("{case:?}")))
 }
@@ -337,6 +392,15 @@ async fn run_linear(
     let top_k = case.top_k as u32;
     let grouped =
         Grouped { groups: &groups, items_at, top_k, own_rows: case.mode == Rows::GroupedOut };
+    let matmul = Matmul {
+        weight: &weight,
+        bias: bias.as_ref(),
+        x: &x,
+        out: &out.tensor,
+        grouped: case.mode.by_expert().then_some(grouped),
+        logit_rows,
+        epilogue: case.epilogue,
+    };
     let variant = run(context, weights.caps(context), &pass.batch, 1, |r| match kernel {
         LinearKernel::Matvec { reduce, activations, items } => Matvec {
             weight: &weight,
@@ -355,16 +419,8 @@ async fn run_linear(
             items,
         }
         .record(r),
-        LinearKernel::Matmul => Matmul {
-            weight: &weight,
-            bias: bias.as_ref(),
-            x: &x,
-            out: &out.tensor,
-            grouped: case.mode.by_expert().then_some(grouped),
-            logit_rows,
-            epilogue: case.epilogue,
-        }
-        .record(r),
+        LinearKernel::Matmul => matmul.record(r),
+        LinearKernel::MatmulCoop => MatmulCoop(matmul).record(r),
     })
     .await?;
     let got = out.read(context, c).await?;

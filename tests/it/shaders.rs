@@ -9,14 +9,20 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// Everything that an adapter may have.
 fn full() -> Caps {
-    Caps { f16: true, subgroups: true, min_subgroup: 8, ..Caps::core() }
+    let matrices = Caps { max_workgroup_memory: 32 << 10, coop_side: 16, ..Caps::core() };
+    Caps { f16: true, subgroups: true, min_subgroup: 8, max_subgroup: 32, ..matrices }
+}
+
+/// The same with matrices as Metal has them.
+fn small_matrices() -> Caps {
+    Caps { coop_side: 8, ..full() }
 }
 
 /// Every variant, at default limits and with all optional features.
 pub fn all_variants() -> Vec<Variant> {
     let mut all: Vec<Variant> = Vec::new();
     for kernel in KERNELS {
-        for caps in [Caps::core(), full()] {
+        for caps in [Caps::core(), full(), small_matrices()] {
             for v in (kernel.variants)(&caps) {
                 assert_eq!(v.kernel, kernel.name);
                 if !all.contains(&v) {
@@ -39,6 +45,9 @@ fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
     if variant.needs_subgroups() {
         capabilities |= Capabilities::SUBGROUP;
     }
+    if variant.needs_coop() {
+        capabilities |= Capabilities::COOPERATIVE_MATRIX;
+    }
     let info = Validator::new(ValidationFlags::all(), capabilities)
         .validate(&module)
         .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
@@ -51,7 +60,7 @@ fn every_variant_validates_and_translates() {
     assert!(variants.len() > 100, "only {} variants", variants.len());
     for variant in &variants {
         let (module, info) = validate(variant);
-        let translated = catch_unwind(AssertUnwindSafe(|| translate(&module, &info)));
+        let translated = catch_unwind(AssertUnwindSafe(|| translate(variant, &module, &info)));
         match translated {
             Ok(Ok(())) => {}
             Ok(Err(e)) => panic!("{variant}: {e}"),
@@ -60,7 +69,7 @@ fn every_variant_validates_and_translates() {
     }
 }
 
-fn translate(module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
+fn translate(variant: &Variant, module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
     use naga::back::{hlsl, msl, spv};
     let options = spv::Options { lang_version: (1, 3), ..Default::default() };
     let words = spv::write_vec(module, info, &options, None).map_err(|e| format!("SPIR-V: {e}"))?;
@@ -71,6 +80,10 @@ fn translate(module: &naga::Module, info: &ModuleInfo) -> Result<(), String> {
         msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
+    if variant.needs_coop() {
+        // DX12 has no such matrices.
+        return Ok(());
+    }
     let options = hlsl::Options {
         shader_model: hlsl::ShaderModel::V6_4,
         fake_missing_bindings: true,
@@ -108,10 +121,8 @@ fn every_variant_stays_within_default_limits() {
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
         assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        assert!(
-            workgroup <= core.max_workgroup_memory,
-            "{variant}: {workgroup} bytes of workgroup memory"
-        );
+        let most = if variant.needs_coop() { full() } else { core }.max_workgroup_memory;
+        assert!(workgroup <= most, "{variant}: {workgroup} bytes of workgroup memory");
         let entry = &module.entry_points[0];
         let lanes: u32 = entry.workgroup_size.iter().product();
         assert!(lanes <= core.max_invocations, "{variant}: {lanes} invocations");

@@ -1,0 +1,125 @@
+// matmul_coop: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], by matrix units
+//
+//   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
+//   x       [inputs, cols]         f32
+//   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
+//
+// As matmul, for devices with cooperative matrices of f16 that add up in f32. A workgroup makes a
+// tile of TILE_ITEMS items by 128 rows in four quarters of 32 rows, a subgroup each. Both operands
+// pass through workgroup memory as f16, TILE_K columns at a time. coop import: matrices of SIDE x SIDE
+// (8 or 16). WG = 4 * the adapter's largest subgroup. Where the driver takes smaller subgroups there
+// are more than four, at most SUBGROUPS; the surplus repeats the last quarter, and nothing reads it.
+// Grid: ceil(rows / 128), tiles. cols % 4 == 0; rows and items may be anything.
+// Weights are rounded to f16, and inputs after a division by 64: f16 then holds inputs up to 4.1e6, and
+// what is lost of small ones is at most 2e-6. Larger ones become infinite, which sampling tells; they
+// are not clamped to something plausible. f32 sums; the error of a product is at most 2^-10 of |w x|.
+// Source: torch.nn.functional.linear. Twin: reference/matvec.rs
+#import coop
+#import rows
+#import weights
+#import bias
+#import epilogue
+
+struct Params {
+    rows: u32,
+    first_row: u32,
+    cols: u32,
+    // Where the sorted items begin in groups.
+    items_at: u32,
+    out_stride: u32,
+    top_k: u32,
+    logit_rows: u32,
+    // First words of the weights' planes.
+    plane1: u32,
+    plane2: u32,
+    plane3: u32,
+}
+
+@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
+
+const TILE_ROWS = 128u;
+const QUARTER = 32u;
+const TILE_K = 32u;
+const K4 = TILE_K / 4u;
+// Elements from a row of a tile to the next: eight more than it holds, so that the loads of a
+// matrix's rows fall into different banks.
+const STRIDE = TILE_K + 8u;
+// Matrices of a quarter, down and across.
+const DOWN = QUARTER / SIDE;
+const ACROSS = TILE_ITEMS / SIDE;
+const SCALE = 64.0;
+
+var<workgroup> weights_tile: array<f16, TILE_ROWS * STRIDE>;
+var<workgroup> inputs_tile: array<f16, TILE_ITEMS * STRIDE>;
+// A matrix of sums for each subgroup, [item][row].
+var<workgroup> sums_tile: array<f32, SUBGROUPS * SIDE * SIDE>;
+
+@compute @workgroup_size(WG)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+    @builtin(subgroup_id) subgroup: u32,
+) {
+    let tile = group.y;
+    if (tile >= tiles()) { return; }
+    let first_row = group.x * TILE_ROWS;
+    let len = tile_len(tile);
+    let width = bound(params.cols / 4u);
+    let expert_rows = tile_expert(tile) * params.rows;
+    let quarter = min(subgroup, 3u) * QUARTER;
+
+    var sums: array<coop_sums, DOWN * ACROSS>;
+    for (var i = 0u; i < DOWN * ACROSS; i++) { sums[i] = coop_sums(); }
+    for (var k = 0u; k < width; k += K4) {
+        for (var i = lane; i < TILE_ROWS * K4; i += WG) {
+            let row = min(first_row + (i / K4), params.rows - 1u);
+            let col = k + (i % K4);
+            let w = vec4<f16>(weight4(((expert_rows + row) * width) + min(col, width - 1u)));
+            let at = ((i / K4) * STRIDE) + ((i % K4) * 4u);
+            for (var j = 0u; j < 4u; j++) { weights_tile[at + j] = select(0.0h, w[j], col < width); }
+        }
+        for (var i = lane; i < TILE_ITEMS * K4; i += WG) {
+            let item = min(i / K4, len - 1u);
+            let col = k + (i % K4);
+            let v = vec4<f16>(x[(tile_input(tile, item) * width) + min(col, width - 1u)] / SCALE);
+            let at = ((i / K4) * STRIDE) + ((i % K4) * 4u);
+            for (var j = 0u; j < 4u; j++) { inputs_tile[at + j] = select(0.0h, v[j], col < width); }
+        }
+        workgroupBarrier();
+        for (var j = 0u; j < TILE_K; j += SIDE) {
+            for (var d = 0u; d < DOWN; d++) {
+                let w_at = ((quarter + (d * SIDE)) * STRIDE) + j;
+                let w = coopLoadT<coop_left>(&weights_tile[w_at], STRIDE);
+                for (var a = 0u; a < ACROSS; a++) {
+                    let v = coopLoad<coop_right>(&inputs_tile[(a * SIDE * STRIDE) + j], STRIDE);
+                    let s = (d * ACROSS) + a;
+                    sums[s] = coopMultiplyAdd(w, v, sums[s]);
+                }
+            }
+        }
+        workgroupBarrier();
+    }
+    // A matrix at a time goes through workgroup memory, then to its place.
+    for (var d = 0u; d < DOWN; d++) {
+        for (var a = 0u; a < ACROSS; a++) {
+            coopStore(sums[(d * ACROSS) + a], &sums_tile[subgroup * SIDE * SIDE], SIDE);
+            workgroupBarrier();
+            for (var i = lane; i < SIDE * SIDE; i += WG) {
+                let at = i * 4u;
+                let part = at / (SIDE * SIDE);
+                let item = (a * SIDE) + ((at / SIDE) % SIDE);
+                let row = first_row + (part * QUARTER) + (d * SIDE) + (at % SIDE);
+                if (item < len && row < params.rows) {
+                    let v = vec4<f32>(
+                        sums_tile[at], sums_tile[at + 1u], sums_tile[at + 2u], sums_tile[at + 3u]);
+                    epilogue(
+                        tile_output(tile, item),
+                        row,
+                        min(4u, params.rows - row),
+                        (v * SCALE) + bias4(row));
+                }
+            }
+            workgroupBarrier();
+        }
+    }
+}

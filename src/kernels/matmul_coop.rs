@@ -1,0 +1,69 @@
+//! Host side of `shaders/matmul_coop.wgsl`.
+
+use super::matmul::{TILE_ITEMS, Tile};
+use super::{Epilogue, Format, Matmul};
+use crate::gpu::{Caps, Recorder, Variant};
+
+/// Rows of a tile, in four quarters.
+const TILE_ROWS: u32 = 128;
+/// Items of a tile where they need not be [`TILE_ITEMS`]: weights are decoded half as often.
+const DENSE_ITEMS: u32 = 64;
+/// Bytes of workgroup memory that a tile may take; every device with matrix units has as many.
+const WORKGROUP_MEMORY: u32 = 32 << 10;
+
+/// As [`Matmul`], by the matrix units of a device that has them.
+pub struct MatmulCoop<'a>(pub Matmul<'a>);
+
+impl MatmulCoop<'_> {
+    /// Whether a device has what the kernel needs.
+    #[must_use]
+    pub fn available(caps: &Caps) -> bool {
+        caps.coop_side > 0
+            && caps.f16
+            && caps.min_subgroup >= 8
+            && lanes(caps) <= caps.max_invocations
+            && caps.max_workgroup_memory >= WORKGROUP_MEMORY
+    }
+
+    /// Appends one dispatch a part of the matrix. The device must be one of
+    /// [`available`](Self::available).
+    pub fn record(&self, r: &mut Recorder) {
+        let items = if self.0.grouped.is_some() { TILE_ITEMS } else { DENSE_ITEMS };
+        let tile = Tile { rows: TILE_ROWS, items, variant };
+        self.0.record_tiles(r, &tile);
+    }
+}
+
+/// Lanes of a workgroup: four subgroups at least.
+fn lanes(caps: &Caps) -> u32 {
+    4 * caps.max_subgroup
+}
+
+fn variant(
+    caps: &Caps,
+    weights: &'static str,
+    rows: &'static str,
+    epilogue: Epilogue,
+    bias: bool,
+) -> Variant {
+    let (side, items) = (
+        if caps.coop_side == 8 { "side8" } else { "side16" },
+        match rows {
+            "dense" => DENSE_ITEMS,
+            _ => TILE_ITEMS,
+        },
+    );
+    super::matmul::imports(Variant::new("matmul_coop"), weights, rows, epilogue, bias)
+        .import("coop", side)
+        .int("TILE_ITEMS", items)
+        .int("WG", lanes(caps))
+        .int("SUBGROUPS", lanes(caps) / caps.min_subgroup.max(1))
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    if !MatmulCoop::available(caps) {
+        return Vec::new();
+    }
+    let formats = Format::ALL.iter().map(|f| f.import(caps));
+    formats.flat_map(|weights| super::matmul::all_of(caps, weights, variant)).collect()
+}
