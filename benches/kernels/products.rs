@@ -1,10 +1,10 @@
-//! `matvec` and `matmul`: in_proj in every format, experts in those of the published files, the
+//! `matvec`, `matmul` and `matmul_coop`: in_proj in every format, experts in those of the published files, the
 //! head.
 
 use lfm2_wgpu::gpu::{Recorder, Tensor};
 use lfm2_wgpu::kernels::{
-    Activations, Epilogue, Format, Grouped, Matmul, Matrix, Matvec, MatvecRows, MoeGroup, Reduce,
-    groups_len,
+    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec, MatvecRows,
+    MoeGroup, Multiply, Reduce, groups_len,
 };
 
 use super::cases::Case;
@@ -27,12 +27,21 @@ enum Mode {
     GroupedOut,
 }
 
-/// How `matvec` works; `matmul` otherwise.
+/// By which kernel.
 #[derive(Clone, Copy)]
-struct Way {
-    reduce: Reduce,
-    activations: Activations,
-    items: u32,
+enum Way {
+    Matvec { reduce: Reduce, activations: Activations, items: u32 },
+    Matmul(Multiply),
+}
+
+impl Way {
+    fn kernel(self) -> &'static str {
+        match self {
+            Self::Matvec { .. } => "matvec",
+            Self::Matmul(Multiply::Lanes) => "matmul",
+            Self::Matmul(Multiply::MatrixUnits) => "matmul_coop",
+        }
+    }
 }
 
 struct Product {
@@ -42,7 +51,7 @@ struct Product {
     shape: [usize; 3],
     /// Rows of the pass.
     rows: usize,
-    matvec: Option<Way>,
+    way: Way,
 }
 
 pub fn all(s: &Setup) -> Vec<Case> {
@@ -52,10 +61,10 @@ pub fn all(s: &Setup) -> Vec<Case> {
     let w13 = [moe.num_experts, 2 * moe.intermediate_size, hidden];
     let w2 = [moe.num_experts, hidden, moe.intermediate_size];
     let reduce = s.choices.reduce;
-    let way = |activations, items| Some(Way { reduce, activations, items });
+    let way = |activations, items| Way::Matvec { reduce, activations, items };
     let mut all = Vec::new();
-    let mut push = |mode, format, shape, rows, matvec| {
-        all.push(Product { mode, format, shape, rows, matvec }.case(s));
+    let mut push = |mode, format, shape, rows, way| {
+        all.push(Product { mode, format, shape, rows, way }.case(s));
     };
     for format in Format::ALL {
         for activations in activations(format) {
@@ -63,8 +72,8 @@ pub fn all(s: &Setup) -> Vec<Case> {
         }
     }
     for other in Reduce::available(s.context.caps()).into_iter().filter(|r| *r != reduce) {
-        let way = Way { reduce: other, activations: Activations::Float, items: 1 };
-        push(Mode::Dense, Format::Q4, in_proj, 1, Some(way));
+        let way = Way::Matvec { reduce: other, activations: Activations::Float, items: 1 };
+        push(Mode::Dense, Format::Q4, in_proj, 1, way);
     }
     for rows in [2, 4, 8] {
         push(Mode::Dense, Format::Q4, in_proj, rows, way(Activations::Float, rows as u32));
@@ -76,13 +85,14 @@ pub fn all(s: &Setup) -> Vec<Case> {
             push(Mode::Combine, format, w2, 1, way(activations, 1));
         }
     }
-    // As the engine chooses for a chunk on this device, and the other way once.
-    let ways = match reduce.is_serial() {
-        true => [way(Activations::Float, 8), None],
-        false => [None, way(Activations::Float, 8)],
-    };
-    for (first, way) in [true, false].into_iter().zip(ways) {
-        for format in Format::ALL.into_iter().filter(|f| first || *f == Format::Q4) {
+    // As the engine chooses for a chunk on this device, and the other ways once.
+    let (matvec, matmul) = (way(Activations::Float, 8), Way::Matmul(Multiply::Lanes));
+    let mut ways = if reduce.is_serial() { vec![matvec, matmul] } else { vec![matmul, matvec] };
+    if MatmulCoop::available(s.context.caps()) {
+        ways.push(Way::Matmul(Multiply::MatrixUnits));
+    }
+    for (i, way) in ways.into_iter().enumerate() {
+        for format in Format::ALL.into_iter().filter(|f| i == 0 || *f == Format::Q4) {
             push(Mode::Dense, format, in_proj, s.chunk, way);
             if EXPERTS.contains(&format) {
                 push(Mode::GroupedIn, format, w13, s.chunk, way);
@@ -142,12 +152,14 @@ impl Product {
     fn case(self, s: &Setup) -> Case {
         let [_, rows, cols] = self.shape;
         let [inputs, outputs, products, experts] = self.counts(s);
-        let how = match self.matvec {
-            None => String::new(),
-            Some(way) => format!(" {:?} {:?}", way.activations, way.reduce).to_lowercase(),
+        let how = match self.way {
+            Way::Matmul(_) => String::new(),
+            Way::Matvec { reduce, activations, .. } => {
+                format!(" {activations:?} {reduce:?}").to_lowercase()
+            }
         };
         Case {
-            kernel: if self.matvec.is_some() { "matvec" } else { "matmul" },
+            kernel: self.way.kernel(),
             name: format!(
                 "{} {}{how} {rows}x{cols} rows={}",
                 self.format.name(),
@@ -189,9 +201,11 @@ impl Product {
             MoeGroup { ids, groups, items_at, experts, top_k }.record(r);
             Grouped { groups, items_at, top_k, own_rows: self.mode == Mode::GroupedOut }
         });
-        let Some(Way { reduce, activations, items }) = self.matvec else {
-            return Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue }
-                .record(r);
+        let matmul = Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue };
+        let (reduce, activations, items) = match self.way {
+            Way::Matvec { reduce, activations, items } => (reduce, activations, items),
+            Way::Matmul(Multiply::Lanes) => return matmul.record(r),
+            Way::Matmul(Multiply::MatrixUnits) => return MatmulCoop(matmul).record(r),
         };
         let rows = match (self.mode, grouped) {
             (_, Some(grouped)) => MatvecRows::Grouped(grouped),
