@@ -46,6 +46,19 @@ pub(super) fn hands_out_pipelines(device: &wgpu::Device) -> bool {
     device.features().contains(wgpu::Features::PIPELINE_CACHE)
 }
 
+/// The leave to use what wgpu calls experimental among `features`.
+#[allow(unsafe_code)]
+pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
+    if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
+        // SAFETY: wgpu asks for this because its checks of such features may have holes. Only our own
+        // kernel `matmul_coop` uses one; it loads and stores whole matrices inside its own tiles in
+        // workgroup memory, and every adapter's results are compared with its twin's by the self-test.
+        unsafe { wgpu::ExperimentalFeatures::enabled() }
+    } else {
+        wgpu::ExperimentalFeatures::disabled()
+    }
+}
+
 impl Caps {
     /// WebGPU's default limits and no optional feature
     /// (<https://www.w3.org/TR/webgpu/#limit-default>).

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 
-use super::caps::WANTED_FEATURES;
+use super::caps::{WANTED_FEATURES, experimental};
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
 use super::pipeline_cache::PipelineCache;
@@ -120,19 +120,6 @@ fn instance() -> wgpu::Instance {
     let mut desc = wgpu::InstanceDescriptor::new_without_display_handle_from_env();
     desc.backends &= wgpu::Backends::PRIMARY;
     wgpu::Instance::new(desc)
-}
-
-/// The leave to use what wgpu calls experimental among `features`.
-#[allow(unsafe_code)]
-fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
-    if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-        // SAFETY: wgpu asks for this because its checks of such features may have holes. Only our own
-        // kernel `matmul_coop` uses one; it loads and stores whole matrices inside its own tiles in
-        // workgroup memory, and every adapter's results are compared with its twin's by the self-test.
-        unsafe { wgpu::ExperimentalFeatures::enabled() }
-    } else {
-        wgpu::ExperimentalFeatures::disabled()
-    }
 }
 
 /// Every adapter of the machine that can compute.
