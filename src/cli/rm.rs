@@ -25,7 +25,7 @@ impl Rm {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let name = HubName::parse(&self.name)?;
         let cache = Cache::from_env()?;
-        let meant: Vec<_> = cache.list()?.into_iter().filter(|e| e.is_of(&name)).collect();
+        let meant = cache.meant(&name)?;
         if !self.yes && !meant.is_empty() {
             if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
                 return Err(CliError::User(format!(

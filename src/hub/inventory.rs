@@ -41,16 +41,12 @@ pub enum State {
 }
 
 impl Entry {
-    /// Whether it is (part of) what a name means.
-    #[must_use]
-    pub fn is_of(&self, name: &HubName) -> bool {
+    /// Whether it is of the repository and revision that a name means.
+    fn is_of(&self, name: &HubName) -> bool {
         let revision = |r: &str| {
             self.commit.as_deref() == Some(r) || self.revisions.iter().any(|known| known == r)
         };
-        let quant = |q: &str| self.stem.as_deref().is_some_and(|s| select::names_quant(s, q));
-        self.repo == name.id()
-            && name.quant().is_none_or(quant)
-            && name.given_revision().is_none_or(revision)
+        self.repo == name.id() && name.given_revision().is_none_or(revision)
     }
 
     /// The name by which it is found again.
@@ -82,6 +78,19 @@ impl Cache {
             }
         }
         Ok(found)
+    }
+
+    /// The models that a name means, by name.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn meant(&self, name: &HubName) -> Result<Vec<Entry>, HubError> {
+        let mut all = self.list()?;
+        all.retain(|entry| entry.is_of(name));
+        Ok(match name.quant() {
+            Some(quant) => select::named(all, |e| e.stem.as_deref().unwrap_or_default(), quant),
+            None => all,
+        })
     }
 
     /// What the cache holds of a repository, or else at all, as a sentence.
@@ -123,15 +132,12 @@ impl Cache {
                 entries(&repo.join("snapshots"))?.into_iter().map(|(commit, _)| commit).collect()
             }
         };
-        let mut removed = Vec::new();
-        for commit in &commits {
-            let snapshot = self.snapshot(name, commit);
-            let all = files(&snapshot)?;
-            removed.extend(match name.quant() {
-                Some(quant) => only_quant(name, quant, all)?,
-                None => all,
-            });
-        }
+        let snapshots = commits.iter().map(|commit| files(&self.snapshot(name, commit)));
+        let snapshots = snapshots.collect::<Result<Vec<_>, _>>()?;
+        let removed = match name.quant() {
+            Some(quant) => only_quant(name, quant, snapshots)?,
+            None => snapshots.into_iter().flatten().collect(),
+        };
         if removed.is_empty() {
             return not_cached();
         }
@@ -171,24 +177,33 @@ impl Cache {
     }
 }
 
-/// The files of one quantisation.
+/// The files of one quantisation in several snapshots.
 fn only_quant(
     name: &HubName,
     quant: &str,
-    all: Vec<SnapshotFile>,
+    snapshots: Vec<Vec<SnapshotFile>>,
 ) -> Result<Vec<SnapshotFile>, HubError> {
-    let ggufs = select::ggufs(all.iter().map(|f| f.name.as_str()));
-    let found: Vec<_> = ggufs.iter().filter(|g| select::names_quant(&g.stem, quant)).collect();
-    if let [first, _, ..] = *found {
-        let there: Vec<_> = found.iter().map(|g| g.stem.as_str()).collect();
-        return Err(HubError::Choose {
-            repo: name.id(),
-            first: first.stem.clone(),
-            there: there.join(", "),
-        });
+    // Of all at once: a file of just that name in one means no other in the next.
+    let ggufs = snapshots.iter().enumerate().flat_map(|(i, files)| {
+        let ggufs = select::ggufs(files.iter().map(|f| f.name.as_str()));
+        ggufs.into_iter().map(move |gguf| (i, gguf))
+    });
+    let found = select::named(ggufs.collect(), |(_, gguf)| &gguf.stem, quant);
+    let mut removed = Vec::new();
+    for (i, files) in snapshots.into_iter().enumerate() {
+        let here: Vec<_> = found.iter().filter(|(of, _)| *of == i).map(|(_, g)| g).collect();
+        if let [first, _, ..] = *here {
+            let there: Vec<_> = here.iter().map(|g| g.stem.as_str()).collect();
+            return Err(HubError::Choose {
+                repo: name.id(),
+                first: first.stem.clone(),
+                there: there.join(", "),
+            });
+        }
+        let wanted: Vec<_> = here.iter().flat_map(|g| g.files()).collect();
+        removed.extend(files.into_iter().filter(|f| wanted.contains(&f.name)));
     }
-    let wanted: Vec<_> = found.iter().flat_map(|g| g.files()).collect();
-    Ok(all.into_iter().filter(|f| wanted.contains(&f.name)).collect())
+    Ok(removed)
 }
 
 /// Deletes files of snapshots, what only they linked to, and what is empty then.

@@ -120,6 +120,14 @@ pub(super) fn names_quant(stem: &str, quant: &str) -> bool {
     })
 }
 
+/// Those that `quant` names: the one that is called so, or else all that have it in their names.
+/// `LFM2-Q4_0` names itself, though it is within `LFM2-Q4_0-new` too.
+pub(super) fn named<T>(all: Vec<T>, stem: impl Fn(&T) -> &str, quant: &str) -> Vec<T> {
+    let is = |x: &T| [stem(x), last(stem(x))].iter().any(|s| s.eq_ignore_ascii_case(quant));
+    let any = all.iter().any(is);
+    all.into_iter().filter(|x| if any { is(x) } else { names_quant(stem(x), quant) }).collect()
+}
+
 /// Chooses the model's files among all that a repository holds.
 ///
 /// # Errors
@@ -172,15 +180,11 @@ fn pick<'a>(repo: &str, ggufs: &'a [Gguf], quant: Option<&str>) -> Result<&'a Gg
             _ => Err(choose(&ggufs.iter().collect::<Vec<_>>())),
         };
     };
-    let found: Vec<_> = ggufs.iter().filter(|g| names_quant(&g.stem, quant)).collect();
+    let found = named(ggufs.iter().collect(), |g| &g.stem, quant);
     match *found {
         [one] => return Ok(one),
         [] => {}
-        _ => {
-            // `LFM2-Q4_0` names itself, though it is within `LFM2-Q4_0-new` too.
-            let exact = found.iter().find(|g| last(&g.stem).eq_ignore_ascii_case(quant));
-            return exact.copied().ok_or_else(|| choose(&found));
-        }
+        _ => return Err(choose(&found)),
     }
     let mut there: Vec<_> = ggufs.iter().map(Gguf::label).collect();
     there.sort_by_key(|label| std::cmp::Reverse(likeness(label, quant)));

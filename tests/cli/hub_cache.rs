@@ -63,6 +63,29 @@ fn rm_removes_what_is_meant_and_no_more() {
     assert!(!computer.repo().exists() && listed(&computer).is_empty());
 }
 
+/// `pull` takes the name of a file that is within another's, so `rm` does.
+#[test]
+fn rm_takes_the_name_that_pull_takes() {
+    let names = ["LFM2-Q4_0.gguf", "LFM2-Q4_0-new.gguf"];
+    let server = Server::start(names.map(|name| (name.to_owned(), bytes(name.len() * 1000))));
+    let computer = Computer::new(&server);
+    for name in ["owner/repo:LFM2-Q4_0", "owner/repo:LFM2-Q4_0-new"] {
+        computer.ok(&["-q", "pull", name]);
+    }
+    let both = ["LFM2-Q4_0, LFM2-Q4_0-new", "owner/repo:LFM2-Q4_0"];
+    refused(&mut computer.command(&["rm", "--yes", "owner/repo:Q4_0"]), &both);
+    assert_eq!(listed(&computer).len(), 2);
+    computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM2-Q4_0"]);
+    assert_eq!(computer.blobs(), [sha256(&bytes(names[1].len() * 1000))]);
+    // In a revision without a file of just that name no other is meant by it, while there is one.
+    let cache = computer.repo().join("snapshots");
+    let other = cache.join("f".repeat(40));
+    std::fs::create_dir_all(&other).unwrap();
+    std::fs::write(other.join(names[0]), "x").unwrap();
+    computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM2-Q4_0"]);
+    assert!(!other.exists() && cache.join(COMMIT).join(names[1]).exists());
+}
+
 #[cfg(unix)]
 #[test]
 fn content_that_another_revision_needs_stays() {
