@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FormatError, ModelFiles, Object, one_line, quoted, read_small};
+use super::{FormatError, ModelFiles, Object, SourceError, one_line, quoted, read_small};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
@@ -65,20 +65,37 @@ impl Manifest {
         Self { format, version: VERSION, source, recipe, files }
     }
 
-    /// Reads the manifest among a model's files; `None` if there is none, or another program's.
+    /// Reads the manifest among a model's files; `None` if there is none, or another program's
+    /// (many call a file so, of any content and length).
     ///
     /// # Errors
-    /// [`FormatError`] for a file that is no JSON or a manifest that is not as it should be.
+    /// [`FormatError`] for a manifest of ours that is not as it should be; what is no JSON is ours
+    /// if it names the format.
     pub async fn open(files: &ModelFiles) -> Result<Option<Self>, FormatError> {
-        let Some(source) = files.open(MANIFEST)? else { return Ok(None) };
-        let bytes = read_small(&*source, MAX_MANIFEST_BYTES).await?;
+        let source = match files.open(MANIFEST) {
+            Ok(Some(source)) => source,
+            Ok(None) | Err(SourceError::NotAFile { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let file = source.name().to_owned();
+        let foreign = || {
+            log::info!("{file}: is not of {FORMAT:?}, and is left aside");
+            Ok(None)
+        };
+        let bytes = match read_small(&*source, MAX_MANIFEST_BYTES).await {
+            Ok(bytes) => bytes,
+            Err(SourceError::TooLarge { .. }) => return foreign(),
+            Err(error) => return Err(error.into()),
+        };
         let wrong = |problem| FormatError::File { file: file.clone(), problem };
         let json = |e: serde_json::Error| wrong(format!("wrong manifest: {}", one_line(&e)));
-        let about: serde_json::Value = serde_json::from_slice(&bytes).map_err(json)?;
+        let about: serde_json::Value = match serde_json::from_slice(&bytes) {
+            Ok(about) => about,
+            Err(error) if names_format(&bytes) => return Err(json(error)),
+            Err(_) => return foreign(),
+        };
         if about.get("format").and_then(serde_json::Value::as_str) != Some(FORMAT) {
-            log::info!("{file}: is not of {FORMAT:?}, and is left aside");
-            return Ok(None);
+            return foreign();
         }
         match about.get("version").and_then(serde_json::Value::as_u64) {
             Some(VERSION) => {}
@@ -187,6 +204,11 @@ impl Manifest {
         }
         Ok(source)
     }
+}
+
+/// Whether the text of a manifest says somewhere that it is of our format.
+fn names_format(bytes: &[u8]) -> bool {
+    bytes.windows(FORMAT.len()).any(|piece| piece == FORMAT.as_bytes())
 }
 
 /// A hash in hexadecimal.

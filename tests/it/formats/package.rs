@@ -181,10 +181,16 @@ fn a_manifest_is_held_against_its_files() {
     for (case, manifest, x, words) in cases {
         refused(case, words, || with(&manifest, x));
     }
-    // Another program's, or none.
-    for foreign in ["{}", "[]", r#"{"format":"x","version":9}"#] {
-        assert!(!with(foreign, None).unwrap(), "{foreign}");
+    // Another program's, of any content and length, or none.
+    let long = format!("{{\"icons\":{:?}}}", "x".repeat(2 << 20));
+    for foreign in ["", "{}", "[]", r#"{"format":"x","version":9}"#, "name: x\n", "{\"a\":", &long]
+    {
+        assert!(!with(foreign, None).unwrap(), "{}", &foreign[..foreign.len().min(40)]);
     }
+    let dir = TempDir::new().unwrap();
+    std::fs::create_dir(dir.path().join("manifest.json")).unwrap();
+    let files = ModelFiles::directory(dir.path()).unwrap();
+    assert_eq!(block_on(Manifest::open(&files)).unwrap(), None);
     assert_eq!(block_on(Manifest::open(&table(&[]))).unwrap(), None);
     // Whoever asks can stop.
     let files = table(&[("manifest.json", manifest.as_bytes()), ("x", b"abc")]);
