@@ -40,9 +40,14 @@ impl Planning<'_> {
         let rows = self.chunk.min(setup.context) as usize;
         let few = Choices::by_capability(self.caps).matvec_rows as usize;
         let scratch = ScratchShape::new(self.config, &state, rows, few);
-        let weights = self.tensors.gpu_bytes(setup.recipe.as_ref());
+        let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(self.config, weights, &state, &scratch);
         Planned { state, scratch, memory }
+    }
+
+    /// Bytes of the weights.
+    fn weights(&self, recipe: Option<&Recipe>) -> u64 {
+        self.tensors.gpu_bytes(recipe, self.caps.max_part())
     }
 
     /// The context halved until all of it fits `have` bytes.
@@ -106,8 +111,8 @@ impl Planning<'_> {
 
     /// Ways to store the weights that take less, the largest first.
     fn smaller_weights(&self, setup: &Setup) -> Vec<WeightChoice> {
-        let bytes = |weights| self.tensors.gpu_bytes(Some(&Recipe::new(weights)));
-        let now = self.tensors.gpu_bytes(setup.recipe.as_ref());
+        let bytes = |weights| self.weights(Some(&Recipe::new(weights)));
+        let now = self.weights(setup.recipe.as_ref());
         let mut all: Vec<WeightChoice> =
             WeightChoice::ALL.into_iter().filter(|w| bytes(*w) < now).collect();
         all.sort_by_key(|w| std::cmp::Reverse(bytes(*w)));

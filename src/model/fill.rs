@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use super::convert;
-use super::load::{Job, LoadError, LoadProgress, OnProgress, Rows, Unread};
+use super::layout::Rows;
+use super::load::{Job, LoadError, LoadProgress, OnProgress, Unread};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Context, Submission, Tensor};
 use crate::kernels::{Format, Part, values};

@@ -8,6 +8,7 @@ mod fields;
 mod fill;
 mod forward;
 pub mod generation_config;
+mod layout;
 mod load;
 mod memory;
 pub mod names;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::Recipe;
 use super::config::ModelConfig;
+use super::layout::Layout;
 use super::names::{Slot, Stacked, expected_slots};
 use crate::formats::{
     Checkpoint, ElementType, FormatError, Naming, TensorInfo, TensorSlice, quoted,
@@ -146,15 +147,15 @@ impl ResolvedTensors {
             .any(|(slot, slice)| slot.is_matrix() && slice.element_type.block().elements == 1)
     }
 
-    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says.
-    pub fn gpu_bytes(&self, recipe: Option<&Recipe>) -> u64 {
-        let bytes = |(slot, slice): (&Slot, &TensorSlice)| {
-            let own = slice.element_type;
-            let target = recipe.map_or(own, |r| r.target(*slot, own, slice.cols));
-            let format = if slot.is_matrix() { Format::of(target) } else { Format::F32 };
-            (slice.rows * format.row_bytes(slice.cols)) as u64
-        };
-        self.slices.iter().map(bytes).sum()
+    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says, in buffers of at
+    /// most `max_bytes`: what [`make_weights`](super::make_weights) makes.
+    pub fn gpu_bytes(&self, recipe: Option<&Recipe>, max_bytes: u64) -> u64 {
+        Layout { tensors: self, recipe }.bytes(max_bytes)
+    }
+
+    /// Every slot that has a tensor.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+        self.slices.keys().copied()
     }
 
     /// The model's size.

@@ -1,7 +1,7 @@
 //! Activations: a buffer each, since WebGPU forbids one buffer to be read and written in a dispatch.
 
 use super::ModelConfig;
-use super::load::padded_width;
+use super::layout::padded_width;
 use crate::gpu::{Context, GpuError, Tensor};
 use crate::kernels::groups_len;
 use crate::state::StateShape;

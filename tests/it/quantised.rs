@@ -7,9 +7,12 @@ use lfm2_wgpu::engine::{Engine, ModelText, OpenedModel};
 use lfm2_wgpu::formats::blocks::dequantize;
 use lfm2_wgpu::formats::synthetic::{Synthetic, synthetic};
 use lfm2_wgpu::formats::{BytesSource, Checkpoint, ElementType, ModelFiles, TensorSlice};
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Activations, KvFormat};
-use lfm2_wgpu::model::{GenerationConfig, ModelConfig, expected_slots, validate};
+use lfm2_wgpu::model::{
+    GenerationConfig, ModelConfig, ModelPart, Recipe, WeightChoice, expected_slots, make_weights,
+    validate,
+};
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::gpu::contexts;
@@ -24,7 +27,11 @@ const CONFIG: &str = r#"{"model_type": "lfm2_moe", "hidden_size": 256, "intermed
 
 /// The model with every matrix in a type; `types` goes round the matrices, so that q, k and v, and
 /// gate and up, may differ.
-fn model(types: &[ElementType]) -> (ModelConfig, Checkpoint) {
+pub fn model(types: &[ElementType]) -> (ModelConfig, Checkpoint) {
+    model_of(types, false)
+}
+
+fn model_of(types: &[ElementType], experts_differ: bool) -> (ModelConfig, Checkpoint) {
     let config = ModelConfig::from_json("config.json", CONFIG.as_bytes()).unwrap();
     let mut next = types.iter().cycle();
     let mut of_slot = HashMap::new();
@@ -32,8 +39,13 @@ fn model(types: &[ElementType]) -> (ModelConfig, Checkpoint) {
         let name = slot.hub_name();
         let norm = name.contains("norm");
         // Experts of one layer have one type, as a stacked tensor has.
-        let group = name.split("experts.").next().unwrap_or_default().to_owned()
-            + name.rsplit('.').nth(1).unwrap_or_default();
+        let group = match experts_differ {
+            true => name.clone(),
+            false => {
+                name.split("experts.").next().unwrap_or_default().to_owned()
+                    + name.rsplit('.').nth(1).unwrap_or_default()
+            }
+        };
         let element_type = if slot.is_matrix() {
             *of_slot.entry(group).or_insert_with(|| *next.next().unwrap())
         } else {
@@ -46,7 +58,7 @@ fn model(types: &[ElementType]) -> (ModelConfig, Checkpoint) {
     (config, checkpoint)
 }
 
-fn opened(config: ModelConfig, checkpoint: Checkpoint) -> OpenedModel {
+pub fn opened(config: ModelConfig, checkpoint: Checkpoint) -> OpenedModel {
     let files = ModelFiles::embedded("random", &[]);
     pollster::block_on(async {
         let text = ModelText::open(&files, config.vocab_size).await.unwrap();
@@ -168,4 +180,46 @@ fn types_with_a_minimum_are_near() {
 fn mixtures_are_kept() {
     check(&[ElementType::Q4_K, ElementType::Q6_K, ElementType::Q8_0], 1e-4);
     check(&[ElementType::Q4_0, ElementType::Q6_K, ElementType::F32, ElementType::Q5_0], 1e-4);
+}
+
+/// Matrices whose rows have several types become f32, odd widths are filled up, and a model without
+/// expert biases is given zeros: what the plan says of the weights is what loading them takes.
+#[test]
+fn the_plan_of_weights_is_what_loading_allocates() {
+    use ElementType::{BF16, F16, F32, Q4_0, Q4_1, Q4_K, Q6_K, Q8_0};
+    let fixtures = ["odd-ffn", "no-expert-bias", "untied", "fused", "conv-bias", "dense"];
+    let mut models: Vec<_> = fixtures
+        .iter()
+        .map(|name| {
+            let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+            let files = Arc::new(ModelFiles::path(path).unwrap());
+            let model = pollster::block_on(OpenedModel::open(&files)).unwrap();
+            ((*name).to_owned(), model)
+        })
+        .collect();
+    let mixtures = [&[Q4_K, Q6_K][..], &[Q4_0, F32, Q8_0], &[F16, BF16, Q4_1], &[F32, F16]];
+    for (types, experts_differ) in mixtures.into_iter().flat_map(|t| [(t, false), (t, true)]) {
+        let (config, checkpoint) = model_of(types, experts_differ);
+        models.push((format!("{types:?}, {experts_differ}"), opened(config, checkpoint)));
+    }
+    // Its own, for its counter.
+    let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
+    let context = pollster::block_on(Context::request(&options)).unwrap();
+    let recipes = [
+        None,
+        Some(Recipe::new(WeightChoice::Q4)),
+        Some(Recipe::new(WeightChoice::F16).keeping([(ModelPart::Attention, WeightChoice::Q8)])),
+    ];
+    for (name, model) in &models {
+        for recipe in &recipes {
+            let (config, tensors, recipe) = (&model.config, &model.tensors, recipe.as_ref());
+            let planned = tensors.gpu_bytes(recipe, context.caps().max_part());
+            let before = context.counters().allocated_bytes;
+            let made = make_weights(&context, config, &model.checkpoint, tensors, recipe);
+            let made = pollster::block_on(made);
+            let allocated = context.counters().allocated_bytes - before;
+            assert!(made.is_ok() && allocated > 100_000, "{name}: {:?}", made.err());
+            assert_eq!(planned, allocated, "{name}: {recipe:?}");
+        }
+    }
 }

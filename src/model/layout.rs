@@ -1,0 +1,155 @@
+//! How the tensors of the files lie on the GPU: which of them make one matrix, and in which formats
+//! its parts are. Loading and the memory plan both ask here.
+
+use std::ops::Range;
+
+use super::{Recipe, ResolvedTensors, Slot};
+use crate::formats::{ElementType, TensorSlice};
+use crate::kernels::{Format, Matrix, Planes};
+
+/// Rows of one matrix as the checkpoint has them, and its size on the GPU. Kernels read four
+/// columns at a time, so an FFN's width is filled up to a multiple of four with zeros: rows of w1
+/// and w3 that give 0, and columns of w2 that take it.
+pub(super) struct Rows {
+    /// Where they are, and the type they are to be stored as.
+    pub(super) slices: Vec<(TensorSlice, ElementType)>,
+    /// Row `2 r` is row `r` of the first slice, row `2 r + 1` of the second; else the slices' rows
+    /// follow one another.
+    pub(super) in_turn: bool,
+    pub(super) rows: usize,
+    pub(super) cols: usize,
+}
+
+/// Rows of every expert that are in one buffer.
+pub(super) struct PartLayout {
+    /// The type that they are stored as.
+    pub(super) target: ElementType,
+    pub(super) rows: Range<usize>,
+    pub(super) planes: Planes,
+}
+
+/// Tensors, and how they are to be stored: as the files have them or as `recipe` says.
+pub(super) struct Layout<'a> {
+    pub(super) tensors: &'a ResolvedTensors,
+    pub(super) recipe: Option<&'a Recipe>,
+}
+
+impl Layout<'_> {
+    /// The matrix whose first tensor is a slot's, as rows of each of its experts (of which other
+    /// matrices have one); `None` for a tensor that is missing, that is not the first of a matrix, or
+    /// that is none.
+    pub(super) fn matrix(&self, first: Slot) -> Option<Vec<Rows>> {
+        match first {
+            Slot::K(_) | Slot::V(_) | Slot::W3(_) | Slot::ExpertW3(..) => None,
+            Slot::Q(i) => Some(vec![self.stack(&[first, Slot::K(i), Slot::V(i)])?]),
+            Slot::W1(i) => Some(vec![self.in_turn(first, Slot::W3(i))?]),
+            Slot::ExpertW1(i, 0) => self
+                .experts(|e| Slot::ExpertW1(i, e), |w1, e| self.in_turn(w1, Slot::ExpertW3(i, e))),
+            Slot::ExpertW2(i, 0) => {
+                self.experts(|e| Slot::ExpertW2(i, e), |w2, _| self.stack(&[w2]))
+            }
+            Slot::ExpertW1(..) | Slot::ExpertW2(..) => None,
+            other if other.is_matrix() => Some(vec![self.stack(&[other])?]),
+            _ => None,
+        }
+    }
+
+    /// Bytes of all weights in buffers of at most `max_bytes`.
+    pub(super) fn bytes(&self, max_bytes: u64) -> u64 {
+        let of = |slot: Slot| match self.matrix(slot) {
+            Some(experts) => {
+                let parts = parts(&experts, max_bytes);
+                parts.iter().map(|part| part.planes.words as u64 * 4).sum()
+            }
+            None if slot.is_matrix() => 0,
+            None => f32_bytes(self.tensors.get(slot).map_or(0, TensorSlice::elements)),
+        };
+        // A model without expert biases is given zeros.
+        let bias = |slot: Slot| match slot {
+            Slot::Router(i) if self.tensors.get(Slot::ExpertBias(i)).is_none() => {
+                f32_bytes(self.tensors.get(slot).map_or(0, |router| router.rows as u64))
+            }
+            _ => 0,
+        };
+        self.tensors.slots().map(|slot| of(slot) + bias(slot)).sum()
+    }
+
+    fn experts(
+        &self,
+        slot: impl Fn(usize) -> Slot,
+        rows: impl Fn(Slot, usize) -> Option<Rows>,
+    ) -> Option<Vec<Rows>> {
+        let there = (0..).map(|e| (slot(e), e)).take_while(|(s, _)| self.tensors.get(*s).is_some());
+        there.map(|(slot, e)| rows(slot, e)).collect()
+    }
+
+    /// A slot's tensor and the type it is to be stored as.
+    fn stored(&self, slot: Slot) -> Option<(TensorSlice, ElementType)> {
+        let slice = self.tensors.get(slot)?;
+        let own = slice.element_type;
+        Some((*slice, self.recipe.map_or(own, |recipe| recipe.target(slot, own, slice.cols))))
+    }
+
+    fn stack(&self, slots: &[Slot]) -> Option<Rows> {
+        let slices = slots.iter().map(|s| self.stored(*s)).collect::<Option<Vec<_>>>()?;
+        let rows = slices.iter().map(|(s, _)| s.rows).sum();
+        let cols = padded_width(slices.first().map_or(0, |(s, _)| s.cols));
+        Some(Rows { slices, in_turn: false, rows, cols })
+    }
+
+    fn in_turn(&self, first: Slot, second: Slot) -> Option<Rows> {
+        let slices = vec![self.stored(first)?, self.stored(second)?];
+        let (rows, cols) = (2 * padded_width(slices[0].0.rows), slices[0].0.cols);
+        Some(Rows { slices, in_turn: true, rows, cols })
+    }
+}
+
+fn f32_bytes(elements: u64) -> u64 {
+    elements.saturating_mul(4)
+}
+
+/// The parts of a matrix of one or more experts in buffers of at most `max_bytes`: each run of its
+/// tensors keeps the format of their type.
+pub(super) fn parts(experts: &[Rows], max_bytes: u64) -> Vec<PartLayout> {
+    let cols = experts.first().map_or(0, |e| e.cols);
+    let mut parts = Vec::new();
+    for (target, run) in runs(experts) {
+        let format = Format::of(target);
+        for (first, n) in Matrix::split(format, experts.len(), run, cols, max_bytes) {
+            let planes = format.planes(experts.len() * n * cols);
+            parts.push(PartLayout { target, rows: first..first + n, planes });
+        }
+    }
+    parts
+}
+
+/// Ranges of rows of a matrix that are stored as one type. Rows of different types that take turns,
+/// and those of several experts, are stored as f32, which holds all of them.
+fn runs(experts: &[Rows]) -> Vec<(ElementType, Range<usize>)> {
+    let Some(first) = experts.first() else { return Vec::new() };
+    let targets = |e: &Rows| e.slices.iter().map(|(_, target)| *target).collect::<Vec<_>>();
+    let all: Vec<ElementType> = experts.iter().flat_map(targets).collect();
+    let one = all.first().filter(|t| all.iter().all(|other| other == *t));
+    if let Some(one) = one {
+        return vec![(*one, 0..first.rows)];
+    }
+    if first.in_turn || experts.len() > 1 {
+        return vec![(ElementType::F32, 0..first.rows)];
+    }
+    let mut runs: Vec<(ElementType, Range<usize>)> = Vec::new();
+    let mut row = 0;
+    for (slice, target) in &first.slices {
+        let end = row + slice.rows;
+        match runs.last_mut() {
+            Some((last, range)) if last == target => range.end = end,
+            _ => runs.push((*target, row..end)),
+        }
+        row = end;
+    }
+    runs
+}
+
+/// An FFN's width on the GPU: the next multiple of four.
+pub(super) fn padded_width(width: usize) -> usize {
+    width.next_multiple_of(4)
+}
