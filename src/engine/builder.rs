@@ -16,7 +16,7 @@ use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,
 };
-use crate::state::{PAGE, Pages, State, StateShape};
+use crate::state::{Pages, State};
 
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
@@ -282,7 +282,6 @@ impl EngineBuilder {
     /// Sizes everything and refuses what does not fit.
     fn plan(&self, model: &OpenedModel, caps: &Caps, known: Option<u64>) -> Result<Planned, Error> {
         let config = &model.config;
-        let most = u32::try_from(config.max_position_embeddings).unwrap_or(u32::MAX);
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
         let own = if self.f32_weights(&model.tensors) { KvFormat::F32 } else { KvFormat::F16 };
@@ -295,13 +294,14 @@ impl EngineBuilder {
                 need: format!("f16 or f32: blocks of 32 do not fit this model's heads of {dims}"),
             });
         }
-        let page = StateShape { n_slots, context: PAGE, kv_format };
-        let fits = MemoryPlan::longest_context(config, &page, caps).min(most);
-        let context = match self.context_length {
-            Some(n) => in_range("context", n, 1, fits)?,
-            None => DEFAULT_CONTEXT.min(fits),
-        };
         let planning = Planning { config, tensors: &model.tensors, caps, n_slots, chunk };
+        let context = match self.context_length {
+            Some(n) => {
+                planning.check_context(n, kv_format)?;
+                n
+            }
+            None => DEFAULT_CONTEXT.min(planning.longest(kv_format)),
+        };
         let setup = Setup { context, kv: kv_format, recipe: self.recipe.clone() };
         let planned = planning.plan(&setup);
         let memory = planned.memory;

@@ -1,9 +1,10 @@
 //! What a model takes on a device with given options, and, where that does not fit, what would.
 
+use crate::error::Error;
 use crate::gpu::Caps;
 use crate::kernels::{Choices, KvFormat};
 use crate::model::{MemoryPlan, ModelConfig, Recipe, ResolvedTensors, ScratchShape, WeightChoice};
-use crate::state::StateShape;
+use crate::state::{PAGE, StateShape};
 
 /// The shortest context that is chosen or advised where a longer one does not fit.
 const LEAST_CONTEXT: u32 = 256;
@@ -62,7 +63,7 @@ impl Planning<'_> {
     /// The options that would make it fit `have` bytes: each alone, or else all of them.
     pub fn advice(&self, setup: &Setup, have: u64) -> String {
         let fits = |setup: &Setup| self.plan(setup).memory.total() <= have;
-        let smaller_kv = self.smaller_kv(setup);
+        let smaller_kv = self.smaller_kv(setup.kv);
         let smaller_weights = self.smaller_weights(setup);
         let with_kv = |kv: KvFormat| Setup { kv, ..setup.clone() };
         let with_weights = |w| Setup { recipe: Some(Recipe::new(w)), ..setup.clone() };
@@ -99,11 +100,35 @@ impl Planning<'_> {
         all.join(" with ")
     }
 
-    /// Formats of keys and values that take less, the largest first.
-    fn smaller_kv(&self, setup: &Setup) -> Vec<KvFormat> {
+    /// The longest context that a layer's keys and values of one binding hold, and the model takes.
+    pub fn longest(&self, kv_format: KvFormat) -> u32 {
+        let page = StateShape { n_slots: self.n_slots, context: PAGE, kv_format };
+        let most = u32::try_from(self.config.max_position_embeddings).unwrap_or(u32::MAX);
+        MemoryPlan::longest_context(self.config, &page, self.caps).min(most)
+    }
+
+    /// Refuses a context that is too long for one binding, or for the model.
+    ///
+    /// # Errors
+    /// [`Error::Option`], naming the format of keys and values with which it would fit.
+    pub fn check_context(&self, context: u32, kv: KvFormat) -> Result<(), Error> {
+        let longest = self.longest(kv);
+        if (1..=longest).contains(&context) {
+            return Ok(());
+        }
+        let mut need = format!("1 to {longest}");
+        let fits = |kv: &KvFormat| (1..=self.longest(*kv)).contains(&context);
+        if let Some(smaller) = self.smaller_kv(kv).into_iter().find(fits) {
+            need += &format!(" on this device, or --kv {}", smaller.option());
+        }
+        Err(Error::Option { option: "context", got: context.to_string(), need })
+    }
+
+    /// Formats of keys and values that take less than `now`, the largest first.
+    fn smaller_kv(&self, now: KvFormat) -> Vec<KvFormat> {
         let head_dim = self.config.head_dim;
         let words = |kv: KvFormat| kv.words(1, head_dim);
-        let smaller = |kv: &KvFormat| kv.takes(head_dim) && words(*kv) < words(setup.kv);
+        let smaller = |kv: &KvFormat| kv.takes(head_dim) && words(*kv) < words(now);
         let mut all: Vec<KvFormat> = KvFormat::ALL.into_iter().filter(smaller).collect();
         all.sort_by_key(|kv| std::cmp::Reverse(words(*kv)));
         all

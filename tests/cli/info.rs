@@ -89,5 +89,12 @@ fn what_cannot_fit_is_refused_with_what_would() {
     with(&["--shape", "lfm2-8b-a1b", "-m", dense], &["--shape", "--model"]);
     with(&["--shape", "lfm3"], &["--shape", "lfm2-8b-a1b"]);
     with(&["--kv", "f8"], &["--kv"]);
+    // A context too long for one binding of 128 MiB, and what it would fit in.
+    let long = |context: &str, more: &[&str], words: &[&str]| {
+        let args = ["--shape", "lfm2-8b-a1b", "--limits", "default", "--context", context];
+        with(&[&args[..], more].concat(), words);
+    };
+    long("99999", &["--kv", "f32"], &["got 99999, need 1 to 65536 on this device, or --kv f16"]);
+    long("200000", &[], &["context: got 200000, need 1 to 128000"]);
     with(&["-m", dense, "--kv", "q8"], &["kv: got q8", "heads of 16"]);
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::{Caps, Context};
 use lfm2_wgpu::kernels::KvFormat;
 use lfm2_wgpu::{Engine, Error};
 use pollster::block_on;
@@ -106,4 +106,24 @@ fn heads_without_whole_blocks_are_refused() {
     let Err(error) = build("odd-sizes", context, KvFormat::Q8) else { panic!("built") };
     let message = error.to_string();
     assert!(message.contains("kv: got q8") && message.contains("heads of 48"), "{message}");
+}
+
+/// 256 sequences' keys (or values) of a layer fit 128 MiB up to 2048 positions in f16.
+#[test]
+fn a_context_too_long_for_a_binding_is_told_what_would_hold_it() {
+    let (config, checkpoint) = crate::quantised::model(&[lfm2_wgpu::formats::ElementType::Q8_0]);
+    let model = crate::quantised::opened(config, checkpoint);
+    let plan = |context, kv| {
+        let builder = Engine::builder().sequences(256).context_length(context).kv_format(kv);
+        builder.memory_plan(&model, &Caps::core(), None).map_err(|e| e.to_string())
+    };
+    let need = |context, kv| plan(context, kv).unwrap_err();
+    assert!(plan(2048, KvFormat::F16).is_ok() && plan(3000, KvFormat::Q8).is_ok());
+    let error = need(3000, KvFormat::F16);
+    assert!(error.ends_with("got 3000, need 1 to 2048 on this device, or --kv q8"), "{error}");
+    let error = need(2000, KvFormat::F32);
+    assert!(error.ends_with("need 1 to 1024 on this device, or --kv f16"), "{error}");
+    // What no format holds, and what the model does not take.
+    assert!(need(4096, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(4096, KvFormat::F16));
+    assert!(need(0, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(0, KvFormat::F16));
 }
