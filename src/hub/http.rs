@@ -1,8 +1,9 @@
 //! Requests to the hub: redirects, the token, what a status means, and when to try again.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
+use jiff::fmt::rfc2822;
 use ureq::http::{HeaderMap, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
@@ -200,8 +201,7 @@ impl Http {
     pub(super) fn refusal(&self, name: &HubName, what: &str, answer: &Answer) -> Failure {
         let code = text_header(&answer.headers, "x-error-code").unwrap_or_default();
         let after = text_header(&answer.headers, "retry-after")
-            .and_then(|s| s.trim().parse().ok())
-            .map(Duration::from_secs);
+            .and_then(|value| retry_after(value, SystemTime::now()));
         match answer.status {
             408 | 425 | 429 | 500..=599 => {
                 let problem = match answer.status {
@@ -286,6 +286,17 @@ impl Patience {
     }
 }
 
+/// How long a server asks to wait: seconds, or until a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
+    let wait = SystemTime::from(date).duration_since(now).unwrap_or_default();
+    Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
+}
+
 /// A request that got no answer.
 pub(super) fn passing(error: &dyn std::fmt::Display) -> Failure {
     Failure::Passing { problem: one_line(error), after: None }
@@ -365,6 +376,20 @@ mod tests {
         assert_eq!(to("https://cdn.example/x?s=%20").unwrap(), "https://cdn.example/x?s=%20");
         for bad in ["http://hub.example/", "x/y", "", "file:///etc/passwd", "https://", "a b"] {
             assert!(to(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_server_asks_to_wait_in_seconds_or_until_a_date() {
+        // 06 Nov 1994 08:49:37 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(784_111_777_250);
+        let seconds = |value: &str| retry_after(value, now).map(|wait| wait.as_secs());
+        assert_eq!(seconds(" 7 "), Some(7));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:51:07 GMT"), Some(90));
+        // Gone by; and what is neither.
+        assert_eq!(seconds("Sat, 05 Nov 1994 08:49:37 GMT"), Some(0));
+        for bad in ["", "-1", "1.5", "soon", "Sun, 06 Nov 1994", "99999999999999999999"] {
+            assert_eq!(seconds(bad), None, "{bad}");
         }
     }
 

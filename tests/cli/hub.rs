@@ -228,10 +228,17 @@ fn passing_failures_are_waited_out() {
     server.fails("/cdn/", Fault::Status(503, ""));
     // An address that has run out.
     server.fails("/cdn/", Fault::Status(403, ""));
+    let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
+    server.fails("/cdn/", Fault::Status(503, past));
     let pull = computer.run(&["pull", REPO]);
     let stderr = text(&pull.stderr);
     assert!(pull.status.success(), "{stderr}");
-    for words in ["(503), again in 0.5 s", "(429), again in 1 s", "refused (403), again in 2 s"] {
+    for words in [
+        "(503), again in 0.5 s",
+        "(429), again in 1 s",
+        "refused (403), again in 2 s",
+        "(503), again in 0 s",
+    ] {
         assert!(stderr.contains(words), "no {words:?} in {stderr}");
     }
     computer.assert_whole(GGUF, &content);
