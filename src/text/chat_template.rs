@@ -91,8 +91,14 @@ impl ChatTemplate {
     /// Parses a template.
     ///
     /// # Errors
-    /// [`TextError::Template`] with the line of a syntax error.
+    /// [`TextError::Template`] with the line of a syntax error; for an empty template too, which
+    /// transformers takes: it would make nothing of every conversation.
     pub fn new(source: &str, special: &SpecialTokenTexts) -> Result<Self, TextError> {
+        if source.trim().is_empty() {
+            let problem = "is empty: nothing would be left of any conversation; use --raw to send \
+                           the prompt as it is";
+            return Err(TextError::Template { line: None, problem: problem.to_owned() });
+        }
         let mut env = Environment::new();
         // As transformers sets up jinja2.
         let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();

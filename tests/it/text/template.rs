@@ -58,6 +58,11 @@ fn the_template_is_taken_from_the_right_file() {
     assert_eq!(render(Some(jinja), Some(config)).unwrap(), "jinja <s></s>");
     assert_eq!(render(None, Some(config)).unwrap(), "config <s>");
     assert_eq!(render(Some(jinja), None).unwrap(), "jinja ");
+    // An empty file is not passed over (nor is it by transformers, which then makes nothing of all).
+    for empty in [b"".as_slice(), b" \n"] {
+        let error = render(Some(empty), Some(config)).unwrap_err();
+        assert!(error.to_string().starts_with("chat template: is empty"), "{error}");
+    }
     let named = br#"{"chat_template": [{"name": "tool_use", "template": "t"},
         {"name": "default", "template": "d"}]}"#;
     assert_eq!(render(None, Some(named)).unwrap(), "d");
