@@ -1,6 +1,6 @@
 //! Conversations as chat files and requests spell them: a list of messages, tools, options.
 
-use super::error::{TextError, one_line, quote};
+use super::error::{TextError, one_line, path, quote};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -328,8 +328,8 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn wrong(path: impl std::fmt::Display, problem: impl std::fmt::Display) -> TextError {
-    TextError::Conversation { path: path.to_string(), problem: problem.to_string() }
+fn wrong(field: impl std::fmt::Display, problem: impl std::fmt::Display) -> TextError {
+    TextError::Conversation { path: path(field), problem: problem.to_string() }
 }
 
 #[cfg(test)]
@@ -398,6 +398,7 @@ mod tests {
             ("{}", "messages: missing"),
             (r#"{"messages": {}}"#, "messages: must be a list, not an object"),
             (r#"{"messages": [], "n": 1}"#, "n: unknown field"),
+            (r#"{"messages": [], "n\n\u001b": 1}"#, r"n\n\u{1b}: unknown field"),
             (&format!("[{user}, 7]"), "messages[1]: must be an object, not a number"),
             (&format!("[{user}, {{}}]"), "messages[1].role: missing"),
             (

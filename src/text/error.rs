@@ -109,10 +109,28 @@ pub(super) fn quote(text: &str) -> String {
     out
 }
 
-/// Another library's message on one line of bounded length.
+/// Longest path of fields that an error names, in characters.
+const PATH_CHARS: usize = 160;
+
+/// A path of fields on one line of bounded length: names in it may be a file's own.
+pub(super) fn path(path: impl Display) -> String {
+    let text = path.to_string();
+    let mut out = String::new();
+    for (i, c) in text.chars().enumerate() {
+        if i == PATH_CHARS {
+            out.push('…');
+            break;
+        }
+        if c.is_control() { out.extend(c.escape_debug()) } else { out.push(c) }
+    }
+    out
+}
+
+/// Another's message (a library's, a template's) on one line of bounded length.
 pub(super) fn one_line(message: impl Display) -> String {
     let text = message.to_string();
-    let mut words = text.split_whitespace();
+    let words = text.split(|c: char| c.is_whitespace() || c.is_control());
+    let mut words = words.filter(|word| !word.is_empty());
     let mut out = words.next().unwrap_or_default().to_owned();
     for word in words {
         out.push(' ');
@@ -130,7 +148,7 @@ pub(super) fn one_line(message: impl Display) -> String {
 
 /// Shorthand of the tokenizer-file checks.
 pub(super) fn bad(field: impl Display, problem: impl Display) -> TextError {
-    TextError::TokenizerFile { field: field.to_string(), problem: problem.to_string() }
+    TextError::TokenizerFile { field: path(field), problem: problem.to_string() }
 }
 
 #[cfg(test)]
@@ -145,8 +163,15 @@ mod tests {
 
     #[test]
     fn foreign_messages_become_one_line() {
-        assert_eq!(one_line("a\n  b\t c\n"), "a b c");
+        assert_eq!(one_line("a\n  b\t c\n\u{1b}[2J"), "a b c [2J");
         assert!(one_line("y".repeat(1000)).chars().count() <= 401);
+    }
+
+    #[test]
+    fn a_path_is_one_short_line() {
+        assert_eq!(path("model.vocab[3]: \"é\""), "model.vocab[3]: \"é\"");
+        assert_eq!(path("a\r\n\u{1b}[2J"), r"a\r\n\u{1b}[2J");
+        assert_eq!(path("é".repeat(10_000)).chars().count(), PATH_CHARS + 1);
     }
 
     #[test]

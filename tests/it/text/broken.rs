@@ -45,9 +45,13 @@ fn files_that_are_not_json_are_errors() {
             text.replacen("\"version\":", "\"model\":1,\"version\":", 1),
             "model: this key is given twice",
         ),
+        // Found by fuzzing: names of the file's own went to the terminal as they are.
+        (r#"{"\u001b[2J\r\n": 1}"#.to_owned(), r"\u{1b}[2J\r\n: not supported"),
+        (format!(r#"{{"{}": 1}}"#, "x".repeat(1 << 20)), "xxxx"),
     ];
     for (file, expected) in cases {
         let message = load(&file).unwrap_err().to_string();
+        assert!(!message.contains(char::is_control) && message.len() < 1000, "{message}");
         assert!(
             message.starts_with(&format!("tokenizer.json: {expected}")),
             "{message}\n{expected}"
