@@ -58,4 +58,5 @@ step cargo xtask web
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
 step plots
+step tools/fuzz.sh 60
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

@@ -223,6 +223,8 @@ fn no_file_is_longer_than_500_lines() {
             "web/src",
             "web/tests",
             "web/wasm",
+            "fuzz/src",
+            "fuzz/fuzz_targets",
         ],
         &[".rs", ".wgsl", ".mjs", ".sh", ".ts"],
     );

@@ -1,0 +1,222 @@
+#!/usr/bin/env python3
+"""Writes the hand-made seeds of fuzz/corpus from the tests' fixtures: names that begin with `seed-`.
+
+    fuzz/seeds.py
+
+The other files there were found by fuzzing, and kept for what they reach.
+"""
+import hashlib
+import json
+import struct
+from pathlib import Path
+from random import Random
+
+HERE = Path(__file__).parent
+FIXTURES = HERE.parent / "tests" / "fixtures"
+# Dimensions of the fixtures made smaller.
+SMALLER = {48: 16, 144: 48, 100: 8, 101: 9, 52: 8, 12: 4, 7: 7}
+
+
+def put(target, name, content):
+    folder = HERE / "corpus" / target
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"seed-{name}").write_bytes(content)
+
+
+def several(files):
+    """As src/files.rs reads them."""
+    return b"\n".join(b"==> %s <==\n%s" % (name.encode(), content) for name, content in files.items())
+
+
+def compact(value):
+    return json.dumps(value, separators=(",", ":")).encode()
+
+
+def config(case):
+    c = json.loads((FIXTURES / case / "config.json").read_text())
+    small = {"hidden_size": 16, "vocab_size": 9, "num_attention_heads": 1, "num_key_value_heads": 1}
+    for key in ("intermediate_size", "moe_intermediate_size"):
+        if key in c:
+            small[key] = SMALLER[c[key]]
+    return compact(c | small)
+
+
+def tensors(case):
+    """Names and shapes of a small model."""
+    raw = (FIXTURES / case / "model.safetensors").read_bytes()
+    (length,) = struct.unpack("<Q", raw[:8])
+    header = json.loads(raw[8 : 8 + length])
+    header.pop("__metadata__", None)
+    small = lambda shape: [SMALLER.get(d, d) for d in shape]
+    return {name: small(entry["shape"]) for name, entry in header.items()}
+
+
+def product(shape):
+    n = 1
+    for d in shape:
+        n *= d
+    return n
+
+
+def safetensors(shapes, metadata=None, size=2, dtype="BF16"):
+    header, end = ({"__metadata__": metadata} if metadata else {}), 0
+    for name, shape in shapes.items():
+        n = product(shape) * size
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + n]}
+        end += n
+    header = compact(header)
+    return struct.pack("<Q", len(header)) + header + bytes(end)
+
+
+def text(value):
+    value = value.encode()
+    return struct.pack("<Q", len(value)) + value
+
+
+def value(v):
+    if isinstance(v, bool):
+        return struct.pack("<IB", 7, v)
+    if isinstance(v, int):
+        return struct.pack("<Ii", 5, v)
+    if isinstance(v, float):
+        return struct.pack("<If", 6, v)
+    if isinstance(v, str):
+        return struct.pack("<I", 8) + text(v)
+    kind, one = (8, text) if isinstance(v[0], str) else (5, lambda n: struct.pack("<i", n))
+    return struct.pack("<IIQ", 9, kind, len(v)) + b"".join(map(one, v))
+
+
+def gguf(keys, shapes, version=3, kind=0, size=4):
+    out = b"GGUF" + struct.pack("<IQQ", version, len(shapes), len(keys))
+    out += b"".join(text(key) + value(v) for key, v in keys.items())
+    end = 0
+    for name, ne in shapes.items():
+        out += text(name) + struct.pack(f"<I{len(ne)}Q", len(ne), *ne) + struct.pack("<IQ", kind, end)
+        end += (product(ne) * size + 31) // 32 * 32
+    return out + bytes(-len(out) % 32) + bytes(end)
+
+
+DENSE_KEYS = {
+    "general.architecture": "lfm2",
+    "lfm2.block_count": 2,
+    "lfm2.context_length": 128,
+    "lfm2.embedding_length": 16,
+    "lfm2.feed_forward_length": 8,
+    "lfm2.attention.head_count": 1,
+    "lfm2.attention.head_count_kv": [0, 1],
+    "lfm2.attention.layer_norm_rms_epsilon": 1e-5,
+    "lfm2.rope.freq_base": 1e6,
+    "lfm2.shortconv.l_cache": 3,
+    "lfm2.vocab_size": 9,
+}
+FFN = {"ffn_norm": [16], "ffn_gate": [16, 8], "ffn_up": [16, 8], "ffn_down": [8, 16]}
+LAYERS = [
+    {"attn_norm": [16], "shortconv.conv": [3, 16], "shortconv.in_proj": [16, 48], "shortconv.out_proj": [16, 16]},
+    {"attn_norm": [16], "attn_q": [16, 16], "attn_k": [16, 16], "attn_v": [16, 16], "attn_output": [16, 16],
+     "attn_q_norm": [16], "attn_k_norm": [16]},
+]
+DENSE = {"token_embd.weight": [16, 9], "token_embd_norm.weight": [16]} | {
+    f"blk.{i}.{name}.weight": ne for i, layer in enumerate(LAYERS) for name, ne in (layer | FFN).items()
+}
+
+
+def small_tokenizer():
+    t = json.loads((FIXTURES / "tokenizer-small" / "tokenizer.json").read_text())
+    for i, token in enumerate(t["added_tokens"]):
+        token["id"] = i
+    added = [token["content"] for token in t["added_tokens"]]
+    model = t["model"]
+    model["merges"] = model["merges"][:20]
+    bytes_ = [token for token in model["vocab"] if len(token) == 1]
+    model["vocab"] = {k: i for i, k in enumerate(added + bytes_ + ["".join(m) for m in model["merges"]])}
+    return t
+
+
+def tokenizer_keys(t):
+    vocab = t["model"]["vocab"]
+    return {
+        "general.architecture": "lfm2",
+        "tokenizer.ggml.model": "gpt2",
+        "tokenizer.ggml.pre": "lfm2",
+        "tokenizer.ggml.tokens": list(vocab),
+        "tokenizer.ggml.token_type": [3 if i < len(t["added_tokens"]) else 1 for i in range(len(vocab))],
+        "tokenizer.ggml.merges": [" ".join(m) for m in t["model"]["merges"]],
+        "tokenizer.ggml.bos_token_id": 1,
+        "tokenizer.ggml.add_bos_token": True,
+        "tokenizer.chat_template": "{{ bos_token }}{{ messages[0].content }}",
+    }
+
+
+def described():
+    """Random bytes, as which descriptions begin."""
+    random = Random(1)
+    kinds = {"config": [0], "tokenizer": [0, 1], "chat_template": [0], "package": [0],
+             "gguf_structured": [None], "safetensors_structured": [None]}
+    for target, firsts in kinds.items():
+        for first in firsts:
+            for length in (40, 120, 400):
+                start = b"" if first is None else bytes([first])
+                put(target, f"described-{first or 0}-{length}", start + random.randbytes(length))
+
+
+def main():
+    described()
+    dense, moe = tensors("dense"), tensors("top-3-of-7")
+    put("safetensors", "two", safetensors({"a": [2, 3], "b": [4]}))
+    put("safetensors", "empty", safetensors({}))
+    blocks = {"a": [2, 18], "b": [1, 210]}
+    put("safetensors", "blocks", safetensors(blocks, {"a": "Q4_0", "b": "Q6_K"}, 1, "U8"))
+    put("safetensors", "model", several({"config.json": config("dense"), "model.safetensors": safetensors(dense)}))
+    put("safetensors", "experts", several({
+        "config.json": config("top-3-of-7"), "model.safetensors": safetensors(moe)}))
+    index = {"metadata": {"total_size": 1}, "weight_map": {"a": "m-1.safetensors", "b": "m-2.safetensors"}}
+    put("safetensors", "shards", several({
+        "model.safetensors.index.json": compact(index),
+        "m-1.safetensors": safetensors({"a": [2]}),
+        "m-2.safetensors": safetensors({"b": [3, 1]})}))
+
+    tokenizer = small_tokenizer()
+    put("gguf", "model", gguf(DENSE_KEYS, DENSE))
+    put("gguf", "two", gguf({"general.alignment": 64}, {"a": [32]}, 2, 1, 2))
+    put("gguf", "tokenizer", gguf(tokenizer_keys(tokenizer), {}))
+    split = lambda no: {"split.no": no, "split.count": 2, "split.tensors.count": 2}
+    put("gguf", "split", several({
+        "m-00001-of-00002.gguf": gguf(split(0), {"a": [4]}),
+        "m-00002-of-00002.gguf": gguf(split(1), {"b": [4, 2]})}))
+
+    for case in ("dense", "dense-old-keys", "top-3-of-7", "moe-old-keys", "head-dim-key"):
+        put("config", case, (FIXTURES / case / "config.json").read_bytes())
+    put("config", "both", several({
+        "config.json": config("dense"),
+        "generation_config.json": (FIXTURES / "dense" / "generation_config.json").read_bytes()}))
+
+    put("tokenizer", "json", compact(tokenizer))
+    put("tokenizer", "gguf", several({
+        "m.gguf": gguf(tokenizer_keys(tokenizer), {}), "text": "in the <|im_end|> é 12345's\n\n".encode()}))
+
+    for name in ("lfm2", "lfm25"):
+        put("chat_template", name, (FIXTURES / f"{name}_chat_template.jinja").read_bytes())
+        tools = [{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}]
+        call = {"type": "function", "id": "1", "function": {"name": "f", "arguments": {"a": 1.5}}}
+        chat = {"tools": tools, "messages": [
+            {"role": "system", "content": "Be brief."},
+            {"role": "user", "content": [{"type": "text", "text": "Hi"}]},
+            {"role": "assistant", "content": None, "tool_calls": [call], "reasoning_content": "so"},
+            {"role": "tool", "content": "{}"}]}
+        put("chat_template", f"{name}-tools", several({
+            "chat_template.jinja": (FIXTURES / f"{name}_chat_template.jinja").read_bytes(),
+            "chat.json": compact(chat)}))
+    named = [{"name": "default", "template": "{{ bos_token }}"}, {"name": "rag", "template": "x"}]
+    put("chat_template", "named", several({"tokenizer_config.json": compact(
+        {"bos_token": {"content": "<s>"}, "chat_template": named})}))
+
+    files = {"config.json": config("dense"), "model.safetensors": safetensors(dense)}
+    listed = [{"name": n, "bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()]
+    manifest = {"format": "lfm2-wgpu package", "version": 1, "source": "s",
+                "recipe": {"weights": "q4", "keep": {"head": "q8"}}, "files": listed}
+    put("package", "whole", several(files | {"manifest.json": compact(manifest)}))
+    put("package", "manifest", compact(manifest | {"files": listed[:1]}))
+    put("package", "foreign", compact({"manifest_version": 3, "name": "extension"}))
+
+
+main()

@@ -1,0 +1,94 @@
+//! What the fuzz targets share: the promise that each input is held to, and how inputs become the
+//! files of a model.
+//!
+//! The promise (ARCHITECTURE.md, invariants): no panic, no more than 100 MB beyond what was there, an answer
+//! at once, and whatever is accepted is consistent.
+
+pub mod description;
+pub mod files;
+pub mod gguf;
+pub mod safetensors;
+pub mod template;
+pub mod tensors;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::Once;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+/// Most memory that one input may take.
+const MAX_BYTES: usize = 100 << 20;
+/// Most processor time. The promise is a second; sanitizer and checked arithmetic take the rest.
+const MAX_SECONDS: f64 = 5.0;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+/// The system allocator, counting. Exact, where the process's size is that of the sanitizer.
+struct Counting;
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: hands every call to the system allocator unchanged; the counters allocate nothing.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        NOW.fetch_sub(layout.size(), Relaxed);
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        add(layout.size());
+        unsafe { System.alloc_zeroed(layout) }
+    }
+}
+
+fn add(bytes: usize) {
+    let now = NOW.fetch_add(bytes, Relaxed).wrapping_add(bytes);
+    PEAK.fetch_max(now, Relaxed);
+}
+
+fn cpu_seconds() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the clock exists on every unix, and the pointer is to a timespec.
+    unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
+}
+
+/// Holds one input to the promise.
+pub fn held(work: impl FnOnce()) {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(no_panic_is_caught);
+    let (before, start) = (NOW.load(Relaxed), cpu_seconds());
+    PEAK.store(before, Relaxed);
+    work();
+    let bytes = PEAK.load(Relaxed).saturating_sub(before);
+    assert!(bytes <= MAX_BYTES, "took {bytes} bytes of memory, at most {MAX_BYTES} are allowed");
+    let seconds = cpu_seconds() - start;
+    assert!(seconds <= MAX_SECONDS, "took {seconds} s of processor time");
+}
+
+/// Makes panics fatal that the text room would catch and report as an error: where panics cannot be
+/// caught (wasm32) its own checks are all there is.
+fn no_panic_is_caught() {
+    // The text room puts its own hook before whichever is there when it first works.
+    let special = lfm2_wgpu::text::SpecialTokenTexts::default();
+    let _ = lfm2_wgpu::text::ChatTemplate::new("x", &special);
+    let former = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        former(info);
+        eprintln!("a panic: {info}");
+        std::process::abort();
+    }));
+}
+
+/// An error as the user would see it: one line of bounded length.
+pub fn one_line(error: &dyn std::fmt::Display) {
+    let message = error.to_string();
+    assert!(!message.contains(['\n', '\r', '\u{1b}']), "an error of several lines: {message:?}");
+    assert!(message.len() <= 4096, "an error of {} bytes", message.len());
+}
