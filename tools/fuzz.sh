@@ -32,7 +32,7 @@ mkdir -p "$found"
 run() {
     local target=$1 corpus=$found/$1 dictionary=() log=$found/$1.log
     mkdir -p "$corpus"
-    cp -n "fuzz/corpus/$target/"* "$corpus/"
+    cp "fuzz/corpus/$target/"* "$corpus/"
     [ ! -f "fuzz/dict/$target.dict" ] || dictionary=("-dict=fuzz/dict/$target.dict")
     if cargo fuzz run --codegen-units 16 "$target" "$corpus" -- "${dictionary[@]}" \
         -max_total_time="$seconds" -timeout=60 -malloc_limit_mb=100 -rss_limit_mb=2048 \
