@@ -242,7 +242,13 @@ fn packages_that_are_not_whole() {
         (&cut("config.json"), &["config.json", "cut short"]),
         (&|d: &TempDir| edit(d, "manifest.json", |m| m["version"] = 9.into()), &["version 9"]),
         // What is no JSON is ours if it names the format.
-        (&cut("manifest.json"), &["manifest.json", "wrong manifest"]),
+        (
+            &|d: &TempDir| {
+                let cut_short = r#"{"format": "lfm2-wgpu package","#;
+                std::fs::write(d.path().join("manifest.json"), cut_short).unwrap();
+            },
+            &["manifest.json", "wrong manifest"],
+        ),
     ];
     for (change, words) in cases {
         let dir = broken(change);
