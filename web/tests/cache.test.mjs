@@ -104,7 +104,8 @@ test('what was interrupted goes on in a later visit', async () => {
   server.send({ slow: 5 });
   assert.deepEqual(await fetchModel({}, CHUNK), { code: 'aborted' });
   const [{ complete, bytes }] = await list();
-  assert.ok(!complete && bytes >= CHUNK && bytes < TOTAL, `${bytes} bytes`);
+  // The last chunk may have come first: the length does not tell, `complete` does.
+  assert.ok(!complete && bytes >= CHUNK, `${bytes} bytes`);
   await page.close();
   page = await newPage();
   server.send();
