@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use lfm2_wgpu::formats::source::{BoxFuture, SourceError};
+use lfm2_wgpu::formats::source::{BoxFuture, SourceError, check_range};
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
 
 /// The files of an input; one that does not begin as such is the whole of `default`.
@@ -91,11 +91,11 @@ impl ByteSource for Sparse {
         buf: &'a mut [u8],
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         let wanted = buf.len() as u64;
-        let inside = offset.checked_add(wanted).is_some_and(|end| end <= self.len);
         Box::pin(async move {
             let left = self.left.load(Relaxed).checked_sub(wanted);
             self.left.store(left.unwrap_or(0), Relaxed);
-            if !inside || left.is_none() {
+            check_range(self, offset, wanted)?;
+            if left.is_none() {
                 let (file, len) = (self.name.clone(), self.len);
                 return Err(SourceError::OutOfRange { file, offset, wanted, len });
             }

@@ -162,12 +162,11 @@ pub(crate) fn len_u64(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Refuses a range that is not within the source.
-pub(super) fn check_range(
-    source: &dyn ByteSource,
-    offset: u64,
-    wanted: u64,
-) -> Result<(), SourceError> {
+/// Refuses a range that is not within the source: what every [`ByteSource::read_at`] begins with.
+///
+/// # Errors
+/// [`SourceError::OutOfRange`].
+pub fn check_range(source: &dyn ByteSource, offset: u64, wanted: u64) -> Result<(), SourceError> {
     match offset.checked_add(wanted) {
         Some(end) if end <= source.len() => Ok(()),
         _ => Err(SourceError::OutOfRange {

@@ -220,6 +220,7 @@ shaders![
     "lib/kv_store/q8",
     "lib/nibbles/f32",
     "lib/nibbles/int8",
+    "lib/params/matmul",
     "lib/product/q4",
     "lib/product/q4_int8",
     "lib/product/q4k",

@@ -84,7 +84,8 @@ pub(super) fn imports(
         .import("rows", rows)
         .import("weights", weights)
         .import("bias", if bias { "row" } else { "none" })
-        .import("epilogue", epilogue.import());
+        .import("epilogue", epilogue.import())
+        .import("params", "matmul");
     if rows == "dense" { v } else { v.import("grouped", "list") }
 }
 

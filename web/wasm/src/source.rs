@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use js_sys::{Function, Promise, Reflect, Uint8Array};
-use lfm2_wgpu::formats::source::BoxFuture;
+use lfm2_wgpu::formats::source::{BoxFuture, check_range};
 use lfm2_wgpu::formats::{ByteSource, SourceError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
@@ -49,9 +49,7 @@ impl ByteSource for JsSource {
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
             let (file, wanted) = (self.name.clone(), buf.len() as u64);
-            if offset.checked_add(wanted).is_none_or(|end| end > self.len) {
-                return Err(SourceError::OutOfRange { file, offset, wanted, len: self.len });
-            }
+            check_range(self, offset, wanted)?;
             match self.read(offset, buf.len()).await {
                 Ok(bytes) if bytes.length() as usize == buf.len() => {
                     bytes.copy_to(buf);
