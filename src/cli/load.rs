@@ -1,6 +1,7 @@
 //! From options to an engine, with a progress bar.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
@@ -10,7 +11,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::stats::model_line;
 use super::{CliError, hub, interrupt, selftest};
-use crate::engine::{Engine, EngineBuilder, OpenedModel};
+use crate::engine::{self, Engine, EngineBuilder, Measured, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
 use crate::kernels::{Activations, Multiply};
@@ -98,33 +99,20 @@ pub fn engine_of(
         });
     builder = common.on(builder);
     let tuned = tuned_file(&context);
-    let remembered = tuned.as_ref().and_then(|file| std::fs::read_to_string(file).ok());
-    let words: Vec<&str> = remembered.as_deref().unwrap_or_default().split_whitespace().collect();
-    let activations = common.activations.or_else(|| word(&words)).map(ActivationsChoice::choice);
-    let multiply = common.multiply.or_else(|| word(&words)).map(MultiplyChoice::choice);
-    if let Some(activations) = activations {
-        builder = builder.activations(activations);
+    let remembered = tuned.as_deref().map(remembered).unwrap_or_default();
+    engine::recall(&context, remembered);
+    if let Some(activations) = common.activations {
+        builder = builder.activations(activations.choice());
     }
-    if let Some(multiply) = multiply {
-        builder = builder.multiply(multiply);
+    if let Some(multiply) = common.multiply {
+        builder = builder.multiply(multiply.choice());
     }
     let engine = pollster::block_on(more(builder).build());
     bar.finish_and_clear();
     let engine = engine?;
-    // What was forced is no measurement.
-    let forced = common.activations.is_some() || common.multiply.is_some();
-    let measured = activations.is_none() || multiply.is_none();
-    if let (false, true, true, Some(file)) = (forced, measured, engine.is_quantised(), &tuned) {
-        let choices = engine.choices();
-        let activations = match choices.activations {
-            Activations::Int8 => "int8",
-            Activations::Float => "float",
-        };
-        let multiply = match choices.multiply {
-            Multiply::Lanes => "lanes",
-            Multiply::MatrixUnits => "matrix-units",
-        };
-        selftest::remember(file, &format!("{activations} {multiply}"));
+    let measured = engine::measured(&context);
+    if let (true, Some(file)) = (measured != remembered, &tuned) {
+        selftest::remember(file, &words(measured));
     }
     if !common.quiet {
         let adapter = engine.context().adapter();
@@ -139,13 +127,54 @@ pub fn engine_of(
     Ok(engine)
 }
 
-/// The choice that one of these words names.
-fn word<T: ValueEnum>(words: &[&str]) -> Option<T> {
-    words.iter().find_map(|word| T::from_str(word, false).ok())
+/// What a file of measurements holds: the words of the options that would force the same.
+fn words(measured: Measured) -> String {
+    let activations = measured.activations.map(|a| match a {
+        Activations::Int8 => "int8",
+        Activations::Float => "float",
+    });
+    let multiply = measured.multiply.map(|m| match m {
+        Multiply::Lanes => "lanes",
+        Multiply::MatrixUnits => "matrix-units",
+    });
+    activations.into_iter().chain(multiply).collect::<Vec<_>>().join(" ")
+}
+
+/// What an earlier start measured; nothing if the file is not there or says something else.
+fn remembered(file: &Path) -> Measured {
+    fn word<T: ValueEnum>(text: &str) -> Option<T> {
+        text.split_whitespace().find_map(|word| T::from_str(word, false).ok())
+    }
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    Measured {
+        activations: word(&text).map(ActivationsChoice::choice),
+        multiply: word(&text).map(MultiplyChoice::choice),
+    }
 }
 
 /// Holds what was measured for this version, adapter, driver and limits.
 fn tuned_file(context: &Context) -> Option<std::path::PathBuf> {
     let key = selftest::device_key(context);
     Some(selftest::cache_dir()?.join("tuned").join(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_measured_is_read_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("tuned");
+        assert_eq!(remembered(&file), Measured::default());
+        for activations in [None, Some(Activations::Float), Some(Activations::Int8)] {
+            for multiply in [None, Some(Multiply::Lanes), Some(Multiply::MatrixUnits)] {
+                let measured = Measured { activations, multiply };
+                selftest::remember(&file, &words(measured));
+                assert_eq!(remembered(&file), measured);
+            }
+        }
+        std::fs::write(&file, "something else").unwrap();
+        assert_eq!(remembered(&file), Measured::default());
+    }
 }

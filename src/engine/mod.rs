@@ -40,7 +40,7 @@ pub use request::{ChatRequest, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use stats::Timings;
-pub use tune::{measure_activations, measure_multiply};
+pub use tune::{Measured, measured, recall};
 
 use crate::error::Error;
 use crate::gpu::Context;

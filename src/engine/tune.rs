@@ -16,25 +16,66 @@ const COLS: usize = 2048;
 const REPEATS: usize = 4;
 /// The second choice must be faster by more than noise: it is the less exact of the two.
 const MARGIN: f64 = 0.9;
-
 /// Rows of the measured pass of many rows: a short prompt.
 const MANY: usize = 64;
 
+/// What has been measured on a device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Measured {
+    /// The faster activations.
+    pub activations: Option<Activations>,
+    /// What multiplies faster.
+    pub multiply: Option<Multiply>,
+}
+
 /// What was measured before in this process, by adapter and driver.
-static KNOWN: Mutex<Vec<(String, bool)>> = Mutex::new(Vec::new());
+static KNOWN: Mutex<Vec<(String, Measured)>> = Mutex::new(Vec::new());
+
+/// What is known of a device, to be read or added to.
+fn known<T>(context: &Context, f: impl FnOnce(&mut Measured) -> T) -> T {
+    let adapter = context.adapter();
+    let key = format!("{} {} {:?}", adapter.name, adapter.driver, context.caps());
+    let mut known = KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some((_, measured)) = known.iter_mut().find(|(k, _)| *k == key) {
+        return f(measured);
+    }
+    let mut measured = Measured::default();
+    let result = f(&mut measured);
+    known.push((key, measured));
+    result
+}
+
+/// What has been measured on this device in this process, for a program to keep.
+#[must_use]
+pub fn measured(context: &Context) -> Measured {
+    known(context, |measured| *measured)
+}
+
+/// Tells what an earlier process measured on this device; it is not measured again.
+pub fn recall(context: &Context, earlier: Measured) {
+    known(context, |measured| {
+        measured.activations = measured.activations.or(earlier.activations);
+        measured.multiply = measured.multiply.or(earlier.multiply);
+    });
+}
 
 /// The faster of float and int8 activations: products of a decoded token's row with a matrix in 4
 /// bits, on this device. Takes some 100 ms the first time in a process.
 ///
 /// # Errors
 /// [`GpuError`] of the few buffers and two kernels that it makes.
-pub async fn measure_activations(context: &Context) -> Result<Activations, GpuError> {
+pub(super) async fn measure_activations(context: &Context) -> Result<Activations, GpuError> {
+    if let Some(faster) = measured(context).activations {
+        return Ok(faster);
+    }
     // On a GPU 113 MB, more than most caches hold, so that it is measured as it will be used.
     let rows = if context.caps().software { 1024 } else { 98_304 };
     let float = Choices::by_capability(context.caps());
     let int8 = Choices { activations: Activations::Int8, ..float };
     let faster = second_is_faster(context, "int8 activations", rows, 1, [float, int8]).await?;
-    Ok(if faster { Activations::Int8 } else { Activations::Float })
+    let faster = if faster { Activations::Int8 } else { Activations::Float };
+    known(context, |measured| measured.activations = Some(faster));
+    Ok(faster)
 }
 
 /// The faster of lanes and matrix units for products of many rows, on this device; lanes where it
@@ -42,14 +83,19 @@ pub async fn measure_activations(context: &Context) -> Result<Activations, GpuEr
 ///
 /// # Errors
 /// As [`measure_activations`].
-pub async fn measure_multiply(context: &Context) -> Result<Multiply, GpuError> {
+pub(super) async fn measure_multiply(context: &Context) -> Result<Multiply, GpuError> {
     let lanes = Choices::by_capability(context.caps());
     if lanes.reduce.is_serial() || !MatmulCoop::available(context.caps()) {
         return Ok(Multiply::Lanes);
     }
+    if let Some(faster) = measured(context).multiply {
+        return Ok(faster);
+    }
     let units = Choices { multiply: Multiply::MatrixUnits, ..lanes };
     let faster = second_is_faster(context, "matrix units", 8192, MANY, [lanes, units]).await?;
-    Ok(if faster { Multiply::MatrixUnits } else { Multiply::Lanes })
+    let faster = if faster { Multiply::MatrixUnits } else { Multiply::Lanes };
+    known(context, |measured| measured.multiply = Some(faster));
+    Ok(faster)
 }
 
 /// Whether the second choice takes clearly less time for products of `items` rows with a matrix of
@@ -61,18 +107,11 @@ async fn second_is_faster(
     items: usize,
     [first, second]: [Choices; 2],
 ) -> Result<bool, GpuError> {
-    let adapter = context.adapter();
-    let key = format!("{what}: {} {} {:?}", adapter.name, adapter.driver, context.caps());
-    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some((_, measured)) = known().iter().find(|(k, _)| *k == key) {
-        return Ok(*measured);
-    }
     let bench = Bench::new(context, rows, items).await?;
     let without = bench.seconds(first).await?;
     let with = bench.seconds(second).await?;
     let faster = with < MARGIN * without;
     log::info!("{what}: {:.3} ms, without {:.3} ms: {faster}", with * 1e3, without * 1e3);
-    known().push((key, faster));
     Ok(faster)
 }
 
