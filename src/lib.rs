@@ -2,6 +2,13 @@
 //!
 //! An [`Engine`] is a model on a device; a [`engine::Session`] is one sequence on it; a
 //! [`engine::Generation`] is an answer that streams and can be dropped at any time.
+#![cfg_attr(
+    target_arch = "wasm32",
+    allow(
+        clippy::arc_with_non_send_sync,
+        reason = "shared between threads natively; a browser's handles stay in theirs"
+    )
+)]
 
 #[cfg(feature = "cli")]
 pub mod cli;

@@ -120,7 +120,7 @@ class Download implements OpenModel {
     };
     const http = { ...found.http, signal: AbortSignal.any([this.#stop.signal, ...(signal ? [signal] : [])]) };
     this.#files = found.files.map((about, i) => {
-      const store = stores?.[i] ?? new MemoryStore(2 * AHEAD);
+      const store = stores?.[i] ?? new MemoryStore(4 * AHEAD);
       return new RemoteFile(about, store, http, newHasher, onBytes);
     });
     this.files = this.#files.map((file) => ({

@@ -26,6 +26,8 @@ export class RemoteFile implements ModelFile {
   readonly #http: HttpOptions;
   readonly #onBytes: (file: string, bytes: number) => void;
   readonly #coming = new Map<number, Promise<Uint8Array>>();
+  /** Chunks that have come before. */
+  readonly #fetched = new Set<number>();
   /** Runs while the whole file comes in one answer of a server without ranges. */
   #pump: Promise<void> | undefined;
   /** Who waits for which chunk of it. */
@@ -55,6 +57,12 @@ export class RemoteFile implements ModelFile {
   }
 
   async read(offset: number, length: number): Promise<Uint8Array> {
+    const first = Math.floor(offset / CHUNK);
+    if (length > 0 && offset + length <= (first + 1) * CHUNK) {
+      const bytes = await this.#chunk(first);
+      this.#hash(first, bytes);
+      return bytes.subarray(offset - first * CHUNK, offset - first * CHUNK + length);
+    }
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
       const at = offset + done;
@@ -91,15 +99,17 @@ export class RemoteFile implements ModelFile {
     this.#hashed = n + 1;
   }
 
-  /** A chunk, from the store or the network; those after it begin to come too. */
+  /** A chunk, from the store or the network; those after it may begin to come too. */
   async #chunk(n: number): Promise<Uint8Array> {
     checkAborted(this.#http.signal);
     const stored = this.#store.has(n) ? await this.#store.get(n) : undefined;
     const wanted = stored ?? this.#fetch(n);
-    if (this.#pump === undefined) {
+    // Only where the file is read on: elsewhere what comes next is not asked for soon.
+    const onward = n === 0 || this.#store.has(n - 1) || this.#coming.has(n - 1);
+    if (onward && this.#pump === undefined) {
       for (let next = n + 1; next < Math.min(n + AHEAD, this.chunks); next++) {
-        // Whoever needs it learns of its failure.
-        if (!this.#store.has(next)) this.#fetch(next).catch(() => undefined);
+        // What was there and is not kept has been read. Whoever needs it learns of its failure.
+        if (!this.#store.has(next) && !this.#fetched.has(next)) this.#fetch(next).catch(() => undefined);
       }
     }
     return wanted;
@@ -123,6 +133,7 @@ export class RemoteFile implements ModelFile {
         : undefined;
     if (bytes === undefined) return this.#fromPump(n);
     await this.#store.put(n, bytes);
+    this.#fetched.add(n);
     this.#onBytes(this.name, length);
     return bytes;
   }

@@ -1,6 +1,7 @@
 //! The engine's functions as JavaScript calls them. It decides nothing: TypeScript (`web/src`) owns
 //! network, files and the API, the engine owns the model; this passes their values on.
 #![cfg(target_arch = "wasm32")]
+#![allow(clippy::arc_with_non_send_sync, reason = "a browser's handles stay in their thread")]
 
 mod host;
 mod source;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use host::HostDevice;
 use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::engine::{ChatRequest, EngineBuilder, OpenedModel, summary};
-use lfm2_wgpu::formats::{ByteSource, ModelFiles};
+use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::{self, Context, ContextOptions, GpuError};
 use lfm2_wgpu::model::MemoryPlan;
 use lfm2_wgpu::{Engine, Error, GenerateOptions, Session};
@@ -187,7 +188,7 @@ impl Sha256 {
     }
 }
 
-fn sources(files: &Array) -> Result<Vec<(String, Arc<dyn ByteSource>)>, JsValue> {
+fn sources(files: &Array) -> Result<Vec<source::Named>, JsValue> {
     files.iter().map(source::open).collect()
 }
 

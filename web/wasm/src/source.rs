@@ -8,6 +8,10 @@ use lfm2_wgpu::formats::{ByteSource, SourceError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
+/// Bytes that are asked for at a time: small beside the chunks that TypeScript has in memory, so that
+/// most pieces are views of them and no copies that wait for the garbage collector.
+const PIECE_BYTES: usize = 1 << 20;
+
 #[derive(Debug)]
 struct JsSource {
     name: String,
@@ -15,8 +19,11 @@ struct JsSource {
     read: Function,
 }
 
-/// A file as TypeScript describes it, and its plain name.
-pub fn open(file: JsValue) -> Result<(String, Arc<dyn ByteSource>), JsValue> {
+/// A file and its plain name.
+pub type Named = (String, Arc<dyn ByteSource>);
+
+/// A file as TypeScript describes it.
+pub fn open(file: JsValue) -> Result<Named, JsValue> {
     let get = |key: &str| Reflect::get(&file, &key.into());
     let name = get("name")?.as_string().ok_or("a file's name must be a string")?;
     let len = get("size")?.as_f64().ok_or("a file's size must be a number")? as u64;
@@ -26,7 +33,33 @@ pub fn open(file: JsValue) -> Result<(String, Arc<dyn ByteSource>), JsValue> {
 }
 
 impl JsSource {
-    async fn read(&self, offset: u64, length: usize) -> Result<Uint8Array, JsValue> {
+    /// Fills `buf`.
+    async fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        let (file, wanted) = (self.name.clone(), buf.len() as u64);
+        match self.call(offset, buf.len()).await {
+            Ok(bytes) if bytes.length() as usize == buf.len() => {
+                bytes.copy_to(buf);
+                Ok(())
+            }
+            Ok(bytes) => Err(SourceError::Truncated {
+                file,
+                offset,
+                wanted,
+                expected: self.len,
+                actual: offset + u64::from(bytes.length()),
+            }),
+            Err(thrown) => {
+                let reason = match thrown.dyn_ref::<js_sys::Error>() {
+                    Some(thrown) => String::from(thrown.message()),
+                    None => format!("{thrown:?}"),
+                };
+                let error = std::io::Error::other(reason);
+                Err(SourceError::Io { file, action: "read", error })
+            }
+        }
+    }
+
+    async fn call(&self, offset: u64, length: usize) -> Result<Uint8Array, JsValue> {
         let (offset, length) = (JsValue::from(offset as f64), JsValue::from(length as f64));
         let promise = Promise::resolve(&self.read.call2(&JsValue::NULL, &offset, &length)?);
         JsFuture::from(promise).await?.dyn_into()
@@ -48,29 +81,11 @@ impl ByteSource for JsSource {
         buf: &'a mut [u8],
     ) -> BoxFuture<'a, Result<(), SourceError>> {
         Box::pin(async move {
-            let (file, wanted) = (self.name.clone(), buf.len() as u64);
-            check_range(self, offset, wanted)?;
-            match self.read(offset, buf.len()).await {
-                Ok(bytes) if bytes.length() as usize == buf.len() => {
-                    bytes.copy_to(buf);
-                    Ok(())
-                }
-                Ok(bytes) => Err(SourceError::Truncated {
-                    file,
-                    offset,
-                    wanted,
-                    expected: self.len,
-                    actual: offset + u64::from(bytes.length()),
-                }),
-                Err(thrown) => {
-                    let reason = match thrown.dyn_ref::<js_sys::Error>() {
-                        Some(thrown) => String::from(thrown.message()),
-                        None => format!("{thrown:?}"),
-                    };
-                    let error = std::io::Error::other(reason);
-                    Err(SourceError::Io { file, action: "read", error })
-                }
+            check_range(self, offset, buf.len() as u64)?;
+            for (piece, at) in buf.chunks_mut(PIECE_BYTES).zip((offset..).step_by(PIECE_BYTES)) {
+                self.read(at, piece).await?;
             }
+            Ok(())
         })
     }
 }
