@@ -9,7 +9,8 @@
 // head, so K and V are read once for them. Split sizes are fixed, so a row's result does not
 // depend on what else runs. attention_combine joins the splits.
 // Grid: splits of the longest context, n_heads / GROUP, rows; splits beyond a row's context leave
-// at once. f32. Workgroup memory: GROUP * (HEAD_DIM + SPLIT) + 2 WG floats.
+// at once. f32. Workgroup memory: at most GROUP * (HEAD_DIM + SPLIT + 4 WG) + 2 WG
+// floats.
 // Source: transformers eager attention, causal, softmax in f32. Twin: reference/attention.rs
 #import kv
 
@@ -29,9 +30,13 @@ struct Params {
 const WIDTH = HEAD_DIM / 4u;
 // Lanes that share a head in the softmax.
 const TEAM = WG / GROUP;
+// Parts of the positions whose values are summed at the same time.
+const PARTS = WG / WIDTH;
 
 var<workgroup> query: array<vec4<f32>, GROUP * WIDTH>;
 var<workgroup> scores: array<f32, GROUP * SPLIT>;
+// [PARTS][GROUP][WIDTH]
+var<workgroup> sums: array<vec4<f32>, PARTS * GROUP * WIDTH>;
 var<workgroup> team_max: array<f32, WG>;
 var<workgroup> team_sum: array<f32, WG>;
 
@@ -92,19 +97,27 @@ fn main(
     }
     workgroupBarrier();
 
-    // Values: a lane takes four dimensions of a head.
-    for (var i = lane; i < GROUP * WIDTH; i += WG) {
-        let g = i / WIDTH;
-        let d = i % WIDTH;
-        var o = vec4<f32>(0.0);
-        for (var t = 0u; t < len; t++) {
-            let at = (kv_row(seq, begin + t) * kv_width) + (kv_head * WIDTH);
-            o += scores[(g * SPLIT) + t] * value4(at + d);
+    // Values: a lane takes four dimensions of all heads, at every PARTS-th position.
+    let part = lane / WIDTH;
+    let d = lane % WIDTH;
+    if (part < PARTS) {
+        var o: array<vec4<f32>, GROUP>;
+        for (var g = 0u; g < GROUP; g++) { o[g] = vec4<f32>(0.0); }
+        for (var t = part; t < len; t += PARTS) {
+            let v = value4((kv_row(seq, begin + t) * kv_width) + (kv_head * WIDTH) + d);
+            for (var g = 0u; g < GROUP; g++) { o[g] += scores[(g * SPLIT) + t] * v; }
         }
+        for (var g = 0u; g < GROUP; g++) { sums[(((part * GROUP) + g) * WIDTH) + d] = o[g]; }
+    }
+    workgroupBarrier();
+    for (var i = lane; i < GROUP * WIDTH; i += WG) {
+        var o = vec4<f32>(0.0);
+        for (var p = 0u; p < PARTS; p++) { o += sums[(p * GROUP * WIDTH) + i]; }
+        let g = i / WIDTH;
         let to = ((((row * params.n_heads) + first_head + g) * params.max_splits) + group.x)
             * (WIDTH + 1u);
-        partial_out[to + 1u + d] = o;
-        if (d == 0u) {
+        partial_out[to + 1u + (i % WIDTH)] = o;
+        if (i % WIDTH == 0u) {
             var high = LOWEST;
             var sum = 0.0;
             for (var j = 0u; j < TEAM; j++) {

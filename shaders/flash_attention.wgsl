@@ -4,11 +4,13 @@
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]  by import kv
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
-// Prefill attention: a workgroup takes TILE_Q query rows of one sequence and one head, walks over
-// the keys TILE_KV at a time and keeps a running maximum and sum (online softmax), so the scores
-// never leave the workgroup. K and V pass through the same workgroup memory in turn.
-// Grid: query tiles (the batch table lists them), heads. f32; sums in order of position within
-// fixed tiles. Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + TILE_Q * (TILE_KV + 3) floats.
+// Prefill attention: a workgroup takes TILE_Q queries, which are GROUP heads of one kv head for each
+// of TILE_Q / GROUP rows of a sequence, walks over the keys TILE_KV at a time and keeps a running
+// maximum and sum (online softmax), so the scores never leave the workgroup. K and V pass through
+// the same workgroup memory in turn. A team of lanes has four queries: a lane makes their scores
+// at TILE_KV / TEAM positions and keeps their outputs at WIDTH / TEAM places of four dimensions.
+// Grid: query tiles (the batch table lists them), n_heads / GROUP. f32; sums in order of position.
+// Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + 2 * TILE_Q * TILE_KV floats.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
 
@@ -25,18 +27,17 @@ struct Params {
 @group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
 
 const WIDTH = HEAD_DIM / 4u;
-// Vectors of the output that a lane keeps.
-const KEPT = ((TILE_Q * WIDTH) + WG - 1u) / WG;
+const TEAMS = TILE_Q / 4u;
+const TEAM = WG / TEAMS;
+const POSITIONS = (TILE_KV + TEAM - 1u) / TEAM;
+const KEPT = (WIDTH + TEAM - 1u) / TEAM;
 
 var<workgroup> query: array<vec4<f32>, TILE_Q * WIDTH>;
+// Keys [TILE_KV][WIDTH], each turned by its position so that lanes read different banks; then values.
 var<workgroup> tile: array<vec4<f32>, TILE_KV * WIDTH>;
-var<workgroup> scores: array<f32, TILE_Q * TILE_KV>;
-var<workgroup> high: array<f32, TILE_Q>;
-var<workgroup> total: array<f32, TILE_Q>;
-var<workgroup> rescale: array<f32, TILE_Q>;
-
-// How many of the `len` positions from `begin` on a row at `own` sees.
-fn seen(own: u32, begin: u32, len: u32) -> u32 { return min(len, max(own + 1u, begin) - begin); }
+// [TEAMS][TILE_KV], four queries each.
+var<workgroup> scores: array<vec4<f32>, TEAMS * TILE_KV>;
+var<workgroup> weights: array<vec4<f32>, TEAMS * TILE_KV>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -46,85 +47,115 @@ fn main(
     if (group.x >= n_tiles()) { return; }
     let seq = tile_seq(group.x);
     let first = tile_first_row(group.x);
-    let rows = min(TILE_Q, seq_first_row(seq) + seq_n_rows(seq) - first);
+    let rows = min(TILE_Q / GROUP, seq_first_row(seq) + seq_n_rows(seq) - first);
     let position = row_position(first);
     let context = position + rows;
-    let head = group.y;
+    let head = group.y * GROUP;
     let kv_width = params.n_kv_heads * WIDTH;
     let kv_at = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
+    let team = lane / TEAM;
+    let own = lane % TEAM;
+    // The last position that each of the team's queries sees.
+    let mine = vec4<u32>(team * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
+    let last = position + (min(mine, vec4<u32>((rows * GROUP) - 1u)) / vec4<u32>(GROUP));
 
     for (var i = lane; i < TILE_Q * WIDTH; i += WG) {
-        let r = min(i / WIDTH, rows - 1u);
-        query[i] = q[((((first + r) * params.n_heads) + head) * WIDTH) + (i % WIDTH)] * params.scale;
+        let n = min(i / WIDTH, (rows * GROUP) - 1u);
+        let row = first + (n / GROUP);
+        query[i] = q[(((row * params.n_heads) + head + (n % GROUP)) * WIDTH) + (i % WIDTH)] * params.scale;
     }
-    for (var i = lane; i < TILE_Q; i += WG) {
-        high[i] = LOWEST;
-        total[i] = 0.0;
-    }
-    var kept: array<vec4<f32>, KEPT>;
-    for (var i = 0u; i < KEPT; i++) { kept[i] = vec4<f32>(0.0); }
+    var high = vec4<f32>(LOWEST);
+    var total = vec4<f32>(0.0);
+    var kept: array<vec4<f32>, KEPT * 4u>;
+    for (var i = 0u; i < KEPT * 4u; i++) { kept[i] = vec4<f32>(0.0); }
 
     for (var begin = 0u; begin < context; begin += TILE_KV) {
         let len = min(TILE_KV, context - begin);
         workgroupBarrier();
         for (var i = lane; i < len * WIDTH; i += WG) {
-            tile[i] = key4((kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH));
+            let t = i / WIDTH;
+            let k = key4((kv_row(seq, begin + t) * kv_width) + kv_at + (i % WIDTH));
+            tile[(t * WIDTH) + ((i + t) % WIDTH)] = k;
         }
         workgroupBarrier();
-        for (var i = lane; i < TILE_Q * TILE_KV; i += WG) {
-            let r = i / TILE_KV;
-            let t = i % TILE_KV;
-            var s = LOWEST;
-            if (t < len && begin + t <= position + r) {
-                s = 0.0;
-                for (var d = 0u; d < WIDTH; d++) {
-                    s += dot(query[(r * WIDTH) + d], tile[(t * WIDTH) + d]);
-                }
+
+        var s: array<vec4<f32>, POSITIONS>;
+        for (var p = 0u; p < POSITIONS; p++) { s[p] = vec4<f32>(0.0); }
+        for (var d = 0u; d < WIDTH; d++) {
+            let at = (team * 4u * WIDTH) + d;
+            let q0 = query[at];
+            let q1 = query[at + WIDTH];
+            let q2 = query[at + (2u * WIDTH)];
+            let q3 = query[at + (3u * WIDTH)];
+            for (var p = 0u; p < POSITIONS; p++) {
+                let t = min(own + (p * TEAM), TILE_KV - 1u);
+                let k = tile[(t * WIDTH) + ((d + t) % WIDTH)];
+                s[p] += vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
             }
-            scores[i] = s;
+        }
+        for (var p = 0u; p < POSITIONS; p++) {
+            let t = own + (p * TEAM);
+            s[p] = select(vec4<f32>(LOWEST), s[p], vec4<u32>(begin + t) <= last);
+            if (t < TILE_KV) { scores[(team * TILE_KV) + t] = s[p]; }
         }
         workgroupBarrier();
+
         for (var i = lane; i < len * WIDTH; i += WG) {
             tile[i] = value4((kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH));
         }
-        for (var r = lane; r < TILE_Q; r += WG) {
-            var top = high[r];
-            for (var t = 0u; t < TILE_KV; t++) { top = max(top, scores[(r * TILE_KV) + t]); }
-            let factor = exp(high[r] - top);
-            var sum = total[r] * factor;
-            // Positions after the row's own weigh nothing, also where a row has seen none yet.
-            let visible = seen(position + r, begin, len);
-            for (var t = 0u; t < TILE_KV; t++) {
-                var p = 0.0;
-                if (t < visible) { p = exp(scores[(r * TILE_KV) + t] - top); }
-                scores[(r * TILE_KV) + t] = p;
-                sum += p;
-            }
-            high[r] = top;
-            total[r] = sum;
-            rescale[r] = factor;
+        var top = high;
+        for (var t = 0u; t < TILE_KV; t++) { top = max(top, scores[(team * TILE_KV) + t]); }
+        for (var p = 0u; p < POSITIONS; p++) {
+            let t = own + (p * TEAM);
+            let weight = select(vec4<f32>(0.0), exp(s[p] - top), vec4<u32>(begin + t) <= last);
+            if (t < TILE_KV) { weights[(team * TILE_KV) + t] = weight; }
+        }
+        let rescale = exp(high - top);
+        high = top;
+        total *= rescale;
+        for (var i = 0u; i < KEPT; i++) {
+            kept[i * 4u] *= rescale.x;
+            kept[(i * 4u) + 1u] *= rescale.y;
+            kept[(i * 4u) + 2u] *= rescale.z;
+            kept[(i * 4u) + 3u] *= rescale.w;
         }
         workgroupBarrier();
-        for (var i = 0u; i < KEPT; i++) {
-            let at = (i * WG) + lane;
-            if (at < TILE_Q * WIDTH) {
-                let r = at / WIDTH;
-                let d = at % WIDTH;
-                var sum = kept[i] * rescale[r];
-                // Not a weight of 0 for later positions: they may hold a NaN.
-                let visible = seen(position + r, begin, len);
-                for (var t = 0u; t < visible; t++) {
-                    sum += scores[(r * TILE_KV) + t] * tile[(t * WIDTH) + d];
-                }
-                kept[i] = sum;
+
+        // Positions that all four queries see, then those that some of them do not: not a weight
+        // of 0 there, as the values may hold a NaN.
+        let all = min(len, max(last.x + 1u, begin) - begin);
+        let some = min(len, max(last.w + 1u, begin) - begin);
+        for (var t = 0u; t < all; t++) {
+            let weight = weights[(team * TILE_KV) + t];
+            total += weight;
+            for (var i = 0u; i < KEPT; i++) {
+                let v = tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)];
+                kept[i * 4u] += weight.x * v;
+                kept[(i * 4u) + 1u] += weight.y * v;
+                kept[(i * 4u) + 2u] += weight.z * v;
+                kept[(i * 4u) + 3u] += weight.w * v;
+            }
+        }
+        for (var t = all; t < some; t++) {
+            let weight = weights[(team * TILE_KV) + t];
+            total += weight;
+            let sees = vec4<u32>(begin + t) <= last;
+            for (var i = 0u; i < KEPT; i++) {
+                let v = tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)];
+                kept[i * 4u] += select(vec4<f32>(0.0), weight.x * v, sees.x);
+                kept[(i * 4u) + 1u] += select(vec4<f32>(0.0), weight.y * v, sees.y);
+                kept[(i * 4u) + 2u] += select(vec4<f32>(0.0), weight.z * v, sees.z);
+                kept[(i * 4u) + 3u] += select(vec4<f32>(0.0), weight.w * v, sees.w);
             }
         }
     }
-    for (var i = 0u; i < KEPT; i++) {
-        let at = (i * WG) + lane;
-        let r = at / WIDTH;
-        if (r < rows) {
-            o[((((first + r) * params.n_heads) + head) * WIDTH) + (at % WIDTH)] = kept[i] / total[r];
+    for (var j = 0u; j < 4u; j++) {
+        let n = (team * 4u) + j;
+        let row = first + (n / GROUP);
+        let at = ((row * params.n_heads) + head + (n % GROUP)) * WIDTH;
+        for (var i = 0u; i < KEPT; i++) {
+            let d = own + (i * TEAM);
+            if (n < rows * GROUP && d < WIDTH) { o[at + d] = kept[(i * 4u) + j] / total[j]; }
         }
     }
 }

@@ -108,7 +108,9 @@ impl Setup {
                 logit_rows: vec![rows as u32 - 1],
             }],
         };
-        let (table, shape) = batch.encode(flash_tile_rows(self.config.head_dim as u32));
+        let c = &self.config;
+        let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
+        let (table, shape) = batch.encode(tile_rows);
         pollster::block_on(async {
             let table = self.context.tensor_of("batch", &table).await?;
             Ok((recorder.finish(&self.context, &table).await?, shape))

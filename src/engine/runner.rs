@@ -128,7 +128,9 @@ impl Runner {
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
-        let (table, shape) = batch.encode(flash_tile_rows(self.config.head_dim as u32));
+        let c = &self.config;
+        let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
+        let (table, shape) = batch.encode(tile_rows);
         self.context.write(&self.batch_table, 0, &table);
         shape
     }

@@ -8,10 +8,11 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 /// Positions of a context that one workgroup of decode attention takes.
 pub const SPLIT: u32 = 256;
 const WG: u32 = 64;
-const FLASH_WG: u32 = 128;
-/// Floats of workgroup memory for the query tile of flash attention, and for its key tile.
-const QUERY_FLOATS: u32 = 1024;
-const KEY_FLOATS: u32 = 2048;
+const FLASH_WG: u32 = 64;
+/// Floats of workgroup memory for the query tile of flash attention, and for its key tile; its scores
+/// take twice 32 x 32 at most, so that all of it fits 16 KiB.
+const QUERY_FLOATS: u32 = 2048;
+const KEY_FLOATS: u32 = 1024;
 
 /// Shapes of attention.
 #[derive(Clone, Copy, Debug)]
@@ -30,18 +31,30 @@ pub struct Heads {
 /// workgroup's memory below 16 KiB.
 fn heads_per_workgroup(heads: &Heads) -> u32 {
     let group = heads.n_heads / heads.n_kv_heads;
-    let fits = |n: u32| n * (heads.head_dim + SPLIT) + 2 * WG <= 4096;
+    let fits = |n: u32| n * (heads.head_dim + SPLIT + 4 * WG) + 2 * WG <= 4096;
     (1..=group.min(8)).rev().find(|n| group.is_multiple_of(*n) && fits(*n)).unwrap_or(1)
 }
 
-/// Query rows of a flash attention tile.
+/// Queries of a flash attention tile: a power of two, for the teams of lanes that have four each.
+fn flash_tile_queries(head_dim: u32) -> u32 {
+    1 << (QUERY_FLOATS / head_dim).clamp(4, 32).ilog2()
+}
+
+/// Query heads of a flash attention tile, all of one kv head.
+fn flash_group(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
+    let group = n_heads / n_kv_heads;
+    let fits = |n: &u32| group.is_multiple_of(*n);
+    (1..=group.min(flash_tile_queries(head_dim))).rev().find(fits).unwrap_or(1)
+}
+
+/// Rows of a flash attention tile.
 #[must_use]
-pub fn flash_tile_rows(head_dim: u32) -> u32 {
-    (QUERY_FLOATS / head_dim).clamp(1, 16)
+pub fn flash_tile_rows(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
+    flash_tile_queries(head_dim) / flash_group(n_heads, n_kv_heads, head_dim)
 }
 
 fn flash_tile_kv(head_dim: u32) -> u32 {
-    (KEY_FLOATS / head_dim).clamp(1, 64)
+    (KEY_FLOATS / head_dim).clamp(1, 32)
 }
 
 #[repr(C)]
@@ -107,7 +120,8 @@ fn flash_variant(heads: &Heads) -> Variant {
         .import("kv", heads.kv.import())
         .int("WG", FLASH_WG)
         .int("HEAD_DIM", heads.head_dim)
-        .int("TILE_Q", flash_tile_rows(heads.head_dim))
+        .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))
+        .int("TILE_Q", flash_tile_queries(heads.head_dim))
         .int("TILE_KV", flash_tile_kv(heads.head_dim))
 }
 
@@ -211,7 +225,11 @@ impl FlashAttention<'_> {
                 self.values.bind("values"),
                 self.o.bind("o"),
             ],
-            grid: [Extent::Tiles, Extent::Const(n_heads), Extent::Const(1)],
+            grid: [
+                Extent::Tiles,
+                Extent::Const(n_heads / flash_group(n_heads, n_kv_heads, head_dim)),
+                Extent::Const(1),
+            ],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
             reads: Reads::default(),
         });

@@ -87,7 +87,7 @@ pub async fn check_attention(
         AttentionKernel::Split => Output::empty(context, partials).await?,
         AttentionKernel::Flash => Output::empty(context, 0).await?,
     };
-    let tile_rows = flash_tile_rows(heads.head_dim);
+    let tile_rows = flash_tile_rows(heads.n_heads, heads.n_kv_heads, heads.head_dim);
     let variant = run(context, *context.caps(), &pass.batch, tile_rows, |r| match kernel {
         AttentionKernel::Split => Attention {
             q: &q_on_gpu,
