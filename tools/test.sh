@@ -41,6 +41,18 @@ plots() {
         python3 tools/plot_bench.py "$results" --svg "${results%.json}.svg"
 }
 
+# The demonstration model in the files that people have, written by the gguf package.
+demo_gguf() {
+    local python=.cache/gguf/bin/python target=${CARGO_TARGET_DIR:-target} type
+    [ -x $python ] || python3 -m venv .cache/gguf || return
+    $python -m pip install --quiet --disable-pip-version-check gguf==0.19.0 || return
+    for type in f16 q8_0 q4_0; do
+        $python tools/make_gguf.py assets/demo "$target/demo-$type.gguf" --type $type &&
+            "$target/debug/lfm2" -q -m "$target/demo-$type.gguf" eval assets/demo/eval.jsonl \
+                --limit 100 --min-exact 0.90 --min-tool-calls 0.90 || return
+    done
+}
+
 step tools/setup.sh --dev
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
@@ -54,6 +66,7 @@ step cargo bench --locked --quiet --profile dev --bench kernels -- --test
 # With the program that the tests built.
 step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
     --min-exact 0.90 --min-tool-calls 0.95
+step demo_gguf
 step cargo xtask web
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
