@@ -101,17 +101,17 @@ pub(super) fn read(
     let data_start = p.position().next_multiple_of(alignment);
     let mut tensors = Vec::with_capacity(listed.len());
     for Listed { name, element_type, shape, offset, bytes } in listed {
-        let start = data_start.saturating_add(offset);
-        let end = start.saturating_add(bytes);
-        if end > source.len() {
+        let start = data_start.checked_add(offset);
+        let end = start.and_then(|start| start.checked_add(bytes));
+        let (Some(start), Some(end)) = (start, end.filter(|end| *end <= source.len())) else {
             let problem = format!(
-                "its {bytes} bytes go on to byte {end} of the file, which ends at {}: the file is \
-                 cut short, or not valid",
+                "its {bytes} bytes from byte {offset} of the data on go beyond the file's end at \
+                 {}: the file is cut short, or not valid",
                 source.len()
             );
             p.what = At::Tensor(name);
             return Err(Fail::Wrong(problem));
-        }
+        };
         tensors.push(TensorInfo { name, element_type, shape, range: start..end, file });
     }
     check_ranges(source, &mut tensors, alignment, data_start).map_err(Fail::Error)?;

@@ -2,14 +2,17 @@
 
 use std::sync::{Arc, OnceLock};
 
+use lfm2_wgpu::Error;
 use lfm2_wgpu::formats::gguf::read_header;
-use lfm2_wgpu::formats::{BytesSource, Metadata};
+use lfm2_wgpu::formats::source::{BoxFuture, SourceError};
+use lfm2_wgpu::formats::{ByteSource, BytesSource, Metadata};
 use lfm2_wgpu::model::expected_slots;
 use lfm2_wgpu::text::Tokenizer;
 use proptest::prelude::*;
 
 use super::gguf::{demo, open};
-use super::gguf_writer::{F32, Gguf, V, array, convert, string};
+use super::gguf_writer::{F32, Gguf, T, V, array, convert, string};
+use super::refused::refused;
 use crate::allocations::peak_bytes;
 
 /// A small model, and where its data begins.
@@ -179,4 +182,51 @@ fn the_files_themselves_are_valid() {
     assert!(open(&[("m.gguf", bytes.clone())]).is_ok());
     let metadata = metadata(text().clone()).unwrap();
     assert!(Tokenizer::from_gguf(&metadata, 2688).unwrap().is_some());
+}
+
+/// A file as long as numbers go; bytes behind its beginning are zero.
+#[derive(Debug)]
+struct Longest(Vec<u8>);
+
+impl ByteSource for Longest {
+    fn len(&self) -> u64 {
+        u64::MAX
+    }
+
+    fn name(&self) -> &str {
+        "dir/m.gguf"
+    }
+
+    fn read_at<'a>(&'a self, at: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<(), SourceError>> {
+        buf.fill(0);
+        let there = self.0.get(at as usize..).unwrap_or_default();
+        let n = there.len().min(buf.len());
+        buf[..n].copy_from_slice(&there[..n]);
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Where a tensor ends is no number, so no file is long enough for it. Found by fuzzing.
+#[test]
+fn a_tensor_that_ends_beyond_all_numbers() {
+    let at = |offset, elements: u64| {
+        let mut file = Gguf::new();
+        let name = b"general.alignment".to_vec();
+        file.tensors =
+            vec![T { name, ne: vec![elements], kind: 24, data: Vec::new(), offset: Some(offset) }];
+        Longest(file.header())
+    };
+    let refused_at = |offset, elements| {
+        let source = at(offset, elements);
+        refused("beyond 2^64", &["general.alignment", "beyond the file's end"], || {
+            pollster::block_on(read_header(&source, 0)).map(drop).map_err(Error::from)
+        });
+    };
+    refused_at(0, u64::MAX - 50);
+    refused_at(u64::MAX - 31, 1);
+    // The longest that is possible.
+    let source = at(0, 1);
+    let start = (source.0.len() as u64).next_multiple_of(32);
+    let whole = pollster::block_on(read_header(&at(0, u64::MAX - start), 0)).unwrap();
+    assert_eq!(whole.tensors[0].range, start..u64::MAX);
 }
