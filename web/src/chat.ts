@@ -72,6 +72,13 @@ export class Completions {
     await this.#last;
   }
 
+  /** Does what is no answer in its turn: after all requests before, and before all that come. */
+  inTurn(work: (disposed: AbortSignal) => Promise<void>): Promise<void> {
+    const turn = this.#last.then(() => work(this.#disposed.signal));
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
   async #create(
     request: ChatRequest,
     options: RequestOptions = {},

@@ -1,28 +1,20 @@
-import { Completions } from './chat.js';
-import type { Answerer, Summary } from './chat.js';
-import { Lfm2Error, checkAborted, toLfm2Error } from './errors.js';
+import type { Summary } from './chat.js';
+import { checkAborted, toLfm2Error } from './errors.js';
 import { describeGpu, gpuName, withDevice } from './gpu.js';
 import type { ModelFile, OpenModel } from './loader/files.js';
-import { asBlobs, openModel, raceAbort } from './loader/open.js';
-import type { Model } from './loader/open.js';
+import { openModel, raceAbort } from './loader/open.js';
+import { ModelEngine } from './model-engine.js';
+import type { Loaded } from './model-engine.js';
 import { Reporter } from './progress.js';
-import type { Counters, Engine, EngineInfo, EngineOptions } from './types.js';
+import type { Engine, EngineOptions } from './types.js';
 import init, { HostDevice, Sha256, WebEngine } from './wasm/lfm2.js';
 
 /** Loads a model onto the visitor's GPU, in this thread. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
-  return new LocalEngine(await load(options));
+  return ModelEngine.start(options, load);
 }
 
-/** A model on the GPU, for an engine in this thread or the page's side of one. */
-export interface Loaded {
-  info: EngineInfo;
-  answerer: Answerer;
-  counters(): Counters;
-  destroy(): void;
-}
-
-/** Does what `createEngine` says, up to the API. */
+/** Puts a model on a device, for this thread. */
 export async function load(options: EngineOptions): Promise<Loaded> {
   const { signal } = options;
   const reporter = new Reporter(options.onProgress);
@@ -65,7 +57,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     destroy();
     throw toLfm2Error(signal?.aborted ? thrown : (reads.failure ?? thrown));
   }
-  return loaded(engine, modelName(options.model), gpu);
+  return loaded(engine, gpu);
 }
 
 /** A warm-up that is stopped ends when its device has gone. */
@@ -78,11 +70,6 @@ async function warmUp(engine: WebEngine, signal: AbortSignal | undefined): Promi
     await warming.catch(() => undefined);
     throw thrown;
   }
-}
-
-/** What the caller gave as the model, to show. */
-function modelName(model: Model): string {
-  return asBlobs(model)?.map((blob) => (blob instanceof File ? blob.name : 'file'))[0] ?? String(model);
 }
 
 /** A file as the engine reads it: a read can be stopped, and what it fails with is kept. */
@@ -101,9 +88,9 @@ function watched(file: ModelFile, signal: AbortSignal | undefined, reads: { fail
 }
 
 /** The engine's answers, in this thread. */
-function loaded(engine: WebEngine, model: string, gpu: string): Loaded {
+function loaded(engine: WebEngine, gpu: string): Loaded {
   return {
-    info: { model, gpu, ...JSON.parse(engine.info()) },
+    info: { gpu, ...JSON.parse(engine.info()) },
     answerer: {
       check: async (request) => {
         try {
@@ -114,33 +101,10 @@ function loaded(engine: WebEngine, model: string, gpu: string): Loaded {
       },
       answer: async (request, onText) => JSON.parse(await engine.chat(request, onText)) as Summary,
     },
-    counters: () => JSON.parse(engine.counters()),
-    destroy: () => {
+    counters: async () => JSON.parse(engine.counters()),
+    destroy: async () => {
       engine.destroy();
       engine.free();
     },
   };
-}
-
-class LocalEngine implements Engine {
-  readonly info: EngineInfo;
-  readonly chat: { readonly completions: Completions };
-  readonly #loaded: Loaded;
-  #disposal: Promise<void> | undefined;
-
-  constructor(loaded: Loaded) {
-    this.#loaded = loaded;
-    this.info = loaded.info;
-    this.chat = { completions: new Completions(loaded.answerer, loaded.info.model) };
-  }
-
-  async counters(): Promise<Counters> {
-    if (this.#disposal) throw new Lfm2Error('disposed', 'the engine has been disposed of');
-    return this.#loaded.counters();
-  }
-
-  dispose(): Promise<void> {
-    this.#disposal ??= this.chat.completions.dispose().then(() => this.#loaded.destroy());
-    return this.#disposal;
-  }
 }

@@ -181,6 +181,14 @@ export interface Engine {
   readonly chat: { readonly completions: ChatCompletions };
   /** What has been asked of the GPU so far. */
   counters(): Promise<Counters>;
+  /**
+   * Loads the model again on a new device, from the cache or from where it came, after the one it was
+   * on has been lost: until then all requests are rejected with `device_lost`. Takes its turn among the
+   * requests; those that are made meanwhile wait for it. Conversations go on as they were, the next
+   * request of each computes its whole prompt anew. If it fails it can be called again; a call while
+   * one runs gives that one's result.
+   */
+  recover(options?: RecoverOptions): Promise<void>;
   /** Stops what runs and frees the GPU. Calling it again does nothing. */
   dispose(): Promise<void>;
 }
@@ -230,6 +238,16 @@ export interface EngineOptions extends ModelOptions {
    * The page's own device, which is not destroyed with the engine: what the model takes on it is free
    * when the browser has collected its garbage. Not for `createWorkerEngine`.
    */
+  device?: GPUDevice;
+}
+
+/** Options of `Engine.recover`. */
+export interface RecoverOptions {
+  /** Called often, as while loading. */
+  onProgress?: (progress: Progress) => void;
+  /** Stops it; the engine has no device then. */
+  signal?: AbortSignal;
+  /** A new one, if and only if the engine was made with a `device` of the page's own. */
   device?: GPUDevice;
 }
 

@@ -1,23 +1,30 @@
 import type { Answerer, Summary } from './chat.js';
-import { Completions } from './chat.js';
 import { Lfm2Error, aborted, checkAborted } from './errors.js';
-import { asBlobs } from './loader/open.js';
-import { absolute } from './loader/resolve.js';
-import type { Counters, Engine, EngineInfo, EngineOptions } from './types.js';
+import { ModelEngine } from './model-engine.js';
+import type { Loaded } from './model-engine.js';
+import type { Engine, EngineOptions } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
 /** As `createEngine`, in a worker of its own: the page never waits for it. */
 export async function createWorkerEngine(options: Omit<EngineOptions, 'device'>): Promise<Engine> {
-  const { signal, onProgress, ...rest } = options;
   if ('device' in options) throw new Lfm2Error('invalid_request', 'device: a worker cannot use the page\'s device');
+  return ModelEngine.start(options, loadInWorker);
+}
+
+/** Puts a model on a device of a new worker's. */
+async function loadInWorker(options: EngineOptions): Promise<Loaded> {
+  const { signal, onProgress, ...rest } = options;
   checkAborted(signal);
   const remote = new Remote(onProgress);
   const stop = () => remote.abort();
   signal?.addEventListener('abort', stop);
   try {
-    // The worker has an address of its own.
-    const model = asBlobs(rest.model) ?? absolute(rest.model as string | URL);
-    return new WorkerEngine(remote, await remote.call('load', { ...rest, model }));
+    return {
+      info: await remote.call('load', rest),
+      answerer: remote,
+      counters: () => remote.call('counters', undefined),
+      destroy: () => remote.destroy(),
+    };
   } catch (thrown) {
     remote.end(thrown);
     throw signal?.aborted ? aborted(signal) : thrown;
@@ -86,6 +93,12 @@ class Remote implements Answerer {
     this.#send({ call: 'abort' });
   }
 
+  /** Ends the worker when it has freed the GPU; one that has failed frees it by its end. */
+  async destroy(): Promise<void> {
+    await this.call('dispose', undefined).catch(() => undefined);
+    this.end(new Lfm2Error('disposed', 'the engine has been disposed of'));
+  }
+
   /** Ends the worker; whatever waits fails with `reason`. */
   end(reason: unknown): void {
     this.#over ??= reason;
@@ -96,36 +109,5 @@ class Remote implements Answerer {
 
   #send(message: ToWorker): void {
     this.#worker.postMessage(message);
-  }
-}
-
-class WorkerEngine implements Engine {
-  readonly info: EngineInfo;
-  readonly chat: { readonly completions: Completions };
-  readonly #remote: Remote;
-  #disposal: Promise<void> | undefined;
-
-  constructor(remote: Remote, info: EngineInfo) {
-    this.#remote = remote;
-    this.info = info;
-    this.chat = { completions: new Completions(remote, info.model) };
-  }
-
-  counters(): Promise<Counters> {
-    return this.#remote.call('counters', undefined);
-  }
-
-  dispose(): Promise<void> {
-    this.#disposal ??= this.#dispose();
-    return this.#disposal;
-  }
-
-  async #dispose(): Promise<void> {
-    await this.chat.completions.dispose();
-    try {
-      await this.#remote.call('dispose', undefined);
-    } finally {
-      this.#remote.end(new Lfm2Error('disposed', 'the engine has been disposed of'));
-    }
   }
 }

@@ -4,7 +4,7 @@ import type { Summary } from './chat.js';
 
 /** What the page asks of the worker; each call is answered by one `reply` or `failed`. */
 export interface Calls {
-  load: { argument: Omit<EngineOptions, 'signal' | 'onProgress' | 'device'>; result: EngineInfo };
+  load: { argument: Omit<EngineOptions, 'signal' | 'onProgress' | 'device'>; result: Omit<EngineInfo, 'model'> };
   check: { argument: string; result: void };
   answer: { argument: string; result: Summary };
   counters: { argument: undefined; result: Counters };

@@ -1,7 +1,7 @@
 // The worker's side of `createWorkerEngine`.
 import { toLfm2Error } from './errors.js';
 import { load } from './engine.js';
-import type { Loaded } from './engine.js';
+import type { Loaded } from './model-engine.js';
 import type { Progress } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
@@ -30,7 +30,7 @@ const calls: { [K in keyof Calls]: (argument: Calls[K]['argument'], id: number) 
     }),
   counters: async () => engine().counters(),
   async dispose() {
-    loaded?.destroy();
+    await loaded?.destroy();
     loaded = undefined;
   },
 };

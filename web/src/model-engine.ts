@@ -1,0 +1,119 @@
+import { Completions } from './chat.js';
+import type { Answerer } from './chat.js';
+import { Lfm2Error, checkAborted, toLfm2Error } from './errors.js';
+import { asBlobs, raceAbort } from './loader/open.js';
+import type { Model } from './loader/open.js';
+import { absolute } from './loader/resolve.js';
+import type { Counters, Engine, EngineInfo, EngineOptions, RecoverOptions } from './types.js';
+
+/** A model on a device: in this thread or in a worker. */
+export interface Loaded {
+  info: Omit<EngineInfo, 'model'>;
+  answerer: Answerer;
+  counters(): Promise<Counters>;
+  /** Frees the GPU. Nothing of it can be called any more. */
+  destroy(): Promise<void>;
+}
+
+/** Puts a model on a device. */
+export type Load = (options: EngineOptions) => Promise<Loaded>;
+
+/** A model that outlives the device it is on. */
+export class ModelEngine implements Engine {
+  readonly chat: { readonly completions: Completions };
+  readonly #load: Load;
+  /** What it was made with, but how the first load was watched and stopped. */
+  readonly #options: Omit<EngineOptions, 'signal' | 'onProgress'>;
+  #info: EngineInfo;
+  /** Absent while it is recovered, and when that has failed. */
+  #loaded: Loaded | undefined;
+  #recovery: Promise<void> | undefined;
+  #disposal: Promise<void> | undefined;
+
+  private constructor(load: Load, options: EngineOptions, loaded: Loaded, name: string) {
+    const { signal: _signal, onProgress: _onProgress, ...kept } = options;
+    this.#load = load;
+    this.#info = { model: name, ...loaded.info };
+    // A conversation must not become too long for the device that comes next.
+    this.#options = { ...kept, contextLength: loaded.info.contextLength };
+    this.#loaded = loaded;
+    const answerer: Answerer = {
+      check: async (request) => {
+        await this.#recovery?.catch(() => undefined);
+        await this.#current().answerer.check(request);
+      },
+      answer: async (request, onText) => this.#current().answerer.answer(request, onText),
+    };
+    this.chat = { completions: new Completions(answerer, name) };
+  }
+
+  /** Loads a model for the first time. */
+  static async start(options: EngineOptions, load: Load): Promise<ModelEngine> {
+    checkAborted(options.signal);
+    // The page's address may change, and what is gone through once may be empty then.
+    const model = asBlobs(options.model) ?? absolute(options.model as string | URL);
+    const pinned = { ...options, model };
+    return new ModelEngine(load, pinned, await load(pinned), nameOf(model, options.model));
+  }
+
+  get info(): EngineInfo {
+    return this.#info;
+  }
+
+  async counters(): Promise<Counters> {
+    this.#checkDisposed();
+    return this.#current().counters();
+  }
+
+  recover(options: RecoverOptions = {}): Promise<void> {
+    this.#recovery ??= this.#recover(options).finally(() => (this.#recovery = undefined));
+    return this.#recovery;
+  }
+
+  dispose(): Promise<void> {
+    this.#disposal ??= this.chat.completions.dispose().then(() => this.#loaded?.destroy());
+    return this.#disposal;
+  }
+
+  async #recover({ device, signal, onProgress }: RecoverOptions): Promise<void> {
+    this.#checkDisposed();
+    if ((device === undefined) !== (this.#options.device === undefined)) {
+      const problem = device === undefined ? 'needs a new device of the page\'s' : 'the engine asks for a device itself';
+      throw new Lfm2Error('invalid_request', `recover: ${problem}`);
+    }
+    checkAborted(signal);
+    const turn = this.chat.completions.inTurn(async (disposed) => {
+      const old = this.#loaded;
+      this.#loaded = undefined;
+      await old?.destroy();
+      const stop = AbortSignal.any([disposed, ...(signal ? [signal] : [])]);
+      const how = { signal: stop, ...(onProgress ? { onProgress } : {}), ...(device ? { device } : {}) };
+      try {
+        this.#loaded = await this.#load({ ...this.#options, ...how });
+      } catch (thrown) {
+        this.#checkDisposed();
+        throw toLfm2Error(thrown);
+      }
+      this.#info = { model: this.#info.model, ...this.#loaded.info };
+    });
+    await raceAbort(turn, signal, () => undefined);
+  }
+
+  #current(): Loaded {
+    if (this.#loaded === undefined) {
+      throw new Lfm2Error('device_lost', 'the engine has no device until recover() has succeeded');
+    }
+    return this.#loaded;
+  }
+
+  #checkDisposed(): void {
+    if (this.#disposal) throw new Lfm2Error('disposed', 'the engine has been disposed of');
+  }
+}
+
+/** What the caller gave as the model, to show. */
+function nameOf(model: Blob[] | string, given: Model): string {
+  if (typeof model === 'string') return String(given);
+  const [first] = model;
+  return first instanceof File ? first.name : 'file';
+}
