@@ -1,6 +1,7 @@
-import { Lfm2Error, toLfm2Error } from './errors.js';
+import { toLfm2Error } from './errors.js';
 import { describeGpu } from './gpu.js';
 import type { GpuReport } from './gpu.js';
+import { Beginning } from './loader/beginning.js';
 import { openBlobs } from './loader/blobs.js';
 import { freeBytes } from './loader/cache.js';
 import type { ModelFile } from './loader/files.js';
@@ -27,7 +28,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
     return { verdict: 'no', reasons: [toLfm2Error(thrown).forVisitor] };
   }
   await init();
-  const { place, files, cached } = await look(options);
+  const { place, files, cached, close } = await look(options);
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const free = cached === total ? undefined : await freeBytes();
   const told = { gpu, bytes: { total, cached }, ...(free === undefined ? {} : { storage: free }) };
@@ -40,6 +41,8 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
     // It is told that a model cannot run here; it is thrown that it could not be looked at.
     if (!['bad_model', 'out_of_memory', 'no_adapter'].includes(error.code)) throw error;
     return { verdict: 'no', reasons: [error.forVisitor], ...told };
+  } finally {
+    await close();
   }
   const reasons: string[] = [];
   if (gpu.software && plan.parameters > SLOW_PARAMETERS) {
@@ -57,9 +60,15 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
 }
 
 /** A model's files, read from where they are, and the bytes of them that are in the cache. */
-async function look(
-  options: ModelOptions,
-): Promise<{ place: string; files: readonly ModelFile[]; cached: number }> {
+interface Look {
+  place: string;
+  files: readonly ModelFile[];
+  cached: number;
+  /** Leaves what still comes. */
+  close(): Promise<unknown>;
+}
+
+async function look(options: ModelOptions): Promise<Look> {
   const blobs = asBlobs(options.model);
   if (blobs !== undefined) {
     const opened = openBlobs(blobs);
@@ -67,15 +76,22 @@ async function look(
   }
   const { place, files, entry, http } = await findModel(options, options.signal);
   const stores = await entry?.stores();
+  /** Of files on a server that sends no parts of them. */
+  const beginnings = new Map<string, Beginning>();
   const readable = files.map(({ name, url, size }, i): ModelFile => {
     const read = async (offset: number, length: number) => {
       const stored = await stores?.[i]?.read(offset, length);
       if (stored !== undefined || length === 0) return stored ?? new Uint8Array(0);
-      const bytes = await fetchRange(url, size, offset, length, http);
-      if (bytes === undefined) throw new Lfm2Error('wrong_content', `${url}: the server sends no parts of files`);
-      return bytes;
+      const beginning = beginnings.get(url);
+      const bytes = beginning ? undefined : await fetchRange(url, size, offset, length, http);
+      if (bytes !== undefined) return bytes;
+      const whole = beginnings.get(url) ?? new Beginning(url, size, http);
+      beginnings.set(url, whole);
+      return whole.read(offset, length);
     };
     return { name, size, read };
   });
-  return { place, files: readable, cached: stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0 };
+  const cached = stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0;
+  const close = () => Promise.all([...beginnings.values()].map((beginning) => beginning.close()));
+  return { place, files: readable, cached, close };
 }

@@ -125,6 +125,11 @@ test('preflight tells what a model takes, and downloads next to nothing', async 
   const asked = server.log.map(({ range }) => /(\d+)-(\d+)/.exec(range ?? '') ?? [0, 0, 0]);
   const bytes = asked.reduce((sum, [, start, end]) => sum + Number(end) - Number(start) + 1, 0);
   assert.ok(bytes < 200_000, `${bytes} bytes were asked for`);
+  // A server without ranges is asked for the beginnings of files.
+  server.send({ ranges: false, slow: 20 });
+  assert.deepEqual(await page.evaluate(() => lfm2.preflight({ model: '/model/', contextLength: 512 })), told);
+  const weights = model['model.safetensors'].length;
+  assert.ok(server.sent < total - weights / 2, `${server.sent} of ${total} bytes were sent`);
   const { verdict, reasons } = await page.evaluate(() => lfm2.preflight({ model: new File(['GGUF'], 'x.gguf') }));
   assert.equal(verdict, 'no');
   assert.equal(reasons.length, 1);

@@ -3,6 +3,7 @@ import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 
+import { Beginning } from '../dist/loader/beginning.js';
 import { isHubName, select } from '../dist/loader/hub.js';
 import { CHUNK, RemoteFile } from '../dist/loader/remote.js';
 import { absolute, resolveModel } from '../dist/loader/resolve.js';
@@ -50,6 +51,27 @@ for (const ranges of [true, false]) {
     if (ranges) assert.ok(server.log.every((request) => request.range !== undefined));
   });
 }
+
+test('the beginning of a file, of a server without ranges, and no more', async () => {
+  const options = { signal: undefined, headers: {} };
+  const open = (most) => new Beginning(`${MODEL_URL()}model.safetensors`, BIG.length, options, most);
+  server.send({ ranges: false, slow: 5 });
+  const file = open();
+  const pieces = [[70_000, 10], [0, 8], [8, 300_000], [200_000, 65_536]];
+  const read = await Promise.all(pieces.map(([offset, length]) => file.read(offset, length)));
+  for (const [i, [offset, length]] of pieces.entries()) {
+    assert.deepEqual(Buffer.from(read[i]), BIG.subarray(offset, offset + length));
+  }
+  await file.close();
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.ok(server.sent < 1 << 20, `${server.sent} bytes were sent`);
+  assert.equal(server.log.length, 1);
+
+  server.send({ ranges: false, truncate: 2 });
+  assert.deepEqual(Buffer.from(await open().read(0, BIG.length)), BIG, 'after answers that end in the middle');
+  assert.equal(await code(open(1000).read(990, 11)), 'wrong_content');
+  assert.deepEqual(Buffer.from(await open(1000).read(990, 10)), BIG.subarray(990, 1000));
+});
 
 test('an answer that ends in the middle is asked for again, and not for ever', async () => {
   for (const ranges of [true, false]) {

@@ -48,10 +48,10 @@ export async function demoFiles() {
 
 /**
  * Serves `/dist/...`, a blank page at `/`, `model` under `/model/` and as `test/model` on a hub at `/hub`.
- * `log` has every request for the model.
+ * `log` has every request for the model, `sent` the bytes of slow answers.
  */
 export async function serve() {
-  const site = { model: {}, way: { ...WELL }, log: [] };
+  const site = { model: {}, way: { ...WELL }, log: [], sent: 0 };
   const server = createServer((request, response) => {
     answer(site, request, response).catch(() => response.destroy());
   });
@@ -63,6 +63,7 @@ export async function serve() {
     send(way = {}) {
       site.way = { ...WELL, ...way };
       site.log.length = 0;
+      site.sent = 0;
     },
     close: () => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))),
   });
@@ -94,10 +95,11 @@ async function answer(site, request, response) {
     return response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify({ sha: COMMIT, siblings }));
   }
   const name = /^\/(?:model|hub\/test\/model\/resolve\/\w+)\/(.+)$/.exec(pathname)?.[1];
-  return sendFile(way, request, response, name && decodeURIComponent(name), site.model);
+  return sendFile(site, request, response, name && decodeURIComponent(name));
 }
 
-async function sendFile(way, request, response, name, model) {
+async function sendFile(site, request, response, name) {
+  const { way, model } = site;
   let bytes = Object.hasOwn(model, name ?? '') ? model[name] : undefined;
   if (bytes === undefined) {
     if (way.pages) return response.writeHead(200, { 'content-type': 'text/html' }).end('<!doctype html>');
@@ -124,6 +126,7 @@ async function sendFile(way, request, response, name, model) {
   for (let at = 0; at < part.length && !response.destroyed; at += 65536) {
     await sleep(way.slow);
     response.write(part.subarray(at, at + 65536));
+    site.sent += 65536;
   }
   return response.end();
 }

@@ -14,7 +14,7 @@ export interface HttpOptions {
 }
 
 /** Does `attempt` again after failures that may pass. */
-async function patiently<T>(options: HttpOptions, attempt: () => Promise<T>): Promise<T> {
+export async function patiently<T>(options: HttpOptions, attempt: () => Promise<T>): Promise<T> {
   for (const wait of WAITS_MS) {
     try {
       return await attempt();
@@ -154,21 +154,10 @@ async function piecesOnce(
   options: HttpOptions,
   onPiece: (n: number, bytes: Uint8Array) => Promise<void>,
 ): Promise<void> {
-  const response = await send(url, options);
-  checkTotal(url, size, response);
-  const reader = response.body?.getReader();
+  const body = await openBody(url, size, options);
   let [n, have, got] = [0, new Uint8Array(Math.min(piece, size)), 0];
-  const all = () => n * piece + got;
-  for (;;) {
-    let next: ReadableStreamReadResult<Uint8Array> | undefined;
-    try {
-      next = await reader?.read();
-    } catch (thrown) {
-      throw networkError(url, thrown, options.signal);
-    }
-    if (next === undefined || next.done) break;
-    for (let rest = next.value; rest.length > 0; ) {
-      if (all() >= size) throw new Lfm2Error('wrong_content', `${url}: is longer than ${size} bytes`);
+  while (n * piece + got < size) {
+    for (let { bytes: rest } = await body.next(); rest.length > 0; ) {
       const part = rest.subarray(0, have.length - got);
       have.set(part, got);
       got += part.length;
@@ -180,7 +169,46 @@ async function piecesOnce(
       }
     }
   }
-  if (all() < size) throw shortBody(url, all(), size, size);
+  await body.end();
+}
+
+/** A whole file as it comes, from its beginning. */
+export interface Body {
+  /** The next bytes, and where in the file they are. Rejects if it ends early or is too long. */
+  next(): Promise<{ at: number; bytes: Uint8Array }>;
+  /** Rejects if more comes than the file has. */
+  end(): Promise<void>;
+  cancel(): Promise<void>;
+}
+
+/** Asks for a file of `size` bytes. */
+export async function openBody(url: string, size: number, options: HttpOptions): Promise<Body> {
+  const response = await send(url, options);
+  checkTotal(url, size, response);
+  const reader = response.body?.getReader();
+  let at = 0;
+  const more = async () => {
+    try {
+      const { value } = (await reader?.read()) ?? {};
+      if (value !== undefined && at + value.length > size) {
+        throw new Lfm2Error('wrong_content', `${url}: is longer than ${size} bytes`);
+      }
+      return value;
+    } catch (thrown) {
+      throw thrown instanceof Lfm2Error ? thrown : networkError(url, thrown, options.signal);
+    }
+  };
+  return {
+    next: async () => {
+      const bytes = await more();
+      if (bytes === undefined) throw shortBody(url, at, size, size);
+      const from = at;
+      at += bytes.length;
+      return { at: from, bytes };
+    },
+    end: async () => void (await more()),
+    cancel: async () => reader?.cancel().catch(() => undefined),
+  };
 }
 
 function checkTotal(url: string, size: number, response: Response): void {
