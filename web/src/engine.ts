@@ -6,8 +6,9 @@ import { openModel, raceAbort } from './loader/open.js';
 import { ModelEngine } from './model-engine.js';
 import type { Loaded } from './model-engine.js';
 import { Reporter } from './progress.js';
-import type { Engine, EngineOptions } from './types.js';
-import init, { HostDevice, Sha256, WebEngine } from './wasm/lfm2.js';
+import type { Engine, EngineInfo, EngineOptions } from './types.js';
+import { initWasm } from './wasm.js';
+import { HostDevice, Sha256, WebEngine } from './wasm/lfm2.js';
 
 /** Loads a model onto the visitor's GPU, in this thread. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
@@ -21,6 +22,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
   let model: OpenModel | undefined;
   let engine: WebEngine | undefined;
   let gpu: string;
+  let cached: boolean;
   const destroy = () => {
     engine?.destroy();
     engine?.free();
@@ -32,7 +34,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
   try {
     checkAborted(signal);
     gpu = options.device ? gpuName(options.device.adapterInfo) : (await describeGpu()).name;
-    await init();
+    await initWasm();
     model = await openModel(options, signal, () => new Sha256(), reporter);
     const { fromCache } = model;
     if (fromCache) reporter.skip('download', 'verify');
@@ -47,7 +49,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     const loading = WebEngine.load(model.place, files, options.contextLength, onWeights, host);
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
-    await raceAbort(model.finish(), signal, () => undefined);
+    cached = await raceAbort(model.finish(), signal, () => undefined);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: total, total, fromCache });
     reporter.report({ phase: 'warmup', loaded: 0, total: 0, fromCache });
     await warmUp(engine, signal);
@@ -57,7 +59,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     destroy();
     throw toLfm2Error(signal?.aborted ? thrown : (reads.failure ?? thrown));
   }
-  return loaded(engine, gpu);
+  return loaded(engine, { gpu, cached });
 }
 
 /** A warm-up that is stopped ends when its device has gone. */
@@ -88,9 +90,9 @@ function watched(file: ModelFile, signal: AbortSignal | undefined, reads: { fail
 }
 
 /** The engine's answers, in this thread. */
-function loaded(engine: WebEngine, gpu: string): Loaded {
+function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): Loaded {
   return {
-    info: { gpu, ...JSON.parse(engine.info()) },
+    info: { ...about, ...JSON.parse(engine.info()) },
     answerer: {
       check: async (request) => {
         try {

@@ -8,7 +8,8 @@ import type { ModelFile } from './loader/files.js';
 import { fetchRange } from './loader/http.js';
 import { asBlobs, findModel, raceAbort } from './loader/open.js';
 import type { ModelOptions, Preflight } from './types.js';
-import init, { inspect } from './wasm/lfm2.js';
+import { initWasm } from './wasm.js';
+import { inspect } from './wasm/lfm2.js';
 
 /** Parameters with which a software adapter still answers in bearable time. */
 const SLOW_PARAMETERS = 100e6;
@@ -27,7 +28,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
   } catch (thrown) {
     return { verdict: 'no', reasons: [toLfm2Error(thrown).forVisitor] };
   }
-  await init();
+  await initWasm();
   const { place, files, cached, close } = await look(options);
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const free = cached === total ? undefined : await freeBytes();

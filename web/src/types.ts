@@ -156,6 +156,8 @@ export interface EngineInfo {
   model: string;
   /** The GPU, as far as the browser tells. */
   gpu: string;
+  /** Whether all of it is in the cache, so that the next visit needs no network. */
+  cached: boolean;
   /** Tokens that a conversation may have. */
   contextLength: number;
   parameters: number;

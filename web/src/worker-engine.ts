@@ -64,7 +64,9 @@ class Remote implements Answerer {
       else pending?.reject(new Lfm2Error(data.code, data.message));
     });
     this.#worker.addEventListener('error', (event) => {
-      this.end(new Lfm2Error('internal', `the worker failed: ${event.message || 'it could not be started'}`));
+      // Without a message its script did not come.
+      const [code, problem] = event.message ? (['internal', event.message] as const) : (['network', 'its script did not come'] as const);
+      this.end(new Lfm2Error(code, `the worker failed: ${problem}`));
     });
   }
 

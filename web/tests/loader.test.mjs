@@ -133,8 +133,10 @@ test('a package by its manifest, a checkpoint by its names, a GGUF file by its o
     const sharded = [['model.safetensors.index.json', index.length, false], ['model-1.safetensors', 5, false], ['model-2.safetensors', 6, false]];
     assert.deepEqual(named(await resolve(MODEL_URL())), [...expected, ...sharded]);
     server.model = {};
-    assert.equal(await code(resolve(MODEL_URL())), 'not_found');
+    const absent = pages ? 'wrong_content' : 'not_found';
+    for (const name of ['', 'z.gguf']) assert.equal(await code(resolve(MODEL_URL() + name)), absent);
   }
+  server.send();
   server.model = { 'x.gguf': Buffer.alloc(9), 'y-00001-of-00002.gguf': Buffer.alloc(3), 'y-00002-of-00002.gguf': Buffer.alloc(4) };
   assert.deepEqual(named(await resolve(`${MODEL_URL()}x.gguf`)), [['x.gguf', 9, false]]);
   const parts = [['y-00001-of-00002.gguf', 3, false], ['y-00002-of-00002.gguf', 4, false]];

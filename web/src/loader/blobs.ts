@@ -9,8 +9,7 @@ export function openBlobs(blobs: readonly Blob[]): OpenModel {
     return { name, size: blob.size, read: (offset: number, length: number) => readBlob(name, blob, offset, length) };
   });
   if (files.length === 0) throw new Lfm2Error('bad_model', 'no files were given as the model');
-  const nothing = () => Promise.resolve();
-  return { place: 'files', files, fromCache: true, finish: nothing, close: nothing };
+  return { place: 'files', files, fromCache: true, finish: async () => false, close: async () => undefined };
 }
 
 /** A piece of a Blob; a file that was changed or removed since it was picked cannot be read. */

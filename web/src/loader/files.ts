@@ -15,8 +15,8 @@ export interface OpenModel {
   readonly files: readonly ModelFile[];
   /** Whether all of it is in the cache. */
   readonly fromCache: boolean;
-  /** Waits until every file has been compared with its hash, and is in the cache if it is to be. */
-  finish(): Promise<void>;
+  /** Waits until every file has been compared with its hash; whether all of it is in the cache. */
+  finish(): Promise<boolean>;
   /** Stops what still runs; what is in the cache stays. */
   close(): Promise<void>;
 }

@@ -6,6 +6,25 @@ const WAITS_MS = [300, 1000, 3000];
 /** Something that may be over when it is tried again. */
 class Passing extends Lfm2Error {}
 
+/** Nothing is at the address: the server says so, or sends a page in its place. */
+class NotThere extends Lfm2Error {}
+
+/** Undefined where there is no such file. */
+export function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
+  return work.catch((thrown: unknown) => {
+    if (thrown instanceof NotThere) return undefined;
+    throw thrown;
+  });
+}
+
+/** Says in `problem` what it means that there is no such file. */
+export function needed<T>(work: Promise<T>, problem: string): Promise<T> {
+  return work.catch((thrown: unknown) => {
+    if (thrown instanceof NotThere) throw new NotThere(thrown.code, `${problem}: ${thrown.message}`);
+    throw thrown;
+  });
+}
+
 /** How requests are sent. */
 export interface HttpOptions {
   signal: AbortSignal | undefined;
@@ -44,11 +63,15 @@ export async function send(url: string, options: HttpOptions, init: RequestInit 
   } catch (thrown) {
     throw networkError(url, thrown, signal);
   }
-  if (response.ok) return response;
+  // Some servers answer with their start page where there is no file.
+  const isPage = response.headers.get('content-type')?.startsWith('text/html') === true;
+  if (response.ok && !isPage) return response;
   await response.body?.cancel().catch(() => undefined);
+  if (response.ok) throw new NotThere('wrong_content', `${url}: the server sent a page (text/html) instead`);
   const problem = `${url}: the server answered ${response.status}`;
+  if (response.status === 404) throw new NotThere('not_found', problem);
   if (response.status === 429 || response.status >= 500) throw new Passing('http_status', problem);
-  throw new Lfm2Error(response.status === 404 ? 'not_found' : 'http_status', problem);
+  throw new Lfm2Error('http_status', problem);
 }
 
 function networkError(url: string, thrown: unknown, signal: AbortSignal | undefined): Lfm2Error {
@@ -56,22 +79,9 @@ function networkError(url: string, thrown: unknown, signal: AbortSignal | undefi
   return new Passing('network', `${url}: ${String(thrown)}`, { cause: thrown });
 }
 
-/** The whole of a small file; undefined if there is none. */
-export async function fetchSmall(url: string, options: HttpOptions): Promise<Uint8Array | undefined> {
-  try {
-    return await patiently(options, async () => {
-      const response = await send(url, options);
-      return isPage(response) ? undefined : bodyOf(response, url, options);
-    });
-  } catch (thrown) {
-    if (thrown instanceof Lfm2Error && thrown.code === 'not_found') return undefined;
-    throw thrown;
-  }
-}
-
-/** Some servers answer with their start page where there is no file. */
-function isPage(response: Response): boolean {
-  return response.headers.get('content-type')?.startsWith('text/html') === true;
+/** The whole of a small file. */
+export function fetchSmall(url: string, options: HttpOptions): Promise<Uint8Array> {
+  return patiently(options, async () => bodyOf(await send(url, options), url, options));
 }
 
 async function bodyOf(response: Response, url: string, options: HttpOptions): Promise<Uint8Array> {
@@ -82,25 +92,19 @@ async function bodyOf(response: Response, url: string, options: HttpOptions): Pr
   }
 }
 
-/** A file's length; undefined if there is no such file. */
-export async function fetchSize(url: string, options: HttpOptions): Promise<number | undefined> {
-  try {
-    return await patiently(options, async () => {
-      // Servers that compress what they send would tell another length.
-      const response = await send(url, options, { method: 'HEAD' });
-      if (isPage(response)) return undefined;
-      const length = response.headers.get('content-length');
-      if (length !== null && response.headers.get('content-encoding') === null) return Number(length);
-      const first = await send(url, options, { headers: { Range: 'bytes=0-0' } });
-      await first.body?.cancel();
-      const total = rangeTotal(first);
-      if (total === undefined) throw new Lfm2Error('wrong_content', `${url}: the server does not tell its length`);
-      return total;
-    });
-  } catch (thrown) {
-    if (thrown instanceof Lfm2Error && thrown.code === 'not_found') return undefined;
-    throw thrown;
-  }
+/** A file's length. */
+export function fetchSize(url: string, options: HttpOptions): Promise<number> {
+  return patiently(options, async () => {
+    // Servers that compress what they send would tell another length.
+    const response = await send(url, options, { method: 'HEAD' });
+    const length = response.headers.get('content-length');
+    if (length !== null && response.headers.get('content-encoding') === null) return Number(length);
+    const first = await send(url, options, { headers: { Range: 'bytes=0-0' } });
+    await first.body?.cancel();
+    const total = rangeTotal(first);
+    if (total === undefined) throw new Lfm2Error('wrong_content', `${url}: the server does not tell its length`);
+    return total;
+  });
 }
 
 /** The total of `Content-Range: bytes 0-9/100`; other origins may hide it. */

@@ -1,6 +1,6 @@
 import { Lfm2Error } from '../errors.js';
 import type { RemoteDescription, Resolved } from './files.js';
-import { fetchSmall } from './http.js';
+import { fetchSmall, needed } from './http.js';
 import type { HttpOptions } from './http.js';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
@@ -8,9 +8,10 @@ const DEFAULT_ENDPOINT = 'https://huggingface.co';
 const NAME = /^([\w.-]{1,96})\/([\w.-]{1,96})(?::([\w.-]{1,200}))?(?:@([\w./-]{1,200}))?$/;
 /** What a model without a named quantisation is, if it is there. */
 const DEFAULTS = ['q4_0', 'q4_k_m'];
+export const CONFIG = 'config.json';
 /** Files of a checkpoint beside its weights. */
 export const SMALL = [
-  'config.json',
+  CONFIG,
   'generation_config.json',
   'tokenizer.json',
   'tokenizer_config.json',
@@ -44,8 +45,7 @@ export async function resolveHub(name: string, hub: HubOptions, http: HttpOption
   const base = (hub.endpoint ?? DEFAULT_ENDPOINT).replace(/\/+$/, '');
   const id = `${owner}/${repo}`;
   const address = `${base}/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
-  const bytes = await fetchSmall(address, http);
-  if (bytes === undefined) throw new Lfm2Error('not_found', `${address}: the hub has no such model or revision`);
+  const bytes = await needed(fetchSmall(address, http), 'the hub has no such model or revision');
   const wrong = (problem: string) => new Lfm2Error('wrong_content', `${address}: ${problem}`);
   let listing: { sha?: unknown; siblings?: Sibling[] };
   try {
@@ -124,6 +124,6 @@ function folder(names: string[]): string[] | undefined {
   const has = (name: string) => names.includes(name);
   const shards = names.filter((name) => /^model[^/]*\.safetensors$/.test(name));
   const weights = has(SINGLE) ? [SINGLE] : has(INDEX) ? [INDEX, ...shards] : [];
-  if (!has('config.json') || weights.length === 0) return undefined;
+  if (!has(CONFIG) || weights.length === 0) return undefined;
   return [...SMALL.filter(has), ...weights];
 }

@@ -84,8 +84,7 @@ function openCached(found: Found, stores: FileStore[], newHasher: () => Hasher):
     const { name, url, size } = file;
     return new RemoteFile({ name, url, size }, stores[i] as FileStore, found.http, newHasher, ignore);
   });
-  const nothing = () => Promise.resolve();
-  return { place: found.place, files, fromCache: true, finish: nothing, close: nothing };
+  return { place: found.place, files, fromCache: true, finish: async () => true, close: async () => undefined };
 }
 
 /** A model on its way: into the cache, or through memory. */
@@ -142,10 +141,12 @@ class Download implements OpenModel {
     });
   }
 
-  async finish(): Promise<void> {
+  async finish(): Promise<boolean> {
     await this.#ahead;
     if (this.#stores === undefined) for (const file of this.#files) await file.finish(false);
-    else if (!this.#stores.some((store) => store.overflowed)) await this.#entry?.complete();
+    if (this.#entry === undefined || this.#stores?.some((store) => store.overflowed)) return false;
+    // A disk that is full at this very end costs the next visit a download, and this one nothing.
+    return this.#entry.complete().then(() => true, () => false);
   }
 
   async close(): Promise<void> {

@@ -1,8 +1,8 @@
 import { Lfm2Error } from '../errors.js';
 import type { RemoteDescription, Resolved } from './files.js';
-import { fetchSize, fetchSmall } from './http.js';
+import { fetchSize, fetchSmall, ifThere, needed } from './http.js';
 import type { HttpOptions } from './http.js';
-import { INDEX, SINGLE, SMALL, isHubName, resolveHub } from './hub.js';
+import { CONFIG, INDEX, SINGLE, SMALL, isHubName, resolveHub } from './hub.js';
 import type { HubOptions } from './hub.js';
 import { readManifest } from './manifest.js';
 
@@ -27,33 +27,26 @@ export async function resolveModel(model: string, hub: HubOptions, http: HttpOpt
 }
 
 /** A file of which only the address is known. */
-async function sized(url: URL, http: HttpOptions): Promise<RemoteDescription | undefined> {
+async function sized(url: URL, http: HttpOptions): Promise<RemoteDescription> {
   const size = await fetchSize(url.href, http);
-  const name = decodeURIComponent(url.pathname.split('/').at(-1) ?? '');
-  return size === undefined ? undefined : { name, url: url.href, size };
-}
-
-async function required(url: URL, http: HttpOptions): Promise<RemoteDescription> {
-  const file = await sized(url, http);
-  if (file === undefined) throw new Lfm2Error('not_found', `${url.href}: there is no such file`);
-  return file;
+  return { name: decodeURIComponent(url.pathname.split('/').at(-1) ?? ''), url: url.href, size };
 }
 
 /** A GGUF file, or all parts of a split one whose first part is named. */
 function ggufFiles(url: URL, http: HttpOptions): Promise<RemoteDescription[]> {
   const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(url.pathname) ?? [];
-  if (of === undefined) return Promise.all([required(url, http)]);
+  if (of === undefined) return Promise.all([sized(url, http)]);
   const part = (_: unknown, i: number) => {
     const next = new URL(url);
     next.pathname = `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`;
-    return required(next, http);
+    return sized(next, http);
   };
   return Promise.all(Array.from({ length: Number(of) }, part));
 }
 
 async function packageFiles(base: URL, http: HttpOptions): Promise<RemoteDescription[] | undefined> {
   const address = new URL('manifest.json', base);
-  const bytes = await fetchSmall(address.href, http);
+  const bytes = await ifThere(fetchSmall(address.href, http));
   const manifest = bytes && readManifest(address.href, bytes);
   return manifest?.files.map(({ name, bytes, sha256 }) => {
     return { name, url: new URL(encodeURIComponent(name), base).href, size: bytes, sha256 };
@@ -62,16 +55,16 @@ async function packageFiles(base: URL, http: HttpOptions): Promise<RemoteDescrip
 
 async function checkpointFiles(base: URL, http: HttpOptions): Promise<RemoteDescription[]> {
   const at = (name: string) => new URL(encodeURIComponent(name), base);
-  const [single, ...small] = await Promise.all([SINGLE, ...SMALL].map((name) => sized(at(name), http)));
-  const [config] = small;
-  if (config === undefined) {
-    throw new Lfm2Error('not_found', `${base.href}: has neither manifest.json nor config.json`);
-  }
+  const [single, ...small] = await Promise.all(
+    [SINGLE, ...SMALL].map((name) => {
+      const file = sized(at(name), http);
+      return name === CONFIG ? needed(file, 'there is neither manifest.json nor config.json') : ifThere(file);
+    }),
+  );
   const files = small.filter((file) => file !== undefined);
   if (single !== undefined) return [...files, single];
-  const index = await fetchSmall(at(INDEX).href, http);
-  if (index === undefined) throw new Lfm2Error('not_found', `${base.href}: has neither ${SINGLE} nor ${INDEX}`);
-  const shards = await Promise.all(shardNames(at(INDEX).href, index).map((name) => required(at(name), http)));
+  const index = await needed(fetchSmall(at(INDEX).href, http), `there is neither ${SINGLE} nor ${INDEX}`);
+  const shards = await Promise.all(shardNames(at(INDEX).href, index).map((name) => sized(at(name), http)));
   return [...files, { name: INDEX, url: at(INDEX).href, size: index.length }, ...shards];
 }
 
