@@ -59,6 +59,18 @@ pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatur
     }
 }
 
+/// Features that a browser's device has and wgpu does not tell, since it never asks browsers for them.
+#[cfg(target_arch = "wasm32")]
+fn untold_features(device: &wgpu::Device) -> wgpu::Features {
+    let has = |name| device.as_webgpu().is_some_and(|device| device.features().has(name));
+    if has("subgroups") { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+fn untold_features(_: &wgpu::Device) -> wgpu::Features {
+    wgpu::Features::empty()
+}
+
 impl Caps {
     /// WebGPU's default limits and no optional feature
     /// (<https://www.w3.org/TR/webgpu/#limit-default>).
@@ -83,7 +95,8 @@ impl Caps {
 
     /// What `device` was made with.
     pub(super) fn of_device(device: &wgpu::Device) -> Self {
-        Self::new(device.features(), &device.limits(), &device.adapter_info())
+        let features = device.features() | untold_features(device);
+        Self::new(features, &device.limits(), &device.adapter_info())
     }
 
     /// All that `adapter` has.

@@ -11,7 +11,7 @@ use super::caps::{WANTED_FEATURES, experimental};
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
 use super::pipeline_cache::PipelineCache;
-use super::{Caps, Element, GpuError, Tensor, Variant, memory};
+use super::{AdapterReport, Caps, Element, GpuError, Tensor, Variant, memory};
 
 /// Which adapter to take.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -44,76 +44,6 @@ pub struct ContextOptions {
     /// Vulkan; elsewhere nothing is written). Drivers trust what is in it: a place where only the
     /// user can write.
     pub pipeline_cache: Option<PathBuf>,
-}
-
-/// What is known of an adapter.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AdapterReport {
-    /// Position in [`adapters`].
-    pub index: usize,
-    /// Marketing name.
-    pub name: String,
-    /// `Vulkan`, `Metal`, `DX12` or `WebGPU`.
-    pub backend: String,
-    /// `discrete`, `integrated`, `virtual`, `software` or `other`.
-    pub kind: &'static str,
-    /// Driver and its version.
-    pub driver: String,
-    /// Features the engine would use.
-    pub features: Vec<&'static str>,
-    /// What kernels may use at the adapter's own limits.
-    pub caps: Caps,
-    /// Bytes of memory, where the driver tells.
-    pub memory: Option<u64>,
-}
-
-impl AdapterReport {
-    /// Whether shaders run on the CPU's cores.
-    #[must_use]
-    pub fn is_software(&self) -> bool {
-        self.caps.software
-    }
-
-    fn new(index: usize, info: &wgpu::AdapterInfo, caps: Caps, memory: Option<u64>) -> Self {
-        let mut features = Vec::new();
-        for (has, name) in [
-            (caps.f16, "f16"),
-            (caps.subgroups, "subgroups"),
-            (caps.coop_side > 0, "cooperative matrices"),
-            (caps.timestamps, "timestamps"),
-        ] {
-            if has {
-                features.push(name);
-            }
-        }
-        Self {
-            index,
-            name: info.name.clone(),
-            backend: backend_name(info.backend).to_owned(),
-            kind: match info.device_type {
-                wgpu::DeviceType::DiscreteGpu => "discrete",
-                wgpu::DeviceType::IntegratedGpu => "integrated",
-                wgpu::DeviceType::VirtualGpu => "virtual",
-                wgpu::DeviceType::Cpu => "software",
-                wgpu::DeviceType::Other => "other",
-            },
-            driver: format!("{} {}", info.driver, info.driver_info).trim().to_owned(),
-            features,
-            caps,
-            memory,
-        }
-    }
-}
-
-fn backend_name(backend: wgpu::Backend) -> &'static str {
-    match backend {
-        wgpu::Backend::Vulkan => "Vulkan",
-        wgpu::Backend::Metal => "Metal",
-        wgpu::Backend::Dx12 => "DX12",
-        wgpu::Backend::BrowserWebGpu => "WebGPU",
-        wgpu::Backend::Gl => "GL",
-        wgpu::Backend::Noop => "noop",
-    }
 }
 
 fn instance() -> wgpu::Instance {
@@ -171,8 +101,18 @@ impl Context {
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::AdapterNotFound`] or [`GpuError::NoDevice`].
     pub async fn request(options: &ContextOptions) -> Result<Self, GpuError> {
-        let instance = instance();
-        let (index, adapter) = choose(&instance, &options.adapter).await?;
+        Self::request_of(&instance(), options).await
+    }
+
+    /// As [`Context::request`], of an instance of the caller's.
+    ///
+    /// # Errors
+    /// The same.
+    pub async fn request_of(
+        instance: &wgpu::Instance,
+        options: &ContextOptions,
+    ) -> Result<Self, GpuError> {
+        let (index, adapter) = choose(instance, &options.adapter).await?;
         let info = adapter.get_info();
         let mut limits = wgpu::Limits::defaults();
         let mut features = wgpu::Features::empty();
@@ -217,7 +157,9 @@ impl Context {
             caps = caps.with_cooperative_matrices(&adapter);
         }
         let memory = memory::of_adapter(&adapter);
-        let report = AdapterReport::new(index, &info, Caps::of_adapter(&adapter), memory);
+        // A browser's adapter does not tell all that its device may have.
+        let told = if cfg!(target_arch = "wasm32") { caps } else { Caps::of_adapter(&adapter) };
+        let report = AdapterReport::new(index, &info, told, memory);
         let kept = match &options.pipeline_cache {
             Some(directory) => PipelineCache::open(&device, directory).await,
             None => None,

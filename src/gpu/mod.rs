@@ -10,18 +10,19 @@ mod pipeline;
 mod pipeline_cache;
 mod plan;
 mod profile;
+mod report;
 mod shader;
 mod tensor;
 mod transfer;
 
 pub use caps::Caps;
 pub use context::{
-    AdapterChoice, AdapterReport, Context, ContextOptions, Counters, LimitsChoice, adapters,
-    choose_adapter,
+    AdapterChoice, Context, ContextOptions, Counters, LimitsChoice, adapters, choose_adapter,
 };
 pub use error::GpuError;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Reads, Recorder, StepShape, Submission};
 pub use profile::KernelTime;
+pub use report::AdapterReport;
 pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
 pub use tensor::{Binding, Element, Tensor};
 pub use transfer::Readback;

@@ -1,6 +1,6 @@
 import type { Summary } from './chat.js';
 import { checkAborted, toLfm2Error } from './errors.js';
-import { describeGpu, gpuName, withDevice } from './gpu.js';
+import { describeGpu, gpuName, withGpu } from './gpu.js';
 import type { ModelFile, OpenModel } from './loader/files.js';
 import { openModel, raceAbort } from './loader/open.js';
 import { ModelEngine } from './model-engine.js';
@@ -8,7 +8,7 @@ import type { Loaded } from './model-engine.js';
 import { Reporter } from './progress.js';
 import type { Engine, EngineInfo, EngineOptions } from './types.js';
 import { initWasm } from './wasm.js';
-import { HostDevice, Sha256, WebEngine } from './wasm/lfm2.js';
+import { Gpu, Sha256, WebEngine } from './wasm/lfm2.js';
 
 /** Loads a model onto the visitor's GPU, in this thread. */
 export async function createEngine(options: EngineOptions): Promise<Engine> {
@@ -45,8 +45,9 @@ export async function load(options: EngineOptions): Promise<Loaded> {
       return signal?.aborted !== true;
     };
     const files = model.files.map((file) => watched(file, signal, reads));
-    const host = options.device && withDevice(options.device, () => new HostDevice());
-    const loading = WebEngine.load(model.place, files, options.contextLength, onWeights, host);
+    const own = options.device === undefined;
+    const from = withGpu(options.device, () => new Gpu());
+    const loading = WebEngine.load(model.place, files, options.contextLength, onWeights, from, own);
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
     cached = await raceAbort(model.finish(), signal, () => undefined);

@@ -1,5 +1,7 @@
 import { Lfm2Error } from './errors.js';
 
+const SUBGROUPS = 'subgroups';
+
 /** What the browser tells of the GPU. */
 export interface GpuReport {
   /** A name to show. */
@@ -27,24 +29,53 @@ export async function describeGpu(): Promise<GpuReport> {
   return {
     name: gpuName(adapter.info),
     software: adapter.info?.isFallbackAdapter === true,
-    features: ['shader-f16'].filter((feature) => adapter.features.has(feature)),
+    features: ['shader-f16', SUBGROUPS].filter((feature) => adapter.features.has(feature)),
     limits: { maxBufferSize, maxStorageBufferBindingSize },
   };
 }
 
-/**
- * Calls `f` while `navigator.gpu` gives this device to whoever asks for one; nobody else can ask
- * meanwhile, since `f` does not wait.
- */
-export function withDevice<T>(device: GPUDevice, f: () => T): T {
+/** What the engine asks of `navigator.gpu`. */
+interface GpuLike {
+  requestAdapter(options?: GPURequestAdapterOptions): Promise<AdapterLike | null>;
+}
+type AdapterLike = Pick<GPUAdapter, 'features' | 'limits' | 'info' | 'requestDevice'>;
+
+/** Gives the page's device to whoever asks for one. */
+function ofDevice(device: GPUDevice): GpuLike {
   const { features, limits, adapterInfo: info } = device;
-  const adapter = { features, limits, info: info ?? {}, requestDevice: () => Promise.resolve(device) };
-  const gpu = { requestAdapter: () => Promise.resolve(adapter) };
-  Object.defineProperty(navigator, 'gpu', { value: gpu, configurable: true });
+  const adapter: AdapterLike = { features, limits, info: info ?? {}, requestDevice: async () => device };
+  return { requestAdapter: async () => adapter };
+}
+
+/** The browser's, whose devices have subgroups too where its adapters have them: wgpu never asks for them. */
+function withSubgroups(gpu: GPU): GpuLike {
+  return {
+    requestAdapter: async (options) => {
+      const adapter = await gpu.requestAdapter(options);
+      if (adapter === null || !adapter.features.has(SUBGROUPS)) return adapter;
+      const { features, limits, info } = adapter;
+      const requestDevice = (about?: GPUDeviceDescriptor) => {
+        const requiredFeatures = [...(about?.requiredFeatures ?? []), SUBGROUPS as GPUFeatureName];
+        return adapter.requestDevice({ ...about, requiredFeatures });
+      };
+      return { features, limits, info, requestDevice };
+    },
+  };
+}
+
+/**
+ * Calls `f`, to which `navigator.gpu` is where the engine's device comes from: the page's own, or
+ * the browser. Nobody else can ask it meanwhile, since `f` does not wait.
+ */
+export function withGpu<T>(device: GPUDevice | undefined, f: () => T): T {
+  const value = device ? ofDevice(device) : withSubgroups(navigator.gpu);
+  // The browser's own is the prototype's; the page may have put another in its place.
+  const before = Object.getOwnPropertyDescriptor(navigator, 'gpu');
+  Object.defineProperty(navigator, 'gpu', { value, configurable: true });
   try {
     return f();
   } finally {
-    // The browser's own is the prototype's.
-    delete (navigator as { gpu?: GPU }).gpu;
+    if (before === undefined) delete (navigator as { gpu?: GPU }).gpu;
+    else Object.defineProperty(navigator, 'gpu', before);
   }
 }

@@ -1,16 +1,17 @@
-//! A page's own device. wgpu asks `navigator.gpu` for an adapter and that for a device, and cannot wrap
-//! one; TypeScript (`web/src/gpu.ts`) lets it find the page's there.
+//! What gives the engine its device. wgpu asks `navigator.gpu` for an adapter and that for a device,
+//! cannot wrap one, and never asks for subgroups; TypeScript (`web/src/gpu.ts`) lets it find something
+//! in the place of `navigator.gpu` that does.
 
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::{Context, ContextOptions};
 use lfm2_wgpu::wgpu;
 use wasm_bindgen::prelude::*;
 
 /// What `navigator.gpu` is at the moment it is made.
 #[wasm_bindgen]
-pub struct HostDevice(wgpu::Instance);
+pub struct Gpu(wgpu::Instance);
 
 #[wasm_bindgen]
-impl HostDevice {
+impl Gpu {
     #[wasm_bindgen(constructor)]
     #[allow(clippy::new_without_default, reason = "JavaScript calls it")]
     pub fn new() -> Self {
@@ -18,9 +19,14 @@ impl HostDevice {
     }
 }
 
-impl HostDevice {
-    /// The device, with whatever limits and features it was made with.
-    pub async fn context(&self) -> Result<Context, JsValue> {
+impl Gpu {
+    /// A device of the engine's.
+    pub async fn own(&self) -> Result<Context, JsValue> {
+        Context::request_of(&self.0, &ContextOptions::default()).await.map_err(super::error)
+    }
+
+    /// The page's device, with whatever limits and features it was made with.
+    pub async fn pages(&self) -> Result<Context, JsValue> {
         let failed = |e: &dyn std::fmt::Display| JsValue::from(js_sys::Error::new(&e.to_string()));
         let adapter = self.0.request_adapter(&wgpu::RequestAdapterOptions::default()).await;
         let adapter = adapter.map_err(|e| failed(&e))?;

@@ -9,11 +9,11 @@ mod source;
 use std::cell::Cell;
 use std::sync::Arc;
 
-use host::HostDevice;
+use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::engine::{ChatRequest, EngineBuilder, OpenedModel, summary};
 use lfm2_wgpu::formats::ModelFiles;
-use lfm2_wgpu::gpu::{self, Context, ContextOptions, GpuError};
+use lfm2_wgpu::gpu::{self, GpuError};
 use lfm2_wgpu::model::MemoryPlan;
 use lfm2_wgpu::{Engine, Error, GenerateOptions, Session};
 use serde_json::json;
@@ -49,13 +49,14 @@ pub struct WebEngine {
 impl WebEngine {
     /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`.
     /// `on_progress` gets the bytes of the weights that are on the GPU and those in all, and says
-    /// whether to go on.
+    /// whether to go on. `own`: whether `gpu` gives a device of the engine's, and not the page's.
     pub async fn load(
         place: String,
         files: Array,
         context_length: Option<u32>,
         on_progress: Function,
-        host: Option<HostDevice>,
+        gpu: Gpu,
+        own: bool,
     ) -> Result<WebEngine, JsValue> {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
         let builder = sized(Engine::builder().files(files), context_length);
@@ -64,11 +65,7 @@ impl WebEngine {
             let told = on_progress.call2(&JsValue::NULL, &loaded.into(), &total.into());
             told.is_ok_and(|goes_on| goes_on.is_truthy())
         });
-        let own = host.is_none();
-        let context = match host {
-            Some(host) => host.context().await?,
-            None => Context::request(&ContextOptions::default()).await.map_err(error)?,
-        };
+        let context = if own { gpu.own().await? } else { gpu.pages().await? };
         let device = context.device().clone();
         let built = builder.gpu(context).build().await;
         // What was uploaded would stay until the browser collects its garbage.
