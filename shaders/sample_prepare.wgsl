@@ -1,4 +1,5 @@
-// sample_prepare: penalties on the logits of tokens that the sequence has already
+// sample_prepare: biases of single tokens, then penalties on tokens that the sequence has already
+//                 l -> l + bias, for every token of the sequence's logit_bias
 //                 l -> l / repetition if l > 0, else l * repetition, for every token of the context
 //                 l -> l - presence - frequency * count, for tokens generated `count` > 0 times
 //
@@ -10,7 +11,8 @@
 // back in a sequence needs nothing undone. The lane that takes a token's count out of `counts`
 // applies it and leaves zero.
 // Exact up to one rounding a step. Source: transformers RepetitionPenaltyLogitsProcessor (whole
-// context); OpenAI API for presence and frequency (generated text). Twin: reference/sample.rs
+// context); OpenAI API for presence and frequency (generated text) and for biases, which llama.cpp
+// and vLLM too add before the penalties. Twin: reference/sample.rs
 
 struct Params {
     vocab: u32,
@@ -36,11 +38,17 @@ fn main(
     let repetition = bitcast<f32>(seq_word(seq, 10u));
     let presence = bitcast<f32>(seq_word(seq, 11u));
     let frequency = bitcast<f32>(seq_word(seq, 12u));
+    let at = item * params.vocab;
+    let first_bias = batch[10] + (seq_word(seq, 13u) * 2u);
+    let n_biases = seq_word(seq, 14u);
+    for (var i = lane; i < n_biases; i += WG) {
+        let token = batch[first_bias + (i * 2u)];
+        logits[at + token] += bitcast<f32>(batch[first_bias + (i * 2u) + 1u]);
+    }
     if (repetition == 1.0 && presence == 0.0 && frequency == 0.0) { return; }
     let length = row_position(row) + 1u;
     let generated_from = seq_word(seq, 3u);
     let start = seq_slot(seq) * params.context;
-    let at = item * params.vocab;
     for (var p = lane; p < length; p += WG) {
         let token = history[start + p];
         if (p >= generated_from) { atomicAdd(&counts[at + token], 1u); }

@@ -4,14 +4,15 @@
 // this layout). All of it is read-only, so loop bounds taken from it are uniform.
 //   [0] n_rows  [1] n_seqs  [2] n_logit_rows  [3] n_tiles
 //   [4] rows_at  [5] seqs_at  [6] logit_rows_at  [7] tiles_at  [8] pages_at  [9] max_pages
-//   [10] to [15] 0
+//   [10] biases_at  [11] to [15] 0
 //   rows  [n_rows][4]    token (or FROM_SLOT), seq, position, 0
 //   seqs  [n_seqs][16]   slot, first_row, n_rows, generated_from, then the sampling options:
 //                        seed, flags, top_k, temperature, top_p, min_p, repetition_penalty,
-//                        presence_penalty, frequency_penalty, 0, 0, 0
+//                        presence_penalty, frequency_penalty, first_bias, n_biases, 0
 //   logit_rows [n_logit_rows]  row whose logits are wanted
 //   tiles [n_tiles][2]   seq, first row of a tile of query rows (flash_attention)
 //   pages [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
+//   biases [][2]         token, what is added to its logit: those of each sequence together
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
 

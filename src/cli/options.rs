@@ -277,6 +277,7 @@ impl Sampling {
             presence_penalty: self.presence_penalty.unwrap_or(d.presence_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(d.frequency_penalty),
             seed: self.seed.unwrap_or(random),
+            logit_bias: d.logit_bias,
         };
         log::info!("sampling: {sampling:?}");
         let options = GenerateOptions {

@@ -13,6 +13,7 @@ const HEADER: usize = 16;
 const ROW_WORDS: usize = 4;
 const SEQ_WORDS: usize = 16;
 const TILE_WORDS: usize = 2;
+const BIAS_WORDS: usize = 2;
 
 /// One token of one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,8 +24,11 @@ pub struct Row {
     pub position: u32,
 }
 
+/// Most tokens of a sequence whose logits are biased.
+pub const MAX_LOGIT_BIAS: usize = 1024;
+
 /// Sampling options as the shaders read them.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct SampleParams {
     /// Seed of the sequence's draws.
     pub seed: u32,
@@ -42,6 +46,8 @@ pub struct SampleParams {
     pub presence_penalty: f32,
     /// 0: off.
     pub frequency_penalty: f32,
+    /// Added to the logits of these tokens; each token once, at most [`MAX_LOGIT_BIAS`].
+    pub logit_bias: Vec<(u32, f32)>,
 }
 
 impl SampleParams {
@@ -55,6 +61,7 @@ impl SampleParams {
         repetition_penalty: 1.0,
         presence_penalty: 0.0,
         frequency_penalty: 0.0,
+        logit_bias: Vec::new(),
     };
 }
 
@@ -87,7 +94,8 @@ impl Batch {
     #[must_use]
     pub fn capacity(rows: usize, seqs: usize, pages: usize) -> usize {
         // A tile holds at least one row.
-        HEADER + rows * (ROW_WORDS + 1 + TILE_WORDS) + seqs * (SEQ_WORDS + pages)
+        let bias = MAX_LOGIT_BIAS * BIAS_WORDS;
+        HEADER + rows * (ROW_WORDS + 1 + TILE_WORDS) + seqs * (SEQ_WORDS + pages + bias)
     }
 
     /// Rows in all.
@@ -113,6 +121,7 @@ impl Batch {
         let mut logit_rows = Vec::with_capacity(n_logits);
         let mut tiles = Vec::new();
         let mut pages = Vec::with_capacity(self.seqs.len() * max_pages);
+        let mut biases = Vec::new();
         let (mut first_row, mut last_position) = (0u32, 0u32);
         for (index, seq) in (0u32..).zip(&self.seqs) {
             let count = seq.rows.len() as u32;
@@ -133,7 +142,9 @@ impl Batch {
                 ]
                 .map(f32::to_bits),
             );
-            seqs.extend([0, 0, 0]);
+            let first_bias = (biases.len() / BIAS_WORDS) as u32;
+            seqs.extend([first_bias, s.logit_bias.len() as u32, 0]);
+            biases.extend(s.logit_bias.iter().flat_map(|(token, bias)| [*token, bias.to_bits()]));
             logit_rows.extend(seq.logit_rows.iter().map(|r| first_row + r));
             for first in (0..count).step_by(tile_rows as usize) {
                 tiles.extend([index, first_row + first]);
@@ -161,9 +172,9 @@ impl Batch {
             words.push(at as u32);
             at += part.len();
         }
-        words.push(max_pages as u32);
+        words.extend([max_pages as u32, at as u32]);
         words.resize(HEADER, 0);
-        for part in [rows, seqs, logit_rows, tiles, pages] {
+        for part in [rows, seqs, logit_rows, tiles, pages, biases] {
             words.extend(part);
         }
         (words, shape)

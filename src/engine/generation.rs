@@ -125,6 +125,7 @@ impl<'s> Generation<'s> {
             Some(sampling) => sampling.clone(),
             None => engine.recommended_sampling(),
         };
+        sampling.check_tokens(engine.config().vocab_size)?;
         let stops = StopStrings::new(&options.stop)?;
         let text = match engine.tokenizer() {
             Ok(tokenizer) => Some((TextStream::new(tokenizer, options.specials), stops)),
@@ -299,7 +300,8 @@ impl<'s> Generation<'s> {
         let logit_rows = if last { vec![range.len() as u32 - 1] } else { Vec::new() };
         let tokens = self.prompt[range.clone()].iter().copied();
         let generated_from = self.prompt.len();
-        let rows = self.session.rows(range.start, tokens, generated_from, self.sample, logit_rows);
+        let rows =
+            self.session.rows(range.start, tokens, generated_from, self.sample.clone(), logit_rows);
         let target = if last { Some(self.readback().await?) } else { None };
         let submission = self.submit(rows, target)?;
         self.session.advance(&self.prompt[range.clone()], range.end);
@@ -314,7 +316,7 @@ impl<'s> Generation<'s> {
             self.position,
             std::iter::once(FROM_SLOT),
             generated_from,
-            self.sample,
+            self.sample.clone(),
             vec![0],
         );
         let target = self.readback().await?;

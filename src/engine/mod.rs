@@ -31,7 +31,7 @@ mod tune;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use batch::{Batch, FROM_SLOT, Row, SampleParams, SeqRows};
+pub use batch::{Batch, FROM_SLOT, MAX_LOGIT_BIAS, Row, SampleParams, SeqRows};
 pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;

@@ -35,6 +35,7 @@ struct Overrides {
     repetition_penalty: Option<f32>,
     presence_penalty: Option<f32>,
     frequency_penalty: Option<f32>,
+    logit_bias: Vec<(u32, f32)>,
     seed: Option<u64>,
 }
 
@@ -78,12 +79,12 @@ impl ChatRequest {
                 repetition_penalty: fields.float("repetition_penalty")?,
                 presence_penalty: fields.float("presence_penalty")?,
                 frequency_penalty: fields.float("frequency_penalty")?,
+                logit_bias: fields.logit_bias()?,
                 seed: fields.integer("seed")?,
             },
         };
         fields.only("n", &json!(1), "only 1 answer is given to a request")?;
         fields.only("logprobs", &json!(false), "not supported: leave it out")?;
-        fields.only("logit_bias", &json!({}), "not supported: leave it out")?;
         fields.only("parallel_tool_calls", &json!(true), "only true: the model decides")?;
         let text = json!({ "type": "text" });
         fields.only("response_format", &text, "only {\"type\": \"text\"} is supported")?;
@@ -98,17 +99,20 @@ impl ChatRequest {
     pub fn options(&self, engine: &Engine) -> Result<GenerateOptions, Error> {
         let own = engine.recommended_sampling();
         let given = &self.sampling;
+        let sampling = SamplingOptions {
+            temperature: given.temperature.unwrap_or(own.temperature),
+            top_k: given.top_k.unwrap_or(own.top_k),
+            top_p: given.top_p.unwrap_or(own.top_p),
+            min_p: given.min_p.unwrap_or(own.min_p),
+            repetition_penalty: given.repetition_penalty.unwrap_or(own.repetition_penalty),
+            presence_penalty: given.presence_penalty.unwrap_or(own.presence_penalty),
+            frequency_penalty: given.frequency_penalty.unwrap_or(own.frequency_penalty),
+            logit_bias: given.logit_bias.clone(),
+            seed: given.seed.unwrap_or(own.seed),
+        };
+        sampling.check_tokens(engine.config().vocab_size)?;
         let options = GenerateOptions {
-            sampling: Some(SamplingOptions {
-                temperature: given.temperature.unwrap_or(own.temperature),
-                top_k: given.top_k.unwrap_or(own.top_k),
-                top_p: given.top_p.unwrap_or(own.top_p),
-                min_p: given.min_p.unwrap_or(own.min_p),
-                repetition_penalty: given.repetition_penalty.unwrap_or(own.repetition_penalty),
-                presence_penalty: given.presence_penalty.unwrap_or(own.presence_penalty),
-                frequency_penalty: given.frequency_penalty.unwrap_or(own.frequency_penalty),
-                seed: given.seed.unwrap_or(own.seed),
-            }),
+            sampling: Some(sampling),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
             specials: match self.conversation.tools {
@@ -214,6 +218,23 @@ impl Fields {
         self.take(key).map(read).transpose()
     }
 
+    /// `logit_bias`: an object from token ids to what is added to their logits.
+    fn logit_bias(&mut self) -> Result<Vec<(u32, f32)>, Error> {
+        let key = "logit_bias";
+        let entries = match self.take(key) {
+            None => return Ok(Vec::new()),
+            Some(Value::Object(entries)) => entries,
+            Some(_) => return Err(wrong(key, "must be an object of token ids and numbers")),
+        };
+        let read = |(id, bias): (String, Value)| {
+            let token = id.parse::<u32>().ok().filter(|token| token.to_string() == id);
+            let token = token.ok_or_else(|| wrong(key, format!("{id:?} is no token id")))?;
+            let bias = bias.as_f64().ok_or_else(|| wrong(key, "must have numbers as values"))?;
+            Ok((token, bias as f32))
+        };
+        entries.into_iter().map(read).collect()
+    }
+
     /// `max_tokens` or `max_completion_tokens`, which mean the same.
     fn max_tokens(&mut self) -> Result<Option<usize>, Error> {
         let (old, new) = ("max_tokens", "max_completion_tokens");
@@ -304,7 +325,7 @@ mod tests {
             r#", "model": "m", "stream": true, "stream_options": {"include_usage": true},
             "max_tokens": 5, "stop": "\n", "temperature": 0.5, "top_k": 3, "top_p": 0.9, "min_p": 0.1,
             "repetition_penalty": 1.1, "presence_penalty": 0.2, "frequency_penalty": -0.3, "seed": 7,
-            "n": 1, "logprobs": false, "logit_bias": null, "tool_choice": "auto", "tools": [{}],
+            "n": 1, "logprobs": false, "logit_bias": {"5": -100, "17": 2.5}, "tool_choice": "auto", "tools": [{}],
             "response_format": {"type": "text"}"#,
         )
         .unwrap();
@@ -319,6 +340,7 @@ mod tests {
             repetition_penalty: Some(1.1),
             presence_penalty: Some(0.2),
             frequency_penalty: Some(-0.3),
+            logit_bias: vec![(5, -100.0), (17, 2.5)],
             seed: Some(7),
         };
         assert_eq!(request.sampling, expected);
@@ -355,7 +377,11 @@ mod tests {
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (rest, field) in [
-            (r#", "logit_bias": {"5": 1}"#, "logit_bias"),
+            (r#", "logit_bias": [[5, 1]]"#, "logit_bias"),
+            (r#", "logit_bias": {"05": 1}"#, "logit_bias"),
+            (r#", "logit_bias": {"-5": 1}"#, "logit_bias"),
+            (r#", "logit_bias": {"hello": 1}"#, "logit_bias"),
+            (r#", "logit_bias": {"5": "1"}"#, "logit_bias"),
             (r#", "n": 2"#, "n"),
             (r#", "logprobs": true"#, "logprobs"),
             (r#", "response_format": {"type": "json_object"}"#, "response_format"),

@@ -1,10 +1,10 @@
 //! Sampling options, checked.
 
-use super::SampleParams;
+use super::{MAX_LOGIT_BIAS, SampleParams};
 use crate::error::Error;
 use crate::model::GenerationConfig;
 
-/// How tokens are drawn. The order is transformers': penalties, temperature, top-k, top-p, min-p.
+/// How tokens are drawn. The order is transformers': biases, penalties, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingOptions {
     /// 0 is greedy; larger is more varied.
@@ -21,6 +21,9 @@ pub struct SamplingOptions {
     pub presence_penalty: f32,
     /// Subtracted as often as the token was generated; 0 is off.
     pub frequency_penalty: f32,
+    /// Added to the logits of these tokens, from -100, which all but bans one, to 100; each token once,
+    /// at most [`MAX_LOGIT_BIAS`].
+    pub logit_bias: Vec<(u32, f32)>,
     /// Seed; the same seed on the same adapter gives the same text.
     pub seed: u64,
 }
@@ -36,6 +39,7 @@ impl Default for SamplingOptions {
             repetition_penalty: 1.05,
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
+            logit_bias: Vec::new(),
             seed: 0,
         }
     }
@@ -89,7 +93,35 @@ impl SamplingOptions {
                 return Err(Error::Option { option, got: value.to_string(), need });
             }
         }
-        Ok(())
+        let wrong = |got: String, need: &str| {
+            Err(Error::Option { option: "logit_bias", got, need: need.to_owned() })
+        };
+        if self.logit_bias.len() > MAX_LOGIT_BIAS {
+            let need = format!("at most {MAX_LOGIT_BIAS}");
+            return wrong(format!("{} tokens", self.logit_bias.len()), &need);
+        }
+        if let Some((_, bias)) = self.logit_bias.iter().find(|(_, b)| !(-100.0..=100.0).contains(b))
+        {
+            return wrong(bias.to_string(), "numbers from -100 to 100");
+        }
+        let mut tokens: Vec<u32> = self.logit_bias.iter().map(|(token, _)| *token).collect();
+        tokens.sort_unstable();
+        match tokens.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => wrong(format!("token {} twice", pair[0]), "each token once"),
+            None => Ok(()),
+        }
+    }
+
+    /// Checks that a model of `vocab` ids has all tokens that are named.
+    pub(super) fn check_tokens(&self, vocab: usize) -> Result<(), Error> {
+        match self.logit_bias.iter().find(|(token, _)| *token as usize >= vocab) {
+            None => Ok(()),
+            Some((token, _)) => Err(Error::Option {
+                option: "logit_bias",
+                got: format!("token {token}"),
+                need: format!("token ids below {vocab}"),
+            }),
+        }
     }
 
     pub(super) fn params(&self) -> SampleParams {
@@ -104,6 +136,7 @@ impl SamplingOptions {
             repetition_penalty: self.repetition_penalty,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
+            logit_bias: self.logit_bias.clone(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The engine on tiny models: many sequences in one pass, reuse of state, seeds, early ends.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
@@ -131,6 +132,44 @@ fn the_same_seed_gives_the_same_tokens_and_another_another() {
     assert_ne!(first, run(8));
     // The upper half of a seed counts too.
     assert_ne!(first, run(7 + (1 << 40)));
+}
+
+/// A biased token is drawn always or never, greedily and not, and one batch biases each sequence
+/// by itself.
+#[test]
+fn biases_force_and_ban_tokens() {
+    let engine = engine_with("tiny-a", |b| b.sequences(2));
+    let vocab = engine.config().vocab_size;
+    let prompt = tokens(9, 3, vocab);
+    let run = |base: &GenerateOptions, logit_bias: Vec<(u32, f32)>| {
+        let sampling = SamplingOptions { logit_bias, ..base.sampling.clone().unwrap() };
+        let options = GenerateOptions { sampling: Some(sampling), ..base.clone() };
+        generate(&mut engine.session().unwrap(), &prompt, &options).0
+    };
+    let greedy = GenerateOptions { sampling: Some(SamplingOptions::greedy()), ..sampled(1, 12) };
+    for base in [greedy, sampled(1, 12)] {
+        let plain = run(&base, Vec::new());
+        assert_eq!(run(&base, vec![(5, 100.0), (6, -100.0)]), [5; 12]);
+        let ban: Vec<_> =
+            plain.iter().map(|t| (*t, -100.0)).collect::<BTreeMap<_, _>>().into_iter().collect();
+        let other = run(&base, ban);
+        assert!(other.iter().all(|t| !plain.contains(t)), "{plain:?} {other:?}");
+        assert_eq!(run(&base, vec![(5, 0.0)]), plain);
+    }
+    let mut session = engine.session().unwrap();
+    let many = (0..=MAX_LOGIT_BIAS as u32).map(|t| (t, 1.0)).collect();
+    for (logit_bias, problem) in [
+        (vec![(vocab as u32, 1.0)], "token ids below 97"),
+        (vec![(5, 101.0)], "numbers from -100 to 100"),
+        (vec![(5, f32::NAN)], "numbers from -100 to 100"),
+        (vec![(5, 1.0), (6, 1.0), (5, 2.0)], "each token once"),
+        (many, "at most 1024"),
+    ] {
+        let sampling = Some(SamplingOptions { logit_bias, ..SamplingOptions::greedy() });
+        let error = session.generate(&prompt, &GenerateOptions { sampling, ..sampled(1, 1) }).err();
+        assert!(error.as_ref().unwrap().to_string().contains(problem), "{error:?}");
+        assert_eq!(error.unwrap().code(), "invalid_request");
+    }
 }
 
 /// A second turn computes only what is new, and the answer is that of a fresh sequence.

@@ -50,7 +50,7 @@ pub(super) fn draw_variants(_: &Caps) -> Vec<Variant> {
     vec![draw_variant()]
 }
 
-/// Penalties on tokens that the sequence has already.
+/// Biases of single tokens, and penalties on tokens that the sequence has already.
 pub struct SamplePrepare<'a> {
     /// `[n_slots, context]`.
     pub history: &'a Tensor<u32>,

@@ -28,7 +28,9 @@ pub use moe_group::{Groups, Tile, moe_group};
 pub use norm_route::{Router, Routes, norm_route};
 pub use qk_norm_rope_append::{QkNormRope, Stored, qk_norm_rope_append};
 pub use rms_norm::rms_norm;
-pub use sample::{DrawScores, Options, draw_scores, gumbel, kept_from, penalties, random_bits};
+pub use sample::{
+    DrawScores, Options, biases, draw_scores, gumbel, kept_from, penalties, random_bits,
+};
 pub use short_conv::{ConvShape, short_conv};
 pub use weights::{
     decode_bf16, decode_f16, decode_f32, encode_bf16, encode_f16, encode_f32, round_f16,

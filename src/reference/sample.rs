@@ -21,6 +21,15 @@ pub struct Options {
     pub frequency_penalty: f32,
 }
 
+/// Biases on the logits of single tokens, before all else.
+///
+/// Source: OpenAI's API; the order is llama.cpp's and vLLM's.
+pub fn biases(bias: &[(u32, f32)], logits: &mut [f32]) {
+    for &(token, bias) in bias {
+        logits[token as usize] += bias;
+    }
+}
+
 /// Penalties on the logits of tokens that the sequence has: `tokens` by position, of which those
 /// from `generated_from` on were generated.
 ///

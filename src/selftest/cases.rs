@@ -159,6 +159,7 @@ fn sample(vocab: usize) -> SampleCase {
             },
         ],
         length: 40,
+        biased: 3,
         logit_rows: 1,
         fill: Fill::Normal,
         spread: 3.0,

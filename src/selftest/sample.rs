@@ -3,7 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::engine::{Batch, Row, SampleParams, SeqRows};
+use crate::engine::{Batch, MAX_LOGIT_BIAS, Row, SampleParams, SeqRows};
 use crate::gpu::{Context, GpuError};
 use crate::kernels::{NOT_FINITE, Reduce, SampleDraw, SamplePrepare, SampleThreshold};
 use crate::reference::{self, Options};
@@ -18,6 +18,8 @@ pub struct SampleCase {
     pub options: Vec<Options>,
     /// Tokens of each sequence before its last row.
     pub length: usize,
+    /// Tokens of each sequence whose logits are biased.
+    pub biased: usize,
     /// Rows of each sequence whose logits are wanted: 1 for `sample_draw`.
     pub logit_rows: usize,
     /// How logits are filled.
@@ -44,7 +46,7 @@ pub struct Broken {
 }
 
 /// Options as the batch carries them.
-fn params(o: &Options) -> SampleParams {
+fn params(o: &Options, logit_bias: Vec<(u32, f32)>) -> SampleParams {
     SampleParams {
         seed: o.seed,
         top_k: o.top_k as u32,
@@ -54,6 +56,7 @@ fn params(o: &Options) -> SampleParams {
         repetition_penalty: o.repetition_penalty,
         presence_penalty: o.presence_penalty,
         frequency_penalty: o.frequency_penalty,
+        logit_bias,
     }
 }
 
@@ -90,7 +93,9 @@ impl SampleCase {
         pass.want_logits(&(0..pass.rows()).collect::<Vec<_>>());
         let generated_from = self.length / 2;
         for (seq, options) in pass.batch.seqs.iter_mut().zip(&self.options) {
-            seq.sample = params(options);
+            let biased = rng.order(self.vocab).into_iter().take(self.biased.min(MAX_LOGIT_BIAS));
+            let bias = biased.map(|token| (token as u32, rng.below(2001) as f32 / 10.0 - 100.0));
+            seq.sample = params(options, bias.collect());
             seq.generated_from = generated_from as u32;
         }
         let mut rows = Vec::new();
@@ -149,6 +154,7 @@ pub async fn check_penalties(
         let slot = i.pass.sequences[seq].slot;
         let tokens = &i.history[slot * i.context..][..=position];
         let logits = &mut want[row * vocab..][..vocab];
+        reference::biases(&i.pass.batch.seqs[seq].sample.logit_bias, logits);
         reference::penalties(&case.options[seq], tokens, i.generated_from, logits);
     }
     let history = context.tensor_of("history", &i.history).await?;
@@ -320,7 +326,7 @@ pub async fn draws(
         slot,
         rows: vec![Row { token: 0, position: *position }],
         generated_from: 0,
-        sample: params(options),
+        sample: params(options, Vec::new()),
         pages: vec![0; (*position / PAGE) as usize + 1],
         logit_rows: vec![0],
     });

@@ -36,6 +36,8 @@ export interface ChatRequest {
   repetition_penalty?: number | null;
   frequency_penalty?: number | null;
   presence_penalty?: number | null;
+  /** By token id, from -100, which bans a token, to 100, which forces it; at most 1024. */
+  logit_bias?: Record<number, number> | null;
   /** The same seed gives the same answer; random if it is not said. */
   seed?: number | null;
   /** Strings that end the answer and are not part of it. */

@@ -145,6 +145,18 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
       assert.ok(told.second.timings.cache_n > 0, 'the turn before is used again');
     });
 
+    test('a biased token is forced or banned', async () => {
+      const [forced, banned] = await page.evaluate(async () => {
+        const ask = async (logit_bias) => {
+          const request = { messages: [{ role: 'user', content: 'Hi' }], temperature: 0, max_tokens: 3, logit_bias };
+          return (await engine.chat.completions.create(request)).choices[0].message.content;
+        };
+        return [await ask({ 300: 100, 301: -100 }), await ask({ 300: -100, 301: 100 })];
+      });
+      assert.equal(forced, forced.slice(0, forced.length / 3).repeat(3));
+      assert.ok(forced.length > 0 && banned.length > 0 && forced !== banned, JSON.stringify([forced, banned]));
+    });
+
     test('requests wait for each other and keep their order', async () => {
       const answers = await page.evaluate(async () => {
         const ask = (content) =>
@@ -158,7 +170,9 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
 
     test('what is not supported is refused by a typed error', async () => {
       const cases = [
-        [{ logit_bias: { 5: 1 } }, /logit_bias/],
+        [{ logit_bias: { a: 1 } }, /logit_bias/],
+        [{ logit_bias: { 999999: 1 } }, /logit_bias/],
+        [{ logprobs: true }, /logprobs/],
         [{ best_of: 2 }, /best_of/],
         [{ n: 2, stream: true }, /^n: /],
         [{ temperature: -1 }, /temperature/],

@@ -47,14 +47,21 @@ fn cases() -> impl Strategy<Value = SampleCase> {
     (
         (vocab, vec(options(), 1..5), length, 1usize..4),
         (fill, spread, select(vec![0u32, 0, 1, 4]), select(vec![0usize, 0, 1, 2, 10])),
+        select(vec![0usize, 0, 1, 7, 300, 5000]),
         any::<u64>(),
     )
         .prop_map(
-            |((vocab, options, length, logit_rows), (fill, spread, steps, forbidden), seed)| {
+            |(
+                (vocab, options, length, logit_rows),
+                (fill, spread, steps, forbidden),
+                biased,
+                seed,
+            )| {
                 SampleCase {
                     vocab,
                     options,
                     length,
+                    biased,
                     logit_rows,
                     fill,
                     spread,
