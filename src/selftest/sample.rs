@@ -235,8 +235,11 @@ pub async fn check_threshold(
         let steps = f64::from(o.temperature) * f64::from(o.min_p.max(1e-30)).ln().abs();
         let slack = if o.min_p > 0.0 { 4.0 * EPSILON * (high.abs() + steps) } else { 0.0 };
         let (loose, tight) = (kept(1.0) - slack, kept(-1.0) + slack);
-        let (cut, least) = (f64::from(got[row]), f64::from(f32::MIN));
-        if !(cut >= loose.min(least.max(loose)) && cut <= tight.max(least) && cut <= high) {
+        // Up to the least allowed logit a cut keeps everything, as none does.
+        let low = (0..vocab).filter(|id| i.allowed[*id]).map(|id| f64::from(logits[id]));
+        let all = low.fold(f64::INFINITY, f64::min).max(f64::from(f32::MIN));
+        let cut = f64::from(got[row]);
+        if !(cut >= loose && cut <= tight.max(all) && cut <= high) {
             c.fail(format!(
                 "row {row}: the cut is {cut}, should be from {loose} to {tight}; the largest \
                  logit is {high}; {o:?}"
