@@ -68,6 +68,7 @@ step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
     --min-exact 0.90 --min-tool-calls 0.95
 step demo_gguf
 step cargo xtask web
+step cargo xtask web-tests
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
 step plots

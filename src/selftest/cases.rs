@@ -215,27 +215,34 @@ pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuErro
     Ok(all)
 }
 
-/// Every variant of the kernel table that the device can run.
-pub(super) async fn full(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
-    let reduces = Reduce::available(context.caps());
-    let imports = WeightsImport::available(context.caps());
+/// Every variant, that the device can run, of the kernels that read a model's matrices, with these
+/// weights.
+pub(super) async fn with_weights(
+    context: &Context,
+    weights: WeightsImport,
+) -> Result<Vec<KernelCheck>, GpuError> {
     let mut all = Vec::new();
-    for &weights in &imports {
-        for part_rows in [0, 8] {
-            all.push(check_embed(context, &embed(part_rows), weights).await?);
-        }
-        for (mode, epilogue, bias) in MATMULS {
-            for items in [1, 33, 70] {
-                let case = linear(mode, epilogue, items, bias);
-                for kernel in LinearKernel::of_many_items(context.caps()) {
-                    all.push(check_linear(context, &case, weights, kernel).await?);
-                }
+    for part_rows in [0, 8] {
+        all.push(check_embed(context, &embed(part_rows), weights).await?);
+    }
+    for (mode, epilogue, bias) in MATMULS {
+        for items in [1, 33, 70] {
+            let case = linear(mode, epilogue, items, bias);
+            for kernel in LinearKernel::of_many_items(context.caps()) {
+                all.push(check_linear(context, &case, weights, kernel).await?);
             }
         }
-        for &reduce in &reduces {
-            all.extend(matvecs(context, weights, reduce).await?);
-        }
     }
+    for reduce in Reduce::available(context.caps()) {
+        all.extend(matvecs(context, weights, reduce).await?);
+    }
+    Ok(all)
+}
+
+/// Every variant, that the device can run, of all other kernels.
+pub(super) async fn without_weights(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
+    let reduces = Reduce::available(context.caps());
+    let mut all = Vec::new();
     for &reduce in &reduces {
         for (rows, width) in [(1, 4), (70, 260), (3, 2048)] {
             for fill in Fill::ALL {

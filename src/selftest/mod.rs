@@ -70,6 +70,38 @@ pub async fn check_kernels(
 ) -> Result<Vec<KernelCheck>, GpuError> {
     match thoroughness {
         Thoroughness::Quick => cases::quick(context).await,
-        Thoroughness::Full => cases::full(context).await,
+        Thoroughness::Full => {
+            let mut all = Vec::new();
+            for part in parts(context) {
+                all.extend(check_part(context, part).await?);
+            }
+            Ok(all)
+        }
+    }
+}
+
+/// A part of [`Thoroughness::Full`]. No pipeline is in two parts, so that processes can share them.
+#[derive(Clone, Copy, Debug)]
+pub enum Part {
+    /// The kernels that read a model's matrices, with these weights.
+    WithWeights(WeightsImport),
+    /// All others.
+    WithoutWeights,
+}
+
+/// All parts on this device.
+pub fn parts(context: &Context) -> Vec<Part> {
+    let weights = WeightsImport::available(context.caps()).into_iter().map(Part::WithWeights);
+    weights.chain([Part::WithoutWeights]).collect()
+}
+
+/// Runs a part.
+///
+/// # Errors
+/// As [`check_kernels`].
+pub async fn check_part(context: &Context, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
+    match part {
+        Part::WithWeights(weights) => cases::with_weights(context, weights).await,
+        Part::WithoutWeights => cases::without_weights(context).await,
     }
 }

@@ -7,6 +7,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const WEB = fileURLToPath(new URL('..', import.meta.url));
+/** Folders that are served as they are. */
+const FOLDERS = { dist: 'dist', 'web-tests': '../target/web-tests', fixtures: '../tests/fixtures' };
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
 // The strictest policy under which the package must run.
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'";
@@ -47,7 +49,7 @@ export async function demoFiles() {
 }
 
 /**
- * Serves `/dist/...`, a blank page at `/`, `model` under `/model/` and as `test/model` on a hub at `/hub`.
+ * Serves `FOLDERS`, a blank page at `/`, `model` under `/model/` and as `test/model` on a hub at `/hub`.
  * `log` has every request for the model, `sent` the bytes of slow answers.
  */
 export async function serve() {
@@ -76,8 +78,9 @@ async function answer(site, request, response) {
     return response.end('<!doctype html><title>test</title>');
   }
   if (pathname === '/favicon.ico') return response.writeHead(204).end();
-  if (pathname.startsWith('/dist/')) {
-    const bytes = await readFile(path.join(WEB, path.normalize(pathname))).catch(() => undefined);
+  const [, folder, file] = /^\/([\w-]+)\/(.+)$/.exec(path.normalize(pathname)) ?? [];
+  if (Object.hasOwn(FOLDERS, folder ?? '')) {
+    const bytes = await readFile(path.join(WEB, FOLDERS[folder], file)).catch(() => undefined);
     if (bytes === undefined) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': TYPES[path.extname(pathname)] ?? 'application/octet-stream' });
     return response.end(bytes);

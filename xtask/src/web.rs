@@ -1,5 +1,5 @@
 //! The web package: the engine compiled to wasm32, its JavaScript, the TypeScript around them, and
-//! the demonstration model beside it.
+//! the demonstration model beside it. And the tests that are wasm themselves.
 
 use std::error::Error;
 use std::fs;
@@ -34,31 +34,20 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 
 /// Builds all of web/dist.
 pub fn build() -> Outcome<()> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let root = root()?;
     let web = root.join("web");
     let bin = web.join("node_modules/.bin");
     if !bin.join("tsc").exists() {
         return Err("no web/node_modules: run tools/setup.sh --dev".into());
     }
-    // A folder of its own: its profile and flags are not those of the native builds.
-    let target = root.join("target/web");
-    compile(&root, &target)?;
+    let compiled = compile(&root, "lfm2-wgpu-web")?;
 
     let dist = web.join("dist");
     if dist.exists() {
         fs::remove_dir_all(&dist)?;
     }
     fs::create_dir_all(dist.join("wasm"))?;
-    let compiled = target.join(TARGET).join("web/lfm2_wgpu_web.wasm");
-    wasm_bindgen_cli_support::Bindgen::new()
-        .input_path(compiled)
-        .web(true)
-        .map_err(|e| e.to_string())?
-        .out_name("lfm2")
-        .typescript(true)
-        .omit_default_module_path(false)
-        .generate(dist.join("wasm"))
-        .map_err(|e| e.to_string())?;
+    bind(&compiled, "lfm2", &dist.join("wasm"))?;
     let wasm = dist.join("wasm/lfm2_bg.wasm");
     run(Command::new(bin.join("wasm-opt"))
         .args(WASM_FEATURES)
@@ -71,18 +60,33 @@ pub fn build() -> Outcome<()> {
     sizes(&dist)
 }
 
-/// The crate of web/wasm as wasm, by rustup's target or by Debian's compiler.
-fn compile(root: &Path, target: &Path) -> Outcome<()> {
+/// Builds the tests of kernels and goldens that web/tests/gpu.test.mjs runs in a browser.
+pub fn build_tests() -> Outcome<()> {
+    let root = root()?;
+    let compiled = compile(&root, "lfm2-wgpu-web-tests")?;
+    bind(&compiled, "tests", &root.join("target/web-tests"))
+}
+
+fn root() -> Outcome<PathBuf> {
+    Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?)
+}
+
+/// A crate as wasm, by rustup's target or by Debian's compiler.
+fn compile(root: &Path, package: &str) -> Outcome<PathBuf> {
+    // A folder of its own: its profile and flags are not those of the native builds.
+    let target = root.join("target/web");
+    let compiled = target.join(TARGET).join("web").join(package.replace('-', "_") + ".wasm");
     let build = |cargo: &str| {
         let mut command = Command::new(cargo);
-        command.current_dir(root).args(["build", "--locked", "--package", "lfm2-wgpu-web"]);
-        command.args(["--profile", "web", "--target", TARGET, "--target-dir"]).arg(target);
+        command.current_dir(root).args(["build", "--locked", "--package", package]);
+        command.args(["--profile", "web", "--target", TARGET, "--target-dir"]).arg(&target);
         command
     };
     let libraries =
         Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output()?;
     if Path::new(String::from_utf8_lossy(&libraries.stdout).trim()).exists() {
-        return run(&mut build("cargo"));
+        run(&mut build("cargo"))?;
+        return Ok(compiled);
     }
     if !Path::new("/usr/share/doc/rustc-web").exists() {
         return Err(format!(
@@ -95,7 +99,22 @@ fn compile(root: &Path, target: &Path) -> Outcome<()> {
         .arg("-Zbuild-std=std,panic_abort")
         .env("RUSTC_BOOTSTRAP", "1")
         .env("RUSTC", "/usr/bin/rustc")
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld-19"))
+        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", "wasm-ld-19"))?;
+    Ok(compiled)
+}
+
+/// Makes what a compiled crate says of JavaScript: an ES module of this name, and its wasm.
+fn bind(compiled: &Path, name: &str, into: &Path) -> Outcome<()> {
+    wasm_bindgen_cli_support::Bindgen::new()
+        .input_path(compiled)
+        .web(true)
+        .map_err(|e| e.to_string())?
+        .out_name(name)
+        .typescript(true)
+        .omit_default_module_path(false)
+        .generate(into)
+        .map_err(|e| e.to_string())?;
+    Ok(())
 }
 
 fn run(command: &mut Command) -> Outcome<()> {

@@ -11,8 +11,8 @@ mod linear;
 mod moe;
 mod norms;
 mod sample;
+mod verdict;
 
-use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use lfm2_wgpu::gpu::{Context, GpuError};
@@ -22,20 +22,9 @@ use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
 use crate::gpu::contexts;
+use verdict::{failures, ran, variants};
 
 type Checks = Result<Vec<KernelCheck>, GpuError>;
-
-/// What a reader needs to run a failing case again.
-fn describe(device: &str, c: &KernelCheck) -> String {
-    format!(
-        "{} at {device}: {}\n  variant: {}\n  case: {}\n  error {:e}, tolerance {:e}",
-        c.kernel, c.failure, c.variant, c.case, c.max_error, c.tolerance
-    )
-}
-
-fn failures(device: &str, checks: &[KernelCheck]) -> Vec<String> {
-    checks.iter().filter(|c| !c.passed).map(|c| describe(device, c)).collect()
-}
 
 /// Runs `check` on `cases` cases of `strategy` on both devices; fails with the smallest case that
 /// fails. The same cases every time, unless the environment says otherwise.
@@ -103,15 +92,8 @@ fn selftest_passes_and_runs_every_variant() {
             .unwrap_or_else(|e| panic!("{device}: {e}"));
         let failed = failures(device, &checks);
         assert!(failed.is_empty(), "{}", failed.join("\n"));
-        let run: BTreeSet<&str> = checks.iter().flat_map(|c| c.variant.split(" + ")).collect();
-        let mut missing = Vec::new();
-        for kernel in KERNELS {
-            for variant in (kernel.variants)(context.caps()) {
-                if !run.contains(variant.to_string().as_str()) {
-                    missing.push(variant.to_string());
-                }
-            }
-        }
+        let (variants, ran) = (variants(context), ran(&checks));
+        let missing: Vec<_> = variants.iter().filter(|v| !ran.contains(v.as_str())).collect();
         assert!(missing.is_empty(), "{device}: no case runs {missing:#?}");
         println!("{} kernel cases", checks.len());
     }

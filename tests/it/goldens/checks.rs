@@ -1,0 +1,221 @@
+//! What transformers computed for a model, and whether an engine computes the same. Both the
+//! native tests and those in a browser (web/tests/gpu) run this.
+
+use lfm2_wgpu::engine::{EngineBuilder, Trace};
+use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::kernels::{Choices, KvFormat, Multiply, Reduce};
+use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions};
+use safetensors::SafeTensors;
+
+/// How many values were compared, or what is wrong.
+pub type Compared = Result<usize, String>;
+
+/// By which fraction of the largest logits, and the residual stream, may differ. Both are measured
+/// near 1e-6, the reference's own rounding; where matrix units round inputs to f16, near 2e-3.
+fn tolerance(engine: &Engine) -> f32 {
+    match engine.choices().multiply {
+        Multiply::Lanes => 1e-3,
+        Multiply::MatrixUnits => 5e-3,
+    }
+}
+
+/// What transformers says of a model.
+pub struct Golden {
+    name: String,
+    input_ids: Vec<u32>,
+    logits: Vec<f32>,
+    /// `[layers + 1, positions, hidden]`: embeddings, then the stream after each layer.
+    hidden: Vec<f32>,
+    /// Positions of `hidden`: all, or the last alone.
+    hidden_positions: usize,
+    /// `[moe layers, tokens, top_k]`.
+    experts: Vec<u32>,
+    weights: Vec<f32>,
+    greedy: Vec<u32>,
+}
+
+impl Golden {
+    /// The golden of a fixture, of which `read` gives the files that there are.
+    pub fn of(name: &str, read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
+        match read("golden.safetensors") {
+            Some(bytes) => Self::from_tensors(name, &bytes),
+            None => Self::from_json(name, &read("golden.json").expect("a golden")),
+        }
+    }
+
+    fn from_tensors(name: &str, bytes: &[u8]) -> Self {
+        let file = SafeTensors::deserialize(bytes).unwrap();
+        let ints = |key: &str| -> Vec<u32> {
+            file.tensor(key).map_or(Vec::new(), |t| bytemuck::pod_collect_to_vec(t.data()))
+        };
+        let floats = |key: &str| -> Vec<f32> {
+            file.tensor(key).map_or(Vec::new(), |t| bytemuck::pod_collect_to_vec(t.data()))
+        };
+        Self {
+            name: name.to_owned(),
+            input_ids: ints("input_ids"),
+            logits: floats("logits"),
+            hidden: floats("hidden"),
+            hidden_positions: file.tensor("hidden").unwrap().shape()[1],
+            experts: ints("router_experts"),
+            weights: floats("router_weights"),
+            greedy: ints("greedy"),
+        }
+    }
+
+    /// tiny-a and tiny-b have theirs in JSON; their last hidden state is after the final norm.
+    fn from_json(name: &str, bytes: &[u8]) -> Self {
+        let json: serde_json::Value = serde_json::from_slice(bytes).unwrap();
+        let floats =
+            |v: &serde_json::Value| -> Vec<f32> { flat(v).iter().map(|x| *x as f32).collect() };
+        let ints =
+            |v: &serde_json::Value| -> Vec<u32> { flat(v).iter().map(|x| *x as u32).collect() };
+        let hidden = json["hidden_states"].as_array().unwrap();
+        let router = json["router"].as_object().unwrap();
+        Self {
+            name: name.to_owned(),
+            input_ids: ints(&json["input_ids"]),
+            logits: floats(&json["logits"]),
+            hidden: hidden[..hidden.len() - 1].iter().flat_map(floats).collect(),
+            hidden_positions: 1,
+            experts: router.values().flat_map(|r| ints(&r["experts"])).collect(),
+            weights: router.values().flat_map(|r| floats(&r["weights"])).collect(),
+            greedy: ints(&json["greedy_16"]),
+        }
+    }
+
+    /// Lengths of the prompt's chunks that the logits are to be right in.
+    pub fn chunks(&self) -> &'static [usize] {
+        if self.input_ids.len() > 65 { &[512, 1, 7, 64, 65] } else { &[512, 1, 7] }
+    }
+}
+
+fn flat(v: &serde_json::Value) -> Vec<f64> {
+    match v {
+        serde_json::Value::Array(a) => a.iter().flat_map(flat).collect(),
+        other => vec![other.as_f64().unwrap()],
+    }
+}
+
+/// The engine that goldens are compared with.
+pub async fn engine(
+    builder: EngineBuilder,
+    context: &Context,
+    choices: Option<Choices>,
+) -> Result<Engine, Error> {
+    // Goldens are f32: f16 keys and values are another model.
+    let builder = builder.gpu(context.clone()).context_length(512).kv_format(KvFormat::F32);
+    match choices {
+        Some(choices) => builder.choices(choices).build().await,
+        None => builder.build().await,
+    }
+}
+
+/// What the device's capabilities choose, but for these two.
+pub fn shared(context: &Context, reduce: Reduce, multiply: Multiply) -> Choices {
+    Choices { reduce, multiply, ..Choices::by_capability(context.caps()) }
+}
+
+/// Hidden states, the router's choices, logits in chunks of these lengths, greedy tokens.
+pub async fn check(engine: &Engine, g: &Golden, chunks: &[usize]) -> Compared {
+    let mut compared = check_trace(engine, g).await?;
+    for chunk in chunks {
+        compared += check_logits(engine, g, *chunk).await?;
+    }
+    Ok(compared + check_greedy(engine, g).await?)
+}
+
+fn close(what: &str, got: &[f32], want: &[f32], tolerance: f32) -> Compared {
+    if got.len() != want.len() || want.is_empty() {
+        return Err(format!("{what}: {} values, should be {}", got.len(), want.len()));
+    }
+    let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        let error = (g - w).abs() / largest;
+        // Written so that a NaN fails.
+        let within = error <= tolerance;
+        if !within {
+            return Err(format!("{what}[{i}]: got {g}, want {w} ({error:e} of {largest})"));
+        }
+    }
+    Ok(want.len())
+}
+
+fn equal(what: &str, got: &[u32], want: &[u32]) -> Compared {
+    if got != want || want.is_empty() {
+        return Err(format!("{what}: got {got:?}, want {want:?}"));
+    }
+    Ok(want.len())
+}
+
+fn find<'a>(trace: &'a Trace, name: &str) -> Result<&'a [u32], String> {
+    let probe = trace.iter().find(|(n, _)| n == name);
+    probe.map(|(_, words)| &words[..]).ok_or_else(|| format!("no probe {name}"))
+}
+
+fn floats(words: &[u32]) -> &[f32] {
+    bytemuck::cast_slice(words)
+}
+
+/// One pass with every intermediate: names the first layer that differs.
+async fn check_trace(engine: &Engine, g: &Golden) -> Compared {
+    let config = engine.config();
+    let (n, hidden) = (g.input_ids.len(), config.hidden_size);
+    let mut session = engine.session().map_err(|e| e.to_string())?;
+    let trace = session.trace(&g.input_ids).await.map_err(|e| e.to_string())?;
+    let first = n - g.hidden_positions;
+    let size = g.hidden_positions * hidden;
+    let mut compared = 0;
+    for (i, want) in g.hidden.chunks(size).enumerate() {
+        // tiny-a and tiny-b lack the last layer's unnormed stream.
+        let name = match i {
+            0 => "model.embed_tokens".to_owned(),
+            i => format!("model.layers.{}", i - 1),
+        };
+        let got = &floats(find(&trace, &name)?)[first * hidden..n * hidden];
+        compared += close(&format!("{}: {name}", g.name), got, want, tolerance(engine))?;
+    }
+    let Some(moe) = &config.moe else { return Ok(compared) };
+    let layers: Vec<usize> = trace
+        .iter()
+        .filter_map(|(name, _)| {
+            name.strip_prefix("model.layers.")?.strip_suffix(".feed_forward.ids")?.parse().ok()
+        })
+        .collect();
+    let per_layer = n * moe.top_k;
+    if g.experts.len() != layers.len() * per_layer {
+        return Err(format!("{}: router goldens of other layers than {layers:?}", g.name));
+    }
+    for (i, layer) in layers.iter().enumerate() {
+        let name = format!("model.layers.{layer}.feed_forward");
+        let range = i * per_layer..(i + 1) * per_layer;
+        let ids = &find(&trace, &format!("{name}.ids"))?[..per_layer];
+        compared += equal(&format!("{}: {name}: experts", g.name), ids, &g.experts[range.clone()])?;
+        let gates = &floats(find(&trace, &format!("{name}.gates"))?)[..per_layer];
+        let what = format!("{}: {name}.gates", g.name);
+        compared += close(&what, gates, &g.weights[range], tolerance(engine) / 4.0)?;
+    }
+    Ok(compared)
+}
+
+async fn check_logits(engine: &Engine, g: &Golden, chunk: usize) -> Compared {
+    let mut session = engine.session().map_err(|e| e.to_string())?;
+    let got = session.logits(&g.input_ids, chunk).await.map_err(|e| e.to_string())?;
+    close(&format!("{}: logits, chunk {chunk}", g.name), &got, &g.logits, tolerance(engine))
+}
+
+async fn check_greedy(engine: &Engine, g: &Golden) -> Compared {
+    let options = GenerateOptions {
+        sampling: Some(SamplingOptions::greedy()),
+        max_tokens: Some(g.greedy.len()),
+        ignore_end: true,
+        ..Default::default()
+    };
+    let mut session = engine.session().map_err(|e| e.to_string())?;
+    let mut generation = session.generate(&g.input_ids, &options).map_err(|e| e.to_string())?;
+    let mut ids = Vec::new();
+    while let Some(delta) = generation.next().await {
+        ids.extend(delta.map_err(|e| e.to_string())?.token);
+    }
+    equal(&format!("{}: greedy tokens", g.name), &ids, &g.greedy)
+}

@@ -1,0 +1,149 @@
+//! The whole model against goldens computed by transformers in f32 (tests/fixtures/README.md):
+//! hidden states after each layer, the router's choices, logits and greedy tokens; in one pass,
+//! token by token and in odd chunks; on a device with all it has and on one at WebGPU's defaults.
+
+mod checks;
+
+use std::path::{Path, PathBuf};
+
+use checks::{Golden, check, engine, shared};
+use lfm2_wgpu::Engine;
+use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+use lfm2_wgpu::kernels::{Choices, KvFormat, MatmulCoop, Multiply, Reduce};
+use pollster::block_on;
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
+}
+
+fn golden(dir: &Path) -> Golden {
+    Golden::of(&dir.display().to_string(), |file| std::fs::read(dir.join(file)).ok())
+}
+
+fn context(limits: LimitsChoice) -> Context {
+    let options = ContextOptions { limits, ..Default::default() };
+    block_on(Context::request(&options)).expect("a Vulkan driver: tools/setup.sh installs one")
+}
+
+fn load(dir: &Path, context: &Context, choices: Option<Choices>) -> Engine {
+    let builder = Engine::builder().path(dir).unwrap();
+    block_on(engine(builder, context, choices)).unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+}
+
+fn compare(engine: &Engine, golden: &Golden, chunks: &[usize]) {
+    block_on(check(engine, golden, chunks)).unwrap_or_else(|e| panic!("{e}"));
+}
+
+/// Larger checkpoints, made by `tools/reference.py generate-random --out DIR`, whose parent folder
+/// `LFM2_EXTRA_GOLDENS` names. Not in CI.
+#[test]
+#[ignore = "needs LFM2_EXTRA_GOLDENS"]
+fn extra_goldens() {
+    let parent = PathBuf::from(std::env::var("LFM2_EXTRA_GOLDENS").unwrap());
+    let context = context(LimitsChoice::Adapter);
+    for entry in std::fs::read_dir(parent).unwrap() {
+        let dir = entry.unwrap().path();
+        compare(&load(&dir, &context, None), &golden(&dir), &[512, 33]);
+        println!("{}: ok", dir.display());
+    }
+}
+
+fn names() -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(fixtures())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().into_string().unwrap())
+        .filter(|n| fixtures().join(n).join("golden.json").exists())
+        .collect();
+    names.sort();
+    assert!(names.len() >= 20, "{names:?}");
+    names
+}
+
+fn check_all(limits: LimitsChoice, choices: impl Fn(&Context) -> Option<Choices>) {
+    let context = context(limits);
+    for name in names() {
+        let dir = fixtures().join(name);
+        let golden = golden(&dir);
+        compare(&load(&dir, &context, choices(&context)), &golden, golden.chunks());
+    }
+}
+
+#[test]
+fn goldens_with_all_that_the_adapter_has() {
+    check_all(LimitsChoice::Adapter, |_| None);
+}
+
+#[test]
+fn goldens_at_default_limits() {
+    check_all(LimitsChoice::Default, |_| None);
+}
+
+/// What a GPU would choose; software adapters choose `serial`.
+#[test]
+fn goldens_with_lanes_that_share_a_row() {
+    check_all(LimitsChoice::Adapter, |context| {
+        Some(shared(context, Reduce::cooperative(context.caps()), Multiply::Lanes))
+    });
+    check_all(LimitsChoice::Default, |context| {
+        Some(shared(context, Reduce::Tree, Multiply::Lanes))
+    });
+}
+
+#[test]
+fn goldens_with_matrix_units() {
+    if !MatmulCoop::available(context(LimitsChoice::Adapter).caps()) {
+        eprintln!("skipped: the adapter has no cooperative matrices");
+        return;
+    }
+    check_all(LimitsChoice::Adapter, |context| {
+        Some(shared(context, Reduce::cooperative(context.caps()), Multiply::MatrixUnits))
+    });
+}
+
+/// The same models as GGUF files: other names, other order of tensors, experts stacked, the taps
+/// squeezed. bf16 fixtures are written in bf16, so that the weights are the same.
+#[test]
+fn goldens_of_gguf_files() {
+    use crate::formats::gguf_writer::{BF16, F32, convert};
+    let context = context(LimitsChoice::Adapter);
+    let dir = tempfile::tempdir().unwrap();
+    for name in names() {
+        let kind = if name == "tiny-b" { BF16 } else { F32 };
+        let path = dir.path().join(format!("{name}.gguf"));
+        let fixture = fixtures().join(name);
+        std::fs::write(&path, convert(&fixture, kind).bytes()).unwrap();
+        compare(&load(&path, &context, None), &golden(&fixture), &[512]);
+    }
+}
+
+/// A device whose bindings hold so little that weights have to be split into parts, as those of
+/// LFM2-8B-A1B in bf16 are at WebGPU's default limits. It is a host application's device, too.
+#[test]
+fn goldens_with_matrices_in_parts() {
+    use lfm2_wgpu::wgpu;
+    let small = 80 << 10;
+    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
+    let (device, queue) = block_on(async {
+        let adapter = instance.request_adapter(&Default::default()).await.unwrap();
+        let required_limits =
+            wgpu::Limits { max_storage_buffer_binding_size: small, ..wgpu::Limits::defaults() };
+        let desc = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
+        adapter.request_device(&desc).await.unwrap()
+    });
+    let context = Context::from_device(device, queue);
+    assert_eq!(context.caps().max_part(), small);
+    for name in ["tiny-a", "mha-head-32", "conv-bias", "untied"] {
+        let dir = fixtures().join(name);
+        let builder = Engine::builder().directory(&dir).unwrap();
+        let engine = block_on(
+            builder
+                .gpu(context.clone())
+                .context_length(64)
+                .chunk(24)
+                .kv_format(KvFormat::F32)
+                .build(),
+        )
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+        compare(&engine, &golden(&dir), &[24, 1]);
+    }
+}

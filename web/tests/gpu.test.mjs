@@ -1,0 +1,105 @@
+// Every kernel against its CPU twin, and whole models against their goldens, as tests/it does natively, on
+// the browser's device: `cargo xtask web-tests` builds what runs.
+import assert from 'node:assert/strict';
+import { readdir } from 'node:fs/promises';
+import path from 'node:path';
+import { after, before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { launch } from './browser.mjs';
+import { serve } from './server.mjs';
+
+const ROOT = fileURLToPath(new URL('../..', import.meta.url));
+// Nearly all the time goes into compiling pipelines, which SwiftShader does on one thread of a process.
+const BROWSERS = 2;
+
+let server, browsers, pages, info;
+
+before(async () => {
+  server = await serve();
+  browsers = await Promise.all(Array.from({ length: BROWSERS }, launch));
+  pages = await Promise.all(browsers.map((browser) => open(browser)));
+  info = JSON.parse(await pages[0].evaluate(() => device.info()));
+});
+after(async () => {
+  await Promise.all((browsers ?? []).map((browser) => browser.close()));
+  await server?.close();
+});
+
+/** A page with the global `device`. */
+async function open(browser) {
+  const page = await browser.newPage();
+  page.on('console', (message) => console.log(`[page] ${message.text()}`));
+  page.on('pageerror', (error) => {
+    console.log(`[page] ${error}`);
+    // After a panic nothing in it would ever settle.
+    page.close();
+  });
+  await page.goto(`${server.address}/`);
+  await page.evaluate(async () => {
+    const { default: init, Device } = await import('/web-tests/tests.js');
+    await init();
+    globalThis.device = await Device.request();
+  });
+  return page;
+}
+
+/** Runs each task on the page that is free next; gives the results in the tasks' order. */
+async function onAll(tasks, run) {
+  const [queue, results] = [[...tasks.entries()], []];
+  const work = async (page) => {
+    for (let next; (next = queue.shift()) !== undefined; ) results[next[0]] = await run(page, next[1]);
+  };
+  await Promise.all(pages.map(work));
+  return results;
+}
+
+/** Folders of tests/fixtures with a golden, and their files; the longest prompt first. */
+async function fixtures() {
+  const folder = path.join(ROOT, 'tests/fixtures');
+  const folders = (await readdir(folder, { withFileTypes: true })).filter((entry) => entry.isDirectory());
+  const all = await Promise.all(folders.map(async ({ name }) => ({ name, files: await readdir(path.join(folder, name)) })));
+  const found = all.filter(({ files }) => files.includes('golden.json'));
+  return found.sort((a, b) => Number(b.name === 'long') - Number(a.name === 'long'));
+}
+
+test('every kernel in every variant agrees with its twin', async (t) => {
+  const parts = await onAll(
+    Array.from({ length: info.parts }, (_, part) => part),
+    async (page, part) => JSON.parse(await page.evaluate((part) => device.selftest(part), part)),
+  );
+  assert.deepEqual(parts.flatMap(({ failures }) => failures), []);
+  const ran = new Set(parts.flatMap((part) => part.ran));
+  assert.deepEqual(info.variants.filter((variant) => !ran.has(variant)), []);
+
+  // A kernel that the device can run in no variant has to be known here.
+  const shaders = (await readdir(path.join(ROOT, 'shaders'))).filter((file) => file.endsWith('.wgsl'));
+  const kernels = new Set([...ran].map((variant) => variant.split(' ')[0]));
+  const not = shaders.map((file) => path.basename(file, '.wgsl')).filter((kernel) => !kernels.has(kernel));
+  assert.deepEqual(not, ['matmul_coop']);
+  const cases = parts.reduce((sum, part) => sum + part.cases, 0);
+  t.diagnostic(`${cases} cases, ${ran.size} variants of ${kernels.size} kernels; features: ${info.features}`);
+});
+
+for (const share of [false, true]) {
+  test(`models agree with their goldens, ${share ? 'lanes sharing a row' : 'as the engine chooses'}`, async (t) => {
+    const all = await fixtures();
+    assert.ok(all.length >= 20, `${all.length} fixtures`);
+    const compared = await onAll(all, async (page, { name, files }) => {
+      const values = await page.evaluate(
+        async ([name, files, share]) => {
+          const load = async (file) => {
+            const response = await fetch(`/fixtures/${name}/${file}`);
+            if (!response.ok) throw new Error(`${name}/${file}: ${response.status}`);
+            return [file, new Uint8Array(await response.arrayBuffer())];
+          };
+          return device.golden(name, await Promise.all(files.map(load)), share);
+        },
+        [name, files, share],
+      );
+      assert.ok(values > 0, name);
+      return values;
+    });
+    t.diagnostic(`${all.length} models, ${compared.reduce((a, b) => a + b)} values`);
+  });
+}

@@ -1,0 +1,101 @@
+//! The tests of kernels and goldens that tests/it runs natively, on a browser's device; gpu.test.mjs
+//! calls them.
+#![cfg(target_arch = "wasm32")]
+
+#[path = "../../../../tests/it/goldens/checks.rs"]
+mod goldens;
+#[path = "../../../../tests/it/kernels/verdict.rs"]
+mod verdict;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use goldens::Golden;
+use js_sys::{Array, Uint8Array};
+use lfm2_wgpu::Engine;
+use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
+use lfm2_wgpu::gpu::{Context, ContextOptions};
+use lfm2_wgpu::kernels::{Multiply, Reduce};
+use lfm2_wgpu::selftest::{check_part, parts};
+use serde_json::json;
+use wasm_bindgen::prelude::*;
+
+#[wasm_bindgen]
+extern "C" {
+    #[wasm_bindgen(js_namespace = console, js_name = error)]
+    fn console_error(text: &str);
+}
+
+/// Tells the console what is wrong before a panic ends this module.
+#[wasm_bindgen(start)]
+pub fn start() {
+    std::panic::set_hook(Box::new(|panic| console_error(&panic.to_string())));
+}
+
+/// A browser's GPU.
+#[wasm_bindgen]
+pub struct Device(Context);
+
+#[wasm_bindgen]
+impl Device {
+    /// As the engine asks for it.
+    pub async fn request() -> Result<Device, JsValue> {
+        Ok(Self(Context::request(&ContextOptions::default()).await.map_err(error)?))
+    }
+
+    /// What the device has, the variants of kernels that it can run, and how many parts the
+    /// self-test has, as JSON.
+    pub fn info(&self) -> String {
+        json!({
+            "features": self.0.adapter().features,
+            "variants": verdict::variants(&self.0),
+            "parts": parts(&self.0).len(),
+        })
+        .to_string()
+    }
+
+    /// A part of the self-test: every kernel in every variant against its twin. Gives the number of
+    /// cases, the variants that ran, and what is wrong, as JSON.
+    pub async fn selftest(&self, part: usize) -> Result<String, JsValue> {
+        let part = *parts(&self.0).get(part).ok_or_else(|| error("no such part"))?;
+        let checks = check_part(&self.0, part).await.map_err(error)?;
+        Ok(json!({
+            "cases": checks.len(),
+            "ran": verdict::ran(&checks),
+            "failures": verdict::failures("the browser's device", &checks),
+        })
+        .to_string())
+    }
+
+    /// A fixture, of whose files `files` has `[name, bytes]`, against its golden; with what the
+    /// device's capabilities choose, or with lanes that share a row, in fewer chunks since their
+    /// barriers are slow here. Gives the number of values that were compared.
+    pub async fn golden(&self, name: String, files: Array, share: bool) -> Result<usize, JsValue> {
+        let files = contents(&files)?;
+        let golden = Golden::of(&name, |file| files.get(file).map(|bytes| bytes.to_vec()));
+        let sources = files.into_iter().map(|(file, bytes)| {
+            let source = BytesSource::shared(format!("{name}/{file}"), bytes);
+            (file, Arc::new(source) as Arc<dyn ByteSource>)
+        });
+        let builder = Engine::builder().files(ModelFiles::from_sources(&name, sources));
+        let reduce = Reduce::cooperative(self.0.caps());
+        let choices = share.then(|| goldens::shared(&self.0, reduce, Multiply::Lanes));
+        let engine = goldens::engine(builder, &self.0, choices).await.map_err(error)?;
+        let chunks = if share { &[512, 7] } else { golden.chunks() };
+        goldens::check(&engine, &golden, chunks).await.map_err(error)
+    }
+}
+
+/// The files by name.
+fn contents(files: &Array) -> Result<HashMap<String, Arc<[u8]>>, JsValue> {
+    let pair = |file: JsValue| {
+        let file = Array::from(&file);
+        let name = file.get(0).as_string().ok_or("a file's name must be a string")?;
+        Ok((name, Uint8Array::new(&file.get(1)).to_vec().into()))
+    };
+    files.iter().map(pair).collect()
+}
+
+fn error(e: impl ToString) -> JsValue {
+    js_sys::Error::new(&e.to_string()).into()
+}
