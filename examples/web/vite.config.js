@@ -1,42 +1,18 @@
-import { createReadStream } from 'node:fs';
-import { readdir, readFile } from 'node:fs/promises';
-import path from 'node:path';
+import { cpSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vite';
 
-const PACKAGE = fileURLToPath(new URL('../../web', import.meta.url));
-const DEMO = path.join(PACKAGE, 'dist/demo');
+const here = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
-/** The demonstration model's files, beside the page under `demo/`. */
-function demonstrationModel() {
-  return {
-    name: 'demonstration-model',
-    configureServer(server) {
-      server.middlewares.use('/demo', async (request, response) => {
-        const name = path.basename(new URL(request.url, 'http://localhost').pathname);
-        if (!(await readdir(DEMO)).includes(name)) {
-          response.statusCode = 404;
-          response.end();
-          return;
-        }
-        createReadStream(path.join(DEMO, name)).pipe(response);
-      });
-    },
-    async generateBundle() {
-      for (const name of await readdir(DEMO)) {
-        this.emitFile({ type: 'asset', fileName: `demo/${name}`, source: await readFile(path.join(DEMO, name)) });
-      }
-    },
-  };
-}
+// The demonstration model's files, beside the page under `demo/`.
+cpSync(here('../../web/dist/demo'), here('public/demo'), { recursive: true });
 
 export default defineConfig({
   // So that the page works in any folder of a server.
   base: './',
-  plugins: [demonstrationModel()],
   // The package finds its worker and its wasm beside its own modules.
   optimizeDeps: { exclude: ['lfm2-wgpu'] },
-  server: { fs: { allow: ['.', PACKAGE] } },
+  server: { fs: { allow: ['.', here('../../web')] } },
   worker: { format: 'es' },
   build: {
     target: 'es2022',

@@ -1,13 +1,27 @@
-import { createWorkerEngine } from 'lfm2-wgpu';
-
+import { Chat } from './chat.js';
 import { byId } from './dom.js';
-import { render } from './markdown.js';
+import { SettingsDialog } from './settings.js';
+import { Setup } from './setup.js';
+import { setUpTheme } from './theme.js';
 
-const log = byId('log', HTMLElement);
-const engine = await createWorkerEngine({ model: new URL('demo/', document.baseURI), onProgress: (p) => (log.textContent = p.phase) });
-const stream = await engine.chat.completions.create({ messages: [{ role: 'user', content: 'What is lfm2-wgpu?' }], stream: true });
-let text = '';
-for await (const chunk of stream) {
-  text += chunk.choices[0]?.delta.content ?? '';
-  log.replaceChildren(render(text));
+const modelLine = byId('model-line', HTMLElement);
+const plain = modelLine.textContent;
+const changeModel = byId('change-model', HTMLButtonElement);
+
+setUpTheme();
+const chat = new Chat(new SettingsDialog(), () => void change());
+const setup = new Setup((engine, label) => {
+  modelLine.textContent = `${label} · ${engine.info.gpu}`;
+  changeModel.hidden = false;
+  chat.open(engine, label);
+});
+changeModel.addEventListener('click', () => void change());
+setup.show();
+
+async function change(): Promise<void> {
+  await chat.close();
+  changeModel.hidden = true;
+  modelLine.textContent = plain;
+  setup.show();
+  byId('setup-title', HTMLElement).focus();
 }

@@ -1,0 +1,126 @@
+import { byId, make } from './dom.js';
+import { bytes } from './format.js';
+
+/** Where the demonstration model is: beside the page. */
+export const DEMO = new URL('demo/', document.baseURI).href;
+
+export type Source = 'demo' | 'remote' | 'files';
+
+/** A model that the visitor has chosen. */
+export interface Choice {
+  model: string | File[];
+  label: string;
+  contextLength: number | undefined;
+}
+
+/** A model's name to show. */
+export function labelOf(model: string | File[]): string {
+  if (typeof model !== 'string') return model.length > 1 ? `${model[0]?.name} and ${model.length - 1} more` : (model[0]?.name ?? '');
+  return model === DEMO ? 'LFM2 demonstration model' : model;
+}
+
+/** The form in which a model is chosen. */
+export class ChoiceForm {
+  readonly form = byId('choice', HTMLFormElement);
+  readonly #remote = byId('remote', HTMLInputElement);
+  readonly #picker = byId('files', HTMLInputElement);
+  readonly #contextLength = byId('context-length', HTMLInputElement);
+  readonly #drop = byId('drop', HTMLElement);
+  #files: File[] = [];
+
+  /** `changed` is called when what was known of the choice before no longer holds. */
+  constructor(changed: () => void) {
+    this.form.addEventListener('input', ({ target }) => {
+      if (target === this.#picker) this.#files = [...(this.#picker.files ?? [])];
+      this.#show();
+      changed();
+    });
+    const dropped = async (transfer: DataTransfer) => {
+      const files = await filesOf(transfer);
+      if (files.length === 0) return;
+      this.#files = files;
+      this.source = 'files';
+      changed();
+    };
+    addEventListener('dragover', (event) => {
+      event.preventDefault();
+      const useful = this.#active && event.dataTransfer?.types.includes('Files') === true;
+      if (event.dataTransfer) event.dataTransfer.dropEffect = useful ? 'copy' : 'none';
+      document.body.classList.toggle('dropping', useful);
+    });
+    addEventListener('dragleave', ({ relatedTarget }) => {
+      if (relatedTarget === null) document.body.classList.remove('dropping');
+    });
+    addEventListener('drop', (event) => {
+      // Never to leave the page for the file.
+      event.preventDefault();
+      document.body.classList.remove('dropping');
+      if (this.#active && event.dataTransfer) void dropped(event.dataTransfer);
+    });
+    this.#show();
+  }
+
+  get source(): Source {
+    return new FormData(this.form).get('source') as Source;
+  }
+
+  set source(source: Source) {
+    for (const radio of this.form.querySelectorAll<HTMLInputElement>('input[name=source]')) {
+      radio.checked = radio.value === source;
+    }
+    this.#show();
+  }
+
+  /** Chooses a model by its name or address. */
+  choose(model: string): void {
+    if (model !== DEMO) this.#remote.value = model;
+    this.source = model === DEMO ? 'demo' : 'remote';
+  }
+
+  /** What is chosen, if it is. */
+  get choice(): Choice | undefined {
+    const model = { demo: DEMO, remote: this.#remote.value.trim(), files: this.#files }[this.source];
+    if (model.length === 0) return undefined;
+    const length = this.#contextLength.valueAsNumber;
+    return { model, label: labelOf(model), contextLength: Number.isNaN(length) ? undefined : length };
+  }
+
+  /** Whether files can be dropped: not while a model is loaded. */
+  get #active(): boolean {
+    return this.form.offsetParent !== null;
+  }
+
+  #show(): void {
+    const { source } = this;
+    byId('remote-fields', HTMLElement).hidden = source !== 'remote';
+    byId('file-fields', HTMLElement).hidden = source !== 'files';
+    this.#remote.required = source === 'remote';
+    this.#drop.classList.toggle('filled', this.#files.length > 0);
+    byId('chosen-files', HTMLElement).replaceChildren(
+      ...this.#files.map(({ name, size }) => make('li', {}, `${name} (${bytes(size)})`)),
+    );
+  }
+}
+
+/** The files that were dropped; of a folder those in it. */
+async function filesOf(transfer: DataTransfer): Promise<File[]> {
+  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
+  const found = await Promise.all(entries.map((entry) => filesIn(entry, true)));
+  return found.flat();
+}
+
+async function filesIn(entry: FileSystemEntry, deep: boolean): Promise<File[]> {
+  if (entry.isFile) {
+    const file = await new Promise<File>((resolve, reject) => (entry as FileSystemFileEntry).file(resolve, reject));
+    return [file];
+  }
+  if (!deep) return [];
+  const reader = (entry as FileSystemDirectoryEntry).createReader();
+  const inside: FileSystemEntry[] = [];
+  for (;;) {
+    const some = await new Promise<FileSystemEntry[]>((resolve, reject) => reader.readEntries(resolve, reject));
+    if (some.length === 0) break;
+    inside.push(...some);
+  }
+  return (await Promise.all(inside.map((entry) => filesIn(entry, false)))).flat();
+}

@@ -1,0 +1,26 @@
+import { Lfm2Error } from 'lfm2-wgpu';
+
+import { make } from './dom.js';
+
+/** What the visitor can do about a problem. */
+export interface Remedy {
+  label: string;
+  run: () => void;
+}
+
+/** Any thrown value as an error of the package. */
+export function asLfm2Error(thrown: unknown): Lfm2Error {
+  return thrown instanceof Lfm2Error ? thrown : new Lfm2Error('internal', String(thrown), { cause: thrown });
+}
+
+/** A notice of what went wrong: the sentence for the visitor first, what was behind it on demand. */
+export function notice({ forVisitor, code, message }: Lfm2Error, remedies: Remedy[] = []): HTMLElement {
+  const buttons = remedies.map(({ label, run }) => make('button', { type: 'button', class: 'button', click: run }, label));
+  return make(
+    'div',
+    { class: 'problem', role: 'alert' },
+    make('p', {}, forVisitor),
+    make('details', {}, make('summary', {}, 'Details'), make('code', {}, `${code}: ${message}`)),
+    ...(buttons.length > 0 ? [make('div', { class: 'row' }, ...buttons)] : []),
+  );
+}

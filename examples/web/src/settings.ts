@@ -1,0 +1,97 @@
+import type { ChatRequest } from 'lfm2-wgpu';
+
+import { byId, make } from './dom.js';
+import { read, write } from './storage.js';
+import { TOOLS } from './tools.js';
+
+/** The numbers that a request can be asked with, in the names of the API. */
+const NUMBERS = [
+  { name: 'temperature', label: 'Temperature', hint: '0 takes the likeliest', min: 0, max: 10, step: 'any' },
+  { name: 'top_p', label: 'Top p', hint: '1 is off', min: 0, max: 1, step: 'any' },
+  { name: 'top_k', label: 'Top k', hint: '0 is off', min: 0, max: 1_000_000, step: '1' },
+  { name: 'min_p', label: 'Min p', hint: '0 is off', min: 0, max: 1, step: 'any' },
+  { name: 'repetition_penalty', label: 'Repetition penalty', hint: '1 is off', min: 0, max: 10, step: 'any' },
+  { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', min: 1, max: 1_000_000, step: '1' },
+  { name: 'seed', label: 'Seed', hint: 'same seed, same answer', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
+] as const;
+
+type Numbers = Partial<Record<(typeof NUMBERS)[number]['name'], number>>;
+
+/** What the visitor has set. */
+export interface Settings {
+  system: string;
+  tool: boolean;
+  numbers: Numbers;
+}
+
+/** The part of a request that is set here. */
+export function requestFields({ numbers, tool }: Settings): Partial<ChatRequest> {
+  return { ...numbers, ...(tool ? { tools: TOOLS } : {}) };
+}
+
+/** The dialog of the settings; `current()` is what is set. */
+export class SettingsDialog {
+  readonly #dialog = byId('settings', HTMLDialogElement);
+  readonly #form = byId('settings-form', HTMLFormElement);
+  readonly #system = byId('system', HTMLTextAreaElement);
+  readonly #tool = byId('tool', HTMLInputElement);
+  readonly #numbers = new Map<keyof Numbers, HTMLInputElement>();
+
+  constructor() {
+    const fields = NUMBERS.map(({ name, label, hint, min, max, step }) => {
+      const id = `set-${name}`;
+      const attributes = { id, name, type: 'number', min: String(min), max: String(max), step, placeholder: 'recommended' };
+      const input = make('input', { ...attributes, 'aria-describedby': `${id}-hint` });
+      this.#numbers.set(name, input);
+      const note = make('small', { id: `${id}-hint` }, hint);
+      return make('div', { class: 'field' }, make('label', { for: id }, label), input, note);
+    });
+    byId('sampling', HTMLElement).append(...fields);
+    this.#fill(restore());
+    this.#form.addEventListener('input', () => this.#keep());
+    byId('reset-settings', HTMLButtonElement).addEventListener('click', () => {
+      this.#fill({ system: '', tool: true, numbers: {} });
+      this.#keep();
+    });
+    byId('open-settings', HTMLButtonElement).addEventListener('click', () => this.#dialog.showModal());
+    // A click beside the dialog hits the dialog itself, one in it hits the form. What is wrong must be mended.
+    this.#dialog.addEventListener('click', ({ target }) => {
+      if (target === this.#dialog) this.#form.requestSubmit();
+    });
+  }
+
+  current(): Settings {
+    const numbers: Numbers = {};
+    for (const [name, input] of this.#numbers) {
+      if (input.value !== '' && input.validity.valid) numbers[name] = input.valueAsNumber;
+    }
+    return { system: this.#system.value, tool: this.#tool.checked, numbers };
+  }
+
+  #fill({ system, tool, numbers }: Settings): void {
+    this.#system.value = system;
+    this.#tool.checked = tool;
+    for (const [name, input] of this.#numbers) input.value = numbers[name]?.toString() ?? '';
+  }
+
+  #keep(): void {
+    write('settings', JSON.stringify(this.current()));
+  }
+}
+
+/** The settings of the last visit, as far as they can be read. */
+function restore(): Settings {
+  const kept: { system?: unknown; tool?: unknown; numbers?: Record<string, unknown> } = (() => {
+    try {
+      return JSON.parse(read('settings') ?? '{}') ?? {};
+    } catch {
+      return {};
+    }
+  })();
+  const numbers: Numbers = {};
+  for (const { name } of NUMBERS) {
+    const value = kept.numbers?.[name];
+    if (typeof value === 'number') numbers[name] = value;
+  }
+  return { system: typeof kept.system === 'string' ? kept.system : '', tool: kept.tool !== false, numbers };
+}

@@ -1,0 +1,128 @@
+import type { Engine } from 'lfm2-wgpu';
+import { createWorkerEngine, preflight } from 'lfm2-wgpu';
+
+import { CachedModels } from './cached.js';
+import type { Choice } from './choice.js';
+import { ChoiceForm } from './choice.js';
+import { byId } from './dom.js';
+import { LoadingCard } from './loading.js';
+import type { Remedy } from './problem.js';
+import { asLfm2Error, notice } from './problem.js';
+import { showReport } from './report.js';
+
+/** Chooses a model, tells what it takes, and loads it. */
+export class Setup {
+  readonly #section = byId('setup', HTMLElement);
+  readonly #report = byId('report', HTMLElement);
+  readonly #problems = byId('setup-problems', HTMLElement);
+  readonly #form = new ChoiceForm(() => this.#changed());
+  readonly #cached = new CachedModels((model) => this.#use(model), () => this.#changed(), (thrown) => this.#tell(thrown));
+  readonly #loaded: (engine: Engine, label: string) => void;
+  /** Stops what runs: a check or a load. */
+  #stop = new AbortController();
+  /** What the report is about. */
+  #checked: Choice | undefined;
+
+  constructor(loaded: (engine: Engine, label: string) => void) {
+    this.#loaded = loaded;
+    this.#form.form.addEventListener('submit', (event) => {
+      event.preventDefault();
+      void this.#check(true);
+    });
+    byId('load', HTMLButtonElement).addEventListener('click', () => void this.#load());
+  }
+
+  show(): void {
+    this.#section.hidden = false;
+    this.#changed();
+    this.#cached.refresh().catch((thrown: unknown) => this.#tell(thrown));
+  }
+
+  #changed(): void {
+    this.#stop.abort();
+    this.#report.hidden = true;
+    this.#problems.replaceChildren();
+    // What costs nothing to look at is looked at unasked.
+    const { source } = this.#form;
+    if (source === 'demo' || (source === 'files' && this.#form.choice !== undefined)) void this.#check(false);
+  }
+
+  #use(model: string): void {
+    this.#form.choose(model);
+    void this.#check(true);
+  }
+
+  async #check(focus: boolean): Promise<void> {
+    this.#stop.abort();
+    const { signal } = (this.#stop = new AbortController());
+    const { choice } = this.#form;
+    this.#problems.replaceChildren();
+    if (choice === undefined) {
+      byId('setup-hint', HTMLElement).textContent = 'Choose the files first.';
+      return;
+    }
+    this.#form.form.ariaBusy = 'true';
+    byId('setup-hint', HTMLElement).textContent = 'Looking at the model …';
+    try {
+      const told = await preflight({ ...ofChoice(choice), signal });
+      if (signal.aborted) return;
+      showReport(told);
+      this.#checked = choice;
+      this.#report.hidden = false;
+      if (focus) byId('report-title', HTMLElement).focus();
+    } catch (thrown) {
+      if (!signal.aborted) this.#cannotCheck(thrown, choice);
+    } finally {
+      if (!signal.aborted) {
+        this.#form.form.ariaBusy = null;
+        byId('setup-hint', HTMLElement).textContent = '';
+      }
+    }
+  }
+
+  async #load(): Promise<void> {
+    const choice = this.#checked;
+    if (choice === undefined) return;
+    this.#stop.abort();
+    const controller = (this.#stop = new AbortController());
+    const card = new LoadingCard(() => controller.abort());
+    this.#problems.replaceChildren();
+    this.#section.classList.add('busy');
+    this.#report.before(card.element);
+    card.title.focus();
+    try {
+      const onProgress = card.show.bind(card);
+      const engine = await createWorkerEngine({ ...ofChoice(choice), signal: controller.signal, onProgress });
+      this.#section.hidden = true;
+      this.#loaded(engine, choice.label);
+    } catch (thrown) {
+      this.#tell(thrown);
+      void this.#check(false);
+      await this.#cached.refresh();
+    } finally {
+      card.element.remove();
+      this.#section.classList.remove('busy');
+    }
+  }
+
+  /** A server that sends no parts of files can be loaded from all the same. */
+  #cannotCheck(thrown: unknown, choice: Choice): void {
+    const error = asLfm2Error(thrown);
+    const anyway: Remedy = {
+      label: 'Load it unchecked',
+      run: () => {
+        this.#checked = choice;
+        void this.#load();
+      },
+    };
+    this.#problems.replaceChildren(notice(error, ['read_failed', 'wrong_content'].includes(error.code) ? [anyway] : []));
+  }
+
+  #tell(thrown: unknown): void {
+    this.#problems.replaceChildren(notice(asLfm2Error(thrown)));
+  }
+}
+
+function ofChoice({ model, contextLength }: Choice): { model: string | File[]; contextLength?: number } {
+  return { model, ...(contextLength === undefined ? {} : { contextLength }) };
+}

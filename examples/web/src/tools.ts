@@ -1,0 +1,35 @@
+import type { ChatTool, ToolCall } from 'lfm2-wgpu';
+
+/** What the model is told that it may call. */
+export const TOOLS: ChatTool[] = [
+  {
+    type: 'function',
+    function: {
+      name: 'get_time',
+      description: 'Get the local time of a city',
+      parameters: {
+        type: 'object',
+        properties: { city: { type: 'string', description: 'Name of the city' } },
+        required: ['city'],
+      },
+    },
+  },
+];
+
+/** Runs a tool in this page. A call that fails is answered too: the model is told what is wrong. */
+export function runTool({ function: { name, arguments: given } }: ToolCall): string {
+  if (name !== 'get_time') return JSON.stringify({ error: `there is no tool ${name}` });
+  const { city } = JSON.parse(given) as { city?: unknown };
+  if (typeof city !== 'string') return JSON.stringify({ error: 'city is missing' });
+  const zone = zoneOf(city);
+  if (zone === undefined) return JSON.stringify({ error: `no time zone is named after ${city}` });
+  const time = new Intl.DateTimeFormat('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
+  return JSON.stringify({ time: time.format(new Date()) });
+}
+
+/** The time zone that is named after a city: `Rome` is `Europe/Rome`. */
+function zoneOf(city: string): string | undefined {
+  const plain = (name: string) => name.normalize('NFD').replace(/[^\p{L}]/gu, '').toLowerCase();
+  const wanted = plain(city.split(',')[0] ?? city);
+  return Intl.supportedValuesOf('timeZone').find((zone) => plain(zone.split('/').at(-1) ?? '') === wanted);
+}
