@@ -93,13 +93,13 @@ if [ ${#missing[@]} -gt 0 ]; then
     "${as_root[@]}" "${install[@]}" -qq </dev/null >&2
 fi
 
-if [ "$dev" = yes ] && [ "$(node -p 'process.versions.node.split(".")[0]')" -lt 18 ]; then
-    die "Node $(node --version) is too old: the tests need Node 18 or newer. Install it from https://nodejs.org"
+if [ "$dev" = yes ] && [ "$(printf 'v20.19.0\n%s\n' "$(node --version)" | sort -V | head -n 1)" != v20.19.0 ]; then
+    die "Node $(node --version) is too old: Vite needs 20.19 or newer. Install it from https://nodejs.org"
 fi
 
 # 3. Packages of npm: Tint, the browsers' shader compiler, in tools/tint; TypeScript, wasm-opt and what
-# drives Chromium in web.
-for folder in tools/tint web; do
+# drives Chromium in web; Vite and what the chat page shows answers with in examples/web.
+for folder in tools/tint web examples/web; do
     if [ "$dev" = yes ] && ! cmp -s $folder/package-lock.json $folder/node_modules/.lock; then
         say "installing the packages of $folder"
         npm ci --ignore-scripts --no-audit --no-fund --prefix $folder >&2

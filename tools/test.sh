@@ -69,6 +69,7 @@ step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
 step demo_gguf
 step cargo xtask web
 step cargo xtask web-tests
+step npm run build --silent --prefix examples/web
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
 step plots

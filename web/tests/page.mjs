@@ -37,15 +37,63 @@ export async function servePage() {
   };
 }
 
-/** Loads the demonstration model by the keyboard's Enter on the page's button. */
+/** Opens the page; `seen` collects its requests, its errors, and what its policy forbade. */
+export async function openChatPage(context, address) {
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const seen = { requests: [], errors: [], violations: [] };
+  context.on('request', (request) => seen.requests.push({ url: request.url(), range: request.headers().range }));
+  page.on('pageerror', (error) => seen.errors.push(String(error)));
+  await page.exposeFunction('onViolation', (directive) => seen.violations.push(directive));
+  await page.addInitScript(() => {
+    addEventListener('securitypolicyviolation', ({ violatedDirective, blockedURI }) => onViolation(`${violatedDirective} ${blockedURI}`));
+  });
+  await page.goto(address);
+  return { page, seen };
+}
+
+/** Loads the demonstration model by the page's button. */
 export async function loadDemo(page) {
-  await page.locator('#load').waitFor({ timeout: 60_000 });
   await page.locator('#load').press('Enter');
   await page.locator('#chat').waitFor({ timeout: 120_000 });
 }
 
 /** Waits until the model has answered, and gives its last answer. */
 export async function answered(page) {
-  await page.locator('#send').waitFor();
-  return page.locator('.turn.model .body').last().innerText();
+  await page.locator('#send').waitFor({ timeout: 120_000 });
+  const bodies = await page.locator('.turn.model .body').allInnerTexts();
+  return bodies.at(-1) ?? '';
+}
+
+/** Says something and waits for the answer. */
+export async function ask(page, question) {
+  await page.locator('#question').fill(question);
+  await page.locator('#question').press('Enter');
+  return answered(page);
+}
+
+/** Forgets what was said. */
+export async function freshConversation(page) {
+  await page.locator('#new-conversation').press('Enter');
+  await page.locator('#welcome').waitFor();
+}
+
+/** Sets a field of the settings, as a visitor does. */
+export async function setField(page, name, value) {
+  await page.locator('#open-settings').press('Enter');
+  await page.locator(`#settings [name=${name}]`).fill(value);
+  await page.locator('#settings button[type=submit]').press('Enter');
+  await page.locator('#settings').waitFor({ state: 'hidden' });
+}
+
+/** Lets the model's next answer be these pieces: the demonstration model writes no Markdown. */
+export async function writes(page, pieces) {
+  await page.workers()[0].evaluate((pieces) => {
+    const post = self.postMessage;
+    self.postMessage = (message) => {
+      if (message.tell === 'text') message = { ...message, text: pieces.shift() ?? '' };
+      else if (pieces.length === 0) self.postMessage = post;
+      post.call(self, message);
+    };
+  }, pieces);
 }

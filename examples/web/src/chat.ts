@@ -8,7 +8,7 @@ import { LoadingCard } from './loading.js';
 import type { Remedy } from './problem.js';
 import { asLfm2Error, notice } from './problem.js';
 import type { SettingsDialog } from './settings.js';
-import { ModelTurn, resultBlock, userTurn } from './turns.js';
+import { ModelTurn, userTurn } from './turns.js';
 
 const SUGGESTIONS = ['What is lfm2-wgpu?', 'What time is it in Rome?', 'What is 7 + 5?', 'ما اسمك؟'];
 /** As near to the end, in pixels, the log stays there when something comes. */
@@ -125,8 +125,8 @@ export class Chat {
         turn?.end(answer, engine.info.gpu);
         this.#status.textContent = answer.calls.length > 0 ? 'The model calls a tool' : answer.text;
       },
-      result: (call, content) => turn?.append(resultBlock(call, content)),
-      tooManyRounds: () => turn?.append(make('p', { class: 'note' }, 'It called tools again and again, and was stopped.')),
+      result: (call, content) => turn?.result(call, content),
+      tooManyRounds: () => turn?.note('It called tools again and again, and is not answered any more.'),
     };
     try {
       await this.#conversation.answer(engine, this.#settings.current(), signal, listener);

@@ -95,6 +95,7 @@ export class ChoiceForm {
     byId('remote-fields', HTMLElement).hidden = source !== 'remote';
     byId('file-fields', HTMLElement).hidden = source !== 'files';
     this.#remote.required = source === 'remote';
+    byId('check', HTMLButtonElement).hidden = source !== 'remote';
     this.#drop.classList.toggle('filled', this.#files.length > 0);
     byId('chosen-files', HTMLElement).replaceChildren(
       ...this.#files.map(({ name, size }) => make('li', {}, `${name} (${bytes(size)})`)),
@@ -104,9 +105,10 @@ export class ChoiceForm {
 
 /** The files that were dropped; of a folder those in it. */
 async function filesOf(transfer: DataTransfer): Promise<File[]> {
-  const entries = [...transfer.items].map((item) => item.webkitGetAsEntry()).filter((entry) => entry !== null);
-  const found = await Promise.all(entries.map((entry) => filesIn(entry, true)));
-  return found.flat();
+  // All at once: the list is empty after the event.
+  const items = [...transfer.items].map((item) => ({ entry: item.webkitGetAsEntry(), file: item.getAsFile() }));
+  const found = items.map(({ entry, file }) => (entry?.isDirectory ? filesIn(entry, true) : file ? [file] : []));
+  return (await Promise.all(found)).flat();
 }
 
 async function filesIn(entry: FileSystemEntry, deep: boolean): Promise<File[]> {

@@ -16,11 +16,13 @@ export function asLfm2Error(thrown: unknown): Lfm2Error {
 /** A notice of what went wrong: the sentence for the visitor first, what was behind it on demand. */
 export function notice({ forVisitor, code, message }: Lfm2Error, remedies: Remedy[] = []): HTMLElement {
   const buttons = remedies.map(({ label, run }) => make('button', { type: 'button', class: 'button', click: run }, label));
+  // Whoever stopped it knows why.
+  const behind = code === 'aborted' ? [] : [make('details', {}, make('summary', {}, 'Details'), make('code', {}, `${code}: ${message}`))];
   return make(
     'div',
-    { class: 'problem', role: 'alert' },
+    { class: code === 'aborted' ? 'problem calm' : 'problem', role: 'alert' },
     make('p', {}, forVisitor),
-    make('details', {}, make('summary', {}, 'Details'), make('code', {}, `${code}: ${message}`)),
+    ...behind,
     ...(buttons.length > 0 ? [make('div', { class: 'row' }, ...buttons)] : []),
   );
 }

@@ -6,13 +6,13 @@ import { TOOLS } from './tools.js';
 
 /** The numbers that a request can be asked with, in the names of the API. */
 const NUMBERS = [
-  { name: 'temperature', label: 'Temperature', hint: '0 takes the likeliest', min: 0, max: 10, step: 'any' },
-  { name: 'top_p', label: 'Top p', hint: '1 is off', min: 0, max: 1, step: 'any' },
-  { name: 'top_k', label: 'Top k', hint: '0 is off', min: 0, max: 1_000_000, step: '1' },
-  { name: 'min_p', label: 'Min p', hint: '0 is off', min: 0, max: 1, step: 'any' },
-  { name: 'repetition_penalty', label: 'Repetition penalty', hint: '1 is off', min: 0, max: 10, step: 'any' },
-  { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', min: 1, max: 1_000_000, step: '1' },
-  { name: 'seed', label: 'Seed', hint: 'same seed, same answer', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
+  { name: 'temperature', label: 'Temperature', hint: '0 takes the likeliest', unset: 'recommended', min: 0, max: 10, step: 'any' },
+  { name: 'top_p', label: 'Top p', hint: '1 is off', unset: 'recommended', min: 0, max: 1, step: 'any' },
+  { name: 'top_k', label: 'Top k', hint: '0 is off', unset: 'recommended', min: 0, max: 1_000_000, step: '1' },
+  { name: 'min_p', label: 'Min p', hint: '0 is off', unset: 'recommended', min: 0, max: 1, step: 'any' },
+  { name: 'repetition_penalty', label: 'Repetition penalty', hint: '1 is off', unset: 'recommended', min: 0, max: 10, step: 'any' },
+  { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', unset: 'no limit', min: 1, max: 1_000_000, step: '1' },
+  { name: 'seed', label: 'Seed', hint: 'same seed, same answer', unset: 'random', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
 ] as const;
 
 type Numbers = Partial<Record<(typeof NUMBERS)[number]['name'], number>>;
@@ -38,9 +38,9 @@ export class SettingsDialog {
   readonly #numbers = new Map<keyof Numbers, HTMLInputElement>();
 
   constructor() {
-    const fields = NUMBERS.map(({ name, label, hint, min, max, step }) => {
+    const fields = NUMBERS.map(({ name, label, hint, unset, min, max, step }) => {
       const id = `set-${name}`;
-      const attributes = { id, name, type: 'number', min: String(min), max: String(max), step, placeholder: 'recommended' };
+      const attributes = { id, name, type: 'number', min: String(min), max: String(max), step, placeholder: unset };
       const input = make('input', { ...attributes, 'aria-describedby': `${id}-hint` });
       this.#numbers.set(name, input);
       const note = make('small', { id: `${id}-hint` }, hint);

@@ -27,6 +27,7 @@ export class Setup {
     this.#loaded = loaded;
     this.#form.form.addEventListener('submit', (event) => {
       event.preventDefault();
+      this.#problems.replaceChildren();
       void this.#check(true);
     });
     byId('load', HTMLButtonElement).addEventListener('click', () => void this.#load());
@@ -49,6 +50,8 @@ export class Setup {
 
   #use(model: string): void {
     this.#form.choose(model);
+    this.#report.hidden = true;
+    this.#problems.replaceChildren();
     void this.#check(true);
   }
 
@@ -56,11 +59,7 @@ export class Setup {
     this.#stop.abort();
     const { signal } = (this.#stop = new AbortController());
     const { choice } = this.#form;
-    this.#problems.replaceChildren();
-    if (choice === undefined) {
-      byId('setup-hint', HTMLElement).textContent = 'Choose the files first.';
-      return;
-    }
+    if (choice === undefined) return;
     this.#form.form.ariaBusy = 'true';
     byId('setup-hint', HTMLElement).textContent = 'Looking at the model …';
     try {
@@ -115,7 +114,9 @@ export class Setup {
         void this.#load();
       },
     };
-    this.#problems.replaceChildren(notice(error, ['read_failed', 'wrong_content'].includes(error.code) ? [anyway] : []));
+    const again: Remedy = { label: 'Check again', run: () => void this.#check(true) };
+    const unchecked = ['read_failed', 'wrong_content'].includes(error.code);
+    this.#problems.replaceChildren(notice(error, unchecked ? [again, anyway] : [again]));
   }
 
   #tell(thrown: unknown): void {

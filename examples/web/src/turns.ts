@@ -18,6 +18,8 @@ export class ModelTurn {
   readonly element: HTMLElement;
   readonly #body = make('div', { class: 'body', dir: 'auto' });
   readonly #foot = make('div', { class: 'foot' });
+  /** The blocks of the calls, by the calls' ids. */
+  readonly #calls = new Map<string, HTMLElement>();
   #text = '';
   #frame: number | undefined;
 
@@ -37,11 +39,14 @@ export class ModelTurn {
     this.#text = text;
     this.settle();
     this.#show(calls.length > 0);
-    for (const call of calls) this.#foot.append(callBlock(call));
-    if (finish === 'abort') this.#foot.append(make('p', { class: 'note' }, text === '' ? 'Stopped before an answer.' : 'Stopped.'));
+    for (const { id, function: called } of calls) {
+      const block = make('div', { class: 'call' }, make('p', {}, 'Calls a tool'), code(`${called.name}(${called.arguments})`));
+      this.#calls.set(id, block);
+      this.#foot.append(block);
+    }
+    if (finish === 'abort') this.note(text === '' ? 'Stopped before an answer.' : 'Stopped.');
     if (finish === 'length') {
-      const why = 'The answer was cut: it reached the most tokens that are set, or the end of the context.';
-      this.#foot.append(make('p', { class: 'note' }, why));
+      this.note('Cut here: the answer reached the most tokens that are set, or the end of the context.');
     }
     if (timings !== undefined) this.#foot.append(statistics(timings, gpu));
     if (text !== '' && calls.length === 0) this.#foot.lastElementChild?.append(copyButton(text));
@@ -59,12 +64,17 @@ export class ModelTurn {
   fail(): void {
     this.settle();
     if (this.#text === '') this.element.remove();
-    else this.append(make('p', { class: 'note' }, 'This answer is not whole.'));
+    else this.note('This answer is not whole.');
   }
 
-  /** Below the answer. */
-  append(element: HTMLElement): void {
-    this.#foot.append(element);
+  /** What the page answers to a call. */
+  result({ id }: ToolCall, content: string): void {
+    this.#calls.get(id)?.append(make('p', {}, 'The page answers'), code(content));
+  }
+
+  /** A remark below the answer. */
+  note(text: string): void {
+    this.#foot.append(make('p', { class: 'note' }, text));
   }
 
   #show(parsed = true): void {
@@ -76,18 +86,8 @@ export class ModelTurn {
   }
 }
 
-/** A call of a tool, as the model made it. */
-function callBlock({ function: { name, arguments: given } }: ToolCall): HTMLElement {
-  return block('Calls a tool', `${name}(${given})`);
-}
-
-/** What the page answers to a call. */
-export function resultBlock({ function: { name } }: ToolCall, content: string): HTMLElement {
-  return block(`The page answers ${name}`, content);
-}
-
-function block(title: string, code: string): HTMLElement {
-  return make('div', { class: 'call' }, make('p', {}, title), make('pre', { tabindex: '0', dir: 'ltr' }, make('code', {}, code)));
+function code(text: string): HTMLElement {
+  return make('pre', { tabindex: '0', dir: 'ltr' }, make('code', {}, text));
 }
 
 function statistics(timings: Timings, gpu: string): HTMLElement {

@@ -1,0 +1,284 @@
+// The chat page of examples/web, as its visitors use it.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+
+import { launch } from './browser.mjs';
+import { answered, ask, freshConversation, loadDemo, openChatPage, servePage, setField, writes } from './page.mjs';
+import { demoFiles, packageOf } from './server.mjs';
+
+let server, browser, page, seen;
+
+before(async () => {
+  server = await servePage();
+  browser = await launch();
+  ({ page, seen } = await openChatPage(await browser.newContext(), server.address));
+});
+after(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+const text = (selector) => page.locator(selector).last().innerText();
+const stats = () => text('.stats');
+/** Whether anything is wider than the window. */
+const overflow = () => page.evaluate(() => {
+  const wide = [document.documentElement, document.body, ...document.querySelectorAll('main, .setup, .chat, .log, dialog')];
+  return wide.filter((element) => element.scrollWidth > element.clientWidth + 1).map(({ tagName, className }) => `${tagName} ${className}`);
+});
+
+test('before the download it tells what the model takes; loading can be cancelled', async () => {
+  await page.locator('#load').waitFor();
+  assert.equal(await text('#verdict'), 'It should run here.');
+  const facts = await text('#facts');
+  assert.match(facts, /Download\s+7\.0 MB/);
+  assert.match(facts, /GPU memory\s+1\d\.\d MB, 6\.9 MB of it weights/);
+  assert.match(facts, /Room in this browser\s+[\d.]+ GB/);
+  assert.match(facts, /GPU\s+\S+/);
+  assert.equal(await text('#load'), 'Download 7.0 MB and load');
+  const ranges = seen.requests.filter(({ url }) => url.endsWith('/model.safetensors')).map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range));
+  assert.ok(ranges.length > 0);
+  assert.ok(ranges.reduce((sum, [, start, end]) => sum + (end - start), 0) < 200_000, 'only its table of contents');
+  assert.ok(await page.locator('#cached').isHidden());
+
+  await page.locator('#load').press('Enter');
+  await page.locator('.loading .button').press('Enter');
+  assert.equal(await text('.problem p'), 'Stopped.');
+  await page.locator('#load').waitFor();
+  assert.match(await text('#load'), /load$/i);
+});
+
+test('it loads, and is used by the keyboard alone; the answer comes in pieces, with its statistics', async () => {
+  await loadDemo(page);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'question', 'one can write at once');
+  await page.keyboard.type('What is lfm2-wgpu?');
+  await page.keyboard.press('Enter');
+  const lengths = new Set();
+  while (await page.locator('#stop').isVisible()) lengths.add((await text('.body')).length);
+  assert.ok(lengths.size > 3, `${[...lengths]}`);
+  assert.match(await answered(page), /^lfm2-wgpu is an engine written in Rust and WebGPU/);
+  assert.match(await stats(), /^[\d.]+ tokens\/s\s+first token \d+\.\d\d s\s+\d+ tokens\s+prompt \d+\s+.*swiftshader/i);
+  assert.match(await text('#status'), /^lfm2-wgpu is an engine/, 'a screen reader is told the whole answer once');
+  assert.match(await text('#model-line'), /demonstration model · .*swiftshader/i);
+  assert.equal(await page.evaluate(() => document.activeElement.id), 'question');
+  // Everything can be reached by Tab, and what has the focus is outlined.
+  const reached = new Set();
+  for (let i = 0; i < 16; i++) {
+    await page.keyboard.press('Tab');
+    const [id, outline] = await page.evaluate(() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]);
+    reached.add(id);
+    if (id !== '' && id !== 'question') assert.notEqual(outline, 'none', id);
+  }
+  for (const id of ['new-conversation', 'change-model', 'open-settings', 'theme', 'log', 'question', 'send']) assert.ok(reached.has(id), id);
+});
+
+test('Escape stops an answer, and the conversation goes on with what there is', async () => {
+  await freshConversation(page);
+  await setField(page, 'temperature', '0');
+  await page.locator('#question').fill('What is lfm2-wgpu?');
+  await page.keyboard.press('Enter');
+  await page.waitForFunction(() => document.querySelector('.body')?.textContent.length > 12 && !document.querySelector('.reading'));
+  await page.keyboard.press('Escape');
+  const part = await answered(page);
+  assert.equal(await text('.note'), 'Stopped.');
+  assert.ok(part.length > 0 && !part.includes('natively'), part);
+  await ask(page, 'My name is Ada.');
+  assert.match(await ask(page, 'What is my name?'), /Ada/);
+  assert.match(await stats(), /prompt \d+ \+ \d+ reused/);
+});
+
+test('a new conversation knows nothing of the one before', async () => {
+  await page.locator('#new-conversation').press('Enter');
+  await page.locator('#welcome').waitFor();
+  assert.equal(await page.locator('.turn').count(), 0);
+  assert.doesNotMatch(await ask(page, 'What is my name?'), /Ada/);
+});
+
+test('the model calls a tool, the page answers it, the model speaks of it', async () => {
+  await freshConversation(page);
+  const now = () => new Date().toLocaleTimeString('en-GB', { timeZone: 'Europe/Rome', hour: '2-digit', minute: '2-digit' });
+  const earliest = now();
+  const answer = await ask(page, 'What time is it in Rome?');
+  const [call, result] = await page.locator('.call pre').allInnerTexts();
+  assert.equal(call, 'get_time({"city":"Rome"})');
+  const { time } = JSON.parse(result);
+  assert.ok([earliest, now()].includes(time), `${time}, not ${earliest}`);
+  assert.match(answer, new RegExp(time));
+  assert.equal(await page.locator('.turn.model').count(), 2);
+  assert.doesNotMatch(await text('#turns'), /tool_call_start/);
+});
+
+test('settings hold from the next message on', async () => {
+  await freshConversation(page);
+  await setField(page, 'max_tokens', '3');
+  await ask(page, 'What is lfm2-wgpu?');
+  assert.match(await stats(), /\s3 tokens/);
+  assert.match(await text('.note'), /^Cut here/);
+  const prompt = async () => Number(/prompt (\d+)/.exec(await stats())[1]) + Number(/(\d+) reused/.exec(await stats())?.[1] ?? 0);
+  const withTool = await prompt();
+  await freshConversation(page);
+  await page.locator('#open-settings').press('Enter');
+  await page.locator('#tool').press('Space');
+  await page.locator('#settings button[type=submit]').press('Enter');
+  await ask(page, 'What is lfm2-wgpu?');
+  const withoutTool = await prompt();
+  assert.ok(withoutTool < withTool - 20, `${withoutTool}, ${withTool}`);
+  await freshConversation(page);
+  await setField(page, 'system', 'Answer briefly.');
+  await ask(page, 'What is lfm2-wgpu?');
+  assert.ok(await prompt() > withoutTool, 'the system prompt is sent');
+  // The same seed says the same, however wild.
+  await setField(page, 'temperature', '5');
+  await setField(page, 'min_p', '0');
+  await setField(page, 'max_tokens', '8');
+  const answers = [];
+  for (const seed of ['1', '1', '2']) {
+    await freshConversation(page);
+    await setField(page, 'seed', seed);
+    answers.push(await ask(page, 'Hi'));
+  }
+  assert.equal(answers[0], answers[1]);
+  assert.notEqual(answers[0], answers[2]);
+  // What is wrong keeps the dialog open.
+  await page.locator('#open-settings').press('Enter');
+  await page.locator('[name=top_p]').fill('7');
+  await page.locator('#settings button[type=submit]').press('Enter');
+  assert.ok(await page.locator('#settings').isVisible());
+  await page.locator('#reset-settings').press('Enter');
+  await page.locator('#settings button[type=submit]').press('Enter');
+  await page.locator('#settings').waitFor({ state: 'hidden' });
+});
+
+test('Markdown is shown, markup and what could fetch or run is not', async () => {
+  await freshConversation(page);
+  const evil = 'https://evil.example/';
+  await writes(page, [
+    '# Title\n\n**bold**, `code`, <b id="raw">raw</b>\n\n```rust\nfn main() {}\n', `\`\`\`\n\n| a | b |\n|---|---|\n| 1 | ${'wide'.repeat(40)} |\n\n`,
+    `![image](${evil}a.png) <img src="${evil}b.png" onerror="window.ran=1"> <script>window.ran=1</script>\n\n`,
+    `[script](javascript:window.ran=1) [web](${evil}) <a href="${evil}" style="position:fixed">x</a> <iframe src="${evil}"></iframe>\n`,
+  ]);
+  await ask(page, 'What is lfm2-wgpu?');
+  const body = page.locator('.turn.model .body').last();
+  assert.equal(await body.locator('h1').innerText(), 'Title');
+  assert.equal(await body.locator('strong').innerText(), 'bold');
+  assert.equal(await body.locator('pre code').innerText(), 'fn main() {}\n');
+  assert.equal(await body.locator('td').count(), 2);
+  assert.equal(await body.locator('img, script, iframe, style, [style], #raw, b').count(), 0);
+  assert.match(await body.innerText(), /<b id="raw">raw<\/b>[\s\S]*<img src/, 'markup is text');
+  const links = await body.locator('a[href]').evaluateAll((links) => links.map(({ href, rel, target }) => [href, rel, target]));
+  assert.ok(links.length >= 1 && links.every(([href, rel, target]) => href.startsWith(evil) && rel === 'noopener noreferrer' && target === '_blank'), JSON.stringify(links));
+  assert.equal(await page.evaluate(() => window.ran), undefined);
+
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual(await overflow(), [], 'at 360 pixels');
+  await page.locator('#open-settings').click();
+  assert.deepEqual(await overflow(), [], 'nor the dialog');
+  await page.keyboard.press('Escape');
+  await page.setViewportSize({ width: 1280, height: 800 });
+});
+
+test('Arabic runs from right to left', async () => {
+  await freshConversation(page);
+  const direction = (selector) => page.locator(selector).last().evaluate((element) => getComputedStyle(element).direction);
+  await page.locator('#question').fill('ما اسمك؟');
+  assert.equal(await direction('#question'), 'rtl');
+  assert.match(await ask(page, 'ما اسمك؟'), /[\u0600-\u06ff]/);
+  assert.equal(await direction('.turn.user p'), 'rtl');
+  assert.equal(await direction('.turn.model .body p'), 'rtl');
+  await ask(page, 'Hi');
+  assert.equal(await direction('.turn.user p'), 'ltr');
+});
+
+test('dark and light are as the system has them, until they are switched', async () => {
+  const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
+  await page.emulateMedia({ colorScheme: 'light' });
+  const light = await background();
+  await page.emulateMedia({ colorScheme: 'dark' });
+  const dark = await background();
+  assert.notEqual(light, dark);
+  await page.locator('#theme').press('Enter');
+  assert.equal(await background(), light);
+  assert.match(await page.locator('#theme').getAttribute('aria-label'), /dark/);
+});
+
+test('after the GPU is lost the same conversation goes on', async () => {
+  await freshConversation(page);
+  await ask(page, 'My name is Ada.');
+  await page.workers()[0].evaluate(() => {
+    const { createCommandEncoder } = GPUDevice.prototype;
+    let n = 3;
+    GPUDevice.prototype.createCommandEncoder = function (...about) {
+      if (--n === 0) this.destroy();
+      return createCommandEncoder.apply(this, about);
+    };
+  });
+  await ask(page, 'What is my name?');
+  assert.equal(await text('.problem p'), 'The GPU was reset or taken away. Load the model again to go on.');
+  const phases = page.evaluate(() => new Promise((resolve) => {
+    const seen = new Set();
+    const observer = new MutationObserver(() => {
+      const phase = document.querySelector('.loading .steps span')?.textContent;
+      if (phase) seen.add(phase);
+      else if (seen.size > 0) resolve([...seen]);
+    });
+    observer.observe(document.querySelector('#turns'), { childList: true, subtree: true, characterData: true });
+  }));
+  await page.locator('.problem .button').first().press('Enter');
+  assert.ok((await phases).includes('Copying to the GPU, from the cache'), JSON.stringify(await phases));
+  assert.match(await answered(page), /Ada/);
+  assert.equal(await page.locator('.problem').count(), 0);
+});
+
+test('a wrong address is told, and the page is usable after it', async () => {
+  await page.locator('#change-model').press('Enter');
+  await page.locator('#load').waitFor();
+  assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are here already/);
+  assert.equal(await text('#load'), 'Load');
+  await page.locator('input[value=remote]').press('Space');
+  await page.locator('#remote').fill(`${server.address}nowhere/`);
+  await page.locator('#remote').press('Enter');
+  assert.equal(await text('.problem p'), 'The model is not at this address.');
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual(await overflow(), []);
+  // Files from the disk, picked and dropped.
+  const files = Object.entries(packageOf(await demoFiles())).map(([name, buffer]) => ({ name, mimeType: '', buffer }));
+  await page.locator('input[value=files]').press('Space');
+  await page.locator('#files').setInputFiles(files);
+  await page.locator('#load').waitFor();
+  assert.equal(await page.locator('#chosen-files li').count(), files.length);
+  assert.equal(await text('#verdict'), 'It should run here.');
+  await page.evaluate(() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(['GGUF'], 'broken.gguf'));
+    document.body.dispatchEvent(new DragEvent('drop', { dataTransfer, bubbles: true, cancelable: true }));
+  });
+  await page.locator('#verdict[data-verdict=no]').waitFor();
+  assert.deepEqual(await page.locator('#chosen-files li').allInnerTexts(), ['broken.gguf (4 bytes)']);
+  assert.equal(await page.locator('#load').isVisible(), false);
+});
+
+test('the next visit finds the model in the cache, and can delete it', async () => {
+  await page.reload();
+  await page.locator('#cached').waitFor();
+  assert.match(await text('#cached-models'), /LFM2 demonstration model\s+7\.0 MB, comes with this page/);
+  page.once('dialog', (dialog) => dialog.accept());
+  await page.getByRole('button', { name: 'Delete LFM2 demonstration model from the cache' }).press('Enter');
+  await page.locator('#cached').waitFor({ state: 'hidden' });
+  await page.getByText('Download 7.0 MB and load').waitFor();
+});
+
+test('the policy is in force: nothing broke it, nothing went elsewhere, and eval is not allowed', async () => {
+  assert.deepEqual(seen.violations, []);
+  assert.deepEqual(seen.errors, []);
+  assert.deepEqual(seen.requests.filter(({ url }) => !url.startsWith(server.address)), []);
+  const policy = await page.locator('meta[http-equiv=Content-Security-Policy]').getAttribute('content');
+  assert.match(policy, /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self';/);
+  assert.doesNotMatch(policy, /'unsafe-/);
+  const refused = await page.evaluate(() => new Promise((resolve) => setTimeout(() => {
+    try {
+      resolve(new Function('return "allowed"')());
+    } catch (error) {
+      resolve(error.name);
+    }
+  })));
+  assert.equal(refused, 'EvalError');
+});
