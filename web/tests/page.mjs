@@ -14,11 +14,12 @@ const TYPES = {
   '.json': 'application/json',
 };
 
-/** Serves the built page, as any server of files would, with nothing but its own policy. */
+/** Serves the built page in a folder, as any server of files would, with nothing but its own policy. */
 export async function servePage() {
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
-    const file = path.join(BUILT, path.normalize(pathname === '/' ? '/index.html' : decodeURIComponent(pathname)));
+    const name = /^\/folder(\/.*)$/.exec(decodeURIComponent(pathname))?.[1] ?? '/nothing';
+    const file = path.join(BUILT, path.normalize(name === '/' ? '/index.html' : name));
     const bytes = await readFile(file).catch(() => undefined);
     if (bytes === undefined) return response.writeHead(404).end();
     const [, start, end] = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '') ?? [];
@@ -32,7 +33,7 @@ export async function servePage() {
   });
   await new Promise((resolve) => server.listen(0, 'localhost', resolve));
   return {
-    address: `http://localhost:${server.address().port}/`,
+    address: `http://localhost:${server.address().port}/folder/`,
     close: () => new Promise((resolve) => (server.closeAllConnections(), server.close(resolve))),
   };
 }
@@ -54,6 +55,7 @@ export async function openChatPage(context, address) {
 
 /** Loads the demonstration model by the page's button. */
 export async function loadDemo(page) {
+  await page.locator('#load').waitFor();
   await page.locator('#load').press('Enter');
   await page.locator('#chat').waitFor({ timeout: 120_000 });
 }

@@ -152,7 +152,7 @@ test('Markdown is shown, markup and what could fetch or run is not', async () =>
   await freshConversation(page);
   const evil = 'https://evil.example/';
   await writes(page, [
-    '# Title\n\n**bold**, `code`, <b id="raw">raw</b>\n\n```rust\nfn main() {}\n', `\`\`\`\n\n| a | b |\n|---|---|\n| 1 | ${'wide'.repeat(40)} |\n\n`,
+    '# Title\n\n3. third\n\n**bold**, `code`, <b id="raw">raw</b>\n\n```rust\nfn main() {}\n', `\`\`\`\n\n| a | b |\n|---|--:|\n| 1 | ${'wide'.repeat(40)} |\n\n`,
     `![image](${evil}a.png) <img src="${evil}b.png" onerror="window.ran=1"> <script>window.ran=1</script>\n\n`,
     `[script](javascript:window.ran=1) [web](${evil}) <a href="${evil}" style="position:fixed">x</a> <iframe src="${evil}"></iframe>\n`,
   ]);
@@ -162,6 +162,8 @@ test('Markdown is shown, markup and what could fetch or run is not', async () =>
   assert.equal(await body.locator('strong').innerText(), 'bold');
   assert.equal(await body.locator('pre code').innerText(), 'fn main() {}\n');
   assert.equal(await body.locator('td').count(), 2);
+  assert.match(await body.locator('td').last().evaluate((cell) => getComputedStyle(cell).textAlign), /right/);
+  assert.equal(await body.locator('ol').getAttribute('start'), '3');
   assert.equal(await body.locator('img, script, iframe, style, [style], #raw, b').count(), 0);
   assert.match(await body.innerText(), /<b id="raw">raw<\/b>[\s\S]*<img src/, 'markup is text');
   const links = await body.locator('a[href]').evaluateAll((links) => links.map(({ href, rel, target }) => [href, rel, target]));
@@ -269,7 +271,7 @@ test('the next visit finds the model in the cache, and can delete it', async () 
 test('the policy is in force: nothing broke it, nothing went elsewhere, and eval is not allowed', async () => {
   assert.deepEqual(seen.violations, []);
   assert.deepEqual(seen.errors, []);
-  assert.deepEqual(seen.requests.filter(({ url }) => !url.startsWith(server.address)), []);
+  assert.deepEqual(seen.requests.filter(({ url }) => !url.startsWith(server.address)).map(({ url }) => url), []);
   const policy = await page.locator('meta[http-equiv=Content-Security-Policy]').getAttribute('content');
   assert.match(policy, /default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; worker-src 'self';/);
   assert.doesNotMatch(policy, /'unsafe-/);

@@ -56,9 +56,13 @@ export class Chat {
     });
     this.#stop.addEventListener('click', () => this.#abort());
     this.#clear.addEventListener('click', () => void this.#restart());
+    let before = 0;
     this.#log.addEventListener('scroll', () => {
       const { scrollHeight, scrollTop, clientHeight } = this.#log;
-      this.#atEnd = scrollHeight - scrollTop - clientHeight < NEAR;
+      // Away from the end by what has come since is not away by the visitor's will.
+      if (scrollHeight - scrollTop - clientHeight < NEAR) this.#atEnd = true;
+      else if (scrollTop < before) this.#atEnd = false;
+      before = scrollTop;
     });
     new ResizeObserver(() => {
       if (this.#atEnd) this.#log.scrollTop = this.#log.scrollHeight;

@@ -25,6 +25,8 @@ export class LoadingCard {
   #samples: { at: number; loaded: number }[] = [];
   #current: Progress['phase'] | undefined;
   #downloading = false;
+  /** The last that was told of what is done beside the download. */
+  #beside: Progress | undefined;
 
   constructor(onCancel: () => void) {
     const cancel = make('button', { type: 'button', class: 'button', click: onCancel }, 'Cancel');
@@ -33,16 +35,22 @@ export class LoadingCard {
   }
 
   show(progress: Progress): void {
-    const { phase, loaded, total, fraction, fromCache } = progress;
-    this.#bar.value = fraction;
-    if (phase === 'download') this.#downloading = loaded < total;
-    // What has come goes to the GPU at the same time; the visitor waits for the network.
-    if (phase === 'upload' && this.#downloading) return;
+    this.#bar.value = progress.fraction;
+    if (progress.phase === 'download') this.#downloading = progress.loaded < progress.total;
+    else this.#beside = progress;
+    // What has come goes to the GPU at the same time; while there is a download, the visitor waits for that.
+    if (!this.#downloading) this.#tell(this.#beside ?? progress);
+    else if (progress.phase === 'download') this.#tell(progress);
+  }
+
+  #tell({ phase, loaded, total, fromCache }: Progress): void {
     if (phase !== this.#current) {
       this.#current = phase;
       this.#samples = [];
       this.#phase.textContent = `${PHASES[phase]}${fromCache && phase === 'upload' ? ', from the cache' : ''}`;
     }
+    // The GPU gets ready for it before it takes anything.
+    if (phase === 'download' && !this.#downloading) this.#phase.textContent = 'Downloaded';
     this.#detail.textContent = total > 0 && phase !== 'ready' ? this.#sizes(loaded, total) : '';
   }
 

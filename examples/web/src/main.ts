@@ -19,9 +19,9 @@ changeModel.addEventListener('click', () => void change());
 setup.show();
 
 async function change(): Promise<void> {
-  await chat.close();
+  const problem: unknown = await chat.close().catch((thrown: unknown) => thrown);
   changeModel.hidden = true;
   modelLine.textContent = plain;
-  setup.show();
+  setup.show(problem);
   byId('setup-title', HTMLElement).focus();
 }

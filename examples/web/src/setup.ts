@@ -33,14 +33,21 @@ export class Setup {
     byId('load', HTMLButtonElement).addEventListener('click', () => void this.#load());
   }
 
-  show(): void {
+  /** Back to the choice; `problem` is what went wrong on the way. */
+  show(problem?: unknown): void {
     this.#section.hidden = false;
     this.#changed();
+    this.#refresh();
+    if (problem !== undefined) this.#tell(problem);
+  }
+
+  #refresh(): void {
     this.#cached.refresh().catch((thrown: unknown) => this.#tell(thrown));
   }
 
   #changed(): void {
     this.#stop.abort();
+    this.#busy('');
     this.#report.hidden = true;
     this.#problems.replaceChildren();
     // What costs nothing to look at is looked at unasked.
@@ -60,8 +67,7 @@ export class Setup {
     const { signal } = (this.#stop = new AbortController());
     const { choice } = this.#form;
     if (choice === undefined) return;
-    this.#form.form.ariaBusy = 'true';
-    byId('setup-hint', HTMLElement).textContent = 'Looking at the model …';
+    this.#busy('Looking at the model …');
     try {
       const told = await preflight({ ...ofChoice(choice), signal });
       if (signal.aborted) return;
@@ -72,11 +78,14 @@ export class Setup {
     } catch (thrown) {
       if (!signal.aborted) this.#cannotCheck(thrown, choice);
     } finally {
-      if (!signal.aborted) {
-        this.#form.form.ariaBusy = null;
-        byId('setup-hint', HTMLElement).textContent = '';
-      }
+      if (!signal.aborted) this.#busy('');
     }
+  }
+
+  /** What the visitor waits for, if it is something. */
+  #busy(hint: string): void {
+    this.#form.form.ariaBusy = hint === '' ? null : 'true';
+    byId('setup-hint', HTMLElement).textContent = hint;
   }
 
   async #load(): Promise<void> {
@@ -97,7 +106,7 @@ export class Setup {
     } catch (thrown) {
       this.#tell(thrown);
       void this.#check(false);
-      await this.#cached.refresh();
+      this.#refresh();
     } finally {
       card.element.remove();
       this.#section.classList.remove('busy');
