@@ -1,5 +1,5 @@
 // The chat page of examples/web, as it is built, in a browser.
-import { readFile } from 'node:fs/promises';
+import { access, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,6 +16,9 @@ const TYPES = {
 
 /** Serves the built page in a folder, as any server of files would, with nothing but its own policy. */
 export async function servePage() {
+  await access(path.join(BUILT, 'index.html')).catch(() => {
+    throw new Error('the page is not built: npm run build --prefix examples/web');
+  });
   const server = createServer(async (request, response) => {
     const { pathname } = new URL(request.url, 'http://localhost');
     const name = /^\/folder(\/.*)$/.exec(decodeURIComponent(pathname))?.[1] ?? '/nothing';

@@ -50,6 +50,7 @@ test('before the download it tells what the model takes; loading can be cancelle
 test('it loads, and is used by the keyboard alone; the answer comes in pieces, with its statistics', async () => {
   await loadDemo(page);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question', 'one can write at once');
+  assert.match(await text('#welcome-note'), /3\.4 M parameters in BF16 · 2,048 tokens of context · .* · kept for the next visit/);
   await page.keyboard.type('What is lfm2-wgpu?');
   await page.keyboard.press('Enter');
   const lengths = new Set();
@@ -239,6 +240,9 @@ test('a wrong address is told, and the page is usable after it', async () => {
   await page.locator('#remote').fill(`${server.address}nowhere/`);
   await page.locator('#remote').press('Enter');
   assert.equal(await text('.problem p'), 'The model is not at this address.');
+  await page.getByRole('button', { name: 'Use LFM2 demonstration model' }).press('Enter');
+  await page.locator('#load').waitFor();
+  assert.equal(await page.locator('.problem').count(), 0);
   await page.setViewportSize({ width: 360, height: 740 });
   assert.deepEqual(await overflow(), []);
   // Files from the disk, picked and dropped.

@@ -1,5 +1,6 @@
 import type { Engine } from 'lfm2-wgpu';
 
+import type { Choice } from './choice.js';
 import { Conversation } from './conversation.js';
 import type { Listener } from './conversation.js';
 import { byId, make } from './dom.js';
@@ -69,7 +70,7 @@ export class Chat {
     }).observe(this.#turns);
   }
 
-  open(engine: Engine, label: string): void {
+  open(engine: Engine, { label, model }: Choice): void {
     this.#engine = engine;
     const { info } = engine;
     const about = [
@@ -77,6 +78,7 @@ export class Chat {
       `${parameters(info.parameters)} parameters in ${info.weightFormat}`,
       `${count(info.contextLength)} tokens of context`,
       `${bytes(info.memory.total)} on ${info.gpu}`,
+      ...(typeof model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it anew'] : []),
     ];
     byId('welcome-note', HTMLElement).textContent = about.join(' · ');
     this.#section.hidden = false;

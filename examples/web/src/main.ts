@@ -10,10 +10,10 @@ const changeModel = byId('change-model', HTMLButtonElement);
 
 setUpTheme();
 const chat = new Chat(new SettingsDialog(), () => void change());
-const setup = new Setup((engine, label) => {
-  modelLine.textContent = `${label} · ${engine.info.gpu}`;
+const setup = new Setup((engine, choice) => {
+  modelLine.textContent = `${choice.label} · ${engine.info.gpu}`;
   changeModel.hidden = false;
-  chat.open(engine, label);
+  chat.open(engine, choice);
 });
 changeModel.addEventListener('click', () => void change());
 setup.show();

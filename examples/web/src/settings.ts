@@ -54,6 +54,8 @@ export class SettingsDialog {
       this.#keep();
     });
     byId('open-settings', HTMLButtonElement).addEventListener('click', () => this.#dialog.showModal());
+    // What is shown is what holds: a wrong number does not outlive the dialog.
+    this.#dialog.addEventListener('close', () => this.#fill(this.current()));
     // A click beside the dialog hits the dialog itself, one in it hits the form. What is wrong must be mended.
     this.#dialog.addEventListener('click', ({ target }) => {
       if (target === this.#dialog) this.#form.requestSubmit();

@@ -17,13 +17,13 @@ export class Setup {
   readonly #problems = byId('setup-problems', HTMLElement);
   readonly #form = new ChoiceForm(() => this.#changed());
   readonly #cached = new CachedModels((model) => this.#use(model), () => this.#changed(), (thrown) => this.#tell(thrown));
-  readonly #loaded: (engine: Engine, label: string) => void;
+  readonly #loaded: (engine: Engine, choice: Choice) => void;
   /** Stops what runs: a check or a load. */
   #stop = new AbortController();
   /** What the report is about. */
   #checked: Choice | undefined;
 
-  constructor(loaded: (engine: Engine, label: string) => void) {
+  constructor(loaded: (engine: Engine, choice: Choice) => void) {
     this.#loaded = loaded;
     this.#form.form.addEventListener('submit', (event) => {
       event.preventDefault();
@@ -76,7 +76,8 @@ export class Setup {
       this.#report.hidden = false;
       if (focus) byId('report-title', HTMLElement).focus();
     } catch (thrown) {
-      if (!signal.aborted) this.#cannotCheck(thrown, choice);
+      const again: Remedy = { label: 'Check again', run: () => this.#form.form.requestSubmit() };
+      if (!signal.aborted) this.#tell(thrown, [again]);
     } finally {
       if (!signal.aborted) this.#busy('');
     }
@@ -102,7 +103,7 @@ export class Setup {
       const onProgress = card.show.bind(card);
       const engine = await createWorkerEngine({ ...ofChoice(choice), signal: controller.signal, onProgress });
       this.#section.hidden = true;
-      this.#loaded(engine, choice.label);
+      this.#loaded(engine, choice);
     } catch (thrown) {
       this.#tell(thrown);
       void this.#check(false);
@@ -113,23 +114,8 @@ export class Setup {
     }
   }
 
-  /** A server that sends no parts of files can be loaded from all the same. */
-  #cannotCheck(thrown: unknown, choice: Choice): void {
-    const error = asLfm2Error(thrown);
-    const anyway: Remedy = {
-      label: 'Load it unchecked',
-      run: () => {
-        this.#checked = choice;
-        void this.#load();
-      },
-    };
-    const again: Remedy = { label: 'Check again', run: () => void this.#check(true) };
-    const unchecked = ['read_failed', 'wrong_content'].includes(error.code);
-    this.#problems.replaceChildren(notice(error, unchecked ? [again, anyway] : [again]));
-  }
-
-  #tell(thrown: unknown): void {
-    this.#problems.replaceChildren(notice(asLfm2Error(thrown)));
+  #tell(thrown: unknown, remedies: Remedy[] = []): void {
+    this.#problems.replaceChildren(notice(asLfm2Error(thrown), remedies));
   }
 }
 
