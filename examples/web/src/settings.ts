@@ -6,11 +6,11 @@ import { TOOLS } from './tools.js';
 
 /** The numbers that a request can be asked with, in the names of the API. */
 const NUMBERS = [
-  { name: 'temperature', label: 'Temperature', hint: '0 takes the likeliest', unset: 'recommended', min: 0, max: 10, step: 'any' },
-  { name: 'top_p', label: 'Top p', hint: '1 is off', unset: 'recommended', min: 0, max: 1, step: 'any' },
-  { name: 'top_k', label: 'Top k', hint: '0 is off', unset: 'recommended', min: 0, max: 1_000_000, step: '1' },
-  { name: 'min_p', label: 'Min p', hint: '0 is off', unset: 'recommended', min: 0, max: 1, step: 'any' },
-  { name: 'repetition_penalty', label: 'Repetition penalty', hint: '1 is off', unset: 'recommended', min: 0, max: 10, step: 'any' },
+  { name: 'temperature', label: 'Temperature', hint: '0: the likeliest', unset: 'default', min: 0, max: 10, step: 'any' },
+  { name: 'top_p', label: 'Top p', hint: '1 is off', unset: 'default', min: 0, max: 1, step: 'any' },
+  { name: 'top_k', label: 'Top k', hint: '0 is off', unset: 'default', min: 0, max: 1_000_000, step: '1' },
+  { name: 'min_p', label: 'Min p', hint: '0 is off', unset: 'default', min: 0, max: 1, step: 'any' },
+  { name: 'repetition_penalty', label: 'Repetition', hint: 'penalty, 1 is off', unset: 'default', min: 0, max: 10, step: 'any' },
   { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', unset: 'no limit', min: 1, max: 1_000_000, step: '1' },
   { name: 'seed', label: 'Seed', hint: 'same seed, same answer', unset: 'random', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
 ] as const;
