@@ -13,9 +13,9 @@ const ARGS = [
   '--disable-sync',
 ];
 
-/** Starts the browser; ends with `close()`. */
-export function launch() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ARGS });
+/** Starts the browser, with further arguments; ends with `close()`. */
+export function launch(more = []) {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...ARGS, ...more] });
 }
 
 /** A page of the server's origin in a browser or context, which has the package as the global `lfm2`. */
