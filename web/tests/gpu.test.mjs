@@ -37,9 +37,10 @@ async function open(browser) {
   });
   await page.goto(`${server.address}/`);
   await page.evaluate(async () => {
-    const { default: init, Device } = await import('/web-tests/tests.js');
+    const { default: init, Device, Gpu } = await import('/web-tests/tests.js');
+    const { withGpu } = await import('/dist/gpu.js');
     await init();
-    globalThis.device = await Device.request();
+    globalThis.device = await Device.request(withGpu(undefined, () => new Gpu()));
   });
   return page;
 }
@@ -62,6 +63,14 @@ async function fixtures() {
   const found = all.filter(({ files }) => files.includes('golden.json'));
   return found.sort((a, b) => Number(b.name === 'long') - Number(a.name === 'long'));
 }
+
+test('the device is what the adapter offers', async () => {
+  const offered = await pages[0].evaluate(async () => {
+    const { features } = await navigator.gpu.requestAdapter();
+    return { f16: features.has('shader-f16'), subgroups: features.has('subgroups') };
+  });
+  for (const [feature, has] of Object.entries(offered)) assert.equal(info.features.includes(feature), has, feature);
+});
 
 test('every kernel in every variant agrees with its twin', async (t) => {
   const parts = await onAll(

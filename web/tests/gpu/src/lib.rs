@@ -4,6 +4,9 @@
 
 #[path = "../../../../tests/it/goldens/checks.rs"]
 mod goldens;
+#[path = "../../../wasm/src/host.rs"]
+#[allow(dead_code, reason = "no test here is on a page's own device")]
+mod host;
 #[path = "../../../../tests/it/kernels/verdict.rs"]
 mod verdict;
 
@@ -14,7 +17,7 @@ use goldens::Golden;
 use js_sys::{Array, Uint8Array};
 use lfm2_wgpu::Engine;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
-use lfm2_wgpu::gpu::{Context, ContextOptions};
+use lfm2_wgpu::gpu::Context;
 use lfm2_wgpu::kernels::{Multiply, Reduce};
 use lfm2_wgpu::selftest::{check_part, parts};
 use serde_json::json;
@@ -39,8 +42,8 @@ pub struct Device(Context);
 #[wasm_bindgen]
 impl Device {
     /// As the engine asks for it.
-    pub async fn request() -> Result<Device, JsValue> {
-        Ok(Self(Context::request(&ContextOptions::default()).await.map_err(error)?))
+    pub async fn request(gpu: host::Gpu) -> Result<Device, JsValue> {
+        Ok(Self(gpu.own().await?))
     }
 
     /// What the device has, the variants of kernels that it can run, and how many parts the
