@@ -32,8 +32,9 @@ pub fn split<'a>(input: &'a [u8], default: &'a str) -> Vec<(&'a str, &'a [u8])> 
 fn heading(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"==> ")?;
     let line = text.iter().take(300).position(|byte| *byte == b'\n')?;
-    let name = text[..line].strip_suffix(b" <==")?;
-    Some((std::str::from_utf8(name).ok()?, &text[line + 1..]))
+    let name = std::str::from_utf8(text[..line].strip_suffix(b" <==")?).ok()?;
+    // Errors repeat a name as whoever opens the file gave it; that it is one line is up to them.
+    (!name.contains(char::is_control)).then_some((name, &text[line + 1..]))
 }
 
 /// The file of that name, if there is one.
