@@ -28,6 +28,11 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// Whether slow tests run whole: `tools/test.sh --all`.
+fn run_all() -> bool {
+    std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
+}
+
 /// The program with a home of its own, so that nothing of the user's is read or written.
 fn lfm2(args: &[&str]) -> Command {
     static HOME: std::sync::OnceLock<TempDir> = std::sync::OnceLock::new();
