@@ -45,6 +45,12 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
+# The paths that only matrix units take, on a driver that has them.
+matrix_units() {
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
+        cargo test --locked --quiet --test it -- matrix_units matmul_agrees
+}
+
 # The document's table and plot are those of its results, and this program's results can be plotted.
 plots() {
     local results=${CARGO_TARGET_DIR:-target}/bench.json
@@ -74,6 +80,11 @@ step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
 step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests
+if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
+    step matrix_units
+else
+    echo "== skipped: matrix units are tested with a driver from Debian's packages (tools/mesa.sh)"
+fi
 # Every bench once, so that none is broken; nothing is measured, so a development build will do.
 step cargo bench --locked --quiet --profile dev --bench kernels -- --test
 # With the program that the tests built.

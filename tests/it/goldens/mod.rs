@@ -108,7 +108,7 @@ fn goldens_with_matrix_units() {
         eprintln!("skipped: the adapter has no cooperative matrices");
         return;
     }
-    check_all(names(), LimitsChoice::Adapter, |context| {
+    check_all(some_names(2), LimitsChoice::Adapter, |context| {
         Some(shared(context, Reduce::cooperative(context.caps()), Multiply::MatrixUnits))
     });
 }
