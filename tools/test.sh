@@ -77,6 +77,8 @@ step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
+# The README's program, in the set-up that it recommends.
+step cargo check --locked --quiet --no-default-features --features demo-model --example quickstart
 step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests

@@ -14,6 +14,7 @@ mod info;
 mod options;
 mod perplexity;
 mod quantize;
+mod readme;
 mod reference;
 #[cfg(target_os = "linux")]
 mod terminal;
