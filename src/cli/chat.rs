@@ -13,7 +13,7 @@ use super::part_file::write_whole;
 use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
 use super::{CliError, load, stats};
 use crate::Error;
-use crate::engine::{PrefillProgress, SamplingOptions, Session, Timings};
+use crate::engine::{PrefillProgress, Session, Timings};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -47,9 +47,10 @@ impl Chat {
         let model = load::open(common)?;
         // Without a tokenizer or template there is nothing to chat with: say so at once.
         model.text.encode_chat(&Conversation::new([Message::user("")]))?;
-        let recommended = SamplingOptions::recommended(&model.generation);
-        let mut options = self.sampling.options(recommended, random_seed())?;
-        let engine = load::engine_of(model, common, |builder| builder)?;
+        let recommended = model.recommended.clone();
+        let mut options = self.sampling.options(recommended.sampling.clone(), random_seed())?;
+        let note = stats::sampling_note(options.sampling.as_ref(), &recommended);
+        let engine = load::engine_told(model, common, |builder| builder, &note)?;
         let at_terminal = std::io::stdin().is_terminal();
         if at_terminal {
             interrupt::means(Meaning::Stop);

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::options::{Common, Sampling, random_seed};
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Generation, ModelText, PrefillProgress, SamplingOptions};
+use crate::engine::{Generation, ModelText, PrefillProgress};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
@@ -65,7 +65,7 @@ struct Input {
 impl Generate {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let model = load::open(common)?;
-        let recommended = SamplingOptions::recommended(&model.generation);
+        let recommended = model.recommended.sampling.clone();
         let mut options = self.sampling.options(recommended, random_seed())?;
         // Refused before the weights are read, which may take a minute.
         let prompt = self.prompt(&model.text)?;

@@ -137,7 +137,10 @@ impl ModelFiles {
         if self.open(CONFIG)?.is_some() {
             return Ok(ModelKind::Hub);
         }
-        let names = self.gguf_names()?;
+        let mut names = self.gguf_names()?;
+        if names.len() > 1 {
+            names = self.models_of(names).await?;
+        }
         match &names[..] {
             [name] => Ok(ModelKind::Gguf { source: self.require(name)?, name: name.clone() }),
             [] => Err(SourceError::Missing { file: format!("{}/{CONFIG}", self.place) }.into()),
@@ -168,10 +171,40 @@ impl ModelFiles {
             Files::Table(table) => table.keys().cloned().collect(),
         };
         names.retain(|name| {
-            name.ends_with(".gguf") && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
+            let is_gguf = name.len() > 5 && name.to_ascii_lowercase().ends_with(".gguf");
+            is_gguf && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
         });
         names.sort();
         Ok(names)
+    }
+
+    /// Those of several GGUF files that are models by what their headers say: a projector of images
+    /// or audio, an adapter, an importance matrix lies beside its model often. Where none of them is
+    /// one, all, and the first that is opened tells what it is.
+    async fn models_of(&self, names: Vec<String>) -> Result<Vec<String>, FormatError> {
+        let mut models = Vec::new();
+        for name in &names {
+            let is_model = match self.open(name) {
+                // A file that cannot be read is not left out: it may be the one that is meant.
+                Ok(Some(source)) => match gguf::read_header(&*source, 0).await {
+                    Ok(header) => gguf::is_model(&header),
+                    Err(_) => !gguf::is_companion(name),
+                },
+                _ => true,
+            };
+            if is_model {
+                models.push(name.clone());
+            }
+            if models.len() > 1 {
+                break;
+            }
+        }
+        if models.len() == 1 {
+            return Ok(models);
+        }
+        let is_named = |name: &&String| !gguf::is_companion(name);
+        let named: Vec<String> = names.iter().filter(is_named).cloned().collect();
+        Ok(if named.is_empty() { names } else { named })
     }
 
     /// Opens a file by its plain name; `None` when there is none of that name.

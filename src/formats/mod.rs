@@ -19,6 +19,7 @@ mod file;
 mod files;
 pub mod gguf;
 pub mod package;
+mod place;
 pub mod safetensors;
 pub mod source;
 pub mod synthetic;
@@ -30,6 +31,8 @@ pub use file::FileSource;
 pub use files::{ModelFiles, ModelKind};
 pub use gguf::{KeyError, Metadata};
 pub use package::{Manifest, OnBytes, PackageFile, PackageRecipe};
+pub use place::model_name;
+pub(crate) use place::names_of;
 pub use safetensors::TensorInfo;
 pub use source::{ByteSource, BytesSource, SourceError, read_small};
 
