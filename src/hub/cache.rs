@@ -15,7 +15,7 @@ use super::error::io;
 use super::name::{is_hash, is_safe_path};
 use super::select::{self, INDEX, Selection};
 use super::{HubError, HubName};
-use crate::formats::{FileSource, read_small};
+use crate::formats::{FileSource, json_bytes, read_small};
 
 /// Longest index of shards that is read.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
@@ -313,7 +313,7 @@ pub(super) fn has_all_shards(snapshot: &Path, files: &[String]) -> bool {
     let shards = || {
         let source = FileSource::open(&snapshot.join(INDEX)).ok()?;
         let bytes = pollster::block_on(read_small(&source, MAX_INDEX_BYTES)).ok()?;
-        let index: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let index: serde_json::Value = serde_json::from_slice(&json_bytes(&bytes)).ok()?;
         let map = index.get("weight_map")?.as_object()?;
         Some(map.values().all(|v| v.as_str().is_some_and(|v| files.iter().any(|f| f == v))))
     };
