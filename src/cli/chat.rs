@@ -14,6 +14,7 @@ use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
 use super::{CliError, load, stats};
 use crate::Error;
 use crate::engine::{PrefillProgress, Session, Timings};
+use crate::formats::without_mark;
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -111,6 +112,7 @@ impl Running<'_> {
     /// Takes messages and commands from a pipe, a line each.
     fn follow(&mut self) -> Result<(), CliError> {
         let mut pending = String::new();
+        let mut first = true;
         loop {
             interrupt::means(Meaning::End);
             if interrupt::take() {
@@ -120,6 +122,9 @@ impl Running<'_> {
             let read = std::io::stdin().lock().take(left).read_line(&mut pending);
             let read = read.map_err(|e| CliError::User(format!("stdin: {e}")))?;
             interrupt::means(Meaning::StopThenEnd);
+            if std::mem::take(&mut first) {
+                pending = without_mark(&pending).to_owned();
+            }
             if pending.len() as u64 >= MAX_PROMPT_BYTES {
                 return Err(CliError::User(format!(
                     "stdin: a message of {MAX_PROMPT_BYTES} bytes or more"

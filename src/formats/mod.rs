@@ -21,6 +21,7 @@ pub mod gguf;
 mod json_bytes;
 pub mod package;
 mod place;
+mod plain_text;
 pub mod safetensors;
 pub mod source;
 pub mod synthetic;
@@ -35,6 +36,7 @@ pub use json_bytes::json_bytes;
 pub use package::{Manifest, OnBytes, PackageFile, PackageRecipe};
 pub use place::model_name;
 pub(crate) use place::names_of;
+pub use plain_text::{plain_text, without_mark};
 pub use safetensors::TensorInfo;
 pub use source::{ByteSource, BytesSource, SourceError, read_small};
 

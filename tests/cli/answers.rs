@@ -418,7 +418,7 @@ fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
     stdout.read_exact(&mut first).unwrap();
     drop(stdout);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(text(&output.stderr), "");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
 
 #[test]

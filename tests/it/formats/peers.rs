@@ -360,3 +360,41 @@ fn ends_of_a_directory_are_united() {
     let bare = [("tokenizer.json", None), ("generation_config.json", None)];
     assert_eq!(hub(&bare).unwrap().ends, [7]);
 }
+
+#[test]
+fn byte_order_marks_before_every_file_of_a_model() {
+    let marked =
+        |name: &str| format!("\u{feff}{}", std::fs::read_to_string(demo_dir().join(name)).unwrap());
+    let names =
+        ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
+    let names = [&names[..], &["chat_template.jinja"]].concat();
+    let texts: Vec<String> = names.iter().map(|name| marked(name)).collect();
+    let want = hub(&[]).unwrap();
+    let conversation = Conversation::new([Message::system("Be brief."), Message::user("Hi")]);
+    let ids = want.text.encode_chat(&conversation).unwrap();
+    let same = |edits: &[(&str, Option<&str>)]| {
+        let model = hub(edits).unwrap();
+        assert_eq!((&model.config, &model.ends), (&want.config, &want.ends));
+        assert_eq!(model.recommended, want.recommended);
+        assert_eq!(model.text.encode_chat(&conversation).unwrap(), ids);
+    };
+    let all: Vec<_> = names.iter().zip(&texts).map(|(name, text)| (*name, Some(&**text))).collect();
+    for edit in &all {
+        same(&[*edit]);
+    }
+    same(&all);
+    // The table of contents of a sharded checkpoint.
+    let dir = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(fixture("sharded")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        let mut bytes = std::fs::read(&path).unwrap();
+        if name.ends_with(".json") {
+            bytes.splice(0..0, "\u{feff}".bytes());
+        }
+        std::fs::write(dir.path().join(name), bytes).unwrap();
+    }
+    let files = Arc::new(ModelFiles::path(dir.path()).unwrap());
+    let got = pollster::block_on(OpenedModel::open(&files)).unwrap();
+    assert_eq!(got.config, super::load(&fixture("sharded")).config);
+}
