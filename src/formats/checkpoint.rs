@@ -12,7 +12,7 @@ use super::{
     FormatError, Metadata, ModelFiles, Object, SourceError, gguf, json_bytes, one_line, quoted,
 };
 
-const SINGLE: &str = "model.safetensors";
+pub(super) const SINGLE: &str = "model.safetensors";
 /// The file that says in which shard each tensor is.
 pub const INDEX: &str = "model.safetensors.index.json";
 /// Longest index file that is read (that of LFM2-8B-A1B has 0.2 MB).

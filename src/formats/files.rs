@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
 
+use super::checkpoint::{INDEX, SINGLE};
 #[cfg(not(target_arch = "wasm32"))]
 use super::file::FileSource;
 use super::source::{ByteSource, BytesSource, SourceError, read_small};
@@ -119,7 +120,8 @@ impl ModelFiles {
     }
 
     /// What the files are, by what is in them: one file that begins as a GGUF file does; a
-    /// checkpoint directory if there is a config.json; else the one GGUF model that is there.
+    /// checkpoint directory if there is a config.json, with weights or without a GGUF file; else the one
+    /// GGUF model that is there.
     ///
     /// # Errors
     /// For a file that is no GGUF file, saying what it seems to be; for a directory without
@@ -134,10 +136,13 @@ impl ModelFiles {
         if let Some((name, source)) = one {
             return of_one(name, source).await;
         }
-        if self.open(CONFIG)?.is_some() {
+        let mut names = self.gguf_names()?;
+        // Repositories of GGUF files often hold a config.json too, without its weights.
+        if self.open(CONFIG)?.is_some()
+            && (names.is_empty() || self.open(SINGLE)?.is_some() || self.open(INDEX)?.is_some())
+        {
             return Ok(ModelKind::Hub);
         }
-        let mut names = self.gguf_names()?;
         if names.len() > 1 {
             names = self.models_of(names).await?;
         }

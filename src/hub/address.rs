@@ -17,6 +17,7 @@ const WITHOUT: [&str; 3] = ["discussions", "settings", "community"];
 pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
     let (path, bare) = match path_of(text)? {
         Some(found) => found,
+        None if text.starts_with(['/', '.', '~']) => return Ok(None),
         // The path of an address alone.
         None => {
             let parts: Vec<&str> = text.split('/').collect();
@@ -61,7 +62,7 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
         _ => return Err("is no page of a model: copy the address of its repository or of a file"),
     };
     if let Some(stem) = file.and_then(|file| gguf_stem(file)) {
-        quant = Some(stem.to_owned());
+        quant = Some(super::labels::plain(stem));
     }
     let mut name = format!("{owner}/{repo}");
     if let Some(quant) = quant {
@@ -165,6 +166,10 @@ mod tests {
                 format!("https://huggingface.co/{repo}/resolve/main/F16/x-F16-00001-of-00002.gguf"),
                 ":x-F16".to_owned(),
             ),
+            (
+                format!("https://huggingface.co/{repo}/blob/main/LFM2%20(Q4_0).gguf"),
+                ":LFM2--Q4_0".to_owned(),
+            ),
             (format!("https://huggingface.co/api/models/{repo}"), String::new()),
             (format!("hf://{repo}"), String::new()),
             (format!("hf://{repo}@v2/{file}.gguf"), format!(":{file}@v2")),
@@ -195,6 +200,8 @@ mod tests {
             ("https://huggingface.co/a%2Fb/c", "the repository is none"),
             ("hf://a", "names no repository"),
             ("ftp://huggingface.co/a/b", "none that the hub allows"),
+            ("/a/tree/b", "none that the hub allows"),
+            ("./a/tree/b", "none that the hub allows"),
         ] {
             let error = HubName::parse(address).map(|n| n.to_string()).unwrap_err().to_string();
             assert!(error.contains(words), "{address}: {error}");

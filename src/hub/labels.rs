@@ -136,9 +136,12 @@ pub(super) fn label(stems: &[&str], of: usize) -> String {
     plain(stem)
 }
 
-/// A name without the folders that a quantisation cannot have.
-fn plain(stem: &str) -> String {
-    stem.replace('/', "-")
+/// A name of the characters that a quantisation may have in a model's name; the others separate words
+/// like any sign.
+pub(super) fn plain(stem: &str) -> String {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let plain: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    plain.trim_matches(['-', '.']).to_owned()
 }
 
 /// The last part of a path.
@@ -153,7 +156,7 @@ mod tests {
 
     fn one(stems: &[&str], quant: &str) -> String {
         match meant(stems, quant)[..] {
-            [i] => stems[i].to_owned(),
+            [i] => stems.get(i).copied().unwrap_or_default().to_owned(),
             ref several => format!("{}", several.len()),
         }
     }
@@ -214,6 +217,9 @@ mod tests {
         assert_eq!(labels(&["x-Q4_0", "y-Q4_0"]), ["x-Q4_0", "y-Q4_0"]);
         assert_eq!(labels(&["model", "b"]), ["model", "b"]);
         assert_eq!(one(&["LFM2-Q4_0_4_4", "LFM2-IQ4_0"], "Q4_0"), "0");
+        let odd = ["My Model (Q4_0)", "My Model (Q8_0 + F16)"];
+        assert_eq!(labels(&odd), ["Q4_0", "Q8_0---F16"]);
+        assert_eq!(one(&odd, "Q8_0---F16"), odd[1]);
         assert_eq!(one(&["model"], "model"), "model");
         assert_eq!(one(&["model"], ""), "0");
     }

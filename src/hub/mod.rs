@@ -41,6 +41,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use api::{Listing, RemoteFile};
+#[cfg(feature = "cli")]
 pub(crate) use cache::sync_folder;
 pub use cache::{Cache, Model};
 use download::Fetch;

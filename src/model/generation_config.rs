@@ -2,6 +2,7 @@
 
 use super::config::ConfigError;
 use super::fields::Fields;
+use crate::formats::gguf::Value;
 use crate::formats::{KeyError, Metadata};
 
 /// What generation_config.json (or a GGUF's metadata) says. A field that it does not name is `None`.
@@ -148,7 +149,11 @@ impl GenerationConfig {
                 value => Ok(value.map(to_f32)),
             }
         };
-        let top_k = m.count("general.sampling.top_k")?;
+        let top_k = match m.get("general.sampling.top_k") {
+            // As llama.cpp has it, -1 is off like 0.
+            Some(Value::Integer(k)) if k < 0 => Some(0),
+            _ => m.count("general.sampling.top_k")?,
+        };
         if top_k.is_some_and(|k| u32::try_from(k).is_err()) {
             return Err(m
                 .mismatch("general.sampling.top_k", format_args!("0 to {}", u32::MAX))

@@ -219,6 +219,7 @@ test('addresses of the hub are names', () => {
     [`https://huggingface.co/a/b/resolve/${commit}/M.GGUF?download=true`, `a/b:M@${commit}`],
     ['https://huggingface.co/a/b/resolve/main/F16/x-F16-00001-of-00002.gguf', 'a/b:x-F16'],
     ['https://huggingface.co/api/models/a/b', 'a/b'],
+    ['https://huggingface.co/a/b/blob/main/LFM2%20(Q4_0).gguf', 'a/b:LFM2--Q4_0'],
     ['hf://a/b@v2/M-Q4_0.gguf', 'a/b:M-Q4_0@v2'],
     ['a/b/blob/main/M-Q4_0.gguf', 'a/b:M-Q4_0'],
   ]) {

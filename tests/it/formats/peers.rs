@@ -155,6 +155,10 @@ fn a_model_beside_what_comes_with_it() {
             );
         }
     }
+    // A configuration without its weights, as in repositories of GGUF files.
+    let config = std::fs::read(fixture("tiny-a").join("config.json")).unwrap();
+    let both = [("config.json", config), ("m.gguf", bytes.clone())];
+    assert_eq!(open(&both).unwrap().config, want);
     // All of them at once, in a folder, and a model in parts.
     let dir = tempfile::tempdir().unwrap();
     for (name, companion) in &companions {
@@ -299,7 +303,7 @@ fn a_turn_ends_where_the_template_ends_it() {
     // Tokens that the file marks as ordinary or user-defined end a turn all the same.
     for kind in [1, 4] {
         let found = ends(&|f| {
-            let mut types = vec![3_i32; 14];
+            let mut types = [3_i32; 14];
             types[7] = kind;
             let (_, V(_, bytes)) =
                 f.keys.iter_mut().find(|(k, _)| k == b"tokenizer.ggml.token_type").unwrap();

@@ -146,7 +146,7 @@ fn files_go_before_the_table() {
         open_one(&file).unwrap().recommended.to_string(),
         "temperature 0.5, top_k 50, repetition 1.05 (general.sampling, else LFM2.5)"
     );
-    file.set("general.sampling.top_k", 0).set("general.sampling.penalty_repeat", 1.0_f32);
+    file.set("general.sampling.top_k", -1).set("general.sampling.penalty_repeat", 1.0_f32);
     file.set("general.sampling.top_p", 0.9_f32);
     assert_eq!(
         open_one(&file).unwrap().recommended.to_string(),

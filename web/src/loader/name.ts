@@ -1,3 +1,5 @@
+import { plain } from './select.js';
+
 /** A model on the hub, as it is asked for: the rules of the native program's `HubName`. */
 export interface HubName {
   /** `owner/repo`. */
@@ -69,6 +71,7 @@ function fromAddress(text: string): string | undefined {
     if (revision === 'main') revision = undefined;
     file = more.slice(length).at(-1);
   }
-  quant = /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1] ?? quant;
+  const stem = /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1];
+  if (stem !== undefined) quant = plain(stem);
   return shown({ id: `${owner}/${repo}`, quant, revision });
 }

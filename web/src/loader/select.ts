@@ -100,8 +100,9 @@ function quants(text: string): string[] {
   return words(text).filter(isQuant);
 }
 
-function plain(stem: string): string {
-  return stem.replaceAll('/', '-');
+/** A name of the characters that a quantisation may have in a model's name. */
+export function plain(stem: string): string {
+  return stem.replace(/[^\p{L}\p{N}_.-]/gu, '-').replace(/^[.-]+|[.-]+$/g, '');
 }
 
 function isQuant(word: string): boolean {
