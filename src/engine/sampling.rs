@@ -51,12 +51,14 @@ impl fmt::Display for SamplingOptions {
     /// What differs from drawing from all tokens as they are: `temperature 0.2, top_k 80`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "temperature {}", self.temperature)?;
-        if self.top_k != 0 {
+        // The most likely token stays whatever is cut behind it.
+        let draws = self.temperature != 0.0;
+        if draws && self.top_k != 0 {
             write!(f, ", top_k {}", self.top_k)?;
         }
         let numbers = [
-            ("top_p", self.top_p, 1.0),
-            ("min_p", self.min_p, 0.0),
+            ("top_p", if draws { self.top_p } else { 1.0 }, 1.0),
+            ("min_p", if draws { self.min_p } else { 0.0 }, 0.0),
             ("repetition", self.repetition_penalty, 1.0),
             ("presence", self.presence_penalty, 0.0),
             ("frequency", self.frequency_penalty, 0.0),

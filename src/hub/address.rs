@@ -90,8 +90,10 @@ fn path_of(text: &str) -> Result<Option<(&str, bool)>, &'static str> {
     let of_hub = HOSTS.contains(&&*host) || endpoint_host().is_some_and(|own| own == host);
     match (of_hub, with_scheme) {
         (true, _) => Ok(Some((path, false))),
-        (false, Some(_)) => Err("is not an address of the hub (huggingface.co or hf.co)"),
-        (false, None) => Ok(None),
+        (false, scheme) if scheme.is_some() || text.contains("://") => {
+            Err("is not an address of the hub (huggingface.co or hf.co)")
+        }
+        (false, _) => Ok(None),
     }
 }
 
@@ -199,7 +201,7 @@ mod tests {
             ("https://huggingface.co/../b", "the owner is none"),
             ("https://huggingface.co/a%2Fb/c", "the repository is none"),
             ("hf://a", "names no repository"),
-            ("ftp://huggingface.co/a/b", "none that the hub allows"),
+            ("ftp://huggingface.co/a/b", "not an address of the hub"),
             ("/a/tree/b", "none that the hub allows"),
             ("./a/tree/b", "none that the hub allows"),
         ] {
