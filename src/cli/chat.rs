@@ -13,7 +13,8 @@ use super::part_file::write_whole;
 use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
 use super::{CliError, load, stats};
 use crate::Error;
-use crate::engine::{PrefillProgress, SamplingOptions, Session, Timings};
+use crate::engine::{PrefillProgress, Session, Timings};
+use crate::formats::without_mark;
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -47,9 +48,10 @@ impl Chat {
         let model = load::open(common)?;
         // Without a tokenizer or template there is nothing to chat with: say so at once.
         model.text.encode_chat(&Conversation::new([Message::user("")]))?;
-        let recommended = SamplingOptions::recommended(&model.generation);
-        let mut options = self.sampling.options(recommended, random_seed())?;
-        let engine = load::engine_of(model, common, |builder| builder)?;
+        let recommended = model.recommended.clone();
+        let mut options = self.sampling.options(recommended.sampling.clone(), random_seed())?;
+        let note = stats::sampling_note(options.sampling.as_ref(), &recommended);
+        let engine = load::engine_told(model, common, |builder| builder, &note)?;
         let at_terminal = std::io::stdin().is_terminal();
         if at_terminal {
             interrupt::means(Meaning::Stop);
@@ -110,6 +112,7 @@ impl Running<'_> {
     /// Takes messages and commands from a pipe, a line each.
     fn follow(&mut self) -> Result<(), CliError> {
         let mut pending = String::new();
+        let mut first = true;
         loop {
             interrupt::means(Meaning::End);
             if interrupt::take() {
@@ -119,6 +122,9 @@ impl Running<'_> {
             let read = std::io::stdin().lock().take(left).read_line(&mut pending);
             let read = read.map_err(|e| CliError::User(format!("stdin: {e}")))?;
             interrupt::means(Meaning::StopThenEnd);
+            if std::mem::take(&mut first) {
+                pending = without_mark(&pending).to_owned();
+            }
             if pending.len() as u64 >= MAX_PROMPT_BYTES {
                 return Err(CliError::User(format!(
                     "stdin: a message of {MAX_PROMPT_BYTES} bytes or more"

@@ -24,6 +24,9 @@ pub enum CliError {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// Whoever read stdout has gone, as `head` does when it has its lines: no failure.
+    #[error("the reader of stdout has gone")]
+    ReaderGone,
 }
 
 impl CliError {
@@ -33,7 +36,7 @@ impl CliError {
             Self::Engine(e) => e.is_user(),
             Self::Hub(e) => e.is_user(),
             Self::User(_) => true,
-            Self::Internal(_) | Self::Interrupted => false,
+            Self::Internal(_) | Self::Interrupted | Self::ReaderGone => false,
         }
     }
 
@@ -41,6 +44,7 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::ReaderGone => 0,
             Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
             other if other.is_user() => 2,
             _ => 1,

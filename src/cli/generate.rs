@@ -7,7 +7,8 @@ use clap::Args;
 
 use super::options::{Common, Sampling, random_seed};
 use super::{CliError, interrupt, load, stats};
-use crate::engine::{Generation, ModelText, PrefillProgress, SamplingOptions};
+use crate::engine::{Generation, ModelText, PrefillProgress};
+use crate::formats::plain_text;
 use crate::text::{Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
@@ -65,7 +66,7 @@ struct Input {
 impl Generate {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let model = load::open(common)?;
-        let recommended = SamplingOptions::recommended(&model.generation);
+        let recommended = model.recommended.sampling.clone();
         let mut options = self.sampling.options(recommended, random_seed())?;
         // Refused before the weights are read, which may take a minute.
         let prompt = self.prompt(&model.text)?;
@@ -137,11 +138,12 @@ pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
         .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }
 
-/// Writes to stdout at once. A reader that has gone away ends the program quietly.
+/// Writes to stdout at once. A reader that has gone away ends the program quietly: it has all that it
+/// wanted.
 pub fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::Interrupted),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::ReaderGone),
         Err(e) => Err(CliError::Internal(format!("stdout: {e}"))),
         Ok(()) => Ok(()),
     }
@@ -151,7 +153,6 @@ pub fn print(text: &str) -> Result<(), CliError> {
 pub fn read_text(path: &Path) -> Result<String, CliError> {
     let too_long =
         || CliError::User(format!("{}: longer than {MAX_PROMPT_BYTES} bytes", path.display()));
-    let not_utf8 = |_| CliError::User(format!("{}: not UTF-8 text", path.display()));
     let mut bytes = Vec::new();
     if path == Path::new("-") {
         let read = std::io::stdin().take(MAX_PROMPT_BYTES + 1).read_to_end(&mut bytes);
@@ -163,5 +164,5 @@ pub fn read_text(path: &Path) -> Result<String, CliError> {
     if bytes.len() as u64 > MAX_PROMPT_BYTES {
         return Err(too_long());
     }
-    String::from_utf8(bytes).map_err(not_utf8)
+    plain_text(bytes).map_err(|what| CliError::User(format!("{}: {what}", path.display())))
 }

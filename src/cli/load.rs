@@ -84,6 +84,16 @@ pub fn engine_of(
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
+    engine_told(model, common, more, "")
+}
+
+/// As [`engine_of`], with `note` at the end of the line that says what runs where.
+pub fn engine_told(
+    model: OpenedModel,
+    common: &Common,
+    more: impl FnOnce(EngineBuilder) -> EngineBuilder,
+    note: &str,
+) -> Result<Engine, CliError> {
     let context = pollster::block_on(Context::request(&common.gpu()))?;
     // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
     if !common.skip_selftest {
@@ -122,7 +132,7 @@ pub fn engine_of(
                 adapter.name
             );
         }
-        eprintln!("{}", model_line(&engine, common.memory.or(adapter.memory)));
+        eprintln!("{}{note}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
 }

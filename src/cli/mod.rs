@@ -112,7 +112,7 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let _ = std::io::stdout().flush();
-            if !matches!(e, CliError::Interrupted) {
+            if !matches!(e, CliError::Interrupted | CliError::ReaderGone) {
                 // The last words are written at once, whatever else is buffered.
                 let _ = writeln!(std::io::stderr(), "error: {e}");
             }

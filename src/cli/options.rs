@@ -24,7 +24,8 @@ pub struct Common {
     /// Limits to ask of the GPU: all it has, or WebGPU's defaults without optional features
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
-    /// Context length in tokens. Default: the least of 32768, the model's own, and what fits
+    /// Context length in tokens; 0 is the model's own. Default: the least of 32768, the model's own,
+    /// and what fits
     #[arg(
         short,
         long,

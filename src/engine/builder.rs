@@ -100,7 +100,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Positions of each sequence. Default: the least of 32,768, what the model was made for, and
+    /// Positions of each sequence; 0 is what the model was made for. Default: the least of 32,768, what the model was made for, and
     /// what fits the device's limits.
     #[must_use]
     pub fn context_length(mut self, positions: u32) -> Self {
@@ -197,7 +197,7 @@ impl EngineBuilder {
         let known = context.adapter().memory;
         let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
-        let OpenedModel { config, generation, checkpoint, tensors, text } = model;
+        let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
         // Before the weights: nothing that fails comes after gigabytes of loading.
         let choices = match self.choices {
             Some(choices) => choices,
@@ -227,7 +227,7 @@ impl EngineBuilder {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),
         });
-        let inner = Inner { runner, free, size: tensors.size(), memory, generation, text };
+        let inner = Inner { runner, free, size: tensors.size(), memory, ends, recommended, text };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -297,6 +297,7 @@ impl EngineBuilder {
         let planning = Planning { config, tensors: &model.tensors, caps, n_slots, chunk };
         let context = match self.context_length {
             Some(n) => {
+                let n = if n == 0 { planning.models_own() } else { n };
                 planning.check_context(n, kv_format)?;
                 n
             }

@@ -95,6 +95,8 @@ pub struct Generation<'s> {
     /// Tokens that may still be asked for.
     budget: usize,
     ignore_end: bool,
+    /// Whether the token that ends the answer adds no text to it.
+    hide_end: bool,
     text: Option<(TextStream, StopStrings)>,
     on_prefill: Option<OnPrefill<'s>>,
     phase: Phase,
@@ -141,6 +143,7 @@ impl<'s> Generation<'s> {
             sample: sampling.params(),
             budget: options.max_tokens.unwrap_or(room).min(room),
             ignore_end: options.ignore_end,
+            hide_end: options.specials != SpecialTokens::Show,
             text,
             on_prefill: None,
             phase: Phase::Prefill,
@@ -256,7 +259,9 @@ impl<'s> Generation<'s> {
         let mut stopped = ends;
         if let Some((stream, stops)) = &mut self.text {
             // A model's padding rows have no token; the mask keeps them from being drawn.
-            let step = stops.push(&stream.push(token)?);
+            // An end is no text, even where a file does not mark it as special.
+            let text = if ends && self.hide_end { String::new() } else { stream.push(token)? };
+            let step = stops.push(&text);
             delta.text = step.text;
             stopped |= step.hit.is_some();
         }

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
 use crate::error::Error;
+use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens, TOOL_CALL_MARKERS, ToolCall, tool_calls};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
@@ -47,7 +48,7 @@ impl ChatRequest {
     /// [`Error::Text`] for a message that is none. Ranges are checked by
     /// [`GenerateOptions::check`].
     pub fn from_json(json: &str) -> Result<Self, Error> {
-        let fields = match serde_json::from_str(json) {
+        let fields = match serde_json::from_slice(&json_bytes(json.as_bytes())) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => return Err(wrong("request", "must be an object")),
             Err(e) => return Err(wrong("request", format!("not valid JSON: {e}"))),

@@ -11,7 +11,7 @@ use super::template_functions::{
     PyStr, Raised, add_clock, format_filter, method, raise_exception, tojson,
 };
 use super::template_vm::{Fault, Program, add_checks, meter};
-use crate::formats::Metadata;
+use crate::formats::{Metadata, json_bytes, without_mark};
 use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
@@ -139,7 +139,7 @@ impl ChatTemplate {
                 line: None,
                 problem: format!("chat_template.jinja is not UTF-8 (byte {})", e.valid_up_to()),
             })?;
-            return Self::new(source, &special);
+            return Self::new(without_mark(source), &special);
         }
         match config.get("chat_template") {
             None | Some(Json::Null) => Err(TextError::NoTemplate),
@@ -418,7 +418,7 @@ fn default_of(named: &[Json]) -> Result<&str, TextError> {
 }
 
 fn parse_config(bytes: &[u8]) -> Result<Map<String, Json>, TextError> {
-    match serde_json::from_slice(bytes) {
+    match serde_json::from_slice(&json_bytes(bytes)) {
         Ok(Json::Object(config)) => Ok(config),
         Ok(_) => Err(bad_config("file", "must be a JSON object")),
         Err(e) => Err(bad_config("file", &format!("not valid JSON: {}", one_line(e)))),

@@ -30,7 +30,6 @@ fn absurd_options_are_refused() {
         ("--repetition-penalty", "0", "repetition_penalty"),
         ("--presence-penalty", "inf", "presence_penalty"),
         ("--max-tokens", "0", "max_tokens"),
-        ("--context", "0", "context"),
         ("--context", "4000000000", "context"),
         ("--memory", "1M", "GPU memory"),
         ("--stop", "", "stop"),

@@ -228,7 +228,7 @@ export interface ModelOptions {
   cache?: 'opfs' | 'none';
   /** Where names of models are looked up. */
   hub?: HubOptions;
-  /** Tokens that a conversation may have; default: as many as fit, at most 32,768. */
+  /** Tokens that a conversation may have; 0: as many as the model was made for; default: as many as fit, at most 32,768. */
   contextLength?: number;
   /** Stops it. */
   signal?: AbortSignal;
