@@ -18,12 +18,23 @@ pub enum CliError {
     /// An option or a file that the user can mend.
     #[error("{0}")]
     User(String),
+    /// As [`CliError::User`], with what to type instead on a line of its own.
+    #[error("{problem}")]
+    Advised {
+        /// What is wrong.
+        problem: String,
+        /// What to type.
+        tip: String,
+    },
     /// Something that should not happen.
     #[error("{0}")]
     Internal(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// Nobody reads stdout any more, as behind `| head`: they have what they wanted.
+    #[error("nobody reads the output")]
+    ReaderGone,
 }
 
 impl CliError {
@@ -32,8 +43,8 @@ impl CliError {
         match self {
             Self::Engine(e) => e.is_user(),
             Self::Hub(e) => e.is_user(),
-            Self::User(_) => true,
-            Self::Internal(_) | Self::Interrupted => false,
+            Self::User(_) | Self::Advised { .. } => true,
+            Self::Internal(_) | Self::Interrupted | Self::ReaderGone => false,
         }
     }
 
@@ -42,6 +53,7 @@ impl CliError {
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
             Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
+            Self::ReaderGone => 0,
             other if other.is_user() => 2,
             _ => 1,
         })

@@ -13,6 +13,7 @@ use super::CliError;
 use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
+use super::progress::Steps;
 use crate::engine::{Engine, GenerateOptions, SamplingOptions};
 use crate::formats::ModelFiles;
 use crate::gpu::{AdapterReport, Context};
@@ -36,7 +37,9 @@ impl Selftest {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let context = pollster::block_on(Context::request(&common.gpu()))?;
         let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Quick };
-        let checks = pollster::block_on(check_all(&context, thoroughness))?;
+        let steps = Steps::new(common, CHECKING);
+        let checks = pollster::block_on(check_all(&context, thoroughness, &steps, CHECKING))?;
+        drop(steps);
         let failed = checks.iter().filter(|c| !c.passed).count();
         if self.json {
             print(&format!("{}\n", report(&context, &checks)))?;
@@ -54,12 +57,21 @@ impl Selftest {
     }
 }
 
+/// What is shown while the checks run.
+const CHECKING: &str = "checking this GPU";
+/// The same before the first answer.
+const CHECKING_ONCE: &str = "checking this GPU (first start only)";
+
 /// The kernels, then the tiny model.
 async fn check_all(
     context: &Context,
     thoroughness: Thoroughness,
+    steps: &Steps,
+    what: &str,
 ) -> Result<Vec<KernelCheck>, crate::Error> {
-    let mut checks = check_kernels(context, thoroughness).await?;
+    // The model is one more.
+    let mut told = |done, total: usize| steps.say(format!("{what} {done}/{}", total + 1));
+    let mut checks = check_kernels(context, thoroughness, &mut told).await?;
     checks.push(check_model(context).await?);
     Ok(checks)
 }
@@ -142,18 +154,25 @@ fn table(context: &Context, checks: &[KernelCheck]) -> String {
     let mut text = format!("{} ({}, {}), driver {}\n", a.name, a.backend, a.kind, a.driver);
     for c in checks {
         let verdict = if c.passed { "ok    " } else { "FAILED" };
-        // The whole case is in the JSON form.
-        let case: String = c.case.chars().take(60).collect();
-        text += &format!(
-            "{verdict} {:20} error {:9.2e} of {:9.2e}  {case}\n",
-            c.kernel, c.max_error, c.tolerance
-        );
+        text += &format!("{verdict} {:20} {:>16}  {}\n", c.kernel, exactness(c), c.case);
         if !c.passed {
             text += &format!("       {}: {}\n", c.variant, c.failure);
         }
     }
     let failed = checks.iter().filter(|c| !c.passed).count();
     text + &format!("{} checks, {failed} failed\n", checks.len())
+}
+
+/// How much of the error that rounding explains was seen. Errors themselves tell nobody anything: a
+/// large one may be a small part of large numbers.
+fn exactness(c: &KernelCheck) -> String {
+    match (c.max_error, c.tolerance) {
+        (0.0, _) => "exact".to_owned(),
+        (error, allowed) if error <= allowed => {
+            format!("{:.0} % of allowed", (100.0 * error / allowed).ceil())
+        }
+        _ => "too far off".to_owned(),
+    }
 }
 
 fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
@@ -181,12 +200,14 @@ fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
 ///
 /// # Errors
 /// A plain sentence naming adapter and kernel if the adapter computes wrongly.
-pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
+pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliError> {
     let passed = passed_file(context);
     if passed.as_ref().is_some_and(|file| file.exists()) {
         return Ok(());
     }
-    let checks = pollster::block_on(check_all(context, Thoroughness::Quick))?;
+    steps.begin(CHECKING_ONCE);
+    let quick = Thoroughness::Quick;
+    let checks = pollster::block_on(check_all(context, quick, steps, CHECKING_ONCE))?;
     let a = context.adapter();
     refuse_wrong(a, &checks)?;
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);

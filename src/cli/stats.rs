@@ -1,6 +1,7 @@
 //! Numbers for people.
 
 use crate::engine::{Engine, FinishReason, Generation, Timings};
+use crate::text::ToolCall;
 
 /// `4.4 GiB`, `812 MiB`, `35 KiB`.
 pub fn size(bytes: u64) -> String {
@@ -16,6 +17,12 @@ pub fn size(bytes: u64) -> String {
         }
     }
     format!("{bytes} B")
+}
+
+/// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
+pub fn call(call: &ToolCall) -> String {
+    let arguments: Vec<_> = call.arguments.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!("{}({})", call.name, arguments.join(", "))
 }
 
 /// The line after an answer.

@@ -20,6 +20,7 @@ pub use context::{
     AdapterChoice, Context, ContextOptions, Counters, LimitsChoice, adapters, choose_adapter,
 };
 pub use error::GpuError;
+pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Reads, Recorder, StepShape, Submission};
 pub use profile::KernelTime;
 pub use report::AdapterReport;
