@@ -8,7 +8,7 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::load;
+use super::family;
 
 /// What is typed here for something that another program has.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +64,7 @@ pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
 /// The command here for one of another program, with its arguments.
 fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     let model = |first: Option<&String>| match first {
-        Some(name) => quoted(&load::hub_name_like(name).unwrap_or_else(|| name.clone())),
+        Some(name) => quoted(&family::hub_name_like(name).unwrap_or_else(|| name.clone())),
         None => EXAMPLE_MODEL.to_owned(),
     };
     let (first, rest) = match arguments.split_first() {

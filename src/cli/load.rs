@@ -6,12 +6,13 @@ use std::sync::Arc;
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 
+use super::family::hub_name_like;
 use super::habits::EXAMPLE_MODEL;
 use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
-use super::{CliError, hub, selftest};
+use super::{CliError, doctor, hub, selftest};
 use crate::engine::{self, Engine, EngineBuilder, Measured, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
@@ -26,6 +27,7 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
             if let Some(advice) = meant_for_the_hub(model) {
                 return Err(advice);
             }
+            doctor::before_download(model, common);
             Ok(ModelFiles::path(hub::resolve(model, common)?)?)
         }
         #[cfg(feature = "demo-model")]
@@ -39,7 +41,7 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
 }
 
 /// A plain name that is no file: what it was probably meant for.
-fn meant_for_the_hub(model: &Path) -> Option<CliError> {
+pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
     let name = model.to_str()?;
     let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
     if !is_plain || std::fs::symlink_metadata(model).is_ok() {
@@ -53,38 +55,6 @@ fn meant_for_the_hub(model: &Path) -> Option<CliError> {
         },
     })
 }
-
-/// The name on the hub that somebody means who names a model of this family without its owner.
-pub fn hub_name_like(name: &str) -> Option<String> {
-    let (repo, quant) = name.split_once(':').unwrap_or((name, ""));
-    let lower = repo.to_ascii_lowercase();
-    if name.contains('/') || !lower.starts_with("lfm2") {
-        return None;
-    }
-    let stem = lower.strip_suffix(".gguf").or(lower.strip_suffix("-gguf")).unwrap_or(&lower);
-    let families = FAMILY.iter().filter(|known| stem.starts_with(&known.to_ascii_lowercase()));
-    let known = families.max_by_key(|known| known.len())?;
-    let quant = if quant.is_empty() { String::new() } else { format!(":{quant}") };
-    Some(format!("LiquidAI/{known}-GGUF{quant}"))
-}
-
-/// The published models that this engine runs.
-const FAMILY: [&str; 14] = [
-    "LFM2-350M",
-    "LFM2-700M",
-    "LFM2-1.2B",
-    "LFM2-2.6B",
-    "LFM2-8B-A1B",
-    "LFM2-24B-A2B",
-    "LFM2.5-230M",
-    "LFM2.5-350M",
-    "LFM2.5-1.2B-Base",
-    "LFM2.5-1.2B-Instruct",
-    "LFM2.5-1.2B-Thinking",
-    "LFM2.5-2.6B",
-    "LFM2.5-8B-A1B",
-    "LFM2.5-24B-A2B",
-];
 
 /// Reads and checks the model's files but the weights.
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {

@@ -16,9 +16,11 @@ mod bench;
 mod chat;
 mod completions;
 mod divergence;
+mod doctor;
 mod editor;
 mod error;
 mod eval;
+mod family;
 mod generate;
 mod habits;
 mod hub;
@@ -91,6 +93,8 @@ enum Command {
     Bench(bench::Bench),
     /// GPUs, what is used of them, and what a model takes
     Info(info::Info),
+    /// Whether a model runs on this machine, how fast, and what to type, before it is downloaded
+    Doctor(doctor::Doctor),
     /// Check every kernel on this GPU against the CPU
     Selftest(selftest::Selftest),
     /// Compare LFM2-8B-A1B's published figures with this engine's
@@ -167,6 +171,7 @@ impl Cli {
             Command::Chat(chat) => chat.run(&self.common),
             Command::Bench(bench) => bench.run(&self.common),
             Command::Info(info) => info.run(&self.common),
+            Command::Doctor(doctor) => doctor.run(&self.common),
             Command::Selftest(selftest) => selftest.run(&self.common),
             Command::Verify(verify) => verify.run(&self.common),
             Command::Quantize(quantize) => quantize.run(&self.common),

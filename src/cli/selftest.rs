@@ -196,15 +196,64 @@ fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
     })
 }
 
+/// What the self-test says of a device.
+pub enum Verdict {
+    /// It computes rightly: so many checks now, or none since it was found out before.
+    Passed { checks: Option<usize> },
+    /// What is wrong.
+    Failed(String),
+    /// It was not run.
+    Unknown,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Passed { checks: Some(n) } => write!(f, "passed: {n} checks agree with the CPU"),
+            Self::Passed { checks: None } => f.write_str("passed before, with this driver"),
+            Self::Failed(problem) => write!(f, "FAILED: {problem}"),
+            Self::Unknown => f.write_str("not run"),
+        }
+    }
+}
+
+impl Verdict {
+    /// As JSON.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Passed { .. } => json!({ "passed": true }),
+            Self::Failed(problem) => json!({ "passed": false, "problem": problem }),
+            Self::Unknown => json!({ "passed": null }),
+        }
+    }
+}
+
+/// The verdict of the short form: of this run, or of the one that passed before.
+pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
+    if passed_before(context) {
+        return Ok(Verdict::Passed { checks: None });
+    }
+    match run_once(context, steps) {
+        Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
+        Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
+        Err(e) => Err(e),
+    }
+}
+
 /// The short form, unless it has passed on this adapter and driver before.
 ///
 /// # Errors
 /// A plain sentence naming adapter and kernel if the adapter computes wrongly.
 pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliError> {
-    let passed = passed_file(context);
-    if passed.as_ref().is_some_and(|file| file.exists()) {
+    if passed_before(context) {
         return Ok(());
     }
+    run_once(context, steps).map(|_| ())
+}
+
+/// The short form, remembered if it passes; gives how many checks there were.
+fn run_once(context: &Context, steps: &Steps) -> Result<usize, CliError> {
+    let passed = passed_file(context);
     steps.begin(CHECKING_ONCE);
     let quick = Thoroughness::Quick;
     let checks = pollster::block_on(check_all(context, quick, steps, CHECKING_ONCE))?;
@@ -214,7 +263,7 @@ pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliEr
     if let Some(file) = passed {
         remember(&file, &a.name);
     }
-    Ok(())
+    Ok(checks.len())
 }
 
 fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliError> {
@@ -227,6 +276,11 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliErro
             a.name, a.backend, a.driver, wrong.kernel, wrong.failure
         ))),
     }
+}
+
+/// Whether the short form has passed on this adapter and driver before.
+fn passed_before(context: &Context) -> bool {
+    passed_file(context).is_some_and(|file| file.exists())
 }
 
 /// Exists when the short form has passed for this version, adapter, driver and limits.

@@ -25,6 +25,7 @@ mod request;
 mod runner;
 mod sampling;
 mod session;
+mod speed;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -41,6 +42,7 @@ pub use progress::BuildProgress;
 pub use request::{ChatRequest, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
+pub use speed::DeviceSpeed;
 pub use stats::Timings;
 pub use tune::{Measured, measured, recall};
 

@@ -380,6 +380,18 @@ mod tests {
         assert!(summary("Hi", None, &timings)["finish_reason"].is_null());
     }
 
+    /// As llama.cpp and vLLM have it: unlimited, off, random.
+    #[test]
+    fn minus_one_is_none() {
+        let none = read(r#", "max_tokens": -1, "top_k": -1, "seed": -1"#).unwrap();
+        assert_eq!(
+            (none.max_tokens, none.sampling.top_k, none.sampling.seed),
+            (None, Some(0), None)
+        );
+        let other = read(r#", "max_tokens": -1, "max_completion_tokens": 7"#).unwrap();
+        assert_eq!(other.max_tokens, Some(7));
+    }
+
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (rest, field) in [
@@ -396,8 +408,10 @@ mod tests {
             (r#", "stream_options": {"include_usage": true}"#, "stream_options"),
             (r#", "stream": true, "stream_options": {"x": 1}"#, "stream_options"),
             (r#", "max_tokens": 1, "max_completion_tokens": 2"#, "max_completion_tokens"),
-            (r#", "max_tokens": -1"#, "max_tokens"),
+            (r#", "max_tokens": -2"#, "max_tokens"),
             (r#", "top_k": 1.5"#, "top_k"),
+            (r#", "top_k": -2"#, "top_k"),
+            (r#", "seed": "-1""#, "seed"),
             (r#", "top_k": 5000000000"#, "top_k"),
             (r#", "temperature": "hot""#, "temperature"),
             (r#", "stop": [1]"#, "stop"),

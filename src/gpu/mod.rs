@@ -12,6 +12,7 @@ mod plan;
 mod profile;
 mod report;
 mod shader;
+mod speed;
 mod tensor;
 mod transfer;
 

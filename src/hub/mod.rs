@@ -17,9 +17,11 @@ mod error;
 mod http;
 mod inventory;
 mod name;
+mod remote;
 mod select;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use api::RemoteFile;
 pub(crate) use cache::sync_folder;
@@ -42,7 +44,7 @@ pub fn is_offline() -> bool {
 
 /// A hub and a cache.
 pub struct Hub {
-    http: Http,
+    http: Arc<Http>,
     cache: Cache,
 }
 
@@ -101,7 +103,7 @@ impl Hub {
     /// # Errors
     /// [`HubError::Setting`].
     pub fn from_env(cache: Cache) -> Result<Self, HubError> {
-        Ok(Self { http: Http::from_env()?, cache })
+        Ok(Self { http: Arc::new(Http::from_env()?), cache })
     }
 
     /// Asks the hub which files a name means, and what of them is missing here.

@@ -3,6 +3,7 @@
 mod answers;
 mod bad_input;
 mod cost;
+mod doctor;
 mod first_hour;
 mod gguf;
 #[allow(dead_code, reason = "the other test binary uses all of it")]
