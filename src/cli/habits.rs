@@ -42,6 +42,7 @@ const NO_SAMPLER: &str =
 const OPTIONS: &[(&[&str], Here)] = &[
     (&["-hf", "-hfr", "--hf-repo", "--hf", "--model-id"], Here::Same("--model")),
     (&["-sys", "--system-prompt"], Here::Same("--system")),
+    (&["-r"], Here::Same("--stop")),
     (&["-ngl", "--n-gpu-layers", "--gpu-layers", "--num-gpu"], Here::Tip(ALWAYS_ON_GPU)),
     (&["-t", "--threads", "-tb", "--threads-batch", "--num-thread"], Here::Tip(NO_THREADS)),
     (&["-fa", "--flash-attn"], Here::Tip(CHOSEN)),
@@ -185,10 +186,14 @@ impl Reader<'_> {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (text.as_str(), None),
         };
+        // `llama-cli -m FILE -p TEXT`: an option of `generate` chooses it.
+        if !self.chosen && self.own(name).is_none() && self.is_of_generate(name) {
+            self.begin_question();
+        }
         let takes_next = match self.own(name) {
             Some(takes_value) => takes_value && attached.is_none(),
             None => {
-                if let Some(here) = foreign(name) {
+                if let Some(here) = foreign(name).or_else(|| foreign(stem(name))) {
                     return self.foreign(name, here, attached, value);
                 }
                 match self.cluster(name) {
@@ -227,6 +232,13 @@ impl Reader<'_> {
             }
         };
         self.command.get_arguments().find(is_it).map(takes_value)
+    }
+
+    fn is_of_generate(&self, name: &str) -> bool {
+        let generate = self.command.find_subcommand("generate");
+        let is_own =
+            generate.map(|command| Reader { command, words: Vec::new(), ..*self }.own(name));
+        is_own.flatten().is_some()
     }
 
     /// Whether several short options in one (`-qn5`) are all ours, and if so whether the last takes
@@ -329,6 +341,12 @@ pub fn is_text_argument(arg: &Arg) -> bool {
     names.iter().any(|name| name.contains("TEXT"))
 }
 
+/// `-ngl` of `-ngl99` and `-ngl=99`.
+fn stem(name: &str) -> &str {
+    let stem = name.split('=').next().unwrap_or(name);
+    stem.trim_end_matches(|c: char| c.is_ascii_digit())
+}
+
 fn foreign(name: &str) -> Option<&'static Here> {
     OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, here)| here)
 }
@@ -402,6 +420,17 @@ mod tests {
         assert_eq!(tip(&["generate", "-ngl", "99", "-p", "x"]), ALWAYS_ON_GPU);
         assert_eq!(tip(&["chat", "--n-gpu-layers=99"]), ALWAYS_ON_GPU);
         assert_eq!(tip(&["generate", "-fa", "on"]), CHOSEN);
+        assert_eq!(
+            (tip(&["chat", "-ngl99"]), tip(&["chat", "-t=8"])),
+            (ALWAYS_ON_GPU.into(), NO_THREADS.into())
+        );
+        // As one types for llama-cli.
+        assert_eq!(line(&["-m", "x", "-p", "hi"]).unwrap(), ["-m", "x", "generate", "-p", "hi"]);
+        assert_eq!(
+            line(&["--temp", "0", "hi there"]).unwrap(),
+            ["generate", "--temp", "0", "hi there"]
+        );
+        assert_eq!(line(&["bench", "-r", "1"]).unwrap(), ["bench", "-r", "1"]);
         // The value of an option is no option.
         assert!(line(&["generate", "-p", "-ngl"]).is_ok());
         for (names, _) in OPTIONS {

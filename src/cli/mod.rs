@@ -87,7 +87,7 @@ enum Command {
     Logits(logits::Logits),
     /// Score greedy answers against expected ones
     Eval(eval::Eval),
-    /// How well the model foretells a text, as llama-perplexity measures it
+    /// The perplexity of a text, measured as llama-perplexity does
     Perplexity(perplexity::Perplexity),
     /// Measure prefill and decode, as llama-bench does
     Bench(bench::Bench),

@@ -44,7 +44,7 @@ pub struct Common {
     /// Store the weights of a plain checkpoint in fewer bits. Default: as they are
     #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum)]
     pub weights: Option<Weights>,
-    /// Store keys and values as. Default: f32 beside f32 weights, else f16
+    /// How keys and values are stored. Default: f32 beside f32 weights, else f16
     #[arg(long, global = true, env = "LFM2_KV", value_enum)]
     pub kv: Option<Kv>,
     /// What products with quantised weights make of their inputs. Default: the faster, measured

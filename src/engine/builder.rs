@@ -315,6 +315,7 @@ impl EngineBuilder {
             && let Some(fitting) = planning.shorter(&setup, have)
         {
             let shorter = fitting.state.context;
+            let have = crate::error::size(have);
             log::warn!("context {shorter} instead of {context}: {have} of GPU memory are allowed");
             return Ok(fitting);
         }

@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
+use super::answers::chat;
 use super::{lfm2, ok, refused, root, run, text};
 
 fn tip_of(output: &Output) -> String {
@@ -237,5 +238,99 @@ fn a_first_start_is_never_silent() {
     // The program's own share; how long the machine takes to start it is not ours.
     assert!(first < start + Duration::from_millis(500), "{first:?}, a bare start {start:?}");
     assert!(silence < Duration::from_secs(2), "{silence:?}");
+    assert_eq!(t.exit_code(), Some(0));
+}
+
+/// A conversation of the evaluation that ends with a call of one tool.
+fn asks_for_a_tool(folder: &std::path::Path) -> std::path::PathBuf {
+    let examples = std::fs::read_to_string(root("assets/demo/eval.jsonl")).unwrap();
+    let lines = examples.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let call = lines.into_iter().find(|e| {
+        e["expected"].as_str().unwrap().starts_with("<|tool_call_start|>")
+            && e["messages"].as_array().unwrap().len() == 1
+    });
+    let call = call.unwrap();
+    let file = folder.join("call.json");
+    let json = serde_json::json!({"messages": call["messages"], "tools": call["tools"]});
+    std::fs::write(&file, json.to_string()).unwrap();
+    file
+}
+
+#[test]
+fn a_chat_answers_a_tools_call() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let call = asks_for_a_tool(folder.path());
+    let result = folder.path().join("result.json");
+    std::fs::write(&result, "{\"result\": \"from a file\"}").unwrap();
+    let args = ["--temp", "0", "--messages", call.to_str().unwrap()];
+    for given in [
+        "/tool {\"result\": \"ok\"}".to_owned(),
+        format!("/tool @{}", result.display()),
+        "/tool \"\"\"\n{\"result\":\n\"ok\"}\n\"\"\"".to_owned(),
+    ] {
+        let (out, err, code) = chat(&args, &format!("{given}\n/show\n/tool again\n"));
+        assert_eq!(code, Some(0), "{err}");
+        assert!(
+            err.contains("The model asks for ") && err.contains("/tool RESULT answers it"),
+            "{err}"
+        );
+        // The call, and the answer to its result.
+        assert!(out.lines().filter(|l| !l.is_empty()).count() >= 2, "{out}");
+        assert!(err.contains("tool: {\"result\""), "{err}");
+        assert!(err.contains("The model has asked for no tool's result."), "{err}");
+    }
+}
+
+#[test]
+fn a_conversation_is_saved_over_its_own_file_only_and_shown_when_loaded() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (own, other) = (folder.path().join("own.json"), folder.path().join("other.json"));
+    std::fs::write(&other, "precious").unwrap();
+    let (own, other) = (own.to_str().unwrap(), other.to_str().unwrap());
+    let lines = format!("Hello\n/save {own}\n/save {own}\n/save {other}\n/load {own}\n");
+    let (_, err, code) = chat(&["--temp", "0", "-n", "4"], &lines);
+    assert_eq!(code, Some(0), "{err}");
+    assert_eq!(err.matches("own.json is written.").count(), 2, "{err}");
+    assert!(err.contains("other.json is there already: /save! "), "{err}");
+    assert!(err.contains("2 messages.") && err.contains("user: Hello"), "{err}");
+    assert_eq!(std::fs::read_to_string(other).unwrap(), "precious");
+    let (_, err, _) =
+        chat(&["--temp", "0", "-n", "4"], &format!("Hello\n/save! {other}\n/stats\n"));
+    assert!(err.contains("other.json is written.") && err.contains("\nseed "), "{err}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn at_a_terminal_words_wrap_and_keys_wait() {
+    use super::terminal::Terminal;
+    let lfm2 = lfm2(&[]);
+    let program = lfm2.get_program().to_str().unwrap();
+    let chat = "chat --no-history --temp 100 --min-p 0 -s 3 -n 60";
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("stty cols 30; exec {program} {chat}")]);
+    for (name, value) in lfm2.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    let mut t = Terminal::of(&command, "");
+    t.wait("Send a message");
+    t.press("Tell me\r");
+    t.press("typed ahead");
+    let answer = t.wait("first token");
+    // The message itself is echoed by the editor; what is typed behind it is not in the answer.
+    let answer = answer.split("Tell me").last().unwrap();
+    assert!(!answer.contains("typed"), "{answer:?}");
+    assert!(answer.contains("\x1b[K\r\n"), "no word moved to the next line: {answer:?}");
+    t.wait("typed ahead");
+    // Ctrl-C while the prompt is read: the bar is taken away whole.
+    t.press("\x15");
+    t.press(&format!("{}\r", "word ".repeat(900)));
+    t.wait("/1");
+    t.press("\x03");
+    let left = t.wait("Stopped before the answer began.");
+    assert!(!left.contains("^C"), "{left:?}");
+    t.press("\x04");
     assert_eq!(t.exit_code(), Some(0));
 }
