@@ -10,7 +10,7 @@ use super::{CliError, command};
 #[command(after_help = NOTES)]
 pub struct Completions {
     /// Shell to write them for
-    #[arg(value_enum)]
+    #[arg(value_enum, env = "LFM2_SHELL")]
     shell: Shell,
 }
 

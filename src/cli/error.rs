@@ -32,8 +32,8 @@ pub enum CliError {
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
-    /// Nobody reads stdout any more, as behind `| head`: they have what they wanted.
-    #[error("nobody reads the output")]
+    /// Whoever read stdout has gone, as `head` does when it has its lines: no failure.
+    #[error("the reader of stdout has gone")]
     ReaderGone,
 }
 
@@ -52,8 +52,8 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
             Self::ReaderGone => 0,
+            Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
             other if other.is_user() => 2,
             _ => 1,
         })

@@ -54,8 +54,8 @@ Examples:
 /// What to answer: a question, a file or both; or a conversation.
 #[derive(Debug, Args)]
 struct Input {
-    /// The question, as with -p
-    #[arg(value_name = "TEXT", conflicts_with_all = ["prompt", "messages"])]
+    /// The question, as with -p; several words are joined
+    #[arg(env = "LFM2_WORDS", value_name = "TEXT", conflicts_with_all = ["prompt", "messages"])]
     words: Vec<String>,
     /// The question
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT", conflicts_with = "messages")]

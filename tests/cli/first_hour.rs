@@ -307,7 +307,7 @@ fn at_a_terminal_words_wrap_and_keys_wait() {
     let program = lfm2.get_program().to_str().unwrap();
     let chat = "chat --no-history --temp 100 --min-p 0 -s 3 -n 60";
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("stty cols 30; exec {program} {chat}")]);
+    command.args(["-c", &format!("stty rows 20 cols 30; exec {program} {chat}")]);
     for (name, value) in lfm2.get_envs() {
         match value {
             Some(value) => command.env(name, value),
