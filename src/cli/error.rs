@@ -18,6 +18,14 @@ pub enum CliError {
     /// An option or a file that the user can mend.
     #[error("{0}")]
     User(String),
+    /// As [`CliError::User`], with what to type instead on a line of its own.
+    #[error("{problem}")]
+    Advised {
+        /// What is wrong.
+        problem: String,
+        /// What to type.
+        tip: String,
+    },
     /// Something that should not happen.
     #[error("{0}")]
     Internal(String),
@@ -35,7 +43,7 @@ impl CliError {
         match self {
             Self::Engine(e) => e.is_user(),
             Self::Hub(e) => e.is_user(),
-            Self::User(_) => true,
+            Self::User(_) | Self::Advised { .. } => true,
             Self::Internal(_) | Self::Interrupted | Self::ReaderGone => false,
         }
     }

@@ -54,7 +54,7 @@ fn looks_like_a_name(text: &str) -> bool {
     HubName::is_address(text) || (named && !text.starts_with(['/', '.', '~']))
 }
 
-fn can_ask() -> bool {
+pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 

@@ -1,21 +1,14 @@
 //! Numbers for people.
 
 use crate::engine::{Engine, FinishReason, Generation, Recommendation, SamplingOptions, Timings};
+use crate::text::ToolCall;
 
-/// `4.4 GiB`, `812 MiB`, `35 KiB`.
-pub fn size(bytes: u64) -> String {
-    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    for (unit, scale) in units {
-        if bytes >= scale {
-            let value = bytes as f64 / scale as f64;
-            return if value < 10.0 {
-                format!("{value:.1} {unit}")
-            } else {
-                format!("{value:.0} {unit}")
-            };
-        }
-    }
-    format!("{bytes} B")
+pub(super) use crate::error::size;
+
+/// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
+pub fn call(call: &ToolCall) -> String {
+    let arguments: Vec<_> = call.arguments.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!("{}({})", call.name, arguments.join(", "))
 }
 
 /// The line after an answer.

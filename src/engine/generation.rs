@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
+use super::sampling::random_seed;
 use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
 use crate::error::Error;
 use crate::gpu::{Readback, Submission};
@@ -139,8 +140,9 @@ impl<'s> Generation<'s> {
         // wastes the tokens past a stop.
         let lead = usize::from(!engine.context().caps().software);
         let cached = session.reuse(prompt);
+        let seed = sampling.seed.unwrap_or_else(random_seed);
         Ok(Self {
-            sample: sampling.params(),
+            sample: sampling.params(seed),
             budget: options.max_tokens.unwrap_or(room).min(room),
             ignore_end: options.ignore_end,
             hide_end: options.specials != SpecialTokens::Show,
@@ -158,6 +160,7 @@ impl<'s> Generation<'s> {
             timings: Timings {
                 cache_n: cached,
                 prompt_n: prompt.len() - cached,
+                seed,
                 ..Timings::default()
             },
             finish: None,

@@ -21,11 +21,13 @@ mod generation;
 mod inspect;
 mod opened;
 mod planning;
+mod progress;
 mod recommended;
 mod request;
 mod runner;
 mod sampling;
 mod session;
+mod speed;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -38,10 +40,12 @@ pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;
 pub use opened::{ModelText, OpenedModel};
+pub use progress::BuildProgress;
 pub use recommended::Recommendation;
 pub use request::{ChatRequest, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
+pub use speed::DeviceSpeed;
 pub use stats::Timings;
 pub use tune::{Measured, measured, recall};
 

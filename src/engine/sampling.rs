@@ -25,8 +25,9 @@ pub struct SamplingOptions {
     /// Added to the logits of these tokens, from -100, which all but bans one, to 100; each token once,
     /// at most [`MAX_LOGIT_BIAS`].
     pub logit_bias: Vec<(u32, f32)>,
-    /// Seed; the same seed on the same adapter gives the same text.
-    pub seed: u64,
+    /// Seed; the same seed on the same adapter gives the same text. `None`: another with every
+    /// answer, which [`Timings`](super::Timings) tells.
+    pub seed: Option<u64>,
 }
 
 impl Default for SamplingOptions {
@@ -42,7 +43,7 @@ impl Default for SamplingOptions {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
-            seed: 0,
+            seed: None,
         }
     }
 }
@@ -130,10 +131,11 @@ impl SamplingOptions {
         }
     }
 
-    pub(super) fn params(&self) -> SampleParams {
+    /// What the kernels take, with `seed` for the one that may not have been given.
+    pub(super) fn params(&self, seed: u64) -> SampleParams {
         SampleParams {
             // Both halves of the seed count.
-            seed: (self.seed ^ (self.seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
+            seed: (seed ^ (seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
             top_k: self.top_k,
             // Below this the division by it overflows; there it is greedy in effect.
             temperature: if self.temperature < 1e-4 { 0.0 } else { self.temperature },
@@ -145,4 +147,18 @@ impl SamplingOptions {
             logit_bias: self.logit_bias.clone(),
         }
     }
+}
+
+/// A seed nobody can foresee, short enough to be typed again.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() >> 32
+}
+
+/// A seed nobody can foresee, short enough to be typed again. The browser's own random numbers: hashes
+/// have the same keys on every page.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn random_seed() -> u64 {
+    getrandom::u32().map_or(0, u64::from)
 }

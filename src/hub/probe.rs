@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::RemoteFile;
 use super::http::{Http, Patience};
-use super::{HubError, HubName};
+use super::{Hub, HubError, HubName, Plan};
 use crate::Error;
 use crate::formats::source::BoxFuture;
 use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError, read_small};
@@ -14,7 +14,17 @@ use crate::model::{ModelConfig, validate};
 
 /// Bytes that are asked for at first, and the most of one file: its table of contents is there.
 const FIRST: u64 = 64 << 10;
-const MOST: u64 = 33 << 20;
+const MOST: u64 = 64 << 20;
+
+impl Hub {
+    /// The files of a plan, to be looked at before they are fetched. Nothing of them is kept, and of
+    /// each no more can be read than its beginning.
+    #[must_use]
+    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
+        let failure = Arc::new(Mutex::new(None));
+        beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &failure)
+    }
+}
 
 /// A file on the hub, of which the beginning is fetched as far as it is read.
 struct Beginning {
@@ -118,6 +128,28 @@ pub(super) fn problem(
     files: &[RemoteFile],
 ) -> Result<Option<String>, HubError> {
     let failure = Arc::new(Mutex::new(None));
+    let files = Arc::new(beginnings(http, name, commit, files, &failure));
+    let checked = pollster::block_on(check(&files));
+    if let Some(failure) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(failure);
+    }
+    Ok(match checked {
+        Ok(()) | Err(Error::Source(_) | Error::Format(crate::formats::FormatError::Source(_))) => {
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    })
+}
+
+/// Files on the hub that are fetched as far as they are read; the last read that failed leaves its
+/// reason in `failure`.
+fn beginnings(
+    http: &Arc<Http>,
+    name: &HubName,
+    commit: &str,
+    files: &[RemoteFile],
+    failure: &Arc<Mutex<Option<HubError>>>,
+) -> ModelFiles {
     let sources = files.iter().map(|file| {
         let beginning = Beginning {
             http: http.clone(),
@@ -130,17 +162,7 @@ pub(super) fn problem(
         let plain = file.name.rsplit('/').next().unwrap_or(&file.name).to_owned();
         (plain, Arc::new(beginning) as Arc<dyn ByteSource>)
     });
-    let files = Arc::new(ModelFiles::from_sources(&name.id(), sources));
-    let checked = pollster::block_on(check(&files));
-    if let Some(failure) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        return Err(failure);
-    }
-    Ok(match checked {
-        Ok(()) | Err(Error::Source(_) | Error::Format(crate::formats::FormatError::Source(_))) => {
-            None
-        }
-        Err(error) => Some(error.to_string()),
-    })
+    ModelFiles::from_sources(&name.id(), sources)
 }
 
 /// What of loading needs no weights.

@@ -292,7 +292,7 @@ fn a_piped_chat_answers_and_remembers() {
 }
 
 /// What a chat prints to stdout and stderr for these lines of input.
-fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
+pub fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
     let mut child = lfm2(&[&["chat", "--no-history"], args].concat())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
