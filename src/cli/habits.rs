@@ -62,6 +62,8 @@ const OPTIONS: &[(&[&str], Here)] = &[
 /// A model to name where none was named.
 pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
 
+const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
+
 /// The command here for one of another program, with its arguments.
 fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     let model = |first: Option<&String>| match first {
@@ -92,6 +94,9 @@ fn command_for(name: &str, arguments: &[String]) -> Option<String> {
             Some(_) => format!("lfm2 info -m {}", model(first)),
             None => "lfm2 info".to_owned(),
         },
+        "completion" | "complete" if first.is_some_and(|word| SHELLS.contains(&word.as_str())) => {
+            format!("lfm2 completions {}", first.map_or("bash", String::as_str))
+        }
         "ask" | "complete" | "completion" | "prompt" | "answer" | "query" => {
             format!("lfm2 generate {}", words(arguments))
         }
@@ -104,7 +109,6 @@ fn command_for(name: &str, arguments: &[String]) -> Option<String> {
         "check" | "tune" | "fit" | "preflight" => "lfm2 doctor".to_owned(),
         "ppl" => "lfm2 perplexity".to_owned(),
         "tokens" | "tokenise" | "detokenize" => "lfm2 tokenize".to_owned(),
-        "completion-script" => "lfm2 completions bash".to_owned(),
         _ => return None,
     })
 }
@@ -454,6 +458,8 @@ mod tests {
         assert_eq!(tip(&["run", "it's why"]), "lfm2 generate 'it'\\''s why'");
         assert_eq!((tip(&["ls"]), tip(&["models"])), ("lfm2 list".into(), "lfm2 list".into()));
         assert_eq!(tip(&["version"]), "lfm2 --version");
+        assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
+        assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
         assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));
         let mut whole = super::super::command();
         whole.build();

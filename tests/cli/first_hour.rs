@@ -319,11 +319,13 @@ fn at_a_terminal_words_wrap_and_keys_wait() {
     t.press("Tell me\r");
     t.press("typed ahead");
     let answer = t.wait("first token");
-    // The message itself is echoed by the editor; what is typed behind it is not in the answer.
-    let answer = answer.split("Tell me").last().unwrap();
-    assert!(!answer.contains("typed"), "{answer:?}");
+    // What is typed behind the message stands in the next line of the editor and not in the answer.
+    let (answer, behind) = answer.split_once("[ prompt").unwrap();
+    assert!(!answer.contains("yped"), "{answer:?}");
     assert!(answer.contains("\x1b[K\r\n"), "no word moved to the next line: {answer:?}");
-    t.wait("typed ahead");
+    if !behind.contains("yped ahead") {
+        t.wait("yped ahead");
+    }
     // Ctrl-C while the prompt is read: the bar is taken away whole.
     t.press("\x15");
     t.press(&format!("{}\r", "word ".repeat(900)));
