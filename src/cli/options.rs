@@ -284,8 +284,7 @@ impl Sampling {
             seed: self.seed.and_then(OrMinusOne::number),
             logit_bias: d.logit_bias,
         };
-        let words = in_words(&sampling).map(|(name, value)| format!("{name} {value}"));
-        log::info!("sampling: {}", words.join(", "));
+        log::info!("sampling: {sampling}");
         let options = GenerateOptions {
             sampling: Some(sampling),
             max_tokens: self.max_tokens.and_then(OrMinusOne::number),
