@@ -41,7 +41,8 @@ pub fn prompt(common: &Common, t: &Timings) -> ProgressBar {
         0 => String::new(),
         n => format!(" ({n} reused)"),
     };
-    let template = format!("prompt [{{bar:32}}] {{pos}}/{{len}} tokens{reused} {{eta}}");
+    // The count first: a narrow terminal cuts the end.
+    let template = format!("prompt {{pos}}/{{len}} tokens{reused} [{{bar:32}}] {{eta}}");
     let bar = bar(common, (t.cache_n + t.prompt_n) as u64, &template);
     bar.set_position(t.cache_n as u64);
     bar.reset_eta();

@@ -327,9 +327,11 @@ fn at_a_terminal_words_wrap_and_keys_wait() {
         t.wait("yped ahead");
     }
     // Ctrl-C while the prompt is read: the bar is taken away whole.
-    t.press("\x15");
-    t.press(&format!("{}\r", "word ".repeat(900)));
-    t.wait("/1");
+    let folder = tempfile::TempDir::new().unwrap();
+    let long = folder.path().join("long");
+    std::fs::write(&long, "word ".repeat(900)).unwrap();
+    t.press(&format!("\x15/read {}\r", long.display()));
+    t.wait("prompt 0/9");
     t.press("\x03");
     let left = t.wait("Stopped before the answer began.");
     assert!(!left.contains("^C"), "{left:?}");
