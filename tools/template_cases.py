@@ -294,6 +294,7 @@ TEMPLATES = r"""
 {{ ('a-b'|safe).split('-') }}{{ ('a'|safe)[0] is escaped }}{{ ('a'|e ~ 'b') is escaped }}{{ ('x%(a)sx'|safe) % {'a': '<'} }}{{ ('a'|safe).replace('a', '<') }}
 {% block a %}A{{ n }}{% endblock %}{{ self.a() }}
 {% set v = 1 %}{% block a %}{{ v }}{% endblock %}{% for i in l %}{% block b %}{{ i }}{% endblock %}{% block c scoped %}{{ i }}{% endblock %}{% endfor %}
+{% block a %}{% set bv = 1 %}{{ bv }}{% endblock %}{% block b %}{{ bv }}{% endblock %}{{ bv }}
 {% block a %}{% endblock a %}{% block a %}{% endblock %}
 {% block a required %}x{% endblock %}
 {% block a %}{{ super() }}{% endblock %}

@@ -108,6 +108,15 @@ impl<'p> Interp<'p> {
 
     /// A new frame with its variables as they begin.
     pub(super) fn enter(&self, loads: &Loads, parent: Option<&Rc<Scope>>) -> Rc<Scope> {
+        self.new_frame(loads, parent, false)
+    }
+
+    /// The frame that a template begins in.
+    pub(super) fn outermost(&self, loads: &Loads) -> Rc<Scope> {
+        self.new_frame(loads, None, true)
+    }
+
+    fn new_frame(&self, loads: &Loads, parent: Option<&Rc<Scope>>, outermost: bool) -> Rc<Scope> {
         let mut vars = HashMap::with_capacity(loads.len());
         for (name, load) in loads {
             let value = match load {
@@ -117,7 +126,7 @@ impl<'p> Interp<'p> {
             };
             vars.insert(Arc::clone(name), value);
         }
-        Rc::new(Scope { vars: RefCell::new(vars), parent: parent.cloned() })
+        Rc::new(Scope { vars: RefCell::new(vars), parent: parent.cloned(), outermost })
     }
 
     pub(super) fn variable(&self, name: &Arc<str>, scope: &Rc<Scope>) -> Value {

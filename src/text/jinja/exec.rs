@@ -202,9 +202,7 @@ impl Interp<'_> {
     pub(super) fn assign(&self, target: &Target, value: Value, scope: &Rc<Scope>) -> Res<()> {
         match target {
             Target::Name(name) => {
-                // Only the outermost frame has none around it; blocks have none either, but what they
-                // assign is seen nowhere else.
-                if scope.parent.is_none() {
+                if scope.outermost {
                     self.exported.borrow_mut().insert(Arc::clone(name), value.clone());
                 }
                 scope.vars.borrow_mut().insert(Arc::clone(name), Some(value));

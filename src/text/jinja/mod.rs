@@ -96,7 +96,7 @@ impl Program {
             values.insert(Arc::from(name.as_str()), Value::from_json(json)?);
         }
         let interp = Interp::new(self, values, fuel, clock);
-        let scope = interp.enter(&self.loads, None);
+        let scope = interp.outermost(&self.loads);
         let mut out = String::new();
         interp.body(&self.body, &scope, &mut out)?;
         // Frames may hold each other in a ring.

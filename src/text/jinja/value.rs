@@ -133,6 +133,8 @@ pub(super) struct Namespace {
 pub(super) struct Scope {
     pub vars: RefCell<HashMap<Arc<str>, Option<Value>>>,
     pub parent: Option<Rc<Scope>>,
+    /// The template's outermost frame: what it assigns is seen by blocks too.
+    pub outermost: bool,
 }
 
 pub(super) struct MacroValue {
