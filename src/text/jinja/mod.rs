@@ -12,7 +12,7 @@
 //!
 //! Read [`parser`] and [`expressions`] for the language, [`symbols`] for the scopes of variables, [`eval`]
 //! and [`exec`] for what runs, [`attrs`] for the sandbox. `tools/template_goldens.py` writes what jinja2
-//! makes of several hundred templates; tests/it/text/jinja.rs holds this interpreter to it.
+//! makes of several hundred templates; the tests here hold this interpreter to it.
 
 mod ast;
 mod attrs;
@@ -25,8 +25,6 @@ mod exec;
 mod expressions;
 mod filters;
 mod format;
-#[cfg(test)]
-mod goldens;
 mod html;
 mod iter;
 mod json;
@@ -37,11 +35,13 @@ mod methods;
 mod numbers;
 mod ops;
 mod parser;
+mod predicates;
 mod printf;
 mod repr;
 mod spec;
 mod strings;
 mod symbols;
+#[cfg(test)]
 mod tests;
 mod unicode;
 mod value;

@@ -8,7 +8,7 @@ use super::ast::{
 };
 use super::error::{Res, error};
 use super::parser::RawBlock;
-use super::{filters, tests};
+use super::{filters, predicates};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -325,7 +325,7 @@ impl Analyser {
                 unknown.get_or_insert(("filter", Arc::clone(name), expr.line));
                 true
             }
-            ExprKind::Test(_, name, _) if !tests::exists(name) => {
+            ExprKind::Test(_, name, _) if !predicates::exists(name) => {
                 unknown.get_or_insert(("test", Arc::clone(name), expr.line));
                 true
             }
