@@ -87,7 +87,7 @@ impl Interp<'_> {
         match function {
             Function::Range => range(args),
             Function::Dict => Ok(Value::Dict(Dict::from_map(self.dict_of(args)?)?)),
-            Function::DictFromKeys => self.from_keys(args),
+            Function::DictFromKeys => self.keyed_dict(args),
             Function::Namespace => {
                 let fields = self.dict_of(args)?;
                 fields

@@ -179,7 +179,10 @@ impl Parser {
             self.primary()?
         };
         let mut node = self.postfix(node)?;
-        while filters {
+        if !filters {
+            return Ok(node);
+        }
+        loop {
             node = if self.is_op("|") {
                 self.filter(Some(node), false)?
             } else if self.skip_word("is") {
@@ -188,10 +191,9 @@ impl Parser {
                 let args = self.args()?;
                 boxed(line, ExprKind::Call(Box::new(node), args))
             } else {
-                break;
+                return Ok(node);
             };
         }
-        Ok(node)
     }
 
     fn primary(&mut self) -> Res<Expr> {

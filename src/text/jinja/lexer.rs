@@ -214,7 +214,7 @@ impl<'s> Lexer<'s> {
                 continue;
             }
             let dot = std::mem::replace(&mut after_dot, c == '.');
-            if c.is_numeric() && c.to_digit(10).is_some() {
+            if c.is_ascii_digit() {
                 self.number(dot)?;
             } else if c == '_' || c.is_alphanumeric() || unicode_ident::is_xid_continue(c) {
                 self.name()?;

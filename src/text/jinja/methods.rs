@@ -114,7 +114,7 @@ impl Interp<'_> {
                 let found = dict.get(&args.take(0))?.cloned();
                 Ok(found.unwrap_or_else(|| args.take(1)))
             }
-            "fromkeys" => self.from_keys(args),
+            "fromkeys" => self.keyed_dict(args),
             _ => {
                 bind(&[], 0, args)?;
                 self.meter.values(dict.map.len())?;
@@ -130,7 +130,7 @@ impl Interp<'_> {
     }
 
     /// `dict.fromkeys(keys, value)`
-    pub(super) fn from_keys(&self, args: CallArgs) -> Res<Value> {
+    pub(super) fn keyed_dict(&self, args: CallArgs) -> Res<Value> {
         let mut args = Signature {
             name: "fromkeys",
             params: &["iterable", "value"],
