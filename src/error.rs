@@ -75,8 +75,9 @@ pub enum Error {
     EmptyPrompt,
     /// More than the device has.
     #[error(
-        "the model needs {need} bytes of GPU memory ({weights} weights, {kv} keys and values at \
-         context {context}, {other} activations), {have} are there. Try {advice}"
+        "the model needs {} of GPU memory ({} weights, {} keys and values at context {context}, {} \
+         activations), {} are there. Try {advice}",
+        size(*need), size(*weights), size(*kv), size(*other), size(*have)
     )]
     ModelTooLarge {
         /// Bytes needed.
@@ -198,4 +199,20 @@ impl Error {
             Self::NotFinite { .. } => "gpu_error",
         }
     }
+}
+
+/// `4.4 GiB`, `812 MiB`, `35 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, scale) in units {
+        if bytes >= scale {
+            let value = bytes as f64 / scale as f64;
+            return if value < 10.0 {
+                format!("{value:.1} {unit}")
+            } else {
+                format!("{value:.0} {unit}")
+            };
+        }
+    }
+    format!("{bytes} B")
 }

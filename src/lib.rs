@@ -16,7 +16,7 @@ pub mod engine;
 mod error;
 pub mod formats;
 pub mod gpu;
-#[cfg(feature = "cli")]
+#[cfg(all(feature = "hub", not(target_arch = "wasm32")))]
 pub mod hub;
 pub mod kernels;
 pub mod model;

@@ -1,11 +1,24 @@
 #!/usr/bin/env bash
-# The second command: sets up this machine and passes every check there is. CI runs just this.
+# The second command: sets up this machine and passes every check. CI runs just this.
 #
-#   tools/test.sh
+#   tools/test.sh         about half an hour on two cores; slow tests run a part that shows the same
+#   tools/test.sh --all   every test whole, the web package as published and its size, longer fuzzing:
+#                         hours on a software driver; run it before a release
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case "${1:-}" in
+    "") unset LFM2_TESTS; all=no ;;
+    --all) export LFM2_TESTS=all; all=yes ;;
+    *) echo "usage: tools/test.sh [--all]" >&2; exit 2 ;;
+esac
 # rustup was perhaps installed in this very shell, which does not know cargo's folder yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+if [ $all = yes ]; then
+    # The scores of the demonstration model (assets/demo/README.md) are those of all questions.
+    eval_limit=() gguf_limit=200 web=() fuzz_seconds=2400
+else
+    eval_limit=(--limit 200) gguf_limit=40 web=(--dev) fuzz_seconds=160
+fi
 # What setup installs must then be used: a test that misses it fails instead of being skipped.
 export LFM2_REQUIRE_TINT=1 LFM2_REQUIRE_REAL_TOKENIZER=1
 
@@ -32,6 +45,12 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
+# The paths that only matrix units take, on a driver that has them.
+matrix_units() {
+    CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
+        cargo test --locked --quiet --test it -- matrix_units matmul_agrees
+}
+
 # The document's table and plot are those of its results, and this program's results can be plotted.
 plots() {
     local results=${CARGO_TARGET_DIR:-target}/bench.json
@@ -49,7 +68,7 @@ demo_gguf() {
     for type in f16 q8_0 q4_0; do
         $python tools/make_gguf.py assets/demo "$target/demo-$type.gguf" --type $type &&
             "$target/debug/lfm2" -q -m "$target/demo-$type.gguf" eval assets/demo/eval.jsonl \
-                --limit 100 --min-exact 0.90 --min-tool-calls 0.90 || return
+                --limit $gguf_limit --min-exact 0.90 --min-tool-calls 0.90 || return
     done
 }
 
@@ -58,20 +77,27 @@ step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 step cargo clippy --locked --quiet --lib --no-default-features -- -D warnings
+# The README's program, in the set-up that it recommends.
+step cargo check --locked --quiet --no-default-features --features demo-model --example quickstart
 step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests
+if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
+    step matrix_units
+else
+    echo "== skipped: matrix units are tested with a driver from Debian's packages (tools/mesa.sh)"
+fi
 # Every bench once, so that none is broken; nothing is measured, so a development build will do.
 step cargo bench --locked --quiet --profile dev --bench kernels -- --test
 # With the program that the tests built.
-step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl \
+step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl "${eval_limit[@]}" \
     --min-exact 0.90 --min-tool-calls 0.95
 step demo_gguf
-step cargo xtask web
-step cargo xtask web-tests
+step cargo xtask web "${web[@]}"
+step cargo xtask web-tests "${web[@]}"
 step npm run build --silent --prefix examples/web
 # In a browser, against the program that the tests built.
 step npm test --silent --prefix web
 step plots
-step tools/fuzz.sh 60
+step tools/fuzz.sh "$fuzz_seconds"
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"

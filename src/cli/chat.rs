@@ -8,12 +8,14 @@ use clap::Args;
 use super::editor::{Terminal, Typed};
 use super::generate::{MAX_PROMPT_BYTES, print, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
-use super::options::{Common, Sampling, random_seed};
+use super::options::{Common, Sampling};
 use super::part_file::write_whole;
-use super::repl::{COMMANDS, Command, Input, Repl, is_open, parse};
-use super::{CliError, load, stats};
+use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
+use super::screen::Screen;
+use super::{CliError, load, progress, stats};
 use crate::Error;
-use crate::engine::{PrefillProgress, SamplingOptions, Session, Timings};
+use crate::engine::{Session, Timings};
+use crate::formats::without_mark;
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -47,9 +49,10 @@ impl Chat {
         let model = load::open(common)?;
         // Without a tokenizer or template there is nothing to chat with: say so at once.
         model.text.encode_chat(&Conversation::new([Message::user("")]))?;
-        let recommended = SamplingOptions::recommended(&model.generation);
-        let mut options = self.sampling.options(recommended, random_seed())?;
-        let engine = load::engine_of(model, common, |builder| builder)?;
+        let recommended = model.recommended.clone();
+        let mut options = self.sampling.options(recommended.sampling.clone())?;
+        let note = stats::sampling_note(options.sampling.as_ref(), &recommended);
+        let engine = load::engine_told(model, common, |builder| builder, &note)?;
         let at_terminal = std::io::stdin().is_terminal();
         if at_terminal {
             interrupt::means(Meaning::Stop);
@@ -61,7 +64,8 @@ impl Chat {
             repl.system(system);
         }
         let session = engine.session()?;
-        let mut chat = Running { repl, session, common, last: None };
+        let file = self.messages.clone();
+        let mut chat = Running { repl, session, common, last: None, file };
         let first = match &self.prompt {
             Some(prompt) => chat.send(prompt),
             None if chat.repl.is_waiting() => chat.answer(),
@@ -80,11 +84,17 @@ impl Chat {
     }
 }
 
+/// How many messages of a file `/load` shows, and how much of each.
+const LOADED_SHOWN: usize = 4;
+const LOADED_CHARS: usize = 400;
+
 struct Running<'a> {
     repl: Repl,
     session: Session,
     common: &'a Common,
     last: Option<Timings>,
+    /// The conversation's own file: where it came from or was written to.
+    file: Option<PathBuf>,
 }
 
 impl Running<'_> {
@@ -110,6 +120,7 @@ impl Running<'_> {
     /// Takes messages and commands from a pipe, a line each.
     fn follow(&mut self) -> Result<(), CliError> {
         let mut pending = String::new();
+        let mut first = true;
         loop {
             interrupt::means(Meaning::End);
             if interrupt::take() {
@@ -119,6 +130,9 @@ impl Running<'_> {
             let read = std::io::stdin().lock().take(left).read_line(&mut pending);
             let read = read.map_err(|e| CliError::User(format!("stdin: {e}")))?;
             interrupt::means(Meaning::StopThenEnd);
+            if std::mem::take(&mut first) {
+                pending = without_mark(&pending).to_owned();
+            }
             if pending.len() as u64 >= MAX_PROMPT_BYTES {
                 return Err(CliError::User(format!(
                     "stdin: a message of {MAX_PROMPT_BYTES} bytes or more"
@@ -180,20 +194,26 @@ impl Running<'_> {
                 let text = read_text(&path)?;
                 self.send(&text)?;
             }
-            // A conversation file has at least one message.
-            Command::Save(_) if self.repl.conversation.messages.is_empty() => {
-                eprintln!("There is nothing to save.");
-            }
-            Command::Save(path) => {
-                let json = serde_json::to_string_pretty(&self.repl.conversation)
-                    .map_err(|e| CliError::Internal(e.to_string()))?;
-                write_whole(&path, json.as_bytes())?;
-                eprintln!("{} is written.", path.display());
-            }
+            Command::Tool(result) => self.tool(result)?,
+            Command::Save { path, overwrite } => self.save(path, overwrite)?,
             Command::Load(path) => {
                 self.repl.conversation = read_conversation(&path)?;
-                let waiting = if self.repl.is_waiting() { " /regen answers the last." } else { "" };
-                eprintln!("{} messages.{waiting}", self.repl.conversation.messages.len());
+                let messages = &self.repl.conversation.messages;
+                eprintln!("{} messages.", messages.len());
+                let shown = messages.len().saturating_sub(LOADED_SHOWN);
+                if shown > 0 {
+                    eprintln!("… ({shown} before; /show has all)");
+                }
+                for message in messages.iter().skip(shown) {
+                    let text = message.text().unwrap_or_default();
+                    let cut: String = text.chars().take(LOADED_CHARS).collect();
+                    let more = if cut.len() < text.len() { "…" } else { "" };
+                    eprintln!("{}: {cut}{more}", message.role().as_str());
+                }
+                if self.repl.is_waiting() {
+                    eprintln!("/regen answers the last.");
+                }
+                self.file = Some(path);
             }
             Command::Tokens => {
                 let used = match self.repl.conversation.messages.is_empty() {
@@ -204,11 +224,54 @@ impl Running<'_> {
                 eprintln!("{used} of {context} tokens used, {} free", context.saturating_sub(used));
             }
             Command::Stats => match &self.last {
-                Some(timings) => eprintln!("{}", stats::answer_line(timings)),
+                Some(t) => eprintln!("{}\nseed {}", stats::answer_line(t), t.seed),
                 None => eprintln!("There is no answer yet."),
             },
             Command::Exit => {}
         }
+        Ok(())
+    }
+
+    /// Gives the model what a tool gave. With the last result that it asked for, it answers.
+    fn tool(&mut self, result: ToolResult) -> Result<(), CliError> {
+        if self.repl.open_calls().is_empty() {
+            return Err(CliError::User("The model has asked for no tool's result.".to_owned()));
+        }
+        let text = match result {
+            ToolResult::Text(text) => text,
+            ToolResult::File(path) => read_text(&path)?,
+        };
+        let before = self.repl.conversation.messages.len();
+        self.repl.conversation.messages.push(Message::tool(text));
+        match self.repl.open_calls().first() {
+            Some(next) => eprintln!("The next result is that of {}.", stats::call(next)),
+            None => {
+                let answered = self.answer();
+                answered.inspect_err(|_| self.repl.conversation.messages.truncate(before))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the conversation, over no file but its own.
+    fn save(&mut self, path: PathBuf, overwrite: bool) -> Result<(), CliError> {
+        // A conversation file has at least one message.
+        if self.repl.conversation.messages.is_empty() {
+            eprintln!("There is nothing to save.");
+            return Ok(());
+        }
+        let is_own = self.file.as_ref() == Some(&path);
+        if !overwrite && !is_own && std::fs::symlink_metadata(&path).is_ok() {
+            let path = path.display();
+            return Err(CliError::User(format!(
+                "{path} is there already: /save! {path} overwrites it."
+            )));
+        }
+        let json = serde_json::to_string_pretty(&self.repl.conversation)
+            .map_err(|e| CliError::Internal(e.to_string()))?;
+        write_whole(&path, json.as_bytes())?;
+        eprintln!("{} is written.", path.display());
+        self.file = Some(path);
         Ok(())
     }
 
@@ -240,22 +303,18 @@ impl Running<'_> {
 
     /// Answers the conversation as it is. A stopped answer stays, as far as it came.
     fn answer(&mut self) -> Result<(), CliError> {
-        let bar = load::progress_bar(self.common, 0, "prompt [{bar:32}] {pos}/{len} tokens {eta}");
-        let shown = bar.clone();
         let context = self.session.engine().context_length();
         let generation = self.session.respond(&self.repl.conversation, &self.repl.options);
-        let mut generation = generation.map_err(too_long)?.on_prefill(move |p: PrefillProgress| {
-            shown.set_length(p.total as u64);
-            shown.set_position(p.processed as u64);
-            if p.processed == p.total {
-                shown.finish_and_clear();
-            }
-        });
+        let generation = generation.map_err(too_long)?;
+        let mut screen = Screen::new();
+        let bar = progress::prompt(self.common, &generation.timings());
+        let shown = bar.clone();
+        let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
         let mut text = String::new();
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta?;
-            print(&self.repl.visible(&delta.text))?;
+            screen.print(&self.repl.visible(&delta.text))?;
             text.push_str(&delta.text);
         }
         bar.finish_and_clear();
@@ -272,7 +331,13 @@ impl Running<'_> {
             eprintln!("{}", stats::answer_line(&timings));
         }
         self.last = Some(timings);
+        log::info!("seed {}", timings.seed);
         self.repl.conversation.messages.push(Message::assistant(text));
+        let calls: Vec<_> = self.repl.open_calls().iter().map(stats::call).collect();
+        if let (false, false) = (calls.is_empty(), self.common.quiet) {
+            eprintln!("The model asks for {}", calls.join(", then for "));
+            eprintln!("/tool RESULT answers it (/tool @FILE, or several lines between \"\"\").");
+        }
         Ok(())
     }
 }

@@ -18,12 +18,23 @@ pub enum CliError {
     /// An option or a file that the user can mend.
     #[error("{0}")]
     User(String),
+    /// As [`CliError::User`], with what to type instead on a line of its own.
+    #[error("{problem}")]
+    Advised {
+        /// What is wrong.
+        problem: String,
+        /// What to type.
+        tip: String,
+    },
     /// Something that should not happen.
     #[error("{0}")]
     Internal(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
+    /// Whoever read stdout has gone, as `head` does when it has its lines: no failure.
+    #[error("the reader of stdout has gone")]
+    ReaderGone,
 }
 
 impl CliError {
@@ -32,8 +43,8 @@ impl CliError {
         match self {
             Self::Engine(e) => e.is_user(),
             Self::Hub(e) => e.is_user(),
-            Self::User(_) => true,
-            Self::Internal(_) | Self::Interrupted => false,
+            Self::User(_) | Self::Advised { .. } => true,
+            Self::Internal(_) | Self::Interrupted | Self::ReaderGone => false,
         }
     }
 
@@ -41,6 +52,7 @@ impl CliError {
     #[must_use]
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
+            Self::ReaderGone => 0,
             Self::Engine(crate::Error::Cancelled) | Self::Interrupted => 130,
             other if other.is_user() => 2,
             _ => 1,

@@ -12,6 +12,7 @@ use super::generate::{print, read_text};
 use super::options::Common;
 use super::{CliError, interrupt, load};
 use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
+use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};
 
 /// Tokens an answer may be longer than it should, before it is cut.
@@ -217,7 +218,8 @@ impl Eval {
             let wrong = |e: &dyn std::fmt::Display| {
                 CliError::User(format!("{}:{}: {e}", self.file.display(), i + 1))
             };
-            let mut line: Line = serde_json::from_str(text).map_err(|e| wrong(&e))?;
+            let mut line: Line =
+                serde_json::from_slice(&json_bytes(text.as_bytes())).map_err(|e| wrong(&e))?;
             let value = serde_json::Value::Object(std::mem::take(&mut line.conversation));
             let conversation = Conversation::from_value(value).map_err(|e| wrong(&e))?;
             questions.push((i + 1, line, conversation));

@@ -1,13 +1,16 @@
 //! `lfm2 generate`: one answer.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::options::{Common, Sampling, random_seed};
-use super::{CliError, interrupt, load, stats};
-use crate::engine::{Generation, ModelText, PrefillProgress, SamplingOptions};
+use super::interrupt::{self, Meaning};
+use super::options::{Common, Sampling};
+use super::screen::Screen;
+use super::{CliError, load, progress, stats, stdin};
+use crate::engine::{Generation, ModelText};
+use crate::formats::plain_text;
 use crate::text::{Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
@@ -39,53 +42,84 @@ pub struct Generate {
 
 const NOTES: &str = "\
 The answer goes to stdout as it comes and ends with one newline; everything else goes to stderr. \
-stdin is read only where `-` asks for it. A prompt that does not fit the context is refused, never \
-cut.
+The prompt is the text of the arguments or of -p, then that of -f, then what a pipe or a file at \
+stdin holds, with an empty line between them. A pipe that stays silent for 10 seconds is left out, \
+and this is said; `-f -` waits for it. A prompt that does not fit the context is refused, never cut.
 
 Examples:
-  lfm2 generate -p 'What is WebGPU?' --stats
-  git diff | lfm2 generate -f - --system 'Write a commit message.'
+  lfm2 generate 'What is WebGPU?' --stats
+  cat notes.txt | lfm2 generate -p 'Summarise this.'
+  git diff | lfm2 generate --system 'Write a commit message.'
   lfm2 generate --messages chat.json --tool-calls --temperature 0";
 
-/// What to answer: one of the three.
+/// What to answer: a question, a file or both; or a conversation.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 struct Input {
+    /// The question, as with -p; several words are joined
+    #[arg(env = "LFM2_WORDS", value_name = "TEXT", conflicts_with_all = ["prompt", "messages"])]
+    words: Vec<String>,
     /// The question
-    #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
+    #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT", conflicts_with = "messages")]
     prompt: Option<String>,
-    /// A file with the question; `-` is stdin
-    #[arg(short, long, env = "LFM2_FILE", value_name = "FILE")]
+    /// A file with the question, or with what the question is about; `-` is stdin
+    #[arg(short, long, env = "LFM2_FILE", value_name = "FILE", conflicts_with = "messages")]
     file: Option<PathBuf>,
     /// A conversation: {"messages": [...], "tools": [...]}; `-` is stdin
     #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
     messages: Option<PathBuf>,
 }
 
+impl Input {
+    /// The question and what it is about, joined.
+    fn text(&self, quiet: bool) -> Result<String, CliError> {
+        let from_stdin = self.file.as_deref() == Some(Path::new("-"));
+        let own = match &self.prompt {
+            Some(prompt) => Some(prompt.clone()),
+            None => (!self.words.is_empty()).then(|| self.words.join(" ")),
+        };
+        let file = self.file.as_deref().map(read_text).transpose()?;
+        let is_alone = own.is_none() && file.is_none();
+        let piped = match (from_stdin, stdin::has_text(), is_alone) {
+            (true, ..) | (_, false, _) => None,
+            // Nothing else can be answered: it is waited for.
+            (_, true, true) => Some(stdin::all()?).filter(|text| !text.is_empty()),
+            (_, true, false) => stdin::added(quiet)?,
+        };
+        let parts: Vec<String> = [own, file, piped].into_iter().flatten().collect();
+        if parts.is_empty() {
+            return Err(CliError::Advised {
+                problem: "no prompt: --prompt, --file, --messages or text is missing".to_owned(),
+                tip:
+                    "lfm2 generate 'your question', or -p TEXT, -f FILE, --messages FILE.json, or \
+                      a pipe"
+                        .to_owned(),
+            });
+        }
+        Ok(parts.join("\n\n"))
+    }
+}
+
 impl Generate {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let model = load::open(common)?;
-        let recommended = SamplingOptions::recommended(&model.generation);
-        let mut options = self.sampling.options(recommended, random_seed())?;
+        let recommended = model.recommended.sampling.clone();
+        let mut options = self.sampling.options(recommended)?;
         // Refused before the weights are read, which may take a minute.
-        let prompt = self.prompt(&model.text)?;
+        let prompt = self.prompt(&model.text, common.quiet)?;
         model.check_prompt(prompt.len(), common.context)?;
         let engine = load::engine_of(model, common, |builder| builder)?;
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }
         let mut session = engine.session()?;
-        let bar = load::progress_bar(common, 0, "prompt [{bar:32}] {pos}/{len} tokens {eta}");
+        let generation = session.generate(&prompt, &options)?;
+        let mut screen = Screen::new();
+        let bar = progress::prompt(common, &generation.timings());
         let shown = bar.clone();
-        let mut generation =
-            session.generate(&prompt, &options)?.on_prefill(move |p: PrefillProgress| {
-                shown.set_length(p.total as u64);
-                shown.set_position(p.processed as u64);
-                if p.processed == p.total {
-                    shown.finish_and_clear();
-                }
-            });
-        let ids = self.stream(&mut generation)?;
+        let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
+        let answered = self.stream(&mut generation, &mut screen);
+        bar.finish_and_clear();
+        let ids = answered?;
         let timings = generation.timings();
         if self.token_ids {
             print(&serde_json::json!(ids).to_string())?;
@@ -95,34 +129,39 @@ impl Generate {
         if let Some(cut) = cut.filter(|_| !common.quiet) {
             eprintln!("{cut}");
         }
+        log::info!("seed {}", timings.seed);
         if self.stats {
-            let adapter = engine.context().adapter();
             eprintln!("{}", stats::answer_line(&timings));
-            eprintln!("{} ({})", adapter.name, adapter.backend);
         }
         if interrupt::take() { Err(CliError::Interrupted) } else { Ok(()) }
     }
 
-    fn stream(&self, generation: &mut Generation<'_>) -> Result<Vec<u32>, CliError> {
+    fn stream(
+        &self,
+        generation: &mut Generation<'_>,
+        screen: &mut Screen,
+    ) -> Result<Vec<u32>, CliError> {
         let mut ids = Vec::new();
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta?;
             ids.extend(delta.token);
             if !self.token_ids {
-                print(&delta.text)?;
+                screen.print(&delta.text)?;
             }
         }
         Ok(ids)
     }
 
     /// The ids of what is to be answered.
-    fn prompt(&self, model: &ModelText) -> Result<Vec<u32>, CliError> {
-        let text = match (&self.input.prompt, &self.input.file, &self.input.messages) {
-            (_, _, Some(path)) => return Ok(model.encode_chat(&read_conversation(path)?)?),
-            (_, Some(path), _) => read_text(path)?,
-            (prompt, ..) => prompt.clone().unwrap_or_default(),
-        };
+    fn prompt(&self, model: &ModelText, quiet: bool) -> Result<Vec<u32>, CliError> {
+        if let Some(path) = &self.input.messages {
+            return Ok(model.encode_chat(&read_conversation(path)?)?);
+        }
+        // Nothing is running that could be asked to stop.
+        interrupt::means(Meaning::End);
+        let text = self.input.text(quiet)?;
+        interrupt::means(Meaning::StopThenEnd);
         if self.raw {
             return Ok(model.tokenizer()?.encode(&text, true)?);
         }
@@ -137,11 +176,12 @@ pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
         .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }
 
-/// Writes to stdout at once. A reader that has gone away ends the program quietly.
+/// Writes to stdout at once. A reader that has gone away ends the program quietly: it has all that it
+/// wanted.
 pub fn print(text: &str) -> Result<(), CliError> {
     let mut out = std::io::stdout();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::Interrupted),
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::ReaderGone),
         Err(e) => Err(CliError::Internal(format!("stdout: {e}"))),
         Ok(()) => Ok(()),
     }
@@ -149,19 +189,10 @@ pub fn print(text: &str) -> Result<(), CliError> {
 
 /// The text of a regular file, or of stdin for `-`.
 pub fn read_text(path: &Path) -> Result<String, CliError> {
-    let too_long =
-        || CliError::User(format!("{}: longer than {MAX_PROMPT_BYTES} bytes", path.display()));
-    let not_utf8 = |_| CliError::User(format!("{}: not UTF-8 text", path.display()));
-    let mut bytes = Vec::new();
     if path == Path::new("-") {
-        let read = std::io::stdin().take(MAX_PROMPT_BYTES + 1).read_to_end(&mut bytes);
-        read.map_err(|e| CliError::file(path, "read", &e))?;
-    } else {
-        let source = crate::formats::FileSource::open(path)?;
-        bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
+        return stdin::all();
     }
-    if bytes.len() as u64 > MAX_PROMPT_BYTES {
-        return Err(too_long());
-    }
-    String::from_utf8(bytes).map_err(not_utf8)
+    let source = crate::formats::FileSource::open(path)?;
+    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
+    plain_text(bytes).map_err(|what| CliError::User(format!("{}: {what}", path.display())))
 }

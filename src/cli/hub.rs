@@ -48,12 +48,13 @@ pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
     Ok(fetch(cache, &name, common, Ask::IfPossible, false)?.path().to_owned())
 }
 
-/// `owner/repo:…` and `owner/repo@…`, against paths.
+/// `owner/repo:…`, `owner/repo@…` and addresses, against paths.
 fn looks_like_a_name(text: &str) -> bool {
-    text.contains('/') && text.contains([':', '@']) && !text.starts_with(['/', '.', '~'])
+    let named = text.contains('/') && text.contains([':', '@']);
+    HubName::is_address(text) || (named && !text.starts_with(['/', '.', '~']))
 }
 
-fn can_ask() -> bool {
+pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
@@ -113,6 +114,7 @@ fn fetch_now(
             }
             last = message;
         }
+        true
     });
     bar.finish_and_clear();
     Ok(fetched?)

@@ -95,10 +95,14 @@ fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: 
     }
     let choices = Choices::by_capability(caps);
     text += &format!(
-        "The engine would use {}\n  f16 weights {}, rows added up by {:?}, parts of at most {}\n",
+        "The engine would use {}\n  {}; {}; tensors in parts of at most {}\n",
         chosen.map_or("any WebGPU adapter".to_owned(), |a| format!("adapter {}", a.index)),
-        if caps.f16 { "as such" } else { "unpacked from words" },
-        choices.reduce,
+        if caps.f16 { "f16 weights are read as such" } else { "f16 weights are unpacked" },
+        match (choices.reduce.is_serial(), caps.subgroups) {
+            (true, _) => "an invocation adds up a row alone",
+            (false, true) => "subgroups add up a row together",
+            (false, false) => "a workgroup adds up a row together",
+        },
         stats::size(caps.max_part()),
     );
     text

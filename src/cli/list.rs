@@ -27,8 +27,11 @@ impl List {
         if entries.is_empty() && !common.quiet {
             eprintln!("no models in {}", cache.root().display());
         }
-        let width = entries.iter().map(|e| e.name().len()).max().unwrap_or(0);
+        let width = entries.iter().map(|e| e.name().len()).max().unwrap_or(0).max("NAME".len());
         let mut text = String::new();
+        if !entries.is_empty() {
+            text += &format!("{:width$}  {:>10}  {:8}  PATH\n", "NAME", "SIZE", "COMMIT");
+        }
         for e in &entries {
             let state = match e.state {
                 State::Whole => "",

@@ -1,40 +1,35 @@
 //! From options to an engine, with a progress bar.
 
-use std::io::IsTerminal;
 use std::path::Path;
 use std::sync::Arc;
 
 use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use super::family::hub_name_like;
+use super::habits::EXAMPLE_MODEL;
+use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
+use super::progress::Steps;
 use super::stats::model_line;
-use super::{CliError, hub, interrupt, selftest};
+use super::{CliError, doctor, hub, selftest};
 use crate::engine::{self, Engine, EngineBuilder, Measured, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
 use crate::kernels::{Activations, Multiply};
-use crate::model::LoadProgress;
 
-/// A bar on stderr; nothing if stderr is not a terminal or -q was given.
-pub fn progress_bar(common: &Common, total: u64, template: &str) -> ProgressBar {
-    let target = if common.quiet || !std::io::stderr().is_terminal() {
-        ProgressDrawTarget::hidden()
-    } else {
-        ProgressDrawTarget::stderr()
-    };
-    let bar = ProgressBar::with_draw_target(Some(total), target);
-    if let Ok(style) = ProgressStyle::with_template(template) {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
-}
+pub use super::progress::bar as progress_bar;
 
 /// The model's files.
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {
-        Some(model) => Ok(ModelFiles::path(hub::resolve(model, common)?)?),
+        Some(model) => {
+            if let Some(advice) = meant_for_the_hub(model) {
+                return Err(advice);
+            }
+            doctor::before_download(model, common);
+            Ok(ModelFiles::path(hub::resolve(model, common)?)?)
+        }
         #[cfg(feature = "demo-model")]
         None => Ok(crate::demo::files()),
         #[cfg(not(feature = "demo-model"))]
@@ -45,9 +40,28 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     }
 }
 
+/// A plain name that is no file: what it was probably meant for.
+pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
+    let name = model.to_str()?;
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
+    if !is_plain || std::fs::symlink_metadata(model).is_ok() {
+        return None;
+    }
+    Some(CliError::Advised {
+        problem: format!("{name}: no such file or folder"),
+        tip: match hub_name_like(name) {
+            Some(hub) => format!("a model of the hub is named owner/repo: -m {hub}"),
+            None => format!("a model of the hub is named owner/repo, e.g. -m {EXAMPLE_MODEL}"),
+        },
+    })
+}
+
 /// Reads and checks the model's files but the weights.
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
-    let model = pollster::block_on(OpenedModel::open(&Arc::new(files(common)?)))?;
+    let files = Arc::new(files(common)?);
+    let steps = Steps::new(common, "reading the model's files");
+    let model = pollster::block_on(OpenedModel::open(&files))?;
+    drop(steps);
     if common.weights.is_some() && !model.tensors.has_plain_matrices() {
         return Err(CliError::User(format!(
             "--weights: {} is quantised already and is used as it is; leave the option out",
@@ -84,19 +98,30 @@ pub fn engine_of(
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
+    engine_told(model, common, more, "")
+}
+
+/// As [`engine_of`], with `note` at the end of the line that says what runs where.
+pub fn engine_told(
+    model: OpenedModel,
+    common: &Common,
+    more: impl FnOnce(EngineBuilder) -> EngineBuilder,
+    note: &str,
+) -> Result<Engine, CliError> {
+    let steps = Steps::new(common, "opening the GPU");
+    // There is nothing yet that would have to be stopped with care.
+    interrupt::means(Meaning::End);
     let context = pollster::block_on(Context::request(&common.gpu()))?;
     // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
     if !common.skip_selftest {
-        selftest::before_first_answer(&context)?;
+        selftest::before_first_answer(&context, &steps)?;
     }
-    let bar = progress_bar(common, 0, "loading [{bar:32}] {bytes}/{total_bytes} {eta}");
-    let shown = bar.clone();
-    let mut builder =
-        Engine::builder().model(model).gpu(context.clone()).on_progress(move |p: LoadProgress| {
-            shown.set_length(p.total);
-            shown.set_position(p.loaded);
-            !interrupt::requested()
-        });
+    steps.begin("loading");
+    let mut shown = steps.building();
+    let mut builder = Engine::builder().model(model).gpu(context.clone()).on_progress(move |p| {
+        shown(p);
+        true
+    });
     builder = common.on(builder);
     let tuned = tuned_file(&context);
     let remembered = tuned.as_deref().map(remembered).unwrap_or_default();
@@ -108,7 +133,8 @@ pub fn engine_of(
         builder = builder.multiply(multiply.choice());
     }
     let engine = pollster::block_on(more(builder).build());
-    bar.finish_and_clear();
+    drop(steps);
+    interrupt::means(Meaning::StopThenEnd);
     let engine = engine?;
     let measured = engine::measured(&context);
     if let (true, Some(file)) = (measured != remembered, &tuned) {
@@ -122,7 +148,7 @@ pub fn engine_of(
                 adapter.name
             );
         }
-        eprintln!("{}", model_line(&engine, common.memory.or(adapter.memory)));
+        eprintln!("{}{note}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
 }

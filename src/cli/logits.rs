@@ -95,7 +95,7 @@ impl Logits {
         let greedy = self.greedy.unwrap_or(0);
         let need = tokens.saturating_add(greedy as usize);
         let most = model.config.max_position_embeddings;
-        let have = common.context.map_or(most, |c| c as usize);
+        let have = common.context.filter(|c| *c > 0).map_or(most, |c| c as usize);
         if need > have {
             return Err(CliError::User(format!(
                 "--tokens: {tokens} tokens and {greedy} greedy ones need a context of {need}, it \

@@ -1,15 +1,28 @@
 //! The command line: parses, calls the engine, prints. stdout carries the answer and nothing else.
 //!
-//! Exit codes: 0, 2 for what the user can mend (an option, a file, a missing driver), 1 for the
-//! rest, 130 after Ctrl-C.
+//! Exit codes: 0 (also when the reader of stdout has gone away), 2 for what the user can mend (an
+//! option, a file, a missing driver), 1 for the rest, 130 after Ctrl-C. An error is one line, and what
+//! to type instead stands on a line of its own below it.
+
+/// As std's, but a stderr that nobody reads any more ends nothing: std's panics.
+macro_rules! eprintln {
+    ($($text:tt)*) => {{
+        let line = format_args!("{}\n", format_args!($($text)*));
+        let _ = std::io::Write::write_fmt(&mut std::io::stderr(), line);
+    }};
+}
 
 mod bench;
 mod chat;
+mod completions;
 mod divergence;
+mod doctor;
 mod editor;
 mod error;
 mod eval;
+mod family;
 mod generate;
+mod habits;
 mod hub;
 mod info;
 mod interrupt;
@@ -20,12 +33,15 @@ mod options;
 mod parse;
 mod part_file;
 mod perplexity;
+mod progress;
 mod pull;
 mod quantize;
 mod repl;
 mod rm;
+mod screen;
 mod selftest;
 mod stats;
+mod stdin;
 mod tokenize;
 mod verify;
 
@@ -37,6 +53,7 @@ use clap::{Parser, Subcommand};
 
 pub use error::CliError;
 use options::Common;
+use parse::Misread;
 pub use parse::command;
 
 /// Runs Liquid AI's LFM2 models on the GPU you already have.
@@ -70,22 +87,27 @@ enum Command {
     Logits(logits::Logits),
     /// Score greedy answers against expected ones
     Eval(eval::Eval),
-    /// How well the model foretells a text, as llama-perplexity measures it
+    /// The perplexity of a text, measured as llama-perplexity does
     Perplexity(perplexity::Perplexity),
     /// Measure prefill and decode, as llama-bench does
     Bench(bench::Bench),
     /// GPUs, what is used of them, and what a model takes
     Info(info::Info),
+    /// Whether a model runs on this machine, how fast, and what to type, before it is downloaded
+    Doctor(doctor::Doctor),
     /// Check every kernel on this GPU against the CPU
     Selftest(selftest::Selftest),
     /// Compare LFM2-8B-A1B's published figures with this engine's
     Verify(verify::Verify),
+    /// Completions of commands and options for a shell
+    Completions(completions::Completions),
 }
 
 const AFTER_HELP: &str = "\
-stdout carries the answer and nothing else. Exit codes: 0; 2 for what you can mend (an option, a \
-file, a missing driver); 1 for the rest; 130 after Ctrl-C. Every option can be given as the \
-variable beside it; an option on the command line goes before a variable.";
+`lfm2 'What is WebGPU?'`, a question instead of a command, is answered as by `lfm2 generate`. stdout \
+carries the answer and nothing else. Exit codes: 0; 2 for what you can put right (an option, a file, \
+a missing driver); 1 for the rest; 130 after Ctrl-C. Every option can be given as the variable \
+beside it; an option on the command line goes before a variable.";
 
 /// Parses the arguments, runs the command and says what went wrong.
 #[must_use]
@@ -94,15 +116,16 @@ pub fn main() -> ExitCode {
     interrupt::listen();
     let cli = match parse::parse(std::env::args_os().collect()) {
         Ok(cli) => cli,
-        Err(e) if e.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+        Err(Misread::Habit(habit)) => return refuse(&habit.problem, Some(&habit.tip)),
+        Err(Misread::Parser(e)) if e.kind() == NO_COMMAND => {
             let _ = e.print();
             return ExitCode::from(2);
         }
-        Err(e) if e.use_stderr() => {
-            let _ = writeln!(std::io::stderr(), "{}", one_line(&e.to_string()));
-            return ExitCode::from(2);
+        Err(Misread::Parser(e)) if e.use_stderr() => {
+            let habit = parse::in_lines(&e);
+            return refuse(&habit.problem, Some(&habit.tip));
         }
-        Err(help_or_version) => {
+        Err(Misread::Parser(help_or_version)) => {
             let _ = help_or_version.print();
             return ExitCode::SUCCESS;
         }
@@ -112,20 +135,29 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
             let _ = std::io::stdout().flush();
-            if !matches!(e, CliError::Interrupted) {
-                // The last words are written at once, whatever else is buffered.
-                let _ = writeln!(std::io::stderr(), "error: {e}");
+            match &e {
+                CliError::Interrupted | CliError::ReaderGone => {}
+                CliError::Advised { tip, .. } => {
+                    refuse(&e.to_string(), Some(tip));
+                }
+                _ => {
+                    refuse(&e.to_string(), None);
+                }
             }
             e.exit_code()
         }
     }
 }
 
-/// clap's message without its usage and tips: an error is one line.
-fn one_line(message: &str) -> String {
-    let lines = message.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));
-    let kept: Vec<_> = lines.filter(|l| !l.is_empty() && !l.starts_with("For more")).collect();
-    format!("{} (--help shows all)", kept.join(" "))
+const NO_COMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
+
+/// Says what is wrong in one line, and what to type on another.
+fn refuse(problem: &str, tip: Option<&str>) -> ExitCode {
+    eprintln!("error: {problem}");
+    if let Some(tip) = tip {
+        eprintln!("tip: {tip}");
+    }
+    ExitCode::from(2)
 }
 
 impl Cli {
@@ -139,12 +171,14 @@ impl Cli {
             Command::Chat(chat) => chat.run(&self.common),
             Command::Bench(bench) => bench.run(&self.common),
             Command::Info(info) => info.run(&self.common),
+            Command::Doctor(doctor) => doctor.run(&self.common),
             Command::Selftest(selftest) => selftest.run(&self.common),
             Command::Verify(verify) => verify.run(&self.common),
             Command::Quantize(quantize) => quantize.run(&self.common),
             Command::Pull(pull) => pull.run(&self.common),
             Command::List(list) => list.run(&self.common),
             Command::Rm(rm) => rm.run(&self.common),
+            Command::Completions(completions) => completions.run(),
         }
     }
 }

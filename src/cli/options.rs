@@ -1,9 +1,12 @@
 //! Options that several commands share. Each is an environment variable `LFM2_*` as well.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, ValueEnum};
+use env_logger::{Target, WriteStyle};
 
+use super::progress::BesideTheLine;
 use super::{CliError, selftest};
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
@@ -24,7 +27,8 @@ pub struct Common {
     /// Limits to ask of the GPU: all it has, or WebGPU's defaults without optional features
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
-    /// Context length in tokens. Default: the least of 32768, the model's own, and what fits
+    /// Context length in tokens; 0 is the model's own. Default: the least of 32768, the model's own,
+    /// and what fits
     #[arg(
         short,
         long,
@@ -41,7 +45,7 @@ pub struct Common {
     /// Store the weights of a plain checkpoint in fewer bits. Default: as they are
     #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum)]
     pub weights: Option<Weights>,
-    /// Store keys and values as. Default: f32 beside f32 weights, else f16
+    /// How keys and values are stored. Default: f32 beside f32 weights, else f16
     #[arg(long, global = true, env = "LFM2_KV", value_enum)]
     pub kv: Option<Kv>,
     /// What products with quantised weights make of their inputs. Default: the faster, measured
@@ -157,22 +161,24 @@ pub enum Limits {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct Sampling {
-    /// Most tokens of an answer. Default: to the end of the context
+    /// Most tokens of an answer. Default: to the end of the context; -1 says the same
     #[arg(
         short = 'n',
         long,
         visible_alias = "predict",
+        aliases = ["n-predict", "num-predict", "max-new-tokens"],
         env = "LFM2_MAX_TOKENS",
         allow_negative_numbers = true,
-        value_name = "N"
+        value_name = "N",
+        value_parser = or_minus_one::<usize>
     )]
-    pub max_tokens: Option<usize>,
+    max_tokens: Option<OrMinusOne<usize>>,
     /// 0 always takes the most likely token; larger is more varied
     #[arg(long, visible_alias = "temp", env = "LFM2_TEMPERATURE", allow_negative_numbers = true)]
     pub temperature: Option<f32>,
-    /// Keep the K most likely tokens; 0 is off
-    #[arg(long, env = "LFM2_TOP_K", allow_negative_numbers = true, value_name = "K")]
-    pub top_k: Option<u32>,
+    /// Keep the K most likely tokens; 0 or -1 is off
+    #[arg(long, env = "LFM2_TOP_K", allow_negative_numbers = true, value_name = "K", value_parser = or_minus_one::<u32>)]
+    top_k: Option<OrMinusOne<u32>>,
     /// Keep the most likely tokens of total probability P; 1 is off
     #[arg(long, env = "LFM2_TOP_P", value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f32>,
@@ -194,11 +200,12 @@ pub struct Sampling {
     /// Penalty on generated tokens by how often; 0 is off
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// Seed: the same seed on the same adapter gives the same text. Default: random, shown with -v
-    #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true)]
-    pub seed: Option<u64>,
+    /// Seed: the same seed on the same adapter gives the same text. Default: another with every answer,
+    /// shown with -v; -1 says the same
+    #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true, value_name = "SEED", value_parser = or_minus_one::<u64>)]
+    seed: Option<OrMinusOne<u64>>,
     /// End the answer at this text; may be given several times
-    #[arg(long, env = "LFM2_STOP", value_name = "TEXT")]
+    #[arg(long, alias = "reverse-prompt", env = "LFM2_STOP", value_name = "TEXT")]
     pub stop: Vec<String>,
 }
 
@@ -245,7 +252,10 @@ impl Common {
             (false, 1) => "warn,lfm2_wgpu=info",
             (false, _) => "info,lfm2_wgpu=debug",
         };
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         env_logger::Builder::from_env(env_logger::Env::new().filter_or("LFM2_LOG", default))
+            .target(Target::Pipe(Box::new(BesideTheLine)))
+            .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
             .format_timestamp(None)
             .format_target(false)
             .init();
@@ -253,16 +263,11 @@ impl Common {
 }
 
 impl Sampling {
-    /// The options where `recommended` is the model's own advice; `random` seeds where no seed was
-    /// given.
+    /// The options where `recommended` is the model's own advice.
     ///
     /// # Errors
     /// The first option that is NaN or out of its range.
-    pub fn options(
-        &self,
-        recommended: SamplingOptions,
-        random: u64,
-    ) -> Result<GenerateOptions, CliError> {
+    pub fn options(&self, recommended: SamplingOptions) -> Result<GenerateOptions, CliError> {
         let mut d = recommended;
         if self.temperature == Some(0.0) {
             // Greedy is the most likely token, unless a penalty is asked for.
@@ -270,19 +275,20 @@ impl Sampling {
         }
         let sampling = SamplingOptions {
             temperature: self.temperature.unwrap_or(d.temperature),
-            top_k: self.top_k.unwrap_or(d.top_k),
+            top_k: self.top_k.map_or(d.top_k, |k| k.number().unwrap_or(0)),
             top_p: self.top_p.unwrap_or(d.top_p),
             min_p: self.min_p.unwrap_or(d.min_p),
             repetition_penalty: self.repetition_penalty.unwrap_or(d.repetition_penalty),
             presence_penalty: self.presence_penalty.unwrap_or(d.presence_penalty),
             frequency_penalty: self.frequency_penalty.unwrap_or(d.frequency_penalty),
-            seed: self.seed.unwrap_or(random),
+            seed: self.seed.and_then(OrMinusOne::number),
             logit_bias: d.logit_bias,
         };
-        log::info!("sampling: {sampling:?}");
+        let words = in_words(&sampling).map(|(name, value)| format!("{name} {value}"));
+        log::info!("sampling: {}", words.join(", "));
         let options = GenerateOptions {
             sampling: Some(sampling),
-            max_tokens: self.max_tokens,
+            max_tokens: self.max_tokens.and_then(OrMinusOne::number),
             stop: self.stop.clone(),
             ..Default::default()
         };
@@ -291,10 +297,46 @@ impl Sampling {
     }
 }
 
-/// A seed nobody can foresee.
-pub fn random_seed() -> u64 {
-    use std::hash::{BuildHasher, Hasher};
-    std::hash::RandomState::new().build_hasher().finish()
+/// Sampling options by their names on the command line.
+pub fn in_words(s: &SamplingOptions) -> [(&'static str, String); 8] {
+    [
+        ("temperature", s.temperature.to_string()),
+        ("top-k", s.top_k.to_string()),
+        ("top-p", s.top_p.to_string()),
+        ("min-p", s.min_p.to_string()),
+        ("repetition-penalty", s.repetition_penalty.to_string()),
+        ("presence-penalty", s.presence_penalty.to_string()),
+        ("frequency-penalty", s.frequency_penalty.to_string()),
+        ("seed", s.seed.map_or("random".to_owned(), |seed| seed.to_string())),
+    ]
+}
+
+/// A number, or the -1 that other programs take for "none".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OrMinusOne<T> {
+    MinusOne,
+    Number(T),
+}
+
+impl<T> OrMinusOne<T> {
+    /// The number, if it is one.
+    pub fn number(self) -> Option<T> {
+        match self {
+            Self::MinusOne => None,
+            Self::Number(number) => Some(number),
+        }
+    }
+}
+
+/// Reads a whole number from 0 on, or -1.
+pub fn or_minus_one<T: std::str::FromStr>(text: &str) -> Result<OrMinusOne<T>, String> {
+    match text.trim() {
+        "-1" => Ok(OrMinusOne::MinusOne),
+        text => match text.parse() {
+            Ok(number) => Ok(OrMinusOne::Number(number)),
+            Err(_) => Err("need a whole number from 0 on, or -1".to_owned()),
+        },
+    }
 }
 
 /// `6G`, `800M`, `1.5GiB`, `4096`: bytes, in powers of 1024.

@@ -54,13 +54,14 @@ Examples:
 
 impl Perplexity {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let context = common.context.unwrap_or(CONTEXT);
         let mut text = read_text(&self.file)?;
         if text.ends_with('\n') {
             text.pop();
         }
         let opened = load::open(common)?;
         let most = opened.config.max_position_embeddings;
+        let own = u32::try_from(most).unwrap_or(u32::MAX);
+        let context = common.context.map_or(CONTEXT, |n| if n == 0 { own } else { n });
         if context < LEAST_CONTEXT || context as usize > most {
             return Err(CliError::User(format!(
                 "--context: got {context}, need {LEAST_CONTEXT} to {most}"

@@ -23,10 +23,16 @@ pub struct Pull {
 }
 
 const NOTES: &str = "\
-Prints the folder or file. Without QUANT: Q4_0, else Q4_K_M, else the only one. Ended anywhere, the \
-next run goes on; a file gets its name only when its hash is what the hub says. The cache is that of \
-huggingface_hub. Heeds HF_HOME, HF_HUB_CACHE, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, \
-HF_HUB_DOWNLOAD_TIMEOUT, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE.";
+Prints the folder or file. Without QUANT: Q4_0, else Q4_K_M, else the only one. An address of a page \
+or a file on the hub is a name too. What cannot run here is refused before it is downloaded. A run \
+that is ended anywhere is continued by the next; a file gets its name only when its hash is what the \
+hub says. The cache is that of huggingface_hub. These variables count: HF_HOME, HF_HUB_CACHE, \
+HUGGINGFACE_HUB_CACHE, XDG_CACHE_HOME, HF_ENDPOINT, HF_TOKEN, HF_HUB_OFFLINE, \
+HF_HUB_DOWNLOAD_TIMEOUT, HTTPS_PROXY, ALL_PROXY, NO_PROXY and SSL_CERT_FILE.
+
+Examples:
+  lfm2 pull LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0
+  lfm2 pull LiquidAI/LFM2.5-1.2B-Instruct-GGUF";
 
 impl Pull {
     pub fn run(self, common: &Common) -> Result<(), CliError> {

@@ -41,7 +41,7 @@ takes the folder then, and computes exactly what --weights does while loading. T
 when it is complete and checked; prints it. Memory: a few pieces of 32 MiB.
 
 Examples:
-  lfm2 quantize -m LiquidAI/LFM2-8B-A1B --weights q4 --out lfm2-q4
+  lfm2 quantize -m LiquidAI/LFM2.5-8B-A1B --weights q4 --out lfm2-q4
   lfm2 quantize -m DIR --weights q4 --keep attention=q8,head=f16 --out DIR-q4";
 
 impl Quantize {

@@ -3,8 +3,11 @@
 
 use std::path::PathBuf;
 
+use super::options::{OrMinusOne, in_words, or_minus_one};
 use crate::engine::GenerateOptions;
-use crate::text::{Conversation, Message, Role, StopStrings, TOOL_CALL_MARKERS};
+use crate::text::{
+    Conversation, Message, Role, StopStrings, TOOL_CALL_MARKERS, ToolCall, tool_calls,
+};
 
 /// Commands by name, with what `/help` says.
 pub const COMMANDS: &[(&str, &str)] = &[
@@ -16,7 +19,8 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/set NAME VALUE", "set an option that /show lists, e.g. /set temperature 0.7"),
     ("/show", "the options and the conversation"),
     ("/read FILE", "send a file as the message"),
-    ("/save FILE", "write the conversation as JSON"),
+    ("/tool RESULT", "answer the model's call; @FILE, or several lines between \"\"\""),
+    ("/save FILE", "write the conversation as JSON; /save! overwrites another file"),
     ("/load FILE", "go on with a conversation from JSON"),
     ("/tokens", "how much of the context is used"),
     ("/stats", "counts and times of the last answer"),
@@ -45,18 +49,40 @@ pub enum Command {
     Set(String, String),
     Show,
     Read(PathBuf),
-    Save(PathBuf),
+    Tool(ToolResult),
+    Save {
+        path: PathBuf,
+        /// Even over a file that is not this conversation's.
+        overwrite: bool,
+    },
     Load(PathBuf),
     Tokens,
     Stats,
     Exit,
 }
 
-/// Whether a message that begins with `"""` has not ended yet.
+/// What a tool gave.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ToolResult {
+    /// This.
+    Text(String),
+    /// What is in a file.
+    File(PathBuf),
+}
+
+/// Whether a message, or a tool's result, that begins with `"""` has not ended yet.
 pub fn is_open(text: &str) -> bool {
-    text.trim_start()
-        .strip_prefix("\"\"\"")
-        .is_some_and(|rest| !rest.trim_end().ends_with("\"\"\""))
+    let text = text.trim_start();
+    let text = text.strip_prefix("/tool").map_or(text, str::trim_start);
+    text.strip_prefix(QUOTES).is_some_and(|rest| !rest.trim_end().ends_with(QUOTES))
+}
+
+const QUOTES: &str = "\"\"\"";
+
+/// The text between quotes, if it begins with them.
+fn between_quotes(text: &str) -> Option<&str> {
+    let quoted = text.strip_prefix(QUOTES)?;
+    Some(quoted.strip_suffix(QUOTES).unwrap_or(quoted).trim_matches('\n'))
 }
 
 /// Understands a line (or several between `"""`).
@@ -65,9 +91,7 @@ pub fn is_open(text: &str) -> bool {
 /// A sentence about an unknown command or a missing argument.
 pub fn parse(line: &str) -> Result<Input, String> {
     let trimmed = line.trim();
-    if let Some(quoted) = trimmed.strip_prefix("\"\"\"") {
-        let inner = quoted.strip_suffix("\"\"\"").unwrap_or(quoted);
-        let inner = inner.trim_matches('\n');
+    if let Some(inner) = between_quotes(trimmed) {
         return Ok(match inner.trim() {
             "" => Input::Empty,
             _ => Input::Message(inner.to_owned()),
@@ -98,7 +122,14 @@ pub fn parse(line: &str) -> Result<Input, String> {
         },
         "/show" => Command::Show,
         "/read" => Command::Read(file()?),
-        "/save" => Command::Save(file()?),
+        "/tool" => Command::Tool(match (between_quotes(argument), argument.strip_prefix('@')) {
+            (Some(text), _) => ToolResult::Text(text.to_owned()),
+            (None, Some("" | "-")) => return Err("/tool @ needs a file name".to_owned()),
+            (None, Some(path)) => ToolResult::File(PathBuf::from(path)),
+            (None, None) => ToolResult::Text(argument.to_owned()),
+        }),
+        "/save" => Command::Save { path: file()?, overwrite: false },
+        "/save!" => Command::Save { path: file()?, overwrite: true },
         "/load" => Command::Load(file()?),
         "/tokens" => Command::Tokens,
         "/stats" => Command::Stats,
@@ -134,6 +165,15 @@ impl Repl {
         matches!(last, Some(Role::User | Role::Tool))
     }
 
+    /// The calls of the last answer that have no result yet, in their order.
+    pub fn open_calls(&self) -> Vec<ToolCall> {
+        let messages = &self.conversation.messages;
+        let results = messages.iter().rev().take_while(|m| m.role() == Role::Tool).count();
+        let answer = messages.iter().rev().nth(results).filter(|m| m.role() == Role::Assistant);
+        let calls = answer.map(|m| tool_calls(&m.text().unwrap_or_default())).unwrap_or_default();
+        calls.into_iter().skip(results).collect()
+    }
+
     /// Forgets all but the instruction and the tools.
     pub fn clear(&mut self) {
         self.conversation.messages.retain(|m| m.role() == Role::System);
@@ -157,7 +197,7 @@ impl Repl {
     }
 
     /// Takes back the last answer, so that another can be given; whether there is anything to
-    /// answer. The seed moves on, or the answer would be the same.
+    /// answer. A seed that was given moves on, or the answer would be the same.
     pub fn regen(&mut self) -> bool {
         let messages = &mut self.conversation.messages;
         let last = messages.iter().rposition(|m| m.role() != Role::Assistant);
@@ -166,7 +206,7 @@ impl Repl {
         };
         messages.truncate(last + 1);
         if let Some(sampling) = &mut self.options.sampling {
-            sampling.seed = sampling.seed.wrapping_add(1);
+            sampling.seed = sampling.seed.map(|seed| seed.wrapping_add(1));
         }
         true
     }
@@ -177,7 +217,14 @@ impl Repl {
     /// A sentence about an unknown name or a value out of range; nothing is changed then.
     pub fn set(&mut self, name: &str, value: &str) -> Result<String, String> {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-            value.parse().map_err(|_| format!("{name}: {value:?} is not a number it can be"))
+            value.parse().map_err(|_| format!("{name}: {value:?} is not a number"))
+        }
+        fn or_off<T: std::str::FromStr>(name: &str, value: &str) -> Result<Option<T>, String> {
+            if matches!(value, "off" | "random") {
+                return Ok(None);
+            }
+            let read = or_minus_one(value).map(OrMinusOne::number);
+            read.map_err(|need| format!("{name}: got {value:?}, {need}"))
         }
         let on_or_off = || match value {
             "on" => Ok(true),
@@ -191,25 +238,22 @@ impl Repl {
         let canonical = match plain.as_str() {
             "temp" => "temperature",
             "repeat-penalty" => "repetition-penalty",
-            "predict" => "max-tokens",
+            "predict" | "n-predict" => "max-tokens",
             other => other,
         };
         match canonical {
             "temperature" => sampling.temperature = number(name, value)?,
-            "top-k" => sampling.top_k = number(name, value)?,
+            "top-k" => sampling.top_k = or_off(name, value)?.unwrap_or(0),
             "top-p" => sampling.top_p = number(name, value)?,
             "min-p" => sampling.min_p = number(name, value)?,
             "repetition-penalty" => sampling.repetition_penalty = number(name, value)?,
             "presence-penalty" => sampling.presence_penalty = number(name, value)?,
             "frequency-penalty" => sampling.frequency_penalty = number(name, value)?,
-            "seed" => sampling.seed = number(name, value)?,
-            "max-tokens" => {
-                options.max_tokens = match value {
-                    "off" => None,
-                    "0" => return Err(format!("{name}: got 0, need at least 1, or off")),
-                    n => Some(number(name, n)?),
-                }
-            }
+            "seed" => sampling.seed = or_off(name, value)?,
+            "max-tokens" => match or_off(name, value)? {
+                Some(0) => return Err(format!("{name}: got 0, need at least 1, or off")),
+                n => options.max_tokens = n,
+            },
             "stop" => options.stop = stop_strings(value)?,
             "tool-calls" => tool_calls = on_or_off()?,
             "verbose" => verbose = on_or_off()?,
@@ -225,25 +269,18 @@ impl Repl {
 
     /// The options, a line each.
     pub fn show(&self) -> String {
-        let s = self.options.sampling.clone().unwrap_or_default();
-        let max =
-            self.options.max_tokens.map_or("to the end of the context".into(), |n| n.to_string());
-        format!(
-            "temperature {}\ntop-k {}\ntop-p {}\nmin-p {}\nrepetition-penalty {}\n\
-             presence-penalty {}\nfrequency-penalty {}\nseed {}\nmax-tokens {max}\nstop {}\n\
-             tool-calls {}\nverbose {}",
-            s.temperature,
-            s.top_k,
-            s.top_p,
-            s.min_p,
-            s.repetition_penalty,
-            s.presence_penalty,
-            s.frequency_penalty,
-            s.seed,
-            serde_json::json!(self.options.stop),
-            if self.tool_calls { "on" } else { "off" },
-            if self.verbose { "on" } else { "off" },
-        )
+        let on_or_off = |on: bool| if on { "on" } else { "off" }.to_owned();
+        let max = self.options.max_tokens;
+        let max = max.map_or("to the end of the context".to_owned(), |n| n.to_string());
+        let own = [
+            ("max-tokens", max),
+            ("stop", serde_json::json!(self.options.stop).to_string()),
+            ("tool-calls", on_or_off(self.tool_calls)),
+            ("verbose", on_or_off(self.verbose)),
+        ];
+        let sampling = in_words(&self.options.sampling.clone().unwrap_or_default());
+        let lines = sampling.into_iter().chain(own).map(|(name, value)| format!("{name} {value}"));
+        lines.collect::<Vec<_>>().join("\n")
     }
 }
 
@@ -288,7 +325,15 @@ mod tests {
         assert_eq!(parse("\"\"\"a\n  b\n\"\"\""), message("a\n  b"));
         assert_eq!(parse("   "), Ok(Input::Empty));
         assert_eq!(parse("/?"), Ok(Input::Command(Command::Help)));
-        assert_eq!(parse("/save  a b.json "), Ok(Input::Command(Command::Save("a b.json".into()))));
+        let save = |overwrite| Command::Save { path: "a b.json".into(), overwrite };
+        assert_eq!(parse("/save  a b.json "), Ok(Input::Command(save(false))));
+        assert_eq!(parse("/save! a b.json"), Ok(Input::Command(save(true))));
+        let tool = |result| Ok(Input::Command(Command::Tool(result)));
+        assert_eq!(parse("/tool 21 °C"), tool(ToolResult::Text("21 °C".to_owned())));
+        assert_eq!(parse("/tool"), tool(ToolResult::Text(String::new())));
+        assert_eq!(parse("/tool @a.json"), tool(ToolResult::File("a.json".into())));
+        let lines = parse("/tool \"\"\"\n{\n}\n\"\"\"");
+        assert_eq!(lines, tool(ToolResult::Text("{\n}".to_owned())));
         let set = Command::Set("temperature".to_owned(), "0.7".to_owned());
         assert_eq!(parse("/set temperature  0.7"), Ok(Input::Command(set)));
         assert_eq!(parse("\"\"\"\n \n\"\"\""), Ok(Input::Empty));
@@ -305,6 +350,9 @@ mod tests {
     fn quotes_stay_open_until_closed() {
         assert!(is_open("\"\"\"a"));
         assert!(is_open("\"\"\"a\nb"));
+        assert!(
+            is_open("/tool \"\"\"{\n") && !is_open("/tool \"\"\"{}\"\"\"") && !is_open("/tool {")
+        );
         assert!(!is_open("\"\"\"a\nb\"\"\""));
         assert!(!is_open("a\"\"\""));
     }
@@ -319,9 +367,11 @@ mod tests {
             r.conversation.messages.push(Message::assistant("x"));
         }
         let seed = |r: &Repl| r.options.sampling.as_ref().unwrap().seed;
-        let before = seed(&r);
         assert!(r.regen() && r.is_waiting());
-        assert_ne!(seed(&r), before);
+        assert_eq!(seed(&r), None);
+        r.set("seed", "7").unwrap();
+        assert!(r.regen() && r.is_waiting());
+        assert_eq!(seed(&r), Some(8));
         assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant, Role::User]);
         assert!(r.undo());
         assert_eq!(roles(&r), [Role::System, Role::User, Role::Assistant]);
@@ -339,7 +389,11 @@ mod tests {
         let mut r = repl();
         let call = "<|tool_call_start|>[f()]<|tool_call_end|>";
         let turns = [Message::user("a"), Message::assistant(call), Message::tool("1")];
-        r.conversation.messages.extend(turns);
+        assert!(r.open_calls().is_empty());
+        r.conversation.messages.extend(turns[..2].to_vec());
+        assert_eq!(r.open_calls().len(), 1);
+        r.conversation.messages.extend(turns[2..].to_vec());
+        assert!(r.open_calls().is_empty());
         r.conversation.messages.push(Message::assistant("It is 1."));
         assert!(r.regen());
         assert_eq!(roles(&r), [Role::User, Role::Assistant, Role::Tool]);
@@ -358,6 +412,12 @@ mod tests {
         assert_eq!(r.set("stop", "\"\"").unwrap(), "stop []");
         assert_eq!(r.set("verbose", "off").unwrap(), "verbose off");
         r.set("--top-k", "40").unwrap();
+        // -1 is what it is for llama.cpp and vLLM: off, random, to the end.
+        assert_eq!(r.set("top-k", "-1").unwrap(), "top-k 0");
+        assert_eq!(r.set("seed", "-1").unwrap(), "seed random");
+        assert_eq!(r.set("n-predict", "-1").unwrap(), "max-tokens to the end of the context");
+        r.set("top-k", "40").unwrap();
+        r.set("max-tokens", "5").unwrap();
         let before = r.show();
         for (name, value) in [
             ("temperature", "-1"),

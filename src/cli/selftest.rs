@@ -13,6 +13,7 @@ use super::CliError;
 use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
+use super::progress::Steps;
 use crate::engine::{Engine, GenerateOptions, SamplingOptions};
 use crate::formats::ModelFiles;
 use crate::gpu::{AdapterReport, Context};
@@ -36,7 +37,9 @@ impl Selftest {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let context = pollster::block_on(Context::request(&common.gpu()))?;
         let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Quick };
-        let checks = pollster::block_on(check_all(&context, thoroughness))?;
+        let steps = Steps::new(common, CHECKING);
+        let checks = pollster::block_on(check_all(&context, thoroughness, &steps, CHECKING))?;
+        drop(steps);
         let failed = checks.iter().filter(|c| !c.passed).count();
         if self.json {
             print(&format!("{}\n", report(&context, &checks)))?;
@@ -54,12 +57,21 @@ impl Selftest {
     }
 }
 
+/// What is shown while the checks run.
+const CHECKING: &str = "checking this GPU";
+/// The same before the first answer.
+const CHECKING_ONCE: &str = "checking this GPU (first start only)";
+
 /// The kernels, then the tiny model.
 async fn check_all(
     context: &Context,
     thoroughness: Thoroughness,
+    steps: &Steps,
+    what: &str,
 ) -> Result<Vec<KernelCheck>, crate::Error> {
-    let mut checks = check_kernels(context, thoroughness).await?;
+    // The model is one more.
+    let mut told = |done, total: usize| steps.say(format!("{what} {done}/{}", total + 1));
+    let mut checks = check_kernels(context, thoroughness, &mut told).await?;
     checks.push(check_model(context).await?);
     Ok(checks)
 }
@@ -142,18 +154,25 @@ fn table(context: &Context, checks: &[KernelCheck]) -> String {
     let mut text = format!("{} ({}, {}), driver {}\n", a.name, a.backend, a.kind, a.driver);
     for c in checks {
         let verdict = if c.passed { "ok    " } else { "FAILED" };
-        // The whole case is in the JSON form.
-        let case: String = c.case.chars().take(60).collect();
-        text += &format!(
-            "{verdict} {:20} error {:9.2e} of {:9.2e}  {case}\n",
-            c.kernel, c.max_error, c.tolerance
-        );
+        text += &format!("{verdict} {:20} {:>16}  {}\n", c.kernel, exactness(c), c.case);
         if !c.passed {
             text += &format!("       {}: {}\n", c.variant, c.failure);
         }
     }
     let failed = checks.iter().filter(|c| !c.passed).count();
     text + &format!("{} checks, {failed} failed\n", checks.len())
+}
+
+/// How much of the error that rounding explains was seen. Errors themselves tell nobody anything: a
+/// large one may be a small part of large numbers.
+fn exactness(c: &KernelCheck) -> String {
+    match (c.max_error, c.tolerance) {
+        (0.0, _) => "exact".to_owned(),
+        (error, allowed) if error <= allowed => {
+            format!("{:.0} % of allowed", (100.0 * error / allowed).ceil())
+        }
+        _ => "too far off".to_owned(),
+    }
 }
 
 fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
@@ -177,23 +196,74 @@ fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
     })
 }
 
+/// What the self-test says of a device.
+pub enum Verdict {
+    /// It computes rightly: so many checks now, or none since it was found out before.
+    Passed { checks: Option<usize> },
+    /// What is wrong.
+    Failed(String),
+    /// It was not run.
+    Unknown,
+}
+
+impl std::fmt::Display for Verdict {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Passed { checks: Some(n) } => write!(f, "passed: {n} checks agree with the CPU"),
+            Self::Passed { checks: None } => f.write_str("passed before, with this driver"),
+            Self::Failed(problem) => write!(f, "FAILED: {problem}"),
+            Self::Unknown => f.write_str("not run"),
+        }
+    }
+}
+
+impl Verdict {
+    /// As JSON.
+    pub fn json(&self) -> serde_json::Value {
+        match self {
+            Self::Passed { .. } => json!({ "passed": true }),
+            Self::Failed(problem) => json!({ "passed": false, "problem": problem }),
+            Self::Unknown => json!({ "passed": null }),
+        }
+    }
+}
+
+/// The verdict of the short form: of this run, or of the one that passed before.
+pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
+    if passed_before(context) {
+        return Ok(Verdict::Passed { checks: None });
+    }
+    match run_once(context, steps) {
+        Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
+        Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
+        Err(e) => Err(e),
+    }
+}
+
 /// The short form, unless it has passed on this adapter and driver before.
 ///
 /// # Errors
 /// A plain sentence naming adapter and kernel if the adapter computes wrongly.
-pub fn before_first_answer(context: &Context) -> Result<(), CliError> {
-    let passed = passed_file(context);
-    if passed.as_ref().is_some_and(|file| file.exists()) {
+pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliError> {
+    if passed_before(context) {
         return Ok(());
     }
-    let checks = pollster::block_on(check_all(context, Thoroughness::Quick))?;
+    run_once(context, steps).map(|_| ())
+}
+
+/// The short form, remembered if it passes; gives how many checks there were.
+fn run_once(context: &Context, steps: &Steps) -> Result<usize, CliError> {
+    let passed = passed_file(context);
+    steps.begin(CHECKING_ONCE);
+    let quick = Thoroughness::Quick;
+    let checks = pollster::block_on(check_all(context, quick, steps, CHECKING_ONCE))?;
     let a = context.adapter();
     refuse_wrong(a, &checks)?;
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
     if let Some(file) = passed {
         remember(&file, &a.name);
     }
-    Ok(())
+    Ok(checks.len())
 }
 
 fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliError> {
@@ -206,6 +276,11 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliErro
             a.name, a.backend, a.driver, wrong.kernel, wrong.failure
         ))),
     }
+}
+
+/// Whether the short form has passed on this adapter and driver before.
+fn passed_before(context: &Context) -> bool {
+    passed_file(context).is_some_and(|file| file.exists())
 }
 
 /// Exists when the short form has passed for this version, adapter, driver and limits.

@@ -1,21 +1,14 @@
 //! Numbers for people.
 
-use crate::engine::{Engine, FinishReason, Generation, Timings};
+use crate::engine::{Engine, FinishReason, Generation, Recommendation, SamplingOptions, Timings};
+use crate::text::ToolCall;
 
-/// `4.4 GiB`, `812 MiB`, `35 KiB`.
-pub fn size(bytes: u64) -> String {
-    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    for (unit, scale) in units {
-        if bytes >= scale {
-            let value = bytes as f64 / scale as f64;
-            return if value < 10.0 {
-                format!("{value:.1} {unit}")
-            } else {
-                format!("{value:.0} {unit}")
-            };
-        }
-    }
-    format!("{bytes} B")
+pub(super) use crate::error::size;
+
+/// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
+pub fn call(call: &ToolCall) -> String {
+    let arguments: Vec<_> = call.arguments.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    format!("{}({})", call.name, arguments.join(", "))
 }
 
 /// The line after an answer.
@@ -47,14 +40,26 @@ pub fn cut_short(generation: &Generation<'_>, context: usize) -> Option<String> 
     })
 }
 
+/// How answers are drawn, and who recommends it: the end of the line after loading.
+pub fn sampling_note(used: Option<&SamplingOptions>, recommended: &Recommendation) -> String {
+    let own = &recommended.sampling;
+    let used = SamplingOptions { seed: own.seed, ..used.unwrap_or(own).clone() };
+    let source = &recommended.source;
+    if used == *own {
+        format!(" · sampling: {recommended}")
+    } else {
+        format!(" · sampling: {used} (your options; recommended: {own}, {source})")
+    }
+}
+
 /// The line after loading: model, size, weights, adapter and backend, context, memory.
 pub fn model_line(engine: &Engine, available: Option<u64>) -> String {
     let adapter = engine.context().adapter();
     let memory = engine.memory();
     let software = if adapter.is_software() { ", software" } else { "" };
     let name = match engine.place() {
-        "embedded" => "LFM2 demonstration model",
-        place => place.trim_end_matches('/').rsplit('/').next().unwrap_or(place),
+        "embedded" => "LFM2 demonstration model".to_owned(),
+        _ => engine.name(),
     };
     let used = match available {
         Some(have) => format!("{} of {}", size(memory.total()), size(have)),

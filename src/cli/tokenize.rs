@@ -8,6 +8,7 @@ use super::generate::{print, read_conversation, read_text};
 use super::options::Common;
 use super::{CliError, load};
 use crate::engine::ModelText;
+use crate::formats::without_mark;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -70,7 +71,7 @@ pub fn argument(text: &str) -> Result<String, CliError> {
 
 /// Token ids: `1,2,3`, separated by commas or white space, or a JSON array.
 pub fn ids(text: &str) -> Result<Vec<u32>, CliError> {
-    let text = text.trim();
+    let text = without_mark(text).trim();
     if text.starts_with('[') {
         return serde_json::from_str(text)
             .map_err(|e| CliError::User(format!("tokens: not a JSON array of token ids: {e}")));

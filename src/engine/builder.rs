@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
+use super::progress::{BuildProgress, Teller};
 use super::runner::Runner;
 use super::tune::{measure_activations, measure_multiply};
 use super::{Engine, Free, Inner, OpenedModel};
@@ -20,11 +21,6 @@ use crate::state::{Pages, State};
 
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
-
-#[cfg(not(target_arch = "wasm32"))]
-type Progress = Box<dyn FnMut(LoadProgress) -> bool + Send>;
-#[cfg(target_arch = "wasm32")]
-type Progress = Box<dyn FnMut(LoadProgress) -> bool>;
 
 /// Options of an [`Engine`] before it is built.
 #[derive(Default)]
@@ -42,7 +38,7 @@ pub struct EngineBuilder {
     recipe: Option<Recipe>,
     activations: Option<Activations>,
     multiply: Option<Multiply>,
-    on_progress: Option<Progress>,
+    teller: Teller,
 }
 
 impl EngineBuilder {
@@ -100,7 +96,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Positions of each sequence. Default: the least of 32,768, what the model was made for, and
+    /// Positions of each sequence; 0 is what the model was made for. Default: the least of 32,768, what the model was made for, and
     /// what fits the device's limits.
     #[must_use]
     pub fn context_length(mut self, positions: u32) -> Self {
@@ -166,13 +162,13 @@ impl EngineBuilder {
         self
     }
 
-    /// Called while weights are loaded; return `false` to stop.
+    /// Called while kernels are compiled and weights are loaded; return `false` to stop.
     #[must_use]
     pub fn on_progress(
         mut self,
-        progress: impl FnMut(LoadProgress) -> bool + MaybeSend + 'static,
+        progress: impl FnMut(BuildProgress) -> bool + MaybeSend + 'static,
     ) -> Self {
-        self.on_progress = Some(Box::new(progress));
+        self.teller = Teller::new(progress);
         self
     }
 
@@ -197,17 +193,14 @@ impl EngineBuilder {
         let known = context.adapter().memory;
         let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
-        let OpenedModel { config, generation, checkpoint, tensors, text } = model;
+        let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
         // Before the weights: nothing that fails comes after gigabytes of loading.
         let choices = match self.choices {
             Some(choices) => choices,
             None => self.choose(&context, &tensors).await?,
         };
-        let mut ignore = |_: LoadProgress| true;
-        let on_progress: crate::model::OnProgress<'_> = match &mut self.on_progress {
-            Some(f) => &mut **f,
-            None => &mut ignore,
-        };
+        let teller = self.teller.clone();
+        let mut on_progress = move |progress: LoadProgress| teller.weights(progress);
         let recipe = self.recipe.as_ref();
         let (weights, unread) =
             make_weights(&context, &config, &checkpoint, &tensors, recipe).await?;
@@ -219,15 +212,23 @@ impl EngineBuilder {
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
         let rows = scratch.rows as u32;
-        let runner =
-            Runner::new(context.clone(), config, weights, gpu_state, buffers, choices, rows);
-        let runner = meanwhile(runner, unread.load(on_progress)).await?;
+        let runner = Runner::new(
+            context.clone(),
+            config,
+            weights,
+            gpu_state,
+            buffers,
+            choices,
+            rows,
+            self.teller,
+        );
+        let runner = meanwhile(runner, unread.load(&mut on_progress)).await?;
         context.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),
         });
-        let inner = Inner { runner, free, size: tensors.size(), memory, generation, text };
+        let inner = Inner { runner, free, size: tensors.size(), memory, ends, recommended, text };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -297,6 +298,7 @@ impl EngineBuilder {
         let planning = Planning { config, tensors: &model.tensors, caps, n_slots, chunk };
         let context = match self.context_length {
             Some(n) => {
+                let n = if n == 0 { planning.models_own() } else { n };
                 planning.check_context(n, kv_format)?;
                 n
             }
@@ -314,6 +316,7 @@ impl EngineBuilder {
             && let Some(fitting) = planning.shorter(&setup, have)
         {
             let shorter = fitting.state.context;
+            let have = crate::error::size(have);
             log::warn!("context {shorter} instead of {context}: {have} of GPU memory are allowed");
             return Ok(fitting);
         }
@@ -332,7 +335,7 @@ impl EngineBuilder {
 /// Compiles while weights load: the runner on a thread of its own.
 #[cfg(not(target_arch = "wasm32"))]
 async fn meanwhile(
-    runner: impl Future<Output = Result<Runner, GpuError>> + Send + 'static,
+    runner: impl Future<Output = Result<Runner, Error>> + Send + 'static,
     load: impl Future<Output = Result<(), LoadError>>,
 ) -> Result<Runner, Error> {
     let compiling = std::thread::spawn(move || pollster::block_on(runner));
@@ -342,13 +345,13 @@ async fn meanwhile(
         reason: "the compiler panicked".to_owned(),
     })?;
     loaded?;
-    Ok(runner?)
+    runner
 }
 
 /// As above where there are no threads.
 #[cfg(target_arch = "wasm32")]
 async fn meanwhile(
-    runner: impl Future<Output = Result<Runner, GpuError>>,
+    runner: impl Future<Output = Result<Runner, Error>>,
     load: impl Future<Output = Result<(), LoadError>>,
 ) -> Result<Runner, Error> {
     let runner = runner.await?;

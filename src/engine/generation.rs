@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
+use super::sampling::random_seed;
 use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
 use crate::error::Error;
 use crate::gpu::{Readback, Submission};
@@ -95,6 +96,8 @@ pub struct Generation<'s> {
     /// Tokens that may still be asked for.
     budget: usize,
     ignore_end: bool,
+    /// Whether the token that ends the answer adds no text to it.
+    hide_end: bool,
     text: Option<(TextStream, StopStrings)>,
     on_prefill: Option<OnPrefill<'s>>,
     phase: Phase,
@@ -137,10 +140,12 @@ impl<'s> Generation<'s> {
         // wastes the tokens past a stop.
         let lead = usize::from(!engine.context().caps().software);
         let cached = session.reuse(prompt);
+        let seed = sampling.seed.unwrap_or_else(random_seed);
         Ok(Self {
-            sample: sampling.params(),
+            sample: sampling.params(seed),
             budget: options.max_tokens.unwrap_or(room).min(room),
             ignore_end: options.ignore_end,
+            hide_end: options.specials != SpecialTokens::Show,
             text,
             on_prefill: None,
             phase: Phase::Prefill,
@@ -155,6 +160,7 @@ impl<'s> Generation<'s> {
             timings: Timings {
                 cache_n: cached,
                 prompt_n: prompt.len() - cached,
+                seed,
                 ..Timings::default()
             },
             finish: None,
@@ -256,7 +262,9 @@ impl<'s> Generation<'s> {
         let mut stopped = ends;
         if let Some((stream, stops)) = &mut self.text {
             // A model's padding rows have no token; the mask keeps them from being drawn.
-            let step = stops.push(&stream.push(token)?);
+            // An end is no text, even where a file does not mark it as special.
+            let text = if ends && self.hide_end { String::new() } else { stream.push(token)? };
+            let step = stops.push(&text);
             delta.text = step.text;
             stopped |= step.hit.is_some();
         }

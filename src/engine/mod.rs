@@ -4,7 +4,7 @@
 //! # async fn example() -> Result<(), lfm2_wgpu::Error> {
 //! use lfm2_wgpu::{Engine, GenerateOptions, text::{Conversation, Message}};
 //!
-//! let engine = Engine::builder().directory("LFM2-8B-A1B")?.build().await?;
+//! let engine = Engine::builder().directory("LFM2.5-8B-A1B")?.build().await?;
 //! let mut session = engine.session()?;
 //! let conversation = Conversation::new([Message::user("What is WebGPU?")]);
 //! let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
@@ -16,14 +16,18 @@
 
 mod batch;
 mod builder;
+mod ends;
 mod generation;
 mod inspect;
 mod opened;
 mod planning;
+mod progress;
+mod recommended;
 mod request;
 mod runner;
 mod sampling;
 mod session;
+mod speed;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -36,16 +40,19 @@ pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;
 pub use opened::{ModelText, OpenedModel};
+pub use progress::BuildProgress;
+pub use recommended::Recommendation;
 pub use request::{ChatRequest, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
+pub use speed::DeviceSpeed;
 pub use stats::Timings;
 pub use tune::{Measured, measured, recall};
 
 use crate::error::Error;
 use crate::gpu::Context;
 use crate::kernels::Choices;
-use crate::model::{GenerationConfig, MemoryPlan, ModelConfig, ModelSize};
+use crate::model::{MemoryPlan, ModelConfig, ModelSize};
 use crate::state::Pages;
 use crate::text::{Conversation, Tokenizer};
 use runner::Runner;
@@ -61,7 +68,8 @@ struct Inner {
     free: Mutex<Free>,
     size: ModelSize,
     memory: MemoryPlan,
-    generation: GenerationConfig,
+    ends: Vec<u32>,
+    recommended: Recommendation,
     text: ModelText,
 }
 
@@ -114,6 +122,12 @@ impl Engine {
         &self.inner.runner.config
     }
 
+    /// What people call the model: its name on the hub, else that of its folder or file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        crate::formats::model_name(self.place())
+    }
+
     /// Where the model came from: its directory, or `embedded`.
     #[must_use]
     pub fn place(&self) -> &str {
@@ -159,17 +173,20 @@ impl Engine {
     /// The sampling that the model's authors recommend.
     #[must_use]
     pub fn recommended_sampling(&self) -> SamplingOptions {
-        SamplingOptions::recommended(&self.inner.generation)
+        self.inner.recommended.sampling.clone()
     }
 
-    /// Whether a token ends an answer.
+    /// The same, and whether a file of the model says so or the table of published models.
+    #[must_use]
+    pub fn recommendation(&self) -> &Recommendation {
+        &self.inner.recommended
+    }
+
+    /// Whether a token ends an answer: one that the model's files name as an end, or that its own
+    /// template writes behind an answer.
     #[must_use]
     pub fn is_end(&self, token: u32) -> bool {
-        let from_generation = &self.inner.generation.eos_token_ids;
-        match from_generation.is_empty() {
-            true => self.config().eos_token_ids.contains(&token),
-            false => from_generation.contains(&token),
-        }
+        self.inner.ends.contains(&token)
     }
 
     /// The tokenizer.

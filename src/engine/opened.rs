@@ -2,21 +2,28 @@
 
 use std::sync::Arc;
 
+use super::Recommendation;
+use super::ends::end_tokens;
+use super::recommended::recommendation;
 use crate::error::Error;
+use crate::formats::gguf::Value;
 use crate::formats::{
     ByteSource, Checkpoint, FormatError, Manifest, Metadata, ModelFiles, ModelKind, SourceError,
-    gguf, read_small,
+    gguf, names_of, read_small,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
     GenerationConfig, ModelConfig, ResolvedTensors, WeightChoice, synthetic_model, validate,
 };
-use crate::text::{ChatTemplate, Conversation, TextError, Tokenizer};
+use crate::text::{ChatTemplate, Conversation, SpecialTokenTexts, TextError, Tokenizer};
 
 /// Positions of a sequence unless asked otherwise; the model card's context.
 pub(super) const DEFAULT_CONTEXT: u32 = 32_768;
 const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
+/// Keys of a GGUF file that may hold the model's name.
+const NAME_KEYS: [&str; 4] =
+    ["general.name", "general.basename", "general.finetune", "general.base_model.0.name"];
 
 /// What turns text into tokens and back: all that is needed of a model without running it.
 pub struct ModelText {
@@ -28,6 +35,8 @@ pub struct ModelText {
     tokenizer_file: &'static str,
     /// Or why there is none.
     template: Result<ChatTemplate, TextError>,
+    /// What tokenizer_config.json calls the end-of-text token.
+    named_end: Option<String>,
 }
 
 impl ModelText {
@@ -62,7 +71,7 @@ impl ModelText {
         let text = |id| tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_text(id));
         let template = ChatTemplate::from_gguf(metadata, text);
         let tokenizer_file = "tokenizer in its metadata";
-        Ok(Self { place: place.to_owned(), template, tokenizer, tokenizer_file })
+        Ok(Self { place: place.to_owned(), template, tokenizer, tokenizer_file, named_end: None })
     }
 
     /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
@@ -78,7 +87,11 @@ impl ModelText {
         let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
             .map(|template| template.with_default_bos(bos));
         let tokenizer_file = "tokenizer.json";
-        Ok(Self { place: files.place().to_owned(), tokenizer, tokenizer_file, template })
+        // A broken file is told by whoever renders.
+        let special = config.and_then(|c| SpecialTokenTexts::from_tokenizer_config(&c).ok());
+        let named_end = special.and_then(|special| special.eos_token);
+        let place = files.place().to_owned();
+        Ok(Self { place, tokenizer, tokenizer_file, template, named_end })
     }
 
     /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
@@ -102,6 +115,11 @@ impl ModelText {
             place: self.place.clone(),
             file: self.tokenizer_file,
         })
+    }
+
+    /// The token that tokenizer_config.json calls the end of a text.
+    pub(super) fn named_end(&self) -> Option<u32> {
+        self.tokenizer.as_ref()?.token_id(self.named_end.as_ref()?)
     }
 
     /// Renders a conversation by the model's chat template.
@@ -136,14 +154,18 @@ impl ModelText {
 pub struct OpenedModel {
     /// Sizes.
     pub config: ModelConfig,
-    /// Recommended sampling and end tokens.
+    /// What generation_config.json, or a GGUF's keys, say of sampling and token ids.
     pub generation: GenerationConfig,
+    /// Tokens that end an answer, by all that the files and the template say.
+    pub ends: Vec<u32>,
     /// Where the tensors are.
     pub checkpoint: Checkpoint,
     /// Which tensor is which.
     pub tensors: ResolvedTensors,
     /// Tokenizer and chat template.
     pub text: ModelText,
+    /// How the model's authors would have it sampled.
+    pub recommended: Recommendation,
 }
 
 impl OpenedModel {
@@ -169,7 +191,12 @@ impl OpenedModel {
         let generation = GenerationConfig::from_gguf(&metadata, config.vocab_size)?;
         let tensors = validate(&config, &checkpoint).await?;
         let text = ModelText::from_gguf(metadata.file(), &metadata, config.vocab_size)?;
-        Ok(Self { config, generation, checkpoint, tensors, text })
+        let mut names = [names_of(text.place()), names_of(files.place())].concat();
+        names.extend(NAME_KEYS.iter().filter_map(|key| match metadata.get(key) {
+            Some(Value::Text(name)) => Some(name.to_owned()),
+            _ => None,
+        }));
+        Ok(Self::new(config, generation, checkpoint, tensors, text, &names))
     }
 
     /// A checkpoint directory. One that is a package is refused if a file of it is missing or not
@@ -191,7 +218,25 @@ impl OpenedModel {
         let text = ModelText::open(files, config.vocab_size).await?;
         let checkpoint = Checkpoint::open(files.clone()).await?;
         let tensors = validate(&config, &checkpoint).await?;
-        Ok(Self { config, generation, checkpoint, tensors, text })
+        let names = names_of(text.place());
+        Ok(Self::new(config, generation, checkpoint, tensors, text, &names))
+    }
+
+    /// A model of these parts: unites what its files say of a text's end, and finds how it is to be
+    /// sampled. `names` are texts that may hold its name.
+    #[must_use]
+    pub fn new(
+        config: ModelConfig,
+        generation: GenerationConfig,
+        checkpoint: Checkpoint,
+        tensors: ResolvedTensors,
+        text: ModelText,
+        names: &[String],
+    ) -> Self {
+        let named = [&config.eos_token_ids[..], &generation.eos_token_ids];
+        let ends = end_tokens(&named, &text);
+        let recommended = recommendation(&config, &generation, &text, names);
+        Self { config, generation, checkpoint, tensors, text, ends, recommended }
     }
 
     /// A model of a published shape with seeded random weights and without a tokenizer: for
@@ -209,24 +254,30 @@ impl OpenedModel {
             tokenizer: None,
             tokenizer_file: "tokenizer.json",
             template: Err(TextError::NoTemplate),
+            named_end: None,
         };
         Some(match validate(&config, &checkpoint).await {
             Ok(tensors) => {
                 let generation = GenerationConfig::default();
-                Ok(Self { config, generation, checkpoint, tensors, text })
+                let names = [name.to_owned()];
+                Ok(Self::new(config, generation, checkpoint, tensors, text, &names))
             }
             Err(error) => Err(error.into()),
         })
     }
 
     /// Refuses a prompt that fits no engine of this model, however much memory the device has:
-    /// known before the weights are read. `context`: the positions that will be asked for.
+    /// known before the weights are read. `context`: the positions that will be asked for; 0 is the
+    /// model's own.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], or [`Error::ContextFull`] if not even one token of an answer fits.
     pub fn check_prompt(&self, prompt: usize, context: Option<u32>) -> Result<(), Error> {
         let most = self.config.max_position_embeddings;
-        let context = (context.unwrap_or(DEFAULT_CONTEXT) as usize).min(most);
+        let context = match context {
+            Some(0) => most,
+            other => (other.unwrap_or(DEFAULT_CONTEXT) as usize).min(most),
+        };
         match prompt {
             0 => Err(Error::EmptyPrompt),
             n if n >= context => Err(Error::ContextFull { prompt: n, context, most }),

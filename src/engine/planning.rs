@@ -100,11 +100,15 @@ impl Planning<'_> {
         all.join(" with ")
     }
 
+    /// The context that the model was made for.
+    pub fn models_own(&self) -> u32 {
+        u32::try_from(self.config.max_position_embeddings).unwrap_or(u32::MAX)
+    }
+
     /// The longest context that a layer's keys and values of one binding hold, and the model takes.
     pub fn longest(&self, kv_format: KvFormat) -> u32 {
         let page = StateShape { n_slots: self.n_slots, context: PAGE, kv_format };
-        let most = u32::try_from(self.config.max_position_embeddings).unwrap_or(u32::MAX);
-        MemoryPlan::longest_context(self.config, &page, self.caps).min(most)
+        MemoryPlan::longest_context(self.config, &page, self.caps).min(self.models_own())
     }
 
     /// Refuses a context that is too long for one binding, or for the model.
@@ -117,6 +121,10 @@ impl Planning<'_> {
             return Ok(());
         }
         let mut need = format!("1 to {longest}");
+        let own = self.models_own();
+        if context > own {
+            need += &format!(" (this model was made for {own})");
+        }
         let fits = |kv: &KvFormat| (1..=self.longest(*kv)).contains(&context);
         if let Some(smaller) = self.smaller_kv(kv).into_iter().find(fits) {
             need += &format!(" on this device, or --kv {}", smaller.option());

@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
 use crate::error::Error;
+use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens, TOOL_CALL_MARKERS, ToolCall, tool_calls};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
@@ -47,7 +48,7 @@ impl ChatRequest {
     /// [`Error::Text`] for a message that is none. Ranges are checked by
     /// [`GenerateOptions::check`].
     pub fn from_json(json: &str) -> Result<Self, Error> {
-        let fields = match serde_json::from_str(json) {
+        let fields = match serde_json::from_slice(&json_bytes(json.as_bytes())) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => return Err(wrong("request", "must be an object")),
             Err(e) => return Err(wrong("request", format!("not valid JSON: {e}"))),
@@ -73,14 +74,14 @@ impl ChatRequest {
             stop: fields.stop()?,
             sampling: Overrides {
                 temperature: fields.float("temperature")?,
-                top_k: fields.integer("top_k")?,
+                top_k: fields.or_minus_one("top_k")?.map(|k| k.unwrap_or(0)),
                 top_p: fields.float("top_p")?,
                 min_p: fields.float("min_p")?,
                 repetition_penalty: fields.float("repetition_penalty")?,
                 presence_penalty: fields.float("presence_penalty")?,
                 frequency_penalty: fields.float("frequency_penalty")?,
                 logit_bias: fields.logit_bias()?,
-                seed: fields.integer("seed")?,
+                seed: fields.or_minus_one("seed")?.flatten(),
             },
         };
         fields.only("n", &json!(1), "only 1 answer is given to a request")?;
@@ -108,7 +109,7 @@ impl ChatRequest {
             presence_penalty: given.presence_penalty.unwrap_or(own.presence_penalty),
             frequency_penalty: given.frequency_penalty.unwrap_or(own.frequency_penalty),
             logit_bias: given.logit_bias.clone(),
-            seed: given.seed.unwrap_or(own.seed),
+            seed: given.seed.or(own.seed),
         };
         sampling.check_tokens(engine.config().vocab_size)?;
         let options = GenerateOptions {
@@ -161,6 +162,7 @@ pub fn summary(answer: &str, finish: Option<FinishReason>, timings: &Timings) ->
             "predicted_ms": timings.predicted_ms,
             "predicted_per_second": timings.predicted_per_second(),
             "first_token_ms": timings.first_token_ms,
+            "seed": timings.seed,
         },
     })
 }
@@ -210,10 +212,15 @@ impl Fields {
         self.take(key).map(read).transpose()
     }
 
-    fn integer<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<T>, Error> {
-        let read = |value: Value| {
-            let whole = value.as_u64().and_then(|n| T::try_from(n).ok());
-            whole.ok_or_else(|| wrong(key, "must be a whole number, 0 or more, of its usual size"))
+    /// A whole number; `Some(None)` for the -1 that other servers take for "none".
+    fn or_minus_one<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<Option<T>>, Error> {
+        let problem = "must be a whole number, 0 or more or -1, of its usual size";
+        let read = |value: Value| match value.as_i64() {
+            Some(-1) => Ok(None),
+            _ => {
+                let whole = value.as_u64().and_then(|n| T::try_from(n).ok());
+                whole.map(Some).ok_or_else(|| wrong(key, problem))
+            }
         };
         self.take(key).map(read).transpose()
     }
@@ -238,7 +245,7 @@ impl Fields {
     /// `max_tokens` or `max_completion_tokens`, which mean the same.
     fn max_tokens(&mut self) -> Result<Option<usize>, Error> {
         let (old, new) = ("max_tokens", "max_completion_tokens");
-        match (self.integer(old)?, self.integer(new)?) {
+        match (self.or_minus_one(old)?.flatten(), self.or_minus_one(new)?.flatten()) {
             (Some(a), Some(b)) if a != b => {
                 Err(wrong(new, format!("is {b}, and {old} is {a}: give one of them")))
             }
@@ -374,6 +381,18 @@ mod tests {
         assert!(summary("Hi", None, &timings)["finish_reason"].is_null());
     }
 
+    /// As llama.cpp and vLLM have it: unlimited, off, random.
+    #[test]
+    fn minus_one_is_none() {
+        let none = read(r#", "max_tokens": -1, "top_k": -1, "seed": -1"#).unwrap();
+        assert_eq!(
+            (none.max_tokens, none.sampling.top_k, none.sampling.seed),
+            (None, Some(0), None)
+        );
+        let other = read(r#", "max_tokens": -1, "max_completion_tokens": 7"#).unwrap();
+        assert_eq!(other.max_tokens, Some(7));
+    }
+
     #[test]
     fn what_is_not_supported_is_refused_by_name() {
         for (rest, field) in [
@@ -390,8 +409,10 @@ mod tests {
             (r#", "stream_options": {"include_usage": true}"#, "stream_options"),
             (r#", "stream": true, "stream_options": {"x": 1}"#, "stream_options"),
             (r#", "max_tokens": 1, "max_completion_tokens": 2"#, "max_completion_tokens"),
-            (r#", "max_tokens": -1"#, "max_tokens"),
+            (r#", "max_tokens": -2"#, "max_tokens"),
             (r#", "top_k": 1.5"#, "top_k"),
+            (r#", "top_k": -2"#, "top_k"),
+            (r#", "seed": "-1""#, "seed"),
             (r#", "top_k": 5000000000"#, "top_k"),
             (r#", "temperature": "hot""#, "temperature"),
             (r#", "stop": [1]"#, "stop"),

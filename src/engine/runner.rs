@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::Batch;
+use super::progress::Teller;
 use crate::error::Error;
 use crate::gpu::{
     Context, GpuError, KernelTime, Plan, Readback, Recorder, StepShape, Submission, Tensor,
@@ -58,7 +59,8 @@ impl Runner {
         scratch: Scratch,
         choices: Choices,
         max_rows: u32,
-    ) -> Result<Self, GpuError> {
+        teller: Teller,
+    ) -> Result<Self, Error> {
         let pages = state.context.div_ceil(crate::state::PAGE) as usize;
         let words = Batch::capacity(max_rows as usize, state.n_slots as usize, pages);
         let batch_table = context.tensor("batch", words).await?;
@@ -74,8 +76,17 @@ impl Runner {
             plans: Mutex::new(BTreeMap::new()),
             pace: Mutex::new(Pace { macs_per_second: FIRST_GUESS }),
         };
-        for rows in runner.buckets() {
-            runner.prepare(rows, true).await?;
+        // All are recorded before the first is compiled, so that it is known how much there is to do.
+        let keys = runner.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
+        let recorded: Vec<_> = keys.map(|key| (key, runner.recorder(key, false))).collect();
+        let variants = recorded.iter().flat_map(|(_, r)| r.variants());
+        runner.context.compile(variants, &|done, total| teller.kernels(done, total)).await?;
+        if teller.stopped() {
+            return Err(Error::Cancelled);
+        }
+        for (key, recorder) in recorded {
+            let plan = recorder.finish(&runner.context, &runner.batch_table).await?;
+            lock(&runner.plans).insert(key, Arc::new(plan));
         }
         Ok(runner)
     }
@@ -114,6 +125,10 @@ impl Runner {
     }
 
     async fn record(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
+        self.recorder(key, probing).finish(&self.context, &self.batch_table).await
+    }
+
+    fn recorder(&self, key: PlanKey, probing: bool) -> Recorder {
         let mut recorder = Recorder::new(*self.context.caps(), probing);
         let forward = Forward {
             config: &self.config,
@@ -124,7 +139,7 @@ impl Runner {
             rows: key.rows,
         };
         forward.record(&mut recorder, key.sample);
-        recorder.finish(&self.context, &self.batch_table).await
+        recorder
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {

@@ -1,8 +1,9 @@
 //! Sampling options, checked.
 
+use std::fmt;
+
 use super::{MAX_LOGIT_BIAS, SampleParams};
 use crate::error::Error;
-use crate::model::GenerationConfig;
 
 /// How tokens are drawn. The order is transformers': biases, penalties, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +25,14 @@ pub struct SamplingOptions {
     /// Added to the logits of these tokens, from -100, which all but bans one, to 100; each token once,
     /// at most [`MAX_LOGIT_BIAS`].
     pub logit_bias: Vec<(u32, f32)>,
-    /// Seed; the same seed on the same adapter gives the same text.
-    pub seed: u64,
+    /// Seed; the same seed on the same adapter gives the same text. `None`: another with every
+    /// answer, which [`Timings`](super::Timings) tells.
+    pub seed: Option<u64>,
 }
 
 impl Default for SamplingOptions {
-    /// As the model card recommends: temperature 0.3, min_p 0.15, repetition_penalty 1.05.
+    /// As LFM2's page recommends: temperature 0.3, min_p 0.15, repetition_penalty 1.05. What a loaded
+    /// model's authors recommend is [`Engine::recommended_sampling`](super::Engine::recommended_sampling).
     fn default() -> Self {
         Self {
             temperature: 0.3,
@@ -40,8 +43,33 @@ impl Default for SamplingOptions {
             presence_penalty: 0.0,
             frequency_penalty: 0.0,
             logit_bias: Vec::new(),
-            seed: 0,
+            seed: None,
         }
+    }
+}
+
+impl fmt::Display for SamplingOptions {
+    /// What differs from drawing from all tokens as they are: `temperature 0.2, top_k 80`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "temperature {}", self.temperature)?;
+        // The most likely token stays whatever is cut behind it.
+        let draws = self.temperature != 0.0;
+        if draws && self.top_k != 0 {
+            write!(f, ", top_k {}", self.top_k)?;
+        }
+        let numbers = [
+            ("top_p", if draws { self.top_p } else { 1.0 }, 1.0),
+            ("min_p", if draws { self.min_p } else { 0.0 }, 0.0),
+            ("repetition", self.repetition_penalty, 1.0),
+            ("presence", self.presence_penalty, 0.0),
+            ("frequency", self.frequency_penalty, 0.0),
+        ];
+        for (name, value, off) in numbers {
+            if value != off {
+                write!(f, ", {name} {value}")?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -50,27 +78,6 @@ impl SamplingOptions {
     #[must_use]
     pub fn greedy() -> Self {
         Self { temperature: 0.0, min_p: 0.0, repetition_penalty: 1.0, ..Self::default() }
-    }
-
-    /// The model's own recommendation where its generation_config.json gives one, else
-    /// [`SamplingOptions::default`].
-    #[must_use]
-    pub fn recommended(g: &GenerationConfig) -> Self {
-        if g.do_sample == Some(false) {
-            return Self {
-                repetition_penalty: g.repetition_penalty.unwrap_or(1.0),
-                ..Self::greedy()
-            };
-        }
-        let d = Self::default();
-        Self {
-            temperature: g.temperature.unwrap_or(d.temperature),
-            top_k: g.top_k.map_or(d.top_k, |k| u32::try_from(k).unwrap_or(0)),
-            top_p: g.top_p.unwrap_or(d.top_p),
-            min_p: g.min_p.unwrap_or(d.min_p),
-            repetition_penalty: g.repetition_penalty.unwrap_or(d.repetition_penalty),
-            ..d
-        }
     }
 
     /// Checks every option.
@@ -124,10 +131,11 @@ impl SamplingOptions {
         }
     }
 
-    pub(super) fn params(&self) -> SampleParams {
+    /// What the kernels take, with `seed` for the one that may not have been given.
+    pub(super) fn params(&self, seed: u64) -> SampleParams {
         SampleParams {
             // Both halves of the seed count.
-            seed: (self.seed ^ (self.seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
+            seed: (seed ^ (seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
             top_k: self.top_k,
             // Below this the division by it overflows; there it is greedy in effect.
             temperature: if self.temperature < 1e-4 { 0.0 } else { self.temperature },
@@ -139,4 +147,18 @@ impl SamplingOptions {
             logit_bias: self.logit_bias.clone(),
         }
     }
+}
+
+/// A seed nobody can foresee, short enough to be typed again.
+#[cfg(not(target_arch = "wasm32"))]
+pub(super) fn random_seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::hash::RandomState::new().build_hasher().finish() >> 32
+}
+
+/// A seed nobody can foresee, short enough to be typed again. The browser's own random numbers: hashes
+/// have the same keys on every page.
+#[cfg(target_arch = "wasm32")]
+pub(super) fn random_seed() -> u64 {
+    getrandom::u32().map_or(0, u64::from)
 }

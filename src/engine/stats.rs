@@ -15,6 +15,9 @@ pub struct Timings {
     pub predicted_ms: f64,
     /// Milliseconds from the call to the first token.
     pub first_token_ms: f64,
+    /// The seed that tokens were drawn with, the one that was given or a random one: given again, it
+    /// repeats the answer.
+    pub seed: u64,
 }
 
 impl Timings {

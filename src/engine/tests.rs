@@ -113,7 +113,7 @@ fn sampled(seed: u64, n: usize) -> GenerateOptions {
         sampling: Some(SamplingOptions {
             temperature: 1.0,
             min_p: 0.01,
-            seed,
+            seed: Some(seed),
             ..SamplingOptions::default()
         }),
         max_tokens: Some(n),

@@ -8,9 +8,11 @@ use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 use super::element::ElementType;
 use super::safetensors::{MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
-use super::{FormatError, Metadata, ModelFiles, Object, SourceError, gguf, one_line, quoted};
+use super::{
+    FormatError, Metadata, ModelFiles, Object, SourceError, gguf, json_bytes, one_line, quoted,
+};
 
-const SINGLE: &str = "model.safetensors";
+pub(super) const SINGLE: &str = "model.safetensors";
 /// The file that says in which shard each tensor is.
 pub const INDEX: &str = "model.safetensors.index.json";
 /// Longest index file that is read (that of LFM2-8B-A1B has 0.2 MB).
@@ -94,7 +96,7 @@ impl Checkpoint {
         let name = index.name().to_owned();
         let wrong = |problem: String| FormatError::File { file: name.clone(), problem };
         let bytes = read_small(index, MAX_INDEX_BYTES).await?;
-        let Object(Index { weight_map }) = serde_json::from_slice(&bytes)
+        let Object(Index { weight_map }) = serde_json::from_slice(&json_bytes(&bytes))
             .map_err(|error| wrong(format!("wrong index: {}", one_line(&error))))?;
         let mut shards: Vec<&str> = weight_map.0.iter().map(|(_, shard)| &**shard).collect();
         shards.sort_unstable();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
 
+use super::checkpoint::{INDEX, SINGLE};
 #[cfg(not(target_arch = "wasm32"))]
 use super::file::FileSource;
 use super::source::{ByteSource, BytesSource, SourceError, read_small};
@@ -119,7 +120,8 @@ impl ModelFiles {
     }
 
     /// What the files are, by what is in them: one file that begins as a GGUF file does; a
-    /// checkpoint directory if there is a config.json; else the one GGUF model that is there.
+    /// checkpoint directory if there is a config.json, with weights or without a GGUF file; else the one
+    /// GGUF model that is there.
     ///
     /// # Errors
     /// For a file that is no GGUF file, saying what it seems to be; for a directory without
@@ -134,10 +136,16 @@ impl ModelFiles {
         if let Some((name, source)) = one {
             return of_one(name, source).await;
         }
-        if self.open(CONFIG)?.is_some() {
+        let mut names = self.gguf_names()?;
+        // Repositories of GGUF files often hold a config.json too, without its weights.
+        if self.open(CONFIG)?.is_some()
+            && (names.is_empty() || self.open(SINGLE)?.is_some() || self.open(INDEX)?.is_some())
+        {
             return Ok(ModelKind::Hub);
         }
-        let names = self.gguf_names()?;
+        if names.len() > 1 {
+            names = self.models_of(names).await?;
+        }
         match &names[..] {
             [name] => Ok(ModelKind::Gguf { source: self.require(name)?, name: name.clone() }),
             [] => Err(SourceError::Missing { file: format!("{}/{CONFIG}", self.place) }.into()),
@@ -168,10 +176,40 @@ impl ModelFiles {
             Files::Table(table) => table.keys().cloned().collect(),
         };
         names.retain(|name| {
-            name.ends_with(".gguf") && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
+            let is_gguf = name.len() > 5 && name.to_ascii_lowercase().ends_with(".gguf");
+            is_gguf && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
         });
         names.sort();
         Ok(names)
+    }
+
+    /// Those of several GGUF files that are models by what their headers say: a projector of images
+    /// or audio, an adapter, an importance matrix lies beside its model often. Where none of them is
+    /// one, all, and the first that is opened tells what it is.
+    async fn models_of(&self, names: Vec<String>) -> Result<Vec<String>, FormatError> {
+        let mut models = Vec::new();
+        for name in &names {
+            let is_model = match self.open(name) {
+                // A file that cannot be read is not left out: it may be the one that is meant.
+                Ok(Some(source)) => match gguf::read_header(&*source, 0).await {
+                    Ok(header) => gguf::is_model(&header),
+                    Err(_) => !gguf::is_companion(name),
+                },
+                _ => true,
+            };
+            if is_model {
+                models.push(name.clone());
+            }
+            if models.len() > 1 {
+                break;
+            }
+        }
+        if models.len() == 1 {
+            return Ok(models);
+        }
+        let is_named = |name: &&String| !gguf::is_companion(name);
+        let named: Vec<String> = names.iter().filter(is_named).cloned().collect();
+        Ok(if named.is_empty() { names } else { named })
     }
 
     /// Opens a file by its plain name; `None` when there is none of that name.

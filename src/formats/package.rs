@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{FormatError, ModelFiles, Object, SourceError, one_line, quoted, read_small};
+use super::{
+    FormatError, ModelFiles, Object, SourceError, json_bytes, one_line, quoted, read_small,
+};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
@@ -89,7 +91,7 @@ impl Manifest {
         };
         let wrong = |problem| FormatError::File { file: file.clone(), problem };
         let json = |e: serde_json::Error| wrong(format!("wrong manifest: {}", one_line(&e)));
-        let about: serde_json::Value = match serde_json::from_slice(&bytes) {
+        let about: serde_json::Value = match serde_json::from_slice(&json_bytes(&bytes)) {
             Ok(about) => about,
             Err(error) if names_format(&bytes) => return Err(json(error)),
             Err(_) => return foreign(),
@@ -106,7 +108,8 @@ impl Manifest {
             }
             _ => return Err(wrong(format!("version: need {VERSION}"))),
         }
-        let Object(manifest) = serde_json::from_slice::<Object<Self>>(&bytes).map_err(json)?;
+        let Object(manifest) =
+            serde_json::from_slice::<Object<Self>>(&json_bytes(&bytes)).map_err(json)?;
         Ok(Some(manifest))
     }
 

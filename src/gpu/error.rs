@@ -44,7 +44,7 @@ pub enum GpuError {
         have: u64,
     },
     /// The device has no memory left.
-    #[error("out of GPU memory while making {what} ({bytes} bytes). Try a smaller --context")]
+    #[error("out of GPU memory while making {what} ({}). Try a smaller --context", crate::error::size(*bytes))]
     OutOfMemory {
         /// What was being made.
         what: String,

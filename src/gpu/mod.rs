@@ -12,6 +12,7 @@ mod plan;
 mod profile;
 mod report;
 mod shader;
+mod speed;
 mod tensor;
 mod transfer;
 
@@ -20,6 +21,7 @@ pub use context::{
     AdapterChoice, Context, ContextOptions, Counters, LimitsChoice, adapters, choose_adapter,
 };
 pub use error::GpuError;
+pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Reads, Recorder, StepShape, Submission};
 pub use profile::KernelTime;
 pub use report::AdapterReport;

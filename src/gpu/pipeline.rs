@@ -1,8 +1,10 @@
 //! Compute pipelines, made once per variant and kept for the life of the context.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::num::NonZeroU64;
+#[cfg(not(target_arch = "wasm32"))]
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use super::error::first_lines;
@@ -12,6 +14,13 @@ use super::{Context, GpuError, Variant};
 /// Bytes between two dispatches' parameters in a plan's uniform buffer: WebGPU's default
 /// `minUniformBufferOffsetAlignment`, which every device accepts.
 pub(super) const PARAMS_STRIDE: u64 = 256;
+
+/// Told how many kernels are compiled and how many there are to compile, by any thread.
+#[cfg(not(target_arch = "wasm32"))]
+pub type OnCompiled<'a> = &'a (dyn Fn(usize, usize) + Sync);
+/// Told how many kernels are compiled and how many there are to compile.
+#[cfg(target_arch = "wasm32")]
+pub type OnCompiled<'a> = &'a dyn Fn(usize, usize);
 
 /// Bind group layouts, shared by all kernels.
 #[derive(Debug)]
@@ -84,18 +93,29 @@ pub(super) struct Pipeline {
 }
 
 impl Context {
-    /// Compiles the variants that are not compiled yet, natively on all cores.
-    pub(super) async fn prepare(&self, variants: &[&Variant]) -> Result<(), GpuError> {
+    /// Compiles the variants that are not compiled yet, natively on all cores. `told` is called
+    /// before the first and after each with how many are done and how many there are.
+    ///
+    /// # Errors
+    /// [`GpuError::Pipeline`] if the driver refuses one.
+    pub async fn compile(
+        &self,
+        variants: impl IntoIterator<Item = &Variant>,
+        told: OnCompiled<'_>,
+    ) -> Result<(), GpuError> {
         let mut missing: Vec<&Variant> = Vec::new();
         {
             let known = self.lock_pipelines();
-            for v in variants {
-                if !known.contains_key(*v) && !missing.contains(v) {
-                    missing.push(v);
-                }
-            }
+            let mut seen = HashSet::new();
+            missing.extend(
+                variants.into_iter().filter(|v| !known.contains_key(*v) && seen.insert(*v)),
+            );
         }
-        for (variant, pipeline) in self.compile_all(&missing).await? {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        told(0, missing.len());
+        for (variant, pipeline) in self.compile_all(&missing, told).await? {
             self.lock_pipelines().insert(variant, pipeline);
         }
         Ok(())
@@ -116,32 +136,35 @@ impl Context {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Each core takes the next variant when it has done one: some take a hundred times as long as
+    /// others.
     #[cfg(not(target_arch = "wasm32"))]
     async fn compile_all(
         &self,
         missing: &[&Variant],
+        told: OnCompiled<'_>,
     ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = missing.len().div_ceil(cores).max(1);
+        let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let worker = || {
+            let mut made = Vec::new();
+            while let Some(variant) = missing.get(next.fetch_add(1, Ordering::Relaxed)) {
+                made.push(((*variant).clone(), pollster::block_on(self.begin(variant))?));
+                told(done.fetch_add(1, Ordering::Relaxed) + 1, missing.len());
+            }
+            Ok::<_, GpuError>(made)
+        };
         std::thread::scope(|scope| {
-            let workers: Vec<_> = missing
-                .chunks(share)
-                .map(|part| {
-                    scope.spawn(move || {
-                        part.iter()
-                            .map(|v| Ok(((*v).clone(), pollster::block_on(self.compile(v))?)))
-                            .collect::<Result<Vec<_>, GpuError>>()
-                    })
-                })
-                .collect();
-            let mut done = Vec::new();
+            let workers: Vec<_> =
+                (0..cores.min(missing.len())).map(|_| scope.spawn(worker)).collect();
+            let mut all = Vec::new();
             for worker in workers {
-                done.extend(worker.join().map_err(|_| GpuError::Pipeline {
+                all.extend(worker.join().map_err(|_| GpuError::Pipeline {
                     kernel: "(unknown)".to_owned(),
                     reason: "the compiler panicked".to_owned(),
                 })??);
             }
-            Ok(done)
+            Ok(all)
         })
     }
 
@@ -149,18 +172,20 @@ impl Context {
     async fn compile_all(
         &self,
         missing: &[&Variant],
+        told: OnCompiled<'_>,
     ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
         // All are begun before the first is waited for: the browser compiles them side by side.
-        let begun: Vec<_> = missing.iter().map(|v| ((*v).clone(), self.compile(v))).collect();
+        let begun: Vec<_> = missing.iter().map(|v| ((*v).clone(), self.begin(v))).collect();
         let mut done = Vec::new();
         for (variant, pipeline) in begun {
             done.push((variant, pipeline.await?));
+            told(done.len(), missing.len());
         }
         Ok(done)
     }
 
     /// Begins to compile a variant; the future tells what the compiler said.
-    fn compile<'a>(
+    fn begin<'a>(
         &'a self,
         variant: &Variant,
     ) -> impl Future<Output = Result<Pipeline, GpuError>> + use<'a> {

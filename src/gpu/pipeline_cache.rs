@@ -126,7 +126,7 @@ mod tests {
         let context = context(directory);
         let kernel = KERNELS.iter().find(|k| k.name == "moe_combine").unwrap();
         let variants = (kernel.variants)(context.caps());
-        pollster::block_on(context.prepare(&variants.iter().collect::<Vec<_>>())).unwrap();
+        pollster::block_on(context.compile(&variants, &|_, _| ())).unwrap();
         context.keep_pipelines();
         context
     }

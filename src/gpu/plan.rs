@@ -166,7 +166,7 @@ impl Recorder {
     /// # Errors
     /// [`GpuError::Pipeline`] if the driver refuses a kernel, or memory errors.
     pub async fn finish(self, context: &Context, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
-        context.prepare(&self.variants().collect::<Vec<_>>()).await?;
+        context.compile(self.variants(), &|_, _| ()).await?;
         let mut params = Vec::new();
         let mut steps = Vec::new();
         for recorded in self.recorded {

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use ureq::http::HeaderMap;
 
-use super::http::{Answer, Http, Patience, encode, passing, text_header};
+use super::http::{Answer, Http, Patience, Want, encode, passing, text_header};
 use super::name::{is_hash, is_safe_path};
 use super::{HubError, HubName};
 use crate::formats::quoted;
@@ -62,16 +62,17 @@ impl Http {
             name.id(),
             encode(name.revision())
         );
-        let mut patience = Patience::new();
+        let mut patience = Patience::first();
         let (shown, text) = loop {
-            let answer = self.request(false, &url, 0, |_| false).and_then(|mut answer| {
-                if answer.status != 200 {
-                    return Err(self.refusal(name, "", &answer));
-                }
-                let config = answer.body.with_config().limit(MAX_LISTING);
-                let text = config.read_to_vec().map_err(|e| passing(&e))?;
-                Ok((answer.url, text))
-            });
+            let answer =
+                self.request(false, &url, Want::From(0), |_| false).and_then(|mut answer| {
+                    if answer.status != 200 {
+                        return Err(self.refusal(name, "", &answer));
+                    }
+                    let config = answer.body.with_config().limit(MAX_LISTING);
+                    let text = config.read_to_vec().map_err(|e| passing(&e))?;
+                    Ok((answer.url, text))
+                });
             match answer {
                 Ok(answer) => break answer,
                 Err(failure) => patience.wait(self.endpoint(), failure, tell)?,
@@ -132,7 +133,7 @@ impl Http {
         let url = self.file_url(name, commit, file);
         let mut patience = Patience::new();
         loop {
-            let failure = match self.request(true, &url, 0, has_link) {
+            let failure = match self.request(true, &url, Want::From(0), has_link) {
                 Ok(answer) if answer.status < 400 => return Ok(answer),
                 Ok(answer) => self.refusal(name, file, &answer),
                 Err(failure) => failure,

@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use super::error::io;
 use super::name::{is_hash, is_safe_path};
 use super::select::{self, INDEX, Selection};
-use super::{HubError, HubName};
-use crate::formats::{FileSource, read_small};
+use super::{HubError, HubName, places};
+use crate::formats::{FileSource, json_bytes, read_small};
 
 /// Longest index of shards that is read.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
@@ -47,44 +47,14 @@ impl Model {
     }
 }
 
-/// A variable that is set and not empty.
-pub(super) fn variable(name: &str) -> Option<std::ffi::OsString> {
-    std::env::var_os(name).filter(|v| !v.is_empty())
-}
-
-/// A variable that holds a path; `~/` is the home folder.
-fn path_variable(name: &str) -> Option<PathBuf> {
-    let path = PathBuf::from(variable(name)?);
-    match path.strip_prefix("~") {
-        Ok(rest) => Some(std::env::home_dir()?.join(rest)),
-        Err(_) => Some(path),
-    }
-}
-
-/// `HF_HOME`, or where it is by default.
-pub(super) fn hf_home() -> Result<PathBuf, HubError> {
-    let default = || {
-        let cache = path_variable("XDG_CACHE_HOME")
-            .or_else(|| Some(std::env::home_dir()?.join(".cache")))?;
-        Some(cache.join("huggingface"))
-    };
-    path_variable("HF_HOME").or_else(default).ok_or_else(|| HubError::Setting {
-        variable: "HF_HOME",
-        problem: "not set, and there is no home folder; name a folder for models".to_owned(),
-    })
-}
-
 impl Cache {
-    /// The folder that `HF_HUB_CACHE`, `HF_HOME` or the system's habits name. It may not be there.
+    /// The folder that `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME` or the
+    /// system's habits name, as `huggingface_hub` reads them. It may not be there.
     ///
     /// # Errors
     /// [`HubError::Setting`] when there is not even a home folder.
     pub fn from_env() -> Result<Self, HubError> {
-        let root = match path_variable("HF_HUB_CACHE") {
-            Some(root) => root,
-            None => hf_home()?.join("hub"),
-        };
-        Ok(Self { root })
+        Ok(Self { root: places::hub_cache()? })
     }
 
     /// The cache in a folder.
@@ -313,7 +283,7 @@ pub(super) fn has_all_shards(snapshot: &Path, files: &[String]) -> bool {
     let shards = || {
         let source = FileSource::open(&snapshot.join(INDEX)).ok()?;
         let bytes = pollster::block_on(read_small(&source, MAX_INDEX_BYTES)).ok()?;
-        let index: serde_json::Value = serde_json::from_slice(&bytes).ok()?;
+        let index: serde_json::Value = serde_json::from_slice(&json_bytes(&bytes)).ok()?;
         let map = index.get("weight_map")?.as_object()?;
         Some(map.values().all(|v| v.as_str().is_some_and(|v| files.iter().any(|f| f == v))))
     };

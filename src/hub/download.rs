@@ -11,15 +11,16 @@ use sha2::{Digest, Sha256};
 use super::api::RemoteFile;
 use super::cache::{Cache, sync_folder};
 use super::error::io;
-use super::http::{Answer, Failure, Http, Patience, passing, text_header};
+use super::http::{Failure, Http, Patience, Want, passing, range_start};
 use super::{HubError, HubName};
 
 const PIECE: usize = 256 << 10;
 /// Bytes after which a broken connection counts as the first one again.
 const PROGRESS: u64 = 1 << 20;
 
-/// What is told while a file comes: bytes of it that are there, and what is waited for.
-pub(super) type Tell<'a> = &'a mut dyn FnMut(u64, Option<&str>);
+/// What is told while a file comes: bytes of it that are there, and what is waited for. An error ends
+/// the fetch.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(u64, Option<&str>) -> Result<(), HubError>;
 
 /// A repository at a commit, and where its files go.
 pub(super) struct Fetch<'a> {
@@ -94,7 +95,7 @@ impl<'a> Partial<'a> {
             let Some(read @ [_, ..]) = piece.get(..n) else { return Ok(partial) };
             partial.hasher.update(read);
             partial.have += n as u64;
-            tell(partial.have, None);
+            tell(partial.have, None)?;
         }
     }
 
@@ -201,7 +202,7 @@ impl Fetch<'_> {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::WouldBlock) => {
-                    tell(0, Some("another process is fetching it"));
+                    tell(0, Some("another process is fetching it"))?;
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(TryLockError::Error(e)) => {
@@ -247,7 +248,9 @@ impl Fetch<'_> {
             }
             renewed = partial.have;
             let have = partial.have;
-            patience.wait(&url, failure, &mut |why| tell(have, Some(why)))?;
+            let mut told = Ok(());
+            patience.wait(&url, failure, &mut |why| told = tell(have, Some(why)))?;
+            told?;
         }
         Ok(())
     }
@@ -255,7 +258,7 @@ impl Fetch<'_> {
     /// One request, and all that comes of it.
     fn some(&self, url: &str, partial: &mut Partial<'_>, tell: Tell<'_>) -> Result<(), Failure> {
         let remote = partial.remote;
-        let answer = self.http.request(false, url, partial.have, |_| false)?;
+        let answer = self.http.request(false, url, Want::From(partial.have), |_| false)?;
         match answer.status {
             200 => partial.restart()?,
             206 if range_start(&answer) == Some(partial.have) => {}
@@ -280,7 +283,7 @@ impl Fetch<'_> {
                 return Err(corrupt(remote, "length", more, &remote.size.to_string()).into());
             }
             partial.add(bytes)?;
-            tell(partial.have, None);
+            tell(partial.have, None)?;
         }
         if partial.have < remote.size {
             let problem = format!("the connection ended after {} bytes", partial.have);
@@ -288,12 +291,6 @@ impl Fetch<'_> {
         }
         Ok(())
     }
-}
-
-/// The first byte of a partial answer.
-fn range_start(answer: &Answer) -> Option<u64> {
-    let range = text_header(&answer.headers, "content-range")?.strip_prefix("bytes ")?;
-    range.split('-').next()?.trim().parse().ok()
 }
 
 fn has_len(path: &Path, len: u64) -> bool {
@@ -311,7 +308,7 @@ fn is_sound(file: &RemoteFile, path: &Path, tell: Tell<'_>) -> Result<bool, HubE
         let Some(read @ [_, ..]) = piece.get(..n) else { break };
         hasher.update(read);
         have += n as u64;
-        tell(have, None);
+        tell(have, None)?;
     }
     Ok(hasher.finish() == file.id)
 }

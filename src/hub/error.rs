@@ -120,6 +120,27 @@ pub enum HubError {
         /// The last problem.
         problem: String,
     },
+    /// The hub's name is not known: there is no network, or none to it.
+    #[error(
+        "{host} is not found: is this computer online? What has been fetched needs no network (`lfm2 list`)"
+    )]
+    NoNetwork {
+        /// The server.
+        host: String,
+    },
+    /// A model of the hub that this version does not load.
+    #[error("{name}: {problem}; it was not downloaded.{there}")]
+    Unsupported {
+        /// The model.
+        name: String,
+        /// Why, by file.
+        problem: String,
+        /// Which others of the repository load, as a sentence after a space.
+        there: String,
+    },
+    /// The caller stopped it.
+    #[error("stopped; the next run goes on")]
+    Cancelled,
     /// A server whose certificate nobody known has signed.
     #[error(
         "{url}: {problem}. If a proxy stands between, set SSL_CERT_FILE to its authorities, often /etc/ssl/certs/ca-certificates.crt"
@@ -190,7 +211,14 @@ impl HubError {
     /// Whether the user can mend it, against a network or a server that fails.
     #[must_use]
     pub fn is_user(&self) -> bool {
-        !matches!(self, Self::BadReply { .. } | Self::Network { .. } | Self::Corrupt { .. })
+        !matches!(
+            self,
+            Self::BadReply { .. }
+                | Self::Network { .. }
+                | Self::NoNetwork { .. }
+                | Self::Corrupt { .. }
+                | Self::Cancelled
+        )
     }
 
     pub(super) fn reply(url: &str, problem: impl std::fmt::Display) -> Self {

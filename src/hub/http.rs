@@ -1,5 +1,6 @@
 //! Requests to the hub: redirects, the token, what a status means, and when to try again.
 
+use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -7,7 +8,7 @@ use jiff::fmt::rfc2822;
 use ureq::http::{HeaderMap, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
-use super::cache::{hf_home, variable};
+use super::places::{token_file, variable};
 use super::{HubError, HubName};
 use crate::formats::{one_line, quoted};
 
@@ -28,6 +29,15 @@ pub(super) struct Http {
     token: Option<String>,
 }
 
+/// Which bytes are asked for.
+#[derive(Clone, Copy)]
+pub(super) enum Want {
+    /// All from this one on.
+    From(u64),
+    /// From the first to the last of these.
+    Part(u64, u64),
+}
+
 /// The last answer of a chain of redirects.
 pub(super) struct Answer {
     pub(super) url: String,
@@ -45,6 +55,8 @@ pub(super) enum Failure {
         problem: String,
         after: Option<Duration>,
     },
+    /// The server's name is not known: there is no network, or no such server.
+    NoHost(String),
     Final(HubError),
 }
 
@@ -75,11 +87,7 @@ fn token() -> Result<Option<String>, HubError> {
     let mut token = text_variable(from)?;
     if token.is_none() {
         from = "HF_TOKEN_PATH";
-        let place = match variable(from) {
-            Some(place) => place.into(),
-            None => hf_home()?.join("token"),
-        };
-        let text = std::fs::read_to_string(place).unwrap_or_default();
+        let text = std::fs::read_to_string(token_file()?).unwrap_or_default();
         token = Some(text.trim().to_owned()).filter(|t| !t.is_empty());
     }
     match token {
@@ -156,7 +164,7 @@ impl Http {
         &self,
         head: bool,
         url: &str,
-        from_byte: u64,
+        want: Want,
         until: impl Fn(&HeaderMap) -> bool,
     ) -> Result<Answer, Failure> {
         let mut url = parse_url(url).map_err(|p| HubError::reply(url, p))?;
@@ -167,13 +175,18 @@ impl Http {
             if let (Some(token), true) = (&self.token, from_hub) {
                 request = request.header(header::AUTHORIZATION, format!("Bearer {token}"));
             }
-            if from_byte > 0 {
-                request = request.header(header::RANGE, format!("bytes={from_byte}-"));
-            }
+            request = match want {
+                Want::From(0) => request,
+                Want::From(byte) => request.header(header::RANGE, format!("bytes={byte}-")),
+                Want::Part(from, to) => request.header(header::RANGE, format!("bytes={from}-{to}")),
+            };
             let answer = request.call().map_err(|e| match e.to_string() {
-                // The crate has no kind for it.
+                // The crate has no kind for these.
                 e if e.contains("peer certificate") => {
                     HubError::Certificate { url: without_query(&url), problem: one_line(&e) }.into()
+                }
+                e if e.contains("lookup") || e.contains("host not found") => {
+                    Failure::NoHost(url.host().unwrap_or_default().to_owned())
                 }
                 e => passing(&e),
             })?;
@@ -195,6 +208,37 @@ impl Http {
             url = next;
         }
         Err(HubError::reply(&without_query(&url), "more than 10 redirects").into())
+    }
+
+    /// `len` bytes of a file from byte `from` on.
+    pub(super) fn part(
+        &self,
+        name: &HubName,
+        url: &str,
+        file: &str,
+        from: u64,
+        len: u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let last = from.saturating_add(len).saturating_sub(1);
+        let answer = self.request(false, url, Want::Part(from, last), |_| false)?;
+        let skipped = match answer.status {
+            206 if range_start(&answer) == Some(from) => 0,
+            // A server without ranges sends the file from its beginning.
+            200 => from,
+            206 | 416 => {
+                return Err(passing(&"the server sends another part than it was asked for"));
+            }
+            _ => return Err(self.refusal(name, file, &answer)),
+        };
+        let mut reader = answer.body.into_with_config().limit(u64::MAX).reader();
+        let skipping = std::io::copy(&mut (&mut reader).take(skipped), &mut std::io::sink());
+        let mut bytes = Vec::new();
+        let read = skipping.and_then(|_| reader.take(len).read_to_end(&mut bytes));
+        match read {
+            Ok(_) if bytes.len() as u64 == len => Ok(bytes),
+            Ok(n) => Err(passing(&format!("the connection ended after {n} of {len} bytes"))),
+            Err(e) => Err(passing(&e)),
+        }
     }
 
     /// What an answer without the content means.
@@ -242,11 +286,18 @@ impl Http {
 /// Counts tries and waits between them.
 pub(super) struct Patience {
     left: u32,
+    /// Whether a name that is not known ends it at once.
+    strict: bool,
 }
 
 impl Patience {
     pub(super) fn new() -> Self {
-        Self { left: TRIES }
+        Self { left: TRIES, strict: false }
+    }
+
+    /// Of the first request: without a network there is nothing to wait for.
+    pub(super) fn first() -> Self {
+        Self { strict: true, ..Self::new() }
     }
 
     /// After progress all tries are there again.
@@ -266,6 +317,9 @@ impl Patience {
     ) -> Result<(), HubError> {
         let (problem, after) = match failure {
             Failure::Final(e) => return Err(e),
+            // Once something came, the network is a moment away perhaps; before, nothing is kept.
+            Failure::NoHost(host) if self.strict => return Err(HubError::NoNetwork { host }),
+            Failure::NoHost(host) => (format!("{host} is not found"), None),
             Failure::Passing { problem, after } => (problem, after),
         };
         let network = |problem: String| HubError::Network { url: url.to_owned(), problem };
@@ -295,6 +349,12 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let date = rfc2822::DateTimeParser::new().parse_timestamp(value).ok()?;
     let wait = SystemTime::from(date).duration_since(now).unwrap_or_default();
     Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
+}
+
+/// The first byte of a partial answer.
+pub(super) fn range_start(answer: &Answer) -> Option<u64> {
+    let range = text_header(&answer.headers, "content-range")?.strip_prefix("bytes ")?;
+    range.split('-').next()?.trim().parse().ok()
 }
 
 /// A request that got no answer.

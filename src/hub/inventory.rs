@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 
 use super::cache::{Cache, SnapshotFile, entries, files};
 use super::error::io;
-use super::{HubError, HubName, select};
+use super::{HubError, HubName, labels, select};
 
 /// A model in the cache.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ impl Cache {
         let mut all = self.list()?;
         all.retain(|entry| entry.is_of(name));
         Ok(match name.quant() {
-            Some(quant) => select::named(all, |e| e.stem.as_deref().unwrap_or_default(), quant),
+            Some(quant) => labels::named(all, |e| e.stem.as_deref().unwrap_or_default(), quant),
             None => all,
         })
     }
@@ -188,7 +188,7 @@ fn only_quant(
         let ggufs = select::ggufs(files.iter().map(|f| f.name.as_str()));
         ggufs.into_iter().map(move |gguf| (i, gguf))
     });
-    let found = select::named(ggufs.collect(), |(_, gguf)| &gguf.stem, quant);
+    let found = labels::named(ggufs.collect(), |(_, gguf)| &gguf.stem, quant);
     let mut removed = Vec::new();
     for (i, files) in snapshots.into_iter().enumerate() {
         let here: Vec<_> = found.iter().filter(|(of, _)| *of == i).map(|(_, g)| g).collect();
@@ -319,25 +319,28 @@ fn list_snapshot(
     let whole = |names: &[String]| {
         names.iter().all(|n| files.iter().any(|f| f.name == *n && f.len.is_some()))
     };
-    let entry =
-        |gguf: Option<&select::Gguf>, names: &[String], path: PathBuf, state: State| Entry {
-            repo: repo.to_owned(),
-            quant: gguf.map(|g| g.label().to_owned()),
-            stem: gguf.map(|g| g.stem.clone()),
-            revisions: revisions.to_owned(),
-            commit: Some(commit.to_owned()),
-            bytes: bytes(names),
-            path,
-            state,
-        };
+    let entry = |gguf: Option<(&select::Gguf, &str)>,
+                 names: &[String],
+                 path: PathBuf,
+                 state: State| Entry {
+        repo: repo.to_owned(),
+        quant: gguf.map(|(_, label)| label.to_owned()),
+        stem: gguf.map(|(gguf, _)| gguf.stem.clone()),
+        revisions: revisions.to_owned(),
+        commit: Some(commit.to_owned()),
+        bytes: bytes(names),
+        path,
+        state,
+    };
     let state = |is_whole: bool| if is_whole { State::Whole } else { State::Incomplete };
     let names: Vec<&str> = files.iter().map(|f| f.name.as_str()).collect();
     let ggufs = select::ggufs(names.iter().copied());
-    for gguf in &ggufs {
+    let stems: Vec<&str> = ggufs.iter().map(|gguf| &*gguf.stem).collect();
+    for (gguf, label) in ggufs.iter().zip(labels::labels(&stems)) {
         let parts = gguf.files();
         let path = snapshot.join(parts.first().map_or("", String::as_str));
         let is_whole = gguf.is_whole() && whole(&parts);
-        found.push(entry(Some(gguf), &parts, path, state(is_whole)));
+        found.push(entry(Some((gguf, &label)), &parts, path, state(is_whole)));
     }
     if !ggufs.is_empty() {
         return;

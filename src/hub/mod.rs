@@ -1,5 +1,19 @@
 //! Models from the hub: fetched whole or not at all, into the cache that `huggingface_hub` uses.
 //!
+//! A host app needs [`Hub::pull`] alone:
+//!
+//! ```no_run
+//! # fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! use lfm2_wgpu::{Engine, hub::Hub};
+//!
+//! let model = Hub::open()?.pull("LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0", |p| {
+//!     println!("{}: {} of {} bytes", p.file, p.done, p.total);
+//!     true
+//! })?;
+//! let engine = Engine::builder().path(model.path())?;
+//! # Ok(()) }
+//! ```
+//!
 //! [`HubName`] is what a user writes, [`Cache`] what is there already, [`Hub`] what asks and
 //! fetches. A file is what its hash says: it comes as `<hash>.incomplete`, is checked as a whole,
 //! and only then gets its name; a run that is ended anywhere is continued by the next one.
@@ -10,18 +24,24 @@
     clippy::indexing_slicing
 )]
 
+mod address;
 mod api;
 mod cache;
 mod download;
 mod error;
 mod http;
 mod inventory;
+mod labels;
 mod name;
+mod places;
+mod probe;
 mod select;
 
 use std::path::Path;
+use std::sync::Arc;
 
-use api::RemoteFile;
+use api::{Listing, RemoteFile};
+#[cfg(feature = "cli")]
 pub(crate) use cache::sync_folder;
 pub use cache::{Cache, Model};
 use download::Fetch;
@@ -42,7 +62,7 @@ pub fn is_offline() -> bool {
 
 /// A hub and a cache.
 pub struct Hub {
-    http: Http,
+    http: Arc<Http>,
     cache: Cache,
 }
 
@@ -101,21 +121,50 @@ impl Hub {
     /// # Errors
     /// [`HubError::Setting`].
     pub fn from_env(cache: Cache) -> Result<Self, HubError> {
-        Ok(Self { http: Http::from_env()?, cache })
+        Ok(Self { http: Arc::new(Http::from_env()?), cache })
     }
 
-    /// Asks the hub which files a name means, and what of them is missing here.
+    /// The hub and the cache that the environment names.
     ///
     /// # Errors
-    /// The hub's refusals, a name that does not choose one model, too little space on the disk;
-    /// [`HubError::Offline`] where `HF_HUB_OFFLINE` is set.
+    /// As [`Hub::from_env`] and [`Cache::from_env`].
+    pub fn open() -> Result<Self, HubError> {
+        Self::from_env(Cache::from_env()?)
+    }
+
+    /// A model by its name, `owner/repo[:QUANT][@revision]` or an address of the hub: from the cache,
+    /// which asks no network, else fetched. `progress` is told how far it is, and says whether to go
+    /// on. The thread waits meanwhile.
+    ///
+    /// # Errors
+    /// As [`HubName::parse`], [`Hub::plan`] and [`Hub::fetch`].
+    pub fn pull(
+        &self,
+        name: &str,
+        progress: impl FnMut(Progress<'_>) -> bool,
+    ) -> Result<Model, HubError> {
+        let mut progress = progress;
+        let name = HubName::parse(name)?;
+        match self.cache.find(&name)? {
+            Some(model) => Ok(model),
+            None => self.fetch(&self.plan(&name)?, false, &mut progress),
+        }
+    }
+
+    /// Asks the hub which files a name means, and what of them is missing here. Where something is, the
+    /// beginnings of the files are read first: what loading would refuse is not fetched.
+    ///
+    /// # Errors
+    /// The hub's refusals, a name that does not choose one model, a model that does not load here
+    /// ([`HubError::Unsupported`]), too little space on the disk; [`HubError::Offline`] where
+    /// `HF_HUB_OFFLINE` is set.
     pub fn plan(&self, name: &HubName) -> Result<Plan, HubError> {
         if is_offline() {
             let there = self.cache.there(name)?;
             return Err(HubError::Offline { name: name.to_string(), there });
         }
         let mut tell = |why: &str| log::warn!("{name}: {why}");
-        let listing = self.http.listing(name, &mut tell)?;
+        let listing: Listing = self.http.listing(name, &mut tell)?;
         let names: Vec<&str> = listing.siblings.iter().map(|s| s.name.as_str()).collect();
         let selection = select::select(name, &names)?;
         let mut files = Vec::new();
@@ -125,12 +174,18 @@ impl Hub {
             }
         }
         let gguf = matches!(selection, Selection::Gguf(_));
-        let commit = listing.commit;
+        let commit = listing.commit.clone();
         let mut plan = Plan { name: name.clone(), commit, files, gguf, missing: 0 };
         let fetch = self.fetcher(&plan);
         let missing = plan.files.iter().map(|f| f.size - fetch.bytes_there(f).min(f.size));
         plan.missing = missing.fold(0, u64::saturating_add);
         self.check_space(plan.missing)?;
+        if plan.missing > 0
+            && let Some(problem) = probe::problem(&self.http, name, &plan.commit, &plan.files)?
+        {
+            let there = others(name, &names, &plan);
+            return Err(HubError::Unsupported { name: name.to_string(), problem, there });
+        }
         Ok(plan)
     }
 
@@ -149,15 +204,17 @@ impl Hub {
     }
 
     /// Fetches what a plan says is missing. `check` also reads what is there, and fetches again
-    /// what is wrong. The process may be ended at any time: the next fetch goes on.
+    /// what is wrong. `tell` is told how far it is, and says whether to go on. The process may be ended
+    /// at any time: the next fetch goes on.
     ///
     /// # Errors
-    /// The hub's, the network's after several tries, the disk's, and [`HubError::Corrupt`].
+    /// The hub's, the network's after several tries, the disk's, [`HubError::Corrupt`], and
+    /// [`HubError::Cancelled`].
     pub fn fetch(
         &self,
         plan: &Plan,
         check: bool,
-        tell: &mut dyn FnMut(Progress<'_>),
+        tell: &mut dyn FnMut(Progress<'_>) -> bool,
     ) -> Result<Model, HubError> {
         let fetch = self.fetcher(plan);
         let total = plan.total();
@@ -165,10 +222,13 @@ impl Hub {
         for file in &plan.files {
             let mut told = |there: u64, waiting: Option<&str>| {
                 let done = before.saturating_add(there);
-                tell(Progress { file: &file.name, done, total, waiting });
+                match tell(Progress { file: &file.name, done, total, waiting }) {
+                    true => Ok(()),
+                    false => Err(HubError::Cancelled),
+                }
             };
             fetch.file(file, check, &mut told)?;
-            told(file.size, None);
+            told(file.size, None)?;
             before = before.saturating_add(file.size);
         }
         // Last: a revision means a commit whose files are there.
@@ -178,6 +238,23 @@ impl Hub {
             (true, Some(file)) => Model::Gguf(snapshot.join(&file.name)),
             _ => Model::Folder(snapshot),
         })
+    }
+}
+
+/// The other models of a repository that load by their names, as a sentence after a space.
+fn others(name: &HubName, names: &[&str], plan: &Plan) -> String {
+    let ggufs = select::ggufs(names.iter().copied());
+    let stems: Vec<&str> = ggufs.iter().map(|gguf| &*gguf.stem).collect();
+    let is_this =
+        |gguf: &select::Gguf| gguf.files().iter().any(|f| plan.files.iter().any(|p| p.name == *f));
+    let found = ggufs
+        .iter()
+        .zip(labels::labels(&stems))
+        .filter(|(gguf, label)| gguf.is_whole() && !is_this(gguf) && labels::can_run(label));
+    let found: Vec<String> = found.map(|(_, label)| format!("{}:{label}", name.id())).collect();
+    match found.is_empty() {
+        true => String::new(),
+        false => format!(" By their names these run: {}", found.join(", ")),
     }
 }
 

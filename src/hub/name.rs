@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::HubError;
+use super::{HubError, address};
 use crate::formats::quoted;
 
 /// Longest owner or repository, by the hub's own rule.
@@ -20,7 +20,8 @@ pub struct HubName {
 }
 
 impl HubName {
-    /// Reads `owner/repo[:QUANT][@revision]`.
+    /// Reads `owner/repo[:QUANT][@revision]`, or an address that names one: of a page or a file on the
+    /// hub, `hf.co/owner/repo:QUANT`, `hf://owner/repo`.
     ///
     /// Owner and repository are as the hub allows them: letters, digits, `-`, `_` and `.`, neither
     /// `--` nor `..`, no `-` or `.` at either end, at most 96 characters. A quantisation has the
@@ -31,6 +32,23 @@ impl HubName {
     pub fn parse(text: &str) -> Result<Self, HubError> {
         let wrong =
             |problem: &str| HubError::Name { name: quoted(text), problem: problem.to_owned() };
+        match address::name_of(text).map_err(wrong)? {
+            Some(name) => Self::parse_name(text, &name),
+            None => Self::parse_name(text, text),
+        }
+    }
+
+    /// Whether a text is an address of the hub or of something like it, and so neither a plain name nor
+    /// a path.
+    #[must_use]
+    pub fn is_address(text: &str) -> bool {
+        !matches!(address::name_of(text), Ok(None))
+    }
+
+    /// `given` is what the user wrote, for errors.
+    fn parse_name(given: &str, text: &str) -> Result<Self, HubError> {
+        let wrong =
+            |problem: &str| HubError::Name { name: quoted(given), problem: problem.to_owned() };
         let (rest, revision) = match text.split_once('@') {
             Some((rest, revision)) => (rest, Some(revision)),
             None => (text, None),

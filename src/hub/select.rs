@@ -1,11 +1,13 @@
 //! Which files of a repository are the model.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
+use super::labels::{can_run, label, labels, meant};
 use super::{HubError, HubName};
+use crate::formats::gguf::is_companion;
 
 /// What a model without a named quantisation is, if it is there.
-const DEFAULTS: [&str; 2] = ["Q4_0", "Q4_K_M"];
+const DEFAULTS: [&str; 3] = ["Q4_0", "Q4_K_M", "QAD-Q4_0"];
 
 /// Files of a checkpoint beside its weights.
 const SMALL: [&str; 8] = [
@@ -50,12 +52,6 @@ pub(super) struct Gguf {
 }
 
 impl Gguf {
-    /// `Q4_0` of `LFM2-8B-A1B-Q4_0`; the whole name if none of its parts looks like one.
-    pub(super) fn label(&self) -> &str {
-        let parts = self.stem.rsplit(['-', '.', '/']);
-        parts.into_iter().find(|part| is_quant(part)).unwrap_or(&self.stem)
-    }
-
     pub(super) fn is_whole(&self) -> bool {
         self.parts.len() == self.of
     }
@@ -65,23 +61,12 @@ impl Gguf {
     }
 }
 
-/// Whether a part of a file's name is a quantisation.
-fn is_quant(part: &str) -> bool {
-    let part = part.to_ascii_uppercase();
-    let digit_after = |prefix: &str| {
-        part.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    ["Q", "IQ", "TQ", "MXFP", "NVFP"].into_iter().any(digit_after)
-        || matches!(&*part, "F16" | "F32" | "BF16")
-}
-
 /// All `.gguf` models among file names: no projectors of images, no importance matrices.
 pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
     let mut all: BTreeMap<(String, usize), BTreeMap<usize, String>> = BTreeMap::new();
     for name in names {
         let Some(stem) = strip_suffix_ignoring_case(name, ".gguf") else { continue };
-        let file = stem.rsplit('/').next().unwrap_or(stem).to_ascii_lowercase();
-        if file.contains("mmproj") || file.contains("imatrix") {
+        if is_companion(stem) {
             continue;
         }
         let (stem, part, of) = match split_part(stem) {
@@ -94,7 +79,7 @@ pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
 }
 
 /// `x-00002-of-00003`: `x`, 2 and 3.
-fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
+pub(super) fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
     let (rest, of) = stem.rsplit_once("-of-")?;
     let (rest, part) = rest.rsplit_once('-')?;
     let number = |text: &str| -> Option<usize> {
@@ -109,23 +94,6 @@ fn strip_suffix_ignoring_case<'a>(name: &'a str, suffix: &str) -> Option<&'a str
     let at = name.len().checked_sub(suffix.len())?;
     let (stem, end) = name.split_at_checked(at)?;
     end.eq_ignore_ascii_case(suffix).then_some(stem)
-}
-
-/// Whether `quant` is in `stem` as a whole: not within a longer word, whatever the case.
-pub(super) fn names_quant(stem: &str, quant: &str) -> bool {
-    let (stem, quant) = (stem.to_ascii_lowercase(), quant.to_ascii_lowercase());
-    let within = |c: char| c.is_alphanumeric() || c == '_';
-    stem.match_indices(&quant).any(|(at, found)| {
-        !stem[..at].ends_with(within) && !stem[at + found.len()..].starts_with(within)
-    })
-}
-
-/// Those that `quant` names: the one that is called so, or else all that have it in their names.
-/// `LFM2-Q4_0` names itself, though it is within `LFM2-Q4_0-new` too.
-pub(super) fn named<T>(all: Vec<T>, stem: impl Fn(&T) -> &str, quant: &str) -> Vec<T> {
-    let is = |x: &T| [stem(x), last(stem(x))].iter().any(|s| s.eq_ignore_ascii_case(quant));
-    let any = all.iter().any(is);
-    all.into_iter().filter(|x| if any { is(x) } else { names_quant(stem(x), quant) }).collect()
 }
 
 /// Chooses the model's files among all that a repository holds.
@@ -156,49 +124,32 @@ pub(super) fn select(name: &HubName, names: &[&str]) -> Result<Selection, HubErr
 }
 
 fn pick<'a>(repo: &str, ggufs: &'a [Gguf], quant: Option<&str>) -> Result<&'a Gguf, HubError> {
-    let choose = |among: &[&Gguf]| {
-        let mut labels: Vec<_> = among.iter().map(|g| g.label()).collect();
-        if labels.iter().collect::<BTreeSet<_>>().len() < among.len() {
-            // Several of one quantisation: only the files' names tell them apart.
-            labels = among.iter().map(|g| last(&g.stem)).collect();
-        }
-        let first = labels.first().copied().unwrap_or_default().to_owned();
+    let stems: Vec<&str> = ggufs.iter().map(|g| &*g.stem).collect();
+    let choose = |among: &[usize]| {
+        let labels: Vec<_> = among.iter().map(|i| label(&stems, *i)).collect();
+        let first = labels.iter().find(|label| can_run(label)).or(labels.first());
+        let first = first.cloned().unwrap_or_default();
         HubError::Choose { repo: repo.to_owned(), first, there: labels.join(", ") }
     };
-    let Some(quant) = quant else {
-        for default in DEFAULTS {
-            let found: Vec<_> =
-                ggufs.iter().filter(|g| g.label().eq_ignore_ascii_case(default)).collect();
-            match *found {
-                [] => {}
-                [one] => return Ok(one),
-                _ => return Err(choose(&found)),
-            }
-        }
-        return match ggufs {
-            [one] => Ok(one),
-            _ => Err(choose(&ggufs.iter().collect::<Vec<_>>())),
-        };
+    let one = |found: &[usize]| match found {
+        [one] => ggufs.get(*one).ok_or_else(|| choose(found)),
+        _ => Err(choose(found)),
     };
-    let found = named(ggufs.iter().collect(), |g| &g.stem, quant);
-    match *found {
-        [one] => return Ok(one),
-        [] => {}
-        _ => return Err(choose(&found)),
+    let Some(quant) = quant else {
+        let default = DEFAULTS.iter().map(|d| meant(&stems, d)).find(|found| !found.is_empty());
+        return one(&default.unwrap_or_else(|| (0..ggufs.len()).collect()));
+    };
+    let found = meant(&stems, quant);
+    if !found.is_empty() {
+        return one(&found);
     }
-    let mut there: Vec<_> = ggufs.iter().map(Gguf::label).collect();
+    let mut there = labels(&stems);
     there.sort_by_key(|label| std::cmp::Reverse(likeness(label, quant)));
-    there.dedup();
     Err(HubError::NoQuant {
         repo: repo.to_owned(),
         quant: quant.to_owned(),
         there: there.join(", "),
     })
-}
-
-/// The last part of a path.
-fn last(stem: &str) -> &str {
-    stem.rsplit('/').next().unwrap_or(stem)
 }
 
 /// How many characters two names begin with in common.
@@ -242,9 +193,6 @@ mod tests {
 
     #[test]
     fn a_quantisation_is_a_whole_word_of_the_name() {
-        assert!(names_quant("LFM2-Q4_0", "q4_0") && names_quant("Q4_0/x", "Q4_0"));
-        assert!(!names_quant("LFM2-Q4_0_4_4", "Q4_0") && !names_quant("LFM2-IQ4_0", "Q4_0"));
-        assert!(names_quant("x-UD-Q4_K_XL", "UD-Q4_K_XL") && !names_quant("x-Q4_K_M", "Q4_K"));
         assert_eq!(chosen("a/b:q4_k_m", &QUANTS).unwrap(), ["LFM2-8B-A1B-Q4_K_M.gguf"]);
         // A whole name does too.
         assert_eq!(chosen("a/b:LFM2-8B-A1B-F16", &QUANTS).unwrap(), ["LFM2-8B-A1B-F16.gguf"]);
@@ -260,8 +208,11 @@ mod tests {
         assert!(error.contains("a/b:F16") && error.contains("F16, Q8_0"), "{error}");
         let error = chosen("a/b", &["x-Q4_0.gguf", "y-Q4_0.gguf"]).unwrap_err();
         assert!(error.contains("x-Q4_0, y-Q4_0"), "{error}");
-        let twins = ["x-Q4_0.gguf", "x-Q4_0-new.gguf"];
-        assert_eq!(chosen("a/b:x-Q4_0", &twins).unwrap(), [twins[0]]);
+        let qad = ["x-F16.gguf", "x-QAD-Q4_0.gguf"];
+        assert_eq!(chosen("a/b", &qad).unwrap(), [qad[1]]);
+        // The one that is named in the advice is one that runs.
+        let error = chosen("a/b", &["x-IQ4_NL.gguf", "x-Q8_0.gguf"]).unwrap_err();
+        assert!(error.contains("e.g. a/b:Q8_0"), "{error}");
     }
 
     #[test]

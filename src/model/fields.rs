@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::config::ConfigError;
 use crate::formats::source::len_u64;
-use crate::formats::{one_line, quoted};
+use crate::formats::{json_bytes, one_line, quoted};
 
 use super::config::MAX_CONFIG_BYTES;
 
@@ -40,7 +40,8 @@ impl Fields {
             ));
         }
         let mut object = Object { known, current: None, values: BTreeMap::new() };
-        let mut json = serde_json::Deserializer::from_slice(bytes);
+        let bytes = json_bytes(bytes);
+        let mut json = serde_json::Deserializer::from_slice(&bytes);
         let parsed = (&mut object).deserialize(&mut json).and_then(|()| {
             object.current = None;
             json.end()

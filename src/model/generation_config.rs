@@ -2,6 +2,7 @@
 
 use super::config::ConfigError;
 use super::fields::Fields;
+use crate::formats::gguf::Value;
 use crate::formats::{KeyError, Metadata};
 
 /// What generation_config.json (or a GGUF's metadata) says. A field that it does not name is `None`.
@@ -10,6 +11,8 @@ use crate::formats::{KeyError, Metadata};
 /// ignoring it would silently sample in another way and miss end tokens.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GenerationConfig {
+    /// What a person knows the values by: `generation_config.json`, or a GGUF's keys.
+    pub source: &'static str,
     /// First token of a text.
     pub bos_token_id: Option<u32>,
     /// Tokens that end a text; empty when the file names none.
@@ -91,6 +94,7 @@ impl GenerationConfig {
             }
         }
         Ok(Self {
+            source: "generation_config.json",
             bos_token_id: f.token("bos_token_id", vocab_size)?,
             eos_token_ids: f.tokens("eos_token_id", vocab_size)?,
             pad_token_id: f.token("pad_token_id", vocab_size)?,
@@ -107,6 +111,17 @@ impl GenerationConfig {
 }
 
 impl GenerationConfig {
+    /// Whether it says how tokens are to be drawn, and does not only name token ids.
+    #[must_use]
+    pub fn recommends_sampling(&self) -> bool {
+        self.do_sample == Some(false)
+            || self.temperature.is_some()
+            || self.top_k.is_some()
+            || self.top_p.is_some()
+            || self.min_p.is_some()
+            || self.repetition_penalty.is_some()
+    }
+
     /// What a GGUF file's metadata say: end tokens, and `general.sampling.*` where there are any.
     /// Token ids are checked against `vocab_size`.
     ///
@@ -134,13 +149,18 @@ impl GenerationConfig {
                 value => Ok(value.map(to_f32)),
             }
         };
-        let top_k = m.count("general.sampling.top_k")?;
+        let top_k = match m.get("general.sampling.top_k") {
+            // As llama.cpp has it, -1 is off like 0.
+            Some(Value::Integer(k)) if k < 0 => Some(0),
+            _ => m.count("general.sampling.top_k")?,
+        };
         if top_k.is_some_and(|k| u32::try_from(k).is_err()) {
             return Err(m
                 .mismatch("general.sampling.top_k", format_args!("0 to {}", u32::MAX))
                 .into());
         }
         Ok(Self {
+            source: "general.sampling",
             bos_token_id: m.token("tokenizer.ggml.bos_token_id", vocab_size)?,
             eos_token_ids,
             pad_token_id: m.token("tokenizer.ggml.padding_token_id", vocab_size)?,

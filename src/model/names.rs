@@ -129,6 +129,12 @@ impl Slot {
         format!("blk.{layer}.{rest}")
     }
 
+    /// Another name that the tensor has in GGUF files of some writers: ollama's conversion calls the
+    /// final norm as every other model's is called. llama.cpp reads the first name alone.
+    pub(super) fn other_gguf_name(&self) -> Option<&'static str> {
+        matches!(self, Self::EmbeddingNorm).then_some("output_norm.weight")
+    }
+
     /// The tensor's name in a checkpoint of either kind.
     pub fn name(&self, naming: Naming) -> String {
         match naming {

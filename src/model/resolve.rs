@@ -26,11 +26,9 @@ fn resolve(
 ) -> Result<Option<TensorSlice>, FormatError> {
     let naming = checkpoint.naming();
     let alone = !(naming == Naming::Gguf && slot.is_expert());
-    if alone && let Some(index) = find(checkpoint, &slot.name(naming)) {
-        let (rows, cols) = rows_cols(shape);
-        return checked(checkpoint, index, shape).map(|element_type| {
-            Some(TensorSlice { tensor: index, offset: 0, rows, cols, element_type })
-        });
+    let other = || checkpoint.find(slot.other_gguf_name().filter(|_| naming == Naming::Gguf)?);
+    if alone && let Some(index) = find(checkpoint, &slot.name(naming)).or_else(other) {
+        return whole(checkpoint, index, shape).map(Some);
     }
     match (slot.stacked(naming), shape, &config.moe) {
         (Some(stacked), &[rows, cols], Some(moe)) => {
@@ -39,6 +37,17 @@ fn resolve(
         }
         _ => Ok(None),
     }
+}
+
+/// All of a tensor.
+fn whole(
+    checkpoint: &Checkpoint,
+    index: usize,
+    shape: &[usize],
+) -> Result<TensorSlice, FormatError> {
+    let (rows, cols) = rows_cols(shape);
+    let element_type = checked(checkpoint, index, shape)?;
+    Ok(TensorSlice { tensor: index, offset: 0, rows, cols, element_type })
 }
 
 fn find(checkpoint: &Checkpoint, name: &str) -> Option<usize> {
@@ -247,6 +256,9 @@ pub async fn validate(
     {
         check_tied_head(config, checkpoint, embedding, &mut used).await?;
     }
+    if checkpoint.naming() == Naming::Gguf {
+        warn_other_names(checkpoint, &slots, &slices, &mut used).await?;
+    }
     warn_unused(checkpoint, &used);
     let size = model_size(config, &slots, |slot| slices.get(&slot).map_or(0, TensorSlice::bytes));
     Ok(ResolvedTensors { slices, size })
@@ -289,6 +301,39 @@ async fn check_tied_head(
         Some(tensor) => checkpoint.error(tensor, problem),
         None => FormatError::File { file: checkpoint.name().to_owned(), problem },
     })
+}
+
+/// A tensor that is there by both of its names counts as used; if they differ, which one is taken is
+/// said.
+async fn warn_other_names(
+    checkpoint: &Checkpoint,
+    slots: &[(Slot, Vec<usize>)],
+    slices: &HashMap<Slot, TensorSlice>,
+    used: &mut [bool],
+) -> Result<(), FormatError> {
+    for (slot, shape) in slots {
+        let other = slot.other_gguf_name().and_then(|name| Some((name, checkpoint.find(name)?)));
+        let (Some((other, index)), Some(taken)) = (other, slices.get(slot)) else { continue };
+        if index == taken.tensor {
+            continue;
+        }
+        if let Some(used) = used.get_mut(index) {
+            *used = true;
+        }
+        let same = match whole(checkpoint, index, shape) {
+            Ok(slice) => same_bytes(checkpoint, taken, &slice).await?,
+            // Nobody needs it.
+            Err(_) => false,
+        };
+        if !same {
+            log::warn!(
+                "{}: {} and {other} are both there and differ: the first is read, as llama.cpp does",
+                checkpoint.name(),
+                slot.gguf_name()
+            );
+        }
+    }
+    Ok(())
 }
 
 async fn same_bytes(

@@ -5,29 +5,33 @@ use super::{ConfigError, ModelConfig, WeightChoice};
 use crate::formats::synthetic::{Synthetic, synthetic};
 use crate::formats::{Checkpoint, ElementType};
 
-/// A published model: its name and its config.json, as far as sizes go.
+/// A published model: its name, its ids, and its config.json as far as sizes go.
 /// Source: the hub's config files; shared facts are in each.
-const SHAPES: [(&str, &str); 7] = [
+const SHAPES: [(&str, u32, &str); 11] = [
     (
         "lfm2-350m",
+        65_536,
         r#"{"model_type": "lfm2", "hidden_size": 1024, "intermediate_size": 6656,
         "num_hidden_layers": 16, "num_attention_heads": 16, "num_key_value_heads": 8,
         "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
     ),
     (
         "lfm2-700m",
+        65_536,
         r#"{"model_type": "lfm2", "hidden_size": 1536, "intermediate_size": 10240,
         "num_hidden_layers": 16, "num_attention_heads": 24, "num_key_value_heads": 8,
         "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
     ),
     (
         "lfm2-1.2b",
+        65_536,
         r#"{"model_type": "lfm2", "hidden_size": 2048, "intermediate_size": 12288,
         "num_hidden_layers": 16, "num_attention_heads": 32, "num_key_value_heads": 8,
         "full_attn_idxs": [2, 5, 8, 10, 12, 14]"#,
     ),
     (
         "lfm2-2.6b",
+        65_536,
         r#"{"model_type": "lfm2", "hidden_size": 2048, "intermediate_size": 10752,
         "block_auto_adjust_ff_dim": false,
         "num_hidden_layers": 30, "num_attention_heads": 32, "num_key_value_heads": 8,
@@ -35,6 +39,7 @@ const SHAPES: [(&str, &str); 7] = [
     ),
     (
         "lfm2-8b-a1b",
+        65_536,
         r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 7168,
         "moe_intermediate_size": 1792, "num_dense_layers": 2, "num_experts": 32,
         "num_experts_per_tok": 4, "num_hidden_layers": 24, "num_attention_heads": 32,
@@ -42,6 +47,41 @@ const SHAPES: [(&str, &str); 7] = [
     ),
     (
         "lfm2-24b-a2b",
+        65_536,
+        r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 11776,
+        "moe_intermediate_size": 1536, "num_dense_layers": 2, "num_experts": 64,
+        "num_experts_per_tok": 4, "num_hidden_layers": 40, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 22, 26, 30, 34, 38]"#,
+    ),
+    // LFM2.5: the same architecture, some with more ids. Its 350M and 1.2B are LFM2's. Of the 230M the
+    // hub's pages tell how many layers are attention, and not which.
+    (
+        "lfm2.5-230m",
+        65_536,
+        r#"{"model_type": "lfm2", "hidden_size": 1024, "intermediate_size": 2560,
+        "block_auto_adjust_ff_dim": false,
+        "num_hidden_layers": 14, "num_attention_heads": 16, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 4, 6, 8, 10, 12]"#,
+    ),
+    (
+        "lfm2.5-2.6b",
+        128_000,
+        r#"{"model_type": "lfm2", "hidden_size": 2048, "intermediate_size": 10752,
+        "block_auto_adjust_ff_dim": false,
+        "num_hidden_layers": 30, "num_attention_heads": 32, "num_key_value_heads": 8,
+        "full_attn_idxs": [2, 5, 9, 13, 17, 21, 24, 27]"#,
+    ),
+    (
+        "lfm2.5-8b-a1b",
+        128_000,
+        r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 7168,
+        "moe_intermediate_size": 1792, "num_dense_layers": 2, "num_experts": 32,
+        "num_experts_per_tok": 4, "num_hidden_layers": 24, "num_attention_heads": 32,
+        "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 21]"#,
+    ),
+    (
+        "lfm2.5-24b-a2b",
+        128_000,
         r#"{"model_type": "lfm2_moe", "hidden_size": 2048, "intermediate_size": 11776,
         "moe_intermediate_size": 1536, "num_dense_layers": 2, "num_experts": 64,
         "num_experts_per_tok": 4, "num_hidden_layers": 40, "num_attention_heads": 32,
@@ -50,6 +90,7 @@ const SHAPES: [(&str, &str); 7] = [
     // The small mixture that llama.cpp was measured with: docs/performance.md.
     (
         "mini",
+        65_536,
         r#"{"model_type": "lfm2_moe", "hidden_size": 1024, "intermediate_size": 3584,
         "moe_intermediate_size": 896, "num_dense_layers": 2, "num_experts": 16,
         "num_experts_per_tok": 4, "num_hidden_layers": 8, "num_attention_heads": 16,
@@ -59,7 +100,7 @@ const SHAPES: [(&str, &str); 7] = [
 
 /// Names of the shapes.
 pub fn shape_names() -> impl Iterator<Item = &'static str> {
-    SHAPES.iter().map(|(name, _)| *name)
+    SHAPES.iter().map(|(name, ..)| *name)
 }
 
 /// The configuration of a published shape and a checkpoint of seeded random weights; `None` for an
@@ -71,9 +112,9 @@ pub fn synthetic_model(
     name: &str,
     weights: WeightChoice,
 ) -> Option<Result<(ModelConfig, Checkpoint), ConfigError>> {
-    let (name, sizes) = SHAPES.iter().find(|(known, _)| *known == name)?;
+    let (name, vocab, sizes) = SHAPES.iter().find(|(known, ..)| *known == name)?;
     let json = format!(
-        r#"{sizes}, "vocab_size": 65536, "conv_L_cache": 3, "conv_bias": false, "norm_eps": 1e-5,
+        r#"{sizes}, "vocab_size": {vocab}, "conv_L_cache": 3, "conv_bias": false, "norm_eps": 1e-5,
         "rope_theta": 1000000.0, "max_position_embeddings": 128000, "tie_word_embeddings": true,
         "use_expert_bias": true, "norm_topk_prob": true, "routed_scaling_factor": 1.0,
         "bos_token_id": 1, "eos_token_id": 7, "pad_token_id": 0}}"#

@@ -136,5 +136,5 @@ pub async fn check_attention(
         AttentionKernel::Split => "attention",
         AttentionKernel::Flash => "flash_attention",
     };
-    Ok(c.finish(name, variant, format!("{case:?}")))
+    Ok(c.finish(name, variant, case.to_string()))
 }

@@ -1,5 +1,8 @@
 //! The fixed cases of `lfm2 selftest`.
 
+use std::future::Future;
+use std::pin::Pin;
+
 use super::linear::{Routing, Rows};
 use super::norm::Bias;
 use super::{
@@ -170,31 +173,56 @@ fn sample(vocab: usize) -> SampleCase {
     }
 }
 
-/// One case a kernel, as the engine would run it here.
-pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
+/// A check that has not begun.
+type Check<'a> = Pin<Box<dyn Future<Output = Result<KernelCheck, GpuError>> + 'a>>;
+
+/// One case a kernel, as the engine would run it here. `told` is told of each.
+pub(super) async fn quick(
+    context: &Context,
+    told: &mut dyn FnMut(usize, usize),
+) -> Result<Vec<KernelCheck>, GpuError> {
+    let checks = quick_checks(context);
+    let mut all = Vec::with_capacity(checks.len());
+    let total = checks.len();
+    for check in checks {
+        told(all.len(), total);
+        all.push(check.await?);
+    }
+    told(all.len(), total);
+    Ok(all)
+}
+
+fn quick_checks(context: &Context) -> Vec<Check<'_>> {
+    /// Owns the case, so that the check can be made later.
+    macro_rules! later {
+        ($check:expr) => {
+            Box::pin(async move { $check.await }) as Check<'_>
+        };
+    }
     let choices = Choices::by_capability(context.caps());
     let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(context.caps()));
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
     let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };
     let mut all = vec![
-        check_embed(context, &embed(16), weights).await?,
-        check_norm(context, &norm(3, 260, Fill::Normal), reduce).await?,
-        check_route(context, &route(8, 2, true), reduce).await?,
-        check_conv(context, &conv(3, 16, false)).await?,
-        check_heads(context, &heads(4, 2, 64), KvFormat::F16, reduce).await?,
-        check_group(context, &group(8, Routing::Random)).await?,
-        check_combine(context, &group(8, Routing::Random)).await?,
+        later!(check_embed(context, &embed(16), weights)),
+        later!(check_norm(context, &norm(3, 260, Fill::Normal), reduce)),
+        later!(check_route(context, &route(8, 2, true), reduce)),
+        later!(check_conv(context, &conv(3, 16, false))),
+        later!(check_heads(context, &heads(4, 2, 64), KvFormat::F16, reduce)),
+        later!(check_group(context, &group(8, Routing::Random))),
+        later!(check_combine(context, &group(8, Routing::Random))),
     ];
     for (mode, epilogue, bias) in
         [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[8]]
     {
-        all.push(check_linear(context, &linear(mode, epilogue, 1, bias), weights, matvec).await?);
+        let case = linear(mode, epilogue, 1, bias);
+        all.push(later!(check_linear(context, &case, weights, matvec)));
     }
     for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
-        let case = linear(mode, epilogue, 40, bias);
         for kernel in LinearKernel::of_many_items(context.caps()) {
-            all.push(check_linear(context, &case, weights, kernel).await?);
+            let case = linear(mode, epilogue, 40, bias);
+            all.push(later!(check_linear(context, &case, weights, kernel)));
         }
     }
     // Weights in blocks, as the published files have them, whichever way they will be multiplied.
@@ -202,17 +230,18 @@ pub(super) async fn quick(context: &Context) -> Result<Vec<KernelCheck>, GpuErro
         for activations in [Activations::Float, Activations::Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
             let case = linear(Rows::Dense, Epilogue::Store, 1, false);
-            all.push(check_linear(context, &case, WeightsImport::best(format), kernel).await?);
+            let weights = WeightsImport::best(format);
+            all.push(later!(check_linear(context, &case, weights, kernel)));
         }
     }
     for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
-        all.push(check_attention(context, &attention(4, 2, 64), kernel, KvFormat::F16).await?);
+        let case = attention(4, 2, 64);
+        all.push(later!(check_attention(context, &case, kernel, KvFormat::F16)));
     }
-    let sampled = sample(1000);
-    all.push(check_penalties(context, &sampled).await?);
-    all.push(check_threshold(context, &sampled, cooperative).await?);
-    all.push(check_draw(context, &sampled).await?);
-    Ok(all)
+    all.push(later!(check_penalties(context, &sample(1000))));
+    all.push(later!(check_threshold(context, &sample(1000), cooperative)));
+    all.push(later!(check_draw(context, &sample(1000))));
+    all
 }
 
 /// Every variant, that the device can run, of the kernels that read a model's matrices, with these

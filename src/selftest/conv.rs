@@ -93,5 +93,5 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
         // A product rounds once, so the rings are equal but for what is flushed to zero.
         c.floats(&format!("ring after pass {n}"), &got, &ring, |_| TINY);
     }
-    Ok(c.finish("short_conv", variant, format!("{case:?}")))
+    Ok(c.finish("short_conv", variant, case.to_string()))
 }

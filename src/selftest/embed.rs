@@ -89,5 +89,5 @@ pub async fn check_embed(
     let bounds: Vec<f64> = want.chunks(width).map(|r| largest(r) * 2f64.powi(-21)).collect();
     c.floats("x", &got, &want, |i| if fused { bounds[i / width] } else { 0.0 });
     c.exact("history", &context.read(&history).await?, &want_history);
-    Ok(c.finish("embed", variant, format!("{case:?}")))
+    Ok(c.finish("embed", variant, case.to_string()))
 }

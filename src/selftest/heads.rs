@@ -175,5 +175,5 @@ pub async fn check_heads(
     c.nmse("q", &got_q, &q, 1e-7);
     c.nmse("keys", &got_keys, &keys, most);
     c.nmse("values", &got_values, &values, most);
-    Ok(c.finish("qk_norm_rope_append", variant, format!("{case:?}")))
+    Ok(c.finish("qk_norm_rope_append", variant, case.to_string()))
 }

@@ -350,7 +350,7 @@ pub async fn check_linear(
         LinearKernel::Matmul => "matmul",
         LinearKernel::MatmulCoop => "matmul_coop",
     };
-    Ok(c.finish(name, ran.variant, format!("{case:?}")))
+    Ok(c.finish(name, ran.variant, super::words::linear(case, weights, kernel)))
 }
 
 async fn run_linear(

@@ -17,6 +17,7 @@ mod moe;
 mod norm;
 mod sample;
 mod stored;
+mod words;
 
 pub use attention::{AttentionCase, AttentionKernel, check_attention};
 pub use conv::{ConvCase, check_conv};
@@ -46,7 +47,7 @@ pub struct KernelCheck {
     pub kernel: &'static str,
     /// Which variants ran, as [`crate::gpu::Variant`] prints them, joined by ` + `.
     pub variant: String,
-    /// The case: shape, inputs, seed.
+    /// The case in words: weights, sizes, what is special of it.
     pub case: String,
     /// Error of the element that comes closest to its tolerance, or exceeds it most.
     pub max_error: f64,
@@ -58,7 +59,8 @@ pub struct KernelCheck {
     pub failure: String,
 }
 
-/// Runs the kernels against their twins on `context`.
+/// Runs the kernels against their twins on `context`. `told` is told how many checks are done and how
+/// many there are.
 ///
 /// A kernel that computes wrongly is no error: see [`KernelCheck::passed`].
 ///
@@ -67,13 +69,15 @@ pub struct KernelCheck {
 pub async fn check_kernels(
     context: &Context,
     thoroughness: Thoroughness,
+    told: &mut dyn FnMut(usize, usize),
 ) -> Result<Vec<KernelCheck>, GpuError> {
     match thoroughness {
-        Thoroughness::Quick => cases::quick(context).await,
+        Thoroughness::Quick => cases::quick(context, told).await,
         Thoroughness::Full => {
-            let mut all = Vec::new();
-            for part in parts(context) {
-                all.extend(check_part(context, part).await?);
+            let (mut all, parts) = (Vec::new(), parts(context));
+            for (i, part) in parts.iter().enumerate() {
+                told(i, parts.len());
+                all.extend(check_part(context, *part).await?);
             }
             Ok(all)
         }

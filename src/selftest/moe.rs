@@ -71,7 +71,7 @@ pub async fn check_group(context: &Context, case: &GroupCase) -> Result<KernelCh
     // Words 1 to 3 are free.
     want[1..4].copy_from_slice(&got[1..4]);
     c.exact("groups", &got, &want);
-    Ok(c.finish("moe_group", variant, format!("{case:?}")))
+    Ok(c.finish("moe_group", variant, case.to_string()))
 }
 
 /// Runs `moe_combine` on a case.
@@ -110,5 +110,5 @@ pub async fn check_combine(context: &Context, case: &GroupCase) -> Result<Kernel
     if case.fill == Fill::Normal {
         c.nmse("x", &got, &want, 1e-7);
     }
-    Ok(c.finish("moe_combine", variant, format!("{case:?}")))
+    Ok(c.finish("moe_combine", variant, case.to_string()))
 }

@@ -63,7 +63,7 @@ pub async fn check_norm(
         norm_bound(case.hidden_size, scale[i % case.hidden_size], want[i], case.eps)
     });
     c.nmse("h", &got, &want, 1e-7);
-    Ok(c.finish("rms_norm", variant, format!("{case:?}")))
+    Ok(c.finish("rms_norm", variant, case.to_string()))
 }
 
 /// A case of `norm_route`.
@@ -236,5 +236,5 @@ pub async fn check_route(
             c.number("gates", row * top_k + j, got, f64::from(want), bound);
         }
     }
-    Ok(c.finish("norm_route", variant, format!("{case:?}")))
+    Ok(c.finish("norm_route", variant, case.to_string()))
 }

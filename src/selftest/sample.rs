@@ -184,7 +184,7 @@ pub async fn check_penalties(
     });
     let left = context.read(&counts).await?;
     c.exact("counts", &left, &vec![0; left.len()]);
-    Ok(c.finish("sample_prepare", variant, format!("{case:?}")))
+    Ok(c.finish("sample_prepare", variant, case.to_string()))
 }
 
 /// Runs `sample_threshold` on a case.
@@ -246,7 +246,7 @@ pub async fn check_threshold(
             ));
         }
     }
-    Ok(c.finish("sample_threshold", variant, format!("{case:?}")))
+    Ok(c.finish("sample_threshold", variant, case.to_string()))
 }
 
 /// Runs `sample_draw` on a case.
@@ -311,7 +311,7 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
         }
     }
     c.exact("next_token", &got, &want);
-    Ok(c.finish("sample_draw", variant, format!("{case:?}")))
+    Ok(c.finish("sample_draw", variant, case.to_string()))
 }
 
 /// Draws one token for each of `rows` (options and position) from its row of `logits`,

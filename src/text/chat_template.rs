@@ -8,7 +8,7 @@ use super::conversation::{Conversation, Message};
 use super::error::{TextError, one_line, quote};
 use super::jinja::{Class, Error, Program};
 use super::strftime::{Moment, strftime};
-use crate::formats::Metadata;
+use crate::formats::{Metadata, json_bytes, without_mark};
 use serde_json::{Map, Value as Json};
 use std::fmt;
 use std::sync::Arc;
@@ -113,7 +113,7 @@ impl ChatTemplate {
                 line: None,
                 problem: format!("chat_template.jinja is not UTF-8 (byte {})", e.valid_up_to()),
             })?;
-            return Self::new(source, &special);
+            return Self::new(without_mark(source), &special);
         }
         match config.get("chat_template") {
             None | Some(Json::Null) => Err(TextError::NoTemplate),
@@ -327,7 +327,7 @@ fn default_of(named: &[Json]) -> Result<&str, TextError> {
 }
 
 fn parse_config(bytes: &[u8]) -> Result<Map<String, Json>, TextError> {
-    match serde_json::from_slice(bytes) {
+    match serde_json::from_slice(&json_bytes(bytes)) {
         Ok(Json::Object(config)) => Ok(config),
         Ok(_) => Err(bad_config("file", "must be a JSON object")),
         Err(e) => Err(bad_config("file", &format!("not valid JSON: {}", one_line(e)))),

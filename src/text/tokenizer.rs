@@ -8,7 +8,7 @@ use super::error::{TextError, bad, one_line};
 use super::guard::guarded;
 use super::json::Node;
 use super::tokenizer_file::TokenizerFile;
-use crate::formats::Metadata;
+use crate::formats::{Metadata, json_bytes};
 use std::sync::Arc;
 use tokenizers::pipeline::{EncodeOptions, Override, PipelineToken, PipelineTokenizer};
 
@@ -53,7 +53,8 @@ impl Tokenizer {
     /// that is not supported (another model than BPE, a normalizer, another pre-tokenizer than a
     /// known `Split` and `ByteLevel`, ...).
     pub fn from_json(tokenizer_json: &[u8], vocab_size_of_model: usize) -> Result<Self, TextError> {
-        let root = Node::parse(tokenizer_json)?;
+        let tokenizer_json = json_bytes(tokenizer_json);
+        let root = Node::parse(&tokenizer_json)?;
         Self::load(&TokenizerFile::read(&root, vocab_size_of_model)?)
     }
 

@@ -292,7 +292,7 @@ fn a_piped_chat_answers_and_remembers() {
 }
 
 /// What a chat prints to stdout and stderr for these lines of input.
-fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
+pub fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
     let mut child = lfm2(&[&["chat", "--no-history"], args].concat())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -312,6 +312,9 @@ fn a_chat_says_what_it_does_not_do() {
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(err.contains("/read needs a file name"), "{err}");
+    let own = "temperature 0.3, min_p 0.15, repetition 1.05, generation_config.json)";
+    let told = format!("sampling: temperature 0 (your options; recommended: {own}");
+    assert!(err.contains(&told), "{err}");
     assert!(err.contains("The answer was cut at 3 tokens (--max-tokens)."), "{err}");
 
     let full = "Tell me about WebGPU and about Rust and about everything else that you know. ";
@@ -418,7 +421,7 @@ fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
     stdout.read_exact(&mut first).unwrap();
     drop(stdout);
     let output = child.wait_with_output().unwrap();
-    assert_eq!(text(&output.stderr), "");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
 
 #[test]

@@ -23,9 +23,11 @@ impl Computer {
 
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = lfm2(args);
-        let of_the_hub = std::env::vars()
-            .map(|(n, _)| n)
-            .filter(|n| n.starts_with("HF_") || n.to_lowercase().ends_with("_proxy"));
+        let of_the_hub = std::env::vars().map(|(n, _)| n).filter(|n| {
+            n.starts_with("HF_")
+                || n == "HUGGINGFACE_HUB_CACHE"
+                || n.to_lowercase().ends_with("_proxy")
+        });
         of_the_hub.for_each(|name| {
             command.env_remove(name);
         });
@@ -262,6 +264,12 @@ fn failures_that_do_not_pass_end() {
     computer.assert_nothing_whole();
     let gone = Computer { home: computer.home, endpoint: "http://127.0.0.1:1".to_owned() };
     gone.fails(&["pull", REPO], &["127.0.0.1:1", "5 times"]);
+    // Without a network: one line, at once.
+    let nowhere = Computer { endpoint: "http://no-such-host.invalid".to_owned(), ..gone };
+    nowhere.fails(&["pull", REPO], &["no-such-host.invalid is not found", "online"]);
+    let stderr = text(&nowhere.run(&["pull", REPO]).stderr);
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    let gone = nowhere;
     let mut bad = gone.command(&["pull", REPO]);
     refused(bad.env("HF_ENDPOINT", "file:///etc"), &["HF_ENDPOINT", "http://"]);
 }
@@ -389,7 +397,7 @@ fn what_huggingface_hub_fetched_is_used() {
     // The cache's folder may be named itself.
     let mut moved = computer.command(&["-q", "list"]);
     moved.env("HF_HUB_CACHE", computer.home.path().join("hub")).env("HF_HOME", "/nonexistent");
-    assert!(text(&moved.output().unwrap().stdout).starts_with(REPO));
+    assert!(text(&moved.output().unwrap().stdout).contains(&format!("\n{REPO} ")));
 }
 
 #[test]

@@ -30,8 +30,12 @@ fn list_tells_names_sizes_and_places() {
     assert_eq!((&rows[0]["commit"], &rows[0]["state"]), (&COMMIT.into(), &"whole".into()));
     assert!(std::fs::metadata(rows[0]["path"].as_str().unwrap()).unwrap().len() == 30_000);
     let plain = computer.ok(&["list"]);
-    assert_eq!(plain.lines().count(), 2);
-    assert!(plain.contains("owner/repo:Q8_0    20.00 kB  01234567  /"), "{plain}");
+    assert_eq!(plain.lines().count(), 3);
+    assert_eq!(plain.lines().next().unwrap().split_whitespace().count(), 4, "{plain}");
+    assert!(
+        plain.starts_with("NAME ") && plain.contains("owner/repo:Q8_0    20.00 kB  01234567  /"),
+        "{plain}"
+    );
     // What other programs fetched is shown as what it is, and data sets are none of ours.
     let hub = computer.home.path().join("hub");
     let other = hub.join("models--x--y/snapshots").join(COMMIT);
@@ -39,7 +43,7 @@ fn list_tells_names_sizes_and_places() {
     std::fs::write(other.join("pytorch_model.bin"), "x").unwrap();
     std::fs::create_dir_all(hub.join("datasets--x--z/snapshots")).unwrap();
     let plain = computer.ok(&["list"]);
-    assert!(plain.lines().count() == 3 && plain.contains("(not for lfm2)"), "{plain}");
+    assert!(plain.lines().count() == 4 && plain.contains("(not for lfm2)"), "{plain}");
     let empty = Computer::new(&server).run(&["list"]);
     assert_eq!(text(&empty.stdout), "");
     assert!(text(&empty.stderr).starts_with("no models in "));
@@ -66,15 +70,16 @@ fn rm_removes_what_is_meant_and_no_more() {
 /// `pull` takes the name of a file that is within another's, so `rm` does.
 #[test]
 fn rm_takes_the_name_that_pull_takes() {
-    let names = ["LFM2-Q4_0.gguf", "LFM2-Q4_0-new.gguf"];
+    let names = ["LFM2-Q4_0.gguf", "LFM2-Q4_0-new.gguf", "LFM3-Q4_0-new.gguf"];
     let server = Server::start(names.map(|name| (name.to_owned(), bytes(name.len() * 1000))));
     let computer = Computer::new(&server);
-    for name in ["owner/repo:LFM2-Q4_0", "owner/repo:LFM2-Q4_0-new"] {
+    for name in ["owner/repo:LFM2-Q4_0", "owner/repo:LFM2-Q4_0-new", "owner/repo:LFM3-Q4_0-new"] {
         computer.ok(&["-q", "pull", name]);
     }
-    let both = ["LFM2-Q4_0, LFM2-Q4_0-new", "owner/repo:LFM2-Q4_0"];
-    refused(&mut computer.command(&["rm", "--yes", "owner/repo:Q4_0"]), &both);
-    assert_eq!(listed(&computer).len(), 2);
+    let both = ["LFM2-Q4_0-new", "LFM3-Q4_0-new"];
+    refused(&mut computer.command(&["rm", "--yes", "owner/repo:new"]), &both);
+    assert_eq!(listed(&computer).len(), 3);
+    computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM3-Q4_0-new"]);
     computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM2-Q4_0"]);
     assert_eq!(computer.blobs(), [sha256(&bytes(names[1].len() * 1000))]);
     // In a revision without a file of just that name no other is meant by it, while there is one.

@@ -46,6 +46,10 @@ struct State {
     /// The next request whose path contains the text fails so.
     faults: Vec<(&'static str, Fault)>,
     seen: Vec<Seen>,
+    /// Requests for a first part of a file, which are made before a download and are not in `seen`.
+    probes: Vec<Seen>,
+    /// Parts of files are not sent: all comes instead.
+    no_parts: bool,
     /// The token without which nothing is given.
     token: Option<&'static str>,
     /// The listing tells no hashes: HEAD requests do.
@@ -117,6 +121,15 @@ impl Server {
         std::mem::take(&mut self.state.lock().unwrap().seen)
     }
 
+    /// The requests for parts of files since the last call.
+    pub fn probes(&self) -> Vec<Seen> {
+        std::mem::take(&mut self.state.lock().unwrap().probes)
+    }
+
+    pub fn sends_no_parts(&self) {
+        self.state.lock().unwrap().no_parts = true;
+    }
+
     /// The ranges that were asked of content since the last call.
     pub fn ranges(&self) -> Vec<String> {
         self.seen().into_iter().filter_map(|s| s.range).collect()
@@ -153,9 +166,18 @@ impl Server {
 
     fn reply(&self, seen: &Seen) -> Reply {
         let mut state = self.state.lock().unwrap();
-        state.seen.push(seen.clone());
-        let at = state.faults.iter().position(|(path, _)| seen.path.contains(path));
-        let fault = at.map(|at| state.faults.remove(at).1);
+        let is_probe = seen.range.as_deref().is_some_and(|range| !range.ends_with('-'));
+        if is_probe {
+            state.probes.push(seen.clone());
+        } else {
+            state.seen.push(seen.clone());
+        }
+        let fits = |path: &str| seen.path.contains(path) && !is_probe;
+        let at = state.faults.iter().position(|(path, _)| fits(path));
+        let mut fault = at.map(|at| state.faults.remove(at).1);
+        if is_probe && state.no_parts {
+            fault = Some(Fault::NoRange);
+        }
         if let Some(Fault::Status(status, headers)) = fault {
             return Reply::text(status, headers, "");
         }
@@ -234,18 +256,24 @@ fn content(bytes: &[u8], seen: &Seen, fault: Option<Fault>) -> Reply {
     if seen.method == "HEAD" {
         return Reply::new(200, &etag, bytes.len(), Vec::new());
     }
-    let from = seen.range.as_deref().and_then(|r| r.strip_prefix("bytes=")?.strip_suffix('-'));
-    let from: usize = from.map_or(0, |f| f.parse().unwrap());
+    let range = seen.range.as_deref().and_then(|r| r.strip_prefix("bytes=")?.split_once('-'));
+    let number = |text: &str, default: usize| match text {
+        "" => default,
+        text => text.parse().unwrap(),
+    };
+    let (from, last) = range.map_or((0, ""), |(from, to)| (number(from, 0), to));
+    let last = number(last, bytes.len().saturating_sub(1)).min(bytes.len().saturating_sub(1));
+    let part = range.is_some_and(|(_, to)| !to.is_empty());
     let ranged = |start: usize| {
-        let body = bytes[start..].to_vec();
-        let range = format!("Content-Range: bytes {start}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+        let body = bytes[start..=last].to_vec();
+        let range = format!("Content-Range: bytes {start}-{last}/{}\r\n", bytes.len());
         Reply::new(206, &(range + &etag), body.len(), body)
     };
     let mut reply = match fault {
         Some(Fault::NoRange) => Reply::new(200, &etag, bytes.len(), bytes.to_vec()),
         Some(Fault::OtherRange) => ranged(from.saturating_sub(1)),
         _ if from >= bytes.len() => Reply::text(416, "", ""),
-        _ if from > 0 => ranged(from),
+        _ if from > 0 || part => ranged(from),
         _ => Reply::new(200, &etag, bytes.len(), bytes.to_vec()),
     };
     match fault {

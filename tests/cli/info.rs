@@ -94,7 +94,13 @@ fn what_cannot_fit_is_refused_with_what_would() {
         let args = ["--shape", "lfm2-8b-a1b", "--limits", "default", "--context", context];
         with(&[&args[..], more].concat(), words);
     };
+    // 0 is the model's own.
+    let own = plan(&["--shape", "lfm2-8b-a1b", "-c", "0", "--memory", "90G"]);
+    assert_eq!(own["context"], 128_000, "{own}");
     long("99999", &["--kv", "f32"], &["got 99999, need 1 to 65536 on this device, or --kv f16"]);
-    long("200000", &[], &["context: got 200000, need 1 to 128000"]);
+    for context in ["200000", "131072", "128001"] {
+        let words = ["need 1 to 128000 (this model was made for 128000)", context];
+        long(context, &[], &words);
+    }
     with(&["-m", dense, "--kv", "q8"], &["kv: got q8", "heads of 16"]);
 }

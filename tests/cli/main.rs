@@ -3,17 +3,22 @@
 mod answers;
 mod bad_input;
 mod cost;
+mod doctor;
+mod first_hour;
 mod gguf;
 #[allow(dead_code, reason = "the other test binary uses all of it")]
 #[path = "../it/formats/gguf_writer.rs"]
 mod gguf_writer;
 mod hub;
 mod hub_cache;
+mod hub_names;
 mod hub_server;
 mod info;
+mod marks;
 mod options;
 mod perplexity;
 mod quantize;
+mod readme;
 mod reference;
 #[cfg(target_os = "linux")]
 mod terminal;
@@ -26,6 +31,11 @@ use tempfile::TempDir;
 
 fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// Whether slow tests run whole: `tools/test.sh --all`.
+fn run_all() -> bool {
+    std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
 }
 
 /// The program with a home of its own, so that nothing of the user's is read or written.
@@ -66,7 +76,10 @@ fn refused(command: &mut Command, words: &[&str]) {
     assert_eq!(stdout, "", "{command:?}");
     let errors: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{command:?}: {stderr}");
-    assert!(stderr.ends_with(&format!("{}\n", errors[0])), "{command:?}: {stderr}");
+    // Behind it comes at most a tip, on a line of its own.
+    let (_, behind) = stderr.split_once(&format!("{}\n", errors[0])).unwrap();
+    let is_tip = behind.starts_with("tip: ") && behind.lines().count() == 1;
+    assert!(behind.is_empty() || is_tip, "{command:?}: {stderr}");
     for word in words {
         assert!(errors[0].contains(word), "{command:?}: no {word:?} in {stderr}");
     }

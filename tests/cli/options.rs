@@ -35,13 +35,14 @@ fn the_command_line_goes_before_variables() {
     let verbose = lfm2(&["-v", "tokenize", "abc"]).env("LFM2_QUIET", "1").output().unwrap();
     assert!(verbose.status.success(), "{}", text(&verbose.stderr));
     // Of two alternatives that are both given, none is ignored.
-    refused(&mut lfm2(&["generate", "-p", "x", "-f", "y"]), &["--prompt", "--file"]);
+    refused(&mut lfm2(&["generate", "-p", "x", "--messages", "y"]), &["--prompt", "--messages"]);
+    refused(&mut lfm2(&["generate", "x", "-p", "y"]), &["--prompt", "TEXT"]);
     refused(&mut lfm2(&["tokenize", "x", "--chat", "y"]), &["--chat"]);
     refused(&mut lfm2(&["-q", "-v", "tokenize", "x"]), &["--quiet", "--verbose"]);
     refused(&mut lfm2(&["generate", "--messages", "x", "--raw"]), &["--messages", "--raw"]);
     refused(
-        lfm2(&["generate"]).envs([("LFM2_PROMPT", "x"), ("LFM2_FILE", "y")]),
-        &["--prompt", "--file"],
+        lfm2(&["generate"]).envs([("LFM2_PROMPT", "x"), ("LFM2_MESSAGES", "y")]),
+        &["--prompt", "--messages"],
     );
 }
 

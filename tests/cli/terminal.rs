@@ -15,6 +15,8 @@ pub struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: Arc<Mutex<Vec<u8>>>,
+    /// When something came to the screen.
+    moments: Arc<Mutex<Vec<Instant>>>,
     /// How much of the screen has been looked at.
     seen: usize,
 }
@@ -43,13 +45,16 @@ impl Terminal {
         let (keys, mut output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
         let screen = Arc::new(Mutex::new(Vec::new()));
         let shown = screen.clone();
+        let moments = Arc::new(Mutex::new(Vec::new()));
+        let noted = moments.clone();
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n @ 1..) = output.read(&mut piece) {
                 shown.lock().unwrap().extend_from_slice(&piece[..n]);
+                noted.lock().unwrap().push(Instant::now());
             }
         });
-        Self { child, keys, screen, seen: 0 }
+        Self { child, keys, screen, moments, seen: 0 }
     }
 
     pub fn press(&mut self, keys: &str) {
@@ -77,6 +82,13 @@ impl Terminal {
     /// Waits for a text that has not been waited for yet; gives all that came with it.
     pub fn wait(&mut self, words: &str) -> String {
         self.wait_until(words, |text| text.contains(words))
+    }
+
+    /// Until something was first shown, and the longest silence behind that so far.
+    pub fn silences(&self, started: Instant) -> (Duration, Duration) {
+        let moments = self.moments.lock().unwrap();
+        let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
+        (moments[0] - started, gaps.max().unwrap_or_default())
     }
 
     pub fn exit_code(mut self) -> Option<i32> {

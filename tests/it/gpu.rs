@@ -1,4 +1,4 @@
-//! The devices that GPU tests run on.
+//! The devices that GPU tests run on, and how much of them runs.
 
 use std::sync::OnceLock;
 
@@ -19,4 +19,10 @@ pub fn contexts() -> &'static [(&'static str, Context); 2] {
             },
         )
     })
+}
+
+/// Whether slow tests run whole (`tools/test.sh --all`, which sets `LFM2_TESTS=all`). Without it they
+/// run a part that shows the same, since a software driver may be eight times slower elsewhere.
+pub fn run_all() -> bool {
+    std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
 }

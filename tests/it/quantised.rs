@@ -63,7 +63,8 @@ pub fn opened(config: ModelConfig, checkpoint: Checkpoint) -> OpenedModel {
     pollster::block_on(async {
         let text = ModelText::open(&files, config.vocab_size).await.unwrap();
         let tensors = validate(&config, &checkpoint).await.unwrap();
-        OpenedModel { config, generation: GenerationConfig::default(), checkpoint, tensors, text }
+        let generation = GenerationConfig::default();
+        OpenedModel::new(config, generation, checkpoint, tensors, text, &[])
     })
 }
 

@@ -48,6 +48,7 @@ const NOTHING: Summary = {
     predicted_ms: 0,
     predicted_per_second: 0,
     first_token_ms: 0,
+    seed: 0,
   },
 };
 
@@ -84,8 +85,7 @@ export class Completions {
     options: RequestOptions = {},
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>> {
     this.#checkDisposed();
-    const seed = request.seed ?? crypto.getRandomValues(new Uint32Array(1))[0];
-    const json = JSON.stringify({ ...request, seed });
+    const json = JSON.stringify(request);
     await this.#answerer.check(json);
     const head = {
       id: `chatcmpl-${crypto.randomUUID()}`,

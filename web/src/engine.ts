@@ -39,15 +39,14 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     const { fromCache } = model;
     if (fromCache) reporter.skip('download', 'verify');
     const total = model.files.reduce((sum, file) => sum + file.size, 0);
-    const onWeights = (loaded: number, total: number) => {
-      reporter.report({ phase: 'upload', loaded, total, fromCache });
-      if (loaded === total) reporter.report({ phase: 'compile', loaded: 0, total: 0, fromCache });
+    const onProgress = (phase: 'compile' | 'upload', loaded: number, total: number) => {
+      reporter.report({ phase, loaded, total, fromCache });
       return signal?.aborted !== true;
     };
     const files = model.files.map((file) => watched(file, signal, reads));
     const own = options.device === undefined;
     const from = withGpu(options.device, () => new Gpu());
-    const loading = WebEngine.load(model.place, files, options.contextLength, onWeights, from, own);
+    const loading = WebEngine.load(model.place, files, options.contextLength, onProgress, from, own);
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
     cached = await raceAbort(model.finish(), signal, () => undefined);

@@ -1,4 +1,4 @@
-import { toLfm2Error } from './errors.js';
+import { Lfm2Error, toLfm2Error } from './errors.js';
 import { describeGpu } from './gpu.js';
 import type { GpuReport } from './gpu.js';
 import { Beginning } from './loader/beginning.js';
@@ -29,7 +29,13 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
     return { verdict: 'no', reasons: [toLfm2Error(thrown).forVisitor] };
   }
   await initWasm();
-  const { place, files, cached, close } = await look(options);
+  const looked = await look(options).catch((thrown: unknown) => toLfm2Error(thrown));
+  if (looked instanceof Lfm2Error) {
+    // By its name it is of a type that does not run.
+    if (looked.code !== 'bad_model') throw looked;
+    return { verdict: 'no', reasons: [looked.forVisitor], gpu };
+  }
+  const { place, files, cached, close } = looked;
   const total = files.reduce((sum, file) => sum + file.size, 0);
   const free = cached === total ? undefined : await freeBytes();
   const told = { gpu, bytes: { total, cached }, ...(free === undefined ? {} : { storage: free }) };

@@ -38,7 +38,7 @@ export interface ChatRequest {
   presence_penalty?: number | null;
   /** By token id, from -100, which bans a token, to 100, which forces it; at most 1024. */
   logit_bias?: Record<number, number> | null;
-  /** The same seed gives the same answer; random if it is not said. */
+  /** The same seed gives the same answer; random if it is not said, or -1. */
   seed?: number | null;
   /** Strings that end the answer and are not part of it. */
   stop?: string | string[] | null;
@@ -94,6 +94,8 @@ export interface Timings {
   predicted_per_second: number;
   /** From the call to the first token. */
   first_token_ms: number;
+  /** The seed, given or random: given again, it repeats the answer. */
+  seed: number;
 }
 
 /** A whole answer. */
@@ -197,7 +199,7 @@ export interface Engine {
   dispose(): Promise<void>;
 }
 
-/** How far loading is. `loaded` and `total` are bytes of the phase; `total` is 0 where unknown. */
+/** How far loading is. `loaded` and `total` are bytes of the phase, of `compile` kernels; `total` is 0 where unknown. */
 export interface Progress {
   /**
    * `download`: from the network; `verify`: its hashes; `upload`: to the GPU; `compile`: the GPU's
@@ -228,7 +230,7 @@ export interface ModelOptions {
   cache?: 'opfs' | 'none';
   /** Where names of models are looked up. */
   hub?: HubOptions;
-  /** Tokens that a conversation may have; default: as many as fit, at most 32,768. */
+  /** Tokens that a conversation may have; 0: as many as the model was made for; default: as many as fit, at most 32,768. */
   contextLength?: number;
   /** Stops it. */
   signal?: AbortSignal;

@@ -144,7 +144,7 @@ test('a lost device ends the answer, and the conversation goes on with a new eng
   });
   assert.deepEqual(told.codes, ['device_lost', 'device_lost']);
   assert.ok(told.text.length > 0 && told.answer.startsWith(told.text), JSON.stringify(told));
-  assert.deepEqual(told.phases, ['upload true', 'compile true', 'warmup true', 'ready true']);
+  assert.deepEqual(told.phases, ['compile true', 'upload true', 'warmup true', 'ready true']);
 });
 
 test('a page\'s own device is used, found nowhere else, and survives', async () => {

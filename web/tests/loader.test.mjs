@@ -4,9 +4,10 @@ import { createHash, randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 
 import { Beginning } from '../dist/loader/beginning.js';
-import { isHubName, select } from '../dist/loader/hub.js';
+import { parseHubName, shown } from '../dist/loader/name.js';
 import { CHUNK, RemoteFile } from '../dist/loader/remote.js';
 import { absolute, resolveModel } from '../dist/loader/resolve.js';
+import { label, select } from '../dist/loader/select.js';
 import { MemoryStore } from '../dist/loader/store.js';
 import { packageOf, serve, sha256 } from './server.mjs';
 
@@ -175,14 +176,18 @@ test('a name on the hub is its listing at one commit', async () => {
 });
 
 test('names on the hub are told from addresses, and choose as the native program does', () => {
-  for (const name of ['a/b', 'LiquidAI/LFM2-8B-A1B-GGUF:Q4_0', 'a/b@refs/pr/1', 'a/b:Q4_0@main']) assert.ok(isHubName(name), name);
-  for (const address of ['/a/b', './a', 'https://x/a/b', 'a/b/c', '../b', 'a']) assert.ok(!isHubName(address), address);
+  for (const name of ['a/b', 'LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0', 'a/b@refs/pr/1', 'a/b:Q4_0@main']) {
+    assert.equal(absolute(name), name);
+  }
+  for (const address of ['/a/b', './a', 'https://x/a/b', 'a/b/c', '../b', 'a', './a/tree/main/x']) {
+    assert.equal(parseHubName(address), undefined, address);
+  }
   const quants = ['README.md', 'x-F16.gguf', 'x-Q4_0.gguf', 'x-Q4_K_M.gguf', 'mmproj-x-F16.gguf'];
   assert.deepEqual(select('a/b', undefined, quants), ['x-Q4_0.gguf']);
   assert.deepEqual(select('a/b', 'q4_k_m', quants), ['x-Q4_K_M.gguf']);
   assert.deepEqual(select('a/b', undefined, [quants[1], quants[3]]), [quants[3]]);
   assert.deepEqual(select('a/b', 'x-Q4_0', ['x-Q4_0.gguf', 'x-Q4_0-new.gguf']), ['x-Q4_0.gguf']);
-  assert.throws(() => select('a/b', 'Q4_K', quants), /There are/);
+  assert.throws(() => select('a/b', 'Q4_K', quants), /There are: F16, Q4_0, Q4_K_M/);
   assert.throws(() => select('a/b', undefined, ['x-F16.gguf', 'x-Q8_0.gguf']), /several/);
   const parts = ['d/x-Q8_0-00002-of-00002.gguf', 'd/x-Q8_0-00001-of-00002.gguf'];
   assert.deepEqual(select('a/b', undefined, parts), [parts[1], parts[0]]);
@@ -191,4 +196,58 @@ test('names on the hub are told from addresses, and choose as the native program
   assert.deepEqual(select('a/b', undefined, folder), ['config.json', 'tokenizer.json', 'model.safetensors']);
   assert.throws(() => select('a/b', 'Q4_0', folder), /has no Q4_0/);
   assert.throws(() => select('a/b', undefined, ['README.md']), /neither/);
+});
+
+test('addresses of the hub are names', () => {
+  const commit = '0123456789abcdef0123456789abcdef01234567';
+  for (const [address, name] of [
+    ['hf.co/a/b', 'a/b'],
+    ['HF.co/a/b:latest', 'a/b'],
+    ['hf.co/a/b:QAD-Q4_0', 'a/b:QAD-Q4_0'],
+    ['https://huggingface.co/a/b', 'a/b'],
+    ['https://huggingface.co/a/b/', 'a/b'],
+    ['http://www.huggingface.co/a/b?library=x#how', 'a/b'],
+    ['https://hf.co/a/b:Q8_0', 'a/b:Q8_0'],
+    ['https://huggingface.co/a/b/tree/main', 'a/b'],
+    ['https://huggingface.co/a/b/tree/v1.0', 'a/b@v1.0'],
+    ['https://huggingface.co/a/b/tree/refs%2Fpr%2F1', 'a/b@refs/pr/1'],
+    ['https://huggingface.co/a/b/tree/refs/pr/1/', 'a/b@refs/pr/1'],
+    [`https://huggingface.co/a/b/commit/${commit}`, `a/b@${commit}`],
+    ['https://huggingface.co/a/b/discussions/3', 'a/b'],
+    ['https://huggingface.co/a/b/blob/main/M-Q4_0.gguf', 'a/b:M-Q4_0'],
+    ['https://huggingface.co/a/b/blob/main/README.md', 'a/b'],
+    [`https://huggingface.co/a/b/resolve/${commit}/M.GGUF?download=true`, `a/b:M@${commit}`],
+    ['https://huggingface.co/a/b/resolve/main/F16/x-F16-00001-of-00002.gguf', 'a/b:x-F16'],
+    ['https://huggingface.co/api/models/a/b', 'a/b'],
+    ['https://huggingface.co/a/b/blob/main/LFM2%20(Q4_0).gguf', 'a/b:LFM2--Q4_0'],
+    ['hf://a/b@v2/M-Q4_0.gguf', 'a/b:M-Q4_0@v2'],
+    ['a/b/blob/main/M-Q4_0.gguf', 'a/b:M-Q4_0'],
+  ]) {
+    assert.equal(absolute(address), name);
+    assert.equal(shown(parseHubName(address)), name);
+  }
+  assert.equal(absolute(new URL('https://huggingface.co/a/b/blob/main/M-Q4_0.gguf')), 'a/b:M-Q4_0');
+  for (const other of ['https://huggingface.co/datasets/a/b', 'https://huggingface.co/a', 'https://example.com/a/b']) {
+    assert.equal(parseHubName(other), undefined, other);
+  }
+  for (const wrong of ['https://huggingface.co/a/b/tree/..%2F..', 'https://huggingface.co/../b', 'https://huggingface.co/a/b%2']) {
+    assert.equal(parseHubName(wrong), undefined, wrong);
+  }
+});
+
+test('the plain quantisation, the others by names that are taken, and what cannot run', () => {
+  const stems = ['M-BF16', 'M-Q4_0', 'M-QAD-Q4_0', 'UD/M-UD-Q4_K_XL', 'M.i1-Q4_K_M', 'M-f16-Q6_K', 'M-Q6_K'];
+  const names = stems.map((stem) => `${stem}.gguf`);
+  assert.deepEqual(stems.map((stem) => label(stems, stem)), ['BF16', 'Q4_0', 'QAD-Q4_0', 'UD-Q4_K_XL', 'i1-Q4_K_M', 'f16-Q6_K', 'Q6_K']);
+  for (const stem of stems) assert.deepEqual(select('a/b', label(stems, stem), names), [`${stem}.gguf`]);
+  assert.deepEqual(select('a/b', 'q4_0', names), ['M-Q4_0.gguf']);
+  assert.deepEqual(select('a/b', undefined, names), ['M-Q4_0.gguf']);
+  assert.deepEqual(select('a/b', 'qad-q4_0', names), ['M-QAD-Q4_0.gguf']);
+  assert.deepEqual(select('a/b', 'Q4_K_M', names), ['M.i1-Q4_K_M.gguf']);
+  assert.throws(() => select('a/b', 'Q4_0', [names[2], names[0]]), /has no Q4_0\. There are: QAD-Q4_0, BF16/);
+  assert.throws(() => select('a/b', 'Q4_0', ['x-Q4_0.gguf', 'y-Q4_0.gguf']), /several/);
+  for (const quant of ['IQ4_NL', 'IQ3_XS', 'MXFP4', 'NVFP4', 'Q2_K', 'Q3_K_M', 'TQ1_0']) {
+    const thrown = /not supported, and was not downloaded\. By their names these run: BF16, Q4_0/;
+    assert.throws(() => select('a/b', quant, [...names, `M-${quant}.gguf`]), (e) => e.code === 'bad_model' && thrown.test(e.message));
+  }
 });

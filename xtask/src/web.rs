@@ -32,15 +32,37 @@ const MAX_GZIP: usize = 1_000_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
+/// How the wasm is compiled.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Profile {
+    /// As small as it gets: one link of everything takes minutes.
+    Published,
+    /// As quickly as it gets, for tests: neither made small by wasm-opt nor held to a size.
+    Dev,
+}
+
+impl Profile {
+    /// Its name in Cargo.toml.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Published => "web",
+            Self::Dev => "web-dev",
+        }
+    }
+}
+
 /// Builds all of web/dist.
-pub fn build() -> Outcome<()> {
+pub fn build(profile: Profile) -> Outcome<()> {
     let root = root()?;
     let web = root.join("web");
     let bin = web.join("node_modules/.bin");
     if !bin.join("tsc").exists() {
         return Err("no web/node_modules: run tools/setup.sh --dev".into());
     }
-    let compiled = compile(&root, "lfm2-wgpu-web")?;
+    if profile == Profile::Published {
+        say("compiling; the last crate takes many minutes, since all are linked as one");
+    }
+    let compiled = compile(&root, "lfm2-wgpu-web", profile)?;
 
     let dist = web.join("dist");
     if dist.exists() {
@@ -48,23 +70,31 @@ pub fn build() -> Outcome<()> {
     }
     fs::create_dir_all(dist.join("wasm"))?;
     bind(&compiled, "lfm2", &dist.join("wasm"))?;
-    let wasm = dist.join("wasm/lfm2_bg.wasm");
-    run(Command::new(bin.join("wasm-opt"))
-        .args(WASM_FEATURES)
-        .arg("-Oz")
-        .arg(&wasm)
-        .arg("-o")
-        .arg(&wasm))?;
+    if profile == Profile::Published {
+        let wasm = dist.join("wasm/lfm2_bg.wasm");
+        say("making the wasm smaller, which takes minutes");
+        run(Command::new(bin.join("wasm-opt"))
+            .args(WASM_FEATURES)
+            .arg("-Oz")
+            .arg(&wasm)
+            .arg("-o")
+            .arg(&wasm))?;
+    }
     run(Command::new(bin.join("tsc")).arg("--project").arg(&web))?;
     demo(&root.join("assets/demo"), &dist.join("demo"))?;
-    sizes(&dist)
+    if profile == Profile::Published { sizes(&dist) } else { Ok(()) }
 }
 
 /// Builds the tests of kernels and goldens that web/tests/gpu.test.mjs runs in a browser.
-pub fn build_tests() -> Outcome<()> {
+pub fn build_tests(profile: Profile) -> Outcome<()> {
     let root = root()?;
-    let compiled = compile(&root, "lfm2-wgpu-web-tests")?;
+    let compiled = compile(&root, "lfm2-wgpu-web-tests", profile)?;
     bind(&compiled, "tests", &root.join("target/web-tests"))
+}
+
+/// Names the step that begins: some are silent for minutes.
+fn say(step: &str) {
+    eprintln!("xtask: {step}");
 }
 
 fn root() -> Outcome<PathBuf> {
@@ -72,14 +102,16 @@ fn root() -> Outcome<PathBuf> {
 }
 
 /// A crate as wasm, by rustup's target or by Debian's compiler.
-fn compile(root: &Path, package: &str) -> Outcome<PathBuf> {
+fn compile(root: &Path, package: &str, profile: Profile) -> Outcome<PathBuf> {
     // A folder of its own: its profile and flags are not those of the native builds.
     let target = root.join("target/web");
-    let compiled = target.join(TARGET).join("web").join(package.replace('-', "_") + ".wasm");
+    let folder = target.join(TARGET).join(profile.name());
+    let compiled = folder.join(package.replace('-', "_") + ".wasm");
     let build = |cargo: &str| {
         let mut command = Command::new(cargo);
         command.current_dir(root).args(["build", "--locked", "--package", package]);
-        command.args(["--profile", "web", "--target", TARGET, "--target-dir"]).arg(&target);
+        command.args(["--profile", profile.name(), "--target", TARGET]);
+        command.arg("--target-dir").arg(&target);
         command
     };
     let libraries =

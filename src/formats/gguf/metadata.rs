@@ -30,7 +30,24 @@ pub(super) enum Stored {
     Float(f64),
     Bool(bool),
     Text(Range<usize>),
+    NotUtf8(NotUtf8),
     Array { element: ValueType, count: usize, bytes: Range<usize> },
+}
+
+/// Text that is no text. Only a key that is read makes it an error: files of careless writers hold
+/// such in a description or a licence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotUtf8 {
+    /// The first byte that is wrong.
+    pub at: usize,
+    /// Bytes of the text.
+    pub len: usize,
+}
+
+impl fmt::Display for NotUtf8 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "text that is not UTF-8 (byte {} of {})", self.at, self.len)
+    }
 }
 
 /// A value. Widths do not matter: a number that is there as u32 or as u64 is the same number.
@@ -44,6 +61,8 @@ pub enum Value<'a> {
     Bool(bool),
     /// A string.
     Text(&'a str),
+    /// A string, or an array of strings, that is not UTF-8.
+    NotUtf8(NotUtf8),
     /// An array, of anything but arrays.
     Array(Array<'a>),
 }
@@ -56,6 +75,7 @@ impl fmt::Display for Value<'_> {
             Self::Float(value) => write!(f, "{value:?}"),
             Self::Bool(value) => write!(f, "{value}"),
             Self::Text(text) => f.write_str(&quoted(text)),
+            Self::NotUtf8(wrong) => write!(f, "{wrong}"),
             Self::Array(array) => write!(f, "an array of {} {}", array.len(), array.element.name()),
         }
     }
@@ -149,7 +169,22 @@ impl Metadata {
             }
         }
         metadata.entries = entries;
+        metadata.warn_not_utf8();
         Ok(metadata)
+    }
+
+    fn warn_not_utf8(&self) {
+        let mut wrong = self.entries.iter().filter_map(|entry| match entry.value {
+            Stored::NotUtf8(wrong) => Some((self.text(&entry.key), wrong)),
+            _ => None,
+        });
+        if let Some((key, first)) = wrong.next() {
+            let more = match wrong.count() {
+                0 => String::new(),
+                n => format!(" (so are {n} more keys)"),
+            };
+            log::warn!("{}: {}: holds {first}, ignored{more}", self.file, quoted(key));
+        }
     }
 
     /// The file, as errors name it.
@@ -176,6 +211,7 @@ impl Metadata {
             Stored::Float(value) => Value::Float(*value),
             Stored::Bool(value) => Value::Bool(*value),
             Stored::Text(range) => Value::Text(self.text(range)),
+            Stored::NotUtf8(wrong) => Value::NotUtf8(*wrong),
             Stored::Array { element, count, bytes } => Value::Array(Array {
                 element: *element,
                 count: *count,

@@ -12,7 +12,7 @@ mod parser;
 mod split;
 mod tensors;
 
-pub use metadata::{Array, Counts, KeyError, Metadata, Value};
+pub use metadata::{Array, Counts, KeyError, Metadata, NotUtf8, Value};
 pub(super) use split::{open_parts, part_of};
 
 use parser::{Fail, Parser};
@@ -75,6 +75,25 @@ pub async fn read_header(source: &dyn ByteSource, file: usize) -> Result<GgufHea
             Fail::Error(error) => return Err(error),
         }
     }
+}
+
+/// Whether a file is a model by its metadata: no projector of a vision or audio model, no adapter, no
+/// importance matrix, no vocabulary alone.
+pub(super) fn is_model(header: &GgufHeader) -> bool {
+    let text = |key| match header.metadata.get(key) {
+        Some(Value::Text(text)) => Some(text),
+        _ => None,
+    };
+    let kind = text("general.type").unwrap_or("model");
+    // The first part of a split model may have no tensors.
+    let has_weights = !header.tensors.is_empty() || header.metadata.get("split.count").is_some();
+    kind == "model" && text("general.architecture") != Some("clip") && has_weights
+}
+
+/// Whether a file's name is that of a projector or an importance matrix, which come beside a model.
+pub(crate) fn is_companion(name: &str) -> bool {
+    let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
+    file.contains("mmproj") || file.contains("imatrix")
 }
 
 /// Makes `bytes` hold the file's first `wanted` bytes, or as many of them as there may be.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::metadata::{Entry, Stored};
+use super::metadata::{Entry, NotUtf8, Stored};
 use crate::formats::{FormatError, KeyError, quoted};
 
 /// Longest key, by the format's definition.
@@ -139,18 +139,15 @@ impl<'a> Parser<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A length and as many bytes; their range.
-    fn text(&mut self) -> Result<Range<usize>, Fail> {
+    /// A length and as many bytes; their range, or where they are not UTF-8.
+    fn text(&mut self) -> Result<Result<Range<usize>, NotUtf8>, Fail> {
         let len = self.u64()?;
         let start = self.at;
         let bytes = self.take(len)?;
-        match std::str::from_utf8(bytes) {
+        Ok(match std::str::from_utf8(bytes) {
             Ok(_) => Ok(start..self.at),
-            Err(error) => Err(Fail::Wrong(format!(
-                "holds text that is not UTF-8 (byte {} of {len})",
-                error.valid_up_to()
-            ))),
-        }
+            Err(error) => Err(NotUtf8 { at: error.valid_up_to(), len: bytes.len() }),
+        })
     }
 
     /// A name of at most `most` bytes; its range and the name itself.
@@ -163,7 +160,7 @@ impl<'a> Parser<'a> {
             )));
         }
         self.at = start;
-        let range = self.text()?;
+        let range = self.text()?.map_err(|wrong| Fail::Wrong(format!("holds {wrong}")))?;
         let name = self.bytes.get(range.clone()).and_then(|bytes| std::str::from_utf8(bytes).ok());
         Ok((range, name.unwrap_or_default()))
     }
@@ -178,7 +175,10 @@ impl<'a> Parser<'a> {
         let value_type = self.value_type()?;
         let value = match value_type {
             ValueType::Array => self.array_value()?,
-            ValueType::Text => Stored::Text(self.text()?),
+            ValueType::Text => match self.text()? {
+                Ok(range) => Stored::Text(range),
+                Err(wrong) => Stored::NotUtf8(wrong),
+            },
             other => self.scalar(other)?,
         };
         self.what = At::File;
@@ -237,8 +237,12 @@ impl<'a> Parser<'a> {
         let start = self.at;
         match element {
             ValueType::Text => {
+                let mut wrong = None;
                 for _ in 0..count {
-                    self.text()?;
+                    wrong = wrong.or(self.text()?.err());
+                }
+                if let Some(wrong) = wrong {
+                    return Ok(Stored::NotUtf8(wrong));
                 }
             }
             ValueType::Bool => {

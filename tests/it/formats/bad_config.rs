@@ -297,7 +297,7 @@ fn files_that_are_no_configuration() {
         ("-Infinity", with_eps("-Infinity"), &["norm_eps"]),
         ("1e999", with_eps("1e999"), &["norm_eps", "out of range"]),
         ("not UTF-8", not_utf8, &["architectures"]),
-        ("a byte order mark", [b"\xef\xbb\xbf", &with_eps("1e-5")[..]].concat(), &["not valid JSON"]),
+        ("two byte order marks", [b"\xef\xbb\xbf\xef\xbb\xbf", &with_eps("1e-5")[..]].concat(), &["not valid JSON"]),
         ("a field twice", text.replacen('{', "{\"hidden_size\": 32,", 1).into_bytes(), &["hidden_size", "twice"]),
         ("nested 100,000 deep", nested.into_bytes(), &["layer_types", "recursion limit"]),
         ("a Git LFS pointer", lfs, &["not valid JSON"]),

@@ -15,6 +15,7 @@ fn what_the_card_recommends() {
         "repetition_penalty": 1.05, "top_k": 50, "top_p": 1, "max_new_tokens": 512,
         "num_beams": 1, "guidance_scale": null}"#;
     let expected = GenerationConfig {
+        source: "generation_config.json",
         bos_token_id: Some(1),
         eos_token_ids: vec![7, 2],
         pad_token_id: Some(0),
@@ -28,7 +29,9 @@ fn what_the_card_recommends() {
         max_length: None,
     };
     assert_eq!(generation(file).unwrap(), expected);
-    assert_eq!(generation(b"{}").unwrap(), GenerationConfig::default());
+    let source = "generation_config.json";
+    let empty = GenerationConfig { source, ..GenerationConfig::default() };
+    assert_eq!(generation(b"{}").unwrap(), empty);
     // Options that are not implemented are a warning.
     assert!(generation(br#"{"num_beams": 4}"#).is_ok());
 }

@@ -13,6 +13,8 @@ mod index;
 mod mutated;
 mod mutated_gguf;
 mod package;
+mod peers;
+mod recommended;
 mod refused;
 mod sources;
 

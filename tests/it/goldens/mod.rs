@@ -12,6 +12,8 @@ use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use pollster::block_on;
 
+use crate::gpu::run_all;
+
 fn fixtures() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures")
 }
@@ -59,9 +61,20 @@ fn names() -> Vec<String> {
     names
 }
 
-fn check_all(limits: LimitsChoice, choices: impl Fn(&Context) -> Option<Choices>) {
+/// Every third, from `first` on, unless all tests are to run whole: the models share their pipelines'
+/// code, and each compiles its own.
+fn some_names(first: usize) -> Vec<String> {
+    let step = if run_all() { 1 } else { 3 };
+    names().into_iter().skip(if run_all() { 0 } else { first }).step_by(step).collect()
+}
+
+fn check_all(
+    names: Vec<String>,
+    limits: LimitsChoice,
+    choices: impl Fn(&Context) -> Option<Choices>,
+) {
     let context = context(limits);
-    for name in names() {
+    for name in names {
         let dir = fixtures().join(name);
         let golden = golden(&dir);
         compare(&load(&dir, &context, choices(&context)), &golden, golden.chunks());
@@ -70,21 +83,21 @@ fn check_all(limits: LimitsChoice, choices: impl Fn(&Context) -> Option<Choices>
 
 #[test]
 fn goldens_with_all_that_the_adapter_has() {
-    check_all(LimitsChoice::Adapter, |_| None);
+    check_all(names(), LimitsChoice::Adapter, |_| None);
 }
 
 #[test]
 fn goldens_at_default_limits() {
-    check_all(LimitsChoice::Default, |_| None);
+    check_all(names(), LimitsChoice::Default, |_| None);
 }
 
 /// What a GPU would choose; software adapters choose `serial`.
 #[test]
 fn goldens_with_lanes_that_share_a_row() {
-    check_all(LimitsChoice::Adapter, |context| {
+    check_all(some_names(0), LimitsChoice::Adapter, |context| {
         Some(shared(context, Reduce::cooperative(context.caps()), Multiply::Lanes))
     });
-    check_all(LimitsChoice::Default, |context| {
+    check_all(some_names(1), LimitsChoice::Default, |context| {
         Some(shared(context, Reduce::Tree, Multiply::Lanes))
     });
 }
@@ -95,7 +108,7 @@ fn goldens_with_matrix_units() {
         eprintln!("skipped: the adapter has no cooperative matrices");
         return;
     }
-    check_all(LimitsChoice::Adapter, |context| {
+    check_all(some_names(2), LimitsChoice::Adapter, |context| {
         Some(shared(context, Reduce::cooperative(context.caps()), Multiply::MatrixUnits))
     });
 }

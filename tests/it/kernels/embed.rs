@@ -23,7 +23,7 @@ fn cases() -> impl Strategy<Value = EmbedCase> {
 
 #[test]
 fn embed_agrees_with_its_twin() {
-    property(60, cases(), async |context, case| {
+    property(16..=60, cases(), async |context, case| {
         let mut checks = Vec::new();
         for weights in WeightsImport::available(context.caps()) {
             checks.push(check_embed(context, case, weights).await?);

@@ -76,12 +76,14 @@ fn cases() -> impl Strategy<Value = SampleCase> {
 
 #[test]
 fn sample_prepare_agrees_with_its_twin() {
-    property(150, cases(), async |context, case| Ok(vec![check_penalties(context, case).await?]));
+    property(32..=150, cases(), async |context, case| {
+        Ok(vec![check_penalties(context, case).await?])
+    });
 }
 
 #[test]
 fn sample_threshold_agrees_with_its_twin() {
-    property(150, cases(), async |context, case| {
+    property(32..=150, cases(), async |context, case| {
         let mut checks = Vec::new();
         for reduce in Reduce::available(context.caps()) {
             if !reduce.is_serial() {
@@ -101,7 +103,7 @@ fn sample_draw_agrees_with_its_twin() {
     );
     let cases =
         (cases(), broken).prop_map(|(case, broken)| SampleCase { broken, logit_rows: 1, ..case });
-    property(200, cases, async |context, case| Ok(vec![check_draw(context, case).await?]));
+    property(32..=200, cases, async |context, case| Ok(vec![check_draw(context, case).await?]));
 }
 
 const PLAIN: Options = Options {

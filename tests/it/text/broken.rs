@@ -34,7 +34,7 @@ fn files_that_are_not_json_are_errors() {
     let text = small().to_string();
     let cases = [
         (String::new(), "file: empty"),
-        ("\u{feff}{}".to_owned(), "file: not valid JSON"),
+        ("\u{feff}\u{feff}{}".to_owned(), "file: not valid JSON"),
         ("null".to_owned(), "file: must be an object"),
         ("[]".to_owned(), "file: must be an object"),
         (text[..text.len() / 2].to_owned(), "file: not valid JSON: EOF"),

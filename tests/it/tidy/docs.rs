@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{read, root, sources};
 
-const DOCS: [&str; 3] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"];
+const DOCS: [&str; 4] = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md"];
 
 /// Every document with its folder.
 fn documents() -> Vec<(String, String)> {
@@ -65,4 +65,13 @@ fn the_map_names_every_room() {
         .collect();
     assert!(rooms.len() >= 6, "{rooms:?}");
     assert_eq!(lines, rooms, "left: ARCHITECTURE.md, right: src/");
+}
+
+/// The README's Rust program is an example that tests run (tests/cli/readme.rs).
+#[test]
+fn the_readmes_program_is_the_quickstart() {
+    let readme = read("README.md");
+    let (_, rest) = readme.split_once("```rust,no_run\n").unwrap();
+    let (program, _) = rest.split_once("```").unwrap();
+    assert_eq!(program, read("examples/quickstart.rs"));
 }

@@ -2,13 +2,16 @@ import { Lfm2Error } from '../errors.js';
 import type { RemoteDescription, Resolved } from './files.js';
 import { fetchSize, fetchSmall, ifThere, needed } from './http.js';
 import type { HttpOptions } from './http.js';
-import { CONFIG, INDEX, SINGLE, SMALL, isHubName, resolveHub } from './hub.js';
+import { resolveHub } from './hub.js';
 import type { HubOptions } from './hub.js';
 import { readManifest } from './manifest.js';
+import { parseHubName, shown } from './name.js';
+import { CONFIG, INDEX, SINGLE, SMALL } from './select.js';
 
-/** A model's name as the cache knows it: a name on the hub as it is, else an absolute URL. */
+/** A model's name as the cache knows it: a name on the hub, also of an address there, else an absolute URL. */
 export function absolute(model: string | URL): string {
-  if (typeof model === 'string' && isHubName(model)) return model;
+  const name = parseHubName(String(model));
+  if (name !== undefined) return shown(name);
   try {
     return new URL(model, globalThis.location?.href).href;
   } catch (thrown) {
@@ -18,7 +21,8 @@ export function absolute(model: string | URL): string {
 
 /** Finds the files of a model; reads only what it must to know their names and lengths. */
 export async function resolveModel(model: string, hub: HubOptions, http: HttpOptions): Promise<Resolved> {
-  if (isHubName(model)) return resolveHub(model, hub, http);
+  const name = parseHubName(model);
+  if (name !== undefined) return resolveHub(name, hub, http);
   const url = new URL(model);
   if (/\.gguf$/i.test(url.pathname)) return { place: url.href, files: await ggufFiles(url, http) };
   if (!url.pathname.endsWith('/')) url.pathname += '/';

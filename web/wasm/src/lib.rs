@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
-use lfm2_wgpu::engine::{ChatRequest, EngineBuilder, OpenedModel, summary};
+use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, summary};
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::{self, GpuError};
 use lfm2_wgpu::model::MemoryPlan;
@@ -48,8 +48,8 @@ pub struct WebEngine {
 #[wasm_bindgen]
 impl WebEngine {
     /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`.
-    /// `on_progress` gets the bytes of the weights that are on the GPU and those in all, and says
-    /// whether to go on. `own`: whether `gpu` gives a device of the engine's, and not the page's.
+    /// `on_progress` gets a phase, `compile` (in kernels) or `upload` (in bytes of the weights), how
+    /// much of it is done and how much there is, and says whether to go on. `own`: whether `gpu` gives a device of the engine's, and not the page's.
     pub async fn load(
         place: String,
         files: Array,
@@ -61,8 +61,14 @@ impl WebEngine {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
         let builder = sized(Engine::builder().files(files), context_length);
         let builder = builder.on_progress(move |progress| {
-            let (loaded, total) = (progress.loaded as f64, progress.total as f64);
-            let told = on_progress.call2(&JsValue::NULL, &loaded.into(), &total.into());
+            let (phase, done, total) = match progress {
+                BuildProgress::Kernels { done, total } => ("compile", done as f64, total as f64),
+                BuildProgress::Weights { loaded, total } => ("upload", loaded as f64, total as f64),
+                // Whatever else there will be to tell does not stop it.
+                _ => return true,
+            };
+            let told =
+                on_progress.call3(&JsValue::NULL, &phase.into(), &done.into(), &total.into());
             told.is_ok_and(|goes_on| goes_on.is_truthy())
         });
         let context = if own { gpu.own().await? } else { gpu.pages().await? };

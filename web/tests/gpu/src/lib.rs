@@ -46,13 +46,13 @@ impl Device {
         Ok(Self(gpu.own().await?))
     }
 
-    /// What the device has, the variants of kernels that it can run, and how many parts the
-    /// self-test has, as JSON.
+    /// What the device has, the variants of kernels that it can run, and the parts of the self-test,
+    /// as JSON.
     pub fn info(&self) -> String {
         json!({
             "features": self.0.adapter().features,
             "variants": verdict::variants(&self.0),
-            "parts": parts(&self.0).len(),
+            "parts": parts(&self.0).iter().map(|part| format!("{part:?}")).collect::<Vec<_>>(),
         })
         .to_string()
     }

@@ -1,0 +1,44 @@
+//! A model by its name on the hub: from the cache that `huggingface_hub` shares, else downloaded; then
+//! an answer from it.
+//!
+//! ```sh
+//! cargo run --release --example hub -- LiquidAI/LFM2.5-350M-GGUF:Q4_0 "What is WebGPU?"
+//! ```
+
+use std::error::Error;
+use std::io::Write;
+
+use lfm2_wgpu::hub::{Hub, Progress};
+use lfm2_wgpu::text::{Conversation, Message};
+use lfm2_wgpu::{Engine, GenerateOptions};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let name = arguments.next().unwrap_or("LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0".to_owned());
+    let question = arguments.next().unwrap_or("What is WebGPU?".to_owned());
+
+    // Blocks until it is there: call it on a thread of its own in a program with a window. What is in
+    // the cache is not asked for again; a download that was ended anywhere goes on.
+    let model = Hub::open()?.pull(&name, |progress: Progress<'_>| {
+        let percent = 100 * progress.done / progress.total.max(1);
+        eprint!("\r{percent:3} % of {}", progress.file);
+        true // false would stop it
+    })?;
+    eprintln!("\r{}", model.path().display());
+
+    pollster::block_on(answer(model.path(), &question))
+}
+
+async fn answer(model: &std::path::Path, question: &str) -> Result<(), Box<dyn Error>> {
+    let engine = Engine::builder().path(model)?.build().await?;
+    eprintln!("{}, {}", engine.name(), engine.recommendation());
+    let mut session = engine.session()?;
+    let conversation = Conversation::new([Message::user(question)]);
+    let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
+    while let Some(delta) = answer.next().await {
+        print!("{}", delta?.text);
+        std::io::stdout().flush()?;
+    }
+    println!();
+    Ok(())
+}

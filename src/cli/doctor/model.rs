@@ -1,0 +1,376 @@
+//! A model that is asked about, and how it would do on a machine.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde_json::json;
+
+use super::super::family::{self, SIBLINGS};
+use super::super::habits::{EXAMPLE_MODEL, quoted};
+use super::super::options::Common;
+use super::super::{CliError, load, stats};
+use super::{Machine, caps, decimal};
+use crate::engine::{EngineBuilder, OpenedModel};
+use crate::formats::ModelFiles;
+use crate::hub::{Cache, Hub, HubError, HubName, free_bytes, is_offline};
+use crate::kernels::KvFormat;
+use crate::model::{MemoryPlan, WeightChoice};
+
+/// The context of the plan that is shown first; longer ones are told beside it.
+const USUAL_CONTEXT: u32 = 32_768;
+/// A model that fits with less than this is of little use.
+const LEAST_CONTEXT: u32 = 4096;
+
+/// A model that is asked about.
+pub struct Subject {
+    /// As it is named on the command line; `None` for the built-in one.
+    name: Option<String>,
+    /// How it is known: `built in`, `on this disk`, `on the hub`, `by its name`.
+    known: &'static str,
+    /// Why no more is known.
+    note: Option<String>,
+    model: OpenedModel,
+    download: Option<Download>,
+}
+
+/// What has to come over the network.
+struct Download {
+    /// Bytes still to come.
+    missing: u64,
+    /// Bytes that the disk has, where the system tells.
+    free: Option<u64>,
+    folder: String,
+}
+
+impl Download {
+    fn new(missing: u64, cache: &Cache) -> Self {
+        let root = cache.root();
+        Self { missing, free: free_bytes(root), folder: root.display().to_string() }
+    }
+
+    fn fits(&self) -> bool {
+        self.free.is_none_or(|free| self.missing <= free)
+    }
+}
+
+fn open(files: ModelFiles) -> Result<OpenedModel, crate::Error> {
+    pollster::block_on(OpenedModel::open(&Arc::new(files)))
+}
+
+impl Subject {
+    /// The model that is compiled in.
+    pub fn built_in() -> Result<Option<Self>, CliError> {
+        #[cfg(feature = "demo-model")]
+        {
+            let model = open(crate::demo::files())?;
+            Ok(Some(Self { name: None, known: "built in", note: None, model, download: None }))
+        }
+        #[cfg(not(feature = "demo-model"))]
+        Ok(None)
+    }
+
+    /// The published model that is told of where none is named, whatever the hub says.
+    pub fn example() -> Result<Self, CliError> {
+        Self::find(EXAMPLE_MODEL).or_else(|e| {
+            let name = HubName::parse(EXAMPLE_MODEL)?;
+            Self::known(&name, &e.to_string()).ok_or(e)
+        })
+    }
+
+    /// A model by its path or its name on the hub.
+    pub fn find(text: &str) -> Result<Self, CliError> {
+        let path = Path::new(text);
+        let named = |known, model| Self {
+            name: Some(text.to_owned()),
+            known,
+            note: None,
+            model,
+            download: None,
+        };
+        if std::fs::symlink_metadata(path).is_ok() {
+            return Ok(named("on this disk", open(ModelFiles::path(path)?)?));
+        }
+        if let Some(advice) = load::meant_for_the_hub(path) {
+            return Err(advice);
+        }
+        let name = HubName::parse(text)?;
+        let cache = Cache::from_env()?;
+        if let Some(found) = cache.find(&name)? {
+            return Ok(named("downloaded", open(ModelFiles::path(found.path())?)?));
+        }
+        if is_offline() {
+            let cannot = "HF_HUB_OFFLINE forbids to ask the hub";
+            return Self::known(&name, cannot).ok_or_else(|| unknown(&name, cannot));
+        }
+        let hub = Hub::from_env(cache.clone())?;
+        let plan = match hub.plan(&name) {
+            Ok(plan) => plan,
+            Err(e @ HubError::NoSpace { need, .. }) => {
+                let mut subject =
+                    Self::known(&name, &e.to_string()).ok_or_else(|| CliError::from(e))?;
+                subject.download = Some(Download::new(need, &cache));
+                return Ok(subject);
+            }
+            // A hub that answers knows better; one that cannot be reached is done without.
+            Err(e) if e.is_user() => return Err(e.into()),
+            Err(e) => {
+                let reason = e.to_string();
+                return Self::known(&name, &reason).ok_or_else(|| unknown(&name, &reason));
+            }
+        };
+        let model = open(hub.remote_files(&plan))?;
+        let download = Some(Download::new(plan.missing(), &cache));
+        Ok(Self { download, ..named("on the hub", model) })
+    }
+
+    /// A model of the family, by its name alone. `note`: why no more is known.
+    pub fn known(name: &HubName, note: &str) -> Option<Self> {
+        let id = name.id();
+        let repo = id.split('/').nth(1)?;
+        let known = family::known(repo)?;
+        let is_gguf = repo.to_ascii_lowercase().ends_with("gguf") || name.quant().is_some();
+        let weights = family::weights(name.quant(), is_gguf);
+        let model = of_shape(known.shape, weights)?;
+        let bytes = model.tensors.size().weight_bytes;
+        let note = (!note.is_empty()).then(|| note.to_owned());
+        let download = Cache::from_env().ok().map(|cache| Download::new(bytes, &cache));
+        Some(Self { name: Some(name.to_string()), known: "by its name", note, model, download })
+    }
+
+    fn title(&self) -> String {
+        let name = self.name.as_deref().unwrap_or("the built-in model");
+        match self.name {
+            Some(_) => format!("\n{name} ({})\n", self.known),
+            None => format!("\n{name}\n"),
+        }
+    }
+
+    /// What is known without a GPU.
+    pub fn text(&self) -> String {
+        let mut text = self.title();
+        if let Some(note) = &self.note {
+            text += &format!("  note      {note}; sizes are those of the published model\n");
+        }
+        if let Some(d) = &self.download {
+            let room = match d.free {
+                Some(free) if d.fits() => format!("{} free in {}", decimal(free), d.folder),
+                Some(free) => format!("ONLY {} free in {}", decimal(free), d.folder),
+                None => format!("into {}", d.folder),
+            };
+            text += &format!("  download  {}, {room}\n", decimal(d.missing));
+        }
+        text
+    }
+}
+
+fn unknown(name: &HubName, why: &str) -> CliError {
+    CliError::User(format!("{name}: is not here, and nothing is known of it: {why}"))
+}
+
+fn of_shape(shape: &str, weights: WeightChoice) -> Option<OpenedModel> {
+    pollster::block_on(OpenedModel::of_shape(shape, weights))?.ok()
+}
+
+/// How a model would do on a machine.
+pub struct Outlook<'a> {
+    subject: &'a Subject,
+    memory: Option<u64>,
+    /// What it takes at the context that is asked for, or the usual one.
+    plan: Result<MemoryPlan, String>,
+    /// The longest context that fits, by the format of keys and values.
+    longest: Vec<MemoryPlan>,
+    tokens: (f64, f64),
+    command: String,
+    /// A smaller model that fits, if this one does not.
+    sibling: Option<(String, MemoryPlan)>,
+}
+
+/// Plans of a model at a context, none of them made for less than is asked.
+struct Plans<'a> {
+    model: &'a OpenedModel,
+    machine: &'a Machine,
+    common: &'a Common,
+}
+
+impl Plans<'_> {
+    fn at(
+        &self,
+        context: u32,
+        kv: Option<KvFormat>,
+        have: Option<u64>,
+    ) -> Result<MemoryPlan, crate::Error> {
+        let mut builder = self.common.on(EngineBuilder::default()).context_length(context);
+        if let Some(bytes) = have {
+            builder = builder.memory(bytes);
+        }
+        if let Some(kv) = kv {
+            builder = builder.kv_format(kv);
+        }
+        builder.memory_plan(self.model, &caps(self.machine, self.common), have)
+    }
+
+    /// The longest context, of the usual steps, that fits.
+    fn longest(&self, kv: Option<KvFormat>) -> Option<MemoryPlan> {
+        let most = u32::try_from(self.model.config.max_position_embeddings).unwrap_or(u32::MAX);
+        let steps = (8..=16).rev().map(|n| 1_u32 << n).filter(|step| *step < most);
+        let mut contexts = std::iter::once(most).chain(steps);
+        contexts.find_map(|context| self.at(context, kv, self.machine.memory).ok())
+    }
+}
+
+impl<'a> Outlook<'a> {
+    pub fn of(subject: &'a Subject, machine: &Machine, common: &Common) -> Self {
+        let model = &subject.model;
+        let plans = Plans { model, machine, common };
+        let most = u32::try_from(model.config.max_position_embeddings).unwrap_or(u32::MAX);
+        let longest: Vec<_> = match common.kv {
+            Some(kv) => plans.longest(Some(kv.format())).into_iter().collect(),
+            None => {
+                let own = plans.longest(None);
+                let q8 = KvFormat::Q8.takes(model.config.head_dim);
+                let q8 = if q8 { plans.longest(Some(KvFormat::Q8)) } else { None };
+                let longer =
+                    q8.filter(|q8| own.as_ref().is_none_or(|own| q8.context > own.context));
+                own.into_iter().chain(longer).collect()
+            }
+        };
+        let usual = USUAL_CONTEXT.min(longest.first().map_or(most, |plan| plan.context)).min(most);
+        let plan = plans.at(common.context.unwrap_or(usual), None, machine.memory);
+        let fits = plan.is_ok();
+        let plan = plan.map_err(|e| e.to_string());
+        let sibling = if fits { None } else { sibling(subject, machine, common) };
+        let command = match (&sibling, &subject.name) {
+            (Some((name, _)), _) => format!("lfm2 chat -m {name}"),
+            (None, Some(name)) => format!("lfm2 chat -m {}", quoted(name)),
+            (None, None) => "lfm2 chat".to_owned(),
+        };
+        let asked = if sibling.is_none() { asked_options(common) } else { String::new() };
+        let size = model.tensors.size();
+        Self {
+            subject,
+            memory: machine.memory,
+            plan,
+            longest,
+            tokens: machine.speed.decode(&model.config, &size),
+            command: command + &asked,
+            sibling,
+        }
+    }
+
+    /// `about 300 to 600 tokens a second`.
+    fn speed(&self) -> String {
+        let round =
+            |rate: f64| if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") };
+        let (slow, fast) = self.tokens;
+        format!("about {} to {} tokens a second", round(slow), round(fast))
+    }
+
+    /// All of it in one line.
+    pub fn line(&self) -> String {
+        let name = self.subject.name.as_deref().unwrap_or("the built-in model");
+        match (&self.plan, &self.sibling) {
+            (Ok(plan), _) => {
+                format!("{name} fits this GPU: {}; {}", self.taken(plan), self.speed())
+            }
+            (Err(_), Some((sibling, _))) => {
+                format!("{name} does not fit this GPU; {sibling} would (`lfm2 doctor` tells more)")
+            }
+            (Err(problem), None) => format!("{name}: {problem}"),
+        }
+    }
+
+    /// `4.9 GiB of 22 GiB at context 32768`.
+    fn taken(&self, plan: &MemoryPlan) -> String {
+        let of = self.memory.map_or(String::new(), |have| format!(" of {}", stats::size(have)));
+        format!("{}{of} at context {}", stats::size(plan.total()), plan.context)
+    }
+
+    pub fn text(&self) -> String {
+        let mut text = self.subject.text();
+        match &self.plan {
+            Ok(plan) => {
+                text += &format!(
+                    "  memory    {}: {} weights, {} keys and values in {}\n",
+                    self.taken(plan),
+                    stats::size(plan.weights),
+                    stats::size(plan.kv),
+                    plan.kv_format.option()
+                );
+                let longest = self.longest.iter().map(|plan| {
+                    let (kv, total) = (plan.kv_format.option(), stats::size(plan.total()));
+                    format!("{} with --kv {kv} ({total})", plan.context)
+                });
+                text += &format!("  longest   {}\n", longest.collect::<Vec<_>>().join(", "));
+                text += &format!("  speed     {}\n", self.speed());
+            }
+            Err(problem) => text += &format!("  memory    DOES NOT FIT: {problem}\n"),
+        }
+        if let Some((name, plan)) = &self.sibling {
+            text += &format!("  instead   {name} fits: {}\n", self.taken(plan));
+        }
+        if self.plan.is_ok() || self.sibling.is_some() {
+            text += &format!("  run       {}\n", self.command);
+        }
+        text
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        let plan = |plan: &MemoryPlan| {
+            json!({
+                "context": plan.context, "kv_format": plan.kv_format.option(),
+                "weights": plan.weights, "kv": plan.kv,
+                "other": plan.state + plan.activations, "total": plan.total(),
+            })
+        };
+        let size = self.subject.model.tensors.size();
+        json!({
+            "name": self.subject.name, "known": self.subject.known, "note": self.subject.note,
+            "parameters": size.total_parameters, "active_parameters": size.active_parameters,
+            "download": self.subject.download.as_ref().map(|d| json!({
+                "missing": d.missing, "free": d.free, "folder": d.folder, "fits": d.fits(),
+            })),
+            "fits": self.plan.is_ok(),
+            "problem": self.plan.as_ref().err(),
+            "memory": self.plan.as_ref().ok().map(plan),
+            "longest": self.longest.iter().map(plan).collect::<Vec<_>>(),
+            "tokens_per_second": [self.tokens.0, self.tokens.1],
+            "sibling": self.sibling.as_ref().map(|(name, p)| json!({ "name": name, "memory": plan(p) })),
+            "command": (self.plan.is_ok() || self.sibling.is_some()).then_some(&self.command),
+        })
+    }
+}
+
+/// The largest model of the family that fits, and is smaller.
+fn sibling(subject: &Subject, machine: &Machine, common: &Common) -> Option<(String, MemoryPlan)> {
+    let parameters = subject.model.tensors.size().total_parameters;
+    SIBLINGS.iter().find_map(|repo| {
+        let model = of_shape(family::known(repo)?.shape, WeightChoice::Q4)?;
+        if model.tensors.size().total_parameters >= parameters {
+            return None;
+        }
+        // Their own weights and the usual cache: what was asked for is for the other model.
+        let own = Common { weights: None, kv: None, context: None, ..common.clone() };
+        let plans = Plans { model: &model, machine, common: &own };
+        let longest = plans.longest(None).filter(|plan| plan.context >= LEAST_CONTEXT)?;
+        let plan = plans.at(longest.context.min(USUAL_CONTEXT), None, machine.memory).ok()?;
+        Some((format!("LiquidAI/{repo}-GGUF:Q4_0"), plan))
+    })
+}
+
+/// The options that were given and that running it needs too.
+fn asked_options(common: &Common) -> String {
+    let mut text = String::new();
+    if let Some(context) = common.context {
+        text += &format!(" --context {context}");
+    }
+    if let Some(kv) = common.kv {
+        text += &format!(" --kv {}", kv.format().option());
+    }
+    if let Some(weights) = common.weights {
+        text += &format!(" --weights {}", weights.choice().option());
+    }
+    if let Some(adapter) = &common.adapter {
+        text += &format!(" --adapter {}", quoted(adapter));
+    }
+    text
+}

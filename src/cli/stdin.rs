@@ -1,0 +1,89 @@
+//! What a pipe or a file at stdin adds to a question: `cat doc | lfm2 generate -p Summarise`.
+//!
+//! A program that was started with a pipe nobody writes to must not wait for ever, and a slow writer
+//! must not be ignored. So the first byte is waited for a while, with a word about it, and everything
+//! behind the first byte until it ends.
+
+use std::io::{IsTerminal, Read};
+use std::path::Path;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use super::CliError;
+use super::generate::MAX_PROMPT_BYTES;
+use crate::formats::plain_text;
+
+/// Silence after which it is said what is waited for.
+const NOTE: Duration = Duration::from_secs(1);
+/// Silence after which the question goes without, if it has text of its own.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Whether stdin can have text for us: a pipe, a socket or a file, not a terminal and no device such
+/// as `/dev/null`.
+pub fn has_text() -> bool {
+    let stdin = std::io::stdin();
+    #[cfg(unix)]
+    {
+        use rustix::fs::FileType;
+        rustix::fs::fstat(&stdin).is_ok_and(|stat| {
+            let kind = FileType::from_raw_mode(stat.st_mode);
+            matches!(kind, FileType::Fifo | FileType::Socket | FileType::RegularFile)
+        }) && !stdin.is_terminal()
+    }
+    #[cfg(not(unix))]
+    {
+        !stdin.is_terminal()
+    }
+}
+
+/// The text at stdin, to be added to a question. `None` if there is none, or nobody writes any.
+pub fn added(quiet: bool) -> Result<Option<String>, CliError> {
+    let (sender, first) = channel();
+    // It may read for ever: the process ends without it.
+    std::thread::spawn(move || {
+        let mut piece = vec![0; 64 << 10];
+        let read = std::io::stdin().read(&mut piece).map(|n| {
+            piece.truncate(n);
+            piece
+        });
+        let _ = sender.send(read);
+    });
+    let first = match first.recv_timeout(NOTE) {
+        Err(RecvTimeoutError::Timeout) => {
+            if !quiet {
+                eprintln!("waiting for text at stdin, to be added to the prompt");
+            }
+            first.recv_timeout(PATIENCE.saturating_sub(NOTE))
+        }
+        done => done,
+    };
+    let bytes = match first {
+        Ok(read) => read.map_err(|e| CliError::file(Path::new("stdin"), "read", &e))?,
+        Err(_) => {
+            log::warn!(
+                "nothing came from stdin for {} s: the prompt goes without it. `-f -` waits for it",
+                PATIENCE.as_secs()
+            );
+            return Ok(None);
+        }
+    };
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    rest(bytes).map(Some)
+}
+
+/// All that is at stdin, however long it takes.
+pub fn all() -> Result<String, CliError> {
+    rest(Vec::new())
+}
+
+fn rest(mut bytes: Vec<u8>) -> Result<String, CliError> {
+    let most = MAX_PROMPT_BYTES + 1 - bytes.len() as u64;
+    let read = std::io::stdin().take(most).read_to_end(&mut bytes);
+    read.map_err(|e| CliError::file(Path::new("stdin"), "read", &e))?;
+    if bytes.len() as u64 > MAX_PROMPT_BYTES {
+        return Err(CliError::User(format!("stdin: longer than {MAX_PROMPT_BYTES} bytes")));
+    }
+    plain_text(bytes).map_err(|what| CliError::User(format!("stdin: {what}")))
+}

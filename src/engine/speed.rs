@@ -1,0 +1,184 @@
+//! How fast a device will answer, from a measurement of a second, before a model is there.
+
+use web_time::Instant;
+
+use super::batch::{Batch, Row, SampleParams, SeqRows};
+use crate::gpu::{Context, GpuError, Plan, Recorder, Tensor};
+use crate::kernels::{Choices, Epilogue, Format, Linear, Matrix, Part, RmsNorm};
+use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
+
+/// The measured matrix is of LFM2-8B's shape: `in_proj` of a convolution.
+const ROWS: usize = 6144;
+const COLS: usize = 2048;
+/// Distinct matrices on a GPU, together more than most caches hold; and products with each.
+const MATRICES: usize = 8;
+const ROUNDS: usize = 4;
+/// A software adapter reads no more than its arithmetic lets it.
+const SOFTWARE_ROWS: usize = 1024;
+/// Small dispatches in a row.
+const CHAIN: usize = 512;
+const SOFTWARE_CHAIN: usize = 64;
+
+/// What a device does in a second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct DeviceSpeed {
+    /// Bytes that a copy within its memory moves.
+    pub copy: f64,
+    /// Bytes of weights in 4 bits that products with a token's row read.
+    pub products: f64,
+    /// Seconds of a small kernel that waits for the one before.
+    pub launch: f64,
+}
+
+impl DeviceSpeed {
+    /// Measures a device. Takes about a second, most of it to compile two kernels.
+    ///
+    /// # Errors
+    /// [`GpuError`] of the few buffers and kernels that it makes.
+    pub async fn measure(context: &Context) -> Result<Self, GpuError> {
+        let copy = context.copy_speed().await?;
+        let launch = chain(context).await?;
+        let products = products(context, launch).await?;
+        Ok(Self { copy, products, launch })
+    }
+
+    /// Tokens a second of one sequence behind a short prompt, slowest and fastest. What all kernels
+    /// but the products do, and how much worse smaller matrices are read, is not measured: that is
+    /// the distance between the two.
+    #[must_use]
+    pub fn decode(&self, config: &ModelConfig, size: &ModelSize) -> (f64, f64) {
+        let active = size.weight_bytes as f64 * size.active_parameters as f64
+            / size.total_parameters.max(1) as f64;
+        let fastest = active / self.products + f64::from(kernels_a_token(config)) * self.launch;
+        (0.5 / fastest, 1.0 / fastest)
+    }
+}
+
+/// Kernels that a decoded token runs.
+fn kernels_a_token(config: &ModelConfig) -> u32 {
+    let layers = config.layers.iter().map(|layer| {
+        let operator = match layer.operator {
+            // norm, in_proj, convolution, out_proj
+            OperatorKind::ShortConv => 4,
+            // norm, qkv, norms and turns, attention and what it adds up, out_proj
+            OperatorKind::FullAttention => 6,
+        };
+        // norm (or norm and route), into the middle, out of it
+        let ffn = match layer.ffn {
+            FfnKind::Dense | FfnKind::Moe => 3,
+        };
+        operator + ffn
+    });
+    // embedding; norm and head; three of sampling
+    1 + layers.sum::<u32>() + 2 + 3
+}
+
+/// Seconds of a small kernel in a chain.
+async fn chain(context: &Context) -> Result<f64, GpuError> {
+    let length = if context.caps().software { SOFTWARE_CHAIN } else { CHAIN };
+    let width = vec![1.0_f32; 64];
+    let (a, b) = (context.tensor_of("x", &width).await?, context.tensor_of("h", &width).await?);
+    let scale = context.tensor_of("scale", &width).await?;
+    let reduce = Choices::by_capability(context.caps()).reduce;
+    let mut recorder = Recorder::new(*context.caps(), false);
+    for i in 0..length {
+        let (x, h) = if i % 2 == 0 { (&a, &b) } else { (&b, &a) };
+        RmsNorm { x, scale: &scale, h, eps: 1e-5, logit_rows: false, reduce }.record(&mut recorder);
+    }
+    Ok(seconds(context, recorder).await? / length as f64)
+}
+
+/// Bytes of weights a second that products read.
+async fn products(context: &Context, launch: f64) -> Result<f64, GpuError> {
+    let format = Format::Q4;
+    let software = context.caps().software;
+    let (rows, matrices) = if software { (SOFTWARE_ROWS, 1) } else { (ROWS, MATRICES) };
+    let choices = Choices::by_capability(context.caps());
+    let x = context.tensor_of("input", &vec![1.0_f32; COLS]).await?;
+    let out: Tensor<f32> = context.tensor("output", rows).await?;
+    let mut weights = Vec::new();
+    let mut bytes = 0;
+    for _ in 0..matrices {
+        let planes = format.planes(rows * COLS);
+        let data = context.tensor("weights", planes.words).await?;
+        bytes += data.bytes();
+        let parts = vec![Part { format, first_row: 0, rows, data, planes }];
+        weights.push(Matrix { experts: 1, rows, cols: COLS, parts });
+    }
+    let mut recorder = Recorder::new(*context.caps(), false);
+    for _ in 0..ROUNDS {
+        for weight in &weights {
+            let (x, out, epilogue) = (&x, &out, Epilogue::Store);
+            Linear { weight, bias: None, x, out, epilogue, logit_rows: false }.record(
+                &mut recorder,
+                &choices,
+                1,
+            );
+        }
+    }
+    let launches = (ROUNDS * matrices) as f64 * launch;
+    let took = seconds(context, recorder).await?;
+    // What a launch costs is counted by itself.
+    Ok((bytes * ROUNDS as u64) as f64 / (took - launches).max(0.1 * took))
+}
+
+/// The least time of a few replays for one row.
+async fn seconds(context: &Context, recorder: Recorder) -> Result<f64, GpuError> {
+    let row = SeqRows {
+        slot: 0,
+        rows: vec![Row { token: 0, position: 0 }],
+        generated_from: 0,
+        sample: SampleParams::GREEDY,
+        pages: vec![0],
+        logit_rows: Vec::new(),
+    };
+    let (words, shape): (Vec<u32>, _) = Batch { seqs: vec![row] }.encode(1);
+    let table = context.tensor_of("batch", &words).await?;
+    let plan: Plan = recorder.finish(context, &table).await?;
+    let mut least = f64::INFINITY;
+    // The first ones wake the device up.
+    for run in 0..6 {
+        let started = Instant::now();
+        let mut encoder = context.encoder();
+        encoder.replay_all(&plan, &shape);
+        context.finished(&encoder.submit()).await?;
+        if run >= 2 {
+            least = least.min(started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(least)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{WeightChoice, synthetic_model};
+
+    #[test]
+    fn a_token_takes_as_many_kernels_as_are_recorded() {
+        let (config, _) = synthetic_model("lfm2-8b-a1b", WeightChoice::Q4).unwrap().unwrap();
+        // As counted on a device: docs/performance.md.
+        assert_eq!(kernels_a_token(&config), 186);
+    }
+
+    #[test]
+    fn an_estimate_is_made_of_bytes_and_launches() {
+        let (config, _) = synthetic_model("lfm2-8b-a1b", WeightChoice::Q4).unwrap().unwrap();
+        let size =
+            ModelSize { total_parameters: 8, active_parameters: 2, weight_bytes: 4_000_000_000 };
+        let speed = DeviceSpeed { copy: 3e12, products: 1e12, launch: 2e-6 };
+        let (slow, fast) = speed.decode(&config, &size);
+        assert!(
+            (fast - 1.0 / (1e-3 + 186.0 * 2e-6)).abs() < 1e-6 && (slow - fast / 2.0).abs() < 1e-6
+        );
+    }
+
+    #[test]
+    fn a_device_is_measured() {
+        let context = pollster::block_on(Context::request(&Default::default())).unwrap();
+        let speed = pollster::block_on(DeviceSpeed::measure(&context)).unwrap();
+        assert!((1e7..1e15).contains(&speed.copy), "{speed:?}");
+        assert!((1e6..1e14).contains(&speed.products), "{speed:?}");
+        assert!((1e-8..1.0).contains(&speed.launch), "{speed:?}");
+    }
+}

@@ -1,0 +1,91 @@
+//! JSON as files and requests hold it, made into JSON as the reader demands it.
+
+use std::borrow::Cow;
+
+/// The mark that some editors put before a text.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+/// The bytes of a JSON text, for any reader of JSON: without a byte order mark, and with U+FFFD for
+/// each half of a character (`\ud83d` without its other half), which Rust's strings cannot hold.
+///
+/// Python and JavaScript write such halves when they cut a text in the middle of an emoji. Nothing is
+/// copied where there is none, and nothing behind the mark moves, so that the columns of errors stay
+/// true.
+#[must_use]
+pub fn json_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
+    let mut mended: Cow<'_, [u8]> = Cow::Borrowed(bytes);
+    let mut at = 0;
+    // Outside of strings a backslash is an error, which the reader will tell.
+    while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\')) {
+        at += next;
+        let unit = unit(bytes, at);
+        match unit {
+            Some(0xd800..=0xdbff) if matches!(self::unit(bytes, at + 6), Some(0xdc00..=0xdfff)) => {
+                at += 12;
+            }
+            Some(0xd800..=0xdfff) => {
+                if let Some(digits) = mended.to_mut().get_mut(at + 2..at + 6) {
+                    digits.copy_from_slice(b"fffd");
+                }
+                at += 6;
+            }
+            // The escaped character may be a backslash itself.
+            _ => at += 2,
+        }
+    }
+    mended
+}
+
+/// The value of an escape `\uXXXX` that stands at `at`.
+fn unit(bytes: &[u8], at: usize) -> Option<u32> {
+    let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn read(json: &str) -> String {
+        serde_json::from_slice(&json_bytes(json.as_bytes())).unwrap()
+    }
+
+    #[test]
+    fn halves_of_characters_become_the_replacement_character() {
+        for (json, text) in [
+            (r#""Hi \ud83d""#, "Hi \u{fffd}"),
+            (r#""\uDE00!""#, "\u{fffd}!"),
+            (r#""\ud83d\ude00""#, "\u{1f600}"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+            (r#""\ude00\ud83d""#, "\u{fffd}\u{fffd}"),
+            (r#""\ud83d\n\ude00""#, "\u{fffd}\n\u{fffd}"),
+            (r#""\\ud83d""#, "\\ud83d"),
+            (r#""\\\ud83d""#, "\\\u{fffd}"),
+            (r#""\ud83dé""#, "\u{fffd}é"),
+            ("\u{feff}\"a\"", "a"),
+        ] {
+            assert_eq!(read(json), text, "{json}");
+        }
+    }
+
+    #[test]
+    fn what_is_sound_is_not_copied() {
+        for json in ["", "\"", r#"{"a": "\u00e9 \ud83d\ude00 \\u"}"#, r"\", r"\u", r"\ud8"] {
+            assert!(matches!(json_bytes(json.as_bytes()), Cow::Borrowed(_)), "{json}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(256))]
+        /// Whatever escapes stand together, the text is read, as UTF-16 that may be broken is.
+        #[test]
+        fn every_order_of_halves_is_read(
+            units in prop::collection::vec(prop::sample::select(vec![0x41u16, 0x5c, 0xd83d, 0xde00, 0xdbff]), 0..12),
+        ) {
+            let escaped: String = units.iter().map(|unit| format!("\\u{unit:04x}")).collect();
+            prop_assert_eq!(read(&format!("\"{escaped}\"")), String::from_utf16_lossy(&units));
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! Which of several files a quantisation means, and what each is called.
+//!
+//! A file's name is read in words. `:Q4_0` means the files that have that word; of several, the plain
+//! one: that whose words all others have too (`x-Q4_0` beside `x-UD-Q4_0` and `x-Q4_0-new`).
+
+/// Words before a quantisation that belong to it, in lower case: how it was made.
+const MARKS: [&str; 6] = ["qad", "qat", "ud", "i1", "imat", "imatrix"];
+/// Of these, the ones of other weights: trained anew for few bits. They are never meant by the
+/// quantisation alone.
+const OTHER_WEIGHTS: [&str; 2] = ["qad", "qat"];
+/// Quantisations that run, by the beginnings of their names.
+const RUN: [&str; 11] =
+    ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k", "f16", "bf16", "f32"];
+
+/// A word of a file's name, and where it begins there.
+struct Word {
+    text: String,
+    start: usize,
+}
+
+fn words(stem: &str) -> Vec<Word> {
+    let mut words = Vec::new();
+    let mut at = 0;
+    for part in stem.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+        // Past the part, and past the separator after it.
+        let end = at + part.len();
+        if !part.is_empty() {
+            words.push(Word { text: part.to_lowercase(), start: at });
+        }
+        at = end + stem.get(end..).and_then(|s| s.chars().next()).map_or(0, char::len_utf8);
+    }
+    words
+}
+
+/// Whether a word of a file's name is a quantisation.
+fn is_quant(word: &str) -> bool {
+    let digit_after = |prefix: &str| {
+        word.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    ["q", "iq", "tq", "mxfp", "nvfp"].into_iter().any(digit_after)
+        || matches!(word, "f16" | "f32" | "bf16")
+}
+
+/// Whether a file called so runs, as far as its name tells.
+pub(super) fn can_run(label: &str) -> bool {
+    let quants: Vec<_> = words(label).into_iter().filter(|w| is_quant(&w.text)).collect();
+    let runs = |word: &Word| RUN.iter().any(|known| word.text.starts_with(known));
+    !quants.is_empty() && quants.iter().all(runs)
+}
+
+/// Which of `stems` a quantisation means, or a file's whole name: none, one, or several that it does
+/// not tell apart.
+pub(super) fn meant(stems: &[&str], quant: &str) -> Vec<usize> {
+    let is = |stem: &str| {
+        [plain(stem).as_str(), last(stem)].iter().any(|name| name.eq_ignore_ascii_case(quant))
+    };
+    let chosen = |by: &dyn Fn(&str) -> bool| -> Vec<usize> {
+        (0..stems.len()).filter(|i| stems.get(*i).is_some_and(|stem| by(stem))).collect()
+    };
+    let exact = chosen(&is);
+    if !exact.is_empty() {
+        return exact;
+    }
+    let wanted: Vec<String> = words(quant).into_iter().map(|word| word.text).collect();
+    let found = chosen(&|stem: &str| has_words(&words(stem), &wanted));
+    let texts: Vec<Vec<String>> = found
+        .iter()
+        .filter_map(|i| stems.get(*i))
+        .map(|stem| words(stem).into_iter().map(|word| word.text).collect())
+        .collect();
+    let within = |a: &[String], b: &[String]| {
+        let mut rest = b.iter();
+        a.len() < b.len() && a.iter().all(|word| rest.any(|other| other == word))
+    };
+    let is_plain = |i: &usize| {
+        let others = texts.iter().enumerate().filter(|(j, _)| j != i);
+        texts.get(*i).is_some_and(|own| others.clone().all(|(_, other)| within(own, other)))
+    };
+    match (0..found.len()).find(is_plain).and_then(|i| found.get(i)) {
+        Some(one) => vec![*one],
+        None => found,
+    }
+}
+
+/// Whether a name has these words one after another, and none beside them that makes it another model.
+fn has_words(name: &[Word], wanted: &[String]) -> bool {
+    let other = |at: Option<usize>| {
+        let word = at.and_then(|at| name.get(at));
+        word.is_some_and(|word| OTHER_WEIGHTS.contains(&&*word.text))
+    };
+    let quant = wanted.iter().any(|word| is_quant(word));
+    !wanted.is_empty()
+        && name.windows(wanted.len()).enumerate().any(|(at, window)| {
+            let same = window.iter().zip(wanted).all(|(a, b)| a.text == *b);
+            same && !(quant && (other(at.checked_sub(1)) || other(at.checked_add(wanted.len()))))
+        })
+}
+
+/// The items that `quant` means, of all that have a file's name.
+pub(super) fn named<T>(all: Vec<T>, stem: impl Fn(&T) -> &str, quant: &str) -> Vec<T> {
+    let mut stems: Vec<&str> = all.iter().map(&stem).filter(|stem| !stem.is_empty()).collect();
+    stems.sort_unstable();
+    stems.dedup();
+    let found = meant(&stems, quant);
+    let found: Vec<String> =
+        found.iter().filter_map(|i| stems.get(*i)).map(|stem| (*stem).to_owned()).collect();
+    all.into_iter().filter(|item| found.iter().any(|name| name == stem(item))).collect()
+}
+
+/// What each of `stems` is called.
+pub(super) fn labels(stems: &[&str]) -> Vec<String> {
+    (0..stems.len()).map(|i| label(stems, i)).collect()
+}
+
+/// What one of `stems` is called so that it is meant by that name: its quantisation with all that
+/// follows and the marks before it, with words before those where others are called so too.
+pub(super) fn label(stems: &[&str], of: usize) -> String {
+    let stem = stems.get(of).copied().unwrap_or_default();
+    let words = words(stem);
+    let is = |at: usize, by: &dyn Fn(&str) -> bool| words.get(at).is_some_and(|w| by(&w.text));
+    let marks = |word: &str| MARKS.contains(&word) || is_quant(word);
+    let Some(mut first) = (0..words.len()).rev().find(|at| is(*at, &is_quant)) else {
+        return plain(last(stem));
+    };
+    while first > 0 && is(first - 1, &marks) {
+        first -= 1;
+    }
+    for at in (0..=first).rev() {
+        let tail = words.get(at).and_then(|word| stem.get(word.start..)).map(plain);
+        if let Some(tail) = tail
+            && meant(stems, &tail) == [of]
+        {
+            return tail;
+        }
+    }
+    plain(stem)
+}
+
+/// A name of the characters that a quantisation may have in a model's name; the others separate words
+/// like any sign.
+pub(super) fn plain(stem: &str) -> String {
+    let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    let plain: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+    plain.trim_matches(['-', '.']).to_owned()
+}
+
+/// The last part of a path.
+fn last(stem: &str) -> &str {
+    stem.rsplit('/').next().unwrap_or(stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn one(stems: &[&str], quant: &str) -> String {
+        match meant(stems, quant)[..] {
+            [i] => stems.get(i).copied().unwrap_or_default().to_owned(),
+            ref several => format!("{}", several.len()),
+        }
+    }
+
+    #[test]
+    fn the_plain_one_and_the_others() {
+        let liquid =
+            ["LFM2.5-1.2B-BF16", "LFM2.5-1.2B-Q4_0", "LFM2.5-1.2B-QAD-Q4_0", "LFM2.5-1.2B-Q4_K_M"];
+        assert_eq!(one(&liquid, "Q4_0"), liquid[1]);
+        assert_eq!(one(&liquid, "q4_0"), liquid[1]);
+        assert_eq!(one(&liquid, "QAD-Q4_0"), liquid[2]);
+        assert_eq!(one(&liquid, "qad-q4_0"), liquid[2]);
+        assert_eq!(one(&liquid, "QAD"), liquid[2]);
+        assert_eq!(one(&liquid, "bf16"), liquid[0]);
+        assert_eq!(one(&liquid, "F16"), "0");
+        assert_eq!(labels(&liquid), ["BF16", "Q4_0", "QAD-Q4_0", "Q4_K_M"]);
+        // Alone it is another model all the same.
+        assert_eq!(
+            (one(&liquid[2..3], "Q4_0"), one(&liquid[2..3], "QAD-Q4_0")),
+            ("0".into(), liquid[2].into())
+        );
+        assert_eq!(labels(&liquid[2..3]), ["QAD-Q4_0"]);
+
+        let unsloth = ["M-Q4_K_M", "M-UD-Q4_K_XL", "M-UD-Q4_K_M", "M-F16", "M-IQ4_NL"];
+        assert_eq!(one(&unsloth, "Q4_K_M"), unsloth[0]);
+        assert_eq!(one(&unsloth, "UD-Q4_K_M"), unsloth[2]);
+        assert_eq!(one(&unsloth, "Q4_K_XL"), unsloth[1]);
+        assert_eq!(one(&unsloth, "ud-q4_k_xl"), unsloth[1]);
+        assert_eq!(one(&unsloth, "UD"), "2");
+        assert_eq!(one(&unsloth, "Q4_K"), "0");
+        assert_eq!(labels(&unsloth), ["Q4_K_M", "UD-Q4_K_XL", "UD-Q4_K_M", "F16", "IQ4_NL"]);
+
+        let imatrix = ["M.i1-Q4_K_M", "M.Q4_K_M", "M.i1-IQ3_XS"];
+        assert_eq!(one(&imatrix, "Q4_K_M"), imatrix[1]);
+        assert_eq!(one(&imatrix, "i1-Q4_K_M"), imatrix[0]);
+        assert_eq!(one(&imatrix[..1], "Q4_K_M"), imatrix[0]);
+        assert_eq!(labels(&imatrix), ["i1-Q4_K_M", "Q4_K_M", "i1-IQ3_XS"]);
+    }
+
+    #[test]
+    fn folders_mixtures_and_twins() {
+        let mixed = ["M-F16", "M-Q8_0-F16", "M-f16-Q6_K", "M-Q6_K", "M-Q6_K_L"];
+        assert_eq!(one(&mixed, "f16"), mixed[0]);
+        assert_eq!(one(&mixed, "Q6_K"), mixed[3]);
+        assert_eq!(one(&mixed, "Q8_0"), mixed[1]);
+        assert_eq!(labels(&mixed), ["F16", "Q8_0-F16", "f16-Q6_K", "Q6_K", "Q6_K_L"]);
+        let folders = ["Q4_0/M-Q4_0", "QAD/M-Q4_0", "BF16/M-BF16"];
+        assert_eq!(one(&folders, "BF16"), folders[2]);
+        for (stems, at) in [(folders, 0), (folders, 1), (folders, 2)] {
+            assert_eq!(meant(&stems, &label(&stems, at)), [at], "{}", label(&stems, at));
+        }
+        let twins = ["x-Q4_0", "x-Q4_0-new", "y-Q8_0"];
+        assert_eq!(
+            (one(&twins, "Q4_0"), one(&twins, "Q4_0-new")),
+            (twins[0].into(), twins[1].into())
+        );
+        assert_eq!(one(&["x-Q4_0", "y-Q4_0"], "Q4_0"), "2");
+        assert_eq!(labels(&["x-Q4_0", "y-Q4_0"]), ["x-Q4_0", "y-Q4_0"]);
+        assert_eq!(labels(&["model", "b"]), ["model", "b"]);
+        assert_eq!(one(&["LFM2-Q4_0_4_4", "LFM2-IQ4_0"], "Q4_0"), "0");
+        let odd = ["My Model (Q4_0)", "My Model (Q8_0 + F16)"];
+        assert_eq!(labels(&odd), ["Q4_0", "Q8_0---F16"]);
+        assert_eq!(one(&odd, "Q8_0---F16"), odd[1]);
+        assert_eq!(one(&["model"], "model"), "model");
+        assert_eq!(one(&["model"], ""), "0");
+    }
+
+    #[test]
+    fn what_runs_is_told_by_names() {
+        for label in ["Q4_0", "qad-q4_0", "UD-Q4_K_XL", "Q6_K_L", "BF16", "f16-Q6_K", "Q5_K_S"] {
+            assert!(can_run(label), "{label}");
+        }
+        for label in ["IQ4_NL", "MXFP4", "Q2_K", "Q3_K_M", "TQ1_0", "f16-IQ4_XS", "model", "NVFP4"]
+        {
+            assert!(!can_run(label), "{label}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        /// Whatever the files are called, each has a name that means it and no other.
+        #[test]
+        fn labels_can_be_given_back(
+            stems in proptest::collection::btree_set(
+                "([AB]/)?(M|N)([-.](QAD|UD|i1|new|F16|1|ä))?[-.](Q4_0|q4_0|Q4_K_M|BF16|x)([-.](new|F16))?",
+                1..6,
+            ),
+        ) {
+            let stems: Vec<&str> = stems.iter().map(String::as_str).collect();
+            // Names that differ in case, or in a folder's sign, cannot be told apart.
+            let mut folded: Vec<_> = stems.iter().map(|s| plain(s).to_lowercase()).collect();
+            folded.sort();
+            folded.dedup();
+            prop_assume!(folded.len() == stems.len());
+            for (i, label) in labels(&stems).iter().enumerate() {
+                prop_assert_eq!(meant(&stems, label), vec![i], "{} of {:?}", label, &stems);
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Whether a model will load, by the beginnings of its files on the hub: known before gigabytes come.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::api::RemoteFile;
+use super::http::{Http, Patience};
+use super::{Hub, HubError, HubName, Plan};
+use crate::Error;
+use crate::formats::source::BoxFuture;
+use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError, read_small};
+use crate::model::config::MAX_CONFIG_BYTES;
+use crate::model::{ModelConfig, validate};
+
+/// Bytes that are asked for at first, and the most of one file: its table of contents is there.
+const FIRST: u64 = 64 << 10;
+const MOST: u64 = 64 << 20;
+
+impl Hub {
+    /// The files of a plan, to be looked at before they are fetched. Nothing of them is kept, and of
+    /// each no more can be read than its beginning.
+    #[must_use]
+    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
+        let failure = Arc::new(Mutex::new(None));
+        beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &failure)
+    }
+}
+
+/// A file on the hub, of which the beginning is fetched as far as it is read.
+struct Beginning {
+    http: Arc<Http>,
+    name: HubName,
+    url: String,
+    file: RemoteFile,
+    have: Mutex<Vec<u8>>,
+    /// Why the last read failed.
+    failure: Arc<Mutex<Option<HubError>>>,
+}
+
+impl fmt::Debug for Beginning {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Beginning").field(&self.file.name).finish()
+    }
+}
+
+impl Beginning {
+    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        let io = |error: std::io::Error| SourceError::Io {
+            file: self.file.name.clone(),
+            action: "read",
+            error,
+        };
+        let end = offset.saturating_add(buf.len() as u64);
+        if end > self.file.size {
+            let (wanted, len) = (buf.len() as u64, self.file.size);
+            return Err(SourceError::OutOfRange {
+                file: self.file.name.clone(),
+                offset,
+                wanted,
+                len,
+            });
+        }
+        if end > MOST {
+            return Err(io(std::io::ErrorKind::Unsupported.into()));
+        }
+        let mut have = self.have.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = have.len() as u64;
+        if end > from {
+            let wanted = end.max(2 * from).clamp(FIRST, MOST).min(self.file.size) - from;
+            match self.fetch(from, wanted) {
+                Ok(more) => have.extend(more),
+                Err(failure) => {
+                    let problem = std::io::Error::other(failure.to_string());
+                    let mut slot = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+                    *slot = Some(failure);
+                    return Err(io(problem));
+                }
+            }
+        }
+        let range = usize::try_from(offset).ok().zip(usize::try_from(end).ok());
+        match range.and_then(|(from, to)| have.get(from..to)) {
+            Some(bytes) => buf.copy_from_slice(bytes),
+            None => return Err(io(std::io::ErrorKind::UnexpectedEof.into())),
+        }
+        Ok(())
+    }
+
+    fn fetch(&self, from: u64, len: u64) -> Result<Vec<u8>, HubError> {
+        let mut patience = Patience::new();
+        loop {
+            match self.http.part(&self.name, &self.url, &self.file.name, from, len) {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => {
+                    patience.wait(&self.url, failure, &mut |why| log::warn!("{why}"))?
+                }
+            }
+        }
+    }
+}
+
+impl ByteSource for Beginning {
+    fn len(&self) -> u64 {
+        self.file.size
+    }
+
+    fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    fn read_at<'a>(
+        &'a self,
+        offset: u64,
+        buf: &'a mut [u8],
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move { self.read(offset, buf) })
+    }
+}
+
+/// Says what is wrong with a model that loading would refuse; `None` if nothing is seen of it, also
+/// where it cannot be told without all of it.
+///
+/// # Errors
+/// The hub's and the network's.
+pub(super) fn problem(
+    http: &Arc<Http>,
+    name: &HubName,
+    commit: &str,
+    files: &[RemoteFile],
+) -> Result<Option<String>, HubError> {
+    let failure = Arc::new(Mutex::new(None));
+    let files = Arc::new(beginnings(http, name, commit, files, &failure));
+    let checked = pollster::block_on(check(&files));
+    if let Some(failure) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(failure);
+    }
+    Ok(match checked {
+        Ok(()) | Err(Error::Source(_) | Error::Format(crate::formats::FormatError::Source(_))) => {
+            None
+        }
+        Err(error) => Some(error.to_string()),
+    })
+}
+
+/// Files on the hub that are fetched as far as they are read; the last read that failed leaves its
+/// reason in `failure`.
+fn beginnings(
+    http: &Arc<Http>,
+    name: &HubName,
+    commit: &str,
+    files: &[RemoteFile],
+    failure: &Arc<Mutex<Option<HubError>>>,
+) -> ModelFiles {
+    let sources = files.iter().map(|file| {
+        let beginning = Beginning {
+            http: http.clone(),
+            name: name.clone(),
+            url: http.file_url(name, commit, &file.name),
+            file: file.clone(),
+            have: Mutex::default(),
+            failure: failure.clone(),
+        };
+        let plain = file.name.rsplit('/').next().unwrap_or(&file.name).to_owned();
+        (plain, Arc::new(beginning) as Arc<dyn ByteSource>)
+    });
+    ModelFiles::from_sources(&name.id(), sources)
+}
+
+/// What of loading needs no weights.
+async fn check(files: &Arc<ModelFiles>) -> Result<(), Error> {
+    let (config, checkpoint) = match files.kind().await {
+        Ok(ModelKind::Gguf { source, name }) => {
+            let (checkpoint, metadata) = Checkpoint::open_gguf(files, &name, source).await?;
+            (ModelConfig::from_gguf(&metadata, &checkpoint)?, checkpoint)
+        }
+        Ok(ModelKind::Hub) => {
+            let source = files.require("config.json")?;
+            let bytes = read_small(&*source, MAX_CONFIG_BYTES).await?;
+            let config = ModelConfig::from_json(source.name(), &bytes)?;
+            (config, Checkpoint::open(files.clone()).await?)
+        }
+        // No model by its first bytes, as loading will say: a hub that serves such is none to argue with.
+        Err(_) => return Ok(()),
+    };
+    validate(&config, &checkpoint).await?;
+    Ok(())
+}

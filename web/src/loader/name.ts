@@ -1,0 +1,77 @@
+import { plain } from './select.js';
+
+/** A model on the hub, as it is asked for: the rules of the native program's `HubName`. */
+export interface HubName {
+  /** `owner/repo`. */
+  id: string;
+  quant: string | undefined;
+  revision: string | undefined;
+}
+
+/** Owner, repository, quantisation and revision of `owner/repo[:QUANT][@revision]`. */
+const NAME = /^([\w.-]{1,96})\/([\w.-]{1,96})(?::([\w.-]{1,200}))?(?:@([\w./-]{1,200}))?$/;
+const HOSTS = ['huggingface.co', 'www.huggingface.co', 'hf.co', 'www.hf.co'];
+/** Parts of a model's pages that a revision follows, and a file; and those that say nothing of it. */
+const WITH_REVISION = ['tree', 'blob', 'resolve', 'raw', 'blame', 'edit', 'commit', 'commits'];
+const WITHOUT = ['discussions', 'settings', 'community'];
+/** Beginnings of paths on the hub that are not a model's. */
+const OTHERS = ['datasets', 'spaces', 'collections', 'papers', 'docs', 'blog', 'organizations', 'settings'];
+
+/**
+ * Reads the name of a model on the hub, or an address that names one: of a page or a file there,
+ * `hf.co/owner/repo:QUANT`, `hf://owner/repo`. Undefined for any other address.
+ */
+export function parseHubName(text: string): HubName | undefined {
+  const name = fromAddress(text) ?? text;
+  const [, owner, repo, quant, revision] = NAME.exec(name) ?? [];
+  const parts = [owner, repo, quant, ...(revision?.split('/') ?? [])];
+  const bad = (part: string | undefined) => part !== undefined && (part === '' || /^\.|\.\.|\.$/.test(part));
+  if (owner === undefined || parts.some(bad)) return undefined;
+  return { id: `${owner}/${repo}`, quant, revision };
+}
+
+/** The same name from whatever was given, as the cache knows it. */
+export function shown({ id, quant, revision }: HubName): string {
+  return `${id}${quant === undefined ? '' : `:${quant}`}${revision === undefined ? '' : `@${revision}`}`;
+}
+
+/** The plain name in an address; undefined for what is no address of the hub. */
+function fromAddress(text: string): string | undefined {
+  const [, scheme, rest = ''] = /^(hf:\/\/|https?:\/\/)?(.*)$/is.exec(text) ?? [];
+  const bare = scheme?.toLowerCase() === 'hf://';
+  let path = bare ? rest : undefined;
+  const slash = rest.indexOf('/');
+  if (!bare && slash > 0 && HOSTS.includes(rest.slice(0, slash).toLowerCase())) path = rest.slice(slash + 1);
+  if (path === undefined && scheme === undefined) {
+    const parts = text.split('/');
+    // The path of an address alone.
+    if (parts.length > 3 && WITH_REVISION.includes(parts[2] as string) && !/^[./]/.test(text)) path = text;
+  }
+  let parts: string[];
+  try {
+    parts = path?.split(/[?#]/)[0]?.split('/').map(decodeURIComponent).filter((part) => part !== '') ?? [];
+  } catch {
+    return undefined;
+  }
+  if (parts[0] === 'api' && parts[1] === 'models') parts.splice(0, 2);
+  const [owner, repository, ...more] = parts;
+  if (owner === undefined || repository === undefined || OTHERS.includes(owner)) return undefined;
+  const at = repository.indexOf('@');
+  let revision = at < 0 ? undefined : repository.slice(at + 1);
+  const [repo, tag] = (at < 0 ? repository : repository.slice(0, at)).split(':');
+  // What ollama calls the default.
+  let quant = tag?.toLowerCase() === 'latest' ? undefined : tag;
+  let file = bare ? more.at(-1) : undefined;
+  if (!bare && more.length > 0 && !WITHOUT.includes(more[0] as string)) {
+    if (!WITH_REVISION.includes(more[0] as string)) return undefined;
+    // A revision that has slashes itself, not written as %2F.
+    const length = more[1] === 'refs' ? 4 : 2;
+    if (more.length < length) return undefined;
+    revision = more.slice(1, length).join('/');
+    if (revision === 'main') revision = undefined;
+    file = more.slice(length).at(-1);
+  }
+  const stem = /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1];
+  if (stem !== undefined) quant = plain(stem);
+  return shown({ id: `${owner}/${repo}`, quant, revision });
+}
