@@ -331,7 +331,7 @@ impl Row {
 fn now() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let time = i64::try_from(seconds).unwrap_or(0);
-    crate::text::strftime("%Y-%m-%dT%H:%M:%SZ", time).unwrap_or_default()
+    crate::text::strftime("%Y-%m-%dT%H:%M:%SZ", crate::text::Moment::utc(time)).unwrap_or_default()
 }
 
 fn render(rows: &[Row], output: Output) -> String {

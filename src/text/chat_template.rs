@@ -1,26 +1,18 @@
 //! Chat templates: a conversation to the text that the model was trained on.
 //!
 //! Templates are programs written for jinja2 inside transformers' `apply_chat_template`. They run
-//! here in minijinja with the same settings, filters and functions, and with a budget, since a
-//! template is as untrusted as any other file of a model.
+//! here in an interpreter of that language, with a budget, since a template is as untrusted as any
+//! other file of a model.
 
 use super::conversation::{Conversation, Message};
 use super::error::{TextError, one_line, quote};
-use super::guard::guarded;
-use super::template_functions::{
-    PyStr, Raised, add_clock, format_filter, method, raise_exception, tojson,
-};
-use super::template_vm::{Fault, Program, add_checks, meter};
+use super::jinja::{Class, Error, Program};
+use super::strftime::{Moment, strftime};
 use crate::formats::{Metadata, json_bytes, without_mark};
-use minijinja::syntax::SyntaxConfig;
-use minijinja::value::Serde;
-use minijinja::{AutoEscape, Environment, Error, ErrorKind, Value};
 use serde_json::{Map, Value as Json};
-use std::error::Error as _;
 use std::fmt;
+use std::sync::Arc;
 
-/// Nested macro calls count 4 and blocks 1; LFM2.5's template needs 20. Small, for the stack of a browser.
-const RECURSION_LIMIT: usize = 64;
 /// Longest template in a GGUF file; LFM2.5's has 4 kB.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -76,9 +68,10 @@ impl SpecialTokenTexts {
 /// A parsed chat template.
 #[derive(Clone)]
 pub struct ChatTemplate {
-    env: Environment<'static>,
-    source: String,
+    program: Arc<Program>,
     special: SpecialTokenTexts,
+    /// What `strftime_now` tells; the local time if it is not set.
+    time: Option<Moment>,
 }
 
 impl fmt::Debug for ChatTemplate {
@@ -99,27 +92,8 @@ impl ChatTemplate {
                            the prompt as it is";
             return Err(TextError::Template { line: None, problem: problem.to_owned() });
         }
-        let mut env = Environment::new();
-        // As transformers sets up jinja2.
-        let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build();
-        env.set_syntax(syntax.map_err(|e| template_error(&e, 0))?);
-        add_checks(&mut env);
-        env.set_auto_escape_callback(|_| AutoEscape::None);
-        env.set_recursion_limit(RECURSION_LIMIT);
-        env.set_unknown_method_callback(method);
-        env.set_formatter(|out, state, value| {
-            meter(state, value)?;
-            write!(out, "{}", PyStr(value)).map_err(|_| ErrorKind::WriteFailure.into())
-        });
-        env.add_filter("tojson", tojson);
-        env.add_filter("format", format_filter);
-        env.add_filter("string", |value: &Value| PyStr(value).to_string());
-        env.add_function("raise_exception", raise_exception);
-        add_clock(&mut env, None);
-        let source = without_generation_tags(source);
-        let template = Self { env, source, special: special.clone() };
-        template.compile()?;
-        Ok(template)
+        let program = Program::compile(source).map_err(|e| template_error(&e, 0))?;
+        Ok(Self { program: Arc::new(program), special: special.clone(), time: None })
     }
 
     /// Takes the template from a model's files: `chat_template.jinja`, or else `chat_template` in
@@ -183,13 +157,12 @@ impl ChatTemplate {
         Self::new(source, &special)
     }
 
-    /// Sets the time that `strftime_now` tells, in seconds since 1970 (UTC).
+    /// Sets the time that `strftime_now` tells, in seconds since 1970 on a clock without a time zone.
     ///
-    /// Without it the clock of the system is asked, where there is one; a browser has none that the
-    /// standard library knows, so a template that asks for the date fails there.
+    /// Without it that is the local time: of the system, or of the page or worker in a browser.
     #[must_use]
-    pub fn with_time(mut self, unix_seconds: i64) -> Self {
-        add_clock(&mut self.env, Some(unix_seconds));
+    pub fn with_time(mut self, seconds: i64) -> Self {
+        self.time = Some(Moment::utc(seconds));
         self
     }
 
@@ -248,27 +221,9 @@ impl ChatTemplate {
     }
 
     fn run(&self, vars: &Map<String, Json>, fuel: u64) -> Result<String, TextError> {
-        let mut env = self.env.clone();
-        env.set_fuel(Some(fuel));
-        let vars = Value::from(Serde(vars));
-        guarded(panicked, || {
-            self.compile()?.render(&env, vars).map_err(|e| template_error(&e, fuel))
-        })
+        let clock = |format: &str| strftime(format, self.time.unwrap_or_else(Moment::now));
+        self.program.render(vars, fuel, &clock).map_err(|e| template_error(&e, fuel))
     }
-
-    /// Compiling takes a fraction of a millisecond, and what is compiled borrows the source.
-    fn compile(&self) -> Result<Program<'_>, TextError> {
-        guarded(panicked, || {
-            Program::compile(&self.source, self.env.syntax()).map_err(|fault| match fault {
-                Fault::Syntax(error) => template_error(&error, 0),
-                Fault::Limit { line, problem } => TextError::Template { line, problem },
-            })
-        })
-    }
-}
-
-fn panicked(problem: String) -> TextError {
-    TextError::Template { line: None, problem }
 }
 
 /// What becomes of message fields that are `null`.
@@ -345,58 +300,12 @@ impl AddTo for Json {
 }
 
 fn template_error(error: &Error, fuel: u64) -> TextError {
-    // Errors inside macros and includes are wrapped: what happened first is innermost.
-    let mut inner = error;
-    loop {
-        if let Some(raised) = inner.source().and_then(|e| e.downcast_ref::<Raised>()) {
-            return TextError::TemplateRaised { message: one_line(raised) };
-        }
-        match inner.source().and_then(|e| e.downcast_ref::<Error>()) {
-            Some(deeper) => inner = deeper,
-            None => break,
-        }
+    let line = error.line();
+    match error.class() {
+        Class::Raised => TextError::TemplateRaised { message: one_line(error.message()) },
+        Class::Fuel => TextError::TemplateRunaway { line, fuel },
+        _ => TextError::Template { line, problem: one_line(error.message()) },
     }
-    let line = inner.line().or(error.line());
-    if inner.kind() == ErrorKind::OutOfFuel {
-        return TextError::TemplateRunaway { line, fuel };
-    }
-    let problem = match inner.detail() {
-        Some(detail) => format!("{}: {detail}", inner.kind()),
-        None => inner.kind().to_string(),
-    };
-    TextError::Template { line, problem: one_line(problem) }
-}
-
-/// Replaces `{% generation %}` and `{% endgeneration %}`, with which transformers marks what the
-/// assistant said and which print nothing, by a block that scopes variables just as they do.
-fn without_generation_tags(source: &str) -> String {
-    let mut out = String::with_capacity(source.len());
-    let mut rest = source;
-    while let Some(start) = rest.find('{') {
-        let (before, tag) = rest.split_at(start);
-        out.push_str(before);
-        let end = match tag.get(1..2) {
-            Some("%") => tag.find("%}"),
-            // A comment may hold anything.
-            Some("#") => tag.find("#}"),
-            _ => Some(0).filter(|_| tag.len() > 1),
-        };
-        let Some(end) = end else {
-            rest = tag;
-            break;
-        };
-        // Past the two closing characters, or past the brace alone.
-        let (tag, after) = tag.split_at(if end == 0 { 1 } else { end + 2 });
-        let is_edge = |c: char| matches!(c, '{' | '}' | '%' | '-' | '+') || c.is_whitespace();
-        match tag.trim_matches(is_edge) {
-            "generation" => out.push_str(&tag.replace("generation", "with")),
-            "endgeneration" => out.push_str(&tag.replace("endgeneration", "endwith")),
-            _ => out.push_str(tag),
-        }
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 fn default_of(named: &[Json]) -> Result<&str, TextError> {
@@ -433,26 +342,6 @@ fn bad_config(field: &str, problem: &str) -> TextError {
 mod tests {
     use super::*;
     use serde_json::json;
-
-    #[test]
-    fn generation_tags_are_replaced_and_nothing_else_is() {
-        let cases = [
-            ("{% generation %}a{% endgeneration %}", "{% with %}a{% endwith %}"),
-            ("{%- generation -%}a{%+endgeneration+%}", "{%- with -%}a{%+endwith+%}"),
-            ("{# {% generation %} #}", "{# {% generation %} #}"),
-            (
-                "{{ generation }} {% set generation = 1 %}",
-                "{{ generation }} {% set generation = 1 %}",
-            ),
-            ("{ {% {# { {{", "{ {% {# { {{"),
-            ("{", "{"),
-            ("é{", "é{"),
-            ("{é}", "{é}"),
-        ];
-        for (source, expected) in cases {
-            assert_eq!(without_generation_tags(source), expected);
-        }
-    }
 
     /// The budget must stop nobody's conversation: both formats get by with a third of it.
     #[test]

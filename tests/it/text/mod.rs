@@ -3,6 +3,7 @@
 mod broken;
 mod broken_cases;
 mod hostile;
+mod hostile_cases;
 mod real;
 mod template;
 mod tokenizer;

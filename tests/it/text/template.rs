@@ -181,6 +181,55 @@ fn values_print_as_in_python() {
     assert!(today.render(&hi(), true).unwrap().as_str() >= "2025");
 }
 
+/// Line ends of any kind are one in a template, wherever it comes from, and the last is no part of it.
+#[test]
+fn line_ends_are_read_as_jinja2_reads_them() {
+    let lines = "a\n{% if true %}\n b {{ 'c\nd' }}\n{% endif %}\n\n";
+    for end in ["\n", "\r\n", "\r"] {
+        let source = lines.replace('\n', end);
+        let config = json!({"chat_template": source}).to_string();
+        let named = json!({"chat_template": [{"name": "default", "template": source}]}).to_string();
+        let templates = [
+            ChatTemplate::new(&source, &special()),
+            ChatTemplate::from_files(Some(source.as_bytes()), None),
+            ChatTemplate::from_files(None, Some(config.as_bytes())),
+            ChatTemplate::from_files(None, Some(named.as_bytes())),
+        ];
+        for template in templates {
+            assert_eq!(template.unwrap().render(&hi(), true).unwrap(), "a\n b c\nd\n", "{end:?}");
+        }
+    }
+}
+
+/// The other side of [`dates_are_local`].
+#[test]
+#[ignore = "run by dates_are_local"]
+fn clock_child() {
+    let template = ChatTemplate::new("{{ strftime_now('%H %s [%z%Z]') }}", &special()).unwrap();
+    println!("\nCLOCK {}", template.render(&hi(), true).unwrap());
+}
+
+/// `datetime.now()` is local time and knows no zone. In processes of their own, for the variable `TZ`.
+#[cfg(unix)]
+#[test]
+fn dates_are_local() {
+    let hour = |zone: &str| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["text::template::clock_child", "--exact", "--ignored", "--nocapture"]);
+        let output = command.env("TZ", zone).output().unwrap();
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let clock = stdout.lines().find_map(|l| l.strip_prefix("CLOCK ")).unwrap().to_owned();
+        let mut words = clock.split(' ');
+        let hour: i64 = words.next().unwrap().parse().unwrap();
+        let unix: i64 = words.next().unwrap().parse().unwrap();
+        assert_eq!(words.next(), Some("[]"));
+        (hour - unix / 3600).rem_euclid(24)
+    };
+    assert_eq!(hour("UTC0"), 0);
+    assert_eq!(hour("JST-9"), 9);
+    assert_eq!(hour("EST5"), 19);
+}
+
 #[test]
 fn fields_and_variables_reach_the_template() {
     let conversation = Conversation::from_json(

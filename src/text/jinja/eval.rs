@@ -1,0 +1,379 @@
+//! Evaluates expressions.
+
+use super::Program;
+use super::ast::{Args, Expr, ExprKind, Literal, Load, Loads};
+use super::error::{Res, error};
+use super::iter::Path;
+use super::ops::undefined;
+use super::repr::to_str;
+use super::value::{Function, Meter, Namespace, Scope, Value};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Nesting of everything that runs; a browser's stack has room for it.
+const MAX_RECURSION: usize = 150;
+
+/// Arguments of a call.
+#[derive(Clone, Default)]
+pub(super) struct CallArgs {
+    pub positional: Vec<Value>,
+    pub named: Vec<(Arc<str>, Value)>,
+}
+
+/// A template at work.
+pub(super) struct Interp<'p> {
+    pub program: &'p Program,
+    pub meter: Meter,
+    /// What the template is given, and jinja2's globals.
+    pub vars: HashMap<Arc<str>, Value>,
+    /// What it has assigned at its outermost level.
+    pub exported: RefCell<HashMap<Arc<str>, Value>>,
+    pub autoescape: Cell<bool>,
+    depth: Cell<usize>,
+    /// Frames that macros hold on to, and namespaces: both may hold each other in a ring.
+    pub frames: RefCell<Vec<Rc<Scope>>>,
+    pub namespaces: RefCell<Vec<Rc<Namespace>>>,
+    pub clock: &'p dyn Fn(&str) -> Result<String, String>,
+    pub random: Cell<u64>,
+}
+
+impl Drop for Interp<'_> {
+    fn drop(&mut self) {
+        // One by one, so that neither rings nor long chains are left to be dropped recursively.
+        for frame in self.frames.take() {
+            drop(frame.vars.take());
+        }
+        let fields: Vec<_> = self.namespaces.borrow().iter().map(|n| n.fields.take()).collect();
+        drop(fields);
+    }
+}
+
+impl<'p> Interp<'p> {
+    pub(super) fn new(
+        program: &'p Program,
+        vars: HashMap<Arc<str>, Value>,
+        fuel: u64,
+        clock: &'p dyn Fn(&str) -> Result<String, String>,
+    ) -> Self {
+        Self {
+            program,
+            meter: Meter::new(fuel),
+            vars,
+            exported: RefCell::default(),
+            autoescape: Cell::new(false),
+            depth: Cell::new(0),
+            frames: RefCell::default(),
+            namespaces: RefCell::default(),
+            clock,
+            random: Cell::new(0x9e37_79b9_7f4a_7c15),
+        }
+    }
+
+    /// Runs `work` one level deeper.
+    pub(super) fn deeper<T>(&self, work: impl FnOnce() -> Res<T>) -> Res<T> {
+        let depth = self.depth.get();
+        if depth >= MAX_RECURSION {
+            return Err(error!(Limit, "the template calls itself too deeply (recursion limit)"));
+        }
+        self.depth.set(depth + 1);
+        let result = work();
+        self.depth.set(depth);
+        result
+    }
+
+    fn global(name: &str) -> Option<Value> {
+        Some(match name {
+            "range" => Value::Function(Function::Range),
+            "dict" => Value::Function(Function::Dict),
+            "lipsum" => Value::Function(Function::Lipsum),
+            "cycler" => Value::Function(Function::Cycler),
+            "joiner" => Value::Function(Function::Joiner),
+            "namespace" => Value::Function(Function::Namespace),
+            "raise_exception" => Value::Function(Function::RaiseException),
+            "strftime_now" => Value::Function(Function::StrftimeNow),
+            _ => return None,
+        })
+    }
+
+    /// A name outside of all frames.
+    pub(super) fn resolve(&self, name: &str) -> Option<Value> {
+        if name == "self" {
+            return Some(Value::Template);
+        }
+        let exported = self.exported.borrow().get(name).cloned();
+        exported.or_else(|| self.vars.get(name).cloned()).or_else(|| Self::global(name))
+    }
+
+    /// A new frame with its variables as they begin.
+    pub(super) fn enter(&self, loads: &Loads, parent: Option<&Rc<Scope>>) -> Rc<Scope> {
+        self.new_frame(loads, parent, false)
+    }
+
+    /// The frame that a template begins in.
+    pub(super) fn outermost(&self, loads: &Loads) -> Rc<Scope> {
+        self.new_frame(loads, None, true)
+    }
+
+    fn new_frame(&self, loads: &Loads, parent: Option<&Rc<Scope>>, outermost: bool) -> Rc<Scope> {
+        let mut vars = HashMap::with_capacity(loads.len());
+        for (name, load) in loads {
+            let value = match load {
+                Load::Parameter | Load::Undefined => None,
+                Load::Resolve => self.resolve(name),
+                Load::Alias => parent.and_then(|scope| lookup(scope, name)),
+            };
+            vars.insert(Arc::clone(name), value);
+        }
+        Rc::new(Scope { vars: RefCell::new(vars), parent: parent.cloned(), outermost })
+    }
+
+    pub(super) fn variable(&self, name: &Arc<str>, scope: &Rc<Scope>) -> Value {
+        lookup(scope, name).unwrap_or_else(|| Value::undefined(format!("'{name}' is undefined")))
+    }
+
+    pub(super) fn eval(&self, expr: &Expr, scope: &Rc<Scope>) -> Res<Value> {
+        self.eval_with(expr, scope, None)
+    }
+
+    /// The value of an expression; `input` is what a filter without an operand works on.
+    ///
+    /// Chains to the left (`a.b.c`, `a + b + c`) are gone through without recursion.
+    pub(super) fn eval_with(
+        &self,
+        expr: &Expr,
+        scope: &Rc<Scope>,
+        input: Option<Value>,
+    ) -> Res<Value> {
+        let mut spine = Vec::new();
+        let mut at = expr;
+        while let Some(inner) = left(at) {
+            spine.push(at);
+            at = inner;
+        }
+        self.deeper(|| {
+            self.meter.pay(1 + spine.len())?;
+            let mut value = self.leaf(at, scope, input).map_err(|e| e.at(at.line))?;
+            while let Some(node) = spine.pop() {
+                value = self.step(node, value, scope).map_err(|e| e.at(node.line))?;
+            }
+            Ok(value)
+        })
+    }
+
+    fn leaf(&self, expr: &Expr, scope: &Rc<Scope>, input: Option<Value>) -> Res<Value> {
+        match &expr.kind {
+            ExprKind::Literal(literal) => Ok(match literal {
+                Literal::None => Value::None,
+                Literal::Bool(b) => Value::Bool(*b),
+                Literal::Int(int) => Value::Int(*int),
+                Literal::Float(float) => Value::Float(*float),
+                Literal::Str(text) => Value::Str(Arc::clone(text)),
+            }),
+            ExprKind::Name(name) => Ok(self.variable(name, scope)),
+            ExprKind::Tuple(items) => Value::tuple(self.items(items, scope)?),
+            ExprKind::List(items) => Value::list(self.items(items, scope)?),
+            ExprKind::Dict(pairs) => {
+                let pair = |(key, value): &(Expr, Expr)| {
+                    Ok((self.eval(key, scope)?, self.eval(value, scope)?))
+                };
+                Value::dict(pairs.iter().map(pair).collect::<Res<_>>()?)
+            }
+            ExprKind::Concat(parts) => {
+                let mut text = String::new();
+                let mut markup = false;
+                let values = self.items(parts, scope)?;
+                if self.autoescape.get() {
+                    markup = values.iter().any(|v| matches!(v, Value::Markup(_)));
+                }
+                for value in &values {
+                    let part = match markup {
+                        true => super::html::escape(self, value)?,
+                        false => to_str(self, value)?,
+                    };
+                    self.meter.bytes(part.len())?;
+                    text.push_str(&part);
+                }
+                Ok(if markup { Value::Markup(text.into()) } else { Value::str(text) })
+            }
+            ExprKind::Condition(value, test, otherwise) => {
+                if self.eval(test, scope)?.truthy() {
+                    return self.eval(value, scope);
+                }
+                match otherwise {
+                    Some(otherwise) => self.eval(otherwise, scope),
+                    None => Ok(Value::undefined(format!(
+                        "the inline if-expression on line {} evaluated to false and no else section was defined.",
+                        expr.line
+                    ))),
+                }
+            }
+            ExprKind::Filter(None, name, args) => {
+                let args = self.args(args, scope)?;
+                self.filter(name, input.unwrap_or(Value::None), args)
+            }
+            ExprKind::Generation => Ok(Value::Function(Function::Generation)),
+            ExprKind::Slice(_) => Err(error!(Type, "a slice among several indices")),
+            _ => Err(error!(Runtime, "not an expression")),
+        }
+    }
+
+    fn items(&self, items: &[Expr], scope: &Rc<Scope>) -> Res<Vec<Value>> {
+        items.iter().map(|item| self.eval(item, scope)).collect()
+    }
+
+    /// One operator of a chain, with the value to its left.
+    fn step(&self, node: &Expr, value: Value, scope: &Rc<Scope>) -> Res<Value> {
+        match &node.kind {
+            ExprKind::Attr(_, name) => self.attribute(&value, name),
+            ExprKind::Item(_, index) => match &index.kind {
+                ExprKind::Slice(bounds) => self.slice_expr(&value, bounds, scope),
+                _ => {
+                    let index = self.eval(index, scope)?;
+                    self.item(&value, &index)
+                }
+            },
+            ExprKind::Call(_, args) => {
+                let args = self.args(args, scope)?;
+                self.call(&value, args)
+            }
+            ExprKind::Filter(_, name, args) => {
+                let args = self.args(args, scope)?;
+                self.filter(name, value, args)
+            }
+            ExprKind::Test(_, name, args) => {
+                let args = self.args(args, scope)?;
+                self.test(name, value, args).map(Value::Bool)
+            }
+            ExprKind::Binary(op, _, right) => {
+                let right = self.eval(right, scope)?;
+                self.binary(*op, &value, &right)
+            }
+            ExprKind::And(_, right) => {
+                if value.truthy() {
+                    self.eval(right, scope)
+                } else {
+                    Ok(value)
+                }
+            }
+            ExprKind::Or(_, right) => {
+                if value.truthy() {
+                    Ok(value)
+                } else {
+                    self.eval(right, scope)
+                }
+            }
+            ExprKind::Not(_) => Ok(Value::Bool(!value.truthy())),
+            ExprKind::Negative(_) => self.signed(&value, true),
+            ExprKind::Positive(_) => self.signed(&value, false),
+            ExprKind::Compare(_, others) => {
+                let mut left = value;
+                for (comparison, right) in others {
+                    let right = self.eval(right, scope)?;
+                    if !self.compare(*comparison, &left, &right)? {
+                        return Ok(Value::Bool(false));
+                    }
+                    left = right;
+                }
+                Ok(Value::Bool(true))
+            }
+            _ => Err(error!(Runtime, "not an operator")),
+        }
+    }
+
+    fn slice_expr(
+        &self,
+        value: &Value,
+        bounds: &[Option<Expr>; 3],
+        scope: &Rc<Scope>,
+    ) -> Res<Value> {
+        let [start, stop, step] = bounds;
+        let bound = |bound: &Option<Expr>| bound.as_ref().map(|e| self.eval(e, scope)).transpose();
+        self.slice(value, bound(start)?, bound(stop)?, bound(step)?)
+    }
+
+    pub(super) fn args(&self, args: &Args, scope: &Rc<Scope>) -> Res<CallArgs> {
+        let mut positional = self.items(&args.positional, scope)?;
+        let mut named = Vec::with_capacity(args.named.len());
+        for (name, value) in &args.named {
+            named.push((Arc::clone(name), self.eval(value, scope)?));
+        }
+        if let Some(spread) = &args.spread {
+            let spread = self.eval(spread, scope)?;
+            positional.extend(self.collect(&spread)?);
+        }
+        if let Some(spread) = &args.spread_named {
+            match self.eval(spread, scope)? {
+                Value::Dict(dict) => {
+                    self.meter.values(dict.map.len())?;
+                    for (key, value) in dict.map.values() {
+                        let Some(key) = key.as_str() else {
+                            return Err(error!(Type, "keywords must be strings"));
+                        };
+                        if named.iter().any(|(name, _)| name == key) {
+                            return Err(error!(
+                                Type,
+                                "multiple values for keyword argument '{key}'"
+                            ));
+                        }
+                        named.push((Arc::clone(key), value.clone()));
+                    }
+                }
+                other => {
+                    let kind = other.type_name();
+                    return Err(error!(Type, "argument after ** must be a mapping, not {kind}"));
+                }
+            }
+        }
+        Ok(CallArgs { positional, named })
+    }
+
+    /// The attribute of an item that a filter was given, e.g. `a.b`.
+    pub(super) fn follow(&self, item: Value, path: &Path, default: Option<&Value>) -> Res<Value> {
+        let mut item = item;
+        for part in path {
+            item = self.item(&item, part)?;
+            if let (Some(default), Value::Undefined(_)) = (default, &item) {
+                item = default.clone();
+            }
+        }
+        Ok(item)
+    }
+}
+
+/// What an expression begins with, if it is a chain.
+fn left(expr: &Expr) -> Option<&Expr> {
+    match &expr.kind {
+        ExprKind::Attr(inner, _)
+        | ExprKind::Item(inner, _)
+        | ExprKind::Call(inner, _)
+        | ExprKind::Filter(Some(inner), ..)
+        | ExprKind::Test(inner, ..)
+        | ExprKind::Binary(_, inner, _)
+        | ExprKind::And(inner, _)
+        | ExprKind::Or(inner, _)
+        | ExprKind::Not(inner)
+        | ExprKind::Negative(inner)
+        | ExprKind::Positive(inner)
+        | ExprKind::Compare(inner, _) => Some(inner),
+        _ => None,
+    }
+}
+
+/// The variable of the nearest frame that has it; `None` if it is missing there.
+pub(super) fn lookup(scope: &Rc<Scope>, name: &str) -> Option<Value> {
+    let mut at = Some(scope);
+    while let Some(scope) = at {
+        if let Some(value) = scope.vars.borrow().get(name) {
+            return value.clone();
+        }
+        at = scope.parent.as_ref();
+    }
+    None
+}
+
+/// An undefined value that must not be used as a function or number.
+pub(super) fn defined(value: &Value) -> Res<&Value> {
+    if value.is_undefined() { Err(undefined(value)) } else { Ok(value) }
+}

@@ -1,0 +1,474 @@
+//! Python's values, as far as templates meet them.
+//!
+//! Lists, tuples and dicts never change once they are made: the sandbox that transformers uses
+//! refuses every method that would. What can change (namespaces, loops, cyclers, generators) lies
+//! behind cells. Every container knows how deep it nests, and none nests deeper than [`MAX_DEPTH`],
+//! so that no recursion over values overflows the stack.
+
+use super::ast::{For, Macro};
+use super::error::{Class, Res, error};
+use super::iter::Iter;
+use indexmap::IndexMap;
+use serde_json::Value as Json;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Nesting of values; JSON that was parsed ends at 128.
+pub(super) const MAX_DEPTH: u16 = 160;
+
+/// What a template may still do, counted down as it works.
+#[derive(Debug)]
+pub(super) struct Meter {
+    fuel: Cell<u64>,
+}
+
+impl Meter {
+    pub(super) fn new(fuel: u64) -> Self {
+        Self { fuel: Cell::new(fuel) }
+    }
+
+    pub(super) fn pay(&self, steps: usize) -> Res<()> {
+        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
+        let left = self.fuel.get().checked_sub(steps);
+        self.fuel.set(left.unwrap_or(0));
+        left.map(|_| ()).ok_or_else(|| error!(Fuel, "out of steps"))
+    }
+
+    /// Pays for text that is read or made.
+    pub(super) fn bytes(&self, bytes: usize) -> Res<()> {
+        self.pay(bytes / 64)
+    }
+
+    /// Pays for values that are looked at or copied.
+    pub(super) fn values(&self, values: usize) -> Res<()> {
+        self.pay(values / 8)
+    }
+}
+
+#[derive(Clone)]
+pub(super) enum Value {
+    Undefined(Rc<Undefined>),
+    None,
+    Bool(bool),
+    Int(i128),
+    Float(f64),
+    Str(Arc<str>),
+    /// Text that is safe as HTML.
+    Markup(Arc<str>),
+    Bytes(Rc<[u8]>),
+    List(Rc<Seq>),
+    Tuple(Rc<Seq>),
+    /// A pair that `groupby` makes, with names for its two items.
+    Group(Rc<Seq>),
+    Dict(Rc<Dict>),
+    Range(Rc<Range>),
+    View(View, Rc<Dict>),
+    Iter(Rc<Iter>),
+    Namespace(Rc<Namespace>),
+    Loop(Rc<Loop>),
+    Macro(Rc<MacroValue>),
+    Function(Function),
+    Method(Rc<Method>),
+    Cycler(Rc<Cycler>),
+    Joiner(Rc<Joiner>),
+    /// `self`, by which a template calls its blocks.
+    Template,
+    Block(Arc<str>),
+}
+
+/// What is said when an undefined value is used.
+#[derive(Debug)]
+pub(super) struct Undefined {
+    pub class: Class,
+    pub hint: String,
+}
+
+/// The items of a list or tuple.
+pub(super) struct Seq {
+    pub items: Vec<Value>,
+    pub depth: u16,
+}
+
+pub(super) struct Dict {
+    pub map: IndexMap<Key, (Value, Value)>,
+    pub depth: u16,
+}
+
+/// A dict's key, equal and hashed as in Python: `1`, `1.0` and `True` are one.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub(super) enum Key {
+    None,
+    Undefined,
+    Int(i128),
+    Float(u64),
+    Str(Arc<str>),
+    Bytes(Rc<[u8]>),
+    Tuple(Vec<Key>),
+    Range(Option<(i128, i128, i128)>),
+    /// Something that is only equal to itself.
+    Object(usize),
+}
+
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Range {
+    pub start: i128,
+    pub stop: i128,
+    pub step: i128,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum View {
+    Keys,
+    Values,
+    Items,
+}
+
+pub(super) struct Namespace {
+    pub fields: RefCell<IndexMap<Key, (Value, Value)>>,
+}
+
+/// The variables of a frame.
+pub(super) struct Scope {
+    pub vars: RefCell<HashMap<Arc<str>, Option<Value>>>,
+    pub parent: Option<Rc<Scope>>,
+    /// The template's outermost frame: what it assigns is seen by blocks too.
+    pub outermost: bool,
+}
+
+pub(super) struct MacroValue {
+    pub node: Arc<Macro>,
+    pub scope: Rc<Scope>,
+    pub autoescape: bool,
+}
+
+pub(super) struct Method {
+    pub of: Value,
+    pub name: Arc<str>,
+}
+
+pub(super) struct Cycler {
+    pub items: Rc<Seq>,
+    pub at: Cell<usize>,
+}
+
+pub(super) struct Joiner {
+    pub separator: Value,
+    pub used: Cell<bool>,
+}
+
+pub(super) struct Loop {
+    pub state: RefCell<LoopState>,
+    /// The loop's own statement where it may be called, with the frame around it.
+    pub recursive: Option<(Arc<For>, Rc<Scope>)>,
+    pub depth0: usize,
+    pub nesting: u16,
+}
+
+pub(super) struct LoopState {
+    pub iterable: Value,
+    pub iter: Rc<Iter>,
+    /// -1 before the first item.
+    pub index0: i128,
+    pub length: Option<i128>,
+    /// An item that was looked at ahead of its turn; `Some(None)` if there is none.
+    pub after: Option<Option<Value>>,
+    pub current: Option<Value>,
+    pub before: Option<Value>,
+    pub changed: Option<Rc<Seq>>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Function {
+    Range,
+    Dict,
+    DictFromKeys,
+    Lipsum,
+    Cycler,
+    Joiner,
+    Namespace,
+    RaiseException,
+    StrftimeNow,
+    Generation,
+}
+
+impl Seq {
+    pub(super) fn new(items: Vec<Value>) -> Res<Rc<Self>> {
+        let inner = items.iter().map(Value::depth).max().unwrap_or(0);
+        Ok(Rc::new(Self { items, depth: deeper(inner)? }))
+    }
+}
+
+impl Dict {
+    pub(super) fn from_map(map: IndexMap<Key, (Value, Value)>) -> Res<Rc<Self>> {
+        let depths = map.values().map(|(k, v)| k.depth().max(v.depth()));
+        let depth = deeper(depths.max().unwrap_or(0))?;
+        Ok(Rc::new(Self { map, depth }))
+    }
+
+    pub(super) fn get(&self, key: &Value) -> Res<Option<&Value>> {
+        Ok(self.map.get(&Key::of(key)?).map(|(_, value)| value))
+    }
+
+    pub(super) fn get_str(&self, key: &Arc<str>) -> Option<&Value> {
+        self.map.get(&Key::Str(Arc::clone(key))).map(|(_, value)| value)
+    }
+}
+
+/// The depth of what holds something of depth `inner`.
+pub(super) fn deeper(inner: u16) -> Res<u16> {
+    if inner >= MAX_DEPTH {
+        return Err(error!(Limit, "a value nested too deeply"));
+    }
+    Ok(inner + 1)
+}
+
+impl Key {
+    pub(super) fn of(value: &Value) -> Res<Self> {
+        Ok(match value {
+            Value::Undefined(_) => Self::Undefined,
+            Value::None => Self::None,
+            Value::Bool(b) => Self::Int(i128::from(*b)),
+            Value::Int(i) => Self::Int(*i),
+            Value::Float(f) => match float_to_int(*f) {
+                Some(int) => Self::Int(int),
+                None => Self::Float(f.to_bits()),
+            },
+            Value::Str(s) | Value::Markup(s) => Self::Str(Arc::clone(s)),
+            Value::Bytes(b) => Self::Bytes(Rc::clone(b)),
+            Value::Tuple(seq) | Value::Group(seq) => {
+                Self::Tuple(seq.items.iter().map(Self::of).collect::<Res<_>>()?)
+            }
+            Value::Range(range) => Self::Range(match range.len() {
+                0 => None,
+                1 => Some((range.start, 0, 1)),
+                len => Some((range.start, range.step, len)),
+            }),
+            Value::List(_) | Value::Dict(_) | Value::View(..) => {
+                return Err(error!(Type, "unhashable type: '{}'", value.type_name()));
+            }
+            other => Self::Object(other.identity()),
+        })
+    }
+}
+
+/// A whole float as an integer.
+pub(super) fn float_to_int(float: f64) -> Option<i128> {
+    let whole = float.fract() == 0.0 && float.abs() < 1e38;
+    #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^127")]
+    whole.then_some(float as i128)
+}
+
+impl Range {
+    pub(super) fn len(&self) -> i128 {
+        let (start, stop, step) = (self.start, self.stop, self.step);
+        let span = if step > 0 { stop.saturating_sub(start) } else { start.saturating_sub(stop) };
+        let step = step.saturating_abs().max(1);
+        if span <= 0 { 0 } else { (span - 1) / step + 1 }
+    }
+
+    pub(super) fn get(&self, index: i128) -> Value {
+        Value::Int(self.start.saturating_add(self.step.saturating_mul(index)))
+    }
+}
+
+pub(super) type Pair = (Value, Value);
+
+impl Value {
+    pub(super) fn str(text: impl Into<Arc<str>>) -> Self {
+        Self::Str(text.into())
+    }
+
+    pub(super) fn list(items: Vec<Value>) -> Res<Self> {
+        Ok(Self::List(Seq::new(items)?))
+    }
+
+    pub(super) fn tuple(items: Vec<Value>) -> Res<Self> {
+        Ok(Self::Tuple(Seq::new(items)?))
+    }
+
+    pub(super) fn dict(pairs: Vec<Pair>) -> Res<Self> {
+        let mut map = IndexMap::with_capacity(pairs.len());
+        for (key, value) in pairs {
+            insert(&mut map, key, value)?;
+        }
+        Ok(Self::Dict(Dict::from_map(map)?))
+    }
+
+    pub(super) fn undefined(hint: impl Into<String>) -> Self {
+        Self::Undefined(Rc::new(Undefined { class: Class::Undefined, hint: hint.into() }))
+    }
+
+    /// The value of parsed JSON.
+    pub(super) fn from_json(json: &Json) -> Res<Self> {
+        Ok(match json {
+            Json::Null => Self::None,
+            Json::Bool(b) => Self::Bool(*b),
+            Json::Number(number) => match number.as_i128() {
+                Some(int) => Self::Int(int),
+                None => Self::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Json::String(text) => Self::str(text.as_str()),
+            Json::Array(items) => {
+                Self::list(items.iter().map(Self::from_json).collect::<Res<_>>()?)?
+            }
+            Json::Object(fields) => {
+                let pair = |(key, value): (&String, &Json)| {
+                    Ok((Self::str(key.as_str()), Self::from_json(value)?))
+                };
+                Self::dict(fields.iter().map(pair).collect::<Res<_>>()?)?
+            }
+        })
+    }
+
+    pub(super) fn depth(&self) -> u16 {
+        match self {
+            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.depth,
+            Self::Dict(dict) | Self::View(_, dict) => dict.depth,
+            Self::Iter(iter) => iter.depth,
+            Self::Loop(inner) => inner.nesting,
+            Self::Method(method) => method.of.depth(),
+            Self::Cycler(cycler) => cycler.items.depth,
+            Self::Joiner(joiner) => joiner.separator.depth(),
+            _ => 0,
+        }
+    }
+
+    pub(super) fn as_str(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Str(text) | Self::Markup(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// An integer; booleans are integers in Python.
+    pub(super) fn as_int(&self) -> Option<i128> {
+        match self {
+            Self::Int(int) => Some(*int),
+            Self::Bool(b) => Some(i128::from(*b)),
+            _ => None,
+        }
+    }
+
+    /// A number as a float.
+    pub(super) fn as_number(&self) -> Option<f64> {
+        match self {
+            Self::Float(float) => Some(*float),
+            #[expect(clippy::cast_precision_loss, reason = "Python rounds here too")]
+            other => other.as_int().map(|int| int as f64),
+        }
+    }
+
+    pub(super) fn as_seq(&self) -> Option<&Rc<Seq>> {
+        match self {
+            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Some(seq),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_undefined(&self) -> bool {
+        matches!(self, Self::Undefined(_))
+    }
+
+    /// The number of its items, for what has a length.
+    pub(super) fn len(&self) -> Option<usize> {
+        Some(match self {
+            Self::Undefined(_) => 0,
+            Self::Str(text) | Self::Markup(text) => text.chars().count(),
+            Self::Bytes(bytes) => bytes.len(),
+            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.items.len(),
+            Self::Dict(dict) | Self::View(_, dict) => dict.map.len(),
+            Self::Range(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
+            _ => return None,
+        })
+    }
+
+    pub(super) fn truthy(&self) -> bool {
+        match self {
+            Self::Undefined(_) | Self::None => false,
+            Self::Bool(b) => *b,
+            Self::Int(int) => *int != 0,
+            Self::Float(float) => *float != 0.0,
+            Self::Str(text) | Self::Markup(text) => !text.is_empty(),
+            other => other.len() != Some(0),
+        }
+    }
+
+    pub(super) fn type_name(&self) -> &'static str {
+        match self {
+            Self::Undefined(_) => "Undefined",
+            Self::None => "NoneType",
+            Self::Bool(_) => "bool",
+            Self::Int(_) => "int",
+            Self::Float(_) => "float",
+            Self::Str(_) => "str",
+            Self::Markup(_) => "Markup",
+            Self::Bytes(_) => "bytes",
+            Self::List(_) => "list",
+            Self::Tuple(_) => "tuple",
+            Self::Group(_) => "_GroupTuple",
+            Self::Dict(_) => "dict",
+            Self::Range(_) => "range",
+            Self::View(View::Keys, _) => "dict_keys",
+            Self::View(View::Values, _) => "dict_values",
+            Self::View(View::Items, _) => "dict_items",
+            Self::Iter(_) => "generator",
+            Self::Namespace(_) => "Namespace",
+            Self::Loop(_) => "LoopContext",
+            Self::Macro(_) => "Macro",
+            Self::Function(_) => "function",
+            Self::Method(_) => "builtin_function_or_method",
+            Self::Cycler(_) => "Cycler",
+            Self::Joiner(_) => "Joiner",
+            Self::Template => "TemplateReference",
+            Self::Block(_) => "BlockReference",
+        }
+    }
+
+    /// Where the value lies, for what is only equal to itself.
+    fn identity(&self) -> usize {
+        match self {
+            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Rc::as_ptr(seq).addr(),
+            Self::Dict(dict) | Self::View(_, dict) => Rc::as_ptr(dict).addr(),
+            Self::Str(text) | Self::Markup(text) => Arc::as_ptr(text).addr(),
+            Self::Iter(iter) => Rc::as_ptr(iter).addr(),
+            Self::Namespace(namespace) => Rc::as_ptr(namespace).addr(),
+            Self::Loop(inner) => Rc::as_ptr(inner).addr(),
+            Self::Macro(inner) => Rc::as_ptr(inner).addr(),
+            Self::Function(function) => *function as usize,
+            Self::Method(method) => Rc::as_ptr(method).addr(),
+            Self::Cycler(cycler) => Rc::as_ptr(cycler).addr(),
+            Self::Joiner(joiner) => Rc::as_ptr(joiner).addr(),
+            Self::Range(range) => Rc::as_ptr(range).addr(),
+            _ => 0,
+        }
+    }
+
+    /// Python's `is`, with small integers and equal strings being the same.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::None, Self::None) => true,
+            (Self::Bool(a), Self::Bool(b)) => a == b,
+            (Self::Int(a), Self::Int(b)) => a == b && (-5..=256).contains(a),
+            (Self::Str(a), Self::Str(b)) => Arc::ptr_eq(a, b) || (a == b && a.len() < 2),
+            (Self::Undefined(a), Self::Undefined(b)) => Rc::ptr_eq(a, b),
+            (Self::Template, Self::Template) => true,
+            (a, b) if std::mem::discriminant(a) == std::mem::discriminant(b) => {
+                a.identity() != 0 && a.identity() == b.identity()
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Adds a pair to a dict in the making; a key that is there keeps its place and spelling.
+pub(super) fn insert(map: &mut IndexMap<Key, Pair>, key: Value, value: Value) -> Res<()> {
+    match map.entry(Key::of(&key)?) {
+        indexmap::map::Entry::Occupied(mut entry) => entry.get_mut().1 = value,
+        indexmap::map::Entry::Vacant(entry) => {
+            entry.insert((key, value));
+        }
+    }
+    Ok(())
+}
