@@ -394,7 +394,9 @@ mod tests {
             assert!(ended.failure.contains("2 greedy tokens"), "{choice:?}");
         }
         assert!(
-            judged(ModelChoice::MatrixUnits, |r, _| r[0].logits[0] += 4.0 * 1.75e-3).failure == ""
+            judged(ModelChoice::MatrixUnits, |r, _| r[0].logits[0] += 4.0 * 1.75e-3)
+                .failure
+                .is_empty()
         );
     }
 
