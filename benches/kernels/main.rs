@@ -75,8 +75,8 @@ async fn run(
     plan: &Plan,
     shape: &StepShape,
 ) -> Result<Duration, GpuError> {
-    if let Some(times) = context.profile(plan, shape).await? {
-        let own = times.iter().filter(|t| t.kernel.split(' ').next() == Some(kernel));
+    if let Some(profile) = context.profile(plan, shape, |_| false).await? {
+        let own = profile.kernels.iter().filter(|t| t.kernel.split(' ').next() == Some(kernel));
         return Ok(Duration::from_secs_f64(own.map(|t| t.seconds).sum()));
     }
     let started = Instant::now();

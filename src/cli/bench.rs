@@ -8,7 +8,7 @@ use super::generate::print;
 use super::options::Common;
 use super::{CliError, interrupt, load, stats};
 use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
-use crate::gpu::Counters;
+use crate::gpu::{Counters, Profile};
 
 /// How results are printed.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -221,29 +221,42 @@ fn profile(session: &mut Session, tests: &[Test]) -> Result<(), CliError> {
             let depth = tokens(test.n_depth, vocab);
             pollster::block_on(session.generate(&depth, &options(1))?.text())?;
         }
-        let Some(times) = pollster::block_on(session.profile(&chunk))? else {
+        let Some(profile) = pollster::block_on(session.profile(&chunk))? else {
             return Err(CliError::User(
                 "--profile: this adapter has no timestamp queries (or --limits default hides them)"
                     .to_owned(),
             ));
         };
-        let total: f64 = times.iter().map(|t| t.seconds).sum();
-        print(&format!("{} rows behind {}: {:.3} ms\n", chunk.len(), test.n_depth, total * 1e3))?;
-        for t in times {
-            print(&format!(
-                "{:9.3} ms {:5.1} % {} {:4} x {}\n",
-                t.seconds * 1e3,
-                100.0 * t.seconds / total,
-                match t.weight_bytes {
-                    0.0 => " ".repeat(13),
-                    bytes => format!("{:8.2} GB/s", bytes / t.seconds / 1e9),
-                },
-                t.calls,
-                t.kernel
-            ))?;
-        }
+        print(&profile_table(&format!("{} rows behind {}", chunk.len(), test.n_depth), &profile))?;
     }
     Ok(())
+}
+
+fn profile_table(what: &str, profile: &Profile) -> String {
+    let total: f64 = profile.kernels.iter().map(|t| t.seconds).sum();
+    let calls: u32 = profile.kernels.iter().map(|t| t.calls).sum();
+    let mut text = format!(
+        "{what}: {:.3} ms, medians of {} passes after a warm-up; of it the {calls} timed passes \
+         themselves about {:.3} ms ({:.2} us for an empty one)\n",
+        total * 1e3,
+        profile.replays,
+        profile.empty_pass * f64::from(calls) * 1e3,
+        profile.empty_pass * 1e6,
+    );
+    for t in &profile.kernels {
+        text += &format!(
+            "{:9.3} ms {:5.1} % {} {:4} x {}\n",
+            t.seconds * 1e3,
+            100.0 * t.seconds / total,
+            match t.weight_bytes {
+                0.0 => " ".repeat(13),
+                bytes => format!("{:8.2} GB/s", bytes / t.seconds / 1e9),
+            },
+            t.calls,
+            t.kernel
+        );
+    }
+    text
 }
 
 /// One line of results: llama-bench's fields, then ours.
@@ -275,13 +288,14 @@ impl Row {
             / size.total_parameters.max(1) as f64;
         let generates = test.n_gen > 0;
         let generated = |value: f64| if generates { json!(value) } else { json!(null) };
-        let peak = engine.context().counters().allocated_bytes;
+        let peak = engine.context().counters().peak_allocated_bytes;
         let fields = vec![
             ("build_commit", json!(concat!("v", env!("CARGO_PKG_VERSION")))),
             ("backends", json!(adapter.backend)),
             ("gpu_info", json!(adapter.name)),
             ("driver", json!(adapter.driver)),
             ("software_adapter", json!(adapter.is_software())),
+            ("choices", json!(engine.choices())),
             ("model_filename", json!(engine.place())),
             ("model_type", json!(model)),
             ("model_size", json!(size.weight_bytes)),
@@ -373,6 +387,7 @@ fn render(rows: &[Row], output: Output) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::gpu::KernelTime;
 
     #[test]
     fn names_and_spreads_are_those_of_llama_bench() {
@@ -382,5 +397,26 @@ mod tests {
         assert_eq!(test(0, 128, 16), "tg128 @ d16");
         assert_eq!(mean_sd(&[1.0, 2.0, 3.0]), (2.0, 1.0));
         assert_eq!(mean_sd(&[5.0]), (5.0, 0.0));
+    }
+
+    #[test]
+    fn a_profile_tells_what_measuring_costs() {
+        let kernel = |name: &str, calls, seconds| KernelTime {
+            kernel: name.to_owned(),
+            calls,
+            seconds,
+            weight_bytes: 0.0,
+        };
+        let kernels = vec![kernel("matvec a", 6, 3e-3), kernel("rms_norm", 4, 1e-3)];
+        let profile = Profile { kernels, empty_pass: 4e-6, replays: 9 };
+        let text = profile_table("1 rows behind 0", &profile);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "1 rows behind 0: 4.000 ms, medians of 9 passes after a warm-up; of it the 10 timed \
+             passes themselves about 0.040 ms (4.00 us for an empty one)"
+        );
+        assert_eq!(lines[1], format!("    3.000 ms  75.0 % {} {:4} x matvec a", " ".repeat(13), 6));
+        assert_eq!(lines.len(), 3);
     }
 }

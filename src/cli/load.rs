@@ -3,20 +3,18 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::ValueEnum;
 use clap::builder::PossibleValuesParser;
 
 use super::family::hub_name_like;
 use super::habits::EXAMPLE_MODEL;
 use super::interrupt::{self, Meaning};
-use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
+use super::options::{Common, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
 use super::{CliError, doctor, hub, selftest};
-use crate::engine::{self, Engine, EngineBuilder, Measured, OpenedModel};
+use crate::engine::{Engine, EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
-use crate::kernels::{Activations, Multiply};
 
 pub use super::progress::bar as progress_bar;
 
@@ -118,14 +116,11 @@ pub fn engine_told(
     }
     steps.begin("loading");
     let mut shown = steps.building();
-    let mut builder = Engine::builder().model(model).gpu(context.clone()).on_progress(move |p| {
+    let mut builder = Engine::builder().model(model).gpu(context).on_progress(move |p| {
         shown(p);
         true
     });
     builder = common.on(builder);
-    let tuned = tuned_file(&context);
-    let remembered = tuned.as_deref().map(remembered).unwrap_or_default();
-    engine::recall(&context, remembered);
     if let Some(activations) = common.activations {
         builder = builder.activations(activations.choice());
     }
@@ -136,10 +131,6 @@ pub fn engine_told(
     drop(steps);
     interrupt::means(Meaning::StopThenEnd);
     let engine = engine?;
-    let measured = engine::measured(&context);
-    if let (true, Some(file)) = (measured != remembered, &tuned) {
-        selftest::remember(file, &words(measured));
-    }
     if !common.quiet {
         let adapter = engine.context().adapter();
         if adapter.is_software() {
@@ -151,56 +142,4 @@ pub fn engine_told(
         eprintln!("{}{note}", model_line(&engine, common.memory.or(adapter.memory)));
     }
     Ok(engine)
-}
-
-/// What a file of measurements holds: the words of the options that would force the same.
-fn words(measured: Measured) -> String {
-    let activations = measured.activations.map(|a| match a {
-        Activations::Int8 => "int8",
-        Activations::Float => "float",
-    });
-    let multiply = measured.multiply.map(|m| match m {
-        Multiply::Lanes => "lanes",
-        Multiply::MatrixUnits => "matrix-units",
-    });
-    activations.into_iter().chain(multiply).collect::<Vec<_>>().join(" ")
-}
-
-/// What an earlier start measured; nothing if the file is not there or says something else.
-fn remembered(file: &Path) -> Measured {
-    fn word<T: ValueEnum>(text: &str) -> Option<T> {
-        text.split_whitespace().find_map(|word| T::from_str(word, false).ok())
-    }
-    let text = std::fs::read_to_string(file).unwrap_or_default();
-    Measured {
-        activations: word(&text).map(ActivationsChoice::choice),
-        multiply: word(&text).map(MultiplyChoice::choice),
-    }
-}
-
-/// Holds what was measured for this version, adapter, driver and limits.
-fn tuned_file(context: &Context) -> Option<std::path::PathBuf> {
-    let key = selftest::device_key(context);
-    Some(selftest::cache_dir()?.join("tuned").join(key))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_measured_is_read_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let file = dir.path().join("tuned");
-        assert_eq!(remembered(&file), Measured::default());
-        for activations in [None, Some(Activations::Float), Some(Activations::Int8)] {
-            for multiply in [None, Some(Multiply::Lanes), Some(Multiply::MatrixUnits)] {
-                let measured = Measured { activations, multiply };
-                selftest::remember(&file, &words(measured));
-                assert_eq!(remembered(&file), measured);
-            }
-        }
-        std::fs::write(&file, "something else").unwrap();
-        assert_eq!(remembered(&file), Measured::default());
-    }
 }

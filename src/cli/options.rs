@@ -48,11 +48,11 @@ pub struct Common {
     /// How keys and values are stored. Default: f32 beside f32 weights, else f16
     #[arg(long, global = true, env = "LFM2_KV", value_enum)]
     pub kv: Option<Kv>,
-    /// What products with quantised weights make of their inputs. Default: the faster, measured
+    /// What products with quantised weights make of their inputs. Default: float; int8 for QAD files
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum)]
     pub activations: Option<ActivationsChoice>,
-    /// What multiplies in products of many rows (prompts). Default: lanes with f32 weights, else the
-    /// faster, measured
+    /// What multiplies in products of many rows (prompts). Default: matrix-units where the GPU has
+    /// them, lanes elsewhere and with f32 weights
     #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum)]
     pub multiply: Option<MultiplyChoice>,
     /// Answer even if the GPU's self-test fails or has not run
@@ -200,8 +200,8 @@ pub struct Sampling {
     /// Penalty on generated tokens by how often; 0 is off
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// Seed: the same seed on the same adapter gives the same text. Default: another with every answer,
-    /// shown with -v; -1 says the same
+    /// Seed: the same seed gives the same text on the same adapter, driver and version, with the same
+    /// options. Default: another with every answer, shown with -v; -1 says the same
     #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true, value_name = "SEED", value_parser = or_minus_one::<u64>)]
     seed: Option<OrMinusOne<u64>>,
     /// End the answer at this text; may be given several times

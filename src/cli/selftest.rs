@@ -1,5 +1,5 @@
-//! `lfm2 selftest`: every kernel against its CPU reference and a tiny model against its golden, on
-//! the user's own adapter. A short form runs once for each adapter and driver before the first
+//! `lfm2 selftest`: every kernel against its CPU reference and tiny models against theirs, on the
+//! user's own adapter. A short form runs once for each adapter and driver before the first
 //! answer, so that a driver that computes wrongly gives an error and not gibberish.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -14,14 +14,8 @@ use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
 use super::progress::Steps;
-use crate::engine::{Engine, GenerateOptions, SamplingOptions};
-use crate::formats::ModelFiles;
 use crate::gpu::{AdapterReport, Context};
-use crate::kernels::KvFormat;
-use crate::selftest::{KernelCheck, Thoroughness, check_kernels};
-
-/// Logits of the tiny model may differ by this fraction of the largest.
-const LOGIT_TOLERANCE: f64 = 1e-3;
+use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
 pub struct Selftest {
@@ -38,7 +32,7 @@ impl Selftest {
         let context = pollster::block_on(Context::request(&common.gpu()))?;
         let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Quick };
         let steps = Steps::new(common, CHECKING);
-        let checks = pollster::block_on(check_all(&context, thoroughness, &steps, CHECKING))?;
+        let checks = check_all(&context, thoroughness, &steps, CHECKING)?;
         drop(steps);
         let failed = checks.iter().filter(|c| !c.passed).count();
         if self.json {
@@ -62,91 +56,21 @@ const CHECKING: &str = "checking this GPU";
 /// The same before the first answer.
 const CHECKING_ONCE: &str = "checking this GPU (first start only)";
 
-/// The kernels, then the tiny model.
-async fn check_all(
+/// Kernels, then tiny models; it is shown how far.
+fn check_all(
     context: &Context,
     thoroughness: Thoroughness,
     steps: &Steps,
     what: &str,
 ) -> Result<Vec<KernelCheck>, crate::Error> {
-    // The model is one more.
-    let mut told = |done, total: usize| steps.say(format!("{what} {done}/{}", total + 1));
-    let mut checks = check_kernels(context, thoroughness, &mut told).await?;
-    checks.push(check_model(context).await?);
-    Ok(checks)
-}
-
-macro_rules! golden {
-    ($name:literal) => {
-        include_bytes!(concat!("../../assets/selftest/", $name)).as_slice()
+    let told = |Progress { stage, done, total }: Progress| {
+        steps.say(match stage {
+            Stage::Compiling => format!("{what}: compiling kernels {done}/{total}"),
+            Stage::Kernels => format!("{what}: kernels {done}/{total}"),
+            Stage::Models => format!("{what}: models {done}/{total}"),
+        });
     };
-}
-
-/// A tiny random LFM2-MoE (4 layers: convolutions, attention, dense and MoE FFNs) against what
-/// transformers computed for it: logits and greedy tokens.
-async fn check_model(context: &Context) -> Result<KernelCheck, crate::Error> {
-    let files = ModelFiles::embedded(
-        "selftest",
-        &[
-            ("config.json", golden!("config.json")),
-            ("model.safetensors", golden!("model.safetensors")),
-        ],
-    );
-    let engine = Engine::builder()
-        .files(files)
-        .gpu(context.clone())
-        .context_length(64)
-        .kv_format(KvFormat::F32)
-        .build()
-        .await?;
-    let broken = |e: safetensors::SafeTensorError| crate::formats::FormatError::File {
-        file: "golden.safetensors".to_owned(),
-        problem: e.to_string(),
-    };
-    let golden = golden!("golden.safetensors");
-    let golden = safetensors::SafeTensors::deserialize(golden).map_err(broken)?;
-    let words = |name: &str| -> Result<Vec<u32>, crate::Error> {
-        Ok(bytemuck::pod_collect_to_vec(golden.tensor(name).map_err(broken)?.data()))
-    };
-    let (ids, greedy) = (words("input_ids")?, words("greedy")?);
-    let want: Vec<f32> = words("logits")?.into_iter().map(f32::from_bits).collect();
-
-    let mut session = engine.session()?;
-    let got = session.logits(&ids, ids.len()).await?;
-    let largest = want.iter().fold(0.0f32, |m, w| m.max(w.abs()));
-    let same_len = got.len() == want.len();
-    let errors = got.iter().zip(&want).map(|(g, w)| f64::from((g - w).abs() / largest));
-    // Written so that NaN is an error, not a pass.
-    let max_error = errors.fold(0.0, |m: f64, e| if e <= m { m } else { e });
-    let options = GenerateOptions {
-        sampling: Some(SamplingOptions::greedy()),
-        max_tokens: Some(greedy.len()),
-        ignore_end: true,
-        ..Default::default()
-    };
-    let mut generation = session.generate(&ids, &options)?;
-    let mut tokens = Vec::new();
-    while let Some(delta) = generation.next().await {
-        tokens.extend(delta?.token);
-    }
-    let failure = if !same_len {
-        format!("{} logits, the reference has {}", got.len(), want.len())
-    } else if max_error > LOGIT_TOLERANCE || max_error.is_nan() {
-        format!("logits differ by {max_error:e} of the largest")
-    } else if tokens != greedy {
-        format!("greedy tokens {tokens:?}, the reference has {greedy:?}")
-    } else {
-        String::new()
-    };
-    Ok(KernelCheck {
-        kernel: "(whole model)",
-        variant: "as the engine chooses".to_owned(),
-        case: "tiny LFM2-MoE against transformers".to_owned(),
-        max_error,
-        tolerance: LOGIT_TOLERANCE,
-        passed: failure.is_empty(),
-        failure,
-    })
+    pollster::block_on(selftest::check(context, thoroughness, &told))
 }
 
 fn table(context: &Context, checks: &[KernelCheck]) -> String {
@@ -255,8 +179,7 @@ pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliEr
 fn run_once(context: &Context, steps: &Steps) -> Result<usize, CliError> {
     let passed = passed_file(context);
     steps.begin(CHECKING_ONCE);
-    let quick = Thoroughness::Quick;
-    let checks = pollster::block_on(check_all(context, quick, steps, CHECKING_ONCE))?;
+    let checks = check_all(context, Thoroughness::Quick, steps, CHECKING_ONCE)?;
     let a = context.adapter();
     refuse_wrong(a, &checks)?;
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
@@ -294,7 +217,7 @@ pub fn cache_dir() -> Option<PathBuf> {
 }
 
 /// Writes a fact about a device; where that fails it is found out again next time.
-pub fn remember(file: &Path, fact: &str) {
+fn remember(file: &Path, fact: &str) {
     let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     if let Err(e) = made.and_then(|()| std::fs::write(file, fact)) {
         log::info!("{}: {e}; it will be found out again next time", file.display());
@@ -302,7 +225,7 @@ pub fn remember(file: &Path, fact: &str) {
 }
 
 /// This version, adapter, driver and limits, as a file name.
-pub fn device_key(context: &Context) -> String {
+fn device_key(context: &Context) -> String {
     let a = context.adapter();
     let mut hash = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, context.caps()).hash(&mut hash);

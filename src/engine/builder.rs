@@ -7,7 +7,6 @@ use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::progress::{BuildProgress, Teller};
 use super::runner::Runner;
-use super::tune::{measure_activations, measure_multiply};
 use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
@@ -21,6 +20,8 @@ use crate::state::{Pages, State};
 
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
+/// Most tokens that are read ahead: fewer than a sequence can go back ([`crate::state::MAX_REWIND`]).
+const MAX_AHEAD: u32 = 4;
 
 /// Options of an [`Engine`] before it is built.
 #[derive(Default)]
@@ -38,6 +39,7 @@ pub struct EngineBuilder {
     recipe: Option<Recipe>,
     activations: Option<Activations>,
     multiply: Option<Multiply>,
+    read_ahead: Option<u32>,
     teller: Teller,
 }
 
@@ -132,19 +134,28 @@ impl EngineBuilder {
         self
     }
 
-    /// What products with quantised weights make of their inputs, for few rows; measured on the
-    /// device if it is not said.
+    /// What products with quantised weights make of their inputs, for few rows. Default: they stay
+    /// float; int8 for models that were trained with it ([`OpenedModel::trained_for_int8`]).
     #[must_use]
     pub fn activations(mut self, activations: Activations) -> Self {
         self.activations = Some(activations);
         self
     }
 
-    /// What multiplies in products of many rows. If it is not said, lanes with weights in f32, else
-    /// measured on the device.
+    /// What multiplies in products of many rows. Default: lanes with weights in f32, else matrix units
+    /// where the device has them.
     #[must_use]
     pub fn multiply(mut self, multiply: Multiply) -> Self {
         self.multiply = Some(multiply);
+        self
+    }
+
+    /// Tokens that are asked of the GPU before the one is read that they follow: the GPU then need not
+    /// wait for the host. An answer that ends has computed as many in vain. The text is the same.
+    /// Default 1, on a software adapter 0, since it runs on the cores that read.
+    #[must_use]
+    pub fn read_ahead(mut self, tokens: u32) -> Self {
+        self.read_ahead = Some(tokens);
         self
     }
 
@@ -155,7 +166,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Forces kernel choices that are otherwise made for the device.
+    /// Forces kernel choices that are otherwise made for the device and the model, such as those that
+    /// another engine reported; `activations` and `multiply` still say more.
     #[must_use]
     pub fn choices(mut self, choices: Choices) -> Self {
         self.choices = Some(choices);
@@ -191,14 +203,13 @@ impl EngineBuilder {
             None => Context::request(&self.context_options).await?,
         };
         let known = context.adapter().memory;
+        let ahead = u32::from(!context.caps().software);
+        let read_ahead = in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_AHEAD)?;
         let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
+        // Before the weights: nothing that can be refused comes after gigabytes of loading.
+        let choices = self.choose(&model, context.caps())?;
         let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
-        // Before the weights: nothing that fails comes after gigabytes of loading.
-        let choices = match self.choices {
-            Some(choices) => choices,
-            None => self.choose(&context, &tensors).await?,
-        };
         let teller = self.teller.clone();
         let mut on_progress = move |progress: LoadProgress| teller.weights(progress);
         let recipe = self.recipe.as_ref();
@@ -228,32 +239,35 @@ impl EngineBuilder {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),
         });
-        let inner = Inner { runner, free, size: tensors.size(), memory, ends, recommended, text };
+        let size = tensors.size();
+        let inner = Inner { runner, free, size, memory, ends, recommended, text, read_ahead };
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    /// What was asked for, else what is faster on the device.
-    async fn choose(&self, context: &Context, tensors: &ResolvedTensors) -> Result<Choices, Error> {
-        let mut choices = Choices::by_capability(context.caps());
-        choices.activations = match self.activations {
-            Some(activations) => activations,
-            None if tensors.is_quantised(self.recipe.as_ref()) => {
-                measure_activations(context).await?
+    /// What was asked for, else what suits the device and the model.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for matrix units that the device lacks.
+    pub(super) fn choose(&self, model: &OpenedModel, caps: &Caps) -> Result<Choices, Error> {
+        let mut choices = self.choices.unwrap_or_else(|| {
+            let mut own = Choices::by_capability(caps);
+            if self.f32_weights(&model.tensors) {
+                own.multiply = Multiply::Lanes;
             }
-            None => choices.activations,
-        };
-        choices.multiply = match self.multiply {
-            Some(Multiply::MatrixUnits) if !MatmulCoop::available(context.caps()) => {
-                return Err(Error::Option {
-                    option: "multiply",
-                    got: "matrix units".to_owned(),
-                    need: "a device with cooperative matrices that kernels can use".to_owned(),
-                });
+            if model.trained_for_int8() && model.tensors.is_quantised(self.recipe.as_ref()) {
+                own.activations = Activations::Int8;
             }
-            Some(multiply) => multiply,
-            None if self.f32_weights(tensors) => choices.multiply,
-            None => measure_multiply(context).await?,
-        };
+            own
+        });
+        choices.activations = self.activations.unwrap_or(choices.activations);
+        choices.multiply = self.multiply.unwrap_or(choices.multiply);
+        if choices.multiply == Multiply::MatrixUnits && !MatmulCoop::available(caps) {
+            return Err(Error::Option {
+                option: "multiply",
+                got: "matrix units".to_owned(),
+                need: "a device with cooperative matrices that kernels can use".to_owned(),
+            });
+        }
         Ok(choices)
     }
 

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
+use super::runner::Wanted;
 use super::sampling::random_seed;
 use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
 use crate::error::Error;
@@ -136,9 +137,7 @@ impl<'s> Generation<'s> {
             Err(_) => None,
         };
         let room = engine.context_length() - prompt.len();
-        // A software adapter runs on the cores that read: asking ahead gains nothing there and
-        // wastes the tokens past a stop.
-        let lead = usize::from(!engine.context().caps().software);
+        let lead = engine.read_ahead() as usize;
         let cached = session.reuse(prompt);
         let seed = sampling.seed.unwrap_or_else(random_seed);
         Ok(Self {
@@ -334,8 +333,8 @@ impl<'s> Generation<'s> {
         Ok(())
     }
 
-    /// Tells the session which tokens are on the GPU: those read and fed back. One more may have
-    /// been fed back unread.
+    /// Tells the session which tokens are on the GPU: those read and fed back. As many more as the
+    /// engine reads ahead may have been fed back unread.
     fn sync(&mut self) {
         let known = self.position.min(self.prompt.len() + self.generated.len());
         let start = self.session.tokens().len().max(self.prompt.len());
@@ -349,7 +348,7 @@ impl<'s> Generation<'s> {
         let engine = self.session.engine().clone();
         let batch = Batch { seqs: vec![rows] };
         let slot = self.session.slot();
-        let readback = target.map(|i| (&self.readbacks[i], slot));
+        let readback = target.map(|i| (&self.readbacks[i], Wanted::Token(slot)));
         let submission = engine.inner.runner.submit(&batch, true, readback)?;
         if let Some(readback) = target {
             self.in_flight.push_back(InFlight { submission: submission.clone(), readback });

@@ -1,8 +1,9 @@
 //! Looking inside: all logits of a text, and every intermediate of a pass.
 
+use super::runner::Wanted;
 use super::{Batch, SampleParams, Session};
 use crate::error::Error;
-use crate::gpu::KernelTime;
+use crate::gpu::Profile;
 
 /// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
 pub type Trace = Vec<(String, Vec<u32>)>;
@@ -17,16 +18,18 @@ impl Session {
         let engine = self.engine().clone();
         let runner = &engine.inner.runner;
         for piece in tokens.chunks(runner.max_rows as usize) {
-            runner.prepare(piece.len() as u32, false).await?;
+            // No row's logits are wanted: nothing is drawn.
+            runner.prepare(piece.len() as u32, true).await?;
             let batch = self.next_batch(piece, Vec::new())?;
-            let submission = runner.submit(&batch, false, None)?;
+            let submission = runner.submit(&batch, true, None)?;
             engine.context().finished(&submission).await?;
         }
         Ok(())
     }
 
     /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the session, at most
-    /// `chunk` tokens a pass.
+    /// `chunk` tokens a pass. The first call takes up to 64 MiB more on the GPU than
+    /// [`Engine::memory`](super::Engine::memory) tells.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], [`Error::Gpu`].
@@ -36,11 +39,11 @@ impl Session {
             let engine = self.engine().clone();
             let runner = &engine.inner.runner;
             runner.prepare(piece.len() as u32, false).await?;
-            let batch = self.inspected(piece)?;
-            let submission = runner.submit(&batch, false, None)?;
-            engine.context().finished(&submission).await?;
             let len = piece.len() * engine.config().vocab_size;
-            all.extend(engine.context().read_range(&runner.scratch.logits, 0, len).await?);
+            let target = engine.context().readback_for::<f32>(len).await?;
+            let batch = self.inspected(piece)?;
+            let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits)))?;
+            all.extend(target.read::<f32>(Some(&submission)).await?);
         }
         Ok(all)
     }
@@ -66,13 +69,13 @@ impl Session {
         engine.inner.runner.trace(&batch).await
     }
 
-    /// Runs `tokens` in one pass, continuing the session, and tells the GPU time of each kernel,
-    /// the longest first; `None` if the device has no timestamps. Only the last token's logits are
-    /// made, as in generation. Nothing else may run on the engine meanwhile.
+    /// Runs `tokens` in one pass, continuing the session, and tells the GPU time of each kernel: medians
+    /// of several replays, after a warm-up of 0.3 s. `None` if the device has no timestamps. Only the
+    /// last token's logits are made, as in generation. Nothing else may run on the engine meanwhile.
     ///
     /// # Errors
     /// As [`Session::trace`].
-    pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Vec<KernelTime>>, Error> {
+    pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
         self.check_prompt(tokens)?;
         let batch = self.next_batch(tokens, vec![tokens.len() as u32 - 1])?;
         let engine = self.engine().clone();
@@ -82,9 +85,7 @@ impl Session {
     fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {
         self.check_room(tokens)?;
         let runner = &self.engine().inner.runner;
-        let logit_rows = runner.scratch.logits.len() / runner.config.vocab_size;
-        let most = logit_rows.min(runner.max_rows as usize);
-        Ok(tokens.chunks(chunk.clamp(1, most)).collect())
+        Ok(tokens.chunks(chunk.clamp(1, runner.inspected_rows())).collect())
     }
 
     /// Refuses tokens that are none or that do not fit the context.

@@ -31,7 +31,6 @@ mod speed;
 mod stats;
 #[cfg(test)]
 mod tests;
-mod tune;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -47,11 +46,10 @@ pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use speed::DeviceSpeed;
 pub use stats::Timings;
-pub use tune::{Measured, measured, recall};
 
 use crate::error::Error;
 use crate::gpu::Context;
-use crate::kernels::Choices;
+pub use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
 use crate::state::Pages;
 use crate::text::{Conversation, Tokenizer};
@@ -71,6 +69,7 @@ struct Inner {
     ends: Vec<u32>,
     recommended: Recommendation,
     text: ModelText,
+    read_ahead: u32,
 }
 
 /// What sequences take and give back.
@@ -158,10 +157,18 @@ impl Engine {
         self.inner.runner.weights.is_quantised()
     }
 
-    /// How this engine chose between kernels.
+    /// How this engine chose between ways to compute: with the same choices, on the same adapter and
+    /// driver, this version of the engine computes the same bits of the same tokens, however often it
+    /// is started. [`EngineBuilder::choices`] takes them.
     #[must_use]
     pub fn choices(&self) -> Choices {
         self.inner.runner.choices
+    }
+
+    /// Tokens that are asked of the GPU ahead of the one that is read.
+    #[must_use]
+    pub fn read_ahead(&self) -> u32 {
+        self.inner.read_ahead
     }
 
     /// Positions of a sequence.

@@ -169,6 +169,16 @@ pub struct OpenedModel {
 }
 
 impl OpenedModel {
+    /// Whether its weights were trained together with activations of 8 bits in blocks of 32: what
+    /// Liquid AI publishes as QAD (quantisation-aware distillation). Only the name of the file or
+    /// directory tells, as in `LFM2.5-1.2B-Instruct-QAD-Q4_0.gguf`.
+    #[must_use]
+    pub fn trained_for_int8(&self) -> bool {
+        let name = self.text.place().trim_end_matches('/').rsplit(['/', '\\']).next();
+        let mut words = name.unwrap_or_default().split(|c: char| !c.is_ascii_alphanumeric());
+        words.any(|word| word.eq_ignore_ascii_case("qad"))
+    }
+
     /// Reads and checks everything of a model but the weights themselves. Of which kind it is, is
     /// told by what is in the files ([`ModelFiles::kind`]).
     ///

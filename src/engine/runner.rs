@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use web_time::Instant;
 
 use super::Batch;
 use super::progress::Teller;
 use crate::error::Error;
 use crate::gpu::{
-    Context, GpuError, KernelTime, Plan, Readback, Recorder, StepShape, Submission, Tensor,
+    Context, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
 };
 use crate::kernels::{Choices, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
@@ -15,8 +18,10 @@ use crate::state::State;
 
 /// How long one submission of a long pass may take, in seconds: drivers reset after about two.
 const SUBMISSION_SECONDS: f64 = 0.1;
-/// Multiply-adds a second assumed before the first pass has been timed: a slow integrated GPU.
-const FIRST_GUESS: f64 = 20e9;
+/// Bytes of logits that one inspected pass may make; more rows are made in more passes.
+const INSPECTED_BYTES: usize = 64 << 20;
+/// A profile begins when the device has worked for so long: an idle GPU has a slow clock.
+const WARM_UP: Duration = Duration::from_millis(300);
 
 /// What a plan was recorded for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,12 +45,47 @@ pub(super) struct Runner {
     batch_table: Tensor<u32>,
     plans: Mutex<BTreeMap<PlanKey, Arc<Plan>>>,
     /// Held while a batch is uploaded and submitted: both use the one batch table.
-    pace: Mutex<Pace>,
+    pub(super) pace: Mutex<Pace>,
+    /// `[rows, vocab_size]`: logits of passes that draw nothing, made when the first one comes.
+    inspected: Mutex<Option<Tensor<f32>>>,
 }
 
-/// What has been learnt of the device's speed.
-struct Pace {
-    macs_per_second: f64,
+/// What the host wants of a pass: copied in the pass's own submission, before another pass can
+/// write over it.
+pub(super) enum Wanted {
+    /// The token drawn in this slot.
+    Token(u32),
+    /// The logits of all rows that they were made for.
+    Logits,
+}
+
+/// What is known of the device's speed.
+pub(super) struct Pace {
+    pub macs_per_second: f64,
+    /// Whether it was measured, and is not a guess.
+    pub known: bool,
+}
+
+impl Pace {
+    /// A guess on the safe side. No watchdog ends a software adapter's work; of GPUs, a discrete one
+    /// is at least ten times as fast as the slowest integrated ones.
+    fn guess(context: &Context) -> Self {
+        let macs_per_second = if context.adapter().kind == "discrete" { 200e9 } else { 20e9 };
+        Self { macs_per_second, known: false }
+    }
+
+    /// Multiply-adds of one submission.
+    fn macs(&self) -> u64 {
+        (self.macs_per_second * SUBMISSION_SECONDS) as u64
+    }
+
+    /// Learns from a first submission of a long pass. Short ones are mostly overhead: they make the
+    /// next longer, but not too long, and do not count as known.
+    fn learn_piece(&mut self, macs: u64, seconds: f64) {
+        let measured = macs as f64 / seconds.max(1e-6);
+        self.macs_per_second = measured.clamp(1e8, 8.0 * self.macs_per_second);
+        self.known = seconds >= SUBMISSION_SECONDS / 5.0;
+    }
 }
 
 impl Runner {
@@ -64,6 +104,7 @@ impl Runner {
         let pages = state.context.div_ceil(crate::state::PAGE) as usize;
         let words = Batch::capacity(max_rows as usize, state.n_slots as usize, pages);
         let batch_table = context.tensor("batch", words).await?;
+        let pace = Mutex::new(Pace::guess(&context));
         let runner = Self {
             context,
             config,
@@ -74,11 +115,13 @@ impl Runner {
             max_rows,
             batch_table,
             plans: Mutex::new(BTreeMap::new()),
-            pace: Mutex::new(Pace { macs_per_second: FIRST_GUESS }),
+            pace,
+            inspected: Mutex::new(None),
         };
         // All are recorded before the first is compiled, so that it is known how much there is to do.
         let keys = runner.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
-        let recorded: Vec<_> = keys.map(|key| (key, runner.recorder(key, false))).collect();
+        let logits = &runner.scratch.logits;
+        let recorded: Vec<_> = keys.map(|key| (key, runner.recorder(key, false, logits))).collect();
         let variants = recorded.iter().flat_map(|(_, r)| r.variants());
         runner.context.compile(variants, &|done, total| teller.kernels(done, total)).await?;
         if teller.stopped() {
@@ -125,21 +168,41 @@ impl Runner {
     }
 
     async fn record(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
-        self.recorder(key, probing).finish(&self.context, &self.batch_table).await
+        let logits = match key.sample {
+            true => self.scratch.logits.clone(),
+            false => self.inspected().await?,
+        };
+        self.recorder(key, probing, &logits).finish(&self.context, &self.batch_table).await
     }
 
-    fn recorder(&self, key: PlanKey, probing: bool) -> Recorder {
+    fn recorder(&self, key: PlanKey, probing: bool, logits: &Tensor<f32>) -> Recorder {
         let mut recorder = Recorder::new(*self.context.caps(), probing);
         let forward = Forward {
             config: &self.config,
             weights: &self.weights,
             state: &self.state,
             scratch: &self.scratch,
+            logits,
             choices: self.choices,
             rows: key.rows,
         };
         forward.record(&mut recorder, key.sample);
         recorder
+    }
+
+    /// Most rows whose logits a pass makes that draws nothing.
+    pub fn inspected_rows(&self) -> usize {
+        (INSPECTED_BYTES / (4 * self.config.vocab_size)).clamp(1, self.max_rows as usize)
+    }
+
+    /// Where they go. An engine that only answers never needs it.
+    async fn inspected(&self) -> Result<Tensor<f32>, GpuError> {
+        if let Some(logits) = &*lock(&self.inspected) {
+            return Ok(logits.clone());
+        }
+        let len = self.inspected_rows() * self.config.vocab_size;
+        let made = self.context.tensor("inspected logits", len).await?;
+        Ok(lock(&self.inspected).get_or_insert(made).clone())
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
@@ -150,45 +213,61 @@ impl Runner {
         shape
     }
 
-    /// Runs a batch; if it samples, copies the drawn tokens of slots `read` to `target` behind it.
-    /// A decode step is one submission. A long chunk is cut into several, none of them long.
+    /// Runs a batch, and copies what is wanted of it to `target`. A decode step is one submission. A
+    /// long chunk is cut into several, none of them long; until the device's speed is known, each is
+    /// waited for.
     pub fn submit(
         &self,
         batch: &Batch,
         sample: bool,
-        target: Option<(&Readback, u32)>,
+        target: Option<(&Readback, Wanted)>,
     ) -> Result<Submission, Error> {
         self.context.check()?;
+        let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
         if batch.n_rows() > self.max_rows as usize {
             let reason = format!("{} rows, at most {} are planned", batch.n_rows(), self.max_rows);
-            return Err(GpuError::Validation { what: "a batch".to_owned(), reason }.into());
+            return Err(refused(reason).into());
         }
-        let pace = lock(&self.pace);
+        let most = if sample { self.state.n_slots as usize } else { self.inspected_rows() };
+        if batch.n_logit_rows() > most {
+            let reason = format!("logits of {} rows, at most {most}", batch.n_logit_rows());
+            return Err(refused(reason).into());
+        }
+        let mut pace = lock(&self.pace);
         let shape = self.upload(batch);
+        let key = PlanKey { rows: self.bucket(shape.rows), sample };
         let plan =
-            self.plan(PlanKey { rows: self.bucket(shape.rows), sample }).ok_or_else(|| {
-                let reason = format!("no plan for {} rows", shape.rows);
-                GpuError::Validation { what: "a batch".to_owned(), reason }
-            })?;
-        let macs = match shape.rows {
-            few if few <= self.choices.matvec_rows => u64::MAX,
-            _ => (pace.macs_per_second * SUBMISSION_SECONDS) as u64,
-        };
-        let mut pieces = plan.pieces(shape.rows, macs);
-        let last = pieces.pop().unwrap_or_default();
-        for piece in pieces {
+            self.plan(key).ok_or_else(|| refused(format!("no plan for {} rows", shape.rows)))?;
+        let few = shape.rows <= self.choices.matvec_rows;
+        let mut start = 0;
+        loop {
+            let macs = if few { u64::MAX } else { pace.macs() };
+            let (piece, cost) = plan.piece(start, shape.rows, macs);
+            let (last, end) = (plan.ends_with(&piece), piece.end);
+            let started = Instant::now();
             let mut encoder = self.context.encoder();
             encoder.replay(&plan, &shape, piece);
-            encoder.submit();
+            match (&target, last) {
+                (Some((target, Wanted::Token(slot))), true) => {
+                    encoder.copy_back(&self.state.next_token, *slot as usize, target);
+                }
+                (Some((target, Wanted::Logits)), true) => {
+                    let logits = lock(&self.inspected).clone();
+                    let logits = logits.ok_or_else(|| refused("no logits".to_owned()))?;
+                    encoder.copy_back(&logits, 0, target);
+                }
+                _ => {}
+            }
+            let submission = encoder.submit();
+            if last {
+                self.context.check()?;
+                return Ok(submission);
+            }
+            if !pace.known && self.context.wait_now(&submission) {
+                pace.learn_piece(cost, started.elapsed().as_secs_f64());
+            }
+            start = end;
         }
-        let mut encoder = self.context.encoder();
-        encoder.replay(&plan, &shape, last);
-        if let Some((target, slot)) = target {
-            encoder.copy_back(&self.state.next_token, slot as usize, target);
-        }
-        let submission = encoder.submit();
-        self.context.check()?;
-        Ok(submission)
     }
 
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.
@@ -196,19 +275,29 @@ impl Runner {
         let key = PlanKey { rows: self.bucket(rows), sample: true };
         if let (Some(plan), true) = (self.plan(key), rows > self.choices.matvec_rows) {
             let macs = plan.macs_per_row() as f64 * f64::from(rows);
-            lock(&self.pace).macs_per_second = (macs / seconds.max(1e-6)).clamp(1e8, 1e15);
+            let macs_per_second = (macs / seconds.max(1e-6)).clamp(1e8, 1e15);
+            *lock(&self.pace) = Pace { macs_per_second, known: true };
         }
     }
 
-    /// Runs a batch that draws its tokens, and times every kernel.
-    pub async fn profile(&self, batch: &Batch) -> Result<Option<Vec<KernelTime>>, Error> {
+    /// Runs a batch that draws its tokens again and again, and times every kernel. Between three and
+    /// nine times, as a device's speed allows.
+    pub async fn profile(&self, batch: &Batch) -> Result<Option<Profile>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
         let plan = self.record(PlanKey { rows, sample: true }, false).await?;
         let shape = {
             let _pace = lock(&self.pace);
             self.upload(batch)
         };
-        Ok(self.context.profile(&plan, &shape).await?)
+        let started = Instant::now();
+        while started.elapsed() < WARM_UP {
+            let mut encoder = self.context.encoder();
+            encoder.replay_all(&plan, &shape);
+            self.context.finished(&encoder.submit()).await?;
+        }
+        let started = Instant::now();
+        let goes_on = |n| n < 3 || (n < 9 && started.elapsed() < Duration::from_secs(3));
+        Ok(self.context.profile(&plan, &shape, goes_on).await?)
     }
 
     /// Runs a batch with all intermediates kept, and reads them: for tests and `selftest`.
@@ -229,4 +318,41 @@ impl Runner {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Submissions of a chunk, and the longest in seconds, on a device of this speed whose submissions
+    /// cost `overhead` seconds beside their work.
+    fn cut(mut pace: Pace, macs: f64, speed: f64, overhead: f64) -> (usize, f64) {
+        let (mut left, mut pieces, mut longest) = (macs, 0, 0.0_f64);
+        while left > 0.0 {
+            let piece = left.min(pace.macs() as f64);
+            let seconds = overhead + piece / speed;
+            (left, pieces, longest) = (left - piece, pieces + 1, longest.max(seconds));
+            if !pace.known {
+                pace.learn_piece(piece as u64, seconds);
+            }
+        }
+        (pieces, longest)
+    }
+
+    /// 512 rows of LFM2-8B-A1B are 0.8 T multiply-adds: few submissions of a device that is fast, no
+    /// long one of a device that is slow.
+    #[test]
+    fn a_first_chunk_is_cut_by_what_its_first_submissions_tell() {
+        let chunk = 512.0 * 1.5e9;
+        for guess in [20e9, 200e9] {
+            let pace = || Pace { macs_per_second: guess, known: false };
+            let (pieces, longest) = cut(pace(), chunk, 8e12, 80e-6);
+            assert!(pieces <= 6 && longest < 0.2, "{pieces}, {longest}");
+            let (pieces, longest) = cut(pace(), chunk, 1.25e12, 80e-6);
+            assert!(pieces <= 10 && longest < 0.2, "{pieces}, {longest}");
+            // A tenth of the guess: the first one is longer than wanted, by no watchdog's length.
+            let (pieces, longest) = cut(pace(), chunk, guess / 10.0, 80e-6);
+            assert!(longest <= 1.01, "{pieces}, {longest}");
+        }
+    }
 }

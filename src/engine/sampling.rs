@@ -25,8 +25,11 @@ pub struct SamplingOptions {
     /// Added to the logits of these tokens, from -100, which all but bans one, to 100; each token once,
     /// at most [`MAX_LOGIT_BIAS`].
     pub logit_bias: Vec<(u32, f32)>,
-    /// Seed; the same seed on the same adapter gives the same text. `None`: another with every
-    /// answer, which [`Timings`](super::Timings) tells.
+    /// Seed. The same seed gives the same text: of the same version of this crate, model, adapter and
+    /// driver, with the same options ([`Engine::choices`](super::Engine::choices) among them), and the
+    /// same calls of the session before it, since what it can use again is not computed anew. Other
+    /// sessions do not matter. `None`: another with every answer, which [`Timings`](super::Timings)
+    /// tells.
     pub seed: Option<u64>,
 }
 

@@ -6,10 +6,13 @@ use std::sync::OnceLock;
 
 use pollster::block_on;
 
+mod ahead;
+mod shared;
+
+use super::runner::{Pace, Wanted};
 use super::*;
 use crate::GenerateOptions;
-use crate::gpu::Caps;
-use crate::gpu::{ContextOptions, LimitsChoice};
+use crate::gpu::ContextOptions;
 use crate::kernels::{Choices, Reduce};
 
 fn context() -> Context {
@@ -25,6 +28,9 @@ fn engine_with(name: &str, more: impl FnOnce(EngineBuilder) -> EngineBuilder) ->
     let builder = Engine::builder().directory(fixture(name)).unwrap().gpu(context());
     block_on(more(builder.context_length(600)).build()).unwrap()
 }
+
+/// Tokens read ahead: none, as on software adapters; one, as on GPUs; and more.
+const AHEAD: [u32; 3] = [0, 1, 2];
 
 fn tokens(n: usize, seed: u32, vocab: usize) -> Vec<u32> {
     (0..n as u32)
@@ -51,11 +57,11 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
         }
         let runner = &engine.inner.runner;
         block_on(runner.prepare(batch.n_rows() as u32, false)).unwrap();
-        let submission = runner.submit(&batch, false, None).unwrap();
-        block_on(engine.context().finished(&submission)).unwrap();
         let vocab = engine.config().vocab_size;
-        let len = prompts.len() * vocab;
-        let logits = block_on(engine.context().read_range(&runner.scratch.logits, 0, len)).unwrap();
+        let target = engine.context().readback_for::<f32>(prompts.len() * vocab);
+        let target = block_on(target).unwrap();
+        let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
+        let logits = block_on(target.read::<f32>(Some(&submission))).unwrap();
         logits.chunks(vocab).map(|l| l.iter().map(|x| x.to_bits()).collect()).collect::<Vec<_>>()
     };
     let prefill = pass(&|p| 0..p.len() - 1);
@@ -124,14 +130,16 @@ fn sampled(seed: u64, n: usize) -> GenerateOptions {
 
 #[test]
 fn the_same_seed_gives_the_same_tokens_and_another_another() {
-    let engine = engine_with("tiny-a", |b| b);
-    let prompt = tokens(9, 3, engine.config().vocab_size);
-    let run = |seed| generate(&mut engine.session().unwrap(), &prompt, &sampled(seed, 40)).0;
-    let first = run(7);
-    assert_eq!(first, run(7));
-    assert_ne!(first, run(8));
-    // The upper half of a seed counts too.
-    assert_ne!(first, run(7 + (1 << 40)));
+    for ahead in AHEAD {
+        let engine = engine_with("tiny-a", |b| b.read_ahead(ahead));
+        let prompt = tokens(9, 3, engine.config().vocab_size);
+        let run = |seed| generate(&mut engine.session().unwrap(), &prompt, &sampled(seed, 40)).0;
+        let first = run(7);
+        assert_eq!(first, run(7));
+        assert_ne!(first, run(8));
+        // The upper half of a seed counts too.
+        assert_ne!(first, run(7 + (1 << 40)));
+    }
 }
 
 /// A biased token is drawn always or never, greedily and not, and one batch biases each sequence
@@ -175,165 +183,152 @@ fn biases_force_and_ban_tokens() {
 /// A second turn computes only what is new, and the answer is that of a fresh sequence.
 #[test]
 fn a_longer_prompt_reuses_the_state_of_a_shorter() {
-    let engine = engine_with("long", |b| b.sequences(2));
-    let vocab = engine.config().vocab_size;
-    let options = GenerateOptions { max_tokens: Some(12), ..sampled(1, 12) };
-    let mut session = engine.session().unwrap();
-    let mut prompt = tokens(40, 5, vocab);
-    for turn in 0..4 {
-        let (answer, timings) = generate(&mut session, &prompt, &options);
-        let (fresh, _) = generate(&mut engine.session().unwrap(), &prompt, &options);
-        assert_eq!(answer, fresh, "turn {turn}");
-        if turn > 0 {
-            assert!(timings.cache_n >= 39, "turn {turn}: {timings:?}");
+    for ahead in AHEAD {
+        let engine = engine_with("long", |b| b.sequences(2).read_ahead(ahead));
+        let vocab = engine.config().vocab_size;
+        let options = GenerateOptions { max_tokens: Some(12), ..sampled(1, 12) };
+        let mut session = engine.session().unwrap();
+        let mut prompt = tokens(40, 5, vocab);
+        for turn in 0..4 {
+            let (answer, timings) = generate(&mut session, &prompt, &options);
+            let (fresh, _) = generate(&mut engine.session().unwrap(), &prompt, &options);
+            assert_eq!(answer, fresh, "turn {turn}");
+            // All but the answer's last token, which nothing has followed.
+            let known = prompt.len() - 7 - 1;
+            assert!(turn == 0 || timings.cache_n == known, "turn {turn}, {ahead}: {timings:?}");
+            prompt.extend(&answer);
+            prompt.extend(tokens(7, turn, vocab));
         }
-        prompt.extend(&answer);
-        prompt.extend(tokens(7, turn, vocab));
+        // Another text from token 3 on: further back than the conv ring reaches, so all is anew.
+        prompt[3] = (prompt[3] + 1) % vocab as u32;
+        let (answer, timings) = generate(&mut session, &prompt, &options);
+        assert_eq!(timings.cache_n, 0);
+        assert_eq!(answer, generate(&mut engine.session().unwrap(), &prompt, &options).0);
     }
-    // Another text from token 3 on: further back than the conv ring reaches, so all is anew.
-    prompt[3] = (prompt[3] + 1) % vocab as u32;
-    let (answer, timings) = generate(&mut session, &prompt, &options);
-    assert_eq!(timings.cache_n, 0);
-    assert_eq!(answer, generate(&mut engine.session().unwrap(), &prompt, &options).0);
 }
 
 /// A little way back the ring still holds what is needed, up to its last column.
 #[test]
 fn going_back_a_little_keeps_the_state() {
-    let engine = engine_with("tiny-a", |b| b.sequences(2));
-    let vocab = engine.config().vocab_size;
-    let options = sampled(2, 1);
-    for back in [1, 2, 13, 14, 15, 16] {
-        let mut session = engine.session().unwrap();
-        let prompt = tokens(50, 8, vocab);
-        generate(&mut session, &prompt, &options);
-        let mut other = prompt[..50 - back].to_vec();
-        other.extend(tokens(5, 21, vocab).iter().map(|t| (t + 1) % vocab as u32));
-        let (answer, timings) = generate(&mut session, &other, &options);
-        let (fresh, _) = generate(&mut engine.session().unwrap(), &other, &options);
-        assert_eq!(answer, fresh, "back {back}");
-        assert_eq!(timings.cache_n > 0, back <= 14, "back {back}: {timings:?}");
+    for ahead in AHEAD {
+        let engine = engine_with("tiny-a", |b| b.sequences(2).read_ahead(ahead));
+        let vocab = engine.config().vocab_size;
+        let options = sampled(2, 1);
+        for back in [1, 2, 13, 14, 15, 16] {
+            let mut session = engine.session().unwrap();
+            let prompt = tokens(50, 8, vocab);
+            generate(&mut session, &prompt, &options);
+            let mut other = prompt[..50 - back].to_vec();
+            other.extend(tokens(5, 21, vocab).iter().map(|t| (t + 1) % vocab as u32));
+            let (answer, timings) = generate(&mut session, &other, &options);
+            let (fresh, _) = generate(&mut engine.session().unwrap(), &other, &options);
+            assert_eq!(answer, fresh, "back {back}");
+            assert_eq!(timings.cache_n > 0, back <= 14, "back {back}: {timings:?}");
+        }
     }
 }
 
 /// An answer that is dropped half way leaves the session usable and right.
 #[test]
 fn a_dropped_answer_leaves_a_good_session() {
-    let engine = engine_with("conv-l4", |b| b.sequences(2));
-    let vocab = engine.config().vocab_size;
-    let options = sampled(3, 30);
-    for stop_after in [0, 1, 2, 9] {
-        let mut session = engine.session().unwrap();
-        let prompt = tokens(11, 4, vocab);
-        let mut read = Vec::new();
-        {
-            let mut generation = session.generate(&prompt, &options).unwrap();
-            for _ in 0..stop_after {
-                read.extend(block_on(generation.next()).unwrap().unwrap().token);
+    for ahead in AHEAD {
+        let engine = engine_with("conv-l4", |b| b.sequences(2).read_ahead(ahead));
+        let vocab = engine.config().vocab_size;
+        let options = sampled(3, 30);
+        for stop_after in [0, 1, 2, 9] {
+            let mut session = engine.session().unwrap();
+            let prompt = tokens(11, 4, vocab);
+            let mut read = Vec::new();
+            {
+                let mut generation = session.generate(&prompt, &options).unwrap();
+                for _ in 0..stop_after {
+                    read.extend(block_on(generation.next()).unwrap().unwrap().token);
+                }
             }
+            let mut next = prompt.clone();
+            next.extend(&read);
+            next.extend(tokens(3, 9, vocab));
+            let (answer, _) = generate(&mut session, &next, &options);
+            let (fresh, _) = generate(&mut engine.session().unwrap(), &next, &options);
+            assert_eq!(answer, fresh, "stopped after {stop_after}");
         }
-        let mut next = prompt.clone();
-        next.extend(&read);
-        next.extend(tokens(3, 9, vocab));
-        let (answer, _) = generate(&mut session, &next, &options);
-        let (fresh, _) = generate(&mut engine.session().unwrap(), &next, &options);
-        assert_eq!(answer, fresh, "stopped after {stop_after}");
-    }
-}
-
-#[test]
-fn sequences_and_pages_come_back() {
-    let engine = engine_with("tiny-a", |b| b.sequences(2).context_length(128));
-    let prompt = tokens(100, 1, engine.config().vocab_size);
-    for _ in 0..5 {
-        let mut a = engine.session().unwrap();
-        let mut b = engine.session().unwrap();
-        assert!(matches!(engine.session(), Err(Error::NoFreeSequence { slots: 2 })));
-        let options = sampled(1, 2);
-        assert_eq!(generate(&mut a, &prompt, &options).0, generate(&mut b, &prompt, &options).0);
     }
 }
 
 #[test]
 fn an_answer_ends_at_the_end_of_the_context() {
-    let engine = engine_with("tiny-a", |b| b.context_length(20));
-    let vocab = engine.config().vocab_size;
-    let options = GenerateOptions { max_tokens: None, ..sampled(1, 1) };
-    let mut session = engine.session().unwrap();
-    let mut generation = session.generate(&tokens(13, 1, vocab), &options).unwrap();
-    let mut n = 0;
-    while let Some(delta) = block_on(generation.next()) {
-        delta.unwrap();
-        n += 1;
+    for ahead in AHEAD {
+        let engine = engine_with("tiny-a", |b| b.context_length(20).read_ahead(ahead));
+        let vocab = engine.config().vocab_size;
+        let options = GenerateOptions { max_tokens: None, ..sampled(1, 1) };
+        let mut session = engine.session().unwrap();
+        let mut generation = session.generate(&tokens(13, 1, vocab), &options).unwrap();
+        let mut n = 0;
+        while let Some(delta) = block_on(generation.next()) {
+            delta.unwrap();
+            n += 1;
+        }
+        assert_eq!((n, generation.finish_reason()), (7, Some(FinishReason::Length)));
+        drop(generation);
+        let full = session.generate(&tokens(20, 1, vocab), &options).err();
+        assert!(
+            matches!(full, Some(Error::ContextFull { prompt: 20, context: 20, .. })),
+            "{full:?}"
+        );
+        let one = session.generate(&tokens(19, 1, vocab), &options).map(|mut g| {
+            block_on(g.next()).unwrap().unwrap();
+            block_on(g.next()).is_none()
+        });
+        assert!(one.unwrap());
     }
-    assert_eq!((n, generation.finish_reason()), (7, Some(FinishReason::Length)));
-    drop(generation);
-    let full = session.generate(&tokens(20, 1, vocab), &options).err();
-    assert!(matches!(full, Some(Error::ContextFull { prompt: 20, context: 20, .. })), "{full:?}");
-    let one = session.generate(&tokens(19, 1, vocab), &options).map(|mut g| {
-        block_on(g.next()).unwrap().unwrap();
-        block_on(g.next()).is_none()
-    });
-    assert!(one.unwrap());
 }
 
 #[test]
 fn bad_prompts_and_options_are_refused_and_change_nothing() {
-    let engine = engine_with("tiny-a", |b| b);
-    let mut session = engine.session().unwrap();
-    let prompt = tokens(9, 3, engine.config().vocab_size);
-    let (first, _) = generate(&mut session, &prompt, &sampled(1, 5));
-    let before = session.tokens().to_vec();
-    assert!(matches!(session.generate(&[], &sampled(1, 5)).err(), Some(Error::EmptyPrompt)));
-    let bad = session.generate(&[1, 97], &sampled(1, 5)).err();
-    assert!(matches!(bad, Some(Error::TokenOutOfRange { index: 1, id: 97, vocab: 97 })));
-    for broken in [f32::NAN, -1.0, f32::INFINITY] {
-        let mut options = sampled(1, 5);
-        options.sampling.as_mut().unwrap().temperature = broken;
-        let refused = session.generate(&prompt, &options).err();
-        assert!(matches!(refused, Some(Error::Option { option: "temperature", .. })));
+    for ahead in AHEAD {
+        let engine = engine_with("tiny-a", |b| b.read_ahead(ahead));
+        let mut session = engine.session().unwrap();
+        let prompt = tokens(9, 3, engine.config().vocab_size);
+        let (first, _) = generate(&mut session, &prompt, &sampled(1, 5));
+        let before = session.tokens().to_vec();
+        assert!(matches!(session.generate(&[], &sampled(1, 5)).err(), Some(Error::EmptyPrompt)));
+        let bad = session.generate(&[1, 97], &sampled(1, 5)).err();
+        assert!(matches!(bad, Some(Error::TokenOutOfRange { index: 1, id: 97, vocab: 97 })));
+        for broken in [f32::NAN, -1.0, f32::INFINITY] {
+            let mut options = sampled(1, 5);
+            options.sampling.as_mut().unwrap().temperature = broken;
+            let refused = session.generate(&prompt, &options).err();
+            assert!(matches!(refused, Some(Error::Option { option: "temperature", .. })));
+        }
+        assert_eq!(session.tokens(), before);
+        assert_eq!(generate(&mut session, &prompt, &sampled(1, 5)).0, first);
     }
-    assert_eq!(session.tokens(), before);
-    assert_eq!(generate(&mut session, &prompt, &sampled(1, 5)).0, first);
 }
 
 /// A decoded token is one submission, reads back four bytes, and needs few dispatches.
 #[test]
 fn a_decoded_token_is_one_submission_and_four_bytes() {
-    // A context of its own: others' work must not be counted.
-    let own = block_on(Context::request(&ContextOptions::default())).unwrap();
-    let engine = engine_with("tiny-a", |b| b.gpu(own));
-    let prompt = tokens(9, 3, engine.config().vocab_size);
-    let mut session = engine.session().unwrap();
-    let options = sampled(1, 20);
-    let mut generation = session.generate(&prompt, &options).unwrap();
-    block_on(generation.next()).unwrap().unwrap();
-    let before = engine.context().counters();
-    for _ in 0..10 {
+    for ahead in AHEAD {
+        // A context of its own: others' work must not be counted.
+        let own = block_on(Context::request(&ContextOptions::default())).unwrap();
+        let engine = engine_with("tiny-a", |b| b.gpu(own).read_ahead(ahead));
+        let prompt = tokens(9, 3, engine.config().vocab_size);
+        let mut session = engine.session().unwrap();
+        let options = sampled(1, 20);
+        let mut generation = session.generate(&prompt, &options).unwrap();
         block_on(generation.next()).unwrap().unwrap();
+        let before = engine.context().counters();
+        for _ in 0..10 {
+            block_on(generation.next()).unwrap().unwrap();
+        }
+        let after = engine.context().counters();
+        assert_eq!(after.submissions - before.submissions, 10);
+        assert_eq!(after.readback_bytes - before.readback_bytes, 40);
+        // Embedding; conv 4, attention 6, dense FFN 3, MoE FFN 3 for each of 5 layers (conv and
+        // dense twice, attention and MoE twice, conv and MoE once); head 2; sampling 3.
+        let a_token = 1 + 2 * (4 + 3) + 2 * (6 + 3) + (4 + 3) + 2 + 3;
+        assert_eq!(after.dispatches - before.dispatches, 10 * a_token);
     }
-    let after = engine.context().counters();
-    assert_eq!(after.submissions - before.submissions, 10);
-    assert_eq!(after.readback_bytes - before.readback_bytes, 40);
-    // Embedding; conv 4, attention 6, dense FFN 3, MoE FFN 3 for each of 5 layers (conv and
-    // dense twice, attention and MoE twice, conv and MoE once); head 2; sampling 3.
-    let a_token = 1 + 2 * (4 + 3) + 2 * (6 + 3) + (4 + 3) + 2 + 3;
-    assert_eq!(after.dispatches - before.dispatches, 10 * a_token);
-}
-
-#[test]
-fn the_engine_works_at_default_limits_on_a_shared_context() {
-    let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
-    let core = block_on(Context::request(&options)).unwrap();
-    assert_eq!(Caps { software: core.caps().software, ..Caps::core() }, *core.caps());
-    let engine = |context: Context| {
-        let builder = Engine::builder().directory(fixture("tiny-a")).unwrap().gpu(context);
-        block_on(builder.context_length(64).build()).unwrap()
-    };
-    let (a, b) = (engine(core.clone()), engine(core));
-    let prompt = tokens(9, 3, 97);
-    let run = |e: &Engine| generate(&mut e.session().unwrap(), &prompt, &sampled(1, 8)).0;
-    assert_eq!(run(&a), run(&b));
 }
 
 /// The stream gives what `next` gives.
@@ -353,10 +348,12 @@ fn an_answer_is_a_stream_too() {
 fn a_profile_names_every_kernel_of_a_token() {
     let engine = engine_with("tiny-a", |b| b);
     let mut session = engine.session().unwrap();
-    let Some(times) = block_on(session.profile(&[5])).unwrap() else {
+    let Some(profile) = block_on(session.profile(&[5])).unwrap() else {
         assert!(!engine.context().caps().timestamps);
         return;
     };
+    assert!((3..=9).contains(&profile.replays) && profile.empty_pass >= 0.0, "{profile:?}");
+    let times = profile.kernels;
     assert_eq!(times.iter().map(|t| t.calls).sum::<u32>(), 45, "{times:?}");
     assert!(times.iter().map(|t| t.seconds).sum::<f64>() > 0.0);
     assert!(times.iter().any(|t| t.kernel.starts_with("matvec")), "{times:?}");

@@ -11,6 +11,7 @@ use super::caps::{WANTED_FEATURES, experimental};
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
 use super::pipeline_cache::PipelineCache;
+use super::tensor::{Ledger, Memory};
 use super::{AdapterReport, Caps, Element, GpuError, Tensor, Variant, memory};
 
 /// Which adapter to take.
@@ -66,8 +67,10 @@ pub struct Counters {
     pub submissions: u64,
     /// Bytes copied back to the CPU.
     pub readback_bytes: u64,
-    /// Bytes of GPU buffers alive.
+    /// Bytes of the engine's GPU buffers that are alive.
     pub allocated_bytes: u64,
+    /// The most bytes of them that were alive at once.
+    pub peak_allocated_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -81,7 +84,7 @@ pub(super) struct Inner {
     pub dispatches: AtomicU64,
     pub submissions: AtomicU64,
     pub readback_bytes: AtomicU64,
-    allocated: AtomicU64,
+    pub ledger: Arc<Ledger>,
     report: AdapterReport,
     /// Why the device is gone, or the first error nobody was waiting for.
     fault: Arc<Mutex<Option<GpuError>>>,
@@ -196,7 +199,7 @@ impl Context {
                 dispatches: AtomicU64::new(0),
                 submissions: AtomicU64::new(0),
                 readback_bytes: AtomicU64::new(0),
-                allocated: AtomicU64::new(0),
+                ledger: Arc::default(),
                 report,
                 fault,
             }),
@@ -235,7 +238,8 @@ impl Context {
             dispatches: get(&self.inner.dispatches),
             submissions: get(&self.inner.submissions),
             readback_bytes: get(&self.inner.readback_bytes),
-            allocated_bytes: get(&self.inner.allocated),
+            allocated_bytes: self.inner.ledger.alive(),
+            peak_allocated_bytes: self.inner.ledger.peak(),
         }
     }
 
@@ -275,8 +279,7 @@ impl Context {
                 })
             })
             .await?;
-        self.inner.allocated.fetch_add(bytes, Ordering::Relaxed);
-        Ok(Tensor::new(buffer, len))
+        Ok(Tensor::new(Memory::new(buffer, &self.inner.ledger), len))
     }
 
     /// Makes a tensor that holds `data`.

@@ -4,6 +4,7 @@
 
 mod caps;
 mod context;
+mod encoder;
 mod error;
 mod memory;
 mod pipeline;
@@ -20,10 +21,11 @@ pub use caps::Caps;
 pub use context::{
     AdapterChoice, Context, ContextOptions, Counters, LimitsChoice, adapters, choose_adapter,
 };
+pub use encoder::{Encoder, Submission};
 pub use error::GpuError;
 pub use pipeline::OnCompiled;
-pub use plan::{Dispatch, Encoder, Extent, Grid, Plan, Reads, Recorder, StepShape, Submission};
-pub use profile::KernelTime;
+pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
+pub use profile::{KernelTime, Profile};
 pub use report::AdapterReport;
 pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
 pub use tensor::{Binding, Element, Tensor};

@@ -1,9 +1,12 @@
-//! A plan: dispatches recorded once per shape, replayed for every step.
+//! A plan: dispatches recorded once per shape, replayed for every step by an [`Encoder`].
+//!
+//! [`Encoder`]: super::Encoder
 
 use std::ops::Range;
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
 
 use super::pipeline::PARAMS_STRIDE;
+use super::tensor::Memory;
 use super::{Binding, Caps, Context, Element, GpuError, Readback, Tensor, Variant};
 
 /// What varies between two replays of a plan; grids are functions of it.
@@ -184,7 +187,7 @@ impl Recorder {
             }
         }
         params.resize(params.len().max(PARAMS_STRIDE as usize), 0);
-        let group0 = context
+        let made = context
             .guard("params", params.len() as u64, || {
                 let device = &context.inner.device;
                 let uniform = device.create_buffer(&wgpu::BufferDescriptor {
@@ -194,7 +197,7 @@ impl Recorder {
                     mapped_at_creation: false,
                 });
                 context.inner.queue.write_buffer(&uniform, 0, &params);
-                device.create_bind_group(&wgpu::BindGroupDescriptor {
+                let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some("params and batch"),
                     layout: &context.inner.layouts.group0,
                     entries: &[
@@ -208,17 +211,20 @@ impl Recorder {
                         },
                         wgpu::BindGroupEntry {
                             binding: 1,
-                            resource: batch.buffer.as_entire_binding(),
+                            resource: batch.memory.buffer.as_entire_binding(),
                         },
                     ],
-                })
+                });
+                (uniform, group)
             })
             .await?;
-        Ok(Plan { steps, group0 })
+        let (params, group0) = made;
+        let held = vec![Memory::new(params, &context.inner.ledger), batch.memory.clone()];
+        Ok(Plan { steps, group0, _held: held })
     }
 }
 
-enum Step {
+pub(super) enum Step {
     Dispatch {
         label: String,
         pipeline: wgpu::ComputePipeline,
@@ -227,6 +233,8 @@ enum Step {
         grid: Grid,
         macs_per_row: u64,
         reads: Reads,
+        /// What its bind group keeps alive is counted as long.
+        _held: Vec<Arc<Memory>>,
     },
     Probe {
         name: String,
@@ -237,28 +245,34 @@ enum Step {
 
 /// A recorded forward pass. Replaying allocates nothing and looks nothing up.
 pub struct Plan {
-    steps: Vec<Step>,
-    group0: wgpu::BindGroup,
+    pub(super) steps: Vec<Step>,
+    pub(super) group0: wgpu::BindGroup,
+    /// What its bind groups keep alive is counted as long.
+    _held: Vec<Arc<Memory>>,
 }
 
 impl Plan {
-    /// Ranges of steps that cost at most about `macs` multiply-adds each for `rows` rows: what a
-    /// long chunk is cut into, so that no submission runs into a driver's watchdog.
+    /// The steps from `start` on that cost at most about `macs` multiply-adds for `rows` rows, at
+    /// least one, and what they cost: what a long chunk is cut into, so that no submission runs into
+    /// a driver's watchdog.
     #[must_use]
-    pub fn pieces(&self, rows: u32, macs: u64) -> Vec<Range<usize>> {
-        let mut pieces = Vec::new();
-        let (mut start, mut sum) = (0, 0u64);
-        for (i, step) in self.steps.iter().enumerate() {
+    pub fn piece(&self, start: usize, rows: u32, macs: u64) -> (Range<usize>, u64) {
+        let mut sum = 0u64;
+        for (i, step) in self.steps.iter().enumerate().skip(start) {
             let Step::Dispatch { macs_per_row, .. } = step else { continue };
             let cost = macs_per_row * u64::from(rows);
             if sum > 0 && sum + cost > macs {
-                pieces.push(start..i);
-                (start, sum) = (i, 0);
+                return (start..i, sum);
             }
             sum += cost;
         }
-        pieces.push(start..self.steps.len());
-        pieces
+        (start..self.steps.len(), sum)
+    }
+
+    /// Whether the steps of `piece` are the last ones.
+    #[must_use]
+    pub fn ends_with(&self, piece: &Range<usize>) -> bool {
+        piece.end >= self.steps.len()
     }
 
     /// Multiply-adds per row.
@@ -272,7 +286,7 @@ impl Plan {
 
     /// The variants that a replay for `shape` dispatches, in order, and the bytes of weights that
     /// each reads.
-    pub(super) fn labels(&self, shape: &StepShape) -> impl Iterator<Item = (&str, f64)> {
+    pub fn labels(&self, shape: &StepShape) -> impl Iterator<Item = (&str, f64)> {
         self.steps.iter().filter_map(move |step| match step {
             Step::Dispatch { label, grid, reads, .. } if workgroups(grid, shape).is_some() => {
                 Some((label.as_str(), reads.of(shape.rows)))
@@ -297,24 +311,9 @@ impl Plan {
 }
 
 /// Workgroups of a dispatch; `None` if there are none.
-fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
+pub(super) fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
     let groups = grid.map(|extent| extent.of(shape));
     (!groups.contains(&0)).then_some(groups)
-}
-
-/// When a submission has been handed to the driver.
-#[derive(Clone, Debug)]
-pub struct Submission(
-    // The browser waits for all work that was submitted before.
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
-);
-
-/// Encodes one submission.
-pub struct Encoder<'a> {
-    context: &'a Context,
-    encoder: wgpu::CommandEncoder,
-    dispatches: u64,
-    readback_bytes: u64,
 }
 
 impl Context {
@@ -328,8 +327,10 @@ impl Context {
                 .iter()
                 .find(|b| b.name == declared.name)
                 .ok_or_else(|| broken(format!("nothing bound to {}", declared.name)))?;
-            entries
-                .push(wgpu::BindGroupEntry { binding, resource: bound.buffer.as_entire_binding() });
+            entries.push(wgpu::BindGroupEntry {
+                binding,
+                resource: bound.memory.buffer.as_entire_binding(),
+            });
         }
         if let Some(extra) =
             d.bindings.iter().find(|b| !made.declared.iter().any(|n| n.name == b.name))
@@ -354,134 +355,7 @@ impl Context {
             grid: d.grid,
             macs_per_row: d.macs_per_row,
             reads: d.reads,
+            _held: d.bindings.into_iter().map(|b| b.memory).collect(),
         })
-    }
-
-    /// Begins a submission.
-    #[must_use]
-    pub fn encoder(&self) -> Encoder<'_> {
-        let encoder = self
-            .inner
-            .device
-            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lfm2-wgpu") });
-        Encoder { context: self, encoder, dispatches: 0, readback_bytes: 0 }
-    }
-}
-
-impl Encoder<'_> {
-    /// Replays `steps` of a plan for `shape`.
-    pub fn replay(&mut self, plan: &Plan, shape: &StepShape, steps: Range<usize>) {
-        let mut rest = &plan.steps[steps];
-        while !rest.is_empty() {
-            let run =
-                rest.iter().position(|s| matches!(s, Step::Probe { .. })).unwrap_or(rest.len());
-            let (now, later) = rest.split_at(run);
-            self.pass(plan, shape, now, None);
-            rest = later;
-            if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
-                self.encoder.copy_buffer_to_buffer(
-                    &source.buffer,
-                    0,
-                    &target.buffer,
-                    0,
-                    target.bytes,
-                );
-                rest = later;
-            }
-        }
-    }
-
-    /// Replays a whole plan.
-    pub fn replay_all(&mut self, plan: &Plan, shape: &StepShape) {
-        self.replay(plan, shape, 0..plan.steps.len());
-    }
-
-    /// Replays a whole plan, a pass for each dispatch, with a timestamp before and after it.
-    pub(super) fn replay_timed(
-        &mut self,
-        plan: &Plan,
-        shape: &StepShape,
-        set: &wgpu::QuerySet,
-        resolved: &wgpu::Buffer,
-        target: &Readback,
-    ) {
-        let mut query = 0;
-        for step in &plan.steps {
-            let Step::Dispatch { grid, .. } = step else { continue };
-            if workgroups(grid, shape).is_none() {
-                continue;
-            }
-            let times = wgpu::ComputePassTimestampWrites {
-                query_set: set,
-                beginning_of_pass_write_index: Some(query),
-                end_of_pass_write_index: Some(query + 1),
-            };
-            self.pass(plan, shape, std::slice::from_ref(step), Some(times));
-            query += 2;
-        }
-        self.encoder.resolve_query_set(set, 0..query, resolved, 0);
-        self.encoder.copy_buffer_to_buffer(resolved, 0, &target.buffer, 0, target.bytes);
-    }
-
-    fn pass(
-        &mut self,
-        plan: &Plan,
-        shape: &StepShape,
-        steps: &[Step],
-        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
-    ) {
-        if steps.is_empty() {
-            return;
-        }
-        let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
-            label: Some("step"),
-            timestamp_writes,
-        });
-        for step in steps {
-            let Step::Dispatch { pipeline, group1, params_offset, grid, .. } = step else {
-                continue;
-            };
-            let Some([x, y, z]) = workgroups(grid, shape) else { continue };
-            pass.set_pipeline(pipeline);
-            pass.set_bind_group(0, &plan.group0, &[*params_offset]);
-            pass.set_bind_group(1, group1, &[]);
-            pass.dispatch_workgroups(x, y, z);
-            self.dispatches += 1;
-        }
-    }
-
-    /// Copies elements `from..` of `source` into `target`.
-    pub fn copy_back<T: Element>(&mut self, source: &Tensor<T>, from: usize, target: &Readback) {
-        let offset = (from * size_of::<T>()) as u64;
-        let bytes = target.bytes.min(source.bytes() - offset);
-        self.encoder.copy_buffer_to_buffer(&source.buffer, offset, &target.buffer, 0, bytes);
-        self.readback_bytes += bytes;
-    }
-
-    /// Copies `len` elements between tensors.
-    pub fn copy<T: Element>(
-        &mut self,
-        (source, from): (&Tensor<T>, usize),
-        (target, to): (&Tensor<T>, usize),
-        len: usize,
-    ) {
-        let b = size_of::<T>();
-        self.encoder.copy_buffer_to_buffer(
-            &source.buffer,
-            (from * b) as u64,
-            &target.buffer,
-            (to * b) as u64,
-            (len * b) as u64,
-        );
-    }
-
-    /// Hands the submission to the driver. It runs asynchronously.
-    pub fn submit(self) -> Submission {
-        let inner = &self.context.inner;
-        inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);
-        inner.submissions.fetch_add(1, Ordering::Relaxed);
-        inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
-        let finish = || inner.queue.submit([self.encoder.finish()]);
-        Submission(self.context.guard_now("a submission", finish))
     }
 }

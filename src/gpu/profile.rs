@@ -1,5 +1,6 @@
 //! Time on the GPU by kernel, where the device has timestamp queries.
 
+use super::tensor::Memory;
 use super::{Context, GpuError, Plan, StepShape};
 
 /// Most timestamps of a query set (WebGPU, `GPUQuerySet`).
@@ -18,10 +19,22 @@ pub struct KernelTime {
     pub weight_bytes: f64,
 }
 
+/// What the kernels of a plan cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Profile {
+    /// The longest first.
+    pub kernels: Vec<KernelTime>,
+    /// Seconds of a timed pass with nothing in it: what measuring adds to each call, about.
+    pub empty_pass: f64,
+    /// Replays of which the times are medians.
+    pub replays: usize,
+}
+
 impl Context {
-    /// Replays `plan` once with timestamps around every dispatch, and sums the times by variant,
-    /// the longest first. `None` if the device has no timestamp queries. A pass each, so that
-    /// kernels do not overlap: the sum is an upper bound of the time of a replay.
+    /// Replays `plan` with timestamps around every dispatch, as often as `goes_on` says (of the number
+    /// of replays so far), and sums the median times by variant. `None` if the device has no
+    /// timestamp queries. A pass each, so that kernels do not overlap: the sum is an upper bound of
+    /// the time of a replay.
     ///
     /// # Errors
     /// [`GpuError::DeviceLost`], [`GpuError::OutOfMemory`].
@@ -29,10 +42,11 @@ impl Context {
         &self,
         plan: &Plan,
         shape: &StepShape,
-    ) -> Result<Option<Vec<KernelTime>>, GpuError> {
+        mut goes_on: impl FnMut(usize) -> bool,
+    ) -> Result<Option<Profile>, GpuError> {
         let labels: Vec<(&str, f64)> = plan.labels(shape).collect();
-        let queries = 2 * labels.len() as u32;
-        if !self.caps().timestamps || queries > MAX_QUERIES || queries == 0 {
+        let queries = 2 * (labels.len() as u32 + 1);
+        if !self.caps().timestamps || queries > MAX_QUERIES || labels.is_empty() {
             return Ok(None);
         }
         let bytes = 8 * u64::from(queries);
@@ -50,26 +64,36 @@ impl Context {
                     usage: wgpu::BufferUsages::QUERY_RESOLVE | wgpu::BufferUsages::COPY_SRC,
                     mapped_at_creation: false,
                 });
-                (set, resolved)
+                (set, Memory::new(resolved, &self.inner.ledger))
             })
             .await?;
         let target = self.readback(bytes).await?;
-        let mut encoder = self.encoder();
-        encoder.replay_timed(plan, shape, &set, &resolved, &target);
-        let submission = encoder.submit();
-        let words: Vec<u32> = target.read(Some(&submission)).await?;
-        let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&words);
         let period = f64::from(self.inner.queue.get_timestamp_period()) * 1e-9;
-        let mut times: Vec<KernelTime> = Vec::new();
-        for ((label, weight_bytes), pair) in labels.into_iter().zip(ticks.chunks_exact(2)) {
-            let seconds = pair[1].saturating_sub(pair[0]) as f64 * period;
-            match times.iter_mut().find(|t| t.kernel == label) {
+        // By dispatch, of every replay.
+        let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); labels.len() + 1];
+        let mut replays = 0;
+        while replays == 0 || goes_on(replays) {
+            let mut encoder = self.encoder();
+            encoder.replay_timed(plan, shape, &set, &resolved.buffer, &target);
+            let submission = encoder.submit();
+            let words: Vec<u32> = target.read(Some(&submission)).await?;
+            let ticks: Vec<u64> = bytemuck::pod_collect_to_vec(&words);
+            for (all, pair) in seconds.iter_mut().zip(ticks.chunks_exact(2)) {
+                all.push(pair[1].saturating_sub(pair[0]) as f64 * period);
+            }
+            replays += 1;
+        }
+        let empty_pass = seconds.pop().map_or(0.0, |mut all| median(&mut all));
+        let mut kernels: Vec<KernelTime> = Vec::new();
+        for ((label, weight_bytes), mut all) in labels.into_iter().zip(seconds) {
+            let seconds = median(&mut all);
+            match kernels.iter_mut().find(|t| t.kernel == label) {
                 Some(t) => {
                     t.calls += 1;
                     t.seconds += seconds;
                     t.weight_bytes += weight_bytes;
                 }
-                None => times.push(KernelTime {
+                None => kernels.push(KernelTime {
                     kernel: label.to_owned(),
                     calls: 1,
                     seconds,
@@ -77,7 +101,31 @@ impl Context {
                 }),
             }
         }
-        times.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
-        Ok(Some(times))
+        kernels.sort_by(|a, b| b.seconds.total_cmp(&a.seconds));
+        Ok(Some(Profile { kernels, empty_pass, replays }))
+    }
+}
+
+/// The value in the middle, or the mean of the two there.
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let half = values.len() / 2;
+    match values.len() {
+        0 => 0.0,
+        n if n.is_multiple_of(2) => f64::midpoint(values[half - 1], values[half]),
+        _ => values[half],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::median;
+
+    #[test]
+    fn a_median_is_in_the_middle() {
+        assert_eq!(median(&mut []), 0.0);
+        assert_eq!(median(&mut [3.0]), 3.0);
+        assert_eq!(median(&mut [9.0, 1.0, 2.0]), 2.0);
+        assert_eq!(median(&mut [9.0, 1.0, 2.0, 4.0]), 3.0);
     }
 }

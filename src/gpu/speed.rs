@@ -2,8 +2,7 @@
 
 use web_time::Instant;
 
-use super::plan::Submission;
-use super::{Context, GpuError};
+use super::{Context, GpuError, Submission};
 
 /// Bytes that are copied at a time: more than most caches hold.
 const BYTES: u64 = 64 << 20;
@@ -28,7 +27,7 @@ impl Context {
             let mut encoder = device
                 .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("copies") });
             for _ in 0..COPIES {
-                encoder.copy_buffer_to_buffer(&from.buffer, 0, &to.buffer, 0, bytes);
+                encoder.copy_buffer_to_buffer(from.buffer(), 0, to.buffer(), 0, bytes);
             }
             let submission = Submission(self.inner.queue.submit([encoder.finish()]));
             self.finished(&submission).await?;

@@ -1,25 +1,67 @@
 //! Typed GPU buffers.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// An element type of a GPU tensor: 32-bit words as WGSL sees them.
 pub trait Element: bytemuck::Pod + Send + Sync + 'static {}
 impl Element for f32 {}
 impl Element for u32 {}
 
+/// Bytes of a context's buffers: those alive, and the most that were alive at once.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    alive: AtomicU64,
+    peak: AtomicU64,
+}
+
+impl Ledger {
+    pub fn alive(&self) -> u64 {
+        self.alive.load(Ordering::Relaxed)
+    }
+
+    pub fn peak(&self) -> u64 {
+        self.peak.load(Ordering::Relaxed)
+    }
+}
+
+/// A buffer of the engine's, counted while anything holds it.
+#[derive(Debug)]
+pub(super) struct Memory {
+    pub buffer: wgpu::Buffer,
+    bytes: u64,
+    ledger: Arc<Ledger>,
+}
+
+impl Memory {
+    pub fn new(buffer: wgpu::Buffer, ledger: &Arc<Ledger>) -> Arc<Self> {
+        let bytes = buffer.size();
+        let alive = ledger.alive.fetch_add(bytes, Ordering::Relaxed) + bytes;
+        ledger.peak.fetch_max(alive, Ordering::Relaxed);
+        Arc::new(Self { buffer, bytes, ledger: ledger.clone() })
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.ledger.alive.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
 /// A GPU buffer of `len` elements. Cloning shares the buffer.
 ///
 /// 16-bit weights travel as `Tensor<u32>`: two values a word, decoded in the shader.
 #[derive(Clone, Debug)]
 pub struct Tensor<T> {
-    pub(super) buffer: wgpu::Buffer,
+    pub(super) memory: Arc<Memory>,
     len: usize,
     element: PhantomData<T>,
 }
 
 impl<T: Element> Tensor<T> {
-    pub(super) fn new(buffer: wgpu::Buffer, len: usize) -> Self {
-        Self { buffer, len, element: PhantomData }
+    pub(super) fn new(memory: Arc<Memory>, len: usize) -> Self {
+        Self { memory, len, element: PhantomData }
     }
 
     /// Number of elements.
@@ -43,13 +85,13 @@ impl<T: Element> Tensor<T> {
     /// Binds this tensor to the shader's variable `name`.
     #[must_use]
     pub fn bind(&self, name: &'static str) -> Binding {
-        Binding { name, buffer: self.buffer.clone() }
+        Binding { name, memory: self.memory.clone() }
     }
 
     /// The buffer itself, for a host app that shares its device with the engine.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
-        &self.buffer
+        &self.memory.buffer
     }
 }
 
@@ -57,5 +99,5 @@ impl<T: Element> Tensor<T> {
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) name: &'static str,
-    pub(super) buffer: wgpu::Buffer,
+    pub(super) memory: Arc<Memory>,
 }

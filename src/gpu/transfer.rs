@@ -5,7 +5,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use super::plan::Submission;
+use super::encoder::Submission;
+use super::tensor::Memory;
 use super::{Context, Element, GpuError, Tensor};
 
 /// Uploads are handed to the driver in pieces of this many bytes, so that the staging memory
@@ -22,7 +23,7 @@ impl Context {
     pub fn write_bytes<T: Element>(&self, tensor: &Tensor<T>, at: usize, bytes: &[u8]) {
         let mut offset = (at * size_of::<T>()) as u64;
         for piece in bytes.chunks(UPLOAD_PIECE) {
-            let write = || self.inner.queue.write_buffer(&tensor.buffer, offset, piece);
+            let write = || self.inner.queue.write_buffer(&tensor.memory.buffer, offset, piece);
             self.guard_now("an upload", write);
             offset += piece.len() as u64;
             if bytes.len() > UPLOAD_PIECE {
@@ -57,6 +58,16 @@ impl Context {
         }
     }
 
+    /// Waits for `submission` where that can be done at once: not in a browser, which waits only
+    /// between two turns of its loop. Says whether it has.
+    pub(crate) fn wait_now(&self, submission: &Submission) -> bool {
+        #[cfg(not(target_arch = "wasm32"))]
+        self.poll(Some(submission));
+        #[cfg(target_arch = "wasm32")]
+        let _ = submission;
+        cfg!(not(target_arch = "wasm32"))
+    }
+
     /// A buffer that the CPU can read.
     pub(super) async fn readback(&self, bytes: u64) -> Result<Readback, GpuError> {
         let buffer = self
@@ -69,7 +80,8 @@ impl Context {
                 })
             })
             .await?;
-        Ok(Readback { context: self.clone(), buffer, bytes: bytes.max(4) })
+        let memory = Memory::new(buffer, &self.inner.ledger);
+        Ok(Readback { context: self.clone(), memory, bytes: bytes.max(4) })
     }
 
     /// A buffer the CPU can read, for `len` elements of `T`.
@@ -129,7 +141,7 @@ impl Context {
 /// A buffer the CPU can read, used again and again.
 pub struct Readback {
     context: Context,
-    pub(super) buffer: wgpu::Buffer,
+    pub(super) memory: Arc<Memory>,
     pub(super) bytes: u64,
 }
 
@@ -145,7 +157,9 @@ impl Readback {
         let shared = Arc::new(Mutex::new(Shared::default()));
         let done = shared.clone();
         let map = || {
-            self.buffer.map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
+            self.memory
+                .buffer
+                .map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
         };
         let mapping = self.context.guard("reading back", self.bytes, map).await;
         mapping.map_err(|e| self.context.loss_or(e))?;
@@ -159,10 +173,10 @@ impl Readback {
             return Err(lost(format!("reading back failed: {e}")));
         }
         let values = {
-            let view = self.buffer.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
+            let view = self.memory.buffer.get_mapped_range(..).map_err(|e| lost(e.to_string()))?;
             bytemuck::pod_collect_to_vec(&view[..self.bytes as usize])
         };
-        self.buffer.unmap();
+        self.memory.buffer.unmap();
         Ok(values)
     }
 }

@@ -39,7 +39,8 @@ pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
 pub use short_conv::ShortConv;
 
 /// How a workgroup adds up: the `reduce` import.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Reduce {
     /// A tree in workgroup memory.
     Tree,

@@ -24,6 +24,8 @@ pub struct Forward<'a> {
     pub state: &'a State,
     /// Activations.
     pub scratch: &'a Scratch,
+    /// `[logit rows, vocab_size]`: where the logits go; [`Scratch::logits`] if tokens are drawn.
+    pub logits: &'a Tensor<f32>,
     /// Kernel choices of the device.
     pub choices: Choices,
     /// Most rows this plan is replayed for.
@@ -229,18 +231,18 @@ impl Forward<'_> {
             weight: self.weights.head(),
             bias: None,
             x: &s.h,
-            out: &s.logits,
+            out: self.logits,
             epilogue: Epilogue::Store,
             logit_rows: true,
         }
         .record(p, &self.choices, rows);
-        p.probe(format_args!("logits"), &s.logits);
+        p.probe(format_args!("logits"), self.logits);
     }
 
     /// `next_token[slot]` of each logit row.
     fn sample(&self, p: &mut Recorder) {
         let (s, state) = (self.scratch, self.state);
-        let (logits, allowed, cut) = (&s.logits, &s.allowed, &s.cut);
+        let (logits, allowed, cut) = (self.logits, &s.allowed, &s.cut);
         let (vocab, context) = (self.config.vocab_size as u32, state.context);
         SamplePrepare { history: &state.history, counts: &s.counts, logits, vocab, context }
             .record(p);

@@ -6,9 +6,6 @@ use crate::gpu::{Context, GpuError, Tensor};
 use crate::kernels::groups_len;
 use crate::state::StateShape;
 
-/// Bytes of logits that one pass may make; more rows are made in more passes.
-const MAX_LOGIT_BYTES: usize = 64 << 20;
-
 /// The activations of a pass of at most `rows` rows.
 #[derive(Debug)]
 pub struct Scratch {
@@ -38,7 +35,7 @@ pub struct Scratch {
     pub groups: Tensor<u32>,
     /// Where the sorted items begin in `groups`.
     pub items_at: u32,
-    /// `[logit_rows, vocab_size]`.
+    /// `[n_slots, vocab_size]`: of the rows that tokens are drawn for, one a sequence.
     pub logits: Tensor<f32>,
     /// `[n_slots]`: least logit that may be drawn.
     pub cut: Tensor<f32>,
@@ -55,8 +52,6 @@ pub struct ScratchShape {
     pub rows: usize,
     /// Most rows that the kernels for few rows take.
     pub few_rows: usize,
-    /// Most rows whose logits one pass makes.
-    pub logit_rows: usize,
     sizes: [usize; 14],
     items_at: u32,
 }
@@ -69,8 +64,6 @@ impl ScratchShape {
         let hidden = c.hidden_size;
         let q = c.n_heads * c.head_dim;
         let qkv = q + 2 * c.n_kv_heads * c.head_dim;
-        let logit_rows =
-            (MAX_LOGIT_BYTES / (4 * c.vocab_size)).clamp(state.n_slots as usize, rows.max(1));
         let (top_k, experts, moe_width) =
             c.moe.as_ref().map_or((0, 0, 0), |m| (m.top_k, m.num_experts, m.intermediate_size));
         let (items_at, groups) = groups_len(rows as u32, experts as u32, top_k as u32);
@@ -89,11 +82,11 @@ impl ScratchShape {
             rows * top_k * hidden,
             rows * top_k,
             groups,
-            logit_rows * c.vocab_size,
+            n_slots * c.vocab_size,
             n_slots * c.vocab_size,
             c.vocab_size.div_ceil(32),
         ];
-        Self { rows, few_rows: few, logit_rows, sizes, items_at }
+        Self { rows, few_rows: few, sizes, items_at }
     }
 
     /// Bytes on the GPU.

@@ -1,8 +1,5 @@
 //! The fixed cases of `lfm2 selftest`.
 
-use std::future::Future;
-use std::pin::Pin;
-
 use super::linear::{Routing, Rows};
 use super::norm::Bias;
 use super::{
@@ -11,7 +8,7 @@ use super::{
     check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
     check_linear, check_norm, check_penalties, check_route, check_threshold,
 };
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Caps, Context, GpuError};
 use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Reduce};
 use crate::reference::Options;
 
@@ -173,56 +170,68 @@ fn sample(vocab: usize) -> SampleCase {
     }
 }
 
-/// A check that has not begun.
-type Check<'a> = Pin<Box<dyn Future<Output = Result<KernelCheck, GpuError>> + 'a>>;
-
-/// One case a kernel, as the engine would run it here. `told` is told of each.
-pub(super) async fn quick(
-    context: &Context,
-    told: &mut dyn FnMut(usize, usize),
-) -> Result<Vec<KernelCheck>, GpuError> {
-    let checks = quick_checks(context);
-    let mut all = Vec::with_capacity(checks.len());
-    let total = checks.len();
-    for check in checks {
-        told(all.len(), total);
-        all.push(check.await?);
-    }
-    told(all.len(), total);
-    Ok(all)
+/// A kernel, its case, and the choices it runs with.
+pub(super) enum Check {
+    Attention(AttentionCase, AttentionKernel, KvFormat),
+    Combine(GroupCase),
+    Conv(ConvCase),
+    Draw(SampleCase),
+    Embed(EmbedCase, WeightsImport),
+    Group(GroupCase),
+    Heads(HeadsCase, KvFormat, Reduce),
+    Linear(LinearCase, WeightsImport, LinearKernel),
+    Norm(NormCase, Reduce),
+    Penalties(SampleCase),
+    Route(RouteCase, Reduce),
+    Threshold(SampleCase, Reduce),
 }
 
-fn quick_checks(context: &Context) -> Vec<Check<'_>> {
-    /// Owns the case, so that the check can be made later.
-    macro_rules! later {
-        ($check:expr) => {
-            Box::pin(async move { $check.await }) as Check<'_>
-        };
+impl Check {
+    pub async fn run(&self, context: &Context) -> Result<KernelCheck, GpuError> {
+        match self {
+            Self::Attention(case, kernel, kv) => check_attention(context, case, *kernel, *kv).await,
+            Self::Combine(case) => check_combine(context, case).await,
+            Self::Conv(case) => check_conv(context, case).await,
+            Self::Draw(case) => check_draw(context, case).await,
+            Self::Embed(case, weights) => check_embed(context, case, *weights).await,
+            Self::Group(case) => check_group(context, case).await,
+            Self::Heads(case, kv, reduce) => check_heads(context, case, *kv, *reduce).await,
+            Self::Linear(case, weights, kernel) => {
+                check_linear(context, case, *weights, *kernel).await
+            }
+            Self::Norm(case, reduce) => check_norm(context, case, *reduce).await,
+            Self::Penalties(case) => check_penalties(context, case).await,
+            Self::Route(case, reduce) => check_route(context, case, *reduce).await,
+            Self::Threshold(case, reduce) => check_threshold(context, case, *reduce).await,
+        }
     }
-    let choices = Choices::by_capability(context.caps());
-    let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(context.caps()));
+}
+
+/// One case a kernel, as the engine would run it here.
+pub(super) fn quick(caps: &Caps) -> Vec<Check> {
+    let choices = Choices::by_capability(caps);
+    let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(caps));
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
     let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };
     let mut all = vec![
-        later!(check_embed(context, &embed(16), weights)),
-        later!(check_norm(context, &norm(3, 260, Fill::Normal), reduce)),
-        later!(check_route(context, &route(8, 2, true), reduce)),
-        later!(check_conv(context, &conv(3, 16, false))),
-        later!(check_heads(context, &heads(4, 2, 64), KvFormat::F16, reduce)),
-        later!(check_group(context, &group(8, Routing::Random))),
-        later!(check_combine(context, &group(8, Routing::Random))),
+        Check::Embed(embed(16), weights),
+        Check::Norm(norm(3, 260, Fill::Normal), reduce),
+        Check::Route(route(8, 2, true), reduce),
+        Check::Conv(conv(3, 16, false)),
+        Check::Heads(heads(4, 2, 64), KvFormat::F16, reduce),
+        Check::Group(group(8, Routing::Random)),
+        Check::Combine(group(8, Routing::Random)),
     ];
     for (mode, epilogue, bias) in
         [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[8]]
     {
-        let case = linear(mode, epilogue, 1, bias);
-        all.push(later!(check_linear(context, &case, weights, matvec)));
+        all.push(Check::Linear(linear(mode, epilogue, 1, bias), weights, matvec));
     }
     for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
-        for kernel in LinearKernel::of_many_items(context.caps()) {
-            let case = linear(mode, epilogue, 40, bias);
-            all.push(later!(check_linear(context, &case, weights, kernel)));
+        let case = linear(mode, epilogue, 40, bias);
+        for kernel in LinearKernel::of_many_items(caps) {
+            all.push(Check::Linear(case.clone(), weights, kernel));
         }
     }
     // Weights in blocks, as the published files have them, whichever way they will be multiplied.
@@ -230,66 +239,62 @@ fn quick_checks(context: &Context) -> Vec<Check<'_>> {
         for activations in [Activations::Float, Activations::Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
             let case = linear(Rows::Dense, Epilogue::Store, 1, false);
-            let weights = WeightsImport::best(format);
-            all.push(later!(check_linear(context, &case, weights, kernel)));
+            all.push(Check::Linear(case, WeightsImport::best(format), kernel));
         }
     }
     for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
-        let case = attention(4, 2, 64);
-        all.push(later!(check_attention(context, &case, kernel, KvFormat::F16)));
+        all.push(Check::Attention(attention(4, 2, 64), kernel, KvFormat::F16));
     }
-    all.push(later!(check_penalties(context, &sample(1000))));
-    all.push(later!(check_threshold(context, &sample(1000), cooperative)));
-    all.push(later!(check_draw(context, &sample(1000))));
+    let sampled = sample(1000);
+    all.push(Check::Penalties(sampled.clone()));
+    all.push(Check::Threshold(sampled.clone(), cooperative));
+    all.push(Check::Draw(sampled));
     all
 }
 
 /// Every variant, that the device can run, of the kernels that read a model's matrices, with these
 /// weights.
-pub(super) async fn with_weights(
-    context: &Context,
-    weights: WeightsImport,
-) -> Result<Vec<KernelCheck>, GpuError> {
+pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
     let mut all = Vec::new();
     for part_rows in [0, 8] {
-        all.push(check_embed(context, &embed(part_rows), weights).await?);
+        all.push(Check::Embed(embed(part_rows), weights));
     }
     for (mode, epilogue, bias) in MATMULS {
         for items in [1, 33, 70] {
             let case = linear(mode, epilogue, items, bias);
-            for kernel in LinearKernel::of_many_items(context.caps()) {
-                all.push(check_linear(context, &case, weights, kernel).await?);
+            for kernel in LinearKernel::of_many_items(caps) {
+                all.push(Check::Linear(case.clone(), weights, kernel));
             }
         }
     }
-    for reduce in Reduce::available(context.caps()) {
-        all.extend(matvecs(context, weights, reduce).await?);
+    for reduce in Reduce::available(caps) {
+        all.extend(matvecs(weights, reduce));
     }
-    Ok(all)
+    all
 }
 
 /// Every variant, that the device can run, of all other kernels.
-pub(super) async fn without_weights(context: &Context) -> Result<Vec<KernelCheck>, GpuError> {
-    let reduces = Reduce::available(context.caps());
+pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
+    let reduces = Reduce::available(caps);
     let mut all = Vec::new();
     for &reduce in &reduces {
         for (rows, width) in [(1, 4), (70, 260), (3, 2048)] {
             for fill in Fill::ALL {
-                all.push(check_norm(context, &norm(rows, width, fill), reduce).await?);
+                all.push(Check::Norm(norm(rows, width, fill), reduce));
             }
         }
         for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
-            all.push(check_route(context, &route(experts, top_k, norm), reduce).await?);
+            all.push(Check::Route(route(experts, top_k, norm), reduce));
         }
         for kv in KvFormat::ALL {
             for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 32), (2, 2, 256)] {
                 let case = heads(n_heads, n_kv_heads, head_dim);
-                all.push(check_heads(context, &case, kv, reduce).await?);
+                all.push(Check::Heads(case, kv, reduce));
             }
         }
         if !reduce.is_serial() {
             for vocab in [33, 1000, 5000] {
-                all.push(check_threshold(context, &sample(vocab), reduce).await?);
+                all.push(Check::Threshold(sample(vocab), reduce));
             }
         }
     }
@@ -302,31 +307,27 @@ pub(super) async fn without_weights(context: &Context) -> Result<Vec<KernelCheck
             }
             let case = attention(n_heads, n_kv_heads, head_dim);
             for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
-                all.push(check_attention(context, &case, kernel, kv).await?);
+                all.push(Check::Attention(case.clone(), kernel, kv));
             }
         }
     }
     for (l_cache, ring, bias) in [(3, 16, false), (3, 16, true), (4, 17, true)] {
-        all.push(check_conv(context, &conv(l_cache, ring, bias)).await?);
+        all.push(Check::Conv(conv(l_cache, ring, bias)));
     }
     for experts in [7, 32, 64] {
         for routing in Routing::ALL {
-            all.push(check_group(context, &group(experts, routing)).await?);
-            all.push(check_combine(context, &group(experts, routing)).await?);
+            all.push(Check::Group(group(experts, routing)));
+            all.push(Check::Combine(group(experts, routing)));
         }
     }
     for vocab in [33, 1000, 5000] {
-        all.push(check_penalties(context, &sample(vocab)).await?);
-        all.push(check_draw(context, &sample(vocab)).await?);
+        all.push(Check::Penalties(sample(vocab)));
+        all.push(Check::Draw(sample(vocab)));
     }
-    Ok(all)
+    all
 }
 
-async fn matvecs(
-    context: &Context,
-    weights: WeightsImport,
-    reduce: Reduce,
-) -> Result<Vec<KernelCheck>, GpuError> {
+fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
     let mut all = Vec::new();
     for (mode, epilogue, bias) in MATVECS {
         let items: &[u32] = match (mode, bias, epilogue) {
@@ -340,9 +341,9 @@ async fn matvecs(
             for &items in items {
                 let case = linear(mode, epilogue, items as usize, bias);
                 let kernel = LinearKernel::Matvec { reduce, activations, items };
-                all.push(check_linear(context, &case, weights, kernel).await?);
+                all.push(Check::Linear(case, weights, kernel));
             }
         }
     }
-    Ok(all)
+    all
 }

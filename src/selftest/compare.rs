@@ -7,6 +7,15 @@ pub(super) const EPSILON: f64 = 5.960_464_477_539_063e-8;
 /// The least normal f32: what an operation may flush to zero.
 pub(super) const TINY: f64 = 1.175_494_350_822_287_5e-38;
 
+/// The largest of some errors; NaN if one of them is, whatever follows it.
+#[must_use]
+pub fn worst(errors: impl IntoIterator<Item = f64>) -> f64 {
+    errors.into_iter().fold(0.0, |most, e| match most.is_nan() || e.is_nan() {
+        true => f64::NAN,
+        false => most.max(e),
+    })
+}
+
 /// Collects the worst element and the first failure of a case.
 pub(super) struct Comparison {
     ratio: f64,
@@ -96,6 +105,36 @@ impl Comparison {
             tolerance: self.tolerance,
             passed: self.failure.is_empty(),
             failure: self.failure,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nan_stays_the_worst() {
+        assert_eq!(worst([]), 0.0);
+        assert_eq!(worst([1.0, 3.0, 2.0]), 3.0);
+        assert_eq!(worst([1.0, f64::INFINITY, 2.0]), f64::INFINITY);
+        for errors in [[f64::NAN, 1.0, 2.0], [1.0, f64::NAN, 2.0], [1.0, 2.0, f64::NAN]] {
+            assert!(worst(errors).is_nan(), "{errors:?}");
+        }
+        assert!(worst([f64::NAN, f64::INFINITY, 0.0]).is_nan());
+    }
+
+    #[test]
+    fn a_nan_fails_a_comparison_whatever_follows() {
+        for nan_at in 0..3 {
+            let mut got = [1.0; 3];
+            got[nan_at] = f32::NAN;
+            let mut c = Comparison::new();
+            c.floats("out", &got, &[1.0; 3], |_| 0.1);
+            assert!(!c.finish("k", String::new(), String::new()).passed, "{nan_at}");
+            let mut c = Comparison::new();
+            c.nmse("out", &got, &[1.0; 3], 0.1);
+            assert!(!c.finish("k", String::new(), String::new()).passed, "{nan_at}");
         }
     }
 }

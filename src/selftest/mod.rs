@@ -3,7 +3,8 @@
 //!
 //! Each kernel has a case struct (its shape, how its inputs are filled, a seed) and a function
 //! that runs one variant of it on the GPU, the twin on the CPU, and compares element by element
-//! within a bound that follows from the arithmetic.
+//! within a bound that follows from the arithmetic. Whole models follow, a run for each choice
+//! between ways to compute ([`ModelChoice`]).
 
 mod attention;
 mod cases;
@@ -13,6 +14,8 @@ mod data;
 mod embed;
 mod heads;
 mod linear;
+mod model;
+mod models;
 mod moe;
 mod norm;
 mod sample;
@@ -20,16 +23,20 @@ mod stored;
 mod words;
 
 pub use attention::{AttentionCase, AttentionKernel, check_attention};
+pub use compare::worst;
 pub use conv::{ConvCase, check_conv};
 pub use data::{Fill, Rng, Span, WeightsImport};
 pub use embed::{EmbedCase, check_embed};
 pub use heads::{HeadsCase, check_heads};
 pub use linear::{LinearCase, LinearKernel, Routing, Rows, check_linear, products};
+pub use model::{ModelChoice, check_model};
 pub use moe::{GroupCase, check_combine, check_group};
 pub use norm::{Bias, NormCase, RouteCase, check_norm, check_route};
 pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
 
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Context, GpuError, Variant};
+use crate::kernels::KERNELS;
+use cases::Check;
 
 /// How much to check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,27 +66,71 @@ pub struct KernelCheck {
     pub failure: String,
 }
 
-/// Runs the kernels against their twins on `context`. `told` is told how many checks are done and how
-/// many there are.
+/// How far a self-test is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// So much of it is done.
+    pub done: usize,
+    /// Of so much.
+    pub total: usize,
+}
+
+/// What a self-test does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Kernels are compiled.
+    Compiling,
+    /// Kernels are compared with their twins.
+    Kernels,
+    /// Whole models are compared with what is right for them.
+    Models,
+}
+
+/// Is told how far a self-test is, from any thread.
+pub type Told<'a> = &'a (dyn Fn(Progress) + Sync);
+
+/// Runs the kernels against their twins on `context`, then whole models.
 ///
 /// A kernel that computes wrongly is no error: see [`KernelCheck::passed`].
 ///
 /// # Errors
 /// The device refuses a kernel, is lost or out of memory.
+pub async fn check(
+    context: &Context,
+    thoroughness: Thoroughness,
+    told: Told<'_>,
+) -> Result<Vec<KernelCheck>, crate::Error> {
+    let mut all = check_kernels(context, thoroughness, told).await?;
+    let choices = ModelChoice::available(context.caps());
+    for (done, choice) in choices.iter().enumerate() {
+        told(Progress { stage: Stage::Models, done, total: choices.len() });
+        all.push(check_model(context, *choice, choice.model()).await?);
+    }
+    Ok(all)
+}
+
+/// Runs the kernels against their twins on `context`, natively on all cores: each compiles and
+/// compares while the device runs another's.
+///
+/// # Errors
+/// As [`check`].
 pub async fn check_kernels(
     context: &Context,
     thoroughness: Thoroughness,
-    told: &mut dyn FnMut(usize, usize),
+    told: Told<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     match thoroughness {
-        Thoroughness::Quick => cases::quick(context, told).await,
+        Thoroughness::Quick => run_all(context, &cases::quick(context.caps()), told).await,
         Thoroughness::Full => {
-            let (mut all, parts) = (Vec::new(), parts(context));
-            for (i, part) in parts.iter().enumerate() {
-                told(i, parts.len());
-                all.extend(check_part(context, *part).await?);
-            }
-            Ok(all)
+            let all: Vec<Check> =
+                parts(context).into_iter().flat_map(|part| part.checks(context)).collect();
+            let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(context.caps()));
+            let variants: Vec<Variant> = variants.collect();
+            let compiled = |done, total| told(Progress { stage: Stage::Compiling, done, total });
+            context.compile(&variants, &compiled).await?;
+            run_all(context, &all, told).await
         }
     }
 }
@@ -93,6 +144,15 @@ pub enum Part {
     WithoutWeights,
 }
 
+impl Part {
+    fn checks(self, context: &Context) -> Vec<Check> {
+        match self {
+            Self::WithWeights(weights) => cases::with_weights(context.caps(), weights),
+            Self::WithoutWeights => cases::without_weights(context.caps()),
+        }
+    }
+}
+
 /// All parts on this device.
 pub fn parts(context: &Context) -> Vec<Part> {
     let weights = WeightsImport::available(context.caps()).into_iter().map(Part::WithWeights);
@@ -104,8 +164,93 @@ pub fn parts(context: &Context) -> Vec<Part> {
 /// # Errors
 /// As [`check_kernels`].
 pub async fn check_part(context: &Context, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
-    match part {
-        Part::WithWeights(weights) => cases::with_weights(context, weights).await,
-        Part::WithoutWeights => cases::without_weights(context).await,
+    run_all(context, &part.checks(context), &|_| {}).await
+}
+
+/// Runs checks; their results are in the same order.
+#[cfg(not(target_arch = "wasm32"))]
+async fn run_all(
+    context: &Context,
+    checks: &[Check],
+    told: Told<'_>,
+) -> Result<Vec<KernelCheck>, GpuError> {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let worker = || {
+        let mut results = Vec::new();
+        loop {
+            let i = next.fetch_add(1, Ordering::Relaxed);
+            let Some(check) = checks.get(i) else { return Ok(results) };
+            match pollster::block_on(check.run(context)) {
+                Ok(result) => results.push((i, result)),
+                Err(e) => {
+                    // The others need not begin another one.
+                    next.store(checks.len(), Ordering::Relaxed);
+                    return Err(e);
+                }
+            }
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            told(Progress { stage: Stage::Kernels, done, total: checks.len() });
+        }
+    };
+    let mut all = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..cores).map(|_| scope.spawn(worker)).collect();
+        let mut all = Vec::new();
+        for worker in workers {
+            all.extend(worker.join().map_err(|_| GpuError::Pipeline {
+                kernel: "(unknown)".to_owned(),
+                reason: "a check panicked".to_owned(),
+            })??);
+        }
+        Ok::<_, GpuError>(all)
+    })?;
+    all.sort_by_key(|(i, _)| *i);
+    Ok(all.into_iter().map(|(_, result)| result).collect())
+}
+
+/// As above where there are no threads.
+#[cfg(target_arch = "wasm32")]
+async fn run_all(
+    context: &Context,
+    checks: &[Check],
+    told: Told<'_>,
+) -> Result<Vec<KernelCheck>, GpuError> {
+    let mut all = Vec::new();
+    for (i, check) in checks.iter().enumerate() {
+        all.push(check.run(context).await?);
+        told(Progress { stage: Stage::Kernels, done: i + 1, total: checks.len() });
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gpu::Caps;
+
+    /// On a GPU that has everything, the whole self-test compiles a variant after another on each of
+    /// its cores: so many that 16 cores take less than a minute, at half a second each.
+    #[test]
+    fn the_whole_selftest_compiles_no_more_than_a_minutes_worth() {
+        let gpu = Caps {
+            f16: true,
+            subgroups: true,
+            min_subgroup: 32,
+            max_subgroup: 32,
+            coop_side: 16,
+            max_workgroup_memory: 48 << 10,
+            ..Caps::core()
+        };
+        let variants: usize = KERNELS.iter().map(|kernel| (kernel.variants)(&gpu).len()).sum();
+        let checks: usize = WeightsImport::available(&gpu)
+            .into_iter()
+            .map(|weights| cases::with_weights(&gpu, weights).len())
+            .sum::<usize>()
+            + cases::without_weights(&gpu).len();
+        println!("{variants} variants, {checks} checks, {} quick", cases::quick(&gpu).len());
+        assert!((500..2000).contains(&variants), "{variants} variants");
+        assert!(variants < checks && checks < 5000, "{checks} checks");
     }
 }

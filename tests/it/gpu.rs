@@ -3,6 +3,7 @@
 use std::sync::OnceLock;
 
 use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+use lfm2_wgpu::kernels::MatmulCoop;
 
 /// The adapter at its own limits, and at WebGPU's default limits without any optional feature.
 ///
@@ -19,6 +20,20 @@ pub fn contexts() -> &'static [(&'static str, Context); 2] {
             },
         )
     })
+}
+
+/// The device for tests of cooperative matrices (`cargo test --test it cooperative`); none, and it is
+/// said, where the adapter has no such matrices. `LFM2_REQUIRE_MATRIX_UNITS=1` makes that a failure.
+pub fn with_matrix_units() -> Option<&'static Context> {
+    let (_, context) = &contexts()[0];
+    if MatmulCoop::available(context.caps()) {
+        return Some(context);
+    }
+    let name = &context.adapter().name;
+    let required = std::env::var_os("LFM2_REQUIRE_MATRIX_UNITS").is_some_and(|value| value == "1");
+    assert!(!required, "LFM2_REQUIRE_MATRIX_UNITS=1, and {name} has no cooperative matrices");
+    eprintln!("SKIPPED: {name} has no cooperative matrices; a newer Mesa's lavapipe does");
+    None
 }
 
 /// Whether slow tests run whole (`tools/test.sh --all`, which sets `LFM2_TESTS=all`). Without it they

@@ -1,12 +1,15 @@
 //! All integration tests in one binary: it links once.
 
 mod allocations;
+mod benches;
 mod formats;
 mod goldens;
 mod gpu;
 #[cfg(feature = "reference")]
 mod kernels;
 mod kv;
+#[cfg(feature = "reference")]
+mod model_check;
 mod quantised;
 mod shaders;
 mod text;

@@ -13,6 +13,7 @@ use lfm2_wgpu::model::{
     GenerationConfig, ModelConfig, ModelPart, Recipe, WeightChoice, expected_slots, make_weights,
     validate,
 };
+use lfm2_wgpu::selftest::worst;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
 use crate::gpu::contexts;
@@ -121,10 +122,7 @@ fn difference(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let largest = want.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     assert!(largest > 0.0 && largest.is_finite());
-    got.iter().zip(want).fold(0.0_f32, |m, (g, w)| {
-        let d = (g - w).abs() / largest;
-        if d <= m { m } else { d }
-    })
+    worst(got.iter().zip(want).map(|(g, w)| f64::from((g - w).abs() / largest))) as f32
 }
 
 fn check(types: &[ElementType], float_bound: f32) {

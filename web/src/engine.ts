@@ -46,7 +46,8 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     const files = model.files.map((file) => watched(file, signal, reads));
     const own = options.device === undefined;
     const from = withGpu(options.device, () => new Gpu());
-    const loading = WebEngine.load(model.place, files, options.contextLength, onProgress, from, own);
+    const { contextLength, activations } = options;
+    const loading = WebEngine.load(model.place, files, contextLength, activations, onProgress, from, own);
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
     cached = await raceAbort(model.finish(), signal, () => undefined);

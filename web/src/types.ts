@@ -38,7 +38,10 @@ export interface ChatRequest {
   presence_penalty?: number | null;
   /** By token id, from -100, which bans a token, to 100, which forces it; at most 1024. */
   logit_bias?: Record<number, number> | null;
-  /** The same seed gives the same answer; random if it is not said, or -1. */
+  /**
+   * The same seed gives the same answer, of the same version, model, GPU and driver, with the same
+   * options and the same requests before it in the engine; random if it is not said, or -1.
+   */
   seed?: number | null;
   /** Strings that end the answer and are not part of it. */
   stop?: string | string[] | null;
@@ -169,8 +172,22 @@ export interface EngineInfo {
   weightFormat: string;
   /** Optional device features that are used. */
   features: string[];
+  /** How the engine computes. It follows from the device, the model and the options alone. */
+  choices: Choices;
   /** Bytes on the GPU. */
   memory: { weights: number; keysAndValues: number; other: number; total: number };
+}
+
+/** How an engine computes where there are several ways, which round differently. */
+export interface Choices {
+  /** How lanes add up. */
+  reduce: 'tree' | 'subgroup' | 'serial' | 'serial-subgroup';
+  /** What products with quantised weights make of their inputs, for few rows. */
+  activations: 'float' | 'int8';
+  /** What multiplies in products of many rows. */
+  multiply: 'lanes' | 'matrix-units';
+  /** Most rows that count as few. */
+  matvec_rows: number;
 }
 
 /** What has been asked of the GPU since the engine was made. */
@@ -178,7 +195,10 @@ export interface Counters {
   dispatches: number;
   submissions: number;
   readbackBytes: number;
+  /** Of buffers that are alive. */
   allocatedBytes: number;
+  /** The most that were alive at once. */
+  peakAllocatedBytes: number;
 }
 
 /** A model on the visitor's GPU. Requests are answered one at a time, in their order. */
@@ -238,6 +258,11 @@ export interface ModelOptions {
 
 /** Options of `createEngine`. */
 export interface EngineOptions extends ModelOptions {
+  /**
+   * What products with quantised weights make of their inputs. Default: `float`; `int8` for files whose
+   * name has the word QAD, which were trained so.
+   */
+  activations?: 'float' | 'int8';
   /** Called often while loading. */
   onProgress?: (progress: Progress) => void;
   /**

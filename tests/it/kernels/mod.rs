@@ -7,9 +7,11 @@
 
 mod attention;
 mod conv;
+mod cooperative;
 mod embed;
 mod heads;
 mod linear;
+mod long_rows;
 mod moe;
 mod norms;
 mod sample;
@@ -101,7 +103,7 @@ fn spans(sequences: &[(u32, u32)], seed: u64) -> Vec<Span> {
 }
 
 fn selftest_passes_and_runs_every_variant((device, context): &(&str, Context)) {
-    let checks = pollster::block_on(check_kernels(context, Thoroughness::Full, &mut |_, _| ()))
+    let checks = pollster::block_on(check_kernels(context, Thoroughness::Full, &|_| {}))
         .unwrap_or_else(|e| panic!("{device}: {e}"));
     let failed = failures(device, &checks);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -125,7 +127,7 @@ fn selftest_runs_every_variant_at_default_limits() {
 #[test]
 fn quick_selftest_runs_every_kernel() {
     on_both(async |context| {
-        let checks = check_kernels(context, Thoroughness::Quick, &mut |_, _| ()).await?;
+        let checks = check_kernels(context, Thoroughness::Quick, &|_| {}).await?;
         // Some need what the device lacks.
         for kernel in KERNELS.iter().filter(|k| !(k.variants)(context.caps()).is_empty()) {
             let name = format!("{} ", kernel.name);

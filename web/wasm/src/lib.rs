@@ -14,6 +14,7 @@ use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, summary};
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::{self, GpuError};
+use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
 use lfm2_wgpu::{Engine, Error, GenerateOptions, Session};
 use serde_json::json;
@@ -54,12 +55,16 @@ impl WebEngine {
         place: String,
         files: Array,
         context_length: Option<u32>,
+        activations: Option<String>,
         on_progress: Function,
         gpu: Gpu,
         own: bool,
     ) -> Result<WebEngine, JsValue> {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
-        let builder = sized(Engine::builder().files(files), context_length);
+        let mut builder = sized(Engine::builder().files(files), context_length);
+        if let Some(word) = activations {
+            builder = builder.activations(activations_of(&word)?);
+        }
         let builder = builder.on_progress(move |progress| {
             let (phase, done, total) = match progress {
                 BuildProgress::Kernels { done, total } => ("compile", done as f64, total as f64),
@@ -101,6 +106,7 @@ impl WebEngine {
             "parameters": self.engine.size().total_parameters,
             "weightFormat": self.engine.weight_format(),
             "features": adapter.features,
+            "choices": self.engine.choices(),
             "memory": memory_json(self.engine.memory()),
         })
         .to_string()
@@ -114,6 +120,7 @@ impl WebEngine {
             "submissions": counters.submissions,
             "readbackBytes": counters.readback_bytes,
             "allocatedBytes": counters.allocated_bytes,
+            "peakAllocatedBytes": counters.peak_allocated_bytes,
         })
         .to_string()
     }
@@ -193,6 +200,13 @@ impl Sha256 {
 
 fn sources(files: &Array) -> Result<Vec<source::Named>, JsValue> {
     files.iter().map(source::open).collect()
+}
+
+fn activations_of(word: &str) -> Result<Activations, JsValue> {
+    serde_json::from_value(json!(word)).map_err(|_| {
+        let (got, need) = (word.to_owned(), "float or int8".to_owned());
+        error(Error::Option { option: "activations", got, need })
+    })
 }
 
 fn sized(builder: EngineBuilder, context_length: Option<u32>) -> EngineBuilder {

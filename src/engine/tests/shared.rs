@@ -1,0 +1,265 @@
+//! What engines and sessions share: a device, its memory, logits, slots and pages; and the choices
+//! that an engine reports.
+
+use std::sync::{Arc, Barrier};
+
+use super::*;
+use crate::formats::ModelFiles;
+use crate::gpu::{Caps, LimitsChoice};
+use crate::kernels::{Activations, KvFormat, MatmulCoop, Multiply};
+use crate::model::{Recipe, WeightChoice};
+
+/// Greedy tokens that transformers drew, behind its prompt.
+fn golden(name: &str) -> (Vec<u32>, Vec<u32>) {
+    let text = std::fs::read(fixture(name).join("golden.json")).unwrap();
+    let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
+    let ids = |key: &str| -> Vec<u32> {
+        let ids = json[key].as_array().unwrap();
+        ids.iter()
+            .flat_map(|id| id.as_array().cloned().unwrap_or(vec![id.clone()]))
+            .map(|id| id.as_u64().unwrap() as u32)
+            .collect()
+    };
+    (ids("input_ids"), ids("greedy_16"))
+}
+
+/// Two models on one device at WebGPU's default limits, their answers interleaved token by token: each
+/// is what transformers computed.
+#[test]
+fn engines_at_default_limits_share_a_device() {
+    let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
+    let core = block_on(Context::request(&options)).unwrap();
+    assert_eq!(Caps { software: core.caps().software, ..Caps::core() }, *core.caps());
+    let greedy = GenerateOptions { sampling: Some(SamplingOptions::greedy()), ..sampled(1, 16) };
+    let models = ["tiny-a", "tiny-b"].map(|name| {
+        let builder = Engine::builder().directory(fixture(name)).unwrap().gpu(core.clone());
+        let engine = builder.context_length(64).kv_format(KvFormat::F32).build();
+        (block_on(engine).unwrap(), golden(name))
+    });
+    let mut sessions: Vec<_> = models.iter().map(|(engine, _)| engine.session().unwrap()).collect();
+    let mut answers: Vec<_> = sessions
+        .iter_mut()
+        .zip(&models)
+        .map(|(session, (_, (prompt, _)))| session.generate(prompt, &greedy).unwrap())
+        .collect();
+    let mut got = [Vec::new(), Vec::new()];
+    for _ in 0..16 {
+        for (answer, got) in answers.iter_mut().zip(&mut got) {
+            got.extend(block_on(answer.next()).unwrap().unwrap().token);
+        }
+    }
+    for ((_, (_, want)), got) in models.iter().zip(&got) {
+        assert_eq!((got, want.len()), (want, 16));
+    }
+}
+
+/// Sequences that are alive have slots and pages of their own, and what they compute is theirs; when
+/// they end, all comes back, each once.
+#[test]
+fn slots_and_pages_are_one_sequences_at_a_time_and_come_back() {
+    let engine = engine_with("tiny-a", |b| b.sequences(2).context_length(128));
+    let alone = engine_with("tiny-a", |b| b.context_length(128));
+    let vocab = engine.config().vocab_size;
+    let free = |engine: &Engine| {
+        let free = engine.free();
+        let mut slots = free.slots.clone();
+        slots.sort_unstable();
+        (slots, free.pages.available())
+    };
+    let all = free(&engine);
+    assert_eq!(all, (vec![0, 1], 4));
+    for round in 0..4 {
+        let mut sessions = [engine.session().unwrap(), engine.session().unwrap()];
+        assert!(matches!(engine.session(), Err(Error::NoFreeSequence { slots: 2 })));
+        let prompts = [tokens(100, round, vocab), tokens(90, 50 + round, vocab)];
+        let options = [sampled(1, 8), sampled(2, 8)];
+        let mut got = [Vec::new(), Vec::new()];
+        {
+            let [a, b] = &mut sessions;
+            let mut answers = [
+                a.generate(&prompts[0], &options[0]).unwrap(),
+                b.generate(&prompts[1], &options[1]).unwrap(),
+            ];
+            for _ in 0..8 {
+                for (answer, got) in answers.iter_mut().zip(&mut got) {
+                    got.extend(block_on(answer.next()).unwrap().unwrap().token);
+                }
+            }
+        }
+        assert_eq!(free(&engine), (vec![], 0));
+        for ((prompt, options), got) in prompts.iter().zip(&options).zip(&got) {
+            let mut session = alone.session().unwrap();
+            assert_eq!(*got, generate(&mut session, prompt, options).0, "round {round}");
+        }
+        drop(sessions);
+        assert_eq!(free(&engine), all, "round {round}");
+        let mut free = engine.free();
+        let mut pages: Vec<_> = std::iter::from_fn(|| free.pages.take()).collect();
+        free.pages.give_back(pages.clone());
+        pages.sort_unstable();
+        assert_eq!(pages, [0, 1, 2, 3], "round {round}");
+    }
+}
+
+/// Two sessions' logits at the same time, each its own: they are copied in their pass's submission.
+#[test]
+fn logits_are_a_sessions_own_while_another_runs() {
+    let engine = engine_with("tiny-a", |b| b.sequences(2));
+    let vocab = engine.config().vocab_size;
+    let run = |engine: &Engine, prompt: &[u32]| -> Vec<u32> {
+        let logits = block_on(engine.session().unwrap().logits(prompt, 7)).unwrap();
+        logits.into_iter().map(f32::to_bits).collect()
+    };
+    let prompts = [tokens(35, 1, vocab), tokens(35, 2, vocab)];
+    let want = prompts.clone().map(|prompt| run(&engine, &prompt));
+    assert!(want[0] != want[1]);
+    let together = Arc::new(Barrier::new(2));
+    let threads: Vec<_> = prompts
+        .into_iter()
+        .zip(want)
+        .map(|(prompt, want)| {
+            let (engine, together) = (engine.clone(), together.clone());
+            std::thread::spawn(move || {
+                for round in 0..12 {
+                    together.wait();
+                    assert!(run(&engine, &prompt) == want, "round {round}");
+                }
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    // The same without chance: a second pass is submitted before the first one's logits are read.
+    let runner = &engine.inner.runner;
+    let mut sessions = [engine.session().unwrap(), engine.session().unwrap()];
+    block_on(runner.prepare(1, false)).unwrap();
+    let mut submit = |i: usize, token: u32| {
+        let session = &mut sessions[i];
+        session.reserve(1).unwrap();
+        let rows = session.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
+        let target = block_on(engine.context().readback_for::<f32>(vocab)).unwrap();
+        let batch = Batch { seqs: vec![rows] };
+        let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
+        (target, submission)
+    };
+    let passes = [submit(0, 5), submit(1, 9)];
+    for ((target, submission), token) in passes.into_iter().zip([5, 9]) {
+        let got = block_on(target.read::<f32>(Some(&submission))).unwrap();
+        let got: Vec<u32> = got.into_iter().map(f32::to_bits).collect();
+        let other = engine_with("tiny-a", |b| b);
+        assert!(got == run(&other, &[token]), "token {token}");
+    }
+}
+
+/// What the counters call alive is what the plan says and little more; it goes when the engine goes.
+#[test]
+fn counters_tell_what_is_alive_and_the_most_that_was() {
+    let own = block_on(Context::request(&ContextOptions::default())).unwrap();
+    let alive = || own.counters().allocated_bytes;
+    assert_eq!((alive(), own.counters().peak_allocated_bytes), (0, 0));
+    let mut peak = 0;
+    for round in 0..3 {
+        let engine = engine_with("tiny-a", |b| b.gpu(own.clone()).context_length(256));
+        let planned = engine.memory().total();
+        // Parameters of plans and the batch table beside it.
+        assert!((planned..planned + (1 << 20)).contains(&alive()), "{} of {planned}", alive());
+        let built = alive();
+        let mut session = engine.session().unwrap();
+        generate(&mut session, &[1, 2, 3], &sampled(1, 4));
+        // Readbacks of an answer are gone with it.
+        assert_eq!(alive(), built);
+        // Tokens are drawn from the logits of one row a sequence.
+        let vocab = engine.config().vocab_size;
+        assert_eq!(engine.inner.runner.scratch.logits.len(), vocab);
+        block_on(session.logits(&[4, 5], 2)).unwrap();
+        assert!(alive() >= built + 4 * vocab as u64);
+        let now = own.counters().peak_allocated_bytes;
+        assert!(now >= alive() && (round == 0 || now == peak), "round {round}: {now}, {peak}");
+        peak = now;
+        drop(session);
+        drop(engine);
+        assert_eq!(alive(), 0, "round {round}");
+    }
+}
+
+fn opened(name: &str, place: Option<&str>) -> OpenedModel {
+    let files = Arc::new(ModelFiles::directory(fixture(name)).unwrap());
+    let mut model = block_on(OpenedModel::open(&files)).unwrap();
+    if let Some(place) = place {
+        let none = ModelFiles::embedded(place, &[]);
+        model.text = block_on(ModelText::open(&none, model.config.vocab_size)).unwrap();
+    }
+    model
+}
+
+/// The same device and model give the same choices, and what is reported can be given.
+#[test]
+fn choices_are_reported_and_can_be_given() {
+    let engine = engine_with("tiny-b", |b| b);
+    let chosen = engine.choices();
+    assert_eq!(chosen, Choices::by_capability(context().caps()));
+    let text = serde_json::to_string(&chosen).unwrap();
+    let again: Choices = serde_json::from_str(&text).unwrap();
+    assert_eq!(engine_with("tiny-b", |b| b.choices(again)).choices(), chosen);
+    let other = Choices { reduce: Reduce::Tree, ..chosen };
+    let engine = engine_with("tiny-b", |b| b.choices(other).activations(Activations::Int8));
+    assert_eq!(engine.choices(), Choices { activations: Activations::Int8, ..other });
+    if !MatmulCoop::available(context().caps()) {
+        let builder = Engine::builder().directory(fixture("tiny-b")).unwrap().gpu(context());
+        let refused = block_on(builder.multiply(Multiply::MatrixUnits).build()).err();
+        assert!(matches!(refused, Some(Error::Option { option: "multiply", .. })), "{refused:?}");
+    }
+}
+
+#[test]
+fn choices_follow_from_device_and_model() {
+    let gpu = Caps {
+        f16: true,
+        subgroups: true,
+        min_subgroup: 32,
+        max_subgroup: 32,
+        coop_side: 16,
+        max_workgroup_memory: 48 << 10,
+        ..Caps::core()
+    };
+    let choose = |builder: EngineBuilder, model: &OpenedModel, caps: &Caps| {
+        let choices = builder.choose(model, caps).unwrap();
+        (choices.activations, choices.multiply)
+    };
+    let (plain, f32) = (opened("tiny-b", None), opened("tiny-a", None));
+    let q8 = || Engine::builder().weights(Recipe::new(WeightChoice::Q8));
+    use {Activations::*, Multiply::*};
+    assert_eq!(choose(Engine::builder(), &plain, &gpu), (Float, MatrixUnits));
+    assert_eq!(choose(Engine::builder(), &plain, &Caps::core()), (Float, Lanes));
+    // f32 weights are computed in f32, unless they are stored smaller.
+    assert_eq!(choose(Engine::builder(), &f32, &gpu), (Float, Lanes));
+    assert_eq!(choose(q8(), &f32, &gpu), (Float, MatrixUnits));
+    assert_eq!(choose(Engine::builder().multiply(MatrixUnits), &f32, &gpu), (Float, MatrixUnits));
+    // QAD files were trained with int8 activations; they need weights in blocks.
+    let qad = opened("tiny-b", Some("models/LFM2.5-1.2B-Instruct-QAD-Q4_0.gguf"));
+    assert_eq!(choose(q8(), &qad, &gpu), (Int8, MatrixUnits));
+    assert_eq!(choose(q8().activations(Float), &qad, &gpu), (Float, MatrixUnits));
+    assert_eq!(choose(Engine::builder(), &qad, &gpu), (Float, MatrixUnits));
+    for (place, trained) in [
+        ("x-qad.gguf", true),
+        ("QAD/x-Q4_0.gguf", false),
+        ("x/QAD", true),
+        ("x/QAD/", true),
+        ("aqad-Q4_0", false),
+        ("embedded", false),
+        ("", false),
+    ] {
+        assert_eq!(opened("tiny-b", Some(place)).trained_for_int8(), trained, "{place:?}");
+    }
+}
+
+/// A pass that wants more logits than there is room for is refused, not written past the end.
+#[test]
+fn more_logits_than_there_is_room_for_are_refused() {
+    let engine = engine_with("tiny-a", |b| b);
+    let mut session = engine.session().unwrap();
+    session.reserve(4).unwrap();
+    let rows = session.rows(0, 1..5, 4, SampleParams::GREEDY, vec![0, 1]);
+    let batch = Batch { seqs: vec![rows] };
+    let refused = engine.inner.runner.submit(&batch, true, None).err();
+    assert!(refused.as_ref().unwrap().to_string().contains("logits of 2 rows"), "{refused:?}");
+}

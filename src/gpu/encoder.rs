@@ -1,0 +1,168 @@
+//! Encodes submissions: plans replayed, copies.
+
+use std::ops::Range;
+use std::sync::atomic::Ordering;
+
+use super::plan::{Step, workgroups};
+use super::{Context, Element, Plan, Readback, StepShape, Tensor};
+
+/// When a submission has been handed to the driver.
+#[derive(Clone, Debug)]
+pub struct Submission(
+    // The browser waits for all work that was submitted before.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
+);
+
+/// Encodes one submission.
+pub struct Encoder<'a> {
+    context: &'a Context,
+    encoder: wgpu::CommandEncoder,
+    dispatches: u64,
+    readback_bytes: u64,
+}
+
+impl Context {
+    /// Begins a submission.
+    #[must_use]
+    pub fn encoder(&self) -> Encoder<'_> {
+        let encoder = self
+            .inner
+            .device
+            .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lfm2-wgpu") });
+        Encoder { context: self, encoder, dispatches: 0, readback_bytes: 0 }
+    }
+}
+
+impl Encoder<'_> {
+    /// Replays `steps` of a plan for `shape`.
+    pub fn replay(&mut self, plan: &Plan, shape: &StepShape, steps: Range<usize>) {
+        let mut rest = &plan.steps[steps];
+        while !rest.is_empty() {
+            let run =
+                rest.iter().position(|s| matches!(s, Step::Probe { .. })).unwrap_or(rest.len());
+            let (now, later) = rest.split_at(run);
+            self.pass(plan, shape, now, None);
+            rest = later;
+            if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
+                self.encoder.copy_buffer_to_buffer(
+                    &source.memory.buffer,
+                    0,
+                    &target.memory.buffer,
+                    0,
+                    target.bytes,
+                );
+                rest = later;
+            }
+        }
+    }
+
+    /// Replays a whole plan.
+    pub fn replay_all(&mut self, plan: &Plan, shape: &StepShape) {
+        self.replay(plan, shape, 0..plan.steps.len());
+    }
+
+    /// Replays a whole plan, a pass for each dispatch, with a timestamp before and after it; then a
+    /// pass with nothing in it, which tells what the timed pass itself costs.
+    pub(super) fn replay_timed(
+        &mut self,
+        plan: &Plan,
+        shape: &StepShape,
+        set: &wgpu::QuerySet,
+        resolved: &wgpu::Buffer,
+        target: &Readback,
+    ) {
+        let mut query = 0;
+        for step in &plan.steps {
+            let Step::Dispatch { grid, .. } = step else { continue };
+            if workgroups(grid, shape).is_none() {
+                continue;
+            }
+            let times = wgpu::ComputePassTimestampWrites {
+                query_set: set,
+                beginning_of_pass_write_index: Some(query),
+                end_of_pass_write_index: Some(query + 1),
+            };
+            self.pass(plan, shape, std::slice::from_ref(step), Some(times));
+            query += 2;
+        }
+        self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("empty"),
+            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
+                query_set: set,
+                beginning_of_pass_write_index: Some(query),
+                end_of_pass_write_index: Some(query + 1),
+            }),
+        });
+        query += 2;
+        self.encoder.resolve_query_set(set, 0..query, resolved, 0);
+        self.encoder.copy_buffer_to_buffer(resolved, 0, &target.memory.buffer, 0, target.bytes);
+    }
+
+    fn pass(
+        &mut self,
+        plan: &Plan,
+        shape: &StepShape,
+        steps: &[Step],
+        timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
+    ) {
+        if steps.is_empty() {
+            return;
+        }
+        let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("step"),
+            timestamp_writes,
+        });
+        for step in steps {
+            let Step::Dispatch { pipeline, group1, params_offset, grid, .. } = step else {
+                continue;
+            };
+            let Some([x, y, z]) = workgroups(grid, shape) else { continue };
+            pass.set_pipeline(pipeline);
+            pass.set_bind_group(0, &plan.group0, &[*params_offset]);
+            pass.set_bind_group(1, group1, &[]);
+            pass.dispatch_workgroups(x, y, z);
+            self.dispatches += 1;
+        }
+    }
+
+    /// Copies elements `from..` of `source` into `target`.
+    pub fn copy_back<T: Element>(&mut self, source: &Tensor<T>, from: usize, target: &Readback) {
+        let offset = (from * size_of::<T>()) as u64;
+        let bytes = target.bytes.min(source.bytes() - offset);
+        self.encoder.copy_buffer_to_buffer(
+            &source.memory.buffer,
+            offset,
+            &target.memory.buffer,
+            0,
+            bytes,
+        );
+        self.readback_bytes += bytes;
+    }
+
+    /// Copies `len` elements between tensors.
+    pub fn copy<T: Element>(
+        &mut self,
+        (source, from): (&Tensor<T>, usize),
+        (target, to): (&Tensor<T>, usize),
+        len: usize,
+    ) {
+        let b = size_of::<T>();
+        self.encoder.copy_buffer_to_buffer(
+            &source.memory.buffer,
+            (from * b) as u64,
+            &target.memory.buffer,
+            (to * b) as u64,
+            (len * b) as u64,
+        );
+    }
+
+    /// Hands the submission to the driver. It runs asynchronously.
+    pub fn submit(self) -> Submission {
+        let inner = &self.context.inner;
+        inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);
+        inner.submissions.fetch_add(1, Ordering::Relaxed);
+        inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
+        let finish = || inner.queue.submit([self.encoder.finish()]);
+        Submission(self.context.guard_now("a submission", finish))
+    }
+}

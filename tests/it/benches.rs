@@ -1,0 +1,39 @@
+//! The benchmarks of kernels: their cases are those of benches/kernels, made and not run.
+
+#[path = "../../benches/kernels/cases.rs"]
+#[allow(dead_code, reason = "throughput is for the benchmark alone")]
+mod cases;
+#[path = "../../benches/kernels/products.rs"]
+mod products;
+#[path = "../../benches/kernels/setup.rs"]
+mod setup;
+
+use lfm2_wgpu::kernels::KERNELS;
+
+use crate::gpu::contexts;
+
+/// A kernel that nobody measures gets slower unseen: each that the device can run has a case, and the
+/// plan of its smallest case dispatches it.
+#[test]
+fn every_kernel_has_a_bench() {
+    let (_, context) = &contexts()[0];
+    let setup = setup::Setup::new(context.clone()).unwrap();
+    let cases = cases::all(&setup);
+    for kernel in KERNELS.iter().filter(|k| !(k.variants)(context.caps()).is_empty()) {
+        let own = cases.iter().filter(|case| case.kernel == kernel.name);
+        let smallest = own.min_by_key(|case| case.bytes);
+        let smallest = smallest.unwrap_or_else(|| panic!("benches/kernels: no {}", kernel.name));
+        let (plan, shape) = (smallest.make)(&setup).unwrap();
+        let dispatched = |(label, _): (&str, f64)| label.split(' ').next() == Some(kernel.name);
+        assert!(
+            plan.labels(&shape).any(dispatched),
+            "{} does not run {}",
+            smallest.name,
+            kernel.name
+        );
+    }
+    // What `cargo bench` runs names no kernel that there is not.
+    for case in &cases {
+        assert!(KERNELS.iter().any(|k| k.name == case.kernel), "{}: {}", case.kernel, case.name);
+    }
+}

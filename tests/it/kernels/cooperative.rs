@@ -1,0 +1,104 @@
+//! `matmul_coop` against its twin, where the adapter has cooperative matrices. The tests of `matmul`
+//! and the self-test run it too; these are the ones to run on a driver that is here for its sake, by
+//! `cargo test --test it cooperative`. Each begins nothing further after a time.
+
+use std::time::{Duration, Instant};
+
+use lfm2_wgpu::kernels::Epilogue;
+use lfm2_wgpu::selftest::{
+    Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_linear,
+};
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+
+use super::long_rows::{cases as long_cases, many_items, weights};
+use super::{failures, property};
+use crate::gpu::{run_all, with_matrix_units};
+
+const KINDS: [(Rows, Epilogue, bool); 8] = [
+    (Rows::Dense, Epilogue::Store, false),
+    (Rows::Dense, Epilogue::Add, false),
+    (Rows::Dense, Epilogue::Swiglu, false),
+    (Rows::LogitRows, Epilogue::Store, false),
+    (Rows::Dense, Epilogue::Store, true),
+    (Rows::Dense, Epilogue::Add, true),
+    (Rows::GroupedIn, Epilogue::Swiglu, false),
+    (Rows::GroupedOut, Epilogue::Store, false),
+];
+
+fn case(
+    (mode, epilogue, bias): (Rows, Epilogue, bool),
+    [items, rows, cols]: [usize; 3],
+    (fill, seed): (Fill, u64),
+) -> LinearCase {
+    let by_expert = matches!(mode, Rows::GroupedIn | Rows::GroupedOut);
+    LinearCase {
+        mode,
+        items,
+        rows: if epilogue == Epilogue::Swiglu { rows.next_multiple_of(2) } else { rows },
+        cols,
+        experts: if by_expert { 5 } else { 1 },
+        top_k: if by_expert { 2 } else { 1 },
+        routing: Routing::Random,
+        fill,
+        epilogue,
+        bias,
+        part_rows: 0,
+        seed,
+    }
+}
+
+/// Every weight format in every kind of product, over the borders of tiles: one kind of each format
+/// first, then as many as a minute allows.
+#[test]
+fn cooperative_products_of_every_format_agree_with_their_twin() {
+    let Some(context) = with_matrix_units() else { return };
+    let formats: Vec<WeightsImport> =
+        WeightsImport::available(context.caps()).into_iter().filter(|w| w.native).collect();
+    let (began, mut checks) = (Instant::now(), Vec::new());
+    for round in 0..KINDS.len() {
+        for (i, weights) in formats.iter().enumerate() {
+            if round > 0 && !run_all() && began.elapsed() > Duration::from_secs(60) {
+                break;
+            }
+            let kind = KINDS[(round + i) % KINDS.len()];
+            let case = case(kind, [33, 130, 96], (Fill::Normal, 3));
+            let check = check_linear(context, &case, *weights, LinearKernel::MatmulCoop);
+            checks.push(pollster::block_on(check).unwrap());
+        }
+    }
+    let failed = failures("adapter limits", &checks);
+    assert!(failed.is_empty(), "{}", failed.join("\n"));
+    assert!(checks.iter().all(|c| c.kernel == "matmul_coop"));
+    println!("{} of {} products", checks.len(), KINDS.len() * formats.len());
+}
+
+#[test]
+fn cooperative_products_of_any_shape_agree_with_their_twin() {
+    if with_matrix_units().is_none() {
+        return;
+    }
+    let side = || prop_oneof![select(vec![1usize, 15, 16, 17, 63, 64, 65, 127, 129]), 1usize..50];
+    let cols =
+        prop_oneof![select(vec![4usize, 16, 32, 36, 256, 260]), (1usize..40).prop_map(|n| 4 * n)];
+    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Equal, Fill::OneNan]);
+    let values = (fill, any::<u64>());
+    let cases = ((select(KINDS.to_vec()), side(), side(), cols, values), any::<Index>()).prop_map(
+        |((kind, items, rows, cols, values), pick)| (case(kind, [items, rows, cols], values), pick),
+    );
+    property(12..=150, cases, async |context, (case, pick)| {
+        many_items(context, case, weights(context, *pick)).await
+    });
+}
+
+#[test]
+fn cooperative_products_of_long_rows_agree_with_their_twin() {
+    if with_matrix_units().is_none() {
+        return;
+    }
+    let kinds = vec![(Rows::Dense, Epilogue::Store), (Rows::GroupedIn, Epilogue::Swiglu)];
+    let cases = (long_cases(kinds, 1usize..20, 1usize..20), any::<Index>());
+    property(8..=100, cases, async |context, (case, pick)| {
+        many_items(context, case, weights(context, *pick)).await
+    });
+}
