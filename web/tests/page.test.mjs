@@ -61,7 +61,7 @@ test('it loads, and is used by the keyboard alone; the answer comes in pieces, w
   while (await page.locator('#stop').isVisible()) lengths.add((await text('.body')).length);
   assert.ok(lengths.size > 3, `${[...lengths]}`);
   assert.match(await answered(page), /^lfm2-wgpu is an engine written in Rust and WebGPU/);
-  assert.match(await stats(), /^[\d.]+ tokens\/s · first token \d+\.\d\d s · \d+ tokens · prompt \d+ · .*swiftshader/i);
+  assert.match(await stats(), /^[\d.]+ tokens\/s · first token \d+\.\d\d s · \d+ tokens · prompt \d+ · seed \d+ · .*swiftshader/i);
   assert.match(await text('.stats'), /^[\d.]+ tokens\/s$/, 'a quiet line, the rest on demand');
   assert.match(await text('#status'), /^lfm2-wgpu is an engine/, 'a screen reader is told the whole answer once');
   assert.match(await text('#model-line'), /demonstration model · .*swiftshader/i);
@@ -258,14 +258,15 @@ test('after the GPU is lost the same conversation goes on', async () => {
   const phases = page.evaluate(() => new Promise((resolve) => {
     const seen = new Set();
     const observer = new MutationObserver(() => {
-      const phase = document.querySelector('.loading .steps span')?.textContent;
-      if (phase) seen.add(phase);
+      const [phase, detail] = [...document.querySelectorAll('.loading .steps span')].map(({ textContent }) => textContent);
+      if (phase) seen.add(phase).add(`${phase} ${detail}`);
       else if (seen.size > 0) resolve([...seen]);
     });
     observer.observe(document.querySelector('#turns'), { childList: true, subtree: true, characterData: true });
   }));
   await page.locator('.problem .button').first().press('Enter');
   assert.ok((await phases).includes('Copying to the GPU, from the cache'), JSON.stringify(await phases));
+  assert.ok((await phases).some((step) => /^Preparing the GPU’s programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
   assert.match(await answered(page), /Ada/);
   assert.equal(await page.locator('.problem').count(), 0);
 });
