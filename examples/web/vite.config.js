@@ -5,7 +5,7 @@ import { defineConfig } from 'vite';
 const here = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 
 // The demonstration model's files, beside the page under `demo/`.
-cpSync(here('../../web/dist/demo'), here('public/demo'), { recursive: true });
+cpSync(here('../../web/demo/model'), here('public/demo'), { recursive: true });
 
 export default defineConfig({
   // So that the page works in any folder of a server.

@@ -1,17 +1,7 @@
 import { Lfm2Error } from './errors.js';
+import type { GpuReport } from './types.js';
 
 const SUBGROUPS = 'subgroups';
-
-/** What the browser tells of the GPU. */
-export interface GpuReport {
-  /** A name to show. */
-  name: string;
-  /** Whether it is a program on the CPU that does as if it were a GPU. */
-  software: boolean;
-  /** Optional features that the engine uses where they are there. */
-  features: string[];
-  limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
-}
 
 /** A name to show; some browsers leave fields out. */
 export function gpuName(info: Partial<GPUAdapterInfo> | undefined): string {

@@ -1,7 +1,6 @@
 export { createEngine } from './engine.js';
 export { Lfm2Error } from './errors.js';
 export type { ErrorCode } from './errors.js';
-export type { GpuReport } from './gpu.js';
 export type { HubOptions } from './loader/hub.js';
 export { deleteModel, listModels } from './loader/open.js';
 export type { CachedModel } from './loader/open.js';

@@ -1,13 +1,12 @@
 import { Lfm2Error, toLfm2Error } from './errors.js';
 import { describeGpu } from './gpu.js';
-import type { GpuReport } from './gpu.js';
 import { Beginning } from './loader/beginning.js';
 import { openBlobs } from './loader/blobs.js';
 import { freeBytes } from './loader/cache.js';
 import type { ModelFile } from './loader/files.js';
 import { fetchRange } from './loader/http.js';
 import { asBlobs, findModel, raceAbort } from './loader/open.js';
-import type { ModelOptions, Preflight } from './types.js';
+import type { GpuReport, ModelOptions, Preflight } from './types.js';
 import { initWasm } from './wasm.js';
 import { inspect } from './wasm/lfm2.js';
 
@@ -52,8 +51,9 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
     await close();
   }
   const reasons: string[] = [];
-  if (gpu.software && plan.parameters > SLOW_PARAMETERS) {
-    reasons.push('This browser computes without a real GPU: answers will be very slow.');
+  if (gpu.software) {
+    const slowly = plan.parameters > SLOW_PARAMETERS ? 'very slowly' : 'slowly';
+    reasons.push(`This browser computes without a real GPU: answers come ${slowly}.`);
   }
   if (plan.memory.total > LARGE_BYTES) {
     const gigabytes = (plan.memory.total / 1e9).toFixed(1);

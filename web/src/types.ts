@@ -1,23 +1,31 @@
-import type { GpuReport } from './gpu.js';
 import type { HubOptions } from './loader/hub.js';
+
+/** One of these words; any string for the compiler, which widens the words of a literal. Others are refused. */
+type OneOf<Word extends string> = Word | (string & {});
+
+/**
+ * The page's device: `GPUDevice`, or any object where TypeScript knows no such type, as older ones without the
+ * package @webgpu/types.
+ */
+export type PageDevice = typeof globalThis extends { GPUDevice: { prototype: infer Device } } ? Device : object;
 
 /** A message of a conversation, as OpenAI's API spells it. */
 export interface ChatMessage {
-  role: 'system' | 'developer' | 'user' | 'assistant' | 'tool';
-  content?: string | { type: 'text'; text: string }[] | null;
-  /** Further fields go to the model's chat template as they are. */
-  [field: string]: unknown;
+  role: OneOf<'system' | 'developer' | 'user' | 'assistant' | 'tool'>;
+  content?: string | readonly { type: OneOf<'text'>; text: string }[] | null;
+  /** Further fields go to the model's chat template as they are. `any`, since interfaces fit no other type. */
+  [field: string]: any;
 }
 
 /** A tool that the model may call. */
 export interface ChatTool {
-  type: 'function';
+  type: OneOf<'function'>;
   function: { name: string; description?: string; parameters?: object };
 }
 
 /** What an answer is asked for with. Fields that are not here are refused, never ignored. */
 export interface ChatRequest {
-  messages: ChatMessage[];
+  messages: readonly ChatMessage[];
   /** A name for the model, given back in the answer. */
   model?: string;
   /** Whether the answer comes in chunks. */
@@ -44,10 +52,10 @@ export interface ChatRequest {
    */
   seed?: number | null;
   /** Strings that end the answer and are not part of it. */
-  stop?: string | string[] | null;
-  tools?: ChatTool[] | null;
+  stop?: string | readonly string[] | null;
+  tools?: readonly ChatTool[] | null;
   /** Whether the model is told of the tools. */
-  tool_choice?: 'auto' | 'none' | null;
+  tool_choice?: OneOf<'auto' | 'none'> | null;
   /** Further variables of the model's chat template. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }
@@ -176,6 +184,37 @@ export interface EngineInfo {
   choices: Choices;
   /** Bytes on the GPU. */
   memory: { weights: number; keysAndValues: number; other: number; total: number };
+  /** How tokens are chosen where a request does not say it: as the model's authors recommend. */
+  sampling: Sampling;
+}
+
+/** How tokens are chosen, in the names of a request's fields. */
+export interface Sampling {
+  /** 0 is greedy. */
+  temperature: number;
+  /** 1 is off. */
+  top_p: number;
+  /** 0 is off. */
+  top_k: number;
+  /** 0 is off. */
+  min_p: number;
+  /** 1 is off. */
+  repetition_penalty: number;
+  /** 0 is off. */
+  presence_penalty: number;
+  /** 0 is off. */
+  frequency_penalty: number;
+}
+
+/** What the browser tells of the GPU. */
+export interface GpuReport {
+  /** A name to show. */
+  name: string;
+  /** Whether it is a program on the CPU that does as if it were a GPU. */
+  software: boolean;
+  /** Optional features that the engine uses where they are there. */
+  features: string[];
+  limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
 }
 
 /** How an engine computes where there are several ways, which round differently. */
@@ -269,7 +308,7 @@ export interface EngineOptions extends ModelOptions {
    * The page's own device, which is not destroyed with the engine: what the model takes on it is free
    * when the browser has collected its garbage. Not for `createWorkerEngine`.
    */
-  device?: GPUDevice;
+  device?: PageDevice;
 }
 
 /** Options of `Engine.recover`. */
@@ -279,7 +318,7 @@ export interface RecoverOptions {
   /** Stops it; the engine has no device then. */
   signal?: AbortSignal;
   /** A new one, if and only if the engine was made with a `device` of the page's own. */
-  device?: GPUDevice;
+  device?: PageDevice;
 }
 
 /** What would be downloaded and whether it would run: `preflight`. */

@@ -1,13 +1,34 @@
 import { Lfm2Error } from './errors.js';
+import { CURE, packageFolder } from './place.js';
 import init from './wasm/lfm2.js';
 
+let ready: Promise<void> | undefined;
+
 /** Fetches and compiles the engine, once. */
-export async function initWasm(): Promise<void> {
+export function initWasm(): Promise<void> {
+  ready ??= start().catch((thrown: unknown) => {
+    ready = undefined;
+    throw thrown;
+  });
+  return ready;
+}
+
+async function start(): Promise<void> {
+  const folder = packageFolder();
+  const url = folder ? new URL('wasm/lfm2_bg.wasm', folder) : new URL('./wasm/lfm2_bg.wasm', import.meta.url);
+  const wrong = (code: 'network' | 'wrong_content', problem: string, cause?: unknown) =>
+    new Lfm2Error(code, `the engine's wasm did not come: ${url.href}: ${problem}`, { cause });
+  const response = await fetch(url).catch((thrown: unknown) => {
+    throw wrong('network', String(thrown), thrown);
+  });
+  if (!response.ok) throw wrong('network', `the server answered ${response.status}; ${CURE}`);
+  if (response.headers.get('content-type')?.startsWith('text/html')) {
+    throw wrong('wrong_content', `the server sent a page (text/html) instead; ${CURE}`);
+  }
   try {
-    await init();
+    await init({ module_or_path: response });
   } catch (thrown) {
-    // As `fetch` throws where there is no network. What the browser refuses to compile is no TypeError.
-    if (!(thrown instanceof TypeError)) throw thrown;
-    throw new Lfm2Error('network', `the engine's wasm did not come: ${thrown.message}`, { cause: thrown });
+    // A connection that broke in the middle. What the browser refuses to compile is no TypeError.
+    throw thrown instanceof TypeError ? wrong('network', thrown.message, thrown) : thrown;
   }
 }

@@ -1,6 +1,7 @@
 import type { Answerer, Summary } from './chat.js';
 import { Lfm2Error, aborted, checkAborted } from './errors.js';
 import { ModelEngine } from './model-engine.js';
+import { CURE, packageFolder } from './place.js';
 import type { Loaded } from './model-engine.js';
 import type { Engine, EngineOptions } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
@@ -39,9 +40,16 @@ interface Pending {
   onText: ((text: string) => Promise<boolean>) | undefined;
 }
 
+function startWorker(): Worker {
+  const folder = packageFolder();
+  if (folder) return new Worker(new URL('worker.js', folder), { type: 'module' });
+  // Bundlers know a worker by this very form.
+  return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+}
+
 /** Calls to the worker and their answers. */
 class Remote implements Answerer {
-  readonly #worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
+  readonly #worker = startWorker();
   readonly #pending = new Map<number, Pending>();
   #next = 0;
   /** Why nothing can be called any more. */
@@ -65,7 +73,7 @@ class Remote implements Answerer {
     });
     this.#worker.addEventListener('error', (event) => {
       // Without a message its script did not come.
-      const [code, problem] = event.message ? (['internal', event.message] as const) : (['network', 'its script did not come'] as const);
+      const [code, problem] = event.message ? (['internal', event.message] as const) : (['network', `its script did not come; ${CURE}`] as const);
       this.end(new Lfm2Error(code, `the worker failed: ${problem}`));
     });
   }

@@ -27,7 +27,7 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
       page = await openPage(browser, server.address);
       const { progress, info } = await page.evaluate(async (make) => {
         const progress = [];
-        globalThis.engine = await lfm2[make]({ model: '/dist/demo/', onProgress: (p) => progress.push(p) });
+        globalThis.engine = await lfm2[make]({ model: '/demo/', onProgress: (p) => progress.push(p) });
         return { progress, info: engine.info };
       }, make);
       const phases = new Set(progress.map(({ phase }) => phase));

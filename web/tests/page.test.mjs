@@ -1,5 +1,6 @@
 // The chat page of examples/web, as its visitors use it.
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
 
 import { launch } from './browser.mjs';
@@ -19,7 +20,8 @@ after(async () => {
 });
 
 const text = (selector) => page.locator(selector).last().innerText();
-const stats = () => text('.stats');
+/** The last answer's statistics, which are folded. */
+const stats = () => page.locator('.stats').last().evaluate((stats) => [...stats.children].map(({ textContent }) => textContent).join(' · '));
 /** Whether anything is wider than the window. */
 const overflow = () => page.evaluate(() => {
   const wide = [document.documentElement, document.body, ...document.querySelectorAll('main, .setup, .chat, .log, dialog')];
@@ -28,7 +30,9 @@ const overflow = () => page.evaluate(() => {
 
 test('before the download it tells what the model takes; loading can be cancelled', async () => {
   await page.locator('#load').waitFor();
-  assert.equal(await text('#verdict'), 'It should run here.');
+  assert.equal(await text('#verdict'), 'It should run here, but slowly.', 'there is no real GPU');
+  assert.notEqual(await page.locator('#verdict').getAttribute('data-verdict'), 'ok', 'so it is not green');
+  assert.match(await text('#reasons'), /without a real GPU/);
   const facts = await text('#facts');
   assert.match(facts, /Download\s+7\.0 MB/);
   assert.match(facts, /GPU memory\s+1\d\.\d MB, 6\.9 MB of it weights/);
@@ -57,19 +61,20 @@ test('it loads, and is used by the keyboard alone; the answer comes in pieces, w
   while (await page.locator('#stop').isVisible()) lengths.add((await text('.body')).length);
   assert.ok(lengths.size > 3, `${[...lengths]}`);
   assert.match(await answered(page), /^lfm2-wgpu is an engine written in Rust and WebGPU/);
-  assert.match(await stats(), /^[\d.]+ tokens\/s\s+first token \d+\.\d\d s\s+\d+ tokens\s+prompt \d+\s+.*swiftshader/i);
+  assert.match(await stats(), /^[\d.]+ tokens\/s · first token \d+\.\d\d s · \d+ tokens · prompt \d+ · seed \d+ · .*swiftshader/i);
+  assert.match(await text('.stats'), /^[\d.]+ tokens\/s$/, 'a quiet line, the rest on demand');
   assert.match(await text('#status'), /^lfm2-wgpu is an engine/, 'a screen reader is told the whole answer once');
   assert.match(await text('#model-line'), /demonstration model · .*swiftshader/i);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question');
   // Everything can be reached by Tab, and what has the focus is outlined.
   const reached = new Set();
-  for (let i = 0; i < 16; i++) {
+  for (let i = 0; i < 18; i++) {
     await page.keyboard.press('Tab');
     const [id, outline] = await page.evaluate(() => [document.activeElement.id, getComputedStyle(document.activeElement).outlineStyle]);
     reached.add(id);
     if (id !== '' && id !== 'question') assert.notEqual(outline, 'none', id);
   }
-  for (const id of ['new-conversation', 'change-model', 'open-settings', 'theme', 'log', 'question', 'send']) assert.ok(reached.has(id), id);
+  for (const id of ['new-conversation', 'open-conversations', 'change-model', 'open-settings', 'theme', 'log', 'question', 'send']) assert.ok(reached.has(id), id);
 });
 
 test('Escape stops an answer, and the conversation goes on with what there is', async () => {
@@ -108,8 +113,42 @@ test('the model calls a tool, the page answers it, the model speaks of it', asyn
   assert.doesNotMatch(await text('#turns'), /tool_call_start/);
 });
 
+test('a question is changed, an answer is given again', async () => {
+  await freshConversation(page);
+  await ask(page, 'My name is Ada.');
+  assert.match(await ask(page, 'What is my name?'), /Ada/);
+  const again = page.getByRole('button', { name: 'Answer again' });
+  assert.equal(await again.count(), 1, 'of the last answer only');
+  await page.locator('.turn.model').last().evaluate((turn) => (turn.id = 'replaced'));
+  await again.press('Enter');
+  await page.locator('#replaced').waitFor({ state: 'detached' });
+  assert.match(await answered(page), /Ada/);
+  assert.equal(await page.locator('.turn').count(), 4);
+  const edit = page.locator('.turn.user').first().getByRole('button', { name: 'Edit' });
+  await edit.press('Enter');
+  await page.keyboard.press('Escape');
+  assert.equal(await page.locator('.editor').count(), 0);
+  assert.ok(await edit.evaluate((button) => button === document.activeElement));
+  assert.equal(await page.locator('.turn').count(), 4, 'nothing was taken back');
+  await edit.press('Enter');
+  assert.deepEqual(await page.evaluate(() => [document.activeElement.tagName, document.activeElement.value]), ['TEXTAREA', 'My name is Ada.']);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual(await overflow(), []);
+  await page.setViewportSize({ width: 1280, height: 800 });
+  await page.keyboard.press('ControlOrMeta+a');
+  await page.keyboard.type('Hi');
+  await page.keyboard.press('Enter');
+  await answered(page);
+  assert.deepEqual(await page.locator('.turn.user .said').allInnerTexts(), ['Hi'], 'what was said after it is taken back');
+  assert.doesNotMatch(await ask(page, 'What is my name?'), /Ada/);
+});
+
 test('settings hold from the next message on', async () => {
   await freshConversation(page);
+  const recommended = JSON.parse(await readFile(new URL('../../assets/demo/generation_config.json', import.meta.url)));
+  for (const name of ['temperature', 'min_p', 'repetition_penalty']) {
+    assert.equal(await page.locator(`[name=${name}]`).getAttribute('placeholder'), String(recommended[name]), 'an empty field shows what holds');
+  }
   await setField(page, 'max_tokens', '3');
   await ask(page, 'What is lfm2-wgpu?');
   assert.match(await stats(), /\s3 tokens/);
@@ -219,16 +258,95 @@ test('after the GPU is lost the same conversation goes on', async () => {
   const phases = page.evaluate(() => new Promise((resolve) => {
     const seen = new Set();
     const observer = new MutationObserver(() => {
-      const phase = document.querySelector('.loading .steps span')?.textContent;
-      if (phase) seen.add(phase);
+      const [phase, detail] = [...document.querySelectorAll('.loading .steps span')].map(({ textContent }) => textContent);
+      if (phase) seen.add(phase).add(`${phase} ${detail}`);
       else if (seen.size > 0) resolve([...seen]);
     });
     observer.observe(document.querySelector('#turns'), { childList: true, subtree: true, characterData: true });
   }));
   await page.locator('.problem .button').first().press('Enter');
   assert.ok((await phases).includes('Copying to the GPU, from the cache'), JSON.stringify(await phases));
+  assert.ok((await phases).some((step) => /^Preparing the GPU’s programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
   assert.match(await answered(page), /Ada/);
   assert.equal(await page.locator('.problem').count(), 0);
+});
+
+/** The file that a button gives. */
+async function exported(name) {
+  const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name }).first().press('Enter')]);
+  return { name: download.suggestedFilename(), text: await readFile(await download.path(), 'utf8') };
+}
+
+test('a reload keeps the model and the conversations; they are listed, exported, imported and deleted', async () => {
+  await freshConversation(page);
+  await ask(page, 'What time is it in Rome?');
+  await freshConversation(page);
+  await ask(page, 'My name is Ada.');
+  const before = await page.locator('.turn').allInnerTexts();
+  // An answer that does not come to its end.
+  await page.workers()[0].evaluate(() => {
+    const post = self.postMessage;
+    self.postMessage = (message) => (message.tell === 'text' ? undefined : post.call(self, message));
+  });
+  await page.locator('#question').fill('What is my name?');
+  await page.keyboard.press('Enter');
+  await page.locator('#stop').waitFor();
+  const requests = seen.requests.length;
+  await page.reload();
+  await page.locator('#chat').waitFor();
+  const after = await page.locator('.turn').allInnerTexts();
+  assert.equal(after.length, 3, 'what was asked last is there, though it was not answered');
+  // The last answer can be given again, this one is no more the last.
+  assert.deepEqual(after.slice(0, 2).map((turn) => turn.replace(/\s+/g, ' ')), before.map((turn) => turn.replace('Answer again', '').replace(/\s+/g, ' ')));
+  assert.deepEqual(seen.requests.slice(requests).filter(({ url }) => url.endsWith('.safetensors')), [], 'the model comes from the cache');
+  await page.getByRole('button', { name: 'Answer it' }).press('Enter');
+  await page.locator('.problem').waitFor({ state: 'detached' });
+  assert.match(await answered(page), /Ada/);
+  assert.equal(await page.locator('.problem').count(), 0);
+
+  const dialog = page.locator('#conversations');
+  const titles = () => dialog.locator('.opens').allInnerTexts();
+  await page.locator('#open-conversations').press('Enter');
+  assert.deepEqual((await titles()).slice(0, 2), ['My name is Ada.', 'What time is it in Rome?']);
+  assert.equal(await dialog.locator('[aria-current]').innerText(), 'My name is Ada.');
+  const json = await exported('Export as JSON: What time is it in Rome?');
+  assert.equal(json.name, 'What time is it in Rome-.json');
+  const { messages } = JSON.parse(json.text);
+  assert.deepEqual(messages.map(({ role }) => role), ['user', 'assistant', 'tool', 'assistant']);
+  assert.equal(messages[1].tool_calls[0].function.name, 'get_time');
+  assert.equal(messages[2].tool_call_id, messages[1].tool_calls[0].id);
+  const { text: markdown } = await exported('Export as Markdown: What time is it in Rome?');
+  assert.match(markdown, /^# What time is it in Rome\?\n\n## You\n\nWhat time[\s\S]*get_time\(\{"city":"Rome"\}\)[\s\S]*"time":/);
+  await page.setViewportSize({ width: 360, height: 740 });
+  assert.deepEqual(await overflow(), []);
+  await page.setViewportSize({ width: 1280, height: 800 });
+
+  // One from elsewhere, by a model that reasons; and what is none.
+  const thought = { role: 'assistant', content: 'Four.', reasoning_content: 'Two and **two**' };
+  const file = (name, text) => ({ name, mimeType: 'application/json', buffer: Buffer.from(text) });
+  const count = (await titles()).length;
+  await page.locator('#import').setInputFiles([
+    file('a.json', JSON.stringify({ messages: [{ role: 'system', content: 'Think.' }, { role: 'user', content: 'What is 2 + 2?' }, thought] })),
+    file('b.json', '{"messages": [{"role": "user"'),
+    file('c.json', '[{"role": "robot", "content": "x"}]'),
+  ]);
+  await page.getByText('c.json is no conversation: message 1 has the role "robot".').waitFor();
+  assert.match(await text('#conversations-note'), /“What is 2 \+ 2\?” is here\. b\.json is no conversation: it is not JSON\./);
+  assert.equal((await titles()).length, count + 1);
+  await dialog.getByRole('button', { name: 'What is 2 + 2?', exact: true }).press('Enter');
+  await dialog.waitFor({ state: 'hidden' });
+  assert.equal(await text('.turn.model .body'), 'Four.');
+  const reasoning = page.locator('.reasoning');
+  assert.equal(await reasoning.locator('strong').isVisible(), false, 'folded');
+  await reasoning.locator('summary').press('Enter');
+  assert.equal(await reasoning.locator('strong').innerText(), 'two');
+  await page.locator('#open-conversations').press('Enter');
+  page.once('dialog', (dialog) => dialog.accept());
+  await page.getByRole('button', { name: 'Delete What is 2 + 2?' }).press('Enter');
+  await page.locator('#welcome').waitFor({ state: 'attached' });
+  await page.waitForFunction((count) => document.querySelectorAll('.opens').length === count, count);
+  await page.keyboard.press('Escape');
+  await page.locator('#welcome').waitFor();
 });
 
 test('a wrong address is told, and the page is usable after it', async () => {
@@ -237,6 +355,9 @@ test('a wrong address is told, and the page is usable after it', async () => {
   assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are here already/);
   assert.equal(await text('#load'), 'Load');
   await page.locator('input[value=remote]').press('Space');
+  const proposed = await page.locator('#proposed li').allInnerTexts();
+  assert.match(proposed[0], /^LFM2\.5-8B-A1B\s+4\.8 GB/, 'the best leads');
+  assert.match(proposed.at(-1), /^LFM2\.5-350M\s+Suits this machine\s+220 MB/, 'and what suits a machine without a GPU is said');
   await page.locator('#remote').fill(`${server.address}nowhere/`);
   await page.locator('#remote').press('Enter');
   assert.equal(await text('.problem p'), 'The model is not at this address.');
@@ -251,7 +372,7 @@ test('a wrong address is told, and the page is usable after it', async () => {
   await page.locator('#files').setInputFiles(files);
   await page.locator('#load').waitFor();
   assert.equal(await page.locator('#chosen-files li').count(), files.length);
-  assert.equal(await text('#verdict'), 'It should run here.');
+  assert.equal(await text('#verdict'), 'It should run here, but slowly.');
   await page.evaluate(() => {
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File(['GGUF'], 'broken.gguf'));

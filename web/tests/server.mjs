@@ -8,7 +8,7 @@ import { fileURLToPath } from 'node:url';
 
 const WEB = fileURLToPath(new URL('..', import.meta.url));
 /** Folders that are served as they are. */
-const FOLDERS = { dist: 'dist', 'web-tests': '../target/web-tests', fixtures: '../tests/fixtures' };
+const FOLDERS = { dist: 'dist', demo: 'demo/model', 'web-tests': '../target/web-tests', fixtures: '../tests/fixtures' };
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
 // The strictest policy under which the package must run.
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'";

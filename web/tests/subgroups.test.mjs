@@ -47,7 +47,7 @@ test('with and without subgroups the answers are the native program\'s', async (
           };
         }
         try {
-          const engine = await lfm2.createEngine({ model: '/dist/demo/' });
+          const engine = await lfm2.createEngine({ model: '/demo/' });
           const answers = [];
           for (const conversation of conversations) {
             const request = { ...conversation, temperature: 0, repetition_penalty: 1, min_p: 0, max_tokens: 32 };
@@ -82,7 +82,7 @@ test('a page\'s own device has them if it was made with them', async () => {
     const features = [];
     for (const requiredFeatures of [['subgroups'], []]) {
       const device = await (await navigator.gpu.requestAdapter()).requestDevice({ requiredFeatures });
-      const engine = await lfm2.createEngine({ model: '/dist/demo/', device });
+      const engine = await lfm2.createEngine({ model: '/demo/', device });
       features.push(engine.info.features.includes('subgroups'));
       await engine.dispose();
       device.destroy();

@@ -3,12 +3,16 @@ import type { Engine } from 'lfm2-wgpu';
 import type { Choice } from './choice.js';
 import { Conversation } from './conversation.js';
 import type { Listener } from './conversation.js';
+import type { ConversationsDialog } from './conversations.js';
 import { byId, make } from './dom.js';
 import { bytes, count, parameters } from './format.js';
+import type { Kept, KeptConversations } from './kept.js';
 import { LoadingCard } from './loading.js';
 import type { Remedy } from './problem.js';
 import { asLfm2Error, notice } from './problem.js';
 import type { SettingsDialog } from './settings.js';
+import { read, write } from './storage.js';
+import { titleOf } from './transfer.js';
 import { ModelTurn, userTurn } from './turns.js';
 
 const SUGGESTIONS = ['What is lfm2-wgpu?', 'What time is it in Rome?', 'What is 7 + 5?', 'ما اسمك؟'];
@@ -27,9 +31,15 @@ export class Chat {
   readonly #stop = byId('stop', HTMLButtonElement);
   readonly #status = byId('status', HTMLElement);
   readonly #clear = byId('new-conversation', HTMLButtonElement);
-  readonly #conversation = new Conversation();
+  readonly #past = byId('open-conversations', HTMLButtonElement);
   readonly #settings: SettingsDialog;
+  readonly #kept: KeptConversations;
   readonly #change: () => void;
+  #conversation = new Conversation();
+  /** Of the conversation, where it is kept. */
+  #id = '';
+  /** Tells the list which one is open. */
+  list: ConversationsDialog | undefined;
   #engine: Engine | undefined;
   /** Stops what runs; absent if nothing does. */
   #running: { controller: AbortController; over: Promise<void> } | undefined;
@@ -37,8 +47,9 @@ export class Chat {
   #atEnd = true;
 
   /** `change` goes back to the choice of a model. */
-  constructor(settings: SettingsDialog, change: () => void) {
+  constructor(settings: SettingsDialog, kept: KeptConversations, change: () => void) {
     this.#settings = settings;
+    this.#kept = kept;
     this.#change = change;
     const ask = (text: string) => make('button', { type: 'button', class: 'button', dir: 'auto', click: () => this.#ask(text) }, text);
     byId('suggestions', HTMLElement).append(...SUGGESTIONS.map(ask));
@@ -81,57 +92,142 @@ export class Chat {
       ...(typeof model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it anew'] : []),
     ];
     byId('welcome-note', HTMLElement).textContent = about.join(' · ');
+    this.#settings.recommend(info.sampling);
     this.#section.hidden = false;
     this.#clear.hidden = false;
-    void this.#restart();
+    this.#past.hidden = false;
+    void this.#resume();
+  }
+
+  /** Goes on with the conversation that was open last. */
+  async #resume(): Promise<void> {
+    const kept = await this.#kept.find(read('conversation') ?? '');
+    await (kept === undefined ? this.#restart() : this.show(kept));
   }
 
   async close(): Promise<void> {
-    await this.#restart();
+    await this.#idle();
     this.#section.hidden = true;
     this.#clear.hidden = true;
+    this.#past.hidden = true;
+    this.#settings.recommend(undefined);
     const engine = this.#engine;
     this.#engine = undefined;
     await engine?.dispose();
   }
 
+  /** Goes on with a conversation that was kept. */
+  async show({ id, title, said }: Kept): Promise<void> {
+    await this.#begin(id, new Conversation(structuredClone(said)), title);
+    if (!this.#conversation.waits) return;
+    const answer = make('button', { type: 'button', class: 'button', click: () => this.#run((engine, signal) => this.#answer(engine, signal)) }, 'Answer it');
+    this.#tell(make('div', { class: 'problem calm' }, make('p', {}, 'The last question has no answer yet.'), make('div', { class: 'row' }, answer)));
+  }
+
+  /** Leaves a conversation that is about to be deleted. */
+  async leave(id: string): Promise<void> {
+    if (id === this.#id) await this.#restart();
+  }
+
   async #restart(): Promise<void> {
-    this.#abort();
-    await this.#running?.over;
-    this.#conversation.clear();
-    this.#turns.replaceChildren();
-    this.#problem = undefined;
-    this.#welcome.hidden = false;
-    this.#atEnd = true;
-    this.#status.textContent = 'A new conversation';
+    await this.#begin(crypto.randomUUID(), new Conversation(), 'A new conversation');
+  }
+
+  async #begin(id: string, conversation: Conversation, told: string): Promise<void> {
+    await this.#idle();
+    this.#id = id;
+    write('conversation', id);
+    if (this.list) this.list.current = id;
+    this.#conversation = conversation;
+    this.#draw();
+    this.#status.textContent = told;
     this.#question.focus();
   }
 
+  /** Stops what runs. */
+  async #idle(): Promise<void> {
+    this.#abort();
+    await this.#running?.over;
+  }
+
+  /** Shows the conversation as it is. */
+  #draw(): void {
+    this.#turns.replaceChildren();
+    this.#problem = undefined;
+    this.#atEnd = true;
+    let turn: ModelTurn | undefined;
+    for (const [n, one] of this.#conversation.said.entries()) {
+      if (one.role === 'user') this.#turns.append(this.#userTurn(n, one.content));
+      else if (one.role === 'tool') turn?.result(one.id, one.content);
+      else {
+        turn = this.#modelTurn();
+        turn.end(one);
+      }
+    }
+    this.#welcome.hidden = this.#conversation.said.length > 0;
+  }
+
+  #userTurn(n: number, text: string): HTMLElement {
+    return userTurn(text, (changed) => void this.#edit(n, changed));
+  }
+
+  #modelTurn(): ModelTurn {
+    const turn = new ModelTurn(() => void this.#again());
+    this.#turns.append(turn.element);
+    return turn;
+  }
+
   #ask(text: string): void {
-    if (text.trim() === '' || this.#running !== undefined) return;
+    if (text.trim() === '' || this.#running !== undefined || this.#engine === undefined) return;
+    const unanswered = this.#conversation.waits;
     this.#conversation.say(text);
+    if (unanswered) this.#draw();
+    else this.#turns.append(this.#userTurn(this.#conversation.said.length - 1, text));
     this.#welcome.hidden = true;
-    this.#turns.append(userTurn(text));
     this.#question.value = '';
     this.#question.focus();
     this.#atEnd = true;
     this.#run((engine, signal) => this.#answer(engine, signal));
   }
 
+  /** Asks something else in the place of the `n`-th that was said. */
+  async #edit(n: number, text: string): Promise<void> {
+    await this.#idle();
+    this.#conversation.cut(n);
+    this.#draw();
+    const draft = this.#question.value;
+    this.#ask(text);
+    this.#question.value = draft;
+  }
+
+  /** Asks for another answer in the place of the last. */
+  async #again(): Promise<void> {
+    await this.#idle();
+    this.#conversation.takeBackAnswer();
+    this.#draw();
+    this.#question.focus();
+    this.#run((engine, signal) => this.#answer(engine, signal));
+  }
+
+  #keep(): void {
+    const { said } = this.#conversation;
+    if (said.length === 0) return;
+    void this.#kept.keep({ id: this.#id, title: titleOf(said), changed: Date.now(), said });
+  }
+
   async #answer(engine: Engine, signal: AbortSignal): Promise<void> {
     let turn: ModelTurn | undefined;
     const listener: Listener = {
       begin: () => {
-        turn = new ModelTurn();
-        this.#turns.append(turn.element);
+        turn = this.#modelTurn();
         this.#status.textContent = 'The model answers';
       },
-      text: (text) => turn?.text(text),
+      text: (text, reasoning) => turn?.text(text, reasoning),
       end: (answer) => {
-        turn?.end(answer, engine.info.gpu);
-        this.#status.textContent = answer.calls.length > 0 ? 'The model calls a tool' : answer.text;
+        turn?.end(answer);
+        this.#status.textContent = answer.calls.length > 0 ? 'The model calls a tool' : answer.content;
       },
-      result: (call, content) => turn?.result(call, content),
+      result: (id, content) => turn?.result(id, content),
       tooManyRounds: () => turn?.note('It called tools again and again, and is not answered any more.'),
     };
     try {
@@ -161,10 +257,13 @@ export class Chat {
     this.#problem?.remove();
     this.#problem = undefined;
     const controller = new AbortController();
+    // What is asked outlives a page that is closed before the answer.
+    this.#keep();
     const over = work(engine, controller.signal)
       .catch((thrown: unknown) => this.#fail(thrown))
       .finally(() => {
         this.#running = undefined;
+        this.#keep();
         this.#showRunning();
       });
     this.#running = { controller, over };
@@ -191,8 +290,13 @@ export class Chat {
           return [recover, change];
       }
     })();
-    this.#problem = notice(error, remedies);
-    this.#turns.append(this.#problem);
+    this.#tell(notice(error, remedies));
+  }
+
+  /** Shows a notice until something is done. */
+  #tell(problem: HTMLElement): void {
+    this.#problem = problem;
+    this.#turns.append(problem);
   }
 
   #abort(): void {

@@ -1,5 +1,7 @@
 import { byId, make } from './dom.js';
 import { bytes } from './format.js';
+import type { Machine } from './models.js';
+import { PROPOSED, bestFor } from './models.js';
 
 /** Where the demonstration model is: beside the page. */
 export const DEMO = new URL('demo/', document.baseURI).href;
@@ -26,10 +28,12 @@ export class ChoiceForm {
   readonly #picker = byId('files', HTMLInputElement);
   readonly #contextLength = byId('context-length', HTMLInputElement);
   readonly #drop = byId('drop', HTMLElement);
+  readonly #propose: (model: string) => void;
   #files: File[] = [];
 
-  /** `changed` is called when what was known of the choice before no longer holds. */
-  constructor(changed: () => void) {
+  /** `propose` is called with a model of the list; `changed` is called when what was known of the choice before no longer holds. */
+  constructor(changed: () => void, propose: (model: string) => void) {
+    this.#propose = propose;
     this.form.addEventListener('input', ({ target }) => {
       if (target === this.#picker) this.#files = [...(this.#picker.files ?? [])];
       this.#show();
@@ -75,6 +79,25 @@ export class ChoiceForm {
   choose(model: string): void {
     if (model !== DEMO) this.#remote.value = model;
     this.source = model === DEMO ? 'demo' : 'remote';
+  }
+
+  /** Lists the models that the page proposes, and which of them suits this machine. */
+  propose(machine: Machine): void {
+    const best = bestFor(machine);
+    byId('proposed', HTMLElement).replaceChildren(
+      ...PROPOSED.map((proposed) => {
+        const { model, name, size, about } = proposed;
+        const suits = proposed === best ? [make('span', { class: 'suits' }, 'Suits this machine')] : [];
+        const kept = machine.storage !== undefined && machine.storage < size ? '. There is no room to keep it' : '';
+        const check = () => this.#propose(model);
+        return make(
+          'li',
+          {},
+          make('div', {}, make('strong', {}, name, ' ', ...suits), make('small', {}, `${bytes(size)}. ${about}${kept}`)),
+          make('button', { type: 'button', class: 'button', 'aria-label': `Check ${name}`, click: check }, 'Check'),
+        );
+      }),
+    );
   }
 
   /** What is chosen, if it is. */

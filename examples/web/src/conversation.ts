@@ -7,39 +7,63 @@ import { runTool } from './tools.js';
 /** As often the model may call tools before it has to be asked again. */
 const MOST_ROUNDS = 5;
 
-/** An answer of the model, whole. */
-export interface Answer {
-  text: string;
-  calls: ToolCall[];
+/** How an answer came about. */
+export interface About {
   finish: FinishReason;
-  timings: Timings | undefined;
+  timings?: Timings;
+  gpu: string;
 }
+
+/** Something that was said. An answer's text may be empty, and then it calls tools. */
+export type Said =
+  | { role: 'user'; content: string }
+  | { role: 'assistant'; content: string; reasoning: string; calls: ToolCall[]; about?: About }
+  | { role: 'tool'; id: string; content: string };
+
+/** An answer of the model. */
+export type Answer = Extract<Said, { role: 'assistant' }>;
 
 /** Shows what happens while the model answers. */
 export interface Listener {
   /** An answer begins; what follows belongs to it. */
   begin(): void;
-  /** Its text so far. */
-  text(text: string): void;
+  /** Its text and its reasoning so far. */
+  text(text: string, reasoning: string): void;
   end(answer: Answer): void;
   /** The page has run a tool. */
-  result(call: ToolCall, content: string): void;
+  result(id: string, content: string): void;
   /** The model goes on calling tools and is not answered any more. */
   tooManyRounds(): void;
 }
 
 /** What has been said. */
 export class Conversation {
-  #messages: ChatMessage[] = [];
+  readonly said: Said[];
 
-  clear(): void {
-    this.#messages = [];
+  constructor(said: Said[] = []) {
+    this.said = said;
   }
 
   /** Says something to the model. What it has not answered before is taken back. */
   say(content: string): void {
-    while (this.#waits()) this.#messages.pop();
-    this.#messages.push({ role: 'user', content });
+    while (this.waits) this.said.pop();
+    this.said.push({ role: 'user', content });
+  }
+
+  /** Takes back what was said from the `n`-th on. */
+  cut(n: number): void {
+    this.said.splice(n);
+  }
+
+  /** Takes back the last answer, with the calls that led to it. */
+  takeBackAnswer(): void {
+    while (this.said.length > 0 && this.said.at(-1)?.role !== 'user') this.said.pop();
+  }
+
+  /** Whether the model has the next word. */
+  get waits(): boolean {
+    const last = this.said.at(-1)?.role;
+    return last === 'user' || last === 'tool';
   }
 
   /**
@@ -47,19 +71,19 @@ export class Conversation {
    * rejects, the conversation is as before the answer that failed, and this can be called again.
    */
   async answer(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<void> {
-    for (let round = 1; this.#waits() && !signal.aborted; round++) {
+    for (let round = 1; this.waits && !signal.aborted; round++) {
       if (round > MOST_ROUNDS) return listener.tooManyRounds();
       listener.begin();
       const answer = await this.#ask(engine, settings, signal, listener);
       listener.end(answer);
-      const { text, calls } = answer;
+      const { content, reasoning, calls } = answer;
       // Stopped before it said anything.
-      if (answer.finish === 'abort' && text === '') return;
-      this.#messages.push({ role: 'assistant', content: text, ...(calls.length > 0 ? { tool_calls: calls } : {}) });
+      if (answer.about?.finish === 'abort' && content === '' && reasoning === '') return;
+      this.said.push(answer);
       for (const call of calls) {
         const content = runTool(call);
-        this.#messages.push({ role: 'tool', tool_call_id: call.id, content });
-        listener.result(call, content);
+        this.said.push({ role: 'tool', id: call.id, content });
+        listener.result(call.id, content);
       }
     }
   }
@@ -67,23 +91,33 @@ export class Conversation {
   async #ask(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<Answer> {
     const { system } = settings;
     const preamble: ChatMessage[] = system.trim() === '' ? [] : [{ role: 'system', content: system }];
-    const messages = [...preamble, ...this.#messages];
+    const messages = [...preamble, ...asMessages(this.said)];
     const request = { ...requestFields(settings), messages, stream: true } as const;
-    const answer: Answer = { text: '', calls: [], finish: 'abort', timings: undefined };
+    const about: About = { finish: 'abort', gpu: engine.info.gpu };
+    const answer = { role: 'assistant', content: '', reasoning: '', calls: [] as ToolCall[], about } satisfies Answer;
     for await (const chunk of await engine.chat.completions.create(request, { signal })) {
       const choice = chunk.choices[0];
       if (choice === undefined) continue;
-      if (choice.delta.content) listener.text((answer.text += choice.delta.content));
-      for (const { index: _, ...call } of choice.delta.tool_calls ?? []) answer.calls.push(call);
-      answer.finish = choice.finish_reason ?? answer.finish;
-      answer.timings = chunk.timings ?? answer.timings;
+      const delta: typeof choice.delta & { reasoning_content?: string } = choice.delta;
+      if (delta.content || delta.reasoning_content) {
+        answer.content += delta.content ?? '';
+        answer.reasoning += delta.reasoning_content ?? '';
+        listener.text(answer.content, answer.reasoning);
+      }
+      for (const { index: _, ...call } of delta.tool_calls ?? []) answer.calls.push(call);
+      about.finish = choice.finish_reason ?? about.finish;
+      if (chunk.timings !== undefined) about.timings = chunk.timings;
     }
     return answer;
   }
+}
 
-  /** Whether the model has the next word. */
-  #waits(): boolean {
-    const last = this.#messages.at(-1);
-    return last?.role === 'user' || last?.role === 'tool';
-  }
+/** In the words of the API. */
+export function asMessages(said: readonly Said[]): ChatMessage[] {
+  return said.map((one) => {
+    if (one.role === 'user') return { role: 'user', content: one.content };
+    if (one.role === 'tool') return { role: 'tool', tool_call_id: one.id, content: one.content };
+    const reasoning = one.reasoning === '' ? {} : { reasoning_content: one.reasoning };
+    return { role: 'assistant', content: one.content, ...reasoning, ...(one.calls.length > 0 ? { tool_calls: one.calls } : {}) };
+  });
 }

@@ -51,7 +51,8 @@ export class LoadingCard {
     }
     // The GPU gets ready for it before it takes anything.
     if (phase === 'download' && !this.#downloading) this.#phase.textContent = 'Downloaded';
-    this.#detail.textContent = total > 0 && phase !== 'ready' ? this.#sizes(loaded, total) : '';
+    const told = phase === 'compile' ? `${loaded} of ${total}` : this.#sizes(loaded, total);
+    this.#detail.textContent = total > 0 && phase !== 'ready' ? told : '';
   }
 
   #sizes(loaded: number, total: number): string {

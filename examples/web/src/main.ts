@@ -1,7 +1,10 @@
 import { Chat } from './chat.js';
+import { ConversationsDialog } from './conversations.js';
 import { byId } from './dom.js';
+import { KeptConversations } from './kept.js';
 import { SettingsDialog } from './settings.js';
 import { Setup } from './setup.js';
+import { write } from './storage.js';
 import { setUpTheme } from './theme.js';
 
 const modelLine = byId('model-line', HTMLElement);
@@ -9,16 +12,19 @@ const plain = modelLine.textContent;
 const changeModel = byId('change-model', HTMLButtonElement);
 
 setUpTheme();
-const chat = new Chat(new SettingsDialog(), () => void change());
+const kept = new KeptConversations();
+const chat = new Chat(new SettingsDialog(), kept, () => void change());
+chat.list = new ConversationsDialog(kept, (one) => void chat.show(one), (id) => chat.leave(id));
 const setup = new Setup((engine, choice) => {
   modelLine.textContent = `${choice.label} · ${engine.info.gpu}`;
   changeModel.hidden = false;
   chat.open(engine, choice);
 });
 changeModel.addEventListener('click', () => void change());
-setup.show();
+void setup.resume();
 
 async function change(): Promise<void> {
+  write('model', '');
   const problem: unknown = await chat.close().catch((thrown: unknown) => thrown);
   changeModel.hidden = true;
   modelLine.textContent = plain;

@@ -2,6 +2,7 @@ import type { Preflight } from 'lfm2-wgpu';
 
 import { byId, make } from './dom.js';
 import { bytes, count, parameters } from './format.js';
+import { sized, smallerThan } from './models.js';
 
 const VERDICTS: Record<Preflight['verdict'], string> = {
   ok: 'It should run here.',
@@ -9,12 +10,14 @@ const VERDICTS: Record<Preflight['verdict'], string> = {
   no: 'It cannot run here.',
 };
 
-/** Shows what `preflight` says, and how it can be gone on with. */
-export function showReport(told: Preflight): void {
+/** Shows what `preflight` says, and how it can be gone on with; `use` is called for a smaller model. */
+export function showReport(told: Preflight, use: (model: string) => void): void {
   const { verdict, reasons, bytes: size, memory, contextLength, parameters: size2, storage, gpu } = told;
   const line = byId('verdict', HTMLElement);
   line.dataset.verdict = verdict;
-  line.textContent = VERDICTS[verdict];
+  // Without a GPU it runs, and slowness is all there is to say.
+  const slow = verdict === 'risky' && gpu?.software === true && reasons.length === 1;
+  line.textContent = slow ? 'It should run here, but slowly.' : VERDICTS[verdict];
   byId('reasons', HTMLElement).replaceChildren(...reasons.map((reason) => make('li', {}, reason)));
 
   const facts: [string, string][] = [];
@@ -29,6 +32,13 @@ export function showReport(told: Preflight): void {
   byId('facts', HTMLElement).replaceChildren(
     ...facts.flatMap(([name, fact]) => [make('dt', {}, name), make('dd', {}, fact)]),
   );
+
+  const smaller = verdict === 'ok' ? [] : smallerThan(size?.total ?? 0);
+  const choices = smaller.map((proposed) =>
+    make('button', { type: 'button', class: 'button', click: () => use(proposed.model) }, sized(proposed)),
+  );
+  byId('smaller', HTMLElement).hidden = choices.length === 0;
+  byId('smaller-models', HTMLElement).replaceChildren(...choices);
 
   const load = byId('load', HTMLButtonElement);
   load.hidden = verdict === 'no';

@@ -1,16 +1,16 @@
-import type { ChatRequest } from 'lfm2-wgpu';
+import type { ChatRequest, Sampling } from 'lfm2-wgpu';
 
 import { byId, make } from './dom.js';
 import { read, write } from './storage.js';
 import { TOOLS } from './tools.js';
 
-/** The numbers that a request can be asked with, in the names of the API. */
+/** The numbers that a request can be asked with, in the names of the API. `unset` is what an empty field means. */
 const NUMBERS = [
-  { name: 'temperature', label: 'Temperature', hint: '0: the likeliest', unset: 'default', min: 0, max: 10, step: 'any' },
-  { name: 'top_p', label: 'Top p', hint: '1 is off', unset: 'default', min: 0, max: 1, step: 'any' },
-  { name: 'top_k', label: 'Top k', hint: '0 is off', unset: 'default', min: 0, max: 1_000_000, step: '1' },
-  { name: 'min_p', label: 'Min p', hint: '0 is off', unset: 'default', min: 0, max: 1, step: 'any' },
-  { name: 'repetition_penalty', label: 'Repetition', hint: 'penalty, 1 is off', unset: 'default', min: 0, max: 10, step: 'any' },
+  { name: 'temperature', label: 'Temperature', hint: '0: the likeliest', unset: undefined, min: 0, max: 10, step: 'any' },
+  { name: 'top_p', label: 'Top p', hint: '1 is off', unset: undefined, min: 0, max: 1, step: 'any' },
+  { name: 'top_k', label: 'Top k', hint: '0 is off', unset: undefined, min: 0, max: 1_000_000, step: '1' },
+  { name: 'min_p', label: 'Min p', hint: '0 is off', unset: undefined, min: 0, max: 1, step: 'any' },
+  { name: 'repetition_penalty', label: 'Repetition', hint: 'penalty, 1 is off', unset: undefined, min: 0, max: 10, step: 'any' },
   { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', unset: 'no limit', min: 1, max: 1_000_000, step: '1' },
   { name: 'seed', label: 'Seed', hint: 'same seed, same answer', unset: 'random', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
 ] as const;
@@ -40,13 +40,14 @@ export class SettingsDialog {
   constructor() {
     const fields = NUMBERS.map(({ name, label, hint, unset, min, max, step }) => {
       const id = `set-${name}`;
-      const attributes = { id, name, type: 'number', min: String(min), max: String(max), step, placeholder: unset };
+      const attributes = { id, name, type: 'number', min: String(min), max: String(max), step, placeholder: unset ?? '' };
       const input = make('input', { ...attributes, 'aria-describedby': `${id}-hint` });
       this.#numbers.set(name, input);
       const note = make('small', { id: `${id}-hint` }, hint);
       return make('div', { class: 'field' }, make('label', { for: id }, label), input, note);
     });
     byId('sampling', HTMLElement).append(...fields);
+    this.recommend(undefined);
     this.#fill(restore());
     this.#form.addEventListener('input', () => this.#keep());
     byId('reset-settings', HTMLButtonElement).addEventListener('click', () => {
@@ -60,6 +61,14 @@ export class SettingsDialog {
     this.#dialog.addEventListener('click', ({ target }) => {
       if (target === this.#dialog) this.#form.requestSubmit();
     });
+  }
+
+  /** Shows what holds where a field is empty: what the model's authors recommend, if there is a model. */
+  recommend(sampling: Sampling | undefined): void {
+    for (const { name, unset } of NUMBERS) {
+      const input = this.#numbers.get(name);
+      if (unset === undefined && input) input.placeholder = String(sampling?.[name] ?? 'the model’s');
+    }
   }
 
   current(): Settings {

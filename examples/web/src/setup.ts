@@ -3,19 +3,21 @@ import { createWorkerEngine, preflight } from 'lfm2-wgpu';
 
 import { CachedModels } from './cached.js';
 import type { Choice } from './choice.js';
-import { ChoiceForm } from './choice.js';
+import { ChoiceForm, labelOf } from './choice.js';
 import { byId } from './dom.js';
 import { LoadingCard } from './loading.js';
+import { thisMachine } from './models.js';
 import type { Remedy } from './problem.js';
 import { asLfm2Error, notice } from './problem.js';
 import { showReport } from './report.js';
+import { read, write } from './storage.js';
 
 /** Chooses a model, tells what it takes, and loads it. */
 export class Setup {
   readonly #section = byId('setup', HTMLElement);
   readonly #report = byId('report', HTMLElement);
   readonly #problems = byId('setup-problems', HTMLElement);
-  readonly #form = new ChoiceForm(() => this.#changed());
+  readonly #form = new ChoiceForm(() => this.#changed(), (model) => this.#use(model));
   readonly #cached = new CachedModels((model) => this.#use(model), () => this.#changed(), (thrown) => this.#tell(thrown));
   readonly #loaded: (engine: Engine, choice: Choice) => void;
   /** Stops what runs: a check or a load. */
@@ -30,7 +32,28 @@ export class Setup {
       this.#problems.replaceChildren();
       void this.#check(true);
     });
-    byId('load', HTMLButtonElement).addEventListener('click', () => void this.#load());
+    byId('load', HTMLButtonElement).addEventListener('click', () => {
+      if (this.#checked !== undefined) void this.#load(this.#checked);
+    });
+    this.#form.propose(thisMachine(undefined, undefined));
+  }
+
+  /** Loads the model of the last visit again, if it was loaded then and all of it is here; else shows the choice. */
+  async resume(): Promise<void> {
+    const choice = lastChoice();
+    // What fails or is cancelled is not tried by itself once more.
+    write('model', '');
+    if (choice === undefined) return this.show();
+    const { signal } = (this.#stop = new AbortController());
+    this.#busy('Looking at the model of the last visit …');
+    const { bytes } = (await preflight({ ...ofChoice(choice), signal }).catch(() => undefined)) ?? {};
+    // The visitor does not wait for it.
+    if (signal.aborted) return this.#refresh();
+    this.#busy('');
+    if (bytes === undefined || bytes.cached < bytes.total) return this.show();
+    this.#form.choose(choice.model);
+    this.#section.hidden = false;
+    await this.#load(choice);
   }
 
   /** Back to the choice; `problem` is what went wrong on the way. */
@@ -71,7 +94,8 @@ export class Setup {
     try {
       const told = await preflight({ ...ofChoice(choice), signal });
       if (signal.aborted) return;
-      showReport(told);
+      showReport(told, (model) => this.#use(model));
+      this.#form.propose(thisMachine(told.gpu, told.storage));
       this.#checked = choice;
       this.#report.hidden = false;
       if (focus) byId('report-title', HTMLElement).focus();
@@ -89,9 +113,7 @@ export class Setup {
     byId('setup-hint', HTMLElement).textContent = hint;
   }
 
-  async #load(): Promise<void> {
-    const choice = this.#checked;
-    if (choice === undefined) return;
+  async #load(choice: Choice): Promise<void> {
     this.#stop.abort();
     const controller = (this.#stop = new AbortController());
     const card = new LoadingCard(() => controller.abort());
@@ -103,6 +125,7 @@ export class Setup {
       const onProgress = card.show.bind(card);
       const engine = await createWorkerEngine({ ...ofChoice(choice), signal: controller.signal, onProgress });
       this.#section.hidden = true;
+      keepChoice(choice);
       this.#loaded(engine, choice);
     } catch (thrown) {
       this.#tell(thrown);
@@ -116,6 +139,22 @@ export class Setup {
 
   #tell(thrown: unknown, remedies: Remedy[] = []): void {
     this.#problems.replaceChildren(notice(asLfm2Error(thrown), remedies));
+  }
+}
+
+/** Files of the visitor's disk cannot be opened again by the page. */
+function keepChoice({ model, contextLength }: Choice): void {
+  if (typeof model !== 'string') return;
+  write('model', JSON.stringify({ model, contextLength }));
+}
+
+function lastChoice(): (Choice & { model: string }) | undefined {
+  try {
+    const { model, contextLength } = JSON.parse(read('model') || '{}') as { model?: unknown; contextLength?: unknown };
+    if (typeof model !== 'string') return undefined;
+    return { model, label: labelOf(model), contextLength: typeof contextLength === 'number' ? contextLength : undefined };
+  } catch {
+    return undefined;
   }
 }
 

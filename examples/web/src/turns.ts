@@ -1,4 +1,4 @@
-import type { Timings, ToolCall } from 'lfm2-wgpu';
+import type { Timings } from 'lfm2-wgpu';
 
 import type { Answer } from './conversation.js';
 import { make } from './dom.js';
@@ -8,35 +8,79 @@ import { render } from './markdown.js';
 /** How LFM2 writes calls of tools; the end is missing while it does. */
 const WRITTEN_CALLS = /<\|tool_call_start\|>[\s\S]*?(?:<\|tool_call_end\|>|$)/g;
 
-/** What the visitor said. */
-export function userTurn(text: string): HTMLElement {
-  return make('article', { class: 'turn user' }, make('h3', { class: 'unseen' }, 'You'), make('p', { dir: 'auto' }, text));
+/** What the visitor said; `onEdit` gets what it should have been. */
+export function userTurn(text: string, onEdit: (text: string) => void): HTMLElement {
+  const edit = make('button', { type: 'button', class: 'copy', click: () => change() }, 'Edit');
+  const said = make('div', { class: 'said' }, make('p', { dir: 'auto' }, text));
+  const foot = make('div', { class: 'actions-row' }, edit);
+  const turn = make('article', { class: 'turn user' }, make('h3', { class: 'unseen' }, 'You'), said, foot);
+  const change = () => {
+    const back = () => {
+      editor.replaceWith(said, foot);
+      edit.focus();
+    };
+    const editor = editorOf(text, back, (changed) => (changed === text ? back() : onEdit(changed)));
+    foot.remove();
+    said.replaceWith(editor);
+    editor.querySelector('textarea')?.focus();
+  };
+  return turn;
+}
+
+function editorOf(text: string, onCancel: () => void, onDone: (text: string) => void): HTMLElement {
+  const area = make('textarea', { 'aria-label': 'Your message, changed', dir: 'auto', rows: '2' });
+  area.value = text;
+  const done = () => {
+    if (area.value.trim() !== '') onDone(area.value);
+  };
+  area.addEventListener('keydown', (event) => {
+    if (event.key === 'Escape') {
+      // It leaves the editor, and stops no answer.
+      event.stopPropagation();
+      onCancel();
+    } else if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
+      event.preventDefault();
+      done();
+    }
+  });
+  const cancel = make('button', { type: 'button', class: 'button', click: onCancel }, 'Cancel');
+  const send = make('button', { type: 'button', class: 'button primary', click: done }, 'Ask anew');
+  const hint = make('p', { class: 'hint' }, 'What was said after it is taken back.');
+  return make('div', { class: 'editor' }, area, hint, make('div', { class: 'row' }, cancel, send));
 }
 
 /** An answer of the model, from its beginning on. */
 export class ModelTurn {
   readonly element: HTMLElement;
+  readonly #thoughts = make('div', { class: 'thoughts', dir: 'auto' });
+  readonly #reasoning = make('details', { class: 'reasoning', hidden: true }, make('summary', {}, 'Reasoning'), this.#thoughts);
   readonly #body = make('div', { class: 'body', dir: 'auto' });
   readonly #foot = make('div', { class: 'foot' });
+  readonly #again: () => void;
   /** The blocks of the calls, by the calls' ids. */
   readonly #calls = new Map<string, HTMLElement>();
   #text = '';
+  #thought = '';
   #frame: number | undefined;
 
-  constructor() {
+  /** `again` asks for another answer in its place. */
+  constructor(again: () => void) {
+    this.#again = again;
     this.#body.append(make('p', { class: 'reading' }, 'Reading …'));
     const heading = make('h3', { class: 'unseen' }, 'The model');
-    this.element = make('article', { class: 'turn model', 'aria-busy': 'true' }, heading, this.#body, this.#foot);
+    this.element = make('article', { class: 'turn model', 'aria-busy': 'true' }, heading, this.#reasoning, this.#body, this.#foot);
   }
 
   /** Shows the text so far, once a frame. */
-  text(text: string): void {
+  text(text: string, reasoning: string): void {
     this.#text = text;
+    this.#thought = reasoning;
     this.#frame ??= requestAnimationFrame(() => this.#show());
   }
 
-  end({ text, calls, finish, timings }: Answer, gpu: string): void {
-    this.#text = text;
+  end({ content, reasoning, calls, about }: Answer): void {
+    this.#text = content;
+    this.#thought = reasoning;
     this.settle();
     this.#show(calls.length > 0);
     for (const { id, function: called } of calls) {
@@ -44,12 +88,14 @@ export class ModelTurn {
       this.#calls.set(id, block);
       this.#foot.append(block);
     }
-    if (finish === 'abort') this.note(text === '' ? 'Stopped before an answer.' : 'Stopped.');
-    if (finish === 'length') {
+    if (about?.finish === 'abort') this.note(content === '' ? 'Stopped before an answer.' : 'Stopped.');
+    if (about?.finish === 'length') {
       this.note('Cut here: the answer reached the most tokens that are set, or the end of the context.');
     }
-    if (timings !== undefined) this.#foot.append(statistics(timings, gpu));
-    if (text !== '' && calls.length === 0) this.#foot.lastElementChild?.append(copyButton(text));
+    const again = make('button', { type: 'button', class: 'copy again', click: this.#again }, 'Answer again');
+    const buttons = calls.length > 0 ? [] : [...(content === '' ? [] : [copyButton(content)]), again];
+    const told = about?.timings === undefined ? [] : [statistics(about.timings, about.gpu)];
+    if (buttons.length + told.length > 0) this.#foot.append(make('div', { class: 'actions-row' }, ...buttons, ...told));
   }
 
   /** Nothing more comes; what there is stays. */
@@ -68,7 +114,7 @@ export class ModelTurn {
   }
 
   /** What the page answers to a call. */
-  result({ id }: ToolCall, content: string): void {
+  result(id: string, content: string): void {
     this.#calls.get(id)?.append(make('p', {}, 'The page answers'), code(content));
   }
 
@@ -79,10 +125,15 @@ export class ModelTurn {
 
   #show(parsed = true): void {
     this.#frame = undefined;
+    if (this.#thought !== '') {
+      this.#reasoning.hidden = false;
+      this.#thoughts.replaceChildren(render(this.#thought));
+    }
     // Calls are shown below, as they were understood; what was not understood, as it was written.
     const said = parsed ? this.#text.replace(WRITTEN_CALLS, '') : this.#text;
-    const calling = said.trim() === '' && said !== this.#text && this.element.ariaBusy === 'true';
-    this.#body.replaceChildren(calling ? make('p', { class: 'reading' }, 'Calls a tool …') : render(said));
+    const busy = said.trim() === '' && this.element.ariaBusy === 'true';
+    const waits = busy && said !== this.#text ? 'Calls a tool …' : busy && this.#thought !== '' ? 'Thinking …' : undefined;
+    this.#body.replaceChildren(waits === undefined ? render(said) : make('p', { class: 'reading' }, waits));
   }
 }
 
@@ -90,15 +141,18 @@ function code(text: string): HTMLElement {
   return make('pre', { tabindex: '0', dir: 'ltr' }, make('code', {}, text));
 }
 
+/** The speed, and on demand how it came about. */
 function statistics(timings: Timings, gpu: string): HTMLElement {
-  const { predicted_n, predicted_per_second, first_token_ms, prompt_n, cache_n } = timings;
+  const { predicted_n, predicted_per_second, first_token_ms, prompt_n, cache_n, seed } = timings;
+  const speed = predicted_n > 0 ? `${predicted_per_second.toFixed(1)} tokens/s` : 'nothing computed';
   const told = [
-    ...(predicted_n > 0 ? [`${predicted_per_second.toFixed(1)} tokens/s`, `first token ${(first_token_ms / 1000).toFixed(2)} s`] : []),
+    ...(predicted_n > 0 ? [`first token ${(first_token_ms / 1000).toFixed(2)} s`] : []),
     `${count(predicted_n)} tokens`,
     `prompt ${count(prompt_n)}${cache_n > 0 ? ` + ${count(cache_n)} reused` : ''}`,
+    `seed ${seed}`,
     gpu,
   ];
-  return make('p', { class: 'stats' }, ...told.map((text) => make('span', {}, text)));
+  return make('details', { class: 'stats' }, make('summary', {}, speed), make('p', {}, told.join(' · ')));
 }
 
 function copyButton(text: string): HTMLElement {

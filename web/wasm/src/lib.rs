@@ -16,7 +16,7 @@ use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::{self, GpuError};
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
-use lfm2_wgpu::{Engine, Error, GenerateOptions, Session};
+use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions, Session};
 use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
@@ -108,6 +108,7 @@ impl WebEngine {
             "features": adapter.features,
             "choices": self.engine.choices(),
             "memory": memory_json(self.engine.memory()),
+            "sampling": sampling_json(&self.engine.recommended_sampling()),
         })
         .to_string()
     }
@@ -222,6 +223,21 @@ fn memory_json(memory: &MemoryPlan) -> serde_json::Value {
         "keysAndValues": memory.kv,
         "other": memory.state + memory.activations,
         "total": memory.total(),
+    })
+}
+
+/// In the names of the chat API.
+fn sampling_json(sampling: &SamplingOptions) -> serde_json::Value {
+    // A f32 as it is written, and not as the f64 that is nearest: 0.3, not 0.30000001192092896.
+    let plain = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
+    json!({
+        "temperature": plain(sampling.temperature),
+        "top_p": plain(sampling.top_p),
+        "top_k": sampling.top_k,
+        "min_p": plain(sampling.min_p),
+        "repetition_penalty": plain(sampling.repetition_penalty),
+        "presence_penalty": plain(sampling.presence_penalty),
+        "frequency_penalty": plain(sampling.frequency_penalty),
     })
 }
 
