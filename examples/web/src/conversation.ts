@@ -10,6 +10,8 @@ const MOST_ROUNDS = 5;
 /** An answer of the model, whole. */
 export interface Answer {
   text: string;
+  /** What the model thought before it answered. */
+  reasoning: string;
   calls: ToolCall[];
   finish: FinishReason;
   timings: Timings | undefined;
@@ -52,10 +54,15 @@ export class Conversation {
       listener.begin();
       const answer = await this.#ask(engine, settings, signal, listener);
       listener.end(answer);
-      const { text, calls } = answer;
+      const { text, reasoning, calls } = answer;
       // Stopped before it said anything.
       if (answer.finish === 'abort' && text === '') return;
-      this.#messages.push({ role: 'assistant', content: text, ...(calls.length > 0 ? { tool_calls: calls } : {}) });
+      this.#messages.push({
+        role: 'assistant',
+        content: text,
+        ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+        ...(calls.length > 0 ? { tool_calls: calls } : {}),
+      });
       for (const call of calls) {
         const content = runTool(call);
         this.#messages.push({ role: 'tool', tool_call_id: call.id, content });
@@ -69,11 +76,12 @@ export class Conversation {
     const preamble: ChatMessage[] = system.trim() === '' ? [] : [{ role: 'system', content: system }];
     const messages = [...preamble, ...this.#messages];
     const request = { ...requestFields(settings), messages, stream: true } as const;
-    const answer: Answer = { text: '', calls: [], finish: 'abort', timings: undefined };
+    const answer: Answer = { text: '', reasoning: '', calls: [], finish: 'abort', timings: undefined };
     for await (const chunk of await engine.chat.completions.create(request, { signal })) {
       const choice = chunk.choices[0];
       if (choice === undefined) continue;
       if (choice.delta.content) listener.text((answer.text += choice.delta.content));
+      answer.reasoning += choice.delta.reasoning_content ?? '';
       for (const { index: _, ...call } of choice.delta.tool_calls ?? []) answer.calls.push(call);
       answer.finish = choice.finish_reason ?? answer.finish;
       answer.timings = chunk.timings ?? answer.timings;
