@@ -44,7 +44,7 @@ fn an_answer_is_a_message() {
         "{\"n\":1}"
     );
     refused(&mut lfm2(&["tokenize", "--parse", "x", "--tools", &answer]), &["answer.txt", "JSON"]);
-    refused(&mut lfm2(&["tokenize", "x", "--tools", &tools]), &["--parse"]);
+    refused(&mut lfm2(&["tokenize", "x", "--tools", &tools]), &["--tools"]);
     refused(&mut lfm2(&["tokenize", "--parse", "x", "--chat", &tools]), &["--chat"]);
 }
 
