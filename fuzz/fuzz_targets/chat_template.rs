@@ -4,7 +4,7 @@
 use arbitrary::{Arbitrary, Unstructured};
 use lfm2_fuzz::template::{Template, conversation};
 use lfm2_fuzz::{files, held, one_line};
-use lfm2_wgpu::text::{ChatTemplate, Conversation};
+use lfm2_wgpu::text::{ChatFormat, ChatTemplate, Conversation};
 
 /// Longest input that a program is made of.
 const MAX_INPUT: usize = 4096;
@@ -29,7 +29,7 @@ fn render(jinja: Option<&[u8]>, config: Option<&[u8]>, chat: &[u8]) {
     let chat = Conversation::from_json(chat).inspect_err(|error| one_line(error));
     let template = ChatTemplate::from_files(jinja, config).inspect_err(|error| one_line(error));
     let (Ok(template), Ok(chat)) = (template, chat) else { return };
-    let template = template.with_time(1_700_000_000);
+    let template = ChatFormat::new(template.with_time(1_700_000_000), None);
     for add_generation_prompt in [false, true] {
         match template.render(&chat, add_generation_prompt) {
             Ok(text) => assert!(text.len() <= 64 << 20, "{} bytes", text.len()),

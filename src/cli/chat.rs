@@ -12,6 +12,7 @@ use super::options::{Common, Sampling};
 use super::part_file::write_whole;
 use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
 use super::screen::Screen;
+use super::thinking::Thinking;
 use super::{CliError, load, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
@@ -35,6 +36,8 @@ pub struct Chat {
     /// Neither read nor write the history of typed lines
     #[arg(long, env = "LFM2_NO_HISTORY")]
     no_history: bool,
+    #[command(flatten)]
+    thinking: Thinking,
     #[command(flatten)]
     sampling: Sampling,
 }
@@ -65,7 +68,8 @@ impl Chat {
         }
         let session = engine.session()?;
         let file = self.messages.clone();
-        let mut chat = Running { repl, session, common, last: None, file };
+        let thinking = self.thinking;
+        let mut chat = Running { repl, session, common, thinking, last: None, file };
         let first = match &self.prompt {
             Some(prompt) => chat.send(prompt),
             None if chat.repl.is_waiting() => chat.answer(),
@@ -92,6 +96,7 @@ struct Running<'a> {
     repl: Repl,
     session: Session,
     common: &'a Common,
+    thinking: Thinking,
     last: Option<Timings>,
     /// The conversation's own file: where it came from or was written to.
     file: Option<PathBuf>,
@@ -310,13 +315,20 @@ impl Running<'_> {
         let bar = progress::prompt(self.common, &generation.timings());
         let shown = bar.clone();
         let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
-        let mut text = String::new();
+        let (mut text, mut reasoning) = (String::new(), String::new());
+        let mut thinking = self.thinking.shown(self.common.quiet);
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
-            let delta = delta?;
+            let delta = delta.inspect_err(|_| thinking.end())?;
+            thinking.write(&delta.reasoning);
+            reasoning.push_str(&delta.reasoning);
+            if !delta.text.is_empty() {
+                thinking.end();
+            }
             screen.print(&self.repl.visible(&delta.text))?;
             text.push_str(&delta.text);
         }
+        thinking.end();
         bar.finish_and_clear();
         let timings = generation.timings();
         if interrupt::requested() && timings.predicted_n == 0 {
@@ -332,7 +344,8 @@ impl Running<'_> {
         }
         self.last = Some(timings);
         log::info!("seed {}", timings.seed);
-        self.repl.conversation.messages.push(Message::assistant(text));
+        let answer = Message::assistant(text).with_reasoning(reasoning);
+        self.repl.conversation.messages.push(answer);
         let calls: Vec<_> = self.repl.open_calls().iter().map(stats::call).collect();
         if let (false, false) = (calls.is_empty(), self.common.quiet) {
             eprintln!("The model asks for {}", calls.join(", then for "));

@@ -8,10 +8,11 @@ use clap::Args;
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
 use super::screen::Screen;
+use super::thinking::{Shown, Thinking};
 use super::{CliError, load, progress, stats, stdin};
 use crate::engine::{Generation, ModelText};
 use crate::formats::plain_text;
-use crate::text::{Conversation, Message, SpecialTokens};
+use crate::text::{AnswerFormat, Calls, Conversation, Message, SpecialTokens};
 
 /// Longest prompt file that is read, in bytes.
 pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
@@ -36,6 +37,8 @@ pub struct Generate {
     /// Print counts and times to stderr
     #[arg(long, env = "LFM2_STATS")]
     stats: bool,
+    #[command(flatten)]
+    thinking: Thinking,
     #[command(flatten)]
     sampling: Sampling,
 }
@@ -105,19 +108,23 @@ impl Generate {
         let recommended = model.recommended.sampling.clone();
         let mut options = self.sampling.options(recommended)?;
         // Refused before the weights are read, which may take a minute.
-        let prompt = self.prompt(&model.text, common.quiet)?;
+        let (prompt, format) = self.prompt(&model.text, common.quiet)?;
+        // The text shows what is called.
+        let format = AnswerFormat { calls: Calls::InText, ..format };
         model.check_prompt(prompt.len(), common.context)?;
         let engine = load::engine_of(model, common, |builder| builder)?;
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }
         let mut session = engine.session()?;
-        let generation = session.generate(&prompt, &options)?;
+        let generation = session.answer(&prompt, format, &options)?;
         let mut screen = Screen::new();
         let bar = progress::prompt(common, &generation.timings());
         let shown = bar.clone();
         let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
-        let answered = self.stream(&mut generation, &mut screen);
+        let mut thinking = self.thinking.shown(common.quiet);
+        let answered = self.stream(&mut generation, &mut screen, &mut thinking);
+        thinking.end();
         bar.finish_and_clear();
         let ids = answered?;
         let timings = generation.timings();
@@ -140,33 +147,36 @@ impl Generate {
         &self,
         generation: &mut Generation<'_>,
         screen: &mut Screen,
+        thinking: &mut Shown,
     ) -> Result<Vec<u32>, CliError> {
         let mut ids = Vec::new();
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta?;
             ids.extend(delta.token);
-            if !self.token_ids {
+            thinking.write(&delta.reasoning);
+            if !self.token_ids && !delta.text.is_empty() {
+                thinking.end();
                 screen.print(&delta.text)?;
             }
         }
         Ok(ids)
     }
 
-    /// The ids of what is to be answered.
-    fn prompt(&self, model: &ModelText, quiet: bool) -> Result<Vec<u32>, CliError> {
+    /// The ids of what is to be answered, and how the answer is read.
+    fn prompt(&self, model: &ModelText, quiet: bool) -> Result<(Vec<u32>, AnswerFormat), CliError> {
         if let Some(path) = &self.input.messages {
-            return Ok(model.encode_chat(&read_conversation(path)?)?);
+            return Ok(model.chat(&read_conversation(path)?)?);
         }
         // Nothing is running that could be asked to stop.
         interrupt::means(Meaning::End);
         let text = self.input.text(quiet)?;
         interrupt::means(Meaning::StopThenEnd);
         if self.raw {
-            return Ok(model.tokenizer()?.encode(&text, true)?);
+            return Ok((model.tokenizer()?.encode(&text, true)?, AnswerFormat::default()));
         }
         let system = self.system.iter().map(Message::system);
-        Ok(model.encode_chat(&Conversation::new(system.chain([Message::user(text)])))?)
+        Ok(model.chat(&Conversation::new(system.chain([Message::user(text)])))?)
     }
 }
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use clap::builder::PossibleValuesParser;
 
 use super::family::hub_name_like;
+use super::generate::read_text;
 use super::habits::EXAMPLE_MODEL;
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
 use super::{CliError, doctor, hub, selftest};
-use crate::engine::{Engine, EngineBuilder, OpenedModel};
+use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Context;
 
@@ -58,8 +59,9 @@ pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     let files = Arc::new(files(common)?);
     let steps = Steps::new(common, "reading the model's files");
-    let model = pollster::block_on(OpenedModel::open(&files))?;
+    let mut model = pollster::block_on(OpenedModel::open(&files))?;
     drop(steps);
+    model.text = with_template(model.text, common)?;
     if common.weights.is_some() && !model.tensors.has_plain_matrices() {
         return Err(CliError::User(format!(
             "--weights: {} is quantised already and is used as it is; leave the option out",
@@ -67,6 +69,13 @@ pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
         )));
     }
     Ok(model)
+}
+
+/// The model with the chat template of `--chat-template`, if one is given.
+pub fn with_template(text: ModelText, common: &Common) -> Result<ModelText, CliError> {
+    let Some(path) = &common.chat_template else { return Ok(text) };
+    text.with_chat_template(&read_text(path)?)
+        .map_err(|e| CliError::User(format!("--chat-template {}: {e}", path.display())))
 }
 
 /// As [`open`], or a published shape with random weights, in 4 bits unless `--weights` says more.

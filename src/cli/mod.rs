@@ -42,6 +42,7 @@ mod screen;
 mod selftest;
 mod stats;
 mod stdin;
+mod thinking;
 mod tokenize;
 mod verify;
 

@@ -21,6 +21,9 @@ pub struct Common {
     /// owner/repo[:QUANT][@REVISION] (see `lfm2 pull`). Default: the built-in demonstration model
     #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
+    /// Render conversations by this Jinja template in place of the model's own
+    #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
     /// GPU to use: an index or part of a name from `lfm2 info`
     #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
     pub adapter: Option<String>,

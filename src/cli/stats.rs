@@ -7,7 +7,8 @@ pub(super) use crate::error::size;
 
 /// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
 pub fn call(call: &ToolCall) -> String {
-    let arguments: Vec<_> = call.arguments.iter().map(|(k, v)| format!("{k}={v}")).collect();
+    let fields: serde_json::Map<_, _> = serde_json::from_str(&call.arguments).unwrap_or_default();
+    let arguments: Vec<_> = fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
     format!("{}({})", call.name, arguments.join(", "))
 }
 

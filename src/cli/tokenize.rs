@@ -8,7 +8,8 @@ use super::generate::{print, read_conversation, read_text};
 use super::options::Common;
 use super::{CliError, load};
 use crate::engine::ModelText;
-use crate::formats::without_mark;
+use crate::formats::{json_bytes, without_mark};
+use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, Tokenizer};
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -16,8 +17,12 @@ pub struct Tokenize {
     #[command(flatten)]
     input: Input,
     /// The other way: ids to text, special tokens included
-    #[arg(long, conflicts_with = "chat", env = "LFM2_DECODE")]
+    #[arg(long, conflicts_with_all = ["chat", "parse"], env = "LFM2_DECODE")]
     decode: bool,
+    /// With --parse: the tools that the model was told of, a JSON list of their definitions. Only calls
+    /// of these are calls then. Without it every name is accepted
+    #[arg(long, value_name = "FILE.json", requires = "parse", conflicts_with_all = ["text", "chat"], env = "LFM2_TOOLS")]
+    tools: Option<PathBuf>,
 }
 
 const NOTES: &str = "\
@@ -27,7 +32,8 @@ tokenizer_config.json), and no GPU.
 Examples:
   lfm2 tokenize 'Hello, world'
   lfm2 tokenize --decode 1,2,3
-  lfm2 tokenize --chat chat.json";
+  lfm2 tokenize --chat chat.json
+  lfm2 tokenize --parse '<|tool_call_start|>[now(zone=\"UTC\")]<|tool_call_end|>'";
 
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
@@ -38,6 +44,10 @@ struct Input {
     /// Render a conversation: {"messages": [...], "tools": [...], "add_generation_prompt": true}
     #[arg(long, value_name = "FILE.json", env = "LFM2_CHAT")]
     chat: Option<PathBuf>,
+    /// What is read out of a model's raw answer, as the JSON of a message: content,
+    /// reasoning_content, tool_calls. The other way round than --chat
+    #[arg(long, value_name = "TEXT|@FILE", allow_hyphen_values = true, env = "LFM2_PARSE")]
+    parse: Option<String>,
 }
 
 impl Tokenize {
@@ -45,6 +55,7 @@ impl Tokenize {
         let files = load::files(common)?;
         // Only the tokenizer's own files are needed, so nothing is known of the model's rows.
         let model = pollster::block_on(ModelText::open(&files, u32::MAX as usize))?;
+        let model = load::with_template(model, common)?;
         let tokenizer = model.tokenizer()?;
         if let Some(path) = &self.input.chat {
             let conversation = read_conversation(path)?;
@@ -53,11 +64,41 @@ impl Tokenize {
             let ids = tokenizer.encode(&text, false)?;
             return print(&format!("{}\n", serde_json::json!({ "text": text, "ids": ids })));
         }
+        if let Some(answer) = &self.input.parse {
+            let tools = self.tools.as_deref().map(read_tools).transpose()?;
+            let format = model.answer_format(tools.as_deref());
+            let answer = tokenizer.encode(&argument(answer)?, false)?;
+            return print(&format!("{}\n", read(tokenizer, format, &answer)?.to_message()));
+        }
         let text = argument(self.input.text.as_deref().unwrap_or_default())?;
         if self.decode {
             return print(&format!("{}\n", tokenizer.decode(&ids(&text)?, false)?));
         }
         print(&format!("{}\n", serde_json::json!(tokenizer.encode(&text, true)?)))
+    }
+}
+
+/// Reads an answer's tokens, as they are read while they come.
+fn read(tokenizer: &Tokenizer, format: AnswerFormat, ids: &[u32]) -> Result<Answer, CliError> {
+    let stops = StopStrings::default();
+    let mut stream = AnswerStream::new(tokenizer, format, SpecialTokens::Hide, stops);
+    let mut answer = Answer::default();
+    for id in ids {
+        answer.append(stream.push(*id).map_err(crate::Error::from)?.0);
+    }
+    answer.append(stream.finish());
+    Ok(answer)
+}
+
+/// A list of tools, or what is under `tools` of a request.
+fn read_tools(path: &Path) -> Result<Vec<serde_json::Value>, CliError> {
+    let wrong = |problem: String| CliError::User(format!("{}: {problem}", path.display()));
+    let text = read_text(path)?;
+    let value: serde_json::Value = serde_json::from_slice(&json_bytes(text.as_bytes()))
+        .map_err(|e| wrong(format!("not valid JSON: {e}")))?;
+    match value.get("tools").unwrap_or(&value) {
+        serde_json::Value::Array(tools) => Ok(tools.clone()),
+        _ => Err(wrong("need a JSON list of tools".to_owned())),
     }
 }
 

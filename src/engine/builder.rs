@@ -40,6 +40,7 @@ pub struct EngineBuilder {
     activations: Option<Activations>,
     multiply: Option<Multiply>,
     read_ahead: Option<u32>,
+    chat_template: Option<String>,
     teller: Teller,
 }
 
@@ -174,6 +175,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Renders conversations by this template in place of the model's own.
+    #[must_use]
+    pub fn chat_template(mut self, source: impl Into<String>) -> Self {
+        self.chat_template = Some(source.into());
+        self
+    }
+
     /// Called while kernels are compiled and weights are loaded; return `false` to stop.
     #[must_use]
     pub fn on_progress(
@@ -210,6 +218,10 @@ impl EngineBuilder {
         // Before the weights: nothing that can be refused comes after gigabytes of loading.
         let choices = self.choose(&model, context.caps())?;
         let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
+        let text = match &self.chat_template {
+            Some(source) => text.with_chat_template(source)?,
+            None => text,
+        };
         let teller = self.teller.clone();
         let mut on_progress = move |progress: LoadProgress| teller.weights(progress);
         let recipe = self.recipe.as_ref();

@@ -11,7 +11,7 @@ use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
 use crate::error::Error;
 use crate::gpu::{Readback, Submission};
 use crate::kernels::NOT_FINITE;
-use crate::text::{SpecialTokens, StopStrings, TextStream};
+use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, ToolCall};
 
 /// How to answer.
 #[derive(Clone, Debug, Default)]
@@ -22,7 +22,9 @@ pub struct GenerateOptions {
     pub max_tokens: Option<usize>,
     /// Strings that end the answer and are not part of it.
     pub stop: Vec<String>,
-    /// Which special tokens appear in the text.
+    /// Which special tokens appear in the text. In an answer to a conversation
+    /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the calls in it, as the model wrote them, and
+    /// [`Show`](SpecialTokens::Show) everything, reasoning too.
     pub specials: SpecialTokens,
     /// End tokens do not end the answer.
     pub ignore_end: bool,
@@ -49,6 +51,8 @@ impl GenerateOptions {
 pub enum FinishReason {
     /// The model ended it, or a stop string did.
     Stop,
+    /// The model ended it in order to call tools.
+    ToolCalls,
     /// `max_tokens`, or the end of the context.
     Length,
 }
@@ -58,6 +62,10 @@ pub enum FinishReason {
 pub struct Delta {
     /// Text that is certain now: whole characters, often empty.
     pub text: String,
+    /// What the model thought before it answers, as certain as `text`.
+    pub reasoning: String,
+    /// Tools that the model calls, each once and whole.
+    pub tool_calls: Vec<ToolCall>,
     /// The token drawn; absent after a chunk of the prompt.
     pub token: Option<u32>,
 }
@@ -99,7 +107,9 @@ pub struct Generation<'s> {
     ignore_end: bool,
     /// Whether the token that ends the answer adds no text to it.
     hide_end: bool,
-    text: Option<(TextStream, StopStrings)>,
+    text: Option<AnswerStream>,
+    /// Whether a tool was called.
+    called: bool,
     on_prefill: Option<OnPrefill<'s>>,
     phase: Phase,
     /// Tokens asked for ahead of the one that is read.
@@ -121,6 +131,7 @@ impl<'s> Generation<'s> {
     pub(super) fn new(
         session: &'s mut Session,
         prompt: &[u32],
+        format: AnswerFormat,
         options: &GenerateOptions,
     ) -> Result<Self, Error> {
         let engine = session.engine().clone();
@@ -132,7 +143,7 @@ impl<'s> Generation<'s> {
         sampling.check_tokens(engine.config().vocab_size)?;
         let stops = StopStrings::new(&options.stop)?;
         let text = match engine.tokenizer() {
-            Ok(tokenizer) => Some((TextStream::new(tokenizer, options.specials), stops)),
+            Ok(tokenizer) => Some(AnswerStream::new(tokenizer, format, options.specials, stops)),
             Err(e) if !options.stop.is_empty() => return Err(e),
             Err(_) => None,
         };
@@ -146,6 +157,7 @@ impl<'s> Generation<'s> {
             ignore_end: options.ignore_end,
             hide_end: options.specials != SpecialTokens::Show,
             text,
+            called: false,
             on_prefill: None,
             phase: Phase::Prefill,
             lead,
@@ -201,14 +213,23 @@ impl<'s> Generation<'s> {
         })
     }
 
-    /// The whole answer.
+    /// The text of the whole answer.
     ///
     /// # Errors
     /// As [`Generation::next`].
     pub async fn text(&mut self) -> Result<String, Error> {
-        let mut all = String::new();
+        Ok(self.answer().await?.content)
+    }
+
+    /// The whole answer: its text, what the model thought, and the tools it calls.
+    ///
+    /// # Errors
+    /// As [`Generation::next`].
+    pub async fn answer(&mut self) -> Result<Answer, Error> {
+        let mut all = Answer::default();
         while let Some(delta) = self.next().await {
-            all.push_str(&delta?.text);
+            let Delta { text: content, reasoning, tool_calls, .. } = delta?;
+            all.append(Answer { content, reasoning, tool_calls });
         }
         Ok(all)
     }
@@ -257,26 +278,37 @@ impl<'s> Generation<'s> {
     /// Turns a token into text and decides whether it is the last.
     fn take(&mut self, token: u32) -> Result<Option<Delta>, Error> {
         let ends = !self.ignore_end && self.session.engine().is_end(token);
-        let mut delta = Delta { text: String::new(), token: Some(token) };
+        let mut answer = Answer::default();
         let mut stopped = ends;
-        if let Some((stream, stops)) = &mut self.text {
+        if let Some(stream) = &mut self.text {
             // A model's padding rows have no token; the mask keeps them from being drawn.
             // An end is no text, even where a file does not mark it as special.
-            let text = if ends && self.hide_end { String::new() } else { stream.push(token)? };
-            let step = stops.push(&text);
-            delta.text = step.text;
-            stopped |= step.hit.is_some();
-        }
-        if stopped || self.budget == 0 {
-            if let Some((stream, stops)) = &mut self.text {
-                delta.text.push_str(&stops.push(&stream.finish()).text);
-                delta.text.push_str(&stops.finish());
+            if !(ends && self.hide_end) {
+                let (certain, stop) = stream.push(token)?;
+                answer = certain;
+                stopped |= stop;
             }
-            self.finish = Some(if stopped { FinishReason::Stop } else { FinishReason::Length });
+        }
+        let last = stopped || self.budget == 0;
+        if let Some(stream) = self.text.as_mut().filter(|_| last) {
+            answer.append(stream.finish());
+        }
+        self.called |= !answer.tool_calls.is_empty();
+        if last {
+            self.finish = Some(match (stopped, self.called) {
+                (false, _) => FinishReason::Length,
+                (true, true) => FinishReason::ToolCalls,
+                (true, false) => FinishReason::Stop,
+            });
             self.phase = Phase::Ended;
             self.in_flight.clear();
         }
-        Ok(Some(delta))
+        Ok(Some(Delta {
+            text: answer.content,
+            reasoning: answer.reasoning,
+            tool_calls: answer.tool_calls,
+            token: Some(token),
+        }))
     }
 
     /// Runs the next chunk of the prompt; the last one draws the first token.

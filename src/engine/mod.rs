@@ -41,7 +41,7 @@ pub use inspect::Trace;
 pub use opened::{ModelText, OpenedModel};
 pub use progress::BuildProgress;
 pub use recommended::Recommendation;
-pub use request::{ChatRequest, summary};
+pub use request::{ChatRequest, piece, summary};
 pub use sampling::SamplingOptions;
 pub use session::Session;
 pub use speed::DeviceSpeed;

@@ -15,7 +15,10 @@ use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
     GenerationConfig, ModelConfig, ResolvedTensors, WeightChoice, synthetic_model, validate,
 };
-use crate::text::{ChatTemplate, Conversation, SpecialTokenTexts, TextError, Tokenizer};
+use crate::text::{
+    AnswerFormat, ChatFormat, ChatTemplate, Conversation, Message, SpecialTokenTexts, TextError,
+    Tokenizer,
+};
 
 /// Positions of a sequence unless asked otherwise; the model card's context.
 pub(super) const DEFAULT_CONTEXT: u32 = 32_768;
@@ -34,7 +37,9 @@ pub struct ModelText {
     /// Where it would be.
     tokenizer_file: &'static str,
     /// Or why there is none.
-    template: Result<ChatTemplate, TextError>,
+    format: Result<ChatFormat, TextError>,
+    /// What templates know of the vocabulary.
+    special: SpecialTokenTexts,
     /// What tokenizer_config.json calls the end-of-text token.
     named_end: Option<String>,
 }
@@ -69,9 +74,13 @@ impl ModelText {
     pub fn from_gguf(place: &str, metadata: &Metadata, vocab_size: usize) -> Result<Self, Error> {
         let tokenizer = Tokenizer::from_gguf(metadata, vocab_size)?;
         let text = |id| tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_text(id));
-        let template = ChatTemplate::from_gguf(metadata, text);
+        let special = SpecialTokenTexts::from_gguf(metadata, text);
+        let template = special.clone().and_then(|s| ChatTemplate::from_gguf(metadata, &s));
+        let format = template.map(|template| ChatFormat::new(template, tokenizer.as_ref()));
+        let special = special.unwrap_or_default();
         let tokenizer_file = "tokenizer in its metadata";
-        Ok(Self { place: place.to_owned(), template, tokenizer, tokenizer_file, named_end: None })
+        let place = place.to_owned();
+        Ok(Self { place, format, tokenizer, tokenizer_file, special, named_end: None })
     }
 
     /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
@@ -86,12 +95,25 @@ impl ModelText {
         let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
         let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
             .map(|template| template.with_default_bos(bos));
+        // A broken file is told by whoever renders, as a broken template is.
+        let special = config.map(|config| SpecialTokenTexts::from_tokenizer_config(&config));
+        let mut special = special.and_then(Result::ok).unwrap_or_default();
+        special.bos_token = special.bos_token.or(bos.map(str::to_owned));
+        let format = template.map(|template| ChatFormat::new(template, tokenizer.as_ref()));
         let tokenizer_file = "tokenizer.json";
-        // A broken file is told by whoever renders.
-        let special = config.and_then(|c| SpecialTokenTexts::from_tokenizer_config(&c).ok());
-        let named_end = special.and_then(|special| special.eos_token);
+        let named_end = special.eos_token.clone();
         let place = files.place().to_owned();
-        Ok(Self { place, tokenizer, tokenizer_file, template, named_end })
+        Ok(Self { place, tokenizer, tokenizer_file, format, special, named_end })
+    }
+
+    /// The same model with another chat template.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if it does not parse.
+    pub fn with_chat_template(self, source: &str) -> Result<Self, Error> {
+        let template = ChatTemplate::new(source, &self.special)?;
+        let format = Ok(ChatFormat::new(template, self.tokenizer.as_ref()));
+        Ok(Self { format, ..self })
     }
 
     /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
@@ -131,10 +153,11 @@ impl ModelText {
         conversation: &Conversation,
         add_generation_prompt: bool,
     ) -> Result<String, Error> {
-        match &self.template {
-            Ok(template) => Ok(template.render(conversation, add_generation_prompt)?),
-            Err(e) => Err(Error::Text(e.clone())),
-        }
+        Ok(self.format()?.render(conversation, add_generation_prompt)?)
+    }
+
+    fn format(&self) -> Result<&ChatFormat, Error> {
+        self.format.as_ref().map_err(|e| Error::Text(e.clone()))
     }
 
     /// The token ids of a conversation, up to where the assistant's answer begins (unless the
@@ -143,10 +166,36 @@ impl ModelText {
     /// # Errors
     /// As [`ModelText::render`] and [`ModelText::tokenizer`].
     pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
+        Ok(self.chat(conversation)?.0)
+    }
+
+    /// As [`ModelText::encode_chat`], with how the answer is read.
+    ///
+    /// # Errors
+    /// As [`ModelText::encode_chat`].
+    pub fn chat(&self, conversation: &Conversation) -> Result<(Vec<u32>, AnswerFormat), Error> {
         let answer_begins = conversation.add_generation_prompt.unwrap_or(true);
         let text = self.render(conversation, answer_begins)?;
         // The template writes the beginning-of-text token itself.
-        Ok(self.tokenizer()?.encode(&text, false)?)
+        let ids = self.tokenizer()?.encode(&text, false)?;
+        let tools = conversation.tools.as_deref().filter(|tools| !tools.is_empty());
+        Ok((ids, self.format()?.answer_format(&text, tools)))
+    }
+
+    /// How an answer of the model is read of which nothing but its text is known; with `tools`, those
+    /// that it was told of, without them calls of any.
+    #[must_use]
+    pub fn answer_format(&self, tools: Option<&[serde_json::Value]>) -> AnswerFormat {
+        let format = match &self.format {
+            Ok(format) => {
+                // A template that refuses these turns does not begin the answer by itself.
+                let turns = Conversation::new([Message::user("Hi")]);
+                let prompt = format.render(&turns, true).unwrap_or_default();
+                format.answer_format(&prompt, tools)
+            }
+            Err(_) => AnswerFormat::of_vocabulary(self.tokenizer.as_ref(), tools),
+        };
+        if tools.is_some() { format } else { format.with_any_calls() }
     }
 }
 
@@ -263,7 +312,8 @@ impl OpenedModel {
             place: name.to_owned(),
             tokenizer: None,
             tokenizer_file: "tokenizer.json",
-            template: Err(TextError::NoTemplate),
+            format: Err(TextError::NoTemplate),
+            special: SpecialTokenTexts::default(),
             named_end: None,
         };
         Some(match validate(&config, &checkpoint).await {

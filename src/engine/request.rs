@@ -2,10 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
+use super::{Delta, Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
 use crate::error::Error;
 use crate::formats::json_bytes;
-use crate::text::{Conversation, SpecialTokens, TOOL_CALL_MARKERS, ToolCall, tool_calls};
+use crate::text::{Conversation, SpecialTokens};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
 /// `chat.completions.create` of the web package.
@@ -61,9 +61,6 @@ impl ChatRequest {
             }
         }
         fields.tool_choice(&mut conversation)?;
-        if let Some(Value::Array(messages)) = conversation.get_mut("messages") {
-            messages.iter_mut().for_each(say_calls_once);
-        }
         let stream = fields.bool("stream")?.unwrap_or(false);
         let request = Self {
             conversation: Conversation::from_value(Value::Object(conversation))?,
@@ -116,10 +113,7 @@ impl ChatRequest {
             sampling: Some(sampling),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
-            specials: match self.conversation.tools {
-                Some(_) => SpecialTokens::ToolCalls,
-                None => SpecialTokens::Hide,
-            },
+            specials: SpecialTokens::Hide,
             ignore_end: false,
         };
         options.check()?;
@@ -127,26 +121,37 @@ impl ChatRequest {
     }
 }
 
+/// What a step of an answer gives, in OpenAI's names: `content`, `reasoning_content`, and `tool_calls`
+/// as their functions, whole; the ids are the caller's. What is empty is left out.
+#[must_use]
+pub fn piece(delta: &Delta) -> Value {
+    let mut piece = Map::new();
+    if !delta.text.is_empty() {
+        piece.insert("content".to_owned(), delta.text.as_str().into());
+    }
+    if !delta.reasoning.is_empty() {
+        piece.insert("reasoning_content".to_owned(), delta.reasoning.as_str().into());
+    }
+    if !delta.tool_calls.is_empty() {
+        let calls = delta.tool_calls.iter();
+        let calls = calls.map(|c| json!({ "name": c.name, "arguments": c.arguments }));
+        piece.insert("tool_calls".to_owned(), calls.collect());
+    }
+    piece.into()
+}
+
 /// What is told at an answer's end, in OpenAI's and llama-server's names: `finish_reason`
 /// (`"stop"`, `"tool_calls"`, `"length"`, or null for an answer that was stopped before its end),
-/// `tool_calls` (the functions of those in the answer), `usage` and `timings`.
+/// `usage` and `timings`.
 #[must_use]
-pub fn summary(answer: &str, finish: Option<FinishReason>, timings: &Timings) -> Value {
+pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
     let prompt = timings.cache_n + timings.prompt_n;
-    let calls = tool_calls(answer);
     json!({
-        "finish_reason": match finish {
-            Some(FinishReason::Stop) if !calls.is_empty() => Some("tool_calls"),
-            Some(FinishReason::Stop) => Some("stop"),
-            Some(FinishReason::Length) => Some("length"),
-            None => None,
-        },
-        "tool_calls": calls
-            .into_iter()
-            .map(|ToolCall { name, arguments }| {
-                json!({ "name": name, "arguments": Value::Object(arguments).to_string() })
-            })
-            .collect::<Vec<_>>(),
+        "finish_reason": finish.map(|finish| match finish {
+            FinishReason::ToolCalls => "tool_calls",
+            FinishReason::Stop => "stop",
+            FinishReason::Length => "length",
+        }),
         "usage": {
             "prompt_tokens": prompt,
             "completion_tokens": timings.predicted_n,
@@ -165,16 +170,6 @@ pub fn summary(answer: &str, finish: Option<FinishReason>, timings: &Timings) ->
             "seed": timings.seed,
         },
     })
-}
-
-/// An answer's text has its tool calls as the model wrote them. A template that writes a message's
-/// `tool_calls` too would write them twice.
-fn say_calls_once(message: &mut Value) {
-    let [start, _] = TOOL_CALL_MARKERS;
-    let text = message.get("content").and_then(Value::as_str);
-    if let (true, Value::Object(fields)) = (text.is_some_and(|t| t.contains(start)), message) {
-        fields.shift_remove("tool_calls");
-    }
 }
 
 fn wrong(field: &str, problem: impl Into<String>) -> Error {
@@ -360,25 +355,15 @@ mod tests {
     }
 
     #[test]
-    fn a_call_is_said_once_and_told_at_the_end() {
-        let call = "<|tool_call_start|>[f(a=1)]<|tool_call_end|>";
-        let said = json!({ "messages": [
-            { "role": "assistant", "content": call, "tool_calls": [{}] },
-            { "role": "assistant", "content": null, "tool_calls": [{}] },
-        ] });
-        let request = ChatRequest::from_json(&said.to_string()).unwrap();
-        let has = |i: usize| request.conversation.messages[i].fields().contains_key("tool_calls");
-        assert_eq!((has(0), has(1)), (false, true));
-
+    fn the_end_is_told_in_the_names_of_openai() {
         let timings = Timings { cache_n: 3, prompt_n: 4, predicted_n: 5, ..Timings::default() };
-        let told = summary(call, Some(FinishReason::Stop), &timings);
+        let told = summary(Some(FinishReason::ToolCalls), &timings);
         assert_eq!(told["finish_reason"], "tool_calls");
-        assert_eq!(told["tool_calls"], json!([{ "name": "f", "arguments": r#"{"a":1}"# }]));
         assert_eq!(told["usage"]["total_tokens"], 12);
         assert_eq!(told["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
-        assert_eq!(summary("Hi", Some(FinishReason::Stop), &timings)["finish_reason"], "stop");
-        assert_eq!(summary(call, Some(FinishReason::Length), &timings)["finish_reason"], "length");
-        assert!(summary("Hi", None, &timings)["finish_reason"].is_null());
+        assert_eq!(summary(Some(FinishReason::Stop), &timings)["finish_reason"], "stop");
+        assert_eq!(summary(Some(FinishReason::Length), &timings)["finish_reason"], "length");
+        assert!(summary(None, &timings)["finish_reason"].is_null());
     }
 
     /// As llama.cpp and vLLM have it: unlimited, off, random.

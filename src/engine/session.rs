@@ -3,7 +3,7 @@
 use super::{Engine, GenerateOptions, Generation, Row, SampleParams, SeqRows};
 use crate::error::Error;
 use crate::state::{MAX_REWIND, PAGE};
-use crate::text::Conversation;
+use crate::text::{AnswerFormat, Calls, Conversation, SpecialTokens};
 
 /// One sequence. Its state stays on the GPU between answers, so that a conversation's next turn
 /// computes only what is new. Dropping it frees the sequence.
@@ -43,7 +43,8 @@ impl Session {
         self.written = 0;
     }
 
-    /// Answers a conversation by the model's chat template.
+    /// Answers a conversation by the model's chat template. Reasoning is told apart from the text, and
+    /// if the conversation has tools, so are calls of them.
     ///
     /// # Errors
     /// [`Error::Text`], [`Error::ContextFull`], [`Error::Option`].
@@ -52,12 +53,12 @@ impl Session {
         conversation: &Conversation,
         options: &GenerateOptions,
     ) -> Result<Generation<'_>, Error> {
-        let prompt = self.engine.encode_chat(conversation)?;
-        self.generate(&prompt, options)
+        let (prompt, format) = self.engine.inner.text.chat(conversation)?;
+        self.answer(&prompt, format, options)
     }
 
-    /// Continues a prompt. What the prompt has in common with the session's tokens is not computed
-    /// again.
+    /// Continues a prompt; the text is all that the model says. What the prompt has in common with
+    /// the session's tokens is not computed again.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`] if not even one
@@ -65,6 +66,20 @@ impl Session {
     pub fn generate(
         &mut self,
         prompt: &[u32],
+        options: &GenerateOptions,
+    ) -> Result<Generation<'_>, Error> {
+        self.answer(prompt, AnswerFormat::default(), options)
+    }
+
+    /// Continues a prompt whose answer has a form ([`ModelText::chat`](super::ModelText::chat) gives
+    /// both), as [`Session::generate`].
+    ///
+    /// # Errors
+    /// As [`Session::generate`].
+    pub fn answer(
+        &mut self,
+        prompt: &[u32],
+        format: AnswerFormat,
         options: &GenerateOptions,
     ) -> Result<Generation<'_>, Error> {
         self.check_prompt(prompt)?;
@@ -75,7 +90,12 @@ impl Session {
                 most: self.engine.config().max_position_embeddings,
             });
         }
-        Generation::new(self, prompt, options)
+        let format = match options.specials {
+            SpecialTokens::Hide => format,
+            SpecialTokens::ToolCalls => AnswerFormat { calls: Calls::InText, ..format },
+            SpecialTokens::Show => AnswerFormat::default(),
+        };
+        Generation::new(self, prompt, format, options)
     }
 
     pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), Error> {

@@ -38,6 +38,26 @@ impl SpecialTokenTexts {
         Self::from_map(&parse_config(tokenizer_config)?)
     }
 
+    /// Reads the tokens of a GGUF file's metadata; `text` gives the text of a token.
+    ///
+    /// # Errors
+    /// [`TextError::Key`] if an id is none.
+    pub fn from_gguf<'t>(
+        metadata: &Metadata,
+        text: impl Fn(u32) -> Option<&'t str>,
+    ) -> Result<Self, TextError> {
+        let token = |name: &str| -> Result<Option<String>, TextError> {
+            let id = metadata.token(&format!("tokenizer.ggml.{name}_token_id"), usize::MAX)?;
+            Ok(id.and_then(&text).map(str::to_owned))
+        };
+        Ok(Self {
+            bos_token: token("bos")?,
+            eos_token: token("eos")?,
+            pad_token: token("padding")?,
+            unk_token: token("unknown")?,
+        })
+    }
+
     fn from_map(config: &Map<String, Json>) -> Result<Self, TextError> {
         let token = |key: &str| match config.get(key) {
             None | Some(Json::Null) => Ok(None),
@@ -69,6 +89,7 @@ impl SpecialTokenTexts {
 #[derive(Clone)]
 pub struct ChatTemplate {
     program: Arc<Program>,
+    source: Arc<str>,
     special: SpecialTokenTexts,
     /// What `strftime_now` tells; the local time if it is not set.
     time: Option<Moment>,
@@ -93,7 +114,8 @@ impl ChatTemplate {
             return Err(TextError::Template { line: None, problem: problem.to_owned() });
         }
         let program = Program::compile(source).map_err(|e| template_error(&e, 0))?;
-        Ok(Self { program: Arc::new(program), special: special.clone(), time: None })
+        let (program, source) = (Arc::new(program), source.into());
+        Ok(Self { program, source, special: special.clone(), time: None })
     }
 
     /// Takes the template from a model's files: `chat_template.jinja`, or else `chat_template` in
@@ -126,35 +148,21 @@ impl ChatTemplate {
         }
     }
 
-    /// Takes the template of a GGUF file's metadata; `text` gives the text of a token.
+    /// Takes the template of a GGUF file's metadata.
     ///
     /// # Errors
     /// [`TextError::Key`] if there is none; otherwise as [`ChatTemplate::new`].
-    pub fn from_gguf<'t>(
-        metadata: &Metadata,
-        text: impl Fn(u32) -> Option<&'t str>,
-    ) -> Result<Self, TextError> {
+    pub fn from_gguf(metadata: &Metadata, special: &SpecialTokenTexts) -> Result<Self, TextError> {
         const KEY: &str = "tokenizer.chat_template";
         let Some(source) = metadata.string(KEY)? else {
-            let problem = "is missing: this model has no chat template; use --raw to send the \
-                           prompt as it is";
+            let problem = "is missing: no chat template; use --raw to send the prompt as it is";
             return Err(metadata.error(KEY, problem).into());
         };
         if source.len() > MAX_BYTES {
             let problem = format!("is {} bytes long, at most {MAX_BYTES} are read", source.len());
             return Err(metadata.error(KEY, problem).into());
         }
-        let token = |name: &str| -> Result<Option<String>, TextError> {
-            let id = metadata.token(&format!("tokenizer.ggml.{name}_token_id"), usize::MAX)?;
-            Ok(id.and_then(&text).map(str::to_owned))
-        };
-        let special = SpecialTokenTexts {
-            bos_token: token("bos")?,
-            eos_token: token("eos")?,
-            pad_token: token("padding")?,
-            unk_token: token("unknown")?,
-        };
-        Self::new(source, &special)
+        Self::new(source, special)
     }
 
     /// Sets the time that `strftime_now` tells, in seconds since 1970 on a clock without a time zone.
@@ -174,6 +182,11 @@ impl ChatTemplate {
             self.special.bos_token = bos.map(str::to_owned);
         }
         self
+    }
+
+    /// The template's text.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.

@@ -75,6 +75,16 @@ impl Message {
         Self::new(Role::Assistant, text)
     }
 
+    /// The same message with what the model thought before it; with nothing, as it is.
+    #[must_use]
+    pub fn with_reasoning(mut self, text: impl Into<String>) -> Self {
+        let text = text.into();
+        if !text.is_empty() {
+            self.fields.insert("reasoning_content".to_owned(), text.into());
+        }
+        self
+    }
+
     /// Something a tool answered.
     pub fn tool(text: impl Into<String>) -> Self {
         Self::new(Role::Tool, text)
@@ -93,6 +103,11 @@ impl Message {
             Value::Array(parts) => parts.iter().map(|part| part.get("text")?.as_str()).collect(),
             _ => None,
         }
+    }
+
+    /// A message of these fields, which its caller has checked.
+    pub(super) fn of_fields(role: Role, fields: Map<String, Value>) -> Self {
+        Self { role, fields }
     }
 
     /// All fields, `role` among them.
@@ -318,7 +333,7 @@ fn read_vars(vars: Option<Value>) -> Result<Map<String, Value>, TextError> {
     }
 }
 
-fn kind(value: &Value) -> &'static str {
+pub(super) fn kind(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
@@ -329,7 +344,7 @@ fn kind(value: &Value) -> &'static str {
     }
 }
 
-fn wrong(field: impl std::fmt::Display, problem: impl std::fmt::Display) -> TextError {
+pub(super) fn wrong(field: impl std::fmt::Display, problem: impl std::fmt::Display) -> TextError {
     TextError::Conversation { path: path(field), problem: problem.to_string() }
 }
 

@@ -3,24 +3,42 @@
 //! Pure CPU code without a GPU, threads or files: it takes and gives bytes, so the command line,
 //! a server and a browser use it alike. Bad input of any kind is a [`TextError`].
 
+mod answer;
+mod answer_stream;
 mod byte_level;
+mod call_writer;
+mod chat_format;
 mod chat_template;
 mod conversation;
 mod error;
 mod guard;
+mod history;
 mod jinja;
 mod json;
+mod literal;
+mod literal_numbers;
+mod literal_reader;
+mod literal_strings;
+mod markers;
+mod probes;
 mod strftime;
 mod tokenizer;
 mod tokenizer_file;
 mod tool_calls;
+mod tools;
 mod utf8;
+mod xml_calls;
 
+pub use answer::{Answer, AnswerFormat, AnswerReader, Calls, tool_calls};
+pub use answer_stream::AnswerStream;
+pub use chat_format::ChatFormat;
 pub use chat_template::{ChatTemplate, SpecialTokenTexts};
 pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
+pub use markers::TOOL_CALL_MARKERS;
 #[cfg(feature = "cli")]
 pub(crate) use strftime::{Moment, strftime};
 pub use tokenizer::Tokenizer;
-pub use tool_calls::{ToolCall, tool_calls};
-pub use utf8::{SpecialTokens, StopStep, StopStrings, TOOL_CALL_MARKERS, TextStream};
+pub use tool_calls::ToolCall;
+pub use tools::Tools;
+pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};

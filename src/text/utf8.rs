@@ -1,29 +1,28 @@
 //! Tokens to text, a token at a time: whole characters only, and an eye on stop strings.
 
 use super::error::TextError;
+use super::markers::Mark;
 use super::tokenizer::Tokenizer;
 
-/// Which special tokens appear in streamed text.
+/// Which special tokens appear in streamed text. `<think>` and `</think>` always do: without them
+/// nobody could tell reasoning from the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SpecialTokens {
     /// None of them.
     #[default]
     Hide,
-    /// Only `<|tool_call_start|>` and `<|tool_call_end|>`, for whoever parses tool calls.
+    /// Only those around tool calls, for whoever reads the calls in the text.
     ToolCalls,
     /// All of them.
     Show,
 }
-
-/// The markers that [`SpecialTokens::ToolCalls`] lets through.
-pub const TOOL_CALL_MARKERS: [&str; 2] = ["<|tool_call_start|>", "<|tool_call_end|>"];
 
 /// Turns token ids into text as they come.
 ///
 /// A token may end inside a UTF-8 character; its bytes wait here until the character is whole. The
 /// texts of all [`push`](Self::push)es and of [`finish`](Self::finish) together are exactly what
 /// [`Tokenizer::decode`] gives for all ids (with [`SpecialTokens::Hide`] and
-/// [`SpecialTokens::Show`] as its `skip_special_tokens` true and false).
+/// [`SpecialTokens::Show`] as its `skip_special_tokens` true and false, but for the marks of reasoning).
 #[derive(Debug, Clone)]
 pub struct TextStream {
     tokenizer: Tokenizer,
@@ -60,12 +59,12 @@ impl TextStream {
 
     fn shows(&self, id: u32) -> bool {
         match self.specials {
-            SpecialTokens::Hide => false,
             SpecialTokens::Show => true,
-            SpecialTokens::ToolCalls => {
-                let text = self.tokenizer.token_text(id);
-                text.is_some_and(|text| TOOL_CALL_MARKERS.contains(&text))
-            }
+            hide_or_calls => match self.tokenizer.token_text(id).and_then(Mark::of) {
+                Some(mark) if mark.is_reasoning() => true,
+                Some(_) => hide_or_calls == SpecialTokens::ToolCalls,
+                None => false,
+            },
         }
     }
 

@@ -16,6 +16,7 @@ mod hub_server;
 mod info;
 mod marks;
 mod options;
+mod parse;
 mod perplexity;
 mod quantize;
 mod readme;

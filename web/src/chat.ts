@@ -16,7 +16,6 @@ import type {
 export interface Summary {
   /** null: it was stopped before its end. */
   finish_reason: FinishReason | null;
-  tool_calls: ToolCall['function'][];
   usage: Usage;
   timings: Timings;
 }
@@ -25,14 +24,20 @@ export interface Summary {
 export interface Answerer {
   /** Throws what is wrong with a request. */
   check(request: string): Promise<void>;
-  /** Calls `onText` after each step; it says whether to go on. */
-  answer(request: string, onText: (text: string) => Promise<boolean>): Promise<Summary>;
+  /** Calls `onPiece` after each step with a `Piece` as JSON; it says whether to go on. */
+  answer(request: string, onPiece: (piece: string) => Promise<boolean>): Promise<Summary>;
+}
+
+/** What a step makes certain; calls come whole. */
+interface Piece {
+  content?: string;
+  reasoning_content?: string;
+  tool_calls?: ToolCall['function'][];
 }
 
 /** Of a request that was stopped before its turn came. */
 const NOTHING: Summary = {
   finish_reason: null,
-  tool_calls: [],
   usage: {
     prompt_tokens: 0,
     completion_tokens: 0,
@@ -97,8 +102,12 @@ export class Completions {
       return this.#chunks(json, head, usage, options.signal);
     }
     let content = '';
-    const summary = await this.#run(json, options.signal, async (text) => {
-      content += text;
+    let reasoning = '';
+    const calls: ToolCall[] = [];
+    const summary = await this.#run(json, options.signal, async (piece) => {
+      content += piece.content ?? '';
+      reasoning += piece.reasoning_content ?? '';
+      calls.push(...named(piece.tool_calls));
       return true;
     });
     return {
@@ -107,7 +116,12 @@ export class Completions {
       choices: [
         {
           index: 0,
-          message: { role: 'assistant', content, ...toolCalls(summary) },
+          message: {
+            role: 'assistant',
+            content: content === '' && calls.length > 0 ? null : content,
+            ...(reasoning === '' ? {} : { reasoning_content: reasoning }),
+            ...(calls.length === 0 ? {} : { tool_calls: calls }),
+          },
           finish_reason: summary.finish_reason ?? 'abort',
           logprobs: null,
         },
@@ -131,25 +145,27 @@ export class Completions {
       object: 'chat.completion.chunk',
       choices: [{ index: 0, delta, finish_reason, logprobs: null }],
     });
-    const texts = new Handoff<string>();
+    const pieces = new Handoff<Piece>();
     // Whoever has stopped it need not take what is left.
     const left = new AbortController();
     const stop = AbortSignal.any([left.signal, this.#disposed.signal, ...(signal ? [signal] : [])]);
-    stop.addEventListener('abort', () => texts.close());
+    stop.addEventListener('abort', () => pieces.close());
     // Nothing runs until the first chunk is asked for.
-    const run = this.#run(json, stop, async (text) => {
-      if (text !== '') await texts.put(text);
+    const run = this.#run(json, stop, async (piece) => {
+      if (Object.keys(piece).length > 0) await pieces.put(piece);
       return true;
     });
-    run.then(() => texts.close(), (error: unknown) => texts.fail(error));
+    run.then(() => pieces.close(), (error: unknown) => pieces.fail(error));
     try {
       yield chunk({ role: 'assistant', content: '' });
-      for (let text = await texts.take(); text !== undefined; text = await texts.take()) {
-        yield chunk({ content: text });
+      let index = 0;
+      for (let piece = await pieces.take(); piece !== undefined; piece = await pieces.take()) {
+        const { tool_calls, ...said } = piece;
+        const calls = named(tool_calls).map((call) => ({ index: index++, ...call }));
+        yield chunk(calls.length > 0 ? { ...said, tool_calls: calls } : said);
       }
       const summary = await run;
-      const calls = toolCalls(summary).tool_calls?.map((call, index) => ({ index, ...call }));
-      yield { ...chunk(calls ? { tool_calls: calls } : {}, summary.finish_reason ?? 'abort'), timings: summary.timings };
+      yield { ...chunk({}, summary.finish_reason ?? 'abort'), timings: summary.timings };
       if (includeUsage) {
         yield { ...head, object: 'chat.completion.chunk', choices: [], usage: summary.usage };
       }
@@ -163,13 +179,14 @@ export class Completions {
   #run(
     json: string,
     signal: AbortSignal | undefined,
-    onText: (text: string) => Promise<boolean>,
+    onPiece: (piece: Piece) => Promise<boolean>,
   ): Promise<Summary> {
     const stopped = () => signal?.aborted === true || this.#disposed.signal.aborted;
     const turn = this.#last.then(async () => {
       if (stopped()) return NOTHING;
       try {
-        return await this.#answerer.answer(json, async (text) => (await onText(text)) && !stopped());
+        const onJson = async (piece: string) => (await onPiece(JSON.parse(piece) as Piece)) && !stopped();
+        return await this.#answerer.answer(json, onJson);
       } catch (thrown) {
         throw toLfm2Error(thrown);
       }
@@ -185,9 +202,7 @@ export class Completions {
   }
 }
 
-/** The calls of an answer that ended with them. */
-function toolCalls(summary: Summary): { tool_calls?: ToolCall[] } {
-  if (summary.tool_calls.length === 0) return {};
-  const call = (f: ToolCall['function']): ToolCall => ({ id: `call_${crypto.randomUUID()}`, type: 'function', function: f });
-  return { tool_calls: summary.tool_calls.map(call) };
+/** Calls with ids. */
+function named(calls: ToolCall['function'][] = []): ToolCall[] {
+  return calls.map((f) => ({ id: `call_${crypto.randomUUID()}`, type: 'function', function: f }));
 }

@@ -46,8 +46,10 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     const files = model.files.map((file) => watched(file, signal, reads));
     const own = options.device === undefined;
     const from = withGpu(options.device, () => new Gpu());
-    const { contextLength, activations } = options;
-    const loading = WebEngine.load(model.place, files, contextLength, activations, onProgress, from, own);
+    const { contextLength, chatTemplate, activations } = options;
+    const loading = WebEngine.load(
+      model.place, files, contextLength, chatTemplate, activations, onProgress, from, own,
+    );
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
     cached = await raceAbort(model.finish(), signal, () => undefined);
@@ -102,7 +104,7 @@ function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): L
           throw toLfm2Error(thrown);
         }
       },
-      answer: async (request, onText) => JSON.parse(await engine.chat(request, onText)) as Summary,
+      answer: async (request, onPiece) => JSON.parse(await engine.chat(request, onPiece)) as Summary,
     },
     counters: async () => JSON.parse(engine.counters()),
     destroy: async () => {

@@ -42,7 +42,7 @@ export class ModelEngine implements Engine {
         await this.#recovery?.catch(() => undefined);
         await this.#current().answerer.check(request);
       },
-      answer: async (request, onText) => this.#current().answerer.answer(request, onText),
+      answer: async (request, onPiece) => this.#current().answerer.answer(request, onPiece),
     };
     this.chat = { completions: new Completions(answerer, name) };
   }

@@ -13,6 +13,10 @@ export type PageDevice = typeof globalThis extends { GPUDevice: { prototype: inf
 export interface ChatMessage {
   role: OneOf<'system' | 'developer' | 'user' | 'assistant' | 'tool'>;
   content?: string | readonly { type: OneOf<'text'>; text: string }[] | null;
+  /** What the model thought before it answered, as `create` gives it. */
+  reasoning_content?: string | null;
+  /** What an assistant's message calls, as `create` gives it. */
+  tool_calls?: readonly (Omit<ToolCall, 'type'> & { type: OneOf<'function'> })[] | null;
   /** Further fields go to the model's chat template as they are. `any`, since interfaces fit no other type. */
   [field: string]: any;
 }
@@ -119,8 +123,14 @@ export interface ChatCompletion {
   choices: [
     {
       index: 0;
-      /** `content` has tool calls too, as the model wrote them. Send the message back as it is. */
-      message: { role: 'assistant'; content: string; tool_calls?: ToolCall[] };
+      /** `content` is null beside calls if nothing was said. Send the message back as it is. */
+      message: {
+        role: 'assistant';
+        content: string | null;
+        /** What the model thought before it answered. */
+        reasoning_content?: string;
+        tool_calls?: ToolCall[];
+      };
       finish_reason: FinishReason;
       logprobs: null;
     },
@@ -138,8 +148,13 @@ export interface ChatCompletionChunk {
   /** Empty in the chunk that tells `usage`. */
   choices: {
     index: 0;
-    /** `tool_calls`, all of them and whole, come with the finish reason. */
-    delta: { role?: 'assistant'; content?: string; tool_calls?: (ToolCall & { index: number })[] };
+    /** A tool call comes once and whole, as soon as the model has written it. */
+    delta: {
+      role?: 'assistant';
+      content?: string;
+      reasoning_content?: string;
+      tool_calls?: (ToolCall & { index: number })[];
+    };
     finish_reason: FinishReason | null;
     logprobs: null;
   }[];
@@ -289,6 +304,8 @@ export interface ModelOptions {
   cache?: 'opfs' | 'none';
   /** Where names of models are looked up. */
   hub?: HubOptions;
+  /** A Jinja template that renders conversations in place of the model's own. */
+  chatTemplate?: string;
   /** Tokens that a conversation may have; 0: as many as the model was made for; default: as many as fit, at most 32,768. */
   contextLength?: number;
   /** Stops it. */

@@ -37,7 +37,7 @@ async function loadInWorker(options: EngineOptions): Promise<Loaded> {
 interface Pending {
   resolve: (result: never) => void;
   reject: (thrown: unknown) => void;
-  onText: ((text: string) => Promise<boolean>) | undefined;
+  onPiece: ((piece: string) => Promise<boolean>) | undefined;
 }
 
 function startWorker(): Worker {
@@ -62,8 +62,8 @@ class Remote implements Answerer {
         return;
       }
       const pending = this.#pending.get(data.id);
-      if (data.tell === 'text') {
-        const goOn = pending?.onText?.(data.text) ?? Promise.resolve(false);
+      if (data.tell === 'piece') {
+        const goOn = pending?.onPiece?.(data.piece) ?? Promise.resolve(false);
         void goOn.then((goOn) => this.#send({ call: 'taken', id: data.id, goOn }));
         return;
       }
@@ -81,12 +81,12 @@ class Remote implements Answerer {
   call<K extends keyof Calls>(
     call: K,
     argument: Calls[K]['argument'],
-    onText?: (text: string) => Promise<boolean>,
+    onPiece?: (piece: string) => Promise<boolean>,
   ): Promise<Calls[K]['result']> {
     return new Promise((resolve, reject) => {
       if (this.#over !== undefined) return reject(this.#over);
       const id = this.#next++;
-      this.#pending.set(id, { resolve, reject, onText });
+      this.#pending.set(id, { resolve, reject, onPiece });
       this.#send({ call, id, argument } as ToWorker);
     });
   }
@@ -95,8 +95,8 @@ class Remote implements Answerer {
     return this.call('check', request);
   }
 
-  answer(request: string, onText: (text: string) => Promise<boolean>): Promise<Summary> {
-    return this.call('answer', request, onText);
+  answer(request: string, onPiece: (piece: string) => Promise<boolean>): Promise<Summary> {
+    return this.call('answer', request, onPiece);
   }
 
   abort(): void {

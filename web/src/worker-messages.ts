@@ -15,11 +15,11 @@ export type ToWorker =
   | { [K in keyof Calls]: { call: K; id: number; argument: Calls[K]['argument'] } }[keyof Calls]
   /** Stops loading. */
   | { call: 'abort' }
-  /** The text of answer `id` was taken. */
+  /** The piece of answer `id` was taken. */
   | { call: 'taken'; id: number; goOn: boolean };
 
 export type FromWorker =
   | { tell: 'reply'; id: number; result: unknown }
   | { tell: 'failed'; id: number; code: Lfm2Error['code']; message: string }
   | { tell: 'progress'; progress: Progress }
-  | { tell: 'text'; id: number; text: string };
+  | { tell: 'piece'; id: number; piece: string };

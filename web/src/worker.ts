@@ -7,7 +7,7 @@ import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
 const tell = (message: FromWorker) => postMessage(message);
 const abort = new AbortController();
-/** By answer: told whether the text was taken and the answer goes on. */
+/** By answer: told whether the piece was taken and the answer goes on. */
 const taken = new Map<number, (goOn: boolean) => void>();
 let loaded: Loaded | undefined;
 
@@ -24,8 +24,8 @@ const calls: { [K in keyof Calls]: (argument: Calls[K]['argument'], id: number) 
   },
   check: (request) => engine().answerer.check(request),
   answer: (request, id) =>
-    engine().answerer.answer(request, (text) => {
-      tell({ tell: 'text', id, text });
+    engine().answerer.answer(request, (piece) => {
+      tell({ tell: 'piece', id, piece });
       return new Promise((resolve) => taken.set(id, resolve));
     }),
   counters: async () => engine().counters(),

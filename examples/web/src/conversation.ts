@@ -98,7 +98,7 @@ export class Conversation {
     for await (const chunk of await engine.chat.completions.create(request, { signal })) {
       const choice = chunk.choices[0];
       if (choice === undefined) continue;
-      const delta: typeof choice.delta & { reasoning_content?: string } = choice.delta;
+      const { delta } = choice;
       if (delta.content || delta.reasoning_content) {
         answer.content += delta.content ?? '';
         answer.reasoning += delta.reasoning_content ?? '';

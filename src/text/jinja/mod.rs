@@ -32,7 +32,7 @@ mod lexer;
 mod lines;
 mod loops;
 mod methods;
-mod numbers;
+pub(super) mod numbers;
 mod ops;
 mod parser;
 mod predicates;

@@ -3,7 +3,7 @@
 use super::unicode::{decimal, is_space};
 
 /// `repr` of a float.
-pub(super) fn float_repr(value: f64) -> String {
+pub(in crate::text) fn float_repr(value: f64) -> String {
     if value.is_nan() {
         return "nan".to_owned();
     }

@@ -1,7 +1,10 @@
 //! The text room from outside: tokenizer, streams, templates.
 
+mod bfcl;
 mod broken;
 mod broken_cases;
+mod calls;
+mod history;
 mod hostile;
 mod hostile_cases;
 mod real;

@@ -155,7 +155,11 @@ fn a_gguf_gives_the_published_ids() {
         assert_eq!(tokenizer.is_special(id), published.is_special(id), "{id}");
     }
     let text = |id| tokenizer.token_text(id);
-    let template = ChatTemplate::from_gguf(&header.metadata, text).unwrap();
+    let template = ChatTemplate::from_gguf(
+        &header.metadata,
+        &SpecialTokenTexts::from_gguf(&header.metadata, text).unwrap(),
+    )
+    .unwrap();
     for case in expected["conversations"].as_array().unwrap() {
         let mut file = case.clone();
         for ours in ["name", "rendered"] {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
-use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, summary};
+use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, piece, summary};
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::{self, GpuError};
 use lfm2_wgpu::kernels::Activations;
@@ -48,13 +48,16 @@ pub struct WebEngine {
 
 #[wasm_bindgen]
 impl WebEngine {
-    /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`.
+    /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`, with
+    /// its own chat template or with this one.
     /// `on_progress` gets a phase, `compile` (in kernels) or `upload` (in bytes of the weights), how
     /// much of it is done and how much there is, and says whether to go on. `own`: whether `gpu` gives a device of the engine's, and not the page's.
+    #[allow(clippy::too_many_arguments, reason = "JavaScript calls it")]
     pub async fn load(
         place: String,
         files: Array,
         context_length: Option<u32>,
+        chat_template: Option<String>,
         activations: Option<String>,
         on_progress: Function,
         gpu: Gpu,
@@ -62,6 +65,9 @@ impl WebEngine {
     ) -> Result<WebEngine, JsValue> {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
         let mut builder = sized(Engine::builder().files(files), context_length);
+        if let Some(source) = chat_template {
+            builder = builder.chat_template(source);
+        }
         if let Some(word) = activations {
             builder = builder.activations(activations_of(&word)?);
         }
@@ -132,14 +138,14 @@ impl WebEngine {
         request.options(&self.engine).map(|_| ()).map_err(error)
     }
 
-    /// Answers a request of the chat API. `on_text` gets the text that is certain after each step,
-    /// often empty, and gives (or promises) whether to go on. Gives the summary as JSON.
-    pub async fn chat(&self, request: String, on_text: Function) -> Result<String, JsValue> {
+    /// Answers a request of the chat API. `on_piece` gets what is certain after each step as JSON,
+    /// often an empty object, and gives (or promises) whether to go on. Gives the summary as JSON.
+    pub async fn chat(&self, request: String, on_piece: Function) -> Result<String, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
         let options = request.options(&self.engine).map_err(error)?;
         let busy = || error(Error::NoFreeSequence { slots: 1 });
         let mut session = self.session.take().ok_or_else(busy)?;
-        let told = answer(&mut session, &request, &options, &on_text).await;
+        let told = answer(&mut session, &request, &options, &on_piece).await;
         self.session.set(Some(session));
         told
     }
@@ -245,19 +251,17 @@ async fn answer(
     session: &mut Session,
     request: &ChatRequest,
     options: &GenerateOptions,
-    on_text: &Function,
+    on_piece: &Function,
 ) -> Result<String, JsValue> {
     let mut generation = session.respond(&request.conversation, options).map_err(error)?;
-    let mut all = String::new();
     while let Some(delta) = generation.next().await {
-        let text = delta.map_err(error)?.text;
-        all.push_str(&text);
-        let goes_on = Promise::resolve(&on_text.call1(&JsValue::NULL, &text.into())?);
+        let piece = piece(&delta.map_err(error)?).to_string();
+        let goes_on = Promise::resolve(&on_piece.call1(&JsValue::NULL, &piece.into())?);
         if !JsFuture::from(goes_on).await?.is_truthy() {
             break;
         }
     }
-    Ok(summary(&all, generation.finish_reason(), &generation.timings()).to_string())
+    Ok(summary(generation.finish_reason(), &generation.timings()).to_string())
 }
 
 /// An error as JavaScript throws it: an `Error` with the engine's `code`.

@@ -1,0 +1,254 @@
+//! A chat template together with what it needs: conversations as people and clients write them become
+//! conversations that it renders as the model was trained.
+
+use super::answer::AnswerFormat;
+use super::call_writer::{CallForm, write_calls};
+use super::chat_template::ChatTemplate;
+use super::conversation::{Conversation, Message, Role, wrong};
+use super::error::TextError;
+use super::history::{REASONING, joined, past_calls, said, tool_text, with_objects};
+use super::markers::{CALL_START, Mark};
+use super::probes::Ability;
+use super::tokenizer::Tokenizer;
+use serde_json::{Value, json};
+use std::collections::HashMap;
+use std::sync::{Mutex, PoisonError};
+
+/// How a model reads conversations and writes answers, recognised from its template and vocabulary.
+#[derive(Debug)]
+pub struct ChatFormat {
+    template: ChatTemplate,
+    /// Absent if neither template nor vocabulary has a mark of calls.
+    calls: Option<CallForm>,
+    thinks: bool,
+    /// What the template has been found to do.
+    abilities: Mutex<HashMap<Ability, bool>>,
+}
+
+/// What is written in the place of a text that the template must not touch.
+#[derive(Default)]
+struct Stands {
+    /// Distinguishes them from the conversation's own text.
+    tag: String,
+    /// The texts, and where each belongs.
+    texts: Vec<(String, String)>,
+}
+
+impl ChatFormat {
+    /// The format of a template and the vocabulary beside it.
+    #[must_use]
+    pub fn new(template: ChatTemplate, tokenizer: Option<&Tokenizer>) -> Self {
+        let source = template.source();
+        let known = |mark: Mark| {
+            source.contains(mark.text())
+                || tokenizer.is_some_and(|tokenizer| tokenizer.token_id(mark.text()).is_some())
+        };
+        let calls = match () {
+            () if source.contains(Mark::Function.text()) => Some(CallForm::Xml),
+            () if known(Mark::CallStart) => Some(CallForm::Python),
+            () if known(Mark::XmlStart) => Some(CallForm::Xml),
+            () => None,
+        };
+        let thinks = known(Mark::ThinkStart) || known(Mark::ThinkEnd);
+        Self { template, calls, thinks, abilities: Mutex::default() }
+    }
+
+    /// Whether the model may think before it answers.
+    #[must_use]
+    pub fn thinks(&self) -> bool {
+        self.thinks
+    }
+
+    /// How an answer to `prompt` is read; `tools`: those that the model was told of.
+    #[must_use]
+    pub fn answer_format(&self, prompt: &str, tools: Option<&[Value]>) -> AnswerFormat {
+        AnswerFormat {
+            thinks: self.thinks,
+            begins_in_reasoning: prompt.trim_end().ends_with(Mark::ThinkStart.text()),
+            ..AnswerFormat::of_vocabulary(None, tools)
+        }
+    }
+
+    /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
+    ///
+    /// What the template cannot render is put into what it can: arguments that are JSON text become
+    /// objects; calls that it would drop or quote wrongly are written into the content in the model's
+    /// own form; lists of text parts are joined where it takes no lists; a tool's answer becomes text;
+    /// system messages at the beginning become one.
+    ///
+    /// # Errors
+    /// As [`ChatTemplate::render`], and [`TextError::Conversation`] for a message that would be lost.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<String, TextError> {
+        let mut stands = Stands::default();
+        let prepared = self.prepare(conversation, &mut stands)?;
+        let mut text = self.template.render(&prepared, add_generation_prompt)?;
+        for (stand, (whole, path)) in (0..).map(|i| stands.name(i)).zip(&stands.texts) {
+            if !text.contains(&stand) {
+                let problem = "the model's chat template leaves it out";
+                return Err(wrong(path, problem));
+            }
+            text = text.replace(&stand, whole);
+        }
+        Ok(text)
+    }
+
+    fn can(&self, ability: Ability) -> bool {
+        let known = || self.abilities.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(can) = known().get(&ability).copied() {
+            return can;
+        }
+        let can = ability.of(&self.template);
+        known().insert(ability, can);
+        can
+    }
+
+    fn prepare(
+        &self,
+        conversation: &Conversation,
+        stands: &mut Stands,
+    ) -> Result<Conversation, TextError> {
+        let mut messages = Vec::with_capacity(conversation.messages.len());
+        // Only the first message is read as the instruction.
+        let mut instructions: Vec<&Message> = Vec::new();
+        for (i, message) in conversation.messages.iter().enumerate() {
+            let leads = messages.is_empty();
+            if message.role() == Role::System && (leads || !self.can(Ability::LaterSystem)) {
+                instructions.push(message);
+            } else {
+                messages.push((i, message));
+            }
+        }
+        let mut prepared = Vec::with_capacity(messages.len() + 1);
+        if let Some(instruction) = one_of(&instructions) {
+            prepared.push(self.message(&instruction, "messages[0]", conversation, stands)?);
+        }
+        for (i, message) in messages {
+            let path = format!("messages[{i}]");
+            prepared.push(self.message(message, &path, conversation, stands)?);
+        }
+        Ok(Conversation { messages: prepared, ..conversation.clone() })
+    }
+
+    fn message(
+        &self,
+        message: &Message,
+        path: &str,
+        conversation: &Conversation,
+        stands: &mut Stands,
+    ) -> Result<Message, TextError> {
+        let role = message.role();
+        let mut fields = said(message);
+        let mut content = self.content(role, fields.remove("content"));
+        let silent = content.as_str() == Some("");
+        if !silent && !self.can(Ability::Writes(role)) {
+            let problem = format_args!(
+                "the model's chat template leaves out messages of the role {}",
+                role.as_str()
+            );
+            return Err(wrong(path, problem));
+        }
+        if role == Role::Assistant {
+            let calls = past_calls(&fields, path)?;
+            fields.shift_remove("function_call");
+            fields.shift_remove("tool_calls");
+            let mut text = joined(&content).or(content.as_str().map(str::to_owned));
+            let before = text.clone();
+            if let Some(text) = &mut text {
+                self.reason(&mut fields, text);
+                // An answer's text may have its calls as the model wrote them.
+                let has_them = text.contains(CALL_START) || text.contains(Mark::XmlStart.text());
+                if !calls.is_empty() && !has_them {
+                    match with_objects(&calls, message.fields()) {
+                        Some(objects) if self.can(Ability::ToolCalls) => {
+                            fields.insert("tool_calls".to_owned(), objects);
+                        }
+                        _ => {
+                            let path = format!("{path}.tool_calls");
+                            let form = self.calls.ok_or_else(|| {
+                                let problem = "neither the model's chat template nor its \
+                                               vocabulary tells how it writes tool calls";
+                                wrong(&path, problem)
+                            })?;
+                            text.push_str(&stands.add(
+                                write_calls(form, &calls),
+                                path,
+                                conversation,
+                            ));
+                        }
+                    }
+                }
+            }
+            if text != before {
+                content = text.unwrap_or_default().into();
+            }
+        } else if silent && !self.can(Ability::EmptyTurns) {
+            content = stands.add(String::new(), path.to_owned(), conversation).into();
+        }
+        fields.insert("content".to_owned(), content);
+        Ok(Message::of_fields(role, fields))
+    }
+
+    /// Content as the template takes it.
+    fn content(&self, role: Role, content: Option<Value>) -> Value {
+        match content {
+            None => "".into(),
+            Some(content) => match joined(&content) {
+                Some(_) if self.can(Ability::Lists(role)) => content,
+                Some(text) => text.into(),
+                None if role == Role::Tool => tool_text(&content).into(),
+                None => content,
+            },
+        }
+    }
+
+    /// Puts what was thought where the template looks for it.
+    fn reason(&self, fields: &mut serde_json::Map<String, Value>, text: &mut String) {
+        let thought = REASONING.iter().find_map(|name| fields.get(*name)?.as_str());
+        let Some(thought) = thought.map(str::to_owned) else { return };
+        let (start, end) = (Mark::ThinkStart.text(), Mark::ThinkEnd.text());
+        let said_already = text.trim_start().starts_with(start);
+        if !thought.is_empty() && !said_already && self.can(Ability::Reasoning) {
+            return;
+        }
+        REASONING.iter().for_each(|name| drop(fields.shift_remove(*name)));
+        if self.thinks && !said_already && !thought.is_empty() {
+            text.insert_str(0, &format!("{start}{thought}{end}"));
+        }
+    }
+}
+
+/// Instructions as one message.
+fn one_of(instructions: &[&Message]) -> Option<Message> {
+    let (first, rest) = instructions.split_first()?;
+    if rest.is_empty() {
+        return Some((*first).clone());
+    }
+    let texts = instructions.iter().filter_map(|message| message.text());
+    let texts: Vec<String> = texts.filter(|text| !text.is_empty()).collect();
+    let mut fields = first.fields().clone();
+    fields.insert("content".to_owned(), json!(texts.join("\n\n")));
+    Some(Message::of_fields(Role::System, fields))
+}
+
+impl Stands {
+    fn name(&self, i: usize) -> String {
+        format!("\u{f8fe}{}{i}\u{f8ff}", self.tag)
+    }
+
+    /// What to write for `text`; `path` is told if it gets lost.
+    fn add(&mut self, text: String, path: String, conversation: &Conversation) -> String {
+        if self.texts.is_empty() {
+            // Nobody writes these characters; who does all the same gets others.
+            let all = serde_json::to_string(conversation).unwrap_or_default();
+            while all.contains(&format!("\u{f8fe}{}", self.tag)) {
+                self.tag.push('-');
+            }
+        }
+        self.texts.push((text, path));
+        self.name(self.texts.len() - 1)
+    }
+}

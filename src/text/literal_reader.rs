@@ -1,0 +1,392 @@
+//! Reads literals as Python's parser reads them, and as JSON; what a model gets wrong is mended where
+//! that can be told.
+//!
+//! Written by hand: a crate for Python's grammar refuses what models write (leading zeros, raw
+//! newlines, a quote that is not escaped) and brings a whole language. The work is bounded: a reader
+//! has fuel for a fixed number of looks at each byte of its text.
+
+use super::literal::Literal;
+use super::literal_numbers::{decimal, in_base};
+
+/// Deepest nesting of lists and objects.
+const MAX_DEPTH: usize = 64;
+/// How often each byte of a text may be looked at, in all attempts together.
+const LOOKS: u64 = 12;
+/// Characters that are looked at behind a quote to tell whether it closes its string.
+const LOOKAHEAD: usize = 64;
+
+/// Where a value stands: it decides which quote may close a string whose quotes are not escaped.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Nothing stands around it.
+    Whole,
+    /// The argument of a call.
+    Argument,
+    /// An item of a list or tuple that ends with this bracket.
+    Item(char),
+    /// The key of an object, or an item of a set.
+    Key,
+    /// The value of an object's field.
+    Field,
+}
+
+/// A position in a text. `None` from any of its functions: what stands there is not it.
+pub(super) struct Reader<'a> {
+    pub(super) text: &'a str,
+    pub(super) at: usize,
+    fuel: u64,
+    /// A quote closes its string only where something follows that may follow a string.
+    pub(super) repair: bool,
+    /// Strings have the escapes of JSON and no prefixes; there are no comments.
+    pub(super) json: bool,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(text: &'a str) -> Self {
+        let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+        let fuel = bytes.saturating_mul(LOOKS).saturating_add(1000);
+        Self { text, at: 0, fuel, repair: false, json: false }
+    }
+
+    pub(super) fn rest(&self) -> &'a str {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
+    pub(super) fn peek(&self) -> Option<u8> {
+        self.text.as_bytes().get(self.at).copied()
+    }
+
+    /// Takes `token` if it comes next.
+    pub(super) fn take(&mut self, token: &str) -> bool {
+        let comes = self.rest().starts_with(token);
+        self.at += if comes { token.len() } else { 0 };
+        comes
+    }
+
+    pub(super) fn burn(&mut self, looks: usize) -> Option<()> {
+        self.fuel = self.fuel.checked_sub(u64::try_from(looks).ok()?)?;
+        Some(())
+    }
+
+    /// Skips white space, and in Python comments and line continuations.
+    pub(super) fn space(&mut self) {
+        loop {
+            let rest = self.rest();
+            let trimmed = rest.trim_start();
+            let skipped = match trimmed.as_bytes() {
+                [b'#', ..] if !self.json => trimmed.find('\n').unwrap_or(trimmed.len()),
+                [b'\\', b'\n', ..] if !self.json => 2,
+                _ => 0,
+            };
+            let space = rest.len() - trimmed.len() + skipped;
+            self.at += space;
+            // Without fuel whatever is read next is refused.
+            if self.burn(space).is_none() || skipped == 0 {
+                return;
+            }
+        }
+    }
+
+    /// A name as tools and arguments have them.
+    pub(super) fn name(&mut self) -> Option<&'a str> {
+        let rest = self.rest();
+        let name = name_of(rest);
+        self.burn(name.len())?;
+        self.at += name.len();
+        (!name.is_empty()).then_some(name)
+    }
+
+    /// A value and what belongs to it.
+    pub(super) fn value(&mut self, place: Place, depth: usize) -> Option<Literal> {
+        self.burn(1)?;
+        if depth > MAX_DEPTH {
+            return None;
+        }
+        self.space();
+        match self.peek()? {
+            b'[' => {
+                self.at += 1;
+                Some(Literal::List(self.items(']', depth)?.0))
+            }
+            b'(' => {
+                self.at += 1;
+                let (mut items, trailing) = self.items(')', depth)?;
+                match items.len() {
+                    // Parentheses without a comma are only parentheses.
+                    1 if !trailing => items.pop(),
+                    _ => Some(Literal::List(items)),
+                }
+            }
+            b'{' => {
+                self.at += 1;
+                self.braces(depth)
+            }
+            b'0'..=b'9' | b'-' | b'+' | b'.' => self.number(),
+            _ if self.string_begins() => self.strings(place).map(Literal::String),
+            _ => self.word(),
+        }
+    }
+
+    /// Items with commas between them, up to `end`, and whether a comma follows the last.
+    fn items(&mut self, end: char, depth: usize) -> Option<(Vec<Literal>, bool)> {
+        let (mut items, mut trailing) = (Vec::new(), false);
+        let mut buffer = [0; 4];
+        let close: &str = end.encode_utf8(&mut buffer);
+        loop {
+            self.space();
+            if self.take(close) {
+                return Some((items, trailing));
+            }
+            if !items.is_empty() && !trailing {
+                return None;
+            }
+            items.push(self.value(Place::Item(end), depth + 1)?);
+            self.space();
+            trailing = self.take(",");
+        }
+    }
+
+    /// What follows `{`: an object, or a set, which is a list.
+    fn braces(&mut self, depth: usize) -> Option<Literal> {
+        self.space();
+        if self.take("}") {
+            return Some(Literal::Map(Vec::new()));
+        }
+        let first = self.value(Place::Key, depth + 1)?;
+        self.space();
+        if !self.take(":") {
+            let mut items = vec![first];
+            let comma = self.take(",");
+            if comma {
+                items.extend(self.items('}', depth)?.0);
+            }
+            return (comma || self.take("}")).then_some(Literal::List(items));
+        }
+        let mut fields = vec![(key(first), self.value(Place::Field, depth + 1)?)];
+        loop {
+            self.space();
+            let comma = self.take(",");
+            self.space();
+            if self.take("}") {
+                return Some(Literal::object(fields));
+            }
+            if !comma {
+                return None;
+            }
+            let name = key(self.value(Place::Key, depth + 1)?);
+            self.space();
+            if !self.take(":") {
+                return None;
+            }
+            fields.push((name, self.value(Place::Field, depth + 1)?));
+        }
+    }
+
+    fn word(&mut self) -> Option<Literal> {
+        let rest = self.rest();
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+        self.burn(end)?;
+        let word = rest.get(..end)?;
+        let value = match word {
+            "True" | "true" => Literal::Bool(true),
+            "False" | "false" => Literal::Bool(false),
+            "None" | "null" => Literal::Null,
+            // How Python writes the empty set.
+            "set" if rest.get(end..)?.starts_with("()") => {
+                self.at += 2;
+                Literal::List(Vec::new())
+            }
+            _ => return None,
+        };
+        self.at += end;
+        Some(value)
+    }
+
+    fn number(&mut self) -> Option<Literal> {
+        let negative = match self.peek()? {
+            sign @ (b'-' | b'+') => {
+                self.at += 1;
+                self.space();
+                sign == b'-'
+            }
+            _ => false,
+        };
+        let rest = self.rest();
+        // An exponent may have a sign.
+        let mut before = ' ';
+        let end = rest.find(|c: char| {
+            let goes_on = c.is_alphanumeric()
+                || matches!(c, '_' | '.')
+                || (matches!(c, '-' | '+') && matches!(before, 'e' | 'E'));
+            before = c;
+            !goes_on
+        });
+        let text = rest.get(..end.unwrap_or(rest.len()))?;
+        self.burn(text.len())?;
+        let lower = text.to_ascii_lowercase().replace('_', "");
+        let number = match lower.get(..2) {
+            Some("0x") => in_base(lower.get(2..)?, 16),
+            Some("0o") => in_base(lower.get(2..)?, 8),
+            Some("0b") => in_base(lower.get(2..)?, 2),
+            _ => decimal(&lower),
+        }?;
+        self.at += text.len();
+        let sign = if negative && number != "0" { "-" } else { "" };
+        Some(Literal::Number(format!("{sign}{number}")))
+    }
+
+    /// The text from `at` on, past a little white space.
+    pub(super) fn after(&self, at: usize) -> &'a str {
+        skip(self.text.get(at..).unwrap_or_default())
+    }
+}
+
+pub(super) fn skip(text: &str) -> &str {
+    let space = text.chars().take(LOOKAHEAD).take_while(|c| c.is_whitespace());
+    text.get(space.map(char::len_utf8).sum()..).unwrap_or_default()
+}
+
+/// Whether a call begins here.
+pub(super) fn begins_item(text: &str) -> bool {
+    let name = name_of(text);
+    text.starts_with('{')
+        || (!name.is_empty() && skip(text.get(name.len()..).unwrap_or_default()).starts_with('('))
+}
+
+/// The name that a text begins with.
+pub(super) fn name_of(text: &str) -> &str {
+    let is_name =
+        |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':' | '/' | '$' | '@');
+    // No tool's name is longer than this; the rest of a longer run is no part of one.
+    let end = text.char_indices().take(256).find(|(_, c)| !is_name(*c)).map(|(at, _)| at);
+    let most = text.char_indices().nth(256).map_or(text.len(), |(at, _)| at);
+    text.get(..end.unwrap_or(most)).unwrap_or_default()
+}
+
+/// A key as JSON has it: `json.dumps` writes `1`, `True` and `None` so.
+fn key(value: Literal) -> String {
+    match value {
+        Literal::String(text) => text,
+        other => other.to_json(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Option<String> {
+        let mut reader = Reader::new(text);
+        let value = reader.value(Place::Whole, 0)?;
+        reader.space();
+        reader.rest().is_empty().then(|| value.to_json())
+    }
+
+    /// Expected values are those of Python 3.11's ast.literal_eval, as json.dumps writes them.
+    #[test]
+    fn literals_are_read_as_python_reads_them() {
+        for (text, json) in [
+            (r#"'a' "b" r'\c'"#, r#""ab\\c""#),
+            (r"'\d\q\/'", r#""\\d\\q\\/""#),
+            (
+                r"'\x41\101\0\7\u00e9\U0001F600\a\v\b\f'",
+                "\"AA\\u0000\\u0007é😀\\u0007\\u000b\\b\\f\"",
+            ),
+            ("'a\\\nb'", r#""ab""#),
+            (
+                r#"'''it's "x"
+'''"#,
+                r#""it's \"x\"\n""#,
+            ),
+            (r#""""a"b""c""""#, r#""a\"b\"\"c""#),
+            (r"rb'\n' u'x' Rb'y'", r#""\\nxy""#),
+            (r"r'\'x'", r#""\\'x""#),
+            (r"b'\u0041\x41'", r#""\\u0041A""#),
+            ("f'{{a}}'", r#""{a}""#),
+            ("F'hello'", r#""hello""#),
+            ("''", r#""""#),
+            (r"'\ud83d\ude00\ud83d'", "\"😀\u{fffd}\""),
+            (r"'\x4\u12\N{DASH}'", r#""\\x4\\u12\\N{DASH}""#),
+            ("'a\nb\0'", r#""a\nb\u0000""#),
+            ("(800, 600)", "[800,600]"),
+            ("(1)", "1"),
+            ("(1,)", "[1]"),
+            ("()", "[]"),
+            ("('a'\n 'b')", r#""ab""#),
+            ("{'a', 'b'}", r#"["a","b"]"#),
+            ("{1, }", "[1]"),
+            ("set()", "[]"),
+            ("{}", "{}"),
+            (
+                "{1: 'a', True: 2, None: 3, 1.5: 4, (1, 2): 5,}",
+                r#"{"1":"a","true":2,"null":3,"1.5":4,"[1,2]":5}"#,
+            ),
+            ("{'a': 1, 'b': 2, 'a': 3}", r#"{"a":3,"b":2}"#),
+            ("[True, true, False, false, None, null,]", "[true,true,false,false,null,null]"),
+            ("[1, # one\n 2]", "[1,2]"),
+            ("0x1F", "31"),
+            ("-0XFF_FF", "-65535"),
+            ("0o17", "15"),
+            ("0b1010", "10"),
+            (
+                "0xffffffffffffffffffffffffffffffffffffff",
+                "5708990770823839524233143877797980545530986495",
+            ),
+            ("1_000_000", "1000000"),
+            ("007", "7"),
+            ("-0", "0"),
+            ("- 7", "-7"),
+            ("+7", "7"),
+            (".5", "0.5"),
+            ("1.", "1.0"),
+            ("01.50e-05", "1.50e-05"),
+            ("1E5", "1e5"),
+            ("12345678901234567890123", "12345678901234567890123"),
+        ] {
+            assert_eq!(read(text).as_deref(), Some(json), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_literal_is_none() {
+        let deep = "[".repeat(100_000);
+        for text in [
+            "",
+            "x",
+            "1j",
+            "5abc",
+            "1 + 2",
+            "f'{x}'",
+            "'a",
+            "[1",
+            "[1 2]",
+            "{1: 2",
+            "{'a': 1, 2}",
+            "inf",
+            "NaN",
+            "...",
+            "--5",
+            "0x",
+            "0b2",
+            "1e",
+            "e5",
+            ".",
+            "'a' + 'b'",
+            "x'a'",
+            "[,]",
+            "{**a}",
+            "print()",
+            &deep,
+        ] {
+            assert_eq!(read(text), None, "{text:.40}");
+        }
+    }
+
+    #[test]
+    fn json_has_its_own_escapes() {
+        let mut reader = Reader::new(r#""a\/b\u0041\d\x41 # no comment""#);
+        reader.json = true;
+        let value = reader.value(Place::Whole, 0).unwrap();
+        assert_eq!(value, Literal::String(r"a/bA\d\x41 # no comment".to_owned()));
+    }
+}

@@ -1,0 +1,196 @@
+//! Strings as Python and JSON write them, and where a string ends whose quotes are not escaped.
+
+use super::literal_reader::{Place, Reader, begins_item, name_of, skip};
+
+impl Reader<'_> {
+    /// Whether a string begins here, with its prefix if it has one.
+    pub(super) fn string_begins(&self) -> bool {
+        let rest = self.rest().as_bytes();
+        let quote = |at: usize| matches!(rest.get(at), Some(b'"' | b'\''));
+        let prefix =
+            |at: usize| rest.get(at).is_some_and(|b| b"rRbBuUfF".contains(b)) && !self.json;
+        quote(0) || (prefix(0) && (quote(1) || (prefix(1) && quote(2))))
+    }
+
+    /// A string, and those beside it, which Python joins.
+    pub(super) fn strings(&mut self, place: Place) -> Option<String> {
+        let mut all = self.string(place)?;
+        loop {
+            let after = self.at;
+            self.space();
+            if self.json || self.repair || !self.string_begins() {
+                self.at = after;
+                return Some(all);
+            }
+            all.push_str(&self.string(place)?);
+        }
+    }
+
+    fn string(&mut self, place: Place) -> Option<String> {
+        let prefix = self.rest().find(['"', '\''])?;
+        let kind = self.rest().get(..prefix)?.to_ascii_lowercase();
+        let (raw, bytes, format) = (kind.contains('r'), kind.contains('b'), kind.contains('f'));
+        self.at += prefix;
+        let quote = char::from(self.peek()?);
+        let triple = match quote {
+            '"' => "\"\"\"",
+            _ => "'''",
+        };
+        let triple = (!self.json && self.take(triple)).then_some(triple);
+        self.at += usize::from(triple.is_none());
+        let mut text = String::new();
+        loop {
+            let rest = self.rest();
+            let special = |c: char| c == quote || c == '\\' || (format && matches!(c, '{' | '}'));
+            let run = rest.find(special);
+            self.burn(run.unwrap_or(rest.len()) + 1)?;
+            let run = run?;
+            text.push_str(rest.get(..run)?);
+            self.at += run;
+            match self.peek()? {
+                b'\\' if raw => {
+                    // The next character is no end, and both stay.
+                    let both = self.rest().chars().take(2).map(char::len_utf8).sum();
+                    text.push_str(self.rest().get(..both)?);
+                    self.at += both;
+                }
+                b'\\' => self.escape(&mut text, bytes)?,
+                brace @ (b'{' | b'}') => {
+                    // Doubled it is a brace, alone a field, which is no literal.
+                    if self.text.as_bytes().get(self.at + 1) != Some(&brace) {
+                        return None;
+                    }
+                    text.push(char::from(brace));
+                    self.at += 2;
+                }
+                _ => {
+                    let ends = match triple {
+                        Some(triple) => self.rest().starts_with(triple),
+                        None => !self.repair || self.closes(place, self.at + 1),
+                    };
+                    if ends {
+                        self.at += triple.map_or(1, str::len);
+                        return Some(text);
+                    }
+                    text.push(quote);
+                    self.at += 1;
+                }
+            }
+        }
+    }
+
+    /// An escape. One that neither Python nor JSON knows stays as it is written, as in Python.
+    fn escape(&mut self, text: &mut String, bytes: bool) -> Option<()> {
+        let escaped = self.rest().chars().nth(1)?;
+        let length = 1 + escaped.len_utf8();
+        let simple = match escaped {
+            '\n' => None,
+            '\\' | '"' | '\'' => Some(escaped),
+            'n' => Some('\n'),
+            't' => Some('\t'),
+            'r' => Some('\r'),
+            'b' => Some('\u{8}'),
+            'f' => Some('\u{c}'),
+            '/' if self.json => Some('/'),
+            'a' if !self.json => Some('\u{7}'),
+            'v' if !self.json => Some('\u{b}'),
+            '0'..='7' if !self.json => return self.octal(text),
+            'x' if !self.json => return self.hex(text, 2),
+            'u' if !bytes => return self.hex(text, 4),
+            'U' if !bytes && !self.json => return self.hex(text, 8),
+            other => {
+                text.push('\\');
+                Some(other)
+            }
+        };
+        text.extend(simple);
+        self.at += length;
+        Some(())
+    }
+
+    fn octal(&mut self, text: &mut String) -> Option<()> {
+        let digits = self.rest().get(1..)?;
+        let length = digits.bytes().take(3).take_while(|b| (b'0'..=b'7').contains(b)).count();
+        text.extend(u32::from_str_radix(digits.get(..length)?, 8).ok().and_then(char::from_u32));
+        self.at += 1 + length;
+        Some(())
+    }
+
+    /// `\x41`, `\u00e9`, `\U0001f600`; two halves of a character are joined, one alone is U+FFFD.
+    fn hex(&mut self, text: &mut String, digits: usize) -> Option<()> {
+        let code = |at: usize| {
+            let digits = self.text.get(at + 2..at + 2 + digits)?;
+            let all = digits.bytes().all(|b| b.is_ascii_hexdigit());
+            u32::from_str_radix(digits, 16).ok().filter(|_| all)
+        };
+        let length = 2 + digits;
+        let Some(first) = code(self.at) else {
+            // Not as many digits as it needs: it stays as it is written.
+            text.push('\\');
+            self.at += 1;
+            return Some(());
+        };
+        let next = self.at + length;
+        let second = if self.text.get(next..).is_some_and(|rest| rest.starts_with("\\u")) {
+            code(next).filter(|low| digits == 4 && (0xdc00..=0xdfff).contains(low))
+        } else {
+            None
+        };
+        let (code, taken) = match (first, second) {
+            (0xd800..=0xdbff, Some(low)) => {
+                (0x10000 + ((first - 0xd800) << 10) + (low - 0xdc00), 2 * length)
+            }
+            _ => (first, length),
+        };
+        text.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+        self.at += taken;
+        Some(())
+    }
+
+    /// Whether what stands at `at` may follow a string at `place`.
+    fn closes(&self, place: Place, at: usize) -> bool {
+        let next = self.after(at);
+        match place {
+            Place::Whole => next.is_empty(),
+            Place::Argument => {
+                comma(next, |rest| begins_argument(rest) || rest.starts_with(')'))
+                    || next.strip_prefix(')').is_some_and(|rest| {
+                        let rest = skip(rest);
+                        rest.is_empty()
+                            || rest.starts_with([']', ';'])
+                            || comma(rest, begins_item)
+                            || begins_item(rest)
+                    })
+            }
+            Place::Item(end) => {
+                comma(next, |rest| begins_value(rest) || rest.starts_with(end)) || closed(next, end)
+            }
+            Place::Key => next.starts_with(':') || comma(next, begins_value) || closed(next, '}'),
+            Place::Field => {
+                comma(next, |rest| begins_value(rest) || rest.starts_with('}')) || closed(next, '}')
+            }
+        }
+    }
+}
+
+fn comma(text: &str, then: impl Fn(&str) -> bool) -> bool {
+    text.strip_prefix(',').is_some_and(|rest| then(skip(rest)))
+}
+
+fn closed(text: &str, end: char) -> bool {
+    text.strip_prefix(end).is_some_and(|rest| {
+        let rest = skip(rest);
+        rest.is_empty() || rest.starts_with([',', ')', ']', '}', ':', ';'])
+    })
+}
+
+fn begins_value(text: &str) -> bool {
+    text.starts_with(['"', '\'', '-', '+', '.', '[', '{', '('])
+        || text.starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn begins_argument(text: &str) -> bool {
+    let name = name_of(text);
+    let rest = skip(text.get(name.len()..).unwrap_or_default());
+    text.starts_with("**") || (!name.is_empty() && rest.starts_with('=') && !rest.starts_with("=="))
+}
