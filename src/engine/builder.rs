@@ -11,7 +11,9 @@ use super::{Engine, Free, Inner, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
-use crate::gpu::{Caps, Context, ContextOptions, GpuError};
+#[cfg(not(target_arch = "wasm32"))]
+use crate::gpu::GpuError;
+use crate::gpu::{Caps, Context, ContextOptions};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,

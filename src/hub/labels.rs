@@ -51,13 +51,16 @@ pub(super) fn can_run(label: &str) -> bool {
 /// Which of `stems` a quantisation means, or a file's whole name: none, one, or several that it does
 /// not tell apart.
 pub(super) fn meant(stems: &[&str], quant: &str) -> Vec<usize> {
-    let is = |stem: &str| {
-        [plain(stem).as_str(), last(stem)].iter().any(|name| name.eq_ignore_ascii_case(quant))
-    };
     let chosen = |by: &dyn Fn(&str) -> bool| -> Vec<usize> {
         (0..stems.len()).filter(|i| stems.get(*i).is_some_and(|stem| by(stem))).collect()
     };
-    let exact = chosen(&is);
+    // A name with its folder before the same name in another folder.
+    let whole = chosen(&|stem| plain(stem).eq_ignore_ascii_case(quant));
+    let exact = if whole.is_empty() {
+        chosen(&|stem| last(stem).eq_ignore_ascii_case(quant))
+    } else {
+        whole
+    };
     if !exact.is_empty() {
         return exact;
     }
@@ -120,7 +123,8 @@ pub(super) fn label(stems: &[&str], of: usize) -> String {
     let is = |at: usize, by: &dyn Fn(&str) -> bool| words.get(at).is_some_and(|w| by(&w.text));
     let marks = |word: &str| MARKS.contains(&word) || is_quant(word);
     let Some(mut first) = (0..words.len()).rev().find(|at| is(*at, &is_quant)) else {
-        return plain(last(stem));
+        let short = plain(last(stem));
+        return if meant(stems, &short) == [of] { short } else { plain(stem) };
     };
     while first > 0 && is(first - 1, &marks) {
         first -= 1;
@@ -236,7 +240,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig { cases: 128, ..ProptestConfig::default() })]
+        #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
         /// Whatever the files are called, each has a name that means it and no other.
         #[test]
         fn labels_can_be_given_back(

@@ -55,8 +55,8 @@ fn weights_and_kv_change_the_plan() {
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["memory"]["kv"], plan(&["--limits", "default"])["kv"]);
     // The engine takes what was planned.
-    let planned = total(&["-c", "256", "--kv", "f32"]);
-    let answer = run(&["-c", "256", "--kv", "f32", "generate", "-p", "x", "-n", "1"]);
+    let planned = total(&["-c", "2048", "--kv", "f32"]);
+    let answer = run(&["-c", "2048", "--kv", "f32", "generate", "-p", "x", "-n", "1"]);
     let mib = format!("{} MiB of ", (planned + (1 << 19)) >> 20);
     assert!(text(&answer.stderr).contains(&mib), "{mib}: {}", text(&answer.stderr));
 }

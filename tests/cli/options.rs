@@ -91,31 +91,3 @@ fn pipelines_are_kept_and_never_in_the_way() {
     std::fs::write(blocked.join("lfm2"), "").unwrap();
     assert_eq!(answer(&blocked), first);
 }
-
-/// The first start on a device measures what a quantised model asks, the next one remembers it; what
-/// was forced is no measurement.
-#[test]
-fn measurements_are_remembered() {
-    let home = tempfile::tempdir().unwrap();
-    let measures = |more: &[&str]| {
-        let args = ["-v", "--skip-selftest", "--weights", "q8", "generate", "-p", "Hi", "-n", "1"];
-        let output = lfm2(&[more, &args].concat()).env("HOME", home.path()).output().unwrap();
-        let stderr = text(&output.stderr);
-        assert!(output.status.success(), "{stderr}");
-        stderr.contains("int8 activations:")
-    };
-    let remembered = || {
-        let files = std::fs::read_dir(home.path().join(".cache/lfm2/tuned")).ok()?;
-        let one: Vec<_> = files.map(|file| file.unwrap().path()).collect();
-        assert_eq!(one.len(), 1);
-        Some(std::fs::read_to_string(&one[0]).unwrap())
-    };
-    assert!(!measures(&["--activations", "float"]));
-    assert_eq!(remembered(), None);
-    assert!(measures(&[]));
-    let first = remembered().unwrap();
-    assert!(["float", "int8"].contains(&first.as_str()), "{first}");
-    assert!(!measures(&[]));
-    assert!(!measures(&["--activations", "int8"]));
-    assert_eq!(remembered().unwrap(), first);
-}

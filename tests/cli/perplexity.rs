@@ -92,7 +92,9 @@ fn bad_texts_and_options_are_refused() {
         &mut lfm2(&["perplexity", "-f", &file]),
         &["text.txt: has ", "tokens", "at least 1024"],
     );
-    for context in ["0", "7", "4096"] {
+    // 0 is the model's own context.
+    refused(&mut lfm2(&["perplexity", "-f", &file, "-c", "0"]), &["tokens", "--context 2048"]);
+    for context in ["7", "4096"] {
         let mut command = lfm2(&["perplexity", "-f", &file, "-c", context]);
         refused(&mut command, &["--context", context, "8 to 2048"]);
     }
