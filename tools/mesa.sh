@@ -2,7 +2,7 @@
 # Runs a program on the software driver of a newer Mesa, whose lavapipe has cooperative matrices.
 #
 #   tools/mesa.sh PROGRAM [ARGUMENT...]
-#   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=tools/mesa.sh cargo test --test it matrix_units
+#   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=tools/mesa.sh cargo test --test it cooperative
 #
 # Debian and Ubuntu on x86-64 only: the driver and all that it needs, the C library too, are fetched from
 # Debian 13 into .cache/mesa and started by their own loader. Nothing is installed; apt checks the

@@ -50,7 +50,9 @@ docs() {
 # The paths that only matrix units take, on a driver that has them.
 matrix_units() {
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
-        cargo test --locked --quiet --test it -- cooperative
+        cargo test --locked --quiet --test it -- cooperative &&
+        tools/mesa.sh "${CARGO_TARGET_DIR:-target}/debug/lfm2" selftest &&
+        HOME=$(mktemp -d) tools/mesa.sh "${CARGO_TARGET_DIR:-target}/debug/lfm2" generate "What is 2 + 3?"
 }
 
 # The document's table and plot are those of its results, and this program's results can be plotted.

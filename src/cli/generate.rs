@@ -88,6 +88,10 @@ impl Input {
             (_, true, true) => Some(stdin::all()?).filter(|text| !text.is_empty()),
             (_, true, false) => stdin::added(quiet)?,
         };
+        if let (Some(added), false, false) = (&piped, is_alone, quiet) {
+            let bytes = added.len();
+            eprintln!("{bytes} bytes from stdin join the prompt (`< /dev/null` leaves them out)");
+        }
         let parts: Vec<String> = [own, file, piped].into_iter().flatten().collect();
         if parts.is_empty() {
             return Err(CliError::Advised {

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::screen;
+
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static MEANING: AtomicU8 = AtomicU8::new(Meaning::StopThenEnd as u8);
 /// A half-written file or folder.
@@ -31,6 +33,7 @@ pub fn listen() {
                 // A link is not followed: it is a file.
                 let _ = std::fs::remove_file(&half).or_else(|_| std::fs::remove_dir_all(half));
             }
+            screen::restore();
             std::process::exit(130);
         }
     });

@@ -9,7 +9,7 @@ use super::family::hub_name_like;
 use super::generate::read_text;
 use super::habits::EXAMPLE_MODEL;
 use super::interrupt::{self, Meaning};
-use super::options::{Common, Weights};
+use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
 use super::{CliError, doctor, hub, selftest};
@@ -121,7 +121,14 @@ pub fn engine_told(
     let context = pollster::block_on(Context::request(&common.gpu()))?;
     // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
     if !common.skip_selftest {
-        selftest::before_first_answer(&context, &steps)?;
+        let used = selftest::Used {
+            int8: match common.activations {
+                Some(activations) => activations == ActivationsChoice::Int8,
+                None => model.trained_for_int8(),
+            },
+            matrix_units: common.multiply != Some(MultiplyChoice::Lanes),
+        };
+        selftest::before_first_answer(&context, &steps, used)?;
     }
     steps.begin("loading");
     let mut shown = steps.building();

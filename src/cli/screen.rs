@@ -1,7 +1,12 @@
 //! An answer on its way to a terminal: words wrap at the edge, and keys that are typed meanwhile wait.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
+#[cfg(unix)]
+use std::sync::{Mutex, PoisonError};
+
+#[cfg(unix)]
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use unicode_width::UnicodeWidthChar;
 
 use super::CliError;
@@ -103,41 +108,58 @@ impl Wrap {
     }
 }
 
+/// The terminal before its keys were held back.
+#[cfg(unix)]
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Leaves the terminal as it was found, for a process that is about to end in the middle of something:
+/// nothing is dropped then.
+pub fn restore() {
+    #[cfg(unix)]
+    show_keys();
+    let mut stderr = std::io::stderr();
+    if stderr.is_terminal() {
+        // A bar's line is cleared, and dimmed text ends.
+        let _ = write!(stderr, "\x1b[0m\r\x1b[K").and_then(|()| stderr.flush());
+    }
+}
+
+#[cfg(unix)]
+fn show_keys() {
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    }
+}
+
 /// While this lives, typed keys are not shown in the middle of an answer: they wait for the next
 /// prompt. Ctrl-C goes on to stop the answer, without a mark on the screen.
-struct Keys {
-    #[cfg(unix)]
-    before: Option<rustix::termios::Termios>,
-}
+struct Keys;
 
 impl Keys {
     #[cfg(unix)]
     fn hold() -> Self {
-        use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
         let stdin = std::io::stdin();
         let before = if stdin.is_terminal() { tcgetattr(&stdin).ok() } else { None };
-        if let Some(before) = &before {
+        if let Some(before) = before {
             let mut silent = before.clone();
             silent.local_modes -= LocalModes::ECHO;
+            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
             // A terminal that refuses shows what is typed, as it always did.
             let _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
         }
-        Self { before }
+        Self
     }
 
     #[cfg(not(unix))]
     fn hold() -> Self {
-        Self {}
+        Self
     }
 }
 
 #[cfg(unix)]
 impl Drop for Keys {
     fn drop(&mut self) {
-        use rustix::termios::{OptionalActions, tcsetattr};
-        if let Some(before) = &self.before {
-            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, before);
-        }
+        show_keys();
     }
 }
 

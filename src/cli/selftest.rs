@@ -14,7 +14,7 @@ use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
 use super::progress::Steps;
-use crate::gpu::{AdapterReport, Context};
+use crate::gpu::{AdapterReport, Context, GpuError};
 use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
@@ -157,9 +157,12 @@ pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
     if passed_before(context) {
         return Ok(Verdict::Passed { checks: None });
     }
-    match run_once(context, steps) {
+    match run_once(context, steps, Used::ALL) {
         Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
         Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
+        Err(CliError::Engine(crate::Error::Gpu(e @ GpuError::Pipeline { .. }))) => {
+            Ok(Verdict::Failed(e.to_string()))
+        }
         Err(e) => Err(e),
     }
 }
@@ -168,20 +171,46 @@ pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
 ///
 /// # Errors
 /// A plain sentence naming adapter and kernel if the adapter computes wrongly.
-pub fn before_first_answer(context: &Context, steps: &Steps) -> Result<(), CliError> {
+pub fn before_first_answer(context: &Context, steps: &Steps, used: Used) -> Result<(), CliError> {
     if passed_before(context) {
         return Ok(());
     }
-    run_once(context, steps).map(|_| ())
+    run_once(context, steps, used).map(|_| ())
 }
 
+/// The ways to round that a run uses; one that it does not use refuses nothing.
+#[derive(Clone, Copy)]
+pub struct Used {
+    pub int8: bool,
+    pub matrix_units: bool,
+}
+
+impl Used {
+    /// All that a device can do.
+    pub const ALL: Self = Self { int8: true, matrix_units: true };
+
+    /// Whether the run needs what was checked. A check names its way in its variant.
+    fn needs(self, check: &KernelCheck) -> bool {
+        let says = |words: &[&str]| words.iter().any(|word| check.variant.contains(word));
+        (self.int8 || !says(&INT8)) && (self.matrix_units || !says(&MATRIX_UNITS))
+    }
+}
+
+/// Words in the variants of checks of int8 activations, and of matrix units.
+const INT8: [&str; 2] = ["int8", "Int8"];
+const MATRIX_UNITS: [&str; 2] = ["matmul_coop", "MatrixUnits"];
+
 /// The short form, remembered if it passes; gives how many checks there were.
-fn run_once(context: &Context, steps: &Steps) -> Result<usize, CliError> {
+fn run_once(context: &Context, steps: &Steps, used: Used) -> Result<usize, CliError> {
     let passed = passed_file(context);
     steps.begin(CHECKING_ONCE);
     let checks = check_all(context, Thoroughness::Quick, steps, CHECKING_ONCE)?;
     let a = context.adapter();
-    refuse_wrong(a, &checks)?;
+    refuse_wrong(a, &checks, used)?;
+    if let Some(wrong) = checks.iter().find(|c| !c.passed) {
+        log::warn!("{} computes {} wrongly, which is not used here", a.name, wrong.variant);
+        return Ok(checks.len());
+    }
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
     if let Some(file) = passed {
         remember(&file, &a.name);
@@ -189,16 +218,21 @@ fn run_once(context: &Context, steps: &Steps) -> Result<usize, CliError> {
     Ok(checks.len())
 }
 
-fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck]) -> Result<(), CliError> {
-    match checks.iter().find(|c| !c.passed) {
-        None => Ok(()),
-        Some(wrong) => Err(CliError::Internal(format!(
-            "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try \
-             another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
-             --skip-selftest insists",
-            a.name, a.backend, a.driver, wrong.kernel, wrong.failure
-        ))),
-    }
+fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck], used: Used) -> Result<(), CliError> {
+    let Some(wrong) = checks.iter().find(|c| !c.passed && used.needs(c)) else { return Ok(()) };
+    let without = if !(Used { int8: false, ..used }).needs(wrong) {
+        "--activations float, "
+    } else if !(Used { matrix_units: false, ..used }).needs(wrong) {
+        "--multiply lanes, "
+    } else {
+        ""
+    };
+    Err(CliError::Internal(format!(
+        "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try {without}\
+         another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
+         --skip-selftest insists",
+        a.name, a.backend, a.driver, wrong.kernel, wrong.failure
+    )))
 }
 
 /// Whether the short form has passed on this adapter and driver before.
@@ -253,19 +287,51 @@ mod tests {
         };
         let check = |kernel: &'static str, passed: bool| KernelCheck {
             kernel,
-            variant: String::new(),
+            variant: format!("{kernel} product=q4"),
             case: String::new(),
             max_error: 1.0,
             tolerance: 0.1,
             passed,
             failure: if passed { String::new() } else { "error 1.0".to_owned() },
         };
-        assert!(refuse_wrong(&adapter, &[check("embed", true)]).is_ok());
+        assert!(refuse_wrong(&adapter, &[check("embed", true)], Used::ALL).is_ok());
         let checks = [check("embed", true), check("matvec", false)];
-        let message = refuse_wrong(&adapter, &checks).unwrap_err().to_string();
+        let message = refuse_wrong(&adapter, &checks, Used::ALL).unwrap_err().to_string();
         for word in ["Odd GPU", "odd 1.2", "matvec", "error 1.0", "--skip-selftest"] {
             assert!(message.contains(word), "{word:?} is not in {message}");
         }
         assert!(!message.contains('\n'));
+
+        // A way to round that the run does not use refuses nothing; else the option without it is named.
+        let float = Used { int8: false, matrix_units: true };
+        let lanes = Used { int8: true, matrix_units: false };
+        for (kernel, option, without, with) in [
+            ("matmul_coop", "--multiply lanes", lanes, float),
+            ("int8", "--activations float", float, lanes),
+        ] {
+            let checks = [check(kernel, false)];
+            assert!(refuse_wrong(&adapter, &checks, without).is_ok(), "{kernel}");
+            let message = refuse_wrong(&adapter, &checks, with).unwrap_err().to_string();
+            assert!(message.contains(option), "{message}");
+        }
+    }
+
+    /// The words are those of the checks that there are.
+    #[test]
+    fn checks_of_int8_and_matrix_units_are_known_by_their_variants() {
+        use crate::selftest::ModelChoice;
+        for choice in [ModelChoice::Int8, ModelChoice::MatrixUnits] {
+            let caps = Caps::core();
+            let variant = format!("{:?}", choice.choices(&caps));
+            let words = if choice == ModelChoice::Int8 { INT8 } else { MATRIX_UNITS };
+            assert!(words.iter().any(|word| variant.contains(word)), "{variant}");
+        }
+        let variants: Vec<String> = crate::kernels::KERNELS
+            .iter()
+            .flat_map(|kernel| (kernel.variants)(&Caps::core()))
+            .map(|variant| variant.to_string())
+            .collect();
+        assert!(variants.iter().any(|v| INT8.iter().any(|word| v.contains(word))));
+        assert!(variants.iter().any(|v| INT8.iter().all(|word| !v.contains(word))));
     }
 }

@@ -14,7 +14,7 @@ use crate::formats::{ElementType, ModelFiles};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
 use crate::gpu::{Caps, Context, ContextOptions};
-use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply};
+use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,
 };
@@ -261,7 +261,7 @@ impl EngineBuilder {
     /// What was asked for, else what suits the device and the model.
     ///
     /// # Errors
-    /// [`Error::Option`] for matrix units that the device lacks.
+    /// [`Error::Option`] for a choice that the device does not have.
     pub(super) fn choose(&self, model: &OpenedModel, caps: &Caps) -> Result<Choices, Error> {
         let mut choices = self.choices.unwrap_or_else(|| {
             let mut own = Choices::by_capability(caps);
@@ -281,6 +281,22 @@ impl EngineBuilder {
                 got: "matrix units".to_owned(),
                 need: "a device with cooperative matrices that kernels can use".to_owned(),
             });
+        }
+        let wrong = |option, got: String, need: &str| {
+            Err(Error::Option { option, got, need: need.to_owned() })
+        };
+        // Scratch memory is planned for so many rows.
+        let most = Choices::by_capability(caps).matvec_rows;
+        if !(1..=most).contains(&choices.matvec_rows) {
+            let need = format!("1 to {most}");
+            return wrong("matvec_rows", choices.matvec_rows.to_string(), &need);
+        }
+        if !Reduce::available(caps).contains(&choices.reduce) {
+            return wrong("reduce", format!("{:?}", choices.reduce), "one that the device has");
+        }
+        // Lanes that own rows leave nothing to matrix units.
+        if choices.multiply == Multiply::MatrixUnits && choices.reduce.is_serial() {
+            choices.reduce = Reduce::cooperative(caps);
         }
         Ok(choices)
     }

@@ -7,7 +7,8 @@ use serde_json::json;
 
 use super::super::family::{self, SIBLINGS};
 use super::super::habits::{EXAMPLE_MODEL, quoted};
-use super::super::options::Common;
+use super::super::options::{Common, Limits};
+use super::super::selftest::Verdict;
 use super::super::{CliError, load, stats};
 use super::{Machine, caps, decimal};
 use crate::engine::{EngineBuilder, OpenedModel};
@@ -181,6 +182,8 @@ pub struct Outlook<'a> {
     longest: Vec<MemoryPlan>,
     tokens: (f64, f64),
     command: String,
+    /// Why it would not answer although it fits: the self-test's failure, or a full disk.
+    refused: Option<String>,
     /// A smaller model that fits, if this one does not.
     sibling: Option<(String, MemoryPlan)>,
 }
@@ -244,6 +247,13 @@ impl<'a> Outlook<'a> {
             (None, Some(name)) => format!("lfm2 chat -m {}", quoted(name)),
             (None, None) => "lfm2 chat".to_owned(),
         };
+        let refused = match &machine.verdict {
+            Verdict::Failed(problem) => Some(problem.clone()),
+            _ => subject.download.as_ref().filter(|d| !d.fits()).map(|d| {
+                let free = d.free.map(decimal).unwrap_or_default();
+                format!("{} to download, only {free} free in {}", decimal(d.missing), d.folder)
+            }),
+        };
         let asked = if sibling.is_none() { asked_options(common) } else { String::new() };
         let size = model.tensors.size();
         Self {
@@ -253,6 +263,7 @@ impl<'a> Outlook<'a> {
             longest,
             tokens: machine.speed.decode(&model.config, &size),
             command: command + &asked,
+            refused,
             sibling,
         }
     }
@@ -269,6 +280,9 @@ impl<'a> Outlook<'a> {
     pub fn line(&self) -> String {
         let name = self.subject.name.as_deref().unwrap_or("the built-in model");
         match (&self.plan, &self.sibling) {
+            (Ok(_), _) if self.refused.is_some() => {
+                format!("{name} would not answer here: {}", self.refused.as_deref().unwrap_or(""))
+            }
             (Ok(plan), _) => {
                 format!("{name} fits this GPU: {}; {}", self.taken(plan), self.speed())
             }
@@ -308,10 +322,17 @@ impl<'a> Outlook<'a> {
         if let Some((name, plan)) = &self.sibling {
             text += &format!("  instead   {name} fits: {}\n", self.taken(plan));
         }
-        if self.plan.is_ok() || self.sibling.is_some() {
-            text += &format!("  run       {}\n", self.command);
+        match &self.refused {
+            Some(problem) => text += &format!("  WOULD NOT ANSWER: {problem}\n"),
+            None if self.runs() => text += &format!("  run       {}\n", self.command),
+            None => {}
         }
         text
+    }
+
+    /// Whether there is a command that answers.
+    fn runs(&self) -> bool {
+        self.refused.is_none() && (self.plan.is_ok() || self.sibling.is_some())
     }
 
     pub fn json(&self) -> serde_json::Value {
@@ -330,12 +351,12 @@ impl<'a> Outlook<'a> {
                 "missing": d.missing, "free": d.free, "folder": d.folder, "fits": d.fits(),
             })),
             "fits": self.plan.is_ok(),
-            "problem": self.plan.as_ref().err(),
+            "problem": self.plan.as_ref().err().or(self.refused.as_ref()),
             "memory": self.plan.as_ref().ok().map(plan),
             "longest": self.longest.iter().map(plan).collect::<Vec<_>>(),
             "tokens_per_second": [self.tokens.0, self.tokens.1],
             "sibling": self.sibling.as_ref().map(|(name, p)| json!({ "name": name, "memory": plan(p) })),
-            "command": (self.plan.is_ok() || self.sibling.is_some()).then_some(&self.command),
+            "command": self.runs().then_some(&self.command),
         })
     }
 }
@@ -368,6 +389,12 @@ fn asked_options(common: &Common) -> String {
     }
     if let Some(weights) = common.weights {
         text += &format!(" --weights {}", weights.choice().option());
+    }
+    if let Some(bytes) = common.memory {
+        text += &format!(" --memory {bytes}");
+    }
+    if common.limits == Limits::Default {
+        text += " --limits default";
     }
     if let Some(adapter) = &common.adapter {
         text += &format!(" --adapter {}", quoted(adapter));
