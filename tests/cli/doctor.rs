@@ -23,9 +23,10 @@ fn without_a_name_it_is_the_built_in_model_and_the_published_one() {
     }
     let models = told["models"].as_array().unwrap();
     let [built_in, published] = &models[..] else { panic!("{told}") };
-    assert_eq!((&built_in["name"], &built_in["command"]), (&Value::Null, &"lfm2 chat".into()));
+    let command = "lfm2 chat --memory 16G".into();
+    assert_eq!((&built_in["name"], &built_in["command"]), (&Value::Null, &command));
     assert_eq!(published["name"], LFM25);
-    assert_eq!(published["command"], format!("lfm2 chat -m {LFM25}"));
+    assert_eq!(published["command"], format!("lfm2 chat -m {LFM25} --memory 16G"));
     assert_eq!(published["parameters"], 8_467_856_128_u64);
     // As its file's bytes: 4836 MB.
     let weights = published["memory"]["weights"].as_f64().unwrap();

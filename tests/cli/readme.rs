@@ -38,6 +38,11 @@ fn the_commands_of_the_readme_do_as_it_says() {
         call.current_dir(dir.path()).env("HF_HUB_OFFLINE", "1");
         let model = args.iter().find(|arg| arg.contains("LFM2") || arg.contains("lfm2.5"));
         match model {
+            // It knows published models without a network.
+            Some(model) if args.contains(&"doctor") => {
+                let output = call.output().unwrap();
+                assert!(text(&output.stdout).contains(model), "{}", text(&output.stderr));
+            }
             Some(model) => {
                 refused(&mut call, &[model]);
                 named += 1;

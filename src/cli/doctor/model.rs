@@ -391,7 +391,9 @@ fn asked_options(common: &Common) -> String {
         text += &format!(" --weights {}", weights.choice().option());
     }
     if let Some(bytes) = common.memory {
-        text += &format!(" --memory {bytes}");
+        let (gib, rest) = (bytes >> 30, bytes % (1 << 30));
+        let size = if rest == 0 { format!("{gib}G") } else { bytes.to_string() };
+        text += &format!(" --memory {size}");
     }
     if common.limits == Limits::Default {
         text += " --limits default";
