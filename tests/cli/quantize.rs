@@ -66,6 +66,10 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
     let tiny = root(TINY);
     for (from, source) in [(None, "lfm2-wgpu demonstration model"), (Some(&*tiny), "tiny-b")] {
         for weights in ["q4", "q8", "f16"] {
+            // The other formats go the same way.
+            if !run_all() && (weights == "f16" || from.is_none() && weights == "q8") {
+                continue;
+            }
             let dir = TempDir::new().unwrap();
             let to = dir.path().join("package");
             quantise(from, &["--weights", weights], &to);
@@ -133,7 +137,7 @@ fn eight_bits_score_as_the_original() {
     let to = dir.path().join("package");
     quantise(None, &["--weights", "q8"], &to);
     let questions = root("assets/demo/eval.jsonl");
-    let limit = if run_all() { 200 } else { 40 };
+    let limit = if run_all() { 200 } else { 20 };
     let score = |of: Option<&Path>| {
         let most = limit.to_string();
         let ask = ["-q", "eval", questions.to_str().unwrap(), "--limit", &most, "--json"];
