@@ -10,6 +10,8 @@ const OTHERS: [&str; 8] =
 /// Parts of a model's pages that a revision follows, and a file.
 const WITH_REVISION: [&str; 8] =
     ["tree", "blob", "resolve", "raw", "blame", "edit", "commit", "commits"];
+/// Of these, the ones that a folder may follow.
+const FOLDERS: [&str; 3] = ["tree", "commit", "commits"];
 /// Parts of a model's pages that say nothing of a revision.
 const WITHOUT: [&str; 3] = ["discussions", "settings", "community"];
 
@@ -27,7 +29,8 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
             }
         }
     };
-    let path = path.split(['?', '#']).next().unwrap_or_default();
+    let path = path.split('#').next().unwrap_or_default();
+    let (path, query) = path.split_once('?').unwrap_or((path, ""));
     let parts: Vec<String> = path.split('/').map(decode).collect::<Option<_>>().ok_or(DECODE)?;
     let mut parts: Vec<&str> = parts.iter().map(String::as_str).filter(|p| !p.is_empty()).collect();
     if let ["api", "models", ..] = parts[..] {
@@ -56,12 +59,23 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
             let length = if rest.first() == Some(&"refs") { 3 } else { 1 };
             let (of_revision, file) = rest.split_at_checked(length).ok_or("names no revision")?;
             revision = Some(of_revision.join("/")).filter(|r| r != "main");
-            file.last()
+            match file.last() {
+                // A page of a folder.
+                Some(folder) if FOLDERS.contains(page) && gguf_stem(folder).is_none() => {
+                    quant = Some(quant_of_folder(folder).ok_or(FOLDER)?);
+                    None
+                }
+                file => file.copied(),
+            }
         }
-        path if bare => path.last(),
+        path if bare => path.last().copied(),
         _ => return Err("is no page of a model: copy the address of its repository or of a file"),
     };
-    if let Some(stem) = file.and_then(|file| gguf_stem(file)) {
+    // A file that is shown beside the list.
+    let shown = query.split('&').find_map(|pair| pair.strip_prefix("show_file_info="));
+    let shown = shown.map(|file| decode(file).ok_or(DECODE)).transpose()?;
+    let shown = shown.as_deref().and_then(|path| path.rsplit('/').next());
+    if let Some(stem) = file.and_then(gguf_stem).or(shown.and_then(gguf_stem)) {
         quant = Some(super::labels::plain(stem));
     }
     let mut name = format!("{owner}/{repo}");
@@ -72,6 +86,29 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
         name += &format!("@{revision}");
     }
     Ok(Some(name))
+}
+
+const FOLDER: &str = "names a folder, or a branch with a '/' in its name: write owner/repo:QUANT for a \
+                      quantisation, owner/repo@BRANCH for a branch";
+
+/// The quantisation of a folder that is called so, as folders of files in parts are.
+fn quant_of_folder(folder: &str) -> Option<String> {
+    let name = super::labels::plain(folder);
+    super::labels::is_named(&name).then_some(name)
+}
+
+/// `owner/repo[:QUANT]` of `owner/repo/` and `owner/repo/folder/file.gguf`, which may be paths too.
+pub(super) fn of_path(text: &str) -> Option<String> {
+    let parts: Vec<&str> = text.split('/').collect();
+    match &parts[..] {
+        [_, repo, ..] if repo.is_empty() || repo.contains([':', '@']) => None,
+        [owner, repo, ""] => Some(format!("{owner}/{repo}")),
+        [owner, repo, folders @ .., file] if !folders.contains(&"") => {
+            let stem = gguf_stem(file)?;
+            Some(format!("{owner}/{repo}:{}", super::labels::plain(stem)))
+        }
+        _ => None,
+    }
 }
 
 const DECODE: &str = "is no address: what follows a % in it are no two digits";
@@ -177,6 +214,27 @@ mod tests {
             (format!("hf://{repo}@v2/{file}.gguf"), format!(":{file}@v2")),
             (format!("{repo}/blob/main/{file}.gguf"), format!(":{file}")),
             (format!("{repo}/tree/v2"), "@v2".to_owned()),
+            (
+                format!("https://huggingface.co/{repo}?show_file_info={file}.gguf"),
+                format!(":{file}"),
+            ),
+            (
+                format!(
+                    "https://huggingface.co/{repo}/tree/v2?x=y&show_file_info=a%2F{file}.gguf#z"
+                ),
+                format!(":{file}@v2"),
+            ),
+            (format!("https://huggingface.co/{repo}?show_file_info=config.json"), String::new()),
+            (format!("https://huggingface.co/{repo}/tree/main/UD-Q4_K_XL"), ":UD-Q4_K_XL".into()),
+            (format!("hf.co/{repo}/tree/v2/all/BF16/"), ":BF16@v2".into()),
+            (format!("https://huggingface.co/{repo}/commits/main/{file}.gguf"), format!(":{file}")),
+            (format!("https://huggingface.co/{repo}.git"), String::new()),
+            (format!("https://huggingface.co/{repo}.git/"), String::new()),
+            (format!("{repo}.git"), String::new()),
+            (format!("{repo}.git:Q4_0"), ":Q4_0".to_owned()),
+            (format!("{repo}/"), String::new()),
+            (format!("{repo}/{file}.gguf"), format!(":{file}")),
+            (format!("{repo}/Q4_0/{file}-00001-of-00002.gguf"), format!(":{file}")),
         ] {
             let name = HubName::parse(&address).map(|name| name.to_string());
             assert_eq!(name.map_err(|e| e.to_string()), Ok(format!("{repo}{tail}")), "{address}");
@@ -195,6 +253,15 @@ mod tests {
             ("https://huggingface.co/spaces/a/b", "not the address of a model"),
             ("https://huggingface.co/a/b/blob", "names no revision"),
             ("https://huggingface.co/a/b/nonsense/c", "no page of a model"),
+            ("https://huggingface.co/a/b/tree/feature/a", "owner/repo@BRANCH"),
+            ("https://huggingface.co/a/b/tree/main/onnx", "owner/repo:QUANT"),
+            ("a/b/tree/feature/a", "owner/repo@BRANCH"),
+            ("https://huggingface.co/a/b?show_file_info=%zz", "two digits"),
+            ("a/b/c/x.txt", "none that the hub allows"),
+            ("a/b//x.gguf", "none that the hub allows"),
+            ("./b/x.gguf", "none that the hub allows"),
+            ("/b/x.gguf", "none that the hub allows"),
+            ("../x/y.gguf", "none that the hub allows"),
             ("https://huggingface.co/a/b/tree/%zz", "two digits"),
             ("https://huggingface.co/a/b%2", "two digits"),
             ("https://huggingface.co/a/b/tree/..%2F..", "revision"),

@@ -3,6 +3,8 @@
 //! A file's name is read in words. `:Q4_0` means the files that have that word; of several, the plain
 //! one: that whose words all others have too (`x-Q4_0` beside `x-UD-Q4_0` and `x-Q4_0-new`).
 
+use crate::formats::gguf::is_quant;
+
 /// Words before a quantisation that belong to it, in lower case: how it was made.
 const MARKS: [&str; 6] = ["qad", "qat", "ud", "i1", "imat", "imatrix"];
 /// Of these, the ones of other weights: trained anew for few bits. They are never meant by the
@@ -18,27 +20,23 @@ struct Word {
     start: usize,
 }
 
+/// The words of a name; `1.5B` is one.
 fn words(stem: &str) -> Vec<Word> {
-    let mut words = Vec::new();
-    let mut at = 0;
-    for part in stem.split(|c: char| !(c.is_alphanumeric() || c == '_')) {
-        // Past the part, and past the separator after it.
-        let end = at + part.len();
-        if !part.is_empty() {
-            words.push(Word { text: part.to_lowercase(), start: at });
+    let mut words: Vec<Word> = Vec::new();
+    let (mut before, mut within) = (' ', false);
+    let mut rest = stem.char_indices().peekable();
+    while let Some((at, c)) = rest.next() {
+        let digit = |c: char| c.is_ascii_digit();
+        let point = c == '.' && digit(before) && rest.peek().is_some_and(|(_, next)| digit(*next));
+        let belongs = c.is_alphanumeric() || c == '_' || point;
+        match words.last_mut().filter(|_| belongs && within) {
+            Some(word) => word.text.extend(c.to_lowercase()),
+            None if belongs => words.push(Word { text: c.to_lowercase().collect(), start: at }),
+            None => {}
         }
-        at = end + stem.get(end..).and_then(|s| s.chars().next()).map_or(0, char::len_utf8);
+        (before, within) = (c, belongs);
     }
     words
-}
-
-/// Whether a word of a file's name is a quantisation.
-fn is_quant(word: &str) -> bool {
-    let digit_after = |prefix: &str| {
-        word.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
-    };
-    ["q", "iq", "tq", "mxfp", "nvfp"].into_iter().any(digit_after)
-        || matches!(word, "f16" | "f32" | "bf16")
 }
 
 /// Whether a file called so runs, as far as its name tells.
@@ -46,6 +44,11 @@ pub(super) fn can_run(label: &str) -> bool {
     let quants: Vec<_> = words(label).into_iter().filter(|w| is_quant(&w.text)).collect();
     let runs = |word: &Word| RUN.iter().any(|known| word.text.starts_with(known));
     !quants.is_empty() && quants.iter().all(runs)
+}
+
+/// Whether a name holds a quantisation.
+pub(super) fn is_named(name: &str) -> bool {
+    words(name).iter().any(|word| is_quant(&word.text))
 }
 
 /// Which of `stems` a quantisation means, or a file's whole name: none, one, or several that it does
@@ -221,6 +224,19 @@ mod tests {
         assert_eq!(labels(&["x-Q4_0", "y-Q4_0"]), ["x-Q4_0", "y-Q4_0"]);
         assert_eq!(labels(&["model", "b"]), ["model", "b"]);
         assert_eq!(one(&["LFM2-Q4_0_4_4", "LFM2-IQ4_0"], "Q4_0"), "0");
+        // A number with a point is one word.
+        let audio = ["LFM2-Audio-1.5B-Q4_0", "audiodecoder-LFM2-Audio-1.5B-Q4_0", "x-0.5B.Q4_0"];
+        assert_eq!(labels(&audio[..1]), ["Q4_0"]);
+        assert_eq!(labels(&[audio[0], "LFM2-Audio-3B-Q4_0"]), ["1.5B-Q4_0", "3B-Q4_0"]);
+        assert_eq!(labels(&[audio[0], audio[2]]), ["1.5B-Q4_0", "0.5B.Q4_0"]);
+        for (i, label) in labels(&audio).iter().enumerate() {
+            assert!(!label.starts_with(|c: char| c == '5'), "{label}");
+            assert_eq!(meant(&audio, label), [i], "{label}");
+        }
+        // The signs beside it cut.
+        assert_eq!(labels(&["LFM2.5.Q4_0", "LFM2.5.Q8_0"]), ["Q4_0", "Q8_0"]);
+        let matrix = ["x-Q4_K_M", "x-imatrix-Q4_K_M", "x-Q4_K_M-imatrix"];
+        assert_eq!(labels(&matrix), ["Q4_K_M", "imatrix-Q4_K_M", "Q4_K_M-imatrix"]);
         let odd = ["My Model (Q4_0)", "My Model (Q8_0 + F16)"];
         assert_eq!(labels(&odd), ["Q4_0", "Q8_0---F16"]);
         assert_eq!(one(&odd, "Q8_0---F16"), odd[1]);

@@ -21,7 +21,7 @@ pub struct HubName {
 
 impl HubName {
     /// Reads `owner/repo[:QUANT][@revision]`, or an address that names one: of a page or a file on the
-    /// hub, `hf.co/owner/repo:QUANT`, `hf://owner/repo`.
+    /// hub, `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`.
     ///
     /// Owner and repository are as the hub allows them: letters, digits, `-`, `_` and `.`, neither
     /// `--` nor `..`, no `-` or `.` at either end, at most 96 characters. A quantisation has the
@@ -34,7 +34,7 @@ impl HubName {
             |problem: &str| HubError::Name { name: quoted(text), problem: problem.to_owned() };
         match address::name_of(text).map_err(wrong)? {
             Some(name) => Self::parse_name(text, &name),
-            None => Self::parse_name(text, text),
+            None => Self::parse_name(text, address::of_path(text).as_deref().unwrap_or(text)),
         }
     }
 
@@ -58,6 +58,8 @@ impl HubName {
             None => (rest, None),
         };
         let (owner, repo) = id.split_once('/').ok_or_else(|| wrong("has no owner"))?;
+        // The address that git clones.
+        let repo = repo.strip_suffix(".git").unwrap_or(repo);
         if !is_part(owner) {
             return Err(wrong("the owner is none that the hub allows"));
         }
@@ -207,7 +209,10 @@ mod tests {
             "a--b/c",
             "-a/b",
             "a/b.",
-            "a/b.git",
+            "a/b.git.git",
+            "a/.git",
+            "a/b//",
+            "a/b:c/",
             "a b/c",
             "a\\b/c",
             "C:/x",
@@ -253,7 +258,7 @@ mod tests {
         #[test]
         fn any_text_is_a_name_that_reads_back_or_an_error(text in "\\PC{0,40}|[a-c./:@_-]{0,14}") {
             if let Ok(name) = HubName::parse(&text) {
-                prop_assert_eq!(name.to_string(), text);
+                prop_assert_eq!(HubName::parse(&name.to_string()).unwrap(), name.clone());
                 // One folder, and it tells whose it is.
                 let folder = name.folder();
                 prop_assert!(is_safe_path(&folder) && !folder.contains('/'));

@@ -216,6 +216,26 @@ mod tests {
     }
 
     #[test]
+    fn quantisations_made_with_an_importance_matrix_are_models() {
+        let names = [
+            "x-imatrix-Q4_K_M.gguf",
+            "x-Q4_0-imatrix.gguf",
+            "x_imatrix_IQ4_NL.gguf",
+            "x.Q8_0.iMatrix.gguf",
+            "x.imatrix.gguf",
+            "imatrix.gguf",
+            "Q4_0/imatrix-x.gguf",
+            "mmproj-x-Q8_0-imatrix.gguf",
+        ];
+        let stems: Vec<_> = ggufs(names).into_iter().flat_map(|gguf| gguf.files()).collect();
+        assert_eq!(stems, [names[1], names[0], names[3], names[2]]);
+        assert_eq!(chosen("a/b", &names).unwrap(), [names[1]]);
+        assert_eq!(chosen("a/b:Q4_K_M", &names).unwrap(), [names[0]]);
+        assert_eq!(chosen("a/b:imatrix-q4_k_m", &names).unwrap(), [names[0]]);
+        assert_eq!(chosen("a/b", &names[4..5]).unwrap_err(), chosen("a/b", &[]).unwrap_err());
+    }
+
+    #[test]
     fn the_nearest_come_first_where_a_quantisation_is_missing() {
         let error = chosen("a/b:Q4_1", &QUANTS).unwrap_err();
         assert!(error.ends_with("There are: Q4_0, Q4_K_M, F16"), "{error}");

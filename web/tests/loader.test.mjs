@@ -189,6 +189,13 @@ test('names on the hub are told from addresses, and choose as the native program
   assert.deepEqual(select('a/b', 'x-Q4_0', ['x-Q4_0.gguf', 'x-Q4_0-new.gguf']), ['x-Q4_0.gguf']);
   assert.throws(() => select('a/b', 'Q4_K', quants), /There are: F16, Q4_0, Q4_K_M/);
   assert.throws(() => select('a/b', undefined, ['x-F16.gguf', 'x-Q8_0.gguf']), /several/);
+  // Made with an importance matrix, and such matrices.
+  const matrix = ['x-imatrix-Q4_K_M.gguf', 'x-Q4_0-imatrix.gguf', 'x.imatrix.gguf', 'mmproj-x-Q8_0-imatrix.gguf'];
+  assert.deepEqual(select('a/b', undefined, matrix), [matrix[1]]);
+  assert.deepEqual(select('a/b', 'imatrix-Q4_K_M', matrix), [matrix[0]]);
+  assert.throws(() => select('a/b', undefined, matrix.slice(2)), /neither/);
+  // A number with a point is one word.
+  assert.throws(() => select('a/b', undefined, ['x-1.5B-Q4_0.gguf', 'x-3B-Q4_0.gguf']), /There are: 1\.5B-Q4_0, 3B-Q4_0/);
   const parts = ['d/x-Q8_0-00002-of-00002.gguf', 'd/x-Q8_0-00001-of-00002.gguf'];
   assert.deepEqual(select('a/b', undefined, parts), [parts[1], parts[0]]);
   assert.throws(() => select('a/b', undefined, parts.slice(1)), /2 parts, 1/);
@@ -222,6 +229,15 @@ test('addresses of the hub are names', () => {
     ['https://huggingface.co/a/b/blob/main/LFM2%20(Q4_0).gguf', 'a/b:LFM2--Q4_0'],
     ['hf://a/b@v2/M-Q4_0.gguf', 'a/b:M-Q4_0@v2'],
     ['a/b/blob/main/M-Q4_0.gguf', 'a/b:M-Q4_0'],
+    ['https://huggingface.co/a/b?show_file_info=M-Q4_K_M.gguf', 'a/b:M-Q4_K_M'],
+    ['https://huggingface.co/a/b/tree/v2?x=y&show_file_info=a%2FM-Q4_0.gguf#z', 'a/b:M-Q4_0@v2'],
+    ['https://huggingface.co/a/b?show_file_info=config.json', 'a/b'],
+    ['https://huggingface.co/a/b/tree/main/UD-Q4_K_XL', 'a/b:UD-Q4_K_XL'],
+    ['https://huggingface.co/a/b.git', 'a/b'],
+    ['a/b.git', 'a/b'],
+    ['a/b/', 'a/b'],
+    ['a/b/M-Q4_0.gguf', 'a/b:M-Q4_0'],
+    ['a/b/Q4_0/M-Q4_0-00001-of-00002.gguf', 'a/b:M-Q4_0'],
   ]) {
     assert.equal(absolute(address), name);
     assert.equal(shown(parseHubName(address)), name);
@@ -229,6 +245,9 @@ test('addresses of the hub are names', () => {
   assert.equal(absolute(new URL('https://huggingface.co/a/b/blob/main/M-Q4_0.gguf')), 'a/b:M-Q4_0');
   for (const other of ['https://huggingface.co/datasets/a/b', 'https://huggingface.co/a', 'https://example.com/a/b']) {
     assert.equal(parseHubName(other), undefined, other);
+  }
+  for (const folder of ['https://huggingface.co/a/b/tree/feature/a', 'a/b/tree/main/onnx', './a/x.gguf', '/a/b/x.gguf']) {
+    assert.equal(parseHubName(folder), undefined, folder);
   }
   for (const wrong of ['https://huggingface.co/a/b/tree/..%2F..', 'https://huggingface.co/../b', 'https://huggingface.co/a/b%2']) {
     assert.equal(parseHubName(wrong), undefined, wrong);

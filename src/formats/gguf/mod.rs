@@ -91,9 +91,20 @@ pub(super) fn is_model(header: &GgufHeader) -> bool {
 }
 
 /// Whether a file's name is that of a projector or an importance matrix, which come beside a model.
+/// `x-imatrix-Q4_K_M` is a model whose quantisation was made with such a matrix.
 pub(crate) fn is_companion(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
-    file.contains("mmproj") || file.contains("imatrix")
+    let is_quantised = || file.split(|c: char| !c.is_alphanumeric()).any(is_quant);
+    file.contains("mmproj") || (file.contains("imatrix") && !is_quantised())
+}
+
+/// Whether a word of a file's name, in lower case, is a quantisation.
+pub(crate) fn is_quant(word: &str) -> bool {
+    let digit_after = |prefix: &str| {
+        word.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    ["q", "iq", "tq", "mxfp", "nvfp"].into_iter().any(digit_after)
+        || matches!(word, "f16" | "f32" | "bf16")
 }
 
 /// Makes `bytes` hold the file's first `wanted` bytes, or as many of them as there may be.

@@ -1,4 +1,4 @@
-import { plain } from './select.js';
+import { isQuantised, plain } from './select.js';
 
 /** A model on the hub, as it is asked for: the rules of the native program's `HubName`. */
 export interface HubName {
@@ -11,19 +11,23 @@ export interface HubName {
 /** Owner, repository, quantisation and revision of `owner/repo[:QUANT][@revision]`. */
 const NAME = /^([\w.-]{1,96})\/([\w.-]{1,96})(?::([\w.-]{1,200}))?(?:@([\w./-]{1,200}))?$/;
 const HOSTS = ['huggingface.co', 'www.huggingface.co', 'hf.co', 'www.hf.co'];
-/** Parts of a model's pages that a revision follows, and a file; and those that say nothing of it. */
+/** Parts of a model's pages that a revision follows, and a file; those that a folder may follow; those that say nothing of it. */
 const WITH_REVISION = ['tree', 'blob', 'resolve', 'raw', 'blame', 'edit', 'commit', 'commits'];
+const FOLDERS = ['tree', 'commit', 'commits'];
 const WITHOUT = ['discussions', 'settings', 'community'];
 /** Beginnings of paths on the hub that are not a model's. */
 const OTHERS = ['datasets', 'spaces', 'collections', 'papers', 'docs', 'blog', 'organizations', 'settings'];
 
 /**
  * Reads the name of a model on the hub, or an address that names one: of a page or a file there,
- * `hf.co/owner/repo:QUANT`, `hf://owner/repo`. Undefined for any other address.
+ * `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`. Undefined for any other address; a
+ * relative one begins with `./`, `../` or `/`.
  */
 export function parseHubName(text: string): HubName | undefined {
-  const name = fromAddress(text) ?? text;
-  const [, owner, repo, quant, revision] = NAME.exec(name) ?? [];
+  const name = fromAddress(text) ?? fromPath(text) ?? text;
+  const [, owner, repository, quant, revision] = NAME.exec(name) ?? [];
+  // The address that git clones.
+  const repo = repository?.replace(/\.git$/, '');
   const parts = [owner, repo, quant, ...(revision?.split('/') ?? [])];
   const bad = (part: string | undefined) => part !== undefined && (part === '' || /^\.|\.\.|\.$/.test(part));
   if (owner === undefined || parts.some(bad)) return undefined;
@@ -48,7 +52,11 @@ function fromAddress(text: string): string | undefined {
     if (parts.length > 3 && WITH_REVISION.includes(parts[2] as string) && !/^[./]/.test(text)) path = text;
   }
   let parts: string[];
+  let shownFile: string | undefined;
   try {
+    // A file that is shown beside the list.
+    const [, asked] = /^[^?#]*\?(?:[^#]*&)?show_file_info=([^&#]*)/.exec(path ?? '') ?? [];
+    shownFile = asked && decodeURIComponent(asked);
     parts = path?.split(/[?#]/)[0]?.split('/').map(decodeURIComponent).filter((part) => part !== '') ?? [];
   } catch {
     return undefined;
@@ -70,8 +78,26 @@ function fromAddress(text: string): string | undefined {
     revision = more.slice(1, length).join('/');
     if (revision === 'main') revision = undefined;
     file = more.slice(length).at(-1);
+    if (file !== undefined && FOLDERS.includes(more[0] as string) && ggufStem(file) === undefined) {
+      // A folder that is called by its quantisation; any other may be the end of a branch's name.
+      quant = plain(file);
+      if (!isQuantised(quant)) return undefined;
+    }
   }
-  const stem = /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1];
+  const stem = ggufStem(file) ?? ggufStem(shownFile?.split('/').at(-1));
   if (stem !== undefined) quant = plain(stem);
   return shown({ id: `${owner}/${repo}`, quant, revision });
+}
+
+/** The name in `owner/repo/` and `owner/repo/folder/file.gguf`. */
+function fromPath(text: string): string | undefined {
+  const [, id, path = ''] = /^([\w.-]+\/[\w.-]+)\/((?:[^/]+\/)*[^/]+)?$/.exec(text) ?? [];
+  if (id === undefined || path === '') return id;
+  const stem = ggufStem(path.split('/').at(-1));
+  return stem === undefined ? undefined : `${id}:${plain(stem)}`;
+}
+
+/** `NAME` of `NAME.gguf` and of `NAME-00001-of-00003.gguf`. */
+function ggufStem(file: string | undefined): string | undefined {
+  return /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1];
 }

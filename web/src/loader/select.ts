@@ -19,6 +19,9 @@ const OTHER_WEIGHTS = MARKS.slice(0, 2);
 /** Quantisations that run, by the beginnings of their names. */
 const RUN = /^(q4_[01k]|q5_[01k]|q8_0|q6_k|b?f16|f32)/;
 
+/** A word of a file's name; `1.5B` is one. */
+const WORD = /(?:[\p{L}\p{N}_]|(?<=\d)\.(?=\d))+/gu;
+
 /** Which files of a repository are the model: the rules of the native program. */
 export function select(repo: string, quant: string | undefined, names: string[]): string[] {
   const ggufs = groupGgufs(names);
@@ -78,7 +81,7 @@ function hasWords(name: string[], wanted: string[]): boolean {
 
 /** What a file is called so that it is meant by that name. */
 export function label(stems: string[], stem: string): string {
-  const found = [...stem.matchAll(/[\p{L}\p{N}_]+/gu)];
+  const found = [...stem.matchAll(WORD)];
   const word = (at: number) => found[at]?.[0].toLowerCase() ?? '';
   let first = found.length - 1;
   while (first >= 0 && !isQuant(word(first))) first--;
@@ -93,7 +96,7 @@ export function label(stems: string[], stem: string): string {
 }
 
 function words(text: string): string[] {
-  return text.toLowerCase().match(/[\p{L}\p{N}_]+/gu) ?? [];
+  return text.toLowerCase().match(WORD) ?? [];
 }
 
 function quants(text: string): string[] {
@@ -109,12 +112,23 @@ function isQuant(word: string): boolean {
   return /^((i|t)?q\d|(mx|nv)fp\d|b?f16$|f32$)/.test(word);
 }
 
+/** Whether a name holds a quantisation. */
+export function isQuantised(name: string): boolean {
+  return quants(name).length > 0;
+}
+
+/** A projector of images or an importance matrix; `x-imatrix-Q4_K_M` was quantised with one. */
+function isCompanion(file: string): boolean {
+  if (/mmproj/i.test(file)) return true;
+  return /imatrix/i.test(file) && !file.toLowerCase().split(/[^\p{L}\p{N}]+/u).some(isQuant);
+}
+
 /** `.gguf` models by name, without projectors of images and importance matrices. */
 function groupGgufs(names: string[]): Map<string, { of: number; parts: Map<number, string> }> {
   const all = new Map<string, { of: number; parts: Map<number, string> }>();
   for (const name of names) {
     const stem = /^(.*)\.gguf$/i.exec(name)?.[1];
-    if (stem === undefined || /mmproj|imatrix/i.test(stem.split('/').at(-1) ?? '')) continue;
+    if (stem === undefined || isCompanion(stem.split('/').at(-1) ?? '')) continue;
     const [, rest = stem, part = '1', of = '1'] = /^(.*)-(\d{5})-of-(\d{5})$/.exec(stem) ?? [];
     const group = all.get(rest) ?? { of: Number(of), parts: new Map() };
     group.parts.set(Number(part), name);
