@@ -8,7 +8,10 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
-use super::family;
+mod words;
+
+pub use words::{EXAMPLE_MODEL, no_command, quoted};
+use words::{command_for, no_words, plain_words};
 
 /// What is typed here for something that another program has.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,77 +62,6 @@ const OPTIONS: &[(&[&str], Here)] = &[
     (&["--repeat-last-n", "--samplers", "--top-nsigma"], Here::Tip(NO_SAMPLER)),
 ];
 
-/// A model to name where none was named.
-pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
-
-const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
-
-/// The command here for one of another program, with its arguments.
-fn command_for(name: &str, arguments: &[String]) -> Option<String> {
-    let model = |first: Option<&String>| match first {
-        Some(name) => quoted(&family::hub_name_like(name).unwrap_or_else(|| name.clone())),
-        None => EXAMPLE_MODEL.to_owned(),
-    };
-    let (first, rest) = match arguments.split_first() {
-        Some((first, rest)) => (Some(first), rest),
-        None => (None, &[][..]),
-    };
-    let words = |words: &[String]| {
-        if words.is_empty() { "'your question'".to_owned() } else { quoted(&words.join(" ")) }
-    };
-    Some(match name.to_ascii_lowercase().as_str() {
-        "run" | "cli" => match (first, rest) {
-            (Some(text), _) if text.contains(char::is_whitespace) => {
-                format!("lfm2 generate {}", words(arguments))
-            }
-            (_, []) => format!("lfm2 chat -m {}", model(first)),
-            _ => format!("lfm2 generate -m {} {}", model(first), words(rest)),
-        },
-        "serve" | "server" | "start" | "ps" | "stop" => {
-            "lfm2 chat (there is no server in this version)".to_owned()
-        }
-        "models" | "ls" | "model" | "cache" => "lfm2 list".to_owned(),
-        "version" => "lfm2 --version".to_owned(),
-        "show" | "inspect" | "gpus" | "devices" | "gpu" => match first {
-            Some(_) => format!("lfm2 info -m {}", model(first)),
-            None => "lfm2 info".to_owned(),
-        },
-        "completion" | "complete" if first.is_some_and(|word| SHELLS.contains(&word.as_str())) => {
-            format!("lfm2 completions {}", first.map_or("bash", String::as_str))
-        }
-        "ask" | "complete" | "completion" | "prompt" | "answer" | "query" => {
-            format!("lfm2 generate {}", words(arguments))
-        }
-        "interactive" | "repl" | "talk" | "conversation" => "lfm2 chat".to_owned(),
-        "get" | "download" | "fetch" | "install" | "add" => format!("lfm2 pull {}", model(first)),
-        "remove" | "delete" | "del" | "uninstall" => format!("lfm2 rm {}", model(first)),
-        "create" | "convert" | "quantise" => "lfm2 quantize".to_owned(),
-        "benchmark" | "speed" => "lfm2 bench".to_owned(),
-        "test" | "self-test" => "lfm2 selftest".to_owned(),
-        "check" | "tune" | "fit" | "preflight" => "lfm2 doctor".to_owned(),
-        "ppl" => "lfm2 perplexity".to_owned(),
-        "tokens" | "tokenise" | "detokenize" => "lfm2 tokenize".to_owned(),
-        _ => return None,
-    })
-}
-
-/// A text as a shell takes it.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
-/// The tip for a word that is no command.
-pub fn no_command(word: &str) -> Habit {
-    Habit {
-        problem: format!("{word:?} is not a command"),
-        tip: format!("to ask the model: lfm2 generate {}", quoted(word)),
-    }
-}
-
 /// One argument.
 struct Word {
     text: OsString,
@@ -156,11 +88,14 @@ pub fn understood(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>,
         } else if text.len() > 1 && text.starts_with('-') {
             let mut value = || args.next();
             reader.option(text, &mut value)?;
-        } else if reader.chosen || !whole.has_subcommands() {
-            reader.push(arg, true);
         } else {
             let rest: Vec<String> = args.clone().filter_map(|a| a.into_string().ok()).collect();
-            reader.first_word(text, &rest)?;
+            if reader.chosen || !whole.has_subcommands() {
+                reader.word(&text, &rest)?;
+                reader.push(arg, true);
+            } else {
+                reader.first_word(text, &rest)?;
+            }
         }
     }
     Ok(program.into_iter().chain(reader.finish()).collect())
@@ -175,7 +110,7 @@ struct Reader<'a> {
     dashed: bool,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
     fn push(&mut self, text: OsString, positional: bool) {
         self.words.push(Word { text, positional });
     }
@@ -194,8 +129,9 @@ impl Reader<'_> {
         if !self.chosen && self.own(name).is_none() && self.is_of_generate(name) {
             self.begin_question();
         }
-        let takes_next = match self.own(name) {
-            Some(takes_value) => takes_value && attached.is_none(),
+        let own = self.own(name);
+        let takes_next = match own {
+            Some(own) => takes_value(own) && attached.is_none(),
             None => {
                 if let Some(here) = foreign(name).or_else(|| foreign(stem(name))) {
                     return self.foreign(name, here, attached, value);
@@ -215,15 +151,42 @@ impl Reader<'_> {
                 }
             }
         };
-        self.push(text.into(), false);
+        self.push(text.clone().into(), false);
         if takes_next && let Some(next) = value() {
+            if let (Some(own), Some(next)) = (own, next.to_str())
+                && self.is_misread(own, next)
+            {
+                return Err(Habit {
+                    problem: format!("{text}: its value {next:?} begins with a dash"),
+                    tip: format!("if that is meant: {}", quoted(&format!("{text}={next}"))),
+                });
+            }
             self.push(next, false);
         }
         Ok(())
     }
 
-    /// Whether an option of exactly this name takes a value; `None` if there is no such option.
-    fn own(&self, name: &str) -> Option<bool> {
+    /// Whether the parser would take an option's value for an option that there is not.
+    fn is_misread(&self, own: &Arg, value: &str) -> bool {
+        let dashed = value.len() > 1 && value.starts_with('-') && value != "--";
+        let taken = own.is_allow_hyphen_values_set()
+            || (own.is_allow_negative_numbers_set() && value.parse::<f64>().is_ok());
+        let name = value.split('=').next().unwrap_or(value);
+        dashed && !taken && self.own(name).is_none() && self.cluster(name).is_none()
+    }
+
+    /// An argument behind the command.
+    fn word(&self, text: &str, rest: &[String]) -> Result<(), Habit> {
+        let command = self.command;
+        if command.has_subcommands() || command.get_positionals().next().is_some() {
+            return Ok(());
+        }
+        let words = [&[text.to_owned()], &*plain_words(rest)].concat();
+        no_words(command.get_name(), &words).map_or(Ok(()), Err)
+    }
+
+    /// The option of exactly this name.
+    fn own(&self, name: &str) -> Option<&'a Arg> {
         let is_it = |arg: &&Arg| match name.strip_prefix("--") {
             Some(long) => {
                 arg.get_long() == Some(long)
@@ -235,14 +198,14 @@ impl Reader<'_> {
                 one.is_some() && arg.get_short() == one
             }
         };
-        self.command.get_arguments().find(is_it).map(takes_value)
+        self.command.get_arguments().find(is_it)
     }
 
     fn is_of_generate(&self, name: &str) -> bool {
         let generate = self.command.find_subcommand("generate");
-        let is_own =
-            generate.map(|command| Reader { command, words: Vec::new(), ..*self }.own(name));
-        is_own.flatten().is_some()
+        generate.is_some_and(|command| {
+            Reader { command, words: Vec::new(), ..*self }.own(name).is_some()
+        })
     }
 
     /// Whether several short options in one (`-qn5`) are all ours, and if so whether the last takes
@@ -355,18 +318,12 @@ fn foreign(name: &str) -> Option<&'static Here> {
     OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, here)| here)
 }
 
-/// Arguments up to the first option.
-fn plain_words(rest: &[String]) -> Vec<String> {
-    rest.iter().take_while(|word| !word.starts_with('-')).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn line(words: &[&str]) -> Result<Vec<String>, Habit> {
-        let mut whole = super::super::command();
-        whole.build();
+        let whole = super::super::command();
         let args = std::iter::once("lfm2").chain(words.iter().copied()).map(OsString::from);
         let understood = understood(args.collect(), &whole)?;
         Ok(understood.into_iter().skip(1).map(|w| w.into_string().unwrap()).collect())
@@ -461,11 +418,34 @@ mod tests {
         assert_eq!(tip(&["run", "it's why"]), "lfm2 generate 'it'\\''s why'");
         assert_eq!((tip(&["ls"]), tip(&["models"])), ("lfm2 list".into(), "lfm2 list".into()));
         assert_eq!(tip(&["version"]), "lfm2 --version");
+        // Words where the command takes none.
+        let both = |text: &str| {
+            format!(
+                "lfm2 chat -p {text} begins with this message, lfm2 generate {text} only answers it"
+            )
+        };
+        assert_eq!(tip(&["chat", "Hi there"]), both("'Hi there'"));
+        assert_eq!(tip(&["chat", "-q", "Hi", "there", "--temp", "0"]), both("'Hi there'"));
+        assert_eq!(tip(&["chat", "LFM2-8B-A1B"]), "lfm2 chat -m LiquidAI/LFM2-8B-A1B-GGUF");
+        assert_eq!(tip(&["chat", "a/b:Q4_0", "why so"]), "lfm2 chat -m a/b:Q4_0 -p 'why so'");
+        assert_eq!(tip(&["info", "x.gguf"]), "lfm2 info -m x.gguf");
+        assert_eq!(tip(&["bench", "-r", "1", "a/b"]), "lfm2 bench -m a/b");
+        // Values with a dash.
+        assert_eq!(tip(&["tokenize", "--chat", "-x.json"]), "if that is meant: --chat=-x.json");
+        assert_eq!(tip(&["chat", "-m", "- a.gguf"]), "if that is meant: '-m=- a.gguf'");
+        assert_eq!(tip(&["info", "--adapter", "-1"]), "if that is meant: --adapter=-1");
+        for fine in [&["info", "-c", "-1"][..], &["chat", "-p", "-x"], &["generate", "-f", "-"]] {
+            assert_eq!(line(fine).unwrap(), fine);
+        }
+        // One that was left out.
+        assert!(line(&["tokenize", "--chat", "--decode"]).is_ok());
+        assert!(line(&["tokenize", "--chat", "-qv"]).is_ok());
+        let words = ["is".to_owned(), "webgpu".to_owned(), "-q".to_owned()];
+        assert!(no_command("what", &words).tip.ends_with("lfm2 generate 'what is webgpu'"));
         assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
         assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
         assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));
-        let mut whole = super::super::command();
-        whole.build();
+        let whole = super::super::command();
         for known in whole.get_subcommands().map(Command::get_name) {
             assert_eq!(command_for(known, &[]), None, "{known} is our own");
         }

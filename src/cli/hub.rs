@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
 
+use super::family::hub_name_like;
+use super::habits::{EXAMPLE_MODEL, quoted};
 use super::interrupt::{self, Meaning};
 use super::options::Common;
 use super::{CliError, load};
@@ -25,6 +27,11 @@ pub enum Ask {
 pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
     let there = std::fs::symlink_metadata(model).is_ok();
     let (false, Some(text)) = (there, model.to_str()) else { return Ok(model.to_owned()) };
+    // `models/lfm2/x.gguf` with a folder `models` here is a path, mistyped perhaps.
+    let mut above = model.ancestors().skip(1).filter(|folder| folder.components().count() == 1);
+    if text.matches('/').count() > 1 && above.any(Path::exists) {
+        return Ok(model.to_owned());
+    }
     let name = match HubName::parse(text) {
         Ok(name) => name,
         // Perhaps it was meant for a name; a plain path is told to be missing.
@@ -42,10 +49,26 @@ pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
     }
     if !is_offline() && !can_ask() {
         return Err(CliError::User(format!(
-            "{name}: no such file or folder, and no model of that name has been fetched: run `lfm2 pull {name}`"
+            "{text}: no such file or folder, and no model of that name has been fetched: run `lfm2 pull {name}`"
         )));
     }
     Ok(fetch(cache, &name, common, Ask::IfPossible, false)?.path().to_owned())
+}
+
+/// The name of a model on the hub behind `before`, a command or an option.
+pub fn named(text: &str, before: &str) -> Result<HubName, CliError> {
+    HubName::parse(text).map_err(|e| match text.contains('/') {
+        true => e.into(),
+        false => CliError::Advised { problem: e.to_string(), tip: with_owner(text, before) },
+    })
+}
+
+/// The tip for a model's name without its owner.
+pub fn with_owner(name: &str, before: &str) -> String {
+    match hub_name_like(name) {
+        Some(hub) => format!("a model of the hub is named owner/repo: {before} {}", quoted(&hub)),
+        None => format!("a model of the hub is named owner/repo, e.g. {before} {EXAMPLE_MODEL}"),
+    }
 }
 
 /// `owner/repo:…`, `owner/repo@…` and addresses, against paths.

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 
-use super::family::hub_name_like;
 use super::generate::read_text;
-use super::habits::EXAMPLE_MODEL;
 use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
@@ -48,10 +46,7 @@ pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
     }
     Some(CliError::Advised {
         problem: format!("{name}: no such file or folder"),
-        tip: match hub_name_like(name) {
-            Some(hub) => format!("a model of the hub is named owner/repo: -m {hub}"),
-            None => format!("a model of the hub is named owner/repo, e.g. -m {EXAMPLE_MODEL}"),
-        },
+        tip: hub::with_owner(name, "-m"),
     })
 }
 

@@ -108,14 +108,15 @@ const AFTER_HELP: &str = "\
 `lfm2 'What is WebGPU?'`, a question instead of a command, is answered as by `lfm2 generate`. stdout \
 carries the answer and nothing else. Exit codes: 0; 2 for what you can put right (an option, a file, \
 a missing driver); 1 for the rest; 130 after Ctrl-C. Every option can be given as the variable \
-beside it; an option on the command line goes before a variable.";
+that --help shows beside it; an option on the command line goes before a variable.";
 
 /// Parses the arguments, runs the command and says what went wrong.
 #[must_use]
 pub fn main() -> ExitCode {
     quiet_driver();
     interrupt::listen();
-    let cli = match parse::parse(std::env::args_os().collect()) {
+    let args: Vec<_> = std::env::args_os().collect();
+    let cli = match parse::parse(args.clone()) {
         Ok(cli) => cli,
         Err(Misread::Habit(habit)) => return refuse(&habit.problem, Some(&habit.tip)),
         Err(Misread::Parser(e)) if e.kind() == NO_COMMAND => {
@@ -123,7 +124,7 @@ pub fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Err(Misread::Parser(e)) if e.use_stderr() => {
-            let habit = parse::in_lines(&e);
+            let habit = parse::in_lines(&e, &args);
             return refuse(&habit.problem, Some(&habit.tip));
         }
         Err(Misread::Parser(help_or_version)) => {

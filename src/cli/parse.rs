@@ -22,11 +22,58 @@ pub enum Misread {
 /// The parser, also for the generated option reference.
 #[must_use]
 pub fn command() -> Command {
-    flags(Cli::command())
+    let mut whole = flags(Cli::command());
+    // Only then have the subcommands their own copies of the options that all take.
+    whole.build();
+    each_arg(whole, &|arg| match ENGINE.contains(&arg.get_id().as_str()) {
+        true => arg.help_heading("Engine").hide_short_help(true),
+        false => arg,
+    })
+    .mut_subcommands(|command| {
+        let used = used_options(command.get_name());
+        command.mut_args(|arg| {
+            let id = arg.get_id().as_str();
+            let unused = (id == MODEL || ENGINE.contains(&id)) && !used.contains(&id);
+            if unused { arg.hide(true) } else { arg }
+        })
+    })
 }
 
-/// The one-line form of a parser's error, and its tip.
-pub fn in_lines(e: &clap::Error) -> Habit {
+const MODEL: &str = "model";
+/// Options of the engine, which any command takes: the long help shows them where they do something.
+const ENGINE: [&str; 10] = [
+    "chat_template",
+    "adapter",
+    "limits",
+    "context",
+    "memory",
+    "weights",
+    "kv",
+    "activations",
+    "multiply",
+    "skip_selftest",
+];
+
+/// Which of the options that any command takes do something for this one.
+fn used_options(command: &str) -> Vec<&'static str> {
+    let engine = |but: &[&str]| {
+        let used = ENGINE.into_iter().filter(|id| !but.contains(id));
+        std::iter::once(MODEL).chain(used).collect()
+    };
+    match command {
+        "list" | "rm" | "pull" | "completions" => Vec::new(),
+        "selftest" => vec!["adapter", "limits"],
+        "quantize" => vec![MODEL, "weights"],
+        "tokenize" => vec![MODEL, "chat_template"],
+        "info" => engine(&["chat_template", "activations", "multiply", "skip_selftest"]),
+        "doctor" => engine(&["chat_template", "activations", "multiply"]),
+        "bench" | "logits" | "perplexity" | "verify" => engine(&["chat_template"]),
+        _ => engine(&[]),
+    }
+}
+
+/// The one-line form of a parser's error about these arguments, and its tip.
+pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
     if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
         (e.kind(), e.get(ContextKind::InvalidSubcommand))
     {
@@ -34,7 +81,10 @@ pub fn in_lines(e: &clap::Error) -> Habit {
             Some(ContextValue::Strings(like)) => like.first(),
             _ => None,
         };
-        let mut habit = habits::no_command(word);
+        let from = args.iter().position(|arg| arg == word.as_str()).unwrap_or(args.len());
+        let rest: Vec<String> =
+            args.iter().skip(from + 1).map_while(|arg| arg.to_str().map(str::to_owned)).collect();
+        let mut habit = habits::no_command(word, &rest);
         if let Some(like) = like {
             habit.tip = format!("lfm2 {like}; {}", habit.tip);
         }
@@ -62,9 +112,7 @@ pub fn in_lines(e: &clap::Error) -> Habit {
 /// # Errors
 /// See [`Misread`].
 pub fn parse(args: Vec<OsString>) -> Result<Cli, Misread> {
-    let mut whole = command();
-    whole.build();
-    let args = habits::understood(args, &whole).map_err(Misread::Habit)?;
+    let args = habits::understood(args, &command()).map_err(Misread::Habit)?;
     read(args).map_err(Misread::Parser)
 }
 
@@ -72,14 +120,16 @@ fn read(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     let mut outvoted = Vec::new();
     let silent = each_arg(command(), &|arg| arg.env(Resettable::Reset)).ignore_errors(true);
     if let Ok(matches) = silent.try_get_matches_from(&args) {
-        let mut whole = command();
-        whole.build();
+        let whole = command();
         match matches.subcommand().and_then(|(name, m)| Some((whole.find_subcommand(name)?, m))) {
             Some((subcommand, matches)) => outvoted = excluded(subcommand, matches),
             None => outvoted = excluded(&whole, &matches),
         }
     }
+    // The short help leaves the variables out. `lfm2 help COMMAND` is the long one.
+    let is_long = args.iter().any(|arg| arg == "--help" || arg == "help");
     let heard = each_arg(command(), &|arg| {
+        let arg = if is_long { arg } else { arg.hide_env(true) };
         let empty =
             arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
         if empty || outvoted.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg }

@@ -4,9 +4,9 @@ use clap::Args;
 
 use super::CliError;
 use super::generate::print;
-use super::hub::{Ask, fetch};
+use super::hub::{Ask, fetch, named};
 use super::options::Common;
-use crate::hub::{Cache, HubName};
+use crate::hub::Cache;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -36,7 +36,7 @@ Examples:
 
 impl Pull {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let name = HubName::parse(&self.name)?;
+        let name = named(&self.name, "lfm2 pull")?;
         let ask = if self.yes { Ask::Never } else { Ask::IfPossible };
         let model = fetch(Cache::from_env()?, &name, common, ask, self.check)?;
         print(&format!("{}\n", model.path().display()))

@@ -6,10 +6,10 @@ use clap::Args;
 use indicatif::DecimalBytes;
 
 use super::CliError;
-use super::hub::confirm;
+use super::hub::{confirm, named};
 use super::interrupt::{self, Meaning};
 use super::options::Common;
-use crate::hub::{Cache, HubName};
+use crate::hub::Cache;
 
 #[derive(Debug, Args)]
 pub struct Rm {
@@ -23,7 +23,7 @@ pub struct Rm {
 
 impl Rm {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let name = HubName::parse(&self.name)?;
+        let name = named(&self.name, "lfm2 rm")?;
         let cache = Cache::from_env()?;
         let meant = cache.meant(&name)?;
         if !self.yes && !meant.is_empty() {

@@ -230,7 +230,7 @@ mod tests {
         assert_eq!(labels(&[audio[0], "LFM2-Audio-3B-Q4_0"]), ["1.5B-Q4_0", "3B-Q4_0"]);
         assert_eq!(labels(&[audio[0], audio[2]]), ["1.5B-Q4_0", "0.5B.Q4_0"]);
         for (i, label) in labels(&audio).iter().enumerate() {
-            assert!(!label.starts_with(|c: char| c == '5'), "{label}");
+            assert!(!label.starts_with('5'), "{label}");
             assert_eq!(meant(&audio, label), [i], "{label}");
         }
         // The signs beside it cut.

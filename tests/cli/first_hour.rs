@@ -42,6 +42,13 @@ fn other_programs_commands_and_options_get_one_tip() {
             "-m LiquidAI/LFM2.5-1.2B-Instruct-GGUF:Q8_0",
         ),
         (&["tokenize", "x", "-m", "nosuch.gguf"], "owner/repo"),
+        (&["pull", "LFM2.5-8B-A1B"], "lfm2 pull LiquidAI/LFM2.5-8B-A1B-GGUF"),
+        (&["pull", "LFM2.5-8B-A1B:Q8_0"], "lfm2 pull LiquidAI/LFM2.5-8B-A1B-GGUF:Q8_0"),
+        (&["rm", "--yes", "x"], "owner/repo, e.g. lfm2 rm LiquidAI/"),
+        (&["what", "is", "webgpu"], "lfm2 generate 'what is webgpu'"),
+        (&["-q", "chta", "with", "me", "-n", "1"], "lfm2 chat; "),
+        (&["chat", "Hi there"], "lfm2 chat -p 'Hi there'"),
+        (&["tokenize", "--chat", "-x.json"], "--chat=-x.json"),
         (&["generate"], "lfm2 generate 'your question'"),
     ] {
         let output = run(args);

@@ -58,6 +58,31 @@ fn help_goes_to_stdout() {
     assert_eq!((nothing.status.code(), nothing.stdout.len()), (Some(2), 0));
 }
 
+/// The short help shows what a beginner needs; the long one, the rest where it does something.
+#[test]
+fn help_is_as_long_as_it_must_be() {
+    let chat = ok(&["chat", "-h"]);
+    assert!(chat.lines().count() <= 45, "{}", chat.lines().count());
+    assert!(chat.contains("--temperature") && chat.contains("--model"), "{chat}");
+    for command in ["list", "rm", "pull", "completions", "tokenize", "chat", "info", "selftest"] {
+        let (short, long) = (ok(&[command, "-h"]), ok(&[command, "--help"]));
+        assert_eq!(ok(&["help", command]), long, "{command}");
+        assert!(!short.contains("LFM2_") && long.contains("LFM2_"), "{command}: {short}");
+        assert!(!short.contains("--multiply") && !short.contains("--adapter"), "{command}");
+        assert_eq!(long.contains("--multiply"), command == "chat", "{command}");
+        let on_gpu = ["chat", "info", "selftest"].contains(&command);
+        assert_eq!(long.contains("--adapter"), on_gpu, "{command}");
+        assert_eq!(
+            long.contains("--chat-template"),
+            ["chat", "tokenize"].contains(&command),
+            "{command}"
+        );
+    }
+    assert!(!ok(&["-h"]).contains("--multiply") && ok(&["--help"]).contains("--multiply"));
+    // What is not shown is taken as before.
+    ok(&["tokenize", "x", "--multiply", "lanes", "--memory", "1G"]);
+}
+
 /// Compiled pipelines are kept for the next start; neither a damaged file nor a cache directory
 /// that cannot be written changes an answer or says a word.
 #[cfg(target_os = "linux")]

@@ -162,3 +162,38 @@ fn a_redirected_answer_has_no_prompt_in_it() {
     assert!(!answer.contains(">>>") && !answer.contains('\x1b'), "{answer:?}");
     assert_eq!(answer.lines().count(), 1, "{answer:?}");
 }
+
+/// The second one ends the process at once, while keys are held back.
+#[test]
+fn ctrl_c_twice_while_the_prompt_is_read_leaves_the_terminal_as_it_was() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let (long, state) = (folder.path().join("long"), folder.path().join("state"));
+    std::fs::write(&long, "word ".repeat(1500)).unwrap();
+    let inner = lfm2(&["generate", "-f", long.to_str().unwrap(), "--temp", "0", "-n", "1"]);
+    let mut words = inner.get_args().map(|word| word.to_str().unwrap());
+    let run = format!(
+        "trap : INT; '{}' '{}'; code=$?; stty -a > '{}'; exit $code",
+        inner.get_program().to_str().unwrap(),
+        words.by_ref().collect::<Vec<_>>().join("' '"),
+        state.display()
+    );
+    let file = folder.path().join("run.sh");
+    std::fs::write(&file, run).unwrap();
+    let mut shell = Command::new("sh");
+    shell.arg(&file);
+    for (name, value) in inner.get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    let mut t = Terminal::of(&shell, "");
+    t.wait("prompt 0/15");
+    t.press("\x03");
+    std::thread::sleep(Duration::from_millis(30));
+    t.press("\x03");
+    assert_eq!(t.exit_code(), Some(130));
+    let state = std::fs::read_to_string(state).unwrap();
+    let modes: Vec<_> = state.split_whitespace().map(|word| word.trim_end_matches(';')).collect();
+    assert!(modes.contains(&"echo") && modes.contains(&"icanon"), "{state}");
+}

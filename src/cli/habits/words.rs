@@ -1,0 +1,105 @@
+//! What to type in place of another program's command, or of words where none belong.
+
+use super::super::family;
+use super::Habit;
+
+/// A model to name where none was named.
+pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
+
+const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
+
+/// The command here for one of another program, with its arguments.
+pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
+    let model = |first: Option<&String>| match first {
+        Some(name) => quoted(&family::hub_name_like(name).unwrap_or_else(|| name.clone())),
+        None => EXAMPLE_MODEL.to_owned(),
+    };
+    let (first, rest) = match arguments.split_first() {
+        Some((first, rest)) => (Some(first), rest),
+        None => (None, &[][..]),
+    };
+    let words = |words: &[String]| {
+        if words.is_empty() { "'your question'".to_owned() } else { quoted(&words.join(" ")) }
+    };
+    Some(match name.to_ascii_lowercase().as_str() {
+        "run" | "cli" => match (first, rest) {
+            (Some(text), _) if text.contains(char::is_whitespace) => {
+                format!("lfm2 generate {}", words(arguments))
+            }
+            (_, []) => format!("lfm2 chat -m {}", model(first)),
+            _ => format!("lfm2 generate -m {} {}", model(first), words(rest)),
+        },
+        "serve" | "server" | "start" | "ps" | "stop" => {
+            "lfm2 chat (there is no server in this version)".to_owned()
+        }
+        "models" | "ls" | "model" | "cache" => "lfm2 list".to_owned(),
+        "version" => "lfm2 --version".to_owned(),
+        "show" | "inspect" | "gpus" | "devices" | "gpu" => match first {
+            Some(_) => format!("lfm2 info -m {}", model(first)),
+            None => "lfm2 info".to_owned(),
+        },
+        "completion" | "complete" if first.is_some_and(|word| SHELLS.contains(&word.as_str())) => {
+            format!("lfm2 completions {}", first.map_or("bash", String::as_str))
+        }
+        "ask" | "complete" | "completion" | "prompt" | "answer" | "query" => {
+            format!("lfm2 generate {}", words(arguments))
+        }
+        "interactive" | "repl" | "talk" | "conversation" => "lfm2 chat".to_owned(),
+        "get" | "download" | "fetch" | "install" | "add" => format!("lfm2 pull {}", model(first)),
+        "remove" | "delete" | "del" | "uninstall" => format!("lfm2 rm {}", model(first)),
+        "create" | "convert" | "quantise" => "lfm2 quantize".to_owned(),
+        "benchmark" | "speed" => "lfm2 bench".to_owned(),
+        "test" | "self-test" => "lfm2 selftest".to_owned(),
+        "check" | "tune" | "fit" | "preflight" => "lfm2 doctor".to_owned(),
+        "ppl" => "lfm2 perplexity".to_owned(),
+        "tokens" | "tokenise" | "detokenize" => "lfm2 tokenize".to_owned(),
+        _ => return None,
+    })
+}
+
+/// A text as a shell takes it.
+pub fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
+    match !text.is_empty() && text.chars().all(plain) {
+        true => text.to_owned(),
+        false => format!("'{}'", text.replace('\'', "'\\''")),
+    }
+}
+
+/// The tip for a word that is no command, and the arguments behind it.
+pub fn no_command(word: &str, rest: &[String]) -> Habit {
+    let question = [&[word.to_owned()], &*plain_words(rest)].concat().join(" ");
+    Habit {
+        problem: format!("{word:?} is not a command"),
+        tip: format!("to ask the model: lfm2 generate {}", quoted(&question)),
+    }
+}
+
+/// The tip for words behind a command that takes none: a model, or the first message of a chat.
+pub fn no_words(command: &str, words: &[String]) -> Option<Habit> {
+    let first = words.first()?;
+    let all = words.join(" ");
+    let hub = family::hub_name_like(first);
+    let is_file = first.contains('/') || first.to_ascii_lowercase().ends_with(".gguf");
+    let is_model = !first.contains(char::is_whitespace) && (is_file || hub.is_some());
+    let tip = if is_model {
+        let rest = match words.get(1..).filter(|rest| command == "chat" && !rest.is_empty()) {
+            Some(rest) => format!(" -p {}", quoted(&rest.join(" "))),
+            None => String::new(),
+        };
+        format!("lfm2 {command} -m {}{rest}", quoted(hub.as_ref().unwrap_or(first)))
+    } else if command == "chat" {
+        let text = quoted(&all);
+        format!(
+            "lfm2 chat -p {text} begins with this message, lfm2 generate {text} only answers it"
+        )
+    } else {
+        return None;
+    };
+    Some(Habit { problem: format!("{all:?} is not an option of lfm2 {command}"), tip })
+}
+
+/// Arguments up to the first option.
+pub fn plain_words(rest: &[String]) -> Vec<String> {
+    rest.iter().take_while(|word| !word.starts_with('-')).cloned().collect()
+}
