@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::call_body::{Body, begins_next, ends};
 use super::markers::{Mark, Piece, Scanner};
 use super::tokenizer::Tokenizer;
 use super::tool_calls::{Part, ToolCall, may_be_calls, read_bare, read_block};
@@ -122,16 +123,6 @@ enum State {
     Call(Mark, Body),
 }
 
-/// What stands behind the mark that began calls.
-#[derive(Clone, Debug, Default)]
-struct Body {
-    text: String,
-    /// Bytes that have been looked through for parameters.
-    seen: usize,
-    /// Whether the last parameter there has no end.
-    open: bool,
-}
-
 /// Reads an answer as its text comes. How the text is cut makes no difference, and what has been given
 /// is never taken back.
 #[derive(Clone, Debug)]
@@ -226,7 +217,11 @@ impl AnswerReader {
         self.settle(true);
         let content = &mut self.content;
         if !content.called {
-            self.out.content.push_str(&std::mem::take(&mut content.space));
+            let mut space = std::mem::take(&mut content.space);
+            for end in [Mark::CallEnd, Mark::XmlEnd] {
+                space = space.replace(end.text(), "");
+            }
+            self.out.content.push_str(&space);
         }
         std::mem::take(&mut self.out)
     }
@@ -282,8 +277,10 @@ impl AnswerReader {
     fn mark_in_content(&mut self, mark: Mark) {
         self.settle(true);
         match mark {
-            Mark::ThinkStart => {
+            // Only in front of the answer: behind its beginning it is a word like others.
+            Mark::ThinkStart if !self.content.begun => {
                 self.state = State::Reasoning;
+                self.content.space.clear();
                 if self.reasoning.begun {
                     self.reasoning.space = "\n".to_owned();
                 }
@@ -292,11 +289,16 @@ impl AnswerReader {
             Mark::ThinkEnd if !self.content.begun => self.content.trims = true,
             Mark::CallStart | Mark::XmlStart => self.state = State::Call(mark, Body::default()),
             Mark::Function => {
-                let text = mark.text().to_owned();
-                self.state = State::Call(mark, Body { text, ..Body::default() });
+                self.state = State::Call(mark, Body::of(mark.text()));
             }
-            Mark::CallEnd | Mark::XmlEnd => {}
-            Mark::ThinkEnd => self.say(mark.text()),
+            // The end of calls whose beginning is missing, or of their repetition.
+            Mark::CallEnd | Mark::XmlEnd if self.content.called => {}
+            // Given if more comes.
+            Mark::CallEnd | Mark::XmlEnd => {
+                self.content.begun = true;
+                self.content.space.push_str(mark.text());
+            }
+            Mark::ThinkStart | Mark::ThinkEnd => self.say(mark.text()),
         }
     }
 
@@ -330,7 +332,7 @@ impl AnswerReader {
             self.content.called = true;
             self.content.trims |= !self.content.begun;
         }
-        if !any && !parts.is_empty() {
+        if !any && (!parts.is_empty() || body.trim().is_empty()) {
             // Nothing could be read: it stays as the model wrote it.
             let start = if start == Mark::Function { "" } else { start.text() };
             let end = end.map_or("", Mark::text);
@@ -381,10 +383,19 @@ impl AnswerReader {
                     self.content.held = if at == 0 { held } else { text.to_owned() };
                     return;
                 }
-                if may_be && let Some(calls) = read_bare(text, tools) {
-                    self.content.called = true;
-                    self.out.tool_calls.extend(calls);
-                    return;
+                match may_be.then(|| read_bare(text, tools)) {
+                    Some(Ok(calls)) => {
+                        self.content.called = true;
+                        self.out.tool_calls.extend(calls);
+                        return;
+                    }
+                    Some(Err(true)) => {
+                        // All that follows is in a string: no line of it is a call.
+                        self.content.at_line_start = false;
+                        self.say(text);
+                        return;
+                    }
+                    Some(Err(false)) | None => {}
                 }
                 line = text.find('\n').map_or(line, |newline| at + newline);
             }
@@ -399,9 +410,10 @@ impl AnswerReader {
     fn say(&mut self, text: &str) {
         let content = &mut self.content;
         let text = if content.begun || !content.trims { text } else { text.trim_start() };
-        // Where no calls are read nothing has to wait.
+        // Where no calls are read nothing has to wait but white space in front of reasoning.
+        let leads = self.format.thinks && !content.begun && text.trim().is_empty();
         let kept = match self.format.calls {
-            Calls::InText => text,
+            Calls::InText if !leads => text,
             _ => text.trim_end(),
         };
         if !kept.is_empty() {
@@ -421,45 +433,4 @@ pub fn tool_calls(answer: &str) -> Vec<ToolCall> {
     let mut calls = reader.push(answer).tool_calls;
     calls.extend(reader.finish().tool_calls);
     calls
-}
-
-/// Whether `mark` can end what `start` began.
-fn ends(start: Mark, mark: Mark) -> bool {
-    match start {
-        Mark::CallStart => mark == Mark::CallEnd,
-        _ => mark == Mark::XmlEnd,
-    }
-}
-
-/// Whether `mark` begins other calls although the end of those in `body` is missing.
-fn begins_next(start: Mark, mark: Mark, body: &mut Body) -> bool {
-    match start {
-        Mark::CallStart => mark == Mark::CallStart,
-        _ => {
-            let ends = body.text.trim_end().ends_with("</function>");
-            mark == Mark::XmlStart && ends && !body.is_open()
-        }
-    }
-}
-
-impl Body {
-    /// Whether an end mark behind it is one: in XML a value may hold such a text.
-    fn is_whole(&mut self, start: Mark) -> bool {
-        start == Mark::CallStart || !self.is_open()
-    }
-
-    /// Whether the last parameter has begun and not ended.
-    fn is_open(&mut self) -> bool {
-        const BEGINS: &str = "<parameter=";
-        const ENDS: &str = "</parameter>";
-        // A tag may have been cut where the last look ended.
-        let from = self.text.floor_char_boundary(self.seen.saturating_sub(ENDS.len()));
-        let new = self.text.get(from..).unwrap_or_default();
-        self.open = match (new.rfind(BEGINS), new.rfind(ENDS)) {
-            (None, None) => self.open,
-            (begins, ends) => begins > ends,
-        };
-        self.seen = self.text.len();
-        self.open
-    }
 }

@@ -127,6 +127,7 @@ mod tests {
             "#",
             "<|tool_call_end|>",
             "<|im_end|>",
+            "</parameter>",
             "</function>",
             "</tool_call>",
             "<think>",
@@ -226,6 +227,11 @@ mod tests {
                 json!({ "name": name, "parameters": { "properties": properties } })
             };
             let tools: Vec<Value> = calls.iter().map(tool).collect();
+            // All ends of a call in a row are its end: nothing in the form could tell otherwise.
+            let fields: Vec<_> = calls.iter().map(|(_, fields)| Value::from(fields.clone()).to_string()).collect();
+            let ends = fields.concat().replace("\\n", "").replace("\\t", "").replace("\\r", "");
+            let ends: String = ends.chars().filter(|c| !c.is_whitespace()).collect();
+            prop_assume!(!ends.contains("</parameter></function></tool_call>"));
             let calls = past(&calls);
             let text = write_calls(CallForm::Xml, &calls);
             let read = read(&text, Calls::Of(Tools::new(&tools).into()));

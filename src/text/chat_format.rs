@@ -1,12 +1,14 @@
 //! A chat template together with what it needs: conversations as people and clients write them become
 //! conversations that it renders as the model was trained.
 
-use super::answer::AnswerFormat;
-use super::call_writer::{CallForm, write_calls};
+use super::answer::{AnswerFormat, AnswerReader};
+use super::call_writer::{CallForm, PastCall, write_calls};
 use super::chat_template::ChatTemplate;
 use super::conversation::{Conversation, Message, Role, wrong};
 use super::error::TextError;
-use super::history::{REASONING, joined, past_calls, said, tool_text, with_objects};
+use super::history::{
+    REASONING, joined, may_be_rounded, past_calls, said, tool_text, with_objects,
+};
 use super::markers::{CALL_START, Mark};
 use super::probes::Ability;
 use super::tokenizer::Tokenizer;
@@ -85,15 +87,8 @@ impl ChatFormat {
     ) -> Result<String, TextError> {
         let mut stands = Stands::default();
         let prepared = self.prepare(conversation, &mut stands)?;
-        let mut text = self.template.render(&prepared, add_generation_prompt)?;
-        for (stand, (whole, path)) in (0..).map(|i| stands.name(i)).zip(&stands.texts) {
-            if !text.contains(&stand) {
-                let problem = "the model's chat template leaves it out";
-                return Err(wrong(path, problem));
-            }
-            text = text.replace(&stand, whole);
-        }
-        Ok(text)
+        let text = self.template.render(&prepared, add_generation_prompt)?;
+        stands.fill(&text)
     }
 
     fn can(&self, ability: Ability) -> bool {
@@ -142,7 +137,12 @@ impl ChatFormat {
     ) -> Result<Message, TextError> {
         let role = message.role();
         let mut fields = said(message);
-        let mut content = self.content(role, fields.remove("content"));
+        if role == Role::Tool && fields.get("content").is_some_and(may_be_rounded) {
+            let problem = "has a number beyond 64 bits, which may have been rounded: give the content \
+                           as text";
+            return Err(wrong(format_args!("{path}.content"), problem));
+        }
+        let mut content = self.content(role, fields.get("content").cloned());
         let silent = content.as_str() == Some("");
         if !silent && !self.can(Ability::Writes(role)) {
             let problem = format_args!(
@@ -160,8 +160,7 @@ impl ChatFormat {
             if let Some(text) = &mut text {
                 self.reason(&mut fields, text);
                 // An answer's text may have its calls as the model wrote them.
-                let has_them = text.contains(CALL_START) || text.contains(Mark::XmlStart.text());
-                if !calls.is_empty() && !has_them {
+                if !calls.is_empty() && !self.has_calls(text, &calls) {
                     match with_objects(&calls, message.fields()) {
                         Some(objects) if self.can(Ability::ToolCalls) => {
                             fields.insert("tool_calls".to_owned(), objects);
@@ -190,6 +189,19 @@ impl ChatFormat {
         }
         fields.insert("content".to_owned(), content);
         Ok(Message::of_fields(role, fields))
+    }
+
+    /// Whether a text has these calls: that it mentions a mark is not enough.
+    fn has_calls(&self, text: &str, calls: &[PastCall]) -> bool {
+        if !text.contains(CALL_START) && !text.contains(Mark::XmlStart.text()) {
+            return false;
+        }
+        let thinks = self.thinks;
+        let format = AnswerFormat { thinks, ..AnswerFormat::default() }.with_any_calls();
+        let mut reader = AnswerReader::new(format);
+        let mut answer = reader.push(text);
+        answer.append(reader.finish());
+        calls.iter().all(|call| answer.tool_calls.iter().any(|read| read.name == call.name))
     }
 
     /// Content as the template takes it.
@@ -237,6 +249,36 @@ fn one_of(instructions: &[&Message]) -> Option<Message> {
 impl Stands {
     fn name(&self, i: usize) -> String {
         format!("\u{f8fe}{}{i}\u{f8ff}", self.tag)
+    }
+
+    /// The rendered text with each stand replaced, in one pass.
+    fn fill(&self, text: &str) -> Result<String, TextError> {
+        let begin = format!("\u{f8fe}{}", self.tag);
+        let mut found = vec![false; self.texts.len()];
+        let (mut out, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some((before, after)) = rest.split_once(&begin).filter(|_| !found.is_empty()) {
+            out.push_str(before);
+            let digits = after.bytes().take_while(u8::is_ascii_digit).count();
+            let number = after.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
+            let behind = after.get(digits..).and_then(|rest| rest.strip_prefix('\u{f8ff}'));
+            let stand = number.and_then(|i| Some((found.get_mut(i)?, self.texts.get(i)?)));
+            match (stand, behind) {
+                (Some((found, (whole, _))), Some(behind)) => {
+                    *found = true;
+                    out.push_str(whole);
+                    rest = behind;
+                }
+                _ => {
+                    out.push_str(&begin);
+                    rest = after;
+                }
+            }
+        }
+        out.push_str(rest);
+        match self.texts.iter().zip(found).find(|(_, found)| !found) {
+            Some(((_, path), _)) => Err(wrong(path, "the model's chat template leaves it out")),
+            None => Ok(out),
+        }
     }
 
     /// What to write for `text`; `path` is told if it gets lost.

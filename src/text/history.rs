@@ -40,6 +40,22 @@ pub(super) fn tool_text(content: &Value) -> String {
     }
 }
 
+/// Whether a value has a float where an integer above 64 bits may have been written: such a one is
+/// rounded when JSON is parsed into a [`Value`].
+pub(super) fn may_be_rounded(value: &Value) -> bool {
+    // The least integer that a u64 cannot hold, and what the first that an i64 cannot hold becomes.
+    const TOO_GREAT: f64 = 18_446_744_073_709_551_616.0;
+    const TOO_SMALL: f64 = -9_223_372_036_854_775_808.0;
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .is_some_and(|float| number.is_f64() && (float <= TOO_SMALL || float >= TOO_GREAT)),
+        Value::Array(items) => items.iter().any(may_be_rounded),
+        Value::Object(fields) => fields.values().any(may_be_rounded),
+        _ => false,
+    }
+}
+
 /// The calls of a message, and whether they are such that a template can have them as objects.
 ///
 /// # Errors
@@ -74,6 +90,11 @@ fn past_call(call: &Value, path: &str) -> Result<PastCall, TextError> {
             Some(Literal::Map(fields)) => Ok(fields),
             _ => Err(text.clone()),
         },
+        Some(other) if may_be_rounded(other) => {
+            let problem = "has a number beyond 64 bits, which may have been rounded: give the \
+                           arguments as JSON text";
+            return Err(wrong(format_args!("{path}.function.arguments"), problem));
+        }
         Some(other) => match Literal::from_value(other) {
             Literal::Map(fields) => Ok(fields),
             value => Err(value.to_spaced_json()),
@@ -89,7 +110,7 @@ pub(super) fn with_objects(calls: &[PastCall], fields: &Map<String, Value>) -> O
     let calls = calls.iter().enumerate().map(|(i, call)| {
         let arguments = Literal::Map(call.arguments.clone().ok()?).to_value()?;
         let mut whole = given.get(i).and_then(Value::as_object).cloned().unwrap_or_default();
-        let mut function = match whole.remove("function") {
+        let mut function = match whole.get_mut("function").map(Value::take) {
             Some(Value::Object(function)) => function,
             _ => std::mem::take(&mut whole),
         };

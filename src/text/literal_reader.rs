@@ -7,6 +7,7 @@
 
 use super::literal::Literal;
 use super::literal_numbers::{decimal, in_base};
+use std::cell::OnceCell;
 
 /// Deepest nesting of lists and objects.
 const MAX_DEPTH: usize = 64;
@@ -37,6 +38,12 @@ pub(super) struct Reader<'a> {
     fuel: u64,
     /// A quote closes its string only where something follows that may follow a string.
     pub(super) repair: bool,
+    /// Brackets that are open where only closing ones follow count as closed.
+    pub(super) lenient: bool,
+    /// A string had no end, or the fuel ran out: what was read reaches to the end of the text.
+    pub(super) unended: bool,
+    /// Where quotes stand, see [`Reader::quotes`].
+    pub(super) quotes: OnceCell<[Vec<usize>; 2]>,
     /// Strings have the escapes of JSON and no prefixes; there are no comments.
     pub(super) json: bool,
 }
@@ -45,7 +52,16 @@ impl<'a> Reader<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
         let fuel = bytes.saturating_mul(LOOKS).saturating_add(1000);
-        Self { text, at: 0, fuel, repair: false, json: false }
+        Self {
+            text,
+            at: 0,
+            fuel,
+            repair: false,
+            lenient: false,
+            unended: false,
+            quotes: OnceCell::new(),
+            json: false,
+        }
     }
 
     pub(super) fn rest(&self) -> &'a str {
@@ -64,7 +80,9 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn burn(&mut self, looks: usize) -> Option<()> {
-        self.fuel = self.fuel.checked_sub(u64::try_from(looks).ok()?)?;
+        let left = u64::try_from(looks).ok().and_then(|looks| self.fuel.checked_sub(looks));
+        self.unended |= left.is_none();
+        self.fuel = left?;
         Some(())
     }
 
@@ -134,7 +152,7 @@ impl<'a> Reader<'a> {
         let close: &str = end.encode_utf8(&mut buffer);
         loop {
             self.space();
-            if self.take(close) {
+            if self.take(close) || self.only_closes() {
                 return Some((items, trailing));
             }
             if !items.is_empty() && !trailing {
@@ -167,7 +185,7 @@ impl<'a> Reader<'a> {
             self.space();
             let comma = self.take(",");
             self.space();
-            if self.take("}") {
+            if self.take("}") || self.only_closes() {
                 return Some(Literal::object(fields));
             }
             if !comma {
@@ -180,6 +198,13 @@ impl<'a> Reader<'a> {
             }
             fields.push((name, self.value(Place::Field, depth + 1)?));
         }
+    }
+
+    /// Whether nothing but closing brackets follows, and the model meant to end.
+    fn only_closes(&self) -> bool {
+        let rest = self.rest();
+        let closes = |c: char| matches!(c, ')' | ']' | '}') || c.is_whitespace();
+        self.lenient && rest.len() < LOOKAHEAD && rest.chars().all(closes)
     }
 
     fn word(&mut self) -> Option<Literal> {

@@ -38,14 +38,16 @@ impl Reader<'_> {
         };
         let triple = (!self.json && self.take(triple)).then_some(triple);
         self.at += usize::from(triple.is_none());
-        let mut text = String::new();
+        let (mut text, mut open) = (String::new(), [0; 3]);
         loop {
             let rest = self.rest();
             let special = |c: char| c == quote || c == '\\' || (format && matches!(c, '{' | '}'));
             let run = rest.find(special);
             self.burn(run.unwrap_or(rest.len()) + 1)?;
+            self.unended |= run.is_none();
             let run = run?;
             text.push_str(rest.get(..run)?);
+            tally(&mut open, rest.get(..run)?);
             self.at += run;
             match self.peek()? {
                 b'\\' if raw => {
@@ -66,7 +68,7 @@ impl Reader<'_> {
                 _ => {
                     let ends = match triple {
                         Some(triple) => self.rest().starts_with(triple),
-                        None => !self.repair || self.closes(place, self.at + 1),
+                        None => !self.repair || self.closes(place, open == [0; 3], self.at),
                     };
                     if ends {
                         self.at += triple.map_or(1, str::len);
@@ -147,9 +149,17 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Whether what stands at `at` may follow a string at `place`.
-    fn closes(&self, place: Place, at: usize) -> bool {
-        let next = self.after(at);
+    /// Whether quotes like the one at `at` come in pairs behind it.
+    fn pairs_behind(&self, at: usize) -> bool {
+        let [single, double] = self.quotes.get_or_init(|| quotes(self.text));
+        let all = if self.text.as_bytes().get(at) == Some(&b'"') { double } else { single };
+        (all.len() - all.partition_point(|quote| *quote <= at)).is_multiple_of(2)
+    }
+
+    /// Whether a quote at `quote` may close a string at `place`; `balanced`: each bracket in the string
+    /// is closed there.
+    fn closes(&self, place: Place, balanced: bool, quote: usize) -> bool {
+        let next = self.after(quote + 1);
         match place {
             Place::Whole => next.is_empty(),
             Place::Argument => {
@@ -158,8 +168,10 @@ impl Reader<'_> {
                         let rest = skip(rest);
                         rest.is_empty()
                             || rest.starts_with([']', ';'])
-                            || comma(rest, begins_item)
-                            || begins_item(rest)
+                            // What follows may be a call, or code in the string.
+                            || ((comma(rest, begins_item) || begins_item(rest))
+                                && balanced
+                                && self.pairs_behind(quote))
                     })
             }
             Place::Item(end) => {
@@ -169,6 +181,41 @@ impl Reader<'_> {
             Place::Field => {
                 comma(next, |rest| begins_value(rest) || rest.starts_with('}')) || closed(next, '}')
             }
+        }
+    }
+}
+
+/// Where single and double quotes stand, but for escaped ones and the apostrophes in words.
+fn quotes(text: &str) -> [Vec<usize>; 2] {
+    let mut all = [Vec::new(), Vec::new()];
+    let (mut before, mut escaped) = (' ', false);
+    let mut chars = text.char_indices().peekable();
+    while let Some((at, c)) = chars.next() {
+        let in_word = before.is_alphanumeric()
+            && chars.peek().is_some_and(|(_, next)| next.is_alphanumeric());
+        let [single, double] = &mut all;
+        match c {
+            '\'' if !escaped && !in_word => single.push(at),
+            '"' if !escaped => double.push(at),
+            _ => {}
+        }
+        escaped = c == '\\' && !escaped;
+        before = c;
+    }
+    all
+}
+
+/// Counts the brackets that a text leaves open, of each kind.
+fn tally(open: &mut [i64; 3], text: &str) {
+    for byte in text.bytes() {
+        match byte {
+            b'(' => open[0] += 1,
+            b')' => open[0] -= 1,
+            b'[' => open[1] += 1,
+            b']' => open[1] -= 1,
+            b'{' => open[2] += 1,
+            b'}' => open[2] -= 1,
+            _ => {}
         }
     }
 }

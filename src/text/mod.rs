@@ -6,6 +6,7 @@
 mod answer;
 mod answer_stream;
 mod byte_level;
+mod call_body;
 mod call_writer;
 mod chat_format;
 mod chat_template;

@@ -43,7 +43,7 @@ pub(super) enum Part {
 ///
 /// What can be read is read: one broken call leaves the others beside it whole.
 pub(super) fn read_block(text: &str, tools: Option<&Tools>, closed: bool) -> Vec<Part> {
-    let mut block = Block { reader: Reader::new(text), tools, closed, parts: Vec::new() };
+    let mut block = Block::new(text, tools, closed);
     block.read();
     block.parts
 }
@@ -52,6 +52,10 @@ struct Block<'a> {
     reader: Reader<'a>,
     tools: Option<&'a Tools>,
     closed: bool,
+    /// Only calls are of use: reading ends at what is none.
+    only_calls: bool,
+    /// The last call can be read, but Python refuses it: there is nothing to repair.
+    refused: bool,
     parts: Vec<Part>,
 }
 
@@ -61,23 +65,50 @@ struct List {
     start: usize,
     /// Parts before it.
     parts: usize,
+    /// Further brackets at its beginning.
+    inner: usize,
 }
 
-impl Block<'_> {
+impl<'a> Block<'a> {
+    fn new(text: &'a str, tools: Option<&'a Tools>, closed: bool) -> Self {
+        let mut reader = Reader::new(text.trim_start().trim_start_matches('\u{feff}'));
+        reader.lenient = closed;
+        Self { reader, tools, closed, only_calls: false, refused: false, parts: Vec::new() }
+    }
+
     fn read(&mut self) {
         let mut list: Option<List> = None;
         loop {
             self.reader.at += self.reader.rest().len() - self.reader.rest().trim_start().len();
+            if list.is_some() {
+                // Comments too.
+                self.reader.json = false;
+                self.reader.space();
+            }
             let start = self.reader.at;
-            match (self.reader.peek(), &list) {
+            match (self.reader.peek(), &mut list) {
                 (None, _) => break,
+                (Some(b'['), Some(open)) if open.parts == self.parts.len() => {
+                    let item = self.reader.after(start + 1);
+                    if begins_item(item) {
+                        open.inner += 1;
+                        self.reader.at += 1;
+                        continue;
+                    }
+                }
+                (Some(b']'), Some(open)) if open.inner > 0 => {
+                    open.inner -= 1;
+                    self.reader.at += 1;
+                    continue;
+                }
                 (Some(b'['), None) => {
-                    list = Some(List { start, parts: self.parts.len() });
+                    list = Some(List { start, parts: self.parts.len(), inner: 0 });
                     self.reader.at += 1;
                     continue;
                 }
                 (Some(b']'), Some(open)) => {
                     self.reader.at += 1;
+                    let open = &*open;
                     self.end(open);
                     list = None;
                     continue;
@@ -96,6 +127,10 @@ impl Block<'_> {
             if let Some(call) = self.item(list.is_some()) {
                 self.parts.push(Part::Call(call));
                 continue;
+            }
+            if self.only_calls {
+                self.text(start, self.reader.text.len());
+                return;
             }
             let end = match list {
                 Some(_) => self.next_item(start),
@@ -136,8 +171,12 @@ impl Block<'_> {
     fn item(&mut self, in_list: bool) -> Option<ToolCall> {
         let start = self.reader.at;
         self.reader.repair = false;
+        self.refused = false;
         let strict = self.attempt();
         let after = self.reader.at;
+        if self.refused && self.may_end(in_list) {
+            return None;
+        }
         if strict.is_some() && self.may_end(in_list) {
             return strict.filter(|call| self.knows(&call.name));
         }
@@ -181,30 +220,36 @@ impl Block<'_> {
     fn may_end(&self, in_list: bool) -> bool {
         let next = self.reader.after(self.reader.at);
         let apart = !in_list && !self.reader.rest().starts_with(['"', '\'', ')']);
-        next.is_empty() || next.starts_with([',', ']', ';', '<']) || begins_item(next) || apart
+        next.is_empty() || next.starts_with([',', ']', ';', '<', '#']) || begins_item(next) || apart
     }
 
     /// Arguments up to the closing parenthesis.
     fn arguments(&mut self, tool: Option<&Tool>) -> Option<Vec<(String, Literal)>> {
         let mut arguments = Vec::new();
-        let mut positional = 0;
+        let (mut positional, mut named, mut refused) = (0, false, false);
         loop {
             self.reader.space();
             if self.reader.take(")") || self.cut_off() {
-                return Some(arguments);
+                self.refused = refused;
+                return (!refused).then_some(arguments);
             }
             if self.reader.take("**") {
+                named = true;
                 let Literal::Map(fields) = self.reader.value(Place::Argument, 0)? else {
                     return None;
                 };
                 arguments.extend(fields);
             } else if let Some(key) = keyword(&mut self.reader) {
+                named = true;
                 arguments.push((key, self.reader.value(Place::Argument, 0)?));
             } else {
-                // Only the tool's schema tells what a value without a name is.
-                let key = tool?.parameter(positional)?.to_owned();
+                // Only the tool's schema tells what a value without a name is, and Python has none
+                // behind one with a name.
+                let key = tool.and_then(|tool| tool.parameter(positional)).filter(|_| !named);
                 positional += 1;
-                arguments.push((key, self.reader.value(Place::Argument, 0)?));
+                let value = self.reader.value(Place::Argument, 0)?;
+                refused |= key.is_none();
+                arguments.extend(key.map(|key| (key.to_owned(), value)));
             }
             self.reader.space();
             if !self.reader.take(",") && !self.reader.rest().starts_with(')') && !self.cut_off() {
@@ -220,30 +265,83 @@ impl Block<'_> {
         self.closed && rest.len() < 64 && rest.trim().is_empty()
     }
 
-    /// Behind a broken item: where the next begins, or the list ends.
+    /// Behind a broken item: where the next begins, or the list ends. What stands in a string or in
+    /// brackets is part of the broken item; where one never closes, all of the rest is.
     fn next_item(&self, start: usize) -> usize {
-        let bytes = self.reader.text.as_bytes();
-        let (mut opened, mut before) = (false, b' ');
-        for (at, byte) in bytes.iter().copied().enumerate().skip(start) {
-            let whole = !opened || matches!(before, b')' | b'}');
+        let text = self.reader.text;
+        let bytes = text.as_bytes();
+        let mut open = Vec::new();
+        let mut at = start;
+        while let Some(byte) = bytes.get(at).copied() {
             match byte {
-                b'(' | b'{' => opened = true,
-                b',' if whole && at > start && begins_item(self.reader.after(at + 1)) => return at,
-                b']' if whole && at > start && self.reader.after(at + 1).is_empty() => return at,
+                b'"' | b'\'' => match end_of_string(text, at) {
+                    // A quote in a word has closed nothing.
+                    Some(end) if !self.goes_on(end) => {
+                        at = end;
+                        continue;
+                    }
+                    _ => return bytes.len(),
+                },
+                b'(' => open.push(b')'),
+                b'[' => open.push(b']'),
+                b'{' => open.push(b'}'),
+                b']' if open.is_empty() => {
+                    let last = self.reader.after(at + 1).is_empty();
+                    return if last && at > start { at } else { bytes.len() };
+                }
+                b')' | b']' | b'}' if open.pop() != Some(byte) => return bytes.len(),
+                b',' if open.is_empty() && at > start && begins_item(self.reader.after(at + 1)) => {
+                    return at;
+                }
                 _ => {}
             }
-            if !byte.is_ascii_whitespace() {
-                before = byte;
-            }
+            at += 1;
         }
         bytes.len()
     }
 
-    /// Behind text in front of the calls: where a list begins.
+    /// Whether a word begins right at `at`.
+    fn goes_on(&self, at: usize) -> bool {
+        self.reader.text.get(at..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric))
+    }
+
+    /// Behind text in front of the calls: where a list begins. A list in a call, in brackets or in
+    /// quotes is none.
     fn next_list(&self, start: usize) -> usize {
-        let rest = self.reader.text.get(start..).unwrap_or_default();
-        let next = rest.char_indices().skip(1).find(|(_, c)| *c == '[');
-        next.map_or(self.reader.text.len(), |(at, _)| start + at)
+        let text = self.reader.text;
+        let (mut depth, mut quoted) = (0usize, false);
+        let item = begins_item(self.reader.after(start));
+        for (at, byte) in text.bytes().enumerate().skip(start).filter(|_| !item) {
+            match byte {
+                b'"' => quoted = !quoted,
+                b'(' | b'{' => depth += 1,
+                b')' | b'}' => depth = depth.saturating_sub(1),
+                b'[' if at > start && depth == 0 && !quoted => return at,
+                _ => {}
+            }
+        }
+        text.len()
+    }
+}
+
+/// Where the string that begins at `at` ends, behind its quotes.
+fn end_of_string(text: &str, at: usize) -> Option<usize> {
+    let rest = text.get(at..)?;
+    let quote = rest.get(..1)?;
+    let triple = rest.get(..3).filter(|three| *three == quote.repeat(3));
+    let close = triple.unwrap_or(quote);
+    let mut end = at + close.len();
+    loop {
+        let rest = text.get(end..)?;
+        let next = rest.find(['\\', quote.chars().next()?])?;
+        end += next;
+        let rest = text.get(end..)?;
+        if rest.starts_with(close) {
+            return Some(end + close.len());
+        }
+        // An escape, or a quote of which three are needed.
+        let escape = rest.starts_with('\\');
+        end += rest.chars().take(1 + usize::from(escape)).map(char::len_utf8).sum::<usize>();
     }
 }
 
@@ -263,15 +361,23 @@ fn keyword(reader: &mut Reader<'_>) -> Option<String> {
 fn call_of_json(item: Literal) -> Option<ToolCall> {
     let Literal::Map(fields) = item else { return None };
     let (mut name, mut arguments) = (None, Literal::Map(Vec::new()));
+    // With arguments beside the name it is a call, whatever else it has.
+    let (mut given, mut unknown) = (false, false);
     for (key, value) in fields {
         match (key.as_str(), value) {
             ("function", inner @ Literal::Map(_)) => return call_of_json(inner),
             ("name" | "function", Literal::String(text)) => name = Some(text),
-            ("arguments" | "parameters", Literal::Null) => {}
-            ("arguments" | "parameters", value) => arguments = value,
+            ("arguments" | "parameters" | "args", Literal::Null) => {}
+            ("arguments" | "parameters" | "args", value) => {
+                given = true;
+                arguments = value;
+            }
             ("id" | "type" | "index", _) => {}
-            _ => return None,
+            _ => unknown = true,
         }
+    }
+    if unknown && !given {
+        return None;
     }
     let arguments = match arguments {
         // As OpenAI's API has them.
@@ -303,18 +409,24 @@ pub(super) fn may_be_calls(text: &str, tools: &Tools) -> bool {
 fn may_be_json(text: &str) -> bool {
     let key = text.get(1..).unwrap_or_default().trim_start();
     let Some(key) = key.strip_prefix(['"', '\'']) else { return key.is_empty() };
-    ["name", "arguments", "parameters", "function", "id", "type", "index"].iter().any(|known| {
-        known.starts_with(key)
-            || key.strip_prefix(known).is_some_and(|r| r.starts_with(['"', '\'']))
-    })
+    ["name", "arguments", "parameters", "args", "function", "id", "type", "index"].iter().any(
+        |known| {
+            known.starts_with(key)
+                || key.strip_prefix(known).is_some_and(|r| r.starts_with(['"', '\'']))
+        },
+    )
 }
 
-/// Calls without markers: the whole text is a list of calls of known tools, or one in JSON.
-pub(super) fn read_bare(text: &str, tools: &Tools) -> Option<Vec<ToolCall>> {
-    let calls = read_block(text.trim(), Some(tools), false).into_iter().map(|part| match part {
+/// Calls without markers: the whole text is a list of calls of known tools, or one in JSON. Else:
+/// whether what was read reaches to the end of the text.
+pub(super) fn read_bare(text: &str, tools: &Tools) -> Result<Vec<ToolCall>, bool> {
+    let mut block = Block::new(text.trim(), Some(tools), false);
+    block.only_calls = true;
+    block.read();
+    let calls = block.parts.into_iter().map(|part| match part {
         Part::Call(call) => Some(call),
         Part::Text(_) => None,
     });
-    let calls = calls.collect::<Option<Vec<_>>>()?;
-    (!calls.is_empty()).then_some(calls)
+    let calls = calls.collect::<Option<Vec<_>>>().filter(|calls| !calls.is_empty());
+    calls.ok_or(block.reader.unended)
 }

@@ -12,9 +12,14 @@ const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 /// Ends the call around the function.
 const CALL_END: &str = "</tool_call>";
+/// Begins it.
+const CALL_START: &str = "<tool_call>";
 
 /// The function that comes next.
 pub(super) fn function(reader: &mut Reader<'_>, tools: Option<&Tools>) -> Option<ToolCall> {
+    if reader.take(CALL_START) {
+        reader.at += reader.rest().len() - reader.rest().trim_start().len();
+    }
     let name = opening(reader, FUNCTION)?;
     let tool = tools.and_then(|tools| tools.get(name));
     let mut arguments = Vec::new();
@@ -25,7 +30,7 @@ pub(super) fn function(reader: &mut Reader<'_>, tools: Option<&Tools>) -> Option
             break;
         }
         // A function whose end is missing is whole all the same: its parameters are.
-        if reader.rest().is_empty() || reader.rest().starts_with(CALL_END) {
+        if reader.rest().is_empty() || reader.take(CALL_END) {
             break;
         }
         let key = opening(reader, PARAMETER)?;
@@ -50,24 +55,41 @@ fn opening<'a>(reader: &mut Reader<'a>, tag: &str) -> Option<&'a str> {
 }
 
 /// The text up to the parameter's end: an end counts only where another parameter or the function's
-/// end follows, so that a value may hold one.
+/// end follows, and behind that the call's, so that a value may hold one.
 fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     let rest = reader.rest();
     let mut from = 0;
-    loop {
-        let at = from + rest.get(from..)?.find(PARAMETER_END)?;
-        let next = at + PARAMETER_END.len();
-        let after = rest.get(next..)?.trim_start();
-        let ends = [PARAMETER, FUNCTION_END, CALL_END].iter().any(|tag| after.starts_with(tag));
-        if ends || after.is_empty() {
-            reader.at += next;
-            let value = rest.get(..at)?;
-            // Of the newlines around it one each belongs to the form.
-            let value = value.strip_prefix('\n').unwrap_or(value);
-            return Some(value.strip_suffix('\n').unwrap_or(value));
+    // An end behind which the call's is missing: it counts if there is no better one in this call.
+    let mut doubtful: Option<usize> = None;
+    let at = loop {
+        let Some(found) = rest.get(from..)?.find(PARAMETER_END) else { break doubtful? };
+        let at = from + found;
+        from = at + PARAMETER_END.len();
+        let after = rest.get(from..)?.trim_start();
+        if ends_parameter(after) {
+            let other = |first: usize| rest.get(first..at).is_some_and(|t| t.contains(FUNCTION));
+            break doubtful.filter(|first| other(*first)).unwrap_or(at);
         }
-        from = next;
-    }
+        if after.starts_with(FUNCTION_END) || after.starts_with(CALL_END) {
+            doubtful = doubtful.or(Some(at));
+        }
+    };
+    reader.at += at + PARAMETER_END.len();
+    let value = rest.get(..at)?;
+    // Of the newlines around it one each belongs to the form.
+    let value = value.strip_prefix('\n').unwrap_or(value);
+    Some(value.strip_suffix('\n').unwrap_or(value))
+}
+
+/// Whether what follows the end of a parameter shows that it is one.
+fn ends_parameter(after: &str) -> bool {
+    let next = |tag: &str| after.strip_prefix(tag).map(str::trim_start);
+    after.is_empty()
+        || after.starts_with(PARAMETER)
+        || next(FUNCTION_END).is_some_and(|rest| {
+            rest.is_empty() || [CALL_END, CALL_START, FUNCTION].iter().any(|t| rest.starts_with(t))
+        })
+        || next(CALL_END).is_some_and(|rest| rest.is_empty() || rest.starts_with(CALL_START))
 }
 
 /// A call in XML; `arguments` are fields of an object.

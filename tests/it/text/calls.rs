@@ -130,6 +130,11 @@ fn hostile_answers_take_little_time() {
         many("\n"),
         many("a\n"),
         many("[\n"),
+        many("[f(a=1\n"),
+        many("[f(a='x\n"),
+        many("[f(a=[1,\n"),
+        many("x</function></tool_call>"),
+        many("</parameter></tool_call>"),
         many("a(b=\"\"\""),
         many("a(b=1)"),
         many("**{"),
@@ -221,10 +226,9 @@ fn marks_that_are_tokens_are_known_by_their_ids() {
         assert_eq!(read(&ids, hide, &[]), pair("Why é", "So"));
         assert_eq!(read(&ids, hide, &["</think>"]), pair("Why é", ""));
         assert_eq!(read(&ids, hide, &["y é"]), pair("Wh", ""));
-        // Spelled out, it is text.
+        // Behind the beginning of the answer it is text.
         ids.extend(tokenizer.encode_verbatim("<think>x", false).unwrap());
-        let spelled = if special { pair("Why é", "So<think>x") } else { pair("Why é\nx", "So") };
-        assert_eq!(read(&ids, hide, &[]), spelled);
+        assert_eq!(read(&ids, hide, &[]), pair("Why é", "So<think>x"));
         // Whoever reads tokens as text sees the marks, special or not.
         let mut stream = TextStream::new(&tokenizer, hide);
         let text: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();

@@ -135,6 +135,48 @@ fn a_call_that_is_none_is_refused_by_its_path() {
 }
 
 #[test]
+fn a_mark_that_the_content_mentions_drops_no_call() {
+    for format in [lfm2(), lfm25(), self::format(XML)] {
+        for content in ["Behind <|tool_call_start|> comes a list.", "I use <tool_call> for it."] {
+            let calls = json!([call("look", json!({"city": "Rome"}))]);
+            let text = render(&format, called(content.into(), calls)).unwrap();
+            assert!(text.contains(content) && text.contains("look"), "{text}");
+        }
+    }
+}
+
+/// `serde_json` makes floats of them.
+#[test]
+fn numbers_that_would_be_rounded_are_refused_by_their_path() {
+    for number in ["123456789012345678901", "-9223372036854775809", "18446744073709551616"] {
+        let parse = |text: &str| serde_json::from_str::<Value>(&text.replace('N', number)).unwrap();
+        let arguments = parse(r#"{"a": [{"id": N}]}"#);
+        let error = render(&lfm25(), called("".into(), json!([call("f", arguments)]))).unwrap_err();
+        assert!(
+            error.contains("messages[1].tool_calls[0].function.arguments: has a num"),
+            "{error}"
+        );
+        let mut whole = called("".into(), json!([call("f", json!({}))]));
+        whole[2]["content"] = parse(r#"{"rows": [N]}"#);
+        let error = render(&lfm25(), whole).unwrap_err();
+        assert!(error.contains("messages[2].content: has a number"), "{error}");
+    }
+    let greatest = json!({"a": u64::MAX, "b": i64::MIN, "c": 1.5});
+    let text = render(&lfm25(), called("".into(), json!([call("f", greatest)]))).unwrap();
+    assert!(text.contains("f(a=18446744073709551615, b=-9223372036854775808, c=1.5)"), "{text}");
+}
+
+#[test]
+fn keys_keep_their_order() {
+    let source = "{% for m in messages %}{{ m | tojson }}{{ m.tool_calls }}{% endfor %}\
+        {# <|tool_call_start|> #}";
+    let conversation = json!([{"role": "user", "content": "q", "x": 1, "y": 2, "z": 3}]);
+    let text = render(&format(source), conversation).unwrap();
+    let order = ["role", "content", "\"x\"", "\"y\"", "\"z\""].map(|key| text.find(key).unwrap());
+    assert!(order.is_sorted(), "{text}");
+}
+
+#[test]
 fn parts_of_text_are_the_text() {
     let parts = |texts: &[&str]| -> Value {
         texts.iter().map(|text| json!({"type": "text", "text": text})).collect()
