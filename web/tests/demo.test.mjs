@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { launch, openPage } from './browser.mjs';
-import { nativeAnswers, questions } from './native.mjs';
+import { nativeAnswers, nativeMessage, questions } from './native.mjs';
 import { serve } from './server.mjs';
 
 let server, browser, conversations, native;
@@ -42,11 +42,15 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
     test('greedy answers are the native program\'s, word for word', async () => {
       assert.ok(new Set(native).size > 10, 'the answers differ from each other');
       for (const [i, conversation] of conversations.slice(0, most).entries()) {
-        const answer = await page.evaluate(async (conversation) => {
+        const message = await page.evaluate(async (conversation) => {
           const request = { ...conversation, temperature: 0, repetition_penalty: 1, min_p: 0, max_tokens: 48 };
-          return (await engine.chat.completions.create(request)).choices[0].message.content;
+          return (await engine.chat.completions.create(request)).choices[0].message;
         }, conversation);
-        assert.equal(answer, native[i], `question ${i}: ${JSON.stringify(conversation.messages.at(-1))}`);
+        const calls = ({ tool_calls }) => tool_calls?.map((call) => call.function);
+        const wanted = await nativeMessage(native[i]);
+        const question = `question ${i}: ${JSON.stringify(conversation.messages.at(-1))}`;
+        assert.equal(message.content, wanted.content, question);
+        assert.deepEqual(calls(message), calls(wanted), question);
       }
     });
 

@@ -42,3 +42,16 @@ export async function nativeAnswers(conversations, maxTokens) {
     await rm(folder, { recursive: true });
   }
 }
+
+/** An answer as an OpenAI message: what the native program reads out of its text. */
+export async function nativeMessage(answer) {
+  const folder = await mkdtemp(path.join(tmpdir(), 'lfm2-web-'));
+  try {
+    const file = path.join(folder, 'answer.txt');
+    await writeFile(file, answer);
+    const { stdout } = await promisify(execFile)(LFM2, ['--quiet', 'tokenize', '--parse', `@${file}`]);
+    return JSON.parse(stdout);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
+}

@@ -96,7 +96,7 @@ export async function writes(page, pieces) {
   await page.workers()[0].evaluate((pieces) => {
     const post = self.postMessage;
     self.postMessage = (message) => {
-      if (message.tell === 'text') message = { ...message, text: pieces.shift() ?? '' };
+      if (message.tell === 'piece') message = { ...message, piece: JSON.stringify({ content: pieces.shift() ?? '' }) };
       else if (pieces.length === 0) self.postMessage = post;
       post.call(self, message);
     };
