@@ -119,7 +119,8 @@ export async function ask(said: Said[], given: readonly ChatTool[]): Promise<str
   for (const messages of [literal, fixed, typed, said]) await create({ messages, tools, stop, tool_choice: 'auto' });
   const request = { messages: literal, tools: fixedTools, tool_choice: 'none', temperature: 0, max_tokens: 8 };
   const { message } = (await create(request)).choices[0];
-  const conversation = [{ role: 'user', content: 'Hi' }];
+  // An answer that calls tools may have no content: its type is not that of a plain literal.
+  const conversation: ChatMessage[] = [{ role: 'user', content: 'Hi' }];
   conversation.push(message, { role: 'user', content: 'And?' });
   let text = '';
   for await (const chunk of await create({ messages: [...said, message], tools: given, stream: true })) text += chunk.choices[0]?.delta.content ?? '';
