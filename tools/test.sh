@@ -17,7 +17,7 @@ if [ $all = yes ]; then
     # The scores of the demonstration model (assets/demo/README.md) are those of all questions.
     eval_limit=() gguf_limit=200 web=() fuzz_seconds=2400
 else
-    eval_limit=(--limit 200) gguf_limit=40 web=(--dev) fuzz_seconds=160
+    eval_limit=(--limit 200) gguf_limit=40 web=(--dev) fuzz_seconds=120
     # The same cases every time: CI judges a change, not a draw.
     export PROPTEST_RNG_SEED=1
 fi
