@@ -14,7 +14,7 @@ use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
 use super::progress::Steps;
-use crate::gpu::{AdapterReport, Context, GpuError};
+use crate::gpu::{AdapterReport, Context};
 use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
@@ -160,9 +160,6 @@ pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
     match run_once(context, steps, Used::ALL) {
         Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
         Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
-        Err(CliError::Engine(crate::Error::Gpu(e @ GpuError::Pipeline { .. }))) => {
-            Ok(Verdict::Failed(e.to_string()))
-        }
         Err(e) => Err(e),
     }
 }
@@ -228,9 +225,9 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck], used: Used) -> Result
         ""
     };
     Err(CliError::Internal(format!(
-        "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try {without}\
-         another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
-         --skip-selftest insists",
+        "{} ({}, driver {}) fails the check of {} ({}), so its answers would be wrong. Try {without}\
+         another driver or --adapter, or --limits default; `lfm2 selftest` shows every check, and \
+         --skip-selftest runs it nevertheless",
         a.name, a.backend, a.driver, wrong.kernel, wrong.failure
     )))
 }

@@ -4,8 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Delta, Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
 use crate::error::Error;
-use crate::formats::json_bytes;
-use crate::text::{Conversation, SpecialTokens};
+use crate::text::{Conversation, SpecialTokens, request_json};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
 /// `chat.completions.create` of the web package.
@@ -48,7 +47,7 @@ impl ChatRequest {
     /// [`Error::Text`] for a message that is none. Ranges are checked by
     /// [`GenerateOptions::check`].
     pub fn from_json(json: &str) -> Result<Self, Error> {
-        let fields = match serde_json::from_slice(&json_bytes(json.as_bytes())) {
+        let fields = match request_json(json) {
             Ok(Value::Object(fields)) => fields,
             Ok(_) => return Err(wrong("request", "must be an object")),
             Err(e) => return Err(wrong("request", format!("not valid JSON: {e}"))),

@@ -93,10 +93,11 @@ pub type Told<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// Runs the kernels against their twins on `context`, then whole models.
 ///
-/// A kernel that computes wrongly is no error: see [`KernelCheck::passed`].
+/// A kernel that the driver does not compile, or that computes wrongly, is a check that has not
+/// [passed](KernelCheck::passed): a run that does not use the kernel may still start.
 ///
 /// # Errors
-/// The device refuses a kernel, is lost or out of memory.
+/// The device is lost or out of memory.
 pub async fn check(
     context: &Context,
     thoroughness: Thoroughness,
@@ -106,7 +107,12 @@ pub async fn check(
     let choices = ModelChoice::available(context.caps());
     for (done, choice) in choices.iter().enumerate() {
         told(Progress { stage: Stage::Models, done, total: choices.len() });
-        all.push(check_model(context, *choice, choice.model()).await?);
+        all.push(match check_model(context, *choice, choice.model()).await {
+            Err(crate::Error::Gpu(GpuError::Pipeline { kernel, reason })) => {
+                KernelCheck::refused("(whole model)", &kernel, &reason)
+            }
+            other => other?,
+        });
     }
     Ok(all)
 }
@@ -129,7 +135,11 @@ pub async fn check_kernels(
             let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(context.caps()));
             let variants: Vec<Variant> = variants.collect();
             let compiled = |done, total| told(Progress { stage: Stage::Compiling, done, total });
-            context.compile(&variants, &compiled).await?;
+            match context.compile(&variants, &compiled).await {
+                // The kernel's own checks report it.
+                Ok(()) | Err(GpuError::Pipeline { .. }) => {}
+                Err(other) => return Err(other),
+            }
             run_all(context, &all, told).await
         }
     }
@@ -167,6 +177,32 @@ pub async fn check_part(context: &Context, part: Part) -> Result<Vec<KernelCheck
     run_all(context, &part.checks(context), &|_| {}).await
 }
 
+impl KernelCheck {
+    /// A check whose kernel the driver did not compile.
+    fn refused(kernel: &'static str, variant: &str, reason: &str) -> Self {
+        Self {
+            kernel,
+            variant: variant.to_owned(),
+            case: "compiling".to_owned(),
+            max_error: f64::INFINITY,
+            tolerance: 0.0,
+            passed: false,
+            failure: format!("the driver refused it: {reason}"),
+        }
+    }
+}
+
+async fn run_one(context: &Context, check: &Check) -> Result<KernelCheck, GpuError> {
+    match check.run(context).await {
+        Err(GpuError::Pipeline { kernel: variant, reason }) => {
+            let stem = variant.split(' ').next().unwrap_or_default();
+            let kernel = KERNELS.iter().map(|kernel| kernel.name).find(|name| *name == stem);
+            Ok(KernelCheck::refused(kernel.unwrap_or("(unknown)"), &variant, &reason))
+        }
+        other => other,
+    }
+}
+
 /// Runs checks; their results are in the same order.
 #[cfg(not(target_arch = "wasm32"))]
 async fn run_all(
@@ -183,7 +219,7 @@ async fn run_all(
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(check) = checks.get(i) else { return Ok(results) };
-            match pollster::block_on(check.run(context)) {
+            match pollster::block_on(run_one(context, check)) {
                 Ok(result) => results.push((i, result)),
                 Err(e) => {
                     // The others need not begin another one.
@@ -219,7 +255,7 @@ async fn run_all(
 ) -> Result<Vec<KernelCheck>, GpuError> {
     let mut all = Vec::new();
     for (i, check) in checks.iter().enumerate() {
-        all.push(check.run(context).await?);
+        all.push(run_one(context, check).await?);
         told(Progress { stage: Stage::Kernels, done: i + 1, total: checks.len() });
     }
     Ok(all)
@@ -228,7 +264,29 @@ async fn run_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::Caps;
+    use crate::gpu::{Caps, ContextOptions, LimitsChoice};
+    use crate::kernels::Reduce;
+
+    /// A device without subgroups refuses their kernels: those checks fail, the others pass.
+    #[test]
+    fn a_refused_kernel_is_a_failed_check() {
+        let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
+        let context = pollster::block_on(Context::request(&options)).unwrap();
+        let case = NormCase {
+            rows: 2,
+            hidden_size: 64,
+            logit_rows: false,
+            eps: 1e-5,
+            fill: Fill::Normal,
+            seed: 1,
+        };
+        let checks =
+            [Reduce::Tree, Reduce::Subgroup].map(|reduce| Check::Norm(case.clone(), reduce));
+        let results = pollster::block_on(run_all(&context, &checks, &|_| {})).unwrap();
+        assert!(results[0].passed, "{:?}", results[0]);
+        assert!(!results[1].passed && results[1].kernel == "rms_norm", "{:?}", results[1]);
+        assert!(results[1].failure.contains("refused"), "{:?}", results[1]);
+    }
 
     /// On a GPU that has everything, the whole self-test compiles a variant after another on each of
     /// its cores: so many that 16 cores take less than a minute, at half a second each.

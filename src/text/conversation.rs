@@ -1,7 +1,7 @@
 //! Conversations as chat files and requests spell them: a list of messages, tools, options.
 
 use super::error::{TextError, one_line, path, quote};
-use crate::formats::json_bytes;
+use super::exact_json::request_json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -230,7 +230,7 @@ impl Conversation {
     /// (developer), user, assistant and tool; content that is not a string, `null`, or a list of
     /// `{"type": "text", "text": ...}` (a tool's may be any JSON); unknown fields beside messages.
     pub fn from_json(json: &str) -> Result<Self, TextError> {
-        let value = serde_json::from_slice(&json_bytes(json.as_bytes()))
+        let value = request_json(json)
             .map_err(|e| wrong("conversation", format_args!("not valid JSON: {}", one_line(e))))?;
         Self::from_value(value)
     }

@@ -53,12 +53,19 @@ impl Literal {
         Self::of_json(text).filter(|value| matches!(value, Self::List(_)))
     }
 
-    fn of_json(text: &str) -> Option<Self> {
+    /// The value of a JSON text; `None` for any other text.
+    pub(super) fn of_json(text: &str) -> Option<Self> {
         let bytes = json_bytes(text.as_bytes());
         serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
         let mut reader = Reader::new(std::str::from_utf8(&bytes).ok()?);
         reader.json = true;
         reader.value(Place::Whole, 0)
+    }
+
+    /// A field of an object.
+    pub(super) fn field(&self, key: &str) -> Option<&Self> {
+        let Self::Map(fields) = self else { return None };
+        fields.iter().find(|(name, _)| name == key).map(|(_, value)| value)
     }
 
     pub(super) fn from_value(value: &Value) -> Self {

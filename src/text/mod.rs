@@ -12,6 +12,7 @@ mod chat_format;
 mod chat_template;
 mod conversation;
 mod error;
+mod exact_json;
 mod guard;
 mod history;
 mod jinja;
@@ -36,6 +37,7 @@ pub use chat_format::ChatFormat;
 pub use chat_template::{ChatTemplate, SpecialTokenTexts};
 pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
+pub(crate) use exact_json::request_json;
 pub use markers::TOOL_CALL_MARKERS;
 #[cfg(feature = "cli")]
 pub(crate) use strftime::{Moment, strftime};
