@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use lfm2_wgpu::engine::{Engine, GenerateOptions, OpenedModel, SamplingOptions};
 use lfm2_wgpu::formats::{Checkpoint, ModelFiles, TensorSlice};
-use lfm2_wgpu::gpu::{Context, ContextOptions};
+use lfm2_wgpu::gpu::{Device, DeviceOptions};
 use lfm2_wgpu::kernels::Activations;
 
 /// Bytes that are read at a time, and after which the driver's staging memory is emptied: as the
@@ -51,7 +51,7 @@ async fn measure(path: &str, repetitions: usize) -> Result<(), Failure> {
 
 /// Every tensor's bytes to the device, and nothing else.
 async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
-    let context = Context::request(&ContextOptions::default()).await?;
+    let device = Device::request(&DeviceOptions::default()).await?;
     let mut buffers = Vec::new();
     let mut piece = vec![0; PIECE];
     let mut staged = 0;
@@ -71,17 +71,17 @@ async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
         let mut from = 0;
         while from < bytes {
             // A tensor beyond a binding gets several buffers.
-            let most = context.caps().max_part() as usize / step * step;
+            let most = device.caps().max_part() as usize / step * step;
             let len = most.min(bytes - from);
-            let buffer = context.tensor::<u32>("bytes", len.div_ceil(4)).await?;
+            let buffer = device.tensor::<u32>("bytes", len.div_ceil(4)).await?;
             for at in (0..len).step_by(step) {
                 let n = step.min(len - at);
                 let element = ((from + at) / block.bytes as usize) as u64 * block.elements;
                 checkpoint.read(&all, element, &mut piece[..n]).await?;
-                context.write_bytes(&buffer, at / 4, &piece[..n.next_multiple_of(4).min(PIECE)]);
+                device.write_bytes(&buffer, at / 4, &piece[..n.next_multiple_of(4).min(PIECE)]);
                 staged += n;
                 if staged >= FLUSH {
-                    context.flush_uploads();
+                    device.flush_uploads();
                     staged = 0;
                 }
             }
@@ -89,7 +89,7 @@ async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
             from += len;
         }
     }
-    context.flush_uploads();
+    device.flush_uploads();
     Ok(())
 }
 

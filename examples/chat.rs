@@ -18,7 +18,7 @@ async fn chat() -> Result<(), Error> {
         None => Engine::builder().demo(),
     };
     let engine = builder.build().await?;
-    println!("{} on {}", engine.place(), engine.context().adapter().name);
+    println!("{} on {}", engine.place(), engine.device().adapter().name);
 
     // A session keeps its state on the GPU: each turn computes only what is new.
     let mut session = engine.session()?;

@@ -3,7 +3,7 @@
 //!
 //! `cargo run --example host_app`
 
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::text::{Conversation, Message};
 use lfm2_wgpu::{Engine, GenerateOptions, wgpu};
 
@@ -18,8 +18,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await?;
     let (device, queue) = adapter.request_device(&wgpu::DeviceDescriptor::default()).await?;
 
-    let context = Context::from_device(device.clone(), queue.clone());
-    let engine = Engine::builder().demo().gpu(context).build().await?;
+    let shared = Device::from_wgpu(device.clone(), queue.clone());
+    let engine = Engine::builder().demo().gpu(shared).build().await?;
     let mut session = engine.session()?;
     let question = Conversation::new([Message::user("What is WebGPU?")]);
     let mut answer = session.respond(&question, &GenerateOptions::default())?;

@@ -286,7 +286,7 @@ fn moe_combine(s: &Setup) -> Case {
 
 /// One of the sampling kernels, for one row of logits.
 fn sample(s: &Setup, kernel: &'static str) -> Case {
-    let (vocab, reduce) = (s.config.vocab_size, Reduce::cooperative(s.context.caps()));
+    let (vocab, reduce) = (s.config.vocab_size, Reduce::cooperative(s.device.caps()));
     Case {
         kernel,
         name: match kernel {
@@ -300,7 +300,7 @@ fn sample(s: &Setup, kernel: &'static str) -> Case {
             let (logits, cut, counts) = (s.floats(vocab)?, s.floats(1)?, s.zeros(vocab)?);
             let (history, next_token) = (s.ids(POSITIONS)?, s.zeros(1)?);
             let allowed = vec![u32::MAX; vocab.div_ceil(32)];
-            let allowed = pollster::block_on(s.context.tensor_of("allowed", &allowed))?;
+            let allowed = pollster::block_on(s.device.tensor_of("allowed", &allowed))?;
             s.plan(1, POSITIONS, |r| {
                 let (context, vocab, logits) = (POSITIONS as u32, vocab as u32, &logits);
                 let (allowed, cut, next_token) = (&allowed, &cut, &next_token);

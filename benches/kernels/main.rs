@@ -19,18 +19,18 @@ use std::process::exit;
 use std::time::{Duration, Instant};
 
 use criterion::{Criterion, SamplingMode, Throughput};
-use lfm2_wgpu::gpu::{AdapterChoice, Context, ContextOptions, GpuError, Plan, StepShape};
+use lfm2_wgpu::gpu::{AdapterChoice, Device, DeviceOptions, GpuError, Plan, StepShape};
 
 use cases::Case;
 use setup::Setup;
 
 fn main() {
     let adapter = std::env::var("LFM2_ADAPTER").map_or(AdapterChoice::Best, AdapterChoice::Named);
-    let options = ContextOptions { adapter, ..Default::default() };
-    let context =
-        pollster::block_on(Context::request(&options)).unwrap_or_else(|e| fail("adapter", &e));
-    let setup = Setup::new(context).unwrap_or_else(|e| fail("lfm2-8b-a1b", &e));
-    let adapter = setup.context.adapter();
+    let options = DeviceOptions { adapter, ..Default::default() };
+    let device =
+        pollster::block_on(Device::request(&options)).unwrap_or_else(|e| fail("adapter", &e));
+    let setup = Setup::new(device).unwrap_or_else(|e| fail("lfm2-8b-a1b", &e));
+    let adapter = setup.device.adapter();
     // Not on stdout, which may be a list of names for a program.
     eprintln!("{} ({}), {}", adapter.name, adapter.backend, adapter.driver);
     let mut criterion = Criterion::default()
@@ -60,7 +60,7 @@ fn bench(criterion: &mut Criterion, setup: &Setup, case: &Case) {
             made.get_or_insert_with(|| (case.make)(setup).unwrap_or_else(|e| fail(&case.name, &e)));
         b.iter_custom(|runs| {
             (0..runs)
-                .map(|_| pollster::block_on(run(&setup.context, case.kernel, plan, shape)))
+                .map(|_| pollster::block_on(run(&setup.device, case.kernel, plan, shape)))
                 .sum::<Result<Duration, GpuError>>()
                 .unwrap_or_else(|e| fail(&case.name, &e))
         });
@@ -70,19 +70,19 @@ fn bench(criterion: &mut Criterion, setup: &Setup, case: &Case) {
 
 /// One run of a plan: the time of its dispatches of `kernel`.
 async fn run(
-    context: &Context,
+    device: &Device,
     kernel: &str,
     plan: &Plan,
     shape: &StepShape,
 ) -> Result<Duration, GpuError> {
-    if let Some(profile) = context.profile(plan, shape, |_| false).await? {
+    if let Some(profile) = device.profile(plan, shape, |_| false).await? {
         let own = profile.kernels.iter().filter(|t| t.kernel.split(' ').next() == Some(kernel));
         return Ok(Duration::from_secs_f64(own.map(|t| t.seconds).sum()));
     }
     let started = Instant::now();
-    let mut encoder = context.encoder();
+    let mut encoder = device.encoder();
     encoder.replay_all(plan, shape);
-    context.finished(&encoder.submit()).await?;
+    device.finished(&encoder.submit()).await?;
     Ok(started.elapsed())
 }
 

@@ -71,7 +71,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
             push(Mode::Dense, format, in_proj, 1, way(activations, 1));
         }
     }
-    for other in Reduce::available(s.context.caps()).into_iter().filter(|r| *r != reduce) {
+    for other in Reduce::available(s.device.caps()).into_iter().filter(|r| *r != reduce) {
         let way = Way::Matvec { reduce: other, activations: Activations::Float, items: 1 };
         push(Mode::Dense, Format::Q4, in_proj, 1, way);
     }
@@ -88,7 +88,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
     // As the engine chooses for a chunk on this device, and the other ways once.
     let (matvec, matmul) = (way(Activations::Float, 8), Way::Matmul(Multiply::Lanes));
     let mut ways = if reduce.is_serial() { vec![matvec, matmul] } else { vec![matmul, matvec] };
-    if MatmulCoop::available(s.context.caps()) {
+    if MatmulCoop::available(s.device.caps()) {
         ways.push(Way::Matmul(Multiply::MatrixUnits));
     }
     for (i, way) in ways.into_iter().enumerate() {

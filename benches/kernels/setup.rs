@@ -1,7 +1,7 @@
 //! The device, the model whose shapes are taken, and tensors full of numbers.
 
 use lfm2_wgpu::engine::{Batch, Row, SampleParams, SeqRows};
-use lfm2_wgpu::gpu::{Context, GpuError, Plan, Recorder, StepShape, Tensor};
+use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{Choices, Format, Matrix, Part, flash_tile_rows};
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 use lfm2_wgpu::state::PAGE;
@@ -14,7 +14,7 @@ pub type Made = Result<(Plan, StepShape), GpuError>;
 
 /// The device and the model.
 pub struct Setup {
-    pub context: Context,
+    pub device: Device,
     pub config: ModelConfig,
     pub moe: MoeConfig,
     pub choices: Choices,
@@ -24,11 +24,11 @@ pub struct Setup {
 }
 
 impl Setup {
-    pub fn new(context: Context) -> Result<Self, Box<dyn std::error::Error>> {
+    pub fn new(device: Device) -> Result<Self, Box<dyn std::error::Error>> {
         let (config, _) = synthetic_model("lfm2-8b-a1b", WeightChoice::Q4).ok_or("no shape")??;
         let moe = config.moe.ok_or("no experts")?;
-        let choices = Choices::by_capability(context.caps());
-        let chunk = if context.caps().software { 32 } else { 512 };
+        let choices = Choices::by_capability(device.caps());
+        let chunk = if device.caps().software { 32 } else { 512 };
         let mut state = 0x9e37_79b9_u32;
         let noise = std::iter::repeat_with(|| {
             state ^= state << 13;
@@ -39,15 +39,15 @@ impl Setup {
             state & 0x8fff_8fff | 0x2000_2000
         });
         let noise = noise.take(NOISE).collect();
-        Ok(Self { context, config, moe, choices, chunk, noise })
+        Ok(Self { device, config, moe, choices, chunk, noise })
     }
 
     /// Words that are weights, or keys and values, in any format.
     pub fn words(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
-        let tensor = pollster::block_on(self.context.tensor("words", len))?;
+        let tensor = pollster::block_on(self.device.tensor("words", len))?;
         for at in (0..len).step_by(NOISE) {
-            self.context.write(&tensor, at, &self.noise[..NOISE.min(len - at)]);
-            self.context.flush_uploads();
+            self.device.write(&tensor, at, &self.noise[..NOISE.min(len - at)]);
+            self.device.flush_uploads();
         }
         Ok(tensor)
     }
@@ -56,12 +56,12 @@ impl Setup {
     pub fn floats(&self, len: usize) -> Result<Tensor<f32>, GpuError> {
         let float = |word: &u32| f32::from(*word as u16) / 32_768.0 - 1.0;
         let values: Vec<f32> = self.noise.iter().cycle().take(len).map(float).collect();
-        pollster::block_on(self.context.tensor_of("floats", &values))
+        pollster::block_on(self.device.tensor_of("floats", &values))
     }
 
     /// Zeros.
     pub fn zeros(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
-        pollster::block_on(self.context.tensor("zeros", len))
+        pollster::block_on(self.device.tensor("zeros", len))
     }
 
     /// Experts of `rows` rows, all different in a row and about as often as each other.
@@ -69,13 +69,13 @@ impl Setup {
         let (experts, top_k) = (self.moe.num_experts, self.moe.top_k);
         let id = |i: usize| ((i / top_k * 7 + i % top_k * 9) % experts) as u32;
         let ids: Vec<u32> = (0..rows * top_k).map(id).collect();
-        pollster::block_on(self.context.tensor_of("ids", &ids))
+        pollster::block_on(self.device.tensor_of("ids", &ids))
     }
 
     /// Weights, in parts that fit the device.
     pub fn matrix(&self, format: Format, shape: [usize; 3]) -> Result<Matrix, GpuError> {
         let [experts, rows, cols] = shape;
-        let most = self.context.caps().max_part();
+        let most = self.device.caps().max_part();
         let parts = Matrix::split(format, experts, 0..rows, cols, most)
             .into_iter()
             .map(|(first_row, rows)| {
@@ -89,7 +89,7 @@ impl Setup {
     /// A plan of what is recorded, for the last `rows` rows of a sequence of `positions`. The last
     /// one is sampled, as the model's card recommends.
     pub fn plan(&self, rows: usize, positions: usize, record: impl FnOnce(&mut Recorder)) -> Made {
-        let mut recorder = Recorder::new(*self.context.caps(), false);
+        let mut recorder = Recorder::new(*self.device.caps(), false);
         record(&mut recorder);
         let batch = Batch {
             seqs: vec![SeqRows {
@@ -112,8 +112,8 @@ impl Setup {
         let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
         let (table, shape) = batch.encode(tile_rows);
         pollster::block_on(async {
-            let table = self.context.tensor_of("batch", &table).await?;
-            Ok((recorder.finish(&self.context, &table).await?, shape))
+            let table = self.device.tensor_of("batch", &table).await?;
+            Ok((recorder.finish(&self.device, &table).await?, shape))
         })
     }
 }

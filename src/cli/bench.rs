@@ -192,10 +192,10 @@ async fn measure(session: &mut Session, test: Test) -> Result<Sample, CliError> 
         }
     }
     let first = generation.timings();
-    let before = engine.context().counters();
+    let before = engine.device().counters();
     let started = Instant::now();
     finish(&mut generation).await?;
-    let after = engine.context().counters();
+    let after = engine.device().counters();
     let seconds = match test.n_gen {
         0 => first.prompt_ms / 1000.0,
         _ => started.elapsed().as_secs_f64(),
@@ -281,14 +281,14 @@ impl Row {
         let ((avg_ns, sd_ns), (avg_ts, sd_ts)) = (mean_sd(&ns), mean_sd(&ts));
         let of = |f: fn(&Sample) -> f64| mean_sd(&samples.iter().map(f).collect::<Vec<_>>()).0;
         let size = engine.size();
-        let adapter = engine.context().adapter();
+        let adapter = engine.device().adapter();
         let model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
         // Bytes of weights that one token reads.
         let active = size.weight_bytes as f64 * size.active_parameters as f64
             / size.total_parameters.max(1) as f64;
         let generates = test.n_gen > 0;
         let generated = |value: f64| if generates { json!(value) } else { json!(null) };
-        let peak = engine.context().counters().peak_allocated_bytes;
+        let peak = engine.device().counters().peak_allocated_bytes;
         let fields = vec![
             ("build_commit", json!(concat!("v", env!("CARGO_PKG_VERSION")))),
             ("backends", json!(adapter.backend)),

@@ -17,7 +17,7 @@ use super::progress::Steps;
 use super::selftest::Verdict;
 use super::{CliError, selftest, stats};
 use crate::engine::DeviceSpeed;
-use crate::gpu::{AdapterReport, Caps, Context, GpuError};
+use crate::gpu::{AdapterReport, Caps, Device, GpuError};
 use crate::hub::{Cache, HubName, is_offline};
 use model::{Outlook, Subject};
 
@@ -54,16 +54,16 @@ struct Machine {
 
 impl Machine {
     fn measure(common: &Common, steps: &Steps) -> Result<Self, CliError> {
-        let context = pollster::block_on(Context::request(&common.gpu()))?;
+        let device = pollster::block_on(Device::request(&common.gpu()))?;
         let verdict = match common.skip_selftest {
             true => Verdict::Unknown,
-            false => selftest::verdict(&context, steps)?,
+            false => selftest::verdict(&device, steps)?,
         };
         steps.begin("measuring this GPU");
-        let speed = pollster::block_on(DeviceSpeed::measure(&context))?;
-        let adapter = context.adapter().clone();
+        let speed = pollster::block_on(DeviceSpeed::measure(&device))?;
+        let adapter = device.adapter().clone();
         let memory = common.memory.or(adapter.memory);
-        Ok(Self { caps: *context.caps(), adapter, memory, verdict, speed })
+        Ok(Self { caps: *device.caps(), adapter, memory, verdict, speed })
     }
 
     fn text(&self) -> String {

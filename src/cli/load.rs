@@ -13,7 +13,7 @@ use super::stats::model_line;
 use super::{CliError, doctor, hub, selftest};
 use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
-use crate::gpu::Context;
+use crate::gpu::Device;
 
 pub use super::progress::bar as progress_bar;
 
@@ -113,7 +113,7 @@ pub fn engine_told(
     let steps = Steps::new(common, "opening the GPU");
     // There is nothing yet that would have to be stopped with care.
     interrupt::means(Meaning::End);
-    let context = pollster::block_on(Context::request(&common.gpu()))?;
+    let device = pollster::block_on(Device::request(&common.gpu()))?;
     // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
     if !common.skip_selftest {
         let used = selftest::Used {
@@ -123,11 +123,11 @@ pub fn engine_told(
             },
             matrix_units: common.multiply != Some(MultiplyChoice::Lanes),
         };
-        selftest::before_first_answer(&context, &steps, used)?;
+        selftest::before_first_answer(&device, &steps, used)?;
     }
     steps.begin("loading");
     let mut shown = steps.building();
-    let mut builder = Engine::builder().model(model).gpu(context).on_progress(move |p| {
+    let mut builder = Engine::builder().model(model).gpu(device).on_progress(move |p| {
         shown(p);
         true
     });
@@ -143,7 +143,7 @@ pub fn engine_told(
     interrupt::means(Meaning::StopThenEnd);
     let engine = engine?;
     if !common.quiet {
-        let adapter = engine.context().adapter();
+        let adapter = engine.device().adapter();
         if adapter.is_software() {
             eprintln!(
                 "warning: {} is a software adapter: the model runs on the CPU's cores",

@@ -9,7 +9,7 @@ use env_logger::{Target, WriteStyle};
 use super::progress::BesideTheLine;
 use super::{CliError, selftest};
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
-use crate::gpu::{AdapterChoice, ContextOptions, LimitsChoice};
+use crate::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, Multiply};
 use crate::model::{Recipe, WeightChoice};
 
@@ -236,8 +236,8 @@ impl Common {
     }
 
     /// What to ask of the GPU.
-    pub fn gpu(&self) -> ContextOptions {
-        ContextOptions {
+    pub fn gpu(&self) -> DeviceOptions {
+        DeviceOptions {
             adapter: self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named),
             limits: match self.limits {
                 Limits::Adapter => LimitsChoice::Adapter,

@@ -14,7 +14,7 @@ use super::generate::print;
 use super::info::{adapter_json, caps_json};
 use super::options::Common;
 use super::progress::Steps;
-use crate::gpu::{AdapterReport, Context};
+use crate::gpu::{AdapterReport, Device};
 use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
@@ -29,16 +29,16 @@ pub struct Selftest {
 
 impl Selftest {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let context = pollster::block_on(Context::request(&common.gpu()))?;
+        let device = pollster::block_on(Device::request(&common.gpu()))?;
         let thoroughness = if self.full { Thoroughness::Full } else { Thoroughness::Quick };
         let steps = Steps::new(common, CHECKING);
-        let checks = check_all(&context, thoroughness, &steps, CHECKING)?;
+        let checks = check_all(&device, thoroughness, &steps, CHECKING)?;
         drop(steps);
         let failed = checks.iter().filter(|c| !c.passed).count();
         if self.json {
-            print(&format!("{}\n", report(&context, &checks)))?;
+            print(&format!("{}\n", report(&device, &checks)))?;
         } else {
-            print(&table(&context, &checks))?;
+            print(&table(&device, &checks))?;
         }
         if failed == 0 {
             return Ok(());
@@ -46,7 +46,7 @@ impl Selftest {
         Err(CliError::Internal(format!(
             "{failed} of {} checks failed on {}. Please report it with `lfm2 selftest --json`",
             checks.len(),
-            context.adapter().name
+            device.adapter().name
         )))
     }
 }
@@ -58,7 +58,7 @@ const CHECKING_ONCE: &str = "checking this GPU (first start only)";
 
 /// Kernels, then tiny models; it is shown how far.
 fn check_all(
-    context: &Context,
+    device: &Device,
     thoroughness: Thoroughness,
     steps: &Steps,
     what: &str,
@@ -70,11 +70,11 @@ fn check_all(
             Stage::Models => format!("{what}: models {done}/{total}"),
         });
     };
-    pollster::block_on(selftest::check(context, thoroughness, &told))
+    pollster::block_on(selftest::check(device, thoroughness, &told))
 }
 
-fn table(context: &Context, checks: &[KernelCheck]) -> String {
-    let a = context.adapter();
+fn table(device: &Device, checks: &[KernelCheck]) -> String {
+    let a = device.adapter();
     let mut text = format!("{} ({}, {}), driver {}\n", a.name, a.backend, a.kind, a.driver);
     for c in checks {
         let verdict = if c.passed { "ok    " } else { "FAILED" };
@@ -99,7 +99,7 @@ fn exactness(c: &KernelCheck) -> String {
     }
 }
 
-fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
+fn report(device: &Device, checks: &[KernelCheck]) -> serde_json::Value {
     let rows: Vec<_> = checks
         .iter()
         .map(|c| {
@@ -113,8 +113,8 @@ fn report(context: &Context, checks: &[KernelCheck]) -> serde_json::Value {
     json!({
         "version": env!("CARGO_PKG_VERSION"),
         "os": std::env::consts::OS, "arch": std::env::consts::ARCH,
-        "adapter": adapter_json(context.adapter()),
-        "used": caps_json(context.caps()),
+        "adapter": adapter_json(device.adapter()),
+        "used": caps_json(device.caps()),
         "failed": checks.iter().filter(|c| !c.passed).count(),
         "checks": rows,
     })
@@ -153,11 +153,11 @@ impl Verdict {
 }
 
 /// The verdict of the short form: of this run, or of the one that passed before.
-pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
-    if passed_before(context) {
+pub fn verdict(device: &Device, steps: &Steps) -> Result<Verdict, CliError> {
+    if passed_before(device) {
         return Ok(Verdict::Passed { checks: None });
     }
-    match run_once(context, steps, Used::ALL) {
+    match run_once(device, steps, Used::ALL) {
         Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
         Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
         Err(e) => Err(e),
@@ -168,11 +168,11 @@ pub fn verdict(context: &Context, steps: &Steps) -> Result<Verdict, CliError> {
 ///
 /// # Errors
 /// A plain sentence naming adapter and kernel if the adapter computes wrongly.
-pub fn before_first_answer(context: &Context, steps: &Steps, used: Used) -> Result<(), CliError> {
-    if passed_before(context) {
+pub fn before_first_answer(device: &Device, steps: &Steps, used: Used) -> Result<(), CliError> {
+    if passed_before(device) {
         return Ok(());
     }
-    run_once(context, steps, used).map(|_| ())
+    run_once(device, steps, used).map(|_| ())
 }
 
 /// The ways to round that a run uses; one that it does not use refuses nothing.
@@ -198,11 +198,11 @@ const INT8: [&str; 2] = ["int8", "Int8"];
 const MATRIX_UNITS: [&str; 2] = ["matmul_coop", "MatrixUnits"];
 
 /// The short form, remembered if it passes; gives how many checks there were.
-fn run_once(context: &Context, steps: &Steps, used: Used) -> Result<usize, CliError> {
-    let passed = passed_file(context);
+fn run_once(device: &Device, steps: &Steps, used: Used) -> Result<usize, CliError> {
+    let passed = passed_file(device);
     steps.begin(CHECKING_ONCE);
-    let checks = check_all(context, Thoroughness::Quick, steps, CHECKING_ONCE)?;
-    let a = context.adapter();
+    let checks = check_all(device, Thoroughness::Quick, steps, CHECKING_ONCE)?;
+    let a = device.adapter();
     refuse_wrong(a, &checks, used)?;
     if let Some(wrong) = checks.iter().find(|c| !c.passed) {
         log::warn!("{} computes {} wrongly, which is not used here", a.name, wrong.variant);
@@ -233,13 +233,13 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck], used: Used) -> Result
 }
 
 /// Whether the short form has passed on this adapter and driver before.
-fn passed_before(context: &Context) -> bool {
-    passed_file(context).is_some_and(|file| file.exists())
+fn passed_before(device: &Device) -> bool {
+    passed_file(device).is_some_and(|file| file.exists())
 }
 
 /// Exists when the short form has passed for this version, adapter, driver and limits.
-fn passed_file(context: &Context) -> Option<PathBuf> {
-    Some(cache_dir()?.join("selftest").join(device_key(context)))
+fn passed_file(device: &Device) -> Option<PathBuf> {
+    Some(cache_dir()?.join("selftest").join(device_key(device)))
 }
 
 /// Where facts about devices are remembered.
@@ -256,10 +256,10 @@ fn remember(file: &Path, fact: &str) {
 }
 
 /// This version, adapter, driver and limits, as a file name.
-fn device_key(context: &Context) -> String {
-    let a = context.adapter();
+fn device_key(device: &Device) -> String {
+    let a = device.adapter();
     let mut hash = DefaultHasher::new();
-    (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, context.caps()).hash(&mut hash);
+    (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, device.caps()).hash(&mut hash);
     // Shaders may change between builds of one version.
     crate::gpu::SHADERS.iter().for_each(|f| f.text.hash(&mut hash));
     format!("{:016x}", hash.finish())

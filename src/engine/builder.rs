@@ -13,7 +13,7 @@ use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
-use crate::gpu::{Caps, Context, ContextOptions};
+use crate::gpu::{Caps, Device, DeviceOptions};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,
@@ -30,8 +30,8 @@ const MAX_AHEAD: u32 = 4;
 pub struct EngineBuilder {
     files: Option<Arc<ModelFiles>>,
     model: Option<OpenedModel>,
-    context: Option<Context>,
-    context_options: ContextOptions,
+    device: Option<Device>,
+    device_options: DeviceOptions,
     context_length: Option<u32>,
     sequences: Option<u32>,
     chunk: Option<u32>,
@@ -89,15 +89,15 @@ impl EngineBuilder {
 
     /// Uses this device: one that exists already, perhaps the application's own.
     #[must_use]
-    pub fn gpu(mut self, context: Context) -> Self {
-        self.context = Some(context);
+    pub fn gpu(mut self, device: Device) -> Self {
+        self.device = Some(device);
         self
     }
 
     /// Which adapter and limits to ask for, if no device is given.
     #[must_use]
-    pub fn gpu_options(mut self, options: ContextOptions) -> Self {
-        self.context_options = options;
+    pub fn gpu_options(mut self, options: DeviceOptions) -> Self {
+        self.device_options = options;
         self
     }
 
@@ -208,17 +208,17 @@ impl EngineBuilder {
                 return Err(Error::Option { option: "model", got: "none".to_owned(), need });
             }
         };
-        let context = match self.context.take() {
-            Some(context) => context,
-            None => Context::request(&self.context_options).await?,
+        let device = match self.device.take() {
+            Some(device) => device,
+            None => Device::request(&self.device_options).await?,
         };
-        let known = context.adapter().memory;
-        let ahead = u32::from(!context.caps().software);
+        let known = device.adapter().memory;
+        let ahead = u32::from(!device.caps().software);
         let read_ahead = in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_AHEAD)?;
-        let Planned { state, scratch, memory } = self.plan(&model, context.caps(), known)?;
+        let Planned { state, scratch, memory } = self.plan(&model, device.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
         // Before the weights: nothing that can be refused comes after gigabytes of loading.
-        let choices = self.choose(&model, context.caps())?;
+        let choices = self.choose(&model, device.caps())?;
         let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
         let text = match &self.chat_template {
             Some(source) => text.with_chat_template(source)?,
@@ -228,17 +228,17 @@ impl EngineBuilder {
         let mut on_progress = move |progress: LoadProgress| teller.weights(progress);
         let recipe = self.recipe.as_ref();
         let (weights, unread) =
-            make_weights(&context, &config, &checkpoint, &tensors, recipe).await?;
-        let gpu_state = State::new(&context, &config, &state).await?;
+            make_weights(&device, &config, &checkpoint, &tensors, recipe).await?;
+        let gpu_state = State::new(&device, &config, &state).await?;
         let allowed = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
             Err(_) => all_ids(config.vocab_size),
         };
         let n_slots = state.n_slots as usize;
-        let buffers = Scratch::new(&context, &scratch, n_slots, &allowed).await?;
+        let buffers = Scratch::new(&device, &scratch, n_slots, &allowed).await?;
         let rows = scratch.rows as u32;
         let runner = Runner::new(
-            context.clone(),
+            device.clone(),
             config,
             weights,
             gpu_state,
@@ -248,7 +248,7 @@ impl EngineBuilder {
             self.teller,
         );
         let runner = meanwhile(runner, unread.load(&mut on_progress)).await?;
-        context.keep_pipelines();
+        device.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
             pages: Pages::new(state.n_pages()),

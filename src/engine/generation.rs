@@ -319,7 +319,7 @@ impl<'s> Generation<'s> {
         let submission = self.submit_rows(self.position..end).await?;
         let rows = (end - self.position) as u32;
         self.position = end;
-        self.session.engine().context().finished(&submission).await?;
+        self.session.engine().device().finished(&submission).await?;
         let seconds = started.elapsed().as_secs_f64();
         self.session.engine().inner.runner.learn(rows, seconds);
         if let Some(f) = &mut self.on_prefill {
@@ -391,8 +391,8 @@ impl<'s> Generation<'s> {
     /// A read-back buffer that is not in flight.
     async fn readback(&mut self) -> Result<usize, Error> {
         if self.readbacks.len() < self.lead + 2 {
-            let context = self.session.engine().context().clone();
-            self.readbacks.push(context.readback_for::<u32>(1).await?);
+            let device = self.session.engine().device().clone();
+            self.readbacks.push(device.readback_for::<u32>(1).await?);
             return Ok(self.readbacks.len() - 1);
         }
         self.next_readback = (self.next_readback + 1) % self.readbacks.len();

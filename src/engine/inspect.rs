@@ -22,7 +22,7 @@ impl Session {
             runner.prepare(piece.len() as u32, true).await?;
             let batch = self.next_batch(piece, Vec::new())?;
             let submission = runner.submit(&batch, true, None)?;
-            engine.context().finished(&submission).await?;
+            engine.device().finished(&submission).await?;
         }
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Session {
             let runner = &engine.inner.runner;
             runner.prepare(piece.len() as u32, false).await?;
             let len = piece.len() * engine.config().vocab_size;
-            let target = engine.context().readback_for::<f32>(len).await?;
+            let target = engine.device().readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;
             let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits)))?;
             all.extend(target.read::<f32>(Some(&submission)).await?);

@@ -48,7 +48,7 @@ pub use speed::DeviceSpeed;
 pub use stats::Timings;
 
 use crate::error::Error;
-use crate::gpu::Context;
+use crate::gpu::Device;
 pub use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
 use crate::state::Pages;
@@ -111,8 +111,8 @@ impl Engine {
 
     /// The device the model is on.
     #[must_use]
-    pub fn context(&self) -> &Context {
-        &self.inner.runner.context
+    pub fn device(&self) -> &Device {
+        &self.inner.runner.device
     }
 
     /// The model's configuration.

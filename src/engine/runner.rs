@@ -10,7 +10,7 @@ use super::Batch;
 use super::progress::Teller;
 use crate::error::Error;
 use crate::gpu::{
-    Context, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
+    Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
 };
 use crate::kernels::{Choices, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
@@ -34,7 +34,7 @@ struct PlanKey {
 
 /// The model's buffers and its recorded passes.
 pub(super) struct Runner {
-    pub context: Context,
+    pub device: Device,
     pub config: ModelConfig,
     pub weights: Weights,
     pub state: State,
@@ -69,8 +69,8 @@ pub(super) struct Pace {
 impl Pace {
     /// A guess on the safe side. No watchdog ends a software adapter's work; of GPUs, a discrete one
     /// is at least ten times as fast as the slowest integrated ones.
-    fn guess(context: &Context) -> Self {
-        let macs_per_second = if context.adapter().kind == "discrete" { 200e9 } else { 20e9 };
+    fn guess(device: &Device) -> Self {
+        let macs_per_second = if device.adapter().kind == "discrete" { 200e9 } else { 20e9 };
         Self { macs_per_second, known: false }
     }
 
@@ -92,7 +92,7 @@ impl Runner {
     /// Makes the batch table and records the plans that generation needs.
     #[allow(clippy::too_many_arguments)]
     pub async fn new(
-        context: Context,
+        device: Device,
         config: ModelConfig,
         weights: Weights,
         state: State,
@@ -103,10 +103,10 @@ impl Runner {
     ) -> Result<Self, Error> {
         let pages = state.context.div_ceil(crate::state::PAGE) as usize;
         let words = Batch::capacity(max_rows as usize, state.n_slots as usize, pages);
-        let batch_table = context.tensor("batch", words).await?;
-        let pace = Mutex::new(Pace::guess(&context));
+        let batch_table = device.tensor("batch", words).await?;
+        let pace = Mutex::new(Pace::guess(&device));
         let runner = Self {
-            context,
+            device,
             config,
             weights,
             state,
@@ -123,12 +123,12 @@ impl Runner {
         let logits = &runner.scratch.logits;
         let recorded: Vec<_> = keys.map(|key| (key, runner.recorder(key, false, logits))).collect();
         let variants = recorded.iter().flat_map(|(_, r)| r.variants());
-        runner.context.compile(variants, &|done, total| teller.kernels(done, total)).await?;
+        runner.device.compile(variants, &|done, total| teller.kernels(done, total)).await?;
         if teller.stopped() {
             return Err(Error::Cancelled);
         }
         for (key, recorder) in recorded {
-            let plan = recorder.finish(&runner.context, &runner.batch_table).await?;
+            let plan = recorder.finish(&runner.device, &runner.batch_table).await?;
             lock(&runner.plans).insert(key, Arc::new(plan));
         }
         Ok(runner)
@@ -172,11 +172,11 @@ impl Runner {
             true => self.scratch.logits.clone(),
             false => self.inspected().await?,
         };
-        self.recorder(key, probing, &logits).finish(&self.context, &self.batch_table).await
+        self.recorder(key, probing, &logits).finish(&self.device, &self.batch_table).await
     }
 
     fn recorder(&self, key: PlanKey, probing: bool, logits: &Tensor<f32>) -> Recorder {
-        let mut recorder = Recorder::new(*self.context.caps(), probing);
+        let mut recorder = Recorder::new(*self.device.caps(), probing);
         let forward = Forward {
             config: &self.config,
             weights: &self.weights,
@@ -201,7 +201,7 @@ impl Runner {
             return Ok(logits.clone());
         }
         let len = self.inspected_rows() * self.config.vocab_size;
-        let made = self.context.tensor("inspected logits", len).await?;
+        let made = self.device.tensor("inspected logits", len).await?;
         Ok(lock(&self.inspected).get_or_insert(made).clone())
     }
 
@@ -209,7 +209,7 @@ impl Runner {
         let c = &self.config;
         let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
         let (table, shape) = batch.encode(tile_rows);
-        self.context.write(&self.batch_table, 0, &table);
+        self.device.write(&self.batch_table, 0, &table);
         shape
     }
 
@@ -222,7 +222,7 @@ impl Runner {
         sample: bool,
         target: Option<(&Readback, Wanted)>,
     ) -> Result<Submission, Error> {
-        self.context.check()?;
+        self.device.check()?;
         let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
         if batch.n_rows() > self.max_rows as usize {
             let reason = format!("{} rows, at most {} are planned", batch.n_rows(), self.max_rows);
@@ -245,7 +245,7 @@ impl Runner {
             let (piece, cost) = plan.piece(start, shape.rows, macs);
             let (last, end) = (plan.ends_with(&piece), piece.end);
             let started = Instant::now();
-            let mut encoder = self.context.encoder();
+            let mut encoder = self.device.encoder();
             encoder.replay(&plan, &shape, piece);
             match (&target, last) {
                 (Some((target, Wanted::Token(slot))), true) => {
@@ -260,10 +260,10 @@ impl Runner {
             }
             let submission = encoder.submit();
             if last {
-                self.context.check()?;
+                self.device.check()?;
                 return Ok(submission);
             }
-            if !pace.known && self.context.wait_now(&submission) {
+            if !pace.known && self.device.wait_now(&submission) {
                 pace.learn_piece(cost, started.elapsed().as_secs_f64());
             }
             start = end;
@@ -291,13 +291,13 @@ impl Runner {
         };
         let started = Instant::now();
         while started.elapsed() < WARM_UP {
-            let mut encoder = self.context.encoder();
+            let mut encoder = self.device.encoder();
             encoder.replay_all(&plan, &shape);
-            self.context.finished(&encoder.submit()).await?;
+            self.device.finished(&encoder.submit()).await?;
         }
         let started = Instant::now();
         let goes_on = |n| n < 3 || (n < 9 && started.elapsed() < Duration::from_secs(3));
-        Ok(self.context.profile(&plan, &shape, goes_on).await?)
+        Ok(self.device.profile(&plan, &shape, goes_on).await?)
     }
 
     /// Runs a batch with all intermediates kept, and reads them: for tests and `selftest`.
@@ -307,11 +307,11 @@ impl Runner {
         let submission = {
             let _pace = lock(&self.pace);
             let shape = self.upload(batch);
-            let mut encoder = self.context.encoder();
+            let mut encoder = self.device.encoder();
             encoder.replay_all(&plan, &shape);
             encoder.submit()
         };
-        self.context.finished(&submission).await?;
+        self.device.finished(&submission).await?;
         Ok(plan.probes().await?)
     }
 }

@@ -3,7 +3,7 @@
 use web_time::Instant;
 
 use super::batch::{Batch, Row, SampleParams, SeqRows};
-use crate::gpu::{Context, GpuError, Plan, Recorder, Tensor};
+use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{Choices, Epilogue, Format, Linear, Matrix, Part, RmsNorm};
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 
@@ -35,10 +35,10 @@ impl DeviceSpeed {
     ///
     /// # Errors
     /// [`GpuError`] of the few buffers and kernels that it makes.
-    pub async fn measure(context: &Context) -> Result<Self, GpuError> {
-        let copy = context.copy_speed().await?;
-        let launch = chain(context).await?;
-        let products = products(context, launch).await?;
+    pub async fn measure(device: &Device) -> Result<Self, GpuError> {
+        let copy = device.copy_speed().await?;
+        let launch = chain(device).await?;
+        let products = products(device, launch).await?;
         Ok(Self { copy, products, launch })
     }
 
@@ -74,38 +74,38 @@ fn kernels_a_token(config: &ModelConfig) -> u32 {
 }
 
 /// Seconds of a small kernel in a chain.
-async fn chain(context: &Context) -> Result<f64, GpuError> {
-    let length = if context.caps().software { SOFTWARE_CHAIN } else { CHAIN };
+async fn chain(device: &Device) -> Result<f64, GpuError> {
+    let length = if device.caps().software { SOFTWARE_CHAIN } else { CHAIN };
     let width = vec![1.0_f32; 64];
-    let (a, b) = (context.tensor_of("x", &width).await?, context.tensor_of("h", &width).await?);
-    let scale = context.tensor_of("scale", &width).await?;
-    let reduce = Choices::by_capability(context.caps()).reduce;
-    let mut recorder = Recorder::new(*context.caps(), false);
+    let (a, b) = (device.tensor_of("x", &width).await?, device.tensor_of("h", &width).await?);
+    let scale = device.tensor_of("scale", &width).await?;
+    let reduce = Choices::by_capability(device.caps()).reduce;
+    let mut recorder = Recorder::new(*device.caps(), false);
     for i in 0..length {
         let (x, h) = if i % 2 == 0 { (&a, &b) } else { (&b, &a) };
         RmsNorm { x, scale: &scale, h, eps: 1e-5, logit_rows: false, reduce }.record(&mut recorder);
     }
-    Ok(seconds(context, recorder).await? / length as f64)
+    Ok(seconds(device, recorder).await? / length as f64)
 }
 
 /// Bytes of weights a second that products read.
-async fn products(context: &Context, launch: f64) -> Result<f64, GpuError> {
+async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
     let format = Format::Q4;
-    let software = context.caps().software;
+    let software = device.caps().software;
     let (rows, matrices) = if software { (SOFTWARE_ROWS, 1) } else { (ROWS, MATRICES) };
-    let choices = Choices::by_capability(context.caps());
-    let x = context.tensor_of("input", &vec![1.0_f32; COLS]).await?;
-    let out: Tensor<f32> = context.tensor("output", rows).await?;
+    let choices = Choices::by_capability(device.caps());
+    let x = device.tensor_of("input", &vec![1.0_f32; COLS]).await?;
+    let out: Tensor<f32> = device.tensor("output", rows).await?;
     let mut weights = Vec::new();
     let mut bytes = 0;
     for _ in 0..matrices {
         let planes = format.planes(rows * COLS);
-        let data = context.tensor("weights", planes.words).await?;
+        let data = device.tensor("weights", planes.words).await?;
         bytes += data.bytes();
         let parts = vec![Part { format, first_row: 0, rows, data, planes }];
         weights.push(Matrix { experts: 1, rows, cols: COLS, parts });
     }
-    let mut recorder = Recorder::new(*context.caps(), false);
+    let mut recorder = Recorder::new(*device.caps(), false);
     for _ in 0..ROUNDS {
         for weight in &weights {
             let (x, out, epilogue) = (&x, &out, Epilogue::Store);
@@ -117,13 +117,13 @@ async fn products(context: &Context, launch: f64) -> Result<f64, GpuError> {
         }
     }
     let launches = (ROUNDS * matrices) as f64 * launch;
-    let took = seconds(context, recorder).await?;
+    let took = seconds(device, recorder).await?;
     // What a launch costs is counted by itself.
     Ok((bytes * ROUNDS as u64) as f64 / (took - launches).max(0.1 * took))
 }
 
 /// The least time of a few replays for one row.
-async fn seconds(context: &Context, recorder: Recorder) -> Result<f64, GpuError> {
+async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
     let row = SeqRows {
         slot: 0,
         rows: vec![Row { token: 0, position: 0 }],
@@ -133,15 +133,15 @@ async fn seconds(context: &Context, recorder: Recorder) -> Result<f64, GpuError>
         logit_rows: Vec::new(),
     };
     let (words, shape): (Vec<u32>, _) = Batch { seqs: vec![row] }.encode(1);
-    let table = context.tensor_of("batch", &words).await?;
-    let plan: Plan = recorder.finish(context, &table).await?;
+    let table = device.tensor_of("batch", &words).await?;
+    let plan: Plan = recorder.finish(device, &table).await?;
     let mut least = f64::INFINITY;
     // The first ones wake the device up.
     for run in 0..6 {
         let started = Instant::now();
-        let mut encoder = context.encoder();
+        let mut encoder = device.encoder();
         encoder.replay_all(&plan, &shape);
-        context.finished(&encoder.submit()).await?;
+        device.finished(&encoder.submit()).await?;
         if run >= 2 {
             least = least.min(started.elapsed().as_secs_f64());
         }
@@ -175,8 +175,8 @@ mod tests {
 
     #[test]
     fn a_device_is_measured() {
-        let context = pollster::block_on(Context::request(&Default::default())).unwrap();
-        let speed = pollster::block_on(DeviceSpeed::measure(&context)).unwrap();
+        let device = pollster::block_on(Device::request(&Default::default())).unwrap();
+        let speed = pollster::block_on(DeviceSpeed::measure(&device)).unwrap();
         assert!((1e7..1e15).contains(&speed.copy), "{speed:?}");
         assert!((1e6..1e14).contains(&speed.products), "{speed:?}");
         assert!((1e-8..1.0).contains(&speed.launch), "{speed:?}");

@@ -12,12 +12,12 @@ mod shared;
 use super::runner::{Pace, Wanted};
 use super::*;
 use crate::GenerateOptions;
-use crate::gpu::ContextOptions;
+use crate::gpu::DeviceOptions;
 use crate::kernels::{Choices, Reduce};
 
-fn context() -> Context {
-    static CONTEXT: OnceLock<Context> = OnceLock::new();
-    CONTEXT.get_or_init(|| block_on(Context::request(&ContextOptions::default())).unwrap()).clone()
+fn device() -> Device {
+    static DEVICE: OnceLock<Device> = OnceLock::new();
+    DEVICE.get_or_init(|| block_on(Device::request(&DeviceOptions::default())).unwrap()).clone()
 }
 
 fn fixture(name: &str) -> PathBuf {
@@ -25,7 +25,7 @@ fn fixture(name: &str) -> PathBuf {
 }
 
 fn engine_with(name: &str, more: impl FnOnce(EngineBuilder) -> EngineBuilder) -> Engine {
-    let builder = Engine::builder().directory(fixture(name)).unwrap().gpu(context());
+    let builder = Engine::builder().directory(fixture(name)).unwrap().gpu(device());
     block_on(more(builder.context_length(600)).build()).unwrap()
 }
 
@@ -58,7 +58,7 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
         let runner = &engine.inner.runner;
         block_on(runner.prepare(batch.n_rows() as u32, false)).unwrap();
         let vocab = engine.config().vocab_size;
-        let target = engine.context().readback_for::<f32>(prompts.len() * vocab);
+        let target = engine.device().readback_for::<f32>(prompts.len() * vocab);
         let target = block_on(target).unwrap();
         let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
         let logits = block_on(target.read::<f32>(Some(&submission))).unwrap();
@@ -74,10 +74,10 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
 /// has contexts of several attention splits.
 #[test]
 fn sequences_together_equal_each_alone() {
-    let reduces = [Reduce::Serial, Reduce::cooperative(context().caps())];
+    let reduces = [Reduce::Serial, Reduce::cooperative(device().caps())];
     for (name, lengths) in [("tiny-a", [13, 70, 31]), ("long", [300, 12, 259])] {
         for reduce in reduces {
-            let choices = Choices { reduce, ..Choices::by_capability(context().caps()) };
+            let choices = Choices { reduce, ..Choices::by_capability(device().caps()) };
             let engine = engine_with(name, |b| b.sequences(4).chunk(600).choices(choices));
             let vocab = engine.config().vocab_size;
             let prompts: Vec<_> = (0..).zip(lengths).map(|(i, n)| tokens(n, i, vocab)).collect();
@@ -309,19 +309,19 @@ fn bad_prompts_and_options_are_refused_and_change_nothing() {
 #[test]
 fn a_decoded_token_is_one_submission_and_four_bytes() {
     for ahead in AHEAD {
-        // A context of its own: others' work must not be counted.
-        let own = block_on(Context::request(&ContextOptions::default())).unwrap();
+        // A device of its own: other tests' work must not be counted.
+        let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
         let engine = engine_with("tiny-a", |b| b.gpu(own).read_ahead(ahead));
         let prompt = tokens(9, 3, engine.config().vocab_size);
         let mut session = engine.session().unwrap();
         let options = sampled(1, 20);
         let mut generation = session.generate(&prompt, &options).unwrap();
         block_on(generation.next()).unwrap().unwrap();
-        let before = engine.context().counters();
+        let before = engine.device().counters();
         for _ in 0..10 {
             block_on(generation.next()).unwrap().unwrap();
         }
-        let after = engine.context().counters();
+        let after = engine.device().counters();
         assert_eq!(after.submissions - before.submissions, 10);
         assert_eq!(after.readback_bytes - before.readback_bytes, 40);
         // Embedding; conv 4, attention 6, dense FFN 3, MoE FFN 3 for each of 5 layers (conv and
@@ -349,7 +349,7 @@ fn a_profile_names_every_kernel_of_a_token() {
     let engine = engine_with("tiny-a", |b| b);
     let mut session = engine.session().unwrap();
     let Some(profile) = block_on(session.profile(&[5])).unwrap() else {
-        assert!(!engine.context().caps().timestamps);
+        assert!(!engine.device().caps().timestamps);
         return;
     };
     assert!((3..=9).contains(&profile.replays) && profile.empty_pass >= 0.0, "{profile:?}");
@@ -365,17 +365,17 @@ fn a_profile_names_every_kernel_of_a_token() {
 #[test]
 fn a_lost_device_is_an_error() {
     use crate::gpu::GpuError;
-    let own = || block_on(Context::request(&ContextOptions::default())).unwrap();
+    let own = || block_on(Device::request(&DeviceOptions::default())).unwrap();
     let host = || {
-        let context = own();
-        Context::from_device(context.device().clone(), context.queue().clone())
+        let device = own();
+        Device::from_wgpu(device.wgpu_device().clone(), device.queue().clone())
     };
-    for (whose, context) in [("own", own()), ("host", host())] {
-        let engine = engine_with("tiny-a", |b| b.gpu(context));
+    for (whose, device) in [("own", own()), ("host", host())] {
+        let engine = engine_with("tiny-a", |b| b.gpu(device));
         let mut session = engine.session().unwrap();
         let mut generation = session.generate(&[1, 2, 3], &sampled(1, 40)).unwrap();
         block_on(generation.next()).unwrap().unwrap();
-        engine.context().device().destroy();
+        engine.device().wgpu_device().destroy();
         let mut results = Vec::new();
         while let Some(result) = block_on(generation.next()) {
             results.push(result);

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::plan::{Step, workgroups};
-use super::{Context, Element, Plan, Readback, StepShape, Tensor};
+use super::{Device, Element, Plan, Readback, StepShape, Tensor};
 
 /// When a submission has been handed to the driver.
 #[derive(Clone, Debug)]
@@ -15,13 +15,13 @@ pub struct Submission(
 
 /// Encodes one submission.
 pub struct Encoder<'a> {
-    context: &'a Context,
+    device: &'a Device,
     encoder: wgpu::CommandEncoder,
     dispatches: u64,
     readback_bytes: u64,
 }
 
-impl Context {
+impl Device {
     /// Begins a submission.
     #[must_use]
     pub fn encoder(&self) -> Encoder<'_> {
@@ -29,7 +29,7 @@ impl Context {
             .inner
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lfm2-wgpu") });
-        Encoder { context: self, encoder, dispatches: 0, readback_bytes: 0 }
+        Encoder { device: self, encoder, dispatches: 0, readback_bytes: 0 }
     }
 }
 
@@ -158,11 +158,11 @@ impl Encoder<'_> {
 
     /// Hands the submission to the driver. It runs asynchronously.
     pub fn submit(self) -> Submission {
-        let inner = &self.context.inner;
+        let inner = &self.device.inner;
         inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);
         inner.submissions.fetch_add(1, Ordering::Relaxed);
         inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
         let finish = || inner.queue.submit([self.encoder.finish()]);
-        Submission(self.context.guard_now("a submission", finish))
+        Submission(self.device.guard_now("a submission", finish))
     }
 }

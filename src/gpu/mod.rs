@@ -3,7 +3,7 @@
 //! It knows no model, no file format and no token.
 
 mod caps;
-mod context;
+mod device;
 mod encoder;
 mod error;
 mod memory;
@@ -18,8 +18,8 @@ mod tensor;
 mod transfer;
 
 pub use caps::Caps;
-pub use context::{
-    AdapterChoice, Context, ContextOptions, Counters, LimitsChoice, adapters, choose_adapter,
+pub use device::{
+    AdapterChoice, Counters, Device, DeviceOptions, LimitsChoice, adapters, choose_adapter,
 };
 pub use encoder::{Encoder, Submission};
 pub use error::GpuError;

@@ -1,4 +1,4 @@
-//! Compute pipelines, made once per variant and kept for the life of the context.
+//! Compute pipelines, made once per variant and kept for the life of the device.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use super::error::first_lines;
 use super::shader::{Declared, Target, declared_bindings};
-use super::{Context, GpuError, Variant};
+use super::{Device, GpuError, Variant};
 
 /// Bytes between two dispatches' parameters in a plan's uniform buffer: WebGPU's default
 /// `minUniformBufferOffsetAlignment`, which every device accepts.
@@ -92,7 +92,7 @@ pub(super) struct Pipeline {
     pub declared: Vec<Declared>,
 }
 
-impl Context {
+impl Device {
     /// Compiles the variants that are not compiled yet, natively on all cores. `told` is called
     /// before the first and after each with how many are done and how many there are.
     ///

@@ -112,46 +112,46 @@ fn write(file: &Path, hash: &[u8; HASH], data: &[u8]) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Context, ContextOptions};
+    use crate::gpu::{Device, DeviceOptions};
     use crate::kernels::KERNELS;
 
-    fn context(directory: &Path) -> Context {
+    fn device(directory: &Path) -> Device {
         let pipeline_cache = Some(directory.to_owned());
-        let options = ContextOptions { pipeline_cache, ..Default::default() };
-        pollster::block_on(Context::request(&options)).unwrap()
+        let options = DeviceOptions { pipeline_cache, ..Default::default() };
+        pollster::block_on(Device::request(&options)).unwrap()
     }
 
     /// Compiles a kernel and keeps it.
-    fn start(directory: &Path) -> Context {
-        let context = context(directory);
+    fn start(directory: &Path) -> Device {
+        let device = device(directory);
         let kernel = KERNELS.iter().find(|k| k.name == "moe_combine").unwrap();
-        let variants = (kernel.variants)(context.caps());
-        pollster::block_on(context.compile(&variants, &|_, _| ())).unwrap();
-        context.keep_pipelines();
-        context
+        let variants = (kernel.variants)(device.caps());
+        pollster::block_on(device.compile(&variants, &|_, _| ())).unwrap();
+        device.keep_pipelines();
+        device
     }
 
     /// The cache's file, and whether something was found in it; `None` on an adapter without.
-    fn cache(context: &Context) -> Option<&PipelineCache> {
-        let cache = context.inner.pipeline_cache.as_ref();
-        assert!(cache.is_some() || !context.adapter().is_software(), "lavapipe has the feature");
+    fn cache(device: &Device) -> Option<&PipelineCache> {
+        let cache = device.inner.pipeline_cache.as_ref();
+        assert!(cache.is_some() || !device.adapter().is_software(), "lavapipe has the feature");
         cache
     }
 
-    fn found(context: &Context) -> bool {
-        cache(context).is_some_and(|c| c.kept.lock().unwrap().is_some())
+    fn found(device: &Device) -> bool {
+        cache(device).is_some_and(|c| c.kept.lock().unwrap().is_some())
     }
 
     #[test]
     fn a_second_start_finds_what_the_first_kept() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("not").join("there yet");
-        assert!(!found(&context(&inner)));
+        assert!(!found(&device(&inner)));
         let first = start(&inner);
         let Some(made) = cache(&first) else { return };
         let bytes = fs::read(&made.file).unwrap();
         assert_eq!(bytes[HASH..], made.cache.get_data().unwrap());
-        assert!(found(&context(&inner)));
+        assert!(found(&device(&inner)));
         // Nothing new, nothing written; no file of another name is left.
         fs::remove_file(&made.file).unwrap();
         first.keep_pipelines();
@@ -171,13 +171,13 @@ mod tests {
             [("flipped", flipped), ("short", short), ("hash only", whole[..HASH].to_vec())]
         {
             fs::write(&made.file, bytes).unwrap();
-            assert!(!found(&context(directory.path())), "{what}");
+            assert!(!found(&device(directory.path())), "{what}");
             start(directory.path()).check().unwrap();
-            assert!(found(&context(directory.path())), "{what}");
+            assert!(found(&device(directory.path())), "{what}");
         }
         fs::write(&made.file, Vec::new()).unwrap();
         fs::File::options().write(true).open(&made.file).unwrap().set_len(MOST_BYTES + 1).unwrap();
-        assert!(!found(&context(directory.path())), "too long");
+        assert!(!found(&device(directory.path())), "too long");
     }
 
     /// Whole, but of another device, driver or version of wgpu, by each byte of wgpu's header.
@@ -201,8 +201,8 @@ mod tests {
     #[test]
     fn a_directory_that_cannot_be_written_costs_nothing_else() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let context = start(&file.path().join("below a file"));
-        context.check().unwrap();
-        assert!(!found(&context));
+        let device = start(&file.path().join("below a file"));
+        device.check().unwrap();
+        assert!(!found(&device));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::pipeline::PARAMS_STRIDE;
 use super::tensor::Memory;
-use super::{Binding, Caps, Context, Element, GpuError, Readback, Tensor, Variant};
+use super::{Binding, Caps, Device, Element, GpuError, Readback, Tensor, Variant};
 
 /// What varies between two replays of a plan; grids are functions of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,8 +168,8 @@ impl Recorder {
     ///
     /// # Errors
     /// [`GpuError::Pipeline`] if the driver refuses a kernel, or memory errors.
-    pub async fn finish(self, context: &Context, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
-        context.compile(self.variants(), &|_, _| ()).await?;
+    pub async fn finish(self, device: &Device, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
+        device.compile(self.variants(), &|_, _| ()).await?;
         let mut params = Vec::new();
         let mut steps = Vec::new();
         for recorded in self.recorded {
@@ -178,28 +178,28 @@ impl Recorder {
                     let offset = params.len();
                     params.extend_from_slice(&d.params);
                     params.resize(offset + PARAMS_STRIDE as usize, 0);
-                    steps.push(context.step(d, offset as u32).await?);
+                    steps.push(device.step(d, offset as u32).await?);
                 }
                 Recorded::Probe { name, source, bytes } => {
-                    let target = context.readback(bytes).await?;
+                    let target = device.readback(bytes).await?;
                     steps.push(Step::Probe { name, source, target });
                 }
             }
         }
         params.resize(params.len().max(PARAMS_STRIDE as usize), 0);
-        let made = context
+        let made = device
             .guard("params", params.len() as u64, || {
-                let device = &context.inner.device;
-                let uniform = device.create_buffer(&wgpu::BufferDescriptor {
+                let wgpu_device = &device.inner.device;
+                let uniform = wgpu_device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some("params"),
                     size: params.len() as u64,
                     usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
                     mapped_at_creation: false,
                 });
-                context.inner.queue.write_buffer(&uniform, 0, &params);
-                let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+                device.inner.queue.write_buffer(&uniform, 0, &params);
+                let group = wgpu_device.create_bind_group(&wgpu::BindGroupDescriptor {
                     label: Some("params and batch"),
-                    layout: &context.inner.layouts.group0,
+                    layout: &device.inner.layouts.group0,
                     entries: &[
                         wgpu::BindGroupEntry {
                             binding: 0,
@@ -219,7 +219,7 @@ impl Recorder {
             })
             .await?;
         let (params, group0) = made;
-        let held = vec![Memory::new(params, &context.inner.ledger), batch.memory.clone()];
+        let held = vec![Memory::new(params, &device.inner.ledger), batch.memory.clone()];
         Ok(Plan { steps, group0, _held: held })
     }
 }
@@ -316,7 +316,7 @@ pub(super) fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
     (!groups.contains(&0)).then_some(groups)
 }
 
-impl Context {
+impl Device {
     async fn step(&self, d: Dispatch, params_offset: u32) -> Result<Step, GpuError> {
         let broken = |reason: String| GpuError::Pipeline { kernel: d.variant.to_string(), reason };
         let made = self.pipeline(&d.variant).ok_or_else(|| broken("not compiled".to_owned()))?;

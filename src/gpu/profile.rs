@@ -1,7 +1,7 @@
 //! Time on the GPU by kernel, where the device has timestamp queries.
 
 use super::tensor::Memory;
-use super::{Context, GpuError, Plan, StepShape};
+use super::{Device, GpuError, Plan, StepShape};
 
 /// Most timestamps of a query set (WebGPU, `GPUQuerySet`).
 const MAX_QUERIES: u32 = 4096;
@@ -30,7 +30,7 @@ pub struct Profile {
     pub replays: usize,
 }
 
-impl Context {
+impl Device {
     /// Replays `plan` with timestamps around every dispatch, as often as `goes_on` says (of the number
     /// of replays so far), and sums the median times by variant. `None` if the device has no
     /// timestamp queries. A pass each, so that kernels do not overlap: the sum is an upper bound of

@@ -2,14 +2,14 @@
 
 use web_time::Instant;
 
-use super::{Context, GpuError, Submission};
+use super::{Device, GpuError, Submission};
 
 /// Bytes that are copied at a time: more than most caches hold.
 const BYTES: u64 = 64 << 20;
 /// Copies in a submission, so that what a submission itself costs does not count.
 const COPIES: usize = 8;
 
-impl Context {
+impl Device {
     /// Bytes a second that a copy within the device's memory moves: read and written.
     ///
     /// # Errors

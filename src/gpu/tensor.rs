@@ -9,7 +9,7 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {}
 impl Element for f32 {}
 impl Element for u32 {}
 
-/// Bytes of a context's buffers: those alive, and the most that were alive at once.
+/// Bytes of a device's buffers: those alive, and the most that were alive at once.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     alive: AtomicU64,

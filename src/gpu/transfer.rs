@@ -7,13 +7,13 @@ use std::task::{Poll, Waker};
 
 use super::encoder::Submission;
 use super::tensor::Memory;
-use super::{Context, Element, GpuError, Tensor};
+use super::{Device, Element, GpuError, Tensor};
 
 /// Uploads are handed to the driver in pieces of this many bytes, so that the staging memory
 /// stays bounded.
 const UPLOAD_PIECE: usize = 16 << 20;
 
-impl Context {
+impl Device {
     /// Writes `data` to `tensor` from element `at` on. Ordered before later submissions.
     pub fn write<T: Element>(&self, tensor: &Tensor<T>, at: usize, data: &[T]) {
         self.write_bytes(tensor, at, bytemuck::cast_slice(data));
@@ -81,7 +81,7 @@ impl Context {
             })
             .await?;
         let memory = Memory::new(buffer, &self.inner.ledger);
-        Ok(Readback { context: self.clone(), memory, bytes: bytes.max(4) })
+        Ok(Readback { device: self.clone(), memory, bytes: bytes.max(4) })
     }
 
     /// A buffer the CPU can read, for `len` elements of `T`.
@@ -103,7 +103,7 @@ impl Context {
     /// Reads `len` elements from element `from` on.
     ///
     /// # Errors
-    /// As [`Context::read`].
+    /// As [`Device::read`].
     pub async fn read_range<T: Element>(
         &self,
         tensor: &Tensor<T>,
@@ -140,7 +140,7 @@ impl Context {
 
 /// A buffer the CPU can read, used again and again.
 pub struct Readback {
-    context: Context,
+    device: Device,
     pub(super) memory: Arc<Memory>,
     pub(super) bytes: u64,
 }
@@ -161,15 +161,15 @@ impl Readback {
                 .buffer
                 .map_async(wgpu::MapMode::Read, .., move |result| resolve(&done, result));
         };
-        let mapping = self.context.guard("reading back", self.bytes, map).await;
-        mapping.map_err(|e| self.context.loss_or(e))?;
+        let mapping = self.device.guard("reading back", self.bytes, map).await;
+        mapping.map_err(|e| self.device.loss_or(e))?;
         #[cfg(not(target_arch = "wasm32"))]
-        self.context.poll(submission);
+        self.device.poll(submission);
         #[cfg(target_arch = "wasm32")]
         let _ = submission;
         let lost = |reason: String| GpuError::DeviceLost { reason };
         if let Err(e) = (Mapped { shared }).await {
-            self.context.check()?;
+            self.device.check()?;
             return Err(lost(format!("reading back failed: {e}")));
         }
         let values = {

@@ -6,7 +6,7 @@ use super::convert;
 use super::layout::Rows;
 use super::load::{Job, LoadError, LoadProgress, OnProgress, Unread};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
-use crate::gpu::{Context, Submission, Tensor};
+use crate::gpu::{Device, Submission, Tensor};
 use crate::kernels::{Format, Part, values};
 
 /// Bytes of a checkpoint that are read at a time.
@@ -24,7 +24,7 @@ struct Wanted<'a> {
 }
 
 struct Filler<'a> {
-    context: &'a Context,
+    device: &'a Device,
     checkpoint: &'a Checkpoint,
     progress: LoadProgress,
     on_progress: OnProgress<'a>,
@@ -43,9 +43,9 @@ impl Unread<'_> {
     /// [`LoadError::Format`] if the files cannot be read any more, [`LoadError::Gpu`],
     /// [`LoadError::Cancelled`].
     pub async fn load(self, on_progress: OnProgress<'_>) -> Result<(), LoadError> {
-        let Unread { context, checkpoint, jobs, progress } = self;
+        let Unread { device, checkpoint, jobs, progress } = self;
         let mut filler = Filler {
-            context,
+            device,
             checkpoint,
             progress,
             on_progress,
@@ -62,12 +62,12 @@ impl Unread<'_> {
                         let rows = part.first_row..part.first_row + part.rows;
                         filler.matrix(&mut writer, source, rows, target).await?;
                     }
-                    writer.finish(context);
+                    writer.finish(device);
                 }
                 Job::Vector { data, slices } => filler.vector(&data, &slices).await?,
             }
         }
-        context.flush_uploads();
+        device.flush_uploads();
         Ok(())
     }
 }
@@ -87,7 +87,7 @@ impl Filler<'_> {
         while row < range.end {
             let n = step.min(range.end - row);
             let read = self.pack(source, row..row + n, target).await?;
-            writer.append(self.context, &self.planes);
+            writer.append(self.device, &self.planes);
             row += n;
             self.advance(read).await?;
         }
@@ -185,7 +185,7 @@ impl Filler<'_> {
             all.extend(values(slice.element_type, &self.bytes[..end]));
             self.advance(slice.bytes()).await?;
         }
-        self.context.write(data, 0, &all);
+        self.device.write(data, 0, &all);
         Ok(())
     }
 
@@ -193,9 +193,9 @@ impl Filler<'_> {
         self.staged += bytes;
         if self.staged >= LOT_BYTES {
             self.staged = 0;
-            let lot = self.context.submit_uploads();
+            let lot = self.device.submit_uploads();
             if let Some(before) = self.submitted.replace(lot) {
-                self.context.finished(&before).await?;
+                self.device.finished(&before).await?;
             }
         }
         let p = &mut self.progress;
@@ -245,22 +245,22 @@ impl PartWriter {
         Self { data: part.data.clone(), planes }
     }
 
-    fn append(&mut self, context: &Context, pieces: &[Vec<u8>]) {
+    fn append(&mut self, device: &Device, pieces: &[Vec<u8>]) {
         for ((at, rest), piece) in self.planes.iter_mut().zip(pieces) {
             if !rest.is_empty() {
                 rest.extend_from_slice(piece);
             }
             let all: &[u8] = if rest.is_empty() { piece } else { rest };
             let (words, more) = all.split_at(all.len() & !3);
-            context.write_bytes(&self.data, *at, words);
+            device.write_bytes(&self.data, *at, words);
             *at += words.len() / 4;
             *rest = more.to_vec();
         }
     }
 
-    fn finish(mut self, context: &Context) {
+    fn finish(mut self, device: &Device) {
         let padding: Vec<Vec<u8>> =
             self.planes.iter().map(|(_, rest)| vec![0; (4 - rest.len() % 4) % 4]).collect();
-        self.append(context, &padding);
+        self.append(device, &padding);
     }
 }

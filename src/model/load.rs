@@ -6,7 +6,7 @@ use super::layout::{self, Layout, PartLayout, Rows};
 use super::weights::{AttentionWeights, Ffn, Layer, Operator, ShortConvWeights, Weights};
 use super::{FfnKind, ModelConfig, OperatorKind, Recipe, ResolvedTensors, Slot};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
-use crate::gpu::{Context, GpuError, Tensor};
+use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{Format, Matrix, Part};
 
 /// Why a model could not be loaded.
@@ -50,7 +50,7 @@ pub(super) enum Job {
 }
 
 struct Maker<'a> {
-    context: &'a Context,
+    device: &'a Device,
     checkpoint: &'a Checkpoint,
     layout: Layout<'a>,
     jobs: Vec<Job>,
@@ -58,7 +58,7 @@ struct Maker<'a> {
 
 /// What a checkpoint's tensors on the GPU still lack: their content.
 pub struct Unread<'a> {
-    pub(super) context: &'a Context,
+    pub(super) device: &'a Device,
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) jobs: Vec<Job>,
     pub(super) progress: LoadProgress,
@@ -70,7 +70,7 @@ pub struct Unread<'a> {
 /// # Errors
 /// [`LoadError::Format`] if a tensor is missing, [`LoadError::Gpu`].
 pub async fn make_weights<'a>(
-    context: &'a Context,
+    device: &'a Device,
     config: &ModelConfig,
     checkpoint: &'a Checkpoint,
     tensors: &'a ResolvedTensors,
@@ -78,7 +78,7 @@ pub async fn make_weights<'a>(
 ) -> Result<(Weights, Unread<'a>), LoadError> {
     let total = tensors.size().weight_bytes;
     let layout = Layout { tensors, recipe };
-    let mut l = Maker { context, checkpoint, layout, jobs: Vec::new() };
+    let mut l = Maker { device, checkpoint, layout, jobs: Vec::new() };
     let embedding = l.matrix("embed_tokens", Slot::Embedding).await?;
     let lm_head = match tensors.get(Slot::LmHead) {
         Some(_) if !config.tie_word_embeddings => Some(l.matrix("lm_head", Slot::LmHead).await?),
@@ -110,7 +110,7 @@ pub async fn make_weights<'a>(
         layers.push(Layer { operator_norm, operator, ffn_norm, ffn });
     }
     let progress = LoadProgress { loaded: 0, total };
-    let unread = Unread { context, checkpoint, jobs: l.jobs, progress };
+    let unread = Unread { device, checkpoint, jobs: l.jobs, progress };
     Ok((Weights { embedding, lm_head, embedding_norm, layers }, unread))
 }
 
@@ -140,7 +140,7 @@ impl Maker<'_> {
         let router = self.vector(&[Slot::Router(i)]).await?;
         let expert_bias = match self.optional(Slot::ExpertBias(i)).await? {
             Some(bias) => bias,
-            None => self.context.tensor("expert_bias", experts).await?,
+            None => self.device.tensor("expert_bias", experts).await?,
         };
         Ok(Ffn::Moe {
             router,
@@ -161,9 +161,9 @@ impl Maker<'_> {
         let experts: Arc<[Rows]> = experts.into();
         let (rows, cols) = experts.first().map_or((0, 0), |e| (e.rows, e.cols));
         let mut parts = Vec::new();
-        for layout in layout::parts(&experts, self.context.caps().max_part()) {
+        for layout in layout::parts(&experts, self.device.caps().max_part()) {
             let PartLayout { target, rows, planes } = layout;
-            let data: Tensor<u32> = self.context.tensor(name, planes.words).await?;
+            let data: Tensor<u32> = self.device.tensor(name, planes.words).await?;
             let (format, first_row) = (Format::of(target), rows.start);
             let part = Part { format, first_row, rows: rows.len(), data, planes };
             let experts = experts.clone();
@@ -179,7 +179,7 @@ impl Maker<'_> {
         let slices = slots.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
         let name = slots.first().map(Slot::hub_name).unwrap_or_default();
         let len = slices.iter().map(|s| s.rows * s.cols).sum();
-        let data = self.context.tensor(&name, len).await?;
+        let data = self.device.tensor(&name, len).await?;
         self.jobs.push(Job::Vector { data: data.clone(), slices });
         Ok(data)
     }

@@ -2,7 +2,7 @@
 
 use super::ModelConfig;
 use super::layout::padded_width;
-use crate::gpu::{Context, GpuError, Tensor};
+use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::groups_len;
 use crate::state::StateShape;
 
@@ -102,7 +102,7 @@ impl Scratch {
     /// # Errors
     /// [`GpuError::Limit`], [`GpuError::OutOfMemory`].
     pub async fn new(
-        context: &Context,
+        device: &Device,
         shape: &ScratchShape,
         n_slots: usize,
         allowed: &[u32],
@@ -110,23 +110,23 @@ impl Scratch {
         let [x, h, wide, y, q, o, partial, a, expert_out, ids, groups, logits, counts, _] =
             shape.sizes;
         Ok(Self {
-            x: context.tensor("x", x).await?,
-            h: context.tensor("h", h).await?,
-            wide: context.tensor("wide", wide).await?,
-            y: context.tensor("y", y).await?,
-            q: context.tensor("q", q).await?,
-            o: context.tensor("o", o).await?,
-            partial: context.tensor("attention splits", partial).await?,
-            a: context.tensor("a", a).await?,
-            expert_out: context.tensor("expert outputs", expert_out).await?,
-            ids: context.tensor("ids", ids).await?,
-            gates: context.tensor("gates", ids).await?,
-            groups: context.tensor("groups", groups).await?,
+            x: device.tensor("x", x).await?,
+            h: device.tensor("h", h).await?,
+            wide: device.tensor("wide", wide).await?,
+            y: device.tensor("y", y).await?,
+            q: device.tensor("q", q).await?,
+            o: device.tensor("o", o).await?,
+            partial: device.tensor("attention splits", partial).await?,
+            a: device.tensor("a", a).await?,
+            expert_out: device.tensor("expert outputs", expert_out).await?,
+            ids: device.tensor("ids", ids).await?,
+            gates: device.tensor("gates", ids).await?,
+            groups: device.tensor("groups", groups).await?,
             items_at: shape.items_at,
-            logits: context.tensor("logits", logits).await?,
-            cut: context.tensor("cut", n_slots).await?,
-            counts: context.tensor("counts", counts).await?,
-            allowed: context.tensor_of("allowed", allowed).await?,
+            logits: device.tensor("logits", logits).await?,
+            cut: device.tensor("cut", n_slots).await?,
+            counts: device.tensor("counts", counts).await?,
+            allowed: device.tensor_of("allowed", allowed).await?,
         })
     }
 }

@@ -3,7 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{Attention, FlashAttention, Heads, KvFormat, SPLIT, flash_tile_rows};
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -49,7 +49,7 @@ fn longest(values: &[f32], width: usize) -> f64 {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_attention(
-    context: &Context,
+    device: &Device,
     case: &AttentionCase,
     kernel: AttentionKernel,
     kv: KvFormat,
@@ -77,18 +77,18 @@ pub async fn check_attention(
     let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1);
     // A plan is made for the longest context, which may be longer than any of the pass.
     let max_splits = length.div_ceil(SPLIT) + (case.seed % 2) as u32;
-    let q_on_gpu = context.tensor_of("q", &q).await?;
-    let keys_on_gpu = context.tensor_of("keys", &key_words).await?;
-    let values_on_gpu = context.tensor_of("values", &value_words).await?;
-    let o = Output::empty(context, want.len()).await?;
+    let q_on_gpu = device.tensor_of("q", &q).await?;
+    let keys_on_gpu = device.tensor_of("keys", &key_words).await?;
+    let values_on_gpu = device.tensor_of("values", &value_words).await?;
+    let o = Output::empty(device, want.len()).await?;
     let partials = pass.rows() * n_heads * max_splits as usize * (4 + head_dim);
     // Holds no numbers: splits that do not exist must not be read.
     let partial = match kernel {
-        AttentionKernel::Split => Output::empty(context, partials).await?,
-        AttentionKernel::Flash => Output::empty(context, 0).await?,
+        AttentionKernel::Split => Output::empty(device, partials).await?,
+        AttentionKernel::Flash => Output::empty(device, 0).await?,
     };
     let tile_rows = flash_tile_rows(heads.n_heads, heads.n_kv_heads, heads.head_dim);
-    let variant = run(context, *context.caps(), &pass.batch, tile_rows, |r| match kernel {
+    let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| match kernel {
         AttentionKernel::Split => Attention {
             q: &q_on_gpu,
             keys: &keys_on_gpu,
@@ -111,8 +111,8 @@ pub async fn check_attention(
     })
     .await?;
     let mut c = Comparison::new();
-    let got = o.read(context, &mut c).await?;
-    partial.read(context, &mut c).await?;
+    let got = o.read(device, &mut c).await?;
+    partial.read(device, &mut c).await?;
     // A score is off by its sum's rounding; a weight then by as much, relatively, twice over
     // (its own and the maximum's). Beyond a few percent only the size of the values bounds o.
     // A weight below the least normal number may be flushed to zero.

@@ -8,7 +8,7 @@ use super::{
     check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
     check_linear, check_norm, check_penalties, check_route, check_threshold,
 };
-use crate::gpu::{Caps, Context, GpuError};
+use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Reduce};
 use crate::reference::Options;
 
@@ -187,22 +187,22 @@ pub(super) enum Check {
 }
 
 impl Check {
-    pub async fn run(&self, context: &Context) -> Result<KernelCheck, GpuError> {
+    pub async fn run(&self, device: &Device) -> Result<KernelCheck, GpuError> {
         match self {
-            Self::Attention(case, kernel, kv) => check_attention(context, case, *kernel, *kv).await,
-            Self::Combine(case) => check_combine(context, case).await,
-            Self::Conv(case) => check_conv(context, case).await,
-            Self::Draw(case) => check_draw(context, case).await,
-            Self::Embed(case, weights) => check_embed(context, case, *weights).await,
-            Self::Group(case) => check_group(context, case).await,
-            Self::Heads(case, kv, reduce) => check_heads(context, case, *kv, *reduce).await,
+            Self::Attention(case, kernel, kv) => check_attention(device, case, *kernel, *kv).await,
+            Self::Combine(case) => check_combine(device, case).await,
+            Self::Conv(case) => check_conv(device, case).await,
+            Self::Draw(case) => check_draw(device, case).await,
+            Self::Embed(case, weights) => check_embed(device, case, *weights).await,
+            Self::Group(case) => check_group(device, case).await,
+            Self::Heads(case, kv, reduce) => check_heads(device, case, *kv, *reduce).await,
             Self::Linear(case, weights, kernel) => {
-                check_linear(context, case, *weights, *kernel).await
+                check_linear(device, case, *weights, *kernel).await
             }
-            Self::Norm(case, reduce) => check_norm(context, case, *reduce).await,
-            Self::Penalties(case) => check_penalties(context, case).await,
-            Self::Route(case, reduce) => check_route(context, case, *reduce).await,
-            Self::Threshold(case, reduce) => check_threshold(context, case, *reduce).await,
+            Self::Norm(case, reduce) => check_norm(device, case, *reduce).await,
+            Self::Penalties(case) => check_penalties(device, case).await,
+            Self::Route(case, reduce) => check_route(device, case, *reduce).await,
+            Self::Threshold(case, reduce) => check_threshold(device, case, *reduce).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::ShortConv;
 use crate::reference::{self, ConvShape};
 
@@ -33,7 +33,7 @@ pub struct ConvCase {
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelCheck, GpuError> {
+pub async fn check_conv(device: &Device, case: &ConvCase) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let (width, taps_n, columns) = (case.hidden_size, case.l_cache, case.ring_columns);
     let shape = ConvShape { hidden_size: width, l_cache: taps_n, ring_columns: columns };
@@ -43,12 +43,12 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
     let mut ring = case.fill.values(&mut rng, case.slots * columns * width);
     let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
 
-    let taps_on_gpu = context.tensor_of("taps", &taps).await?;
+    let taps_on_gpu = device.tensor_of("taps", &taps).await?;
     let bias_on_gpu = match &bias {
-        Some(bias) => Some(context.tensor_of("bias", bias).await?),
+        Some(bias) => Some(device.tensor_of("bias", bias).await?),
         None => None,
     };
-    let ring_on_gpu = Output::with(context, &ring).await?;
+    let ring_on_gpu = Output::with(device, &ring).await?;
     let mut c = Comparison::new();
     let mut variant = String::new();
     for (n, spans) in case.passes.iter().enumerate() {
@@ -64,9 +64,9 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
         );
         let want =
             reference::short_conv(shape, &pass.sequences, &bcx, &taps, bias.as_deref(), &mut ring);
-        let bcx_on_gpu = context.tensor_of("bcx", &bcx).await?;
-        let y = Output::empty(context, want.len()).await?;
-        variant = run(context, *context.caps(), &pass.batch, 1, |r| {
+        let bcx_on_gpu = device.tensor_of("bcx", &bcx).await?;
+        let y = Output::empty(device, want.len()).await?;
+        variant = run(device, *device.caps(), &pass.batch, 1, |r| {
             ShortConv {
                 bcx: &bcx_on_gpu,
                 taps: &taps_on_gpu,
@@ -80,7 +80,7 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
             .record(r);
         })
         .await?;
-        let got = y.read(context, &mut c).await?;
+        let got = y.read(device, &mut c).await?;
         let largest = bcx.iter().fold(1.0f32, |m, v| m.max(v.abs()));
         let flushed = f64::from(largest) * (taps_n + 3) as f64 * 4.0 * TINY;
         c.floats(&format!("y of pass {n}"), &got, &want, |i| {
@@ -89,7 +89,7 @@ pub async fn check_conv(context: &Context, case: &ConvCase) -> Result<KernelChec
         if case.fill == Fill::Normal {
             c.nmse("y", &got, &want, 1e-7);
         }
-        let got = ring_on_gpu.read(context, &mut c).await?;
+        let got = ring_on_gpu.read(device, &mut c).await?;
         // A product rounds once, so the rings are equal but for what is flushed to zero.
         c.floats(&format!("ring after pass {n}"), &got, &ring, |_| TINY);
     }

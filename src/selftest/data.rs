@@ -3,7 +3,7 @@
 
 use super::compare::Comparison;
 use crate::engine::{Batch, Row, SampleParams, SeqRows};
-use crate::gpu::{Caps, Context, GpuError, Recorder, StepShape, Tensor};
+use crate::gpu::{Caps, Device, GpuError, Recorder, StepShape, Tensor};
 use crate::kernels::{Format, KvFormat};
 use crate::reference::{self, PAGE, Sequence};
 
@@ -182,14 +182,14 @@ impl Pass {
 
 /// Runs what `record` records on the rows of `batch`; answers with the variants' names.
 pub(super) async fn run(
-    context: &Context,
+    device: &Device,
     caps: Caps,
     batch: &Batch,
     tile_rows: u32,
     record: impl FnOnce(&mut Recorder),
 ) -> Result<String, GpuError> {
     let (words, shape): (Vec<u32>, StepShape) = batch.encode(tile_rows);
-    let table = context.tensor_of("batch", &words).await?;
+    let table = device.tensor_of("batch", &words).await?;
     let mut recorder = Recorder::new(caps, false);
     record(&mut recorder);
     let names: Vec<String> = recorder.variants().map(ToString::to_string).collect();
@@ -199,11 +199,11 @@ pub(super) async fn run(
             unique.push(name);
         }
     }
-    let plan = recorder.finish(context, &table).await?;
-    let mut encoder = context.encoder();
+    let plan = recorder.finish(device, &table).await?;
+    let mut encoder = device.encoder();
     encoder.replay_all(&plan, &shape);
     let submission = encoder.submit();
-    context.finished(&submission).await?;
+    device.finished(&submission).await?;
     Ok(unique.join(" + "))
 }
 
@@ -220,25 +220,25 @@ pub(super) struct Output {
 
 impl Output {
     /// `len` elements that hold no number yet.
-    pub async fn empty(context: &Context, len: usize) -> Result<Self, GpuError> {
-        Self::with(context, &vec![f32::from_bits(UNTOUCHED); len]).await
+    pub async fn empty(device: &Device, len: usize) -> Result<Self, GpuError> {
+        Self::with(device, &vec![f32::from_bits(UNTOUCHED); len]).await
     }
 
     /// Holds `values`.
-    pub async fn with(context: &Context, values: &[f32]) -> Result<Self, GpuError> {
+    pub async fn with(device: &Device, values: &[f32]) -> Result<Self, GpuError> {
         let mut all = values.to_vec();
         all.resize(values.len() + BEHIND, f32::from_bits(UNTOUCHED));
-        let tensor = context.tensor_of("output", &all).await?;
+        let tensor = device.tensor_of("output", &all).await?;
         Ok(Self { tensor, len: values.len() })
     }
 
     /// Its elements; fails the comparison if something was written behind them.
     pub async fn read(
         &self,
-        context: &Context,
+        device: &Device,
         comparison: &mut Comparison,
     ) -> Result<Vec<f32>, GpuError> {
-        let mut values = context.read(&self.tensor).await?;
+        let mut values = device.read(&self.tensor).await?;
         if let Some(i) = values[self.len..].iter().position(|v| v.to_bits() != UNTOUCHED) {
             comparison.fail(format!("element {i} behind the output was written"));
         }
@@ -251,18 +251,18 @@ impl Output {
 pub(super) const UNTOUCHED_ID: u32 = 0xa5a5_a5a5;
 
 /// An integer output of `len` elements, guarded as [`Output`].
-pub(super) async fn empty_ids(context: &Context, len: usize) -> Result<Tensor<u32>, GpuError> {
-    context.tensor_of("ids", &vec![UNTOUCHED_ID; len + BEHIND]).await
+pub(super) async fn empty_ids(device: &Device, len: usize) -> Result<Tensor<u32>, GpuError> {
+    device.tensor_of("ids", &vec![UNTOUCHED_ID; len + BEHIND]).await
 }
 
 /// The first `len` elements of an integer output.
 pub(super) async fn read_ids(
-    context: &Context,
+    device: &Device,
     tensor: &Tensor<u32>,
     len: usize,
     comparison: &mut Comparison,
 ) -> Result<Vec<u32>, GpuError> {
-    let mut ids = context.read(tensor).await?;
+    let mut ids = device.read(tensor).await?;
     if let Some(i) = ids[len..].iter().position(|v| *v != UNTOUCHED_ID) {
         comparison.fail(format!("element {i} behind the ids was written"));
     }
@@ -297,8 +297,8 @@ impl WeightsImport {
     }
 
     /// Capabilities under which the kernels choose this.
-    pub(super) fn caps(self, context: &Context) -> Caps {
-        let caps = *context.caps();
+    pub(super) fn caps(self, device: &Device) -> Caps {
+        let caps = *device.caps();
         Caps { f16: caps.f16 && self.native, ..caps }
     }
 }

@@ -5,7 +5,7 @@ use super::data::{Output, Pass, UNTOUCHED_ID, WeightsImport, run};
 use super::stored::Stored;
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::engine::FROM_SLOT;
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{Embed, Format};
 use crate::reference;
 
@@ -31,7 +31,7 @@ pub struct EmbedCase {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_embed(
-    context: &Context,
+    device: &Device,
     case: &EmbedCase,
     weights: WeightsImport,
 ) -> Result<KernelCheck, GpuError> {
@@ -66,11 +66,11 @@ pub async fn check_embed(
         0 => u64::MAX,
         rows => (rows * format.row_bytes(width)) as u64,
     };
-    let matrix = embedding.matrix(context, (1, vocab, width), most).await?;
-    let next_token = context.tensor_of("next_token", &next_token).await?;
-    let history = context.tensor_of("history", &vec![UNTOUCHED_ID; slots * length]).await?;
-    let x = Output::empty(context, want.len()).await?;
-    let variant = run(context, weights.caps(context), &pass.batch, 1, |r| {
+    let matrix = embedding.matrix(device, (1, vocab, width), most).await?;
+    let next_token = device.tensor_of("next_token", &next_token).await?;
+    let history = device.tensor_of("history", &vec![UNTOUCHED_ID; slots * length]).await?;
+    let x = Output::empty(device, want.len()).await?;
+    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| {
         Embed {
             embedding: &matrix,
             next_token: &next_token,
@@ -82,12 +82,12 @@ pub async fn check_embed(
     })
     .await?;
     let mut c = Comparison::new();
-    let got = x.read(context, &mut c).await?;
+    let got = x.read(device, &mut c).await?;
     // d * sc * q - m * mn may be one fused operation, all else is exact.
     let fused = matches!(format, Format::Q4K | Format::Q5K);
     let largest = |row: &[f32]| f64::from(row.iter().fold(0.0_f32, |a, v| a.max(v.abs())));
     let bounds: Vec<f64> = want.chunks(width).map(|r| largest(r) * 2f64.powi(-21)).collect();
     c.floats("x", &got, &want, |i| if fused { bounds[i / width] } else { 0.0 });
-    c.exact("history", &context.read(&history).await?, &want_history);
+    c.exact("history", &device.read(&history).await?, &want_history);
     Ok(c.finish("embed", variant, case.to_string()))
 }

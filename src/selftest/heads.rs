@@ -3,7 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, kv_values, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{KvFormat, QkNormRopeAppend, Reduce};
 use crate::reference::{self, PAGE, QkNormRope, Stored, q8_scale};
 
@@ -73,7 +73,7 @@ fn rounding(kv: KvFormat, values: &mut [f32], new: &[bool]) -> Vec<f64> {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_heads(
-    context: &Context,
+    device: &Device,
     case: &HeadsCase,
     kv: KvFormat,
     reduce: Reduce,
@@ -124,13 +124,13 @@ pub async fn check_heads(
         }
     }
 
-    let qkv_on_gpu = context.tensor_of("qkv", &qkv).await?;
-    let norms_on_gpu = context.tensor_of("norms", &norms).await?;
-    let rope_on_gpu = context.tensor_of("rope", &rope).await?;
-    let keys_on_gpu = context.tensor_of("keys", &key_words).await?;
-    let values_on_gpu = context.tensor_of("values", &value_words).await?;
-    let q_on_gpu = Output::empty(context, q.len()).await?;
-    let variant = run(context, *context.caps(), &pass.batch, 1, |r| {
+    let qkv_on_gpu = device.tensor_of("qkv", &qkv).await?;
+    let norms_on_gpu = device.tensor_of("norms", &norms).await?;
+    let rope_on_gpu = device.tensor_of("rope", &rope).await?;
+    let keys_on_gpu = device.tensor_of("keys", &key_words).await?;
+    let values_on_gpu = device.tensor_of("values", &value_words).await?;
+    let q_on_gpu = Output::empty(device, q.len()).await?;
+    let variant = run(device, *device.caps(), &pass.batch, 1, |r| {
         QkNormRopeAppend {
             qkv: &qkv_on_gpu,
             norms: &norms_on_gpu,
@@ -149,9 +149,9 @@ pub async fn check_heads(
     })
     .await?;
     let mut c = Comparison::new();
-    let got_q = q_on_gpu.read(context, &mut c).await?;
-    let got_keys = kv_values(kv, &context.read(&keys_on_gpu).await?, head_dim);
-    let got_values = kv_values(kv, &context.read(&values_on_gpu).await?, head_dim);
+    let got_q = q_on_gpu.read(device, &mut c).await?;
+    let got_keys = kv_values(kv, &device.read(&keys_on_gpu).await?, head_dim);
+    let got_values = kv_values(kv, &device.read(&values_on_gpu).await?, head_dim);
     let turned =
         |size: f32| f64::from(size) * (head_dim as f64 / 8.0 + 20.0) * EPSILON + 4e3 * TINY;
     let new_key = |i: usize| keys_size[i] != 0.0 || !same(keys[i], keys_before[i]);

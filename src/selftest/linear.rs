@@ -5,7 +5,7 @@ use super::data::{Output, Pass, WeightsImport, run};
 use super::moe::groups_words;
 use super::stored::Stored;
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Caps, Context, GpuError};
+use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
     Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecRows, Reduce,
 };
@@ -306,16 +306,15 @@ struct Products {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn products(
-    context: &Context,
+    device: &Device,
     case: &LinearCase,
     weights: WeightsImport,
     kernel: LinearKernel,
 ) -> Result<Vec<f32>, GpuError> {
     let case = &case.in_blocks(weights.format);
     let (stored, inputs) = case.inputs(weights.format, kernel);
-    let ran =
-        run_linear(context, case, (&stored, &inputs), weights, kernel, &mut Comparison::new())
-            .await?;
+    let ran = run_linear(device, case, (&stored, &inputs), weights, kernel, &mut Comparison::new())
+        .await?;
     Ok(ran.got)
 }
 
@@ -324,7 +323,7 @@ pub async fn products(
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_linear(
-    context: &Context,
+    device: &Device,
     case: &LinearCase,
     weights: WeightsImport,
     kernel: LinearKernel,
@@ -334,7 +333,7 @@ pub async fn check_linear(
     let rounded = kernel.rounding(weights.format);
     let (want, bounds) = case.expected(&inputs, weights.format, rounded);
     let mut c = Comparison::new();
-    let ran = run_linear(context, case, (&stored, &inputs), weights, kernel, &mut c).await?;
+    let ran = run_linear(device, case, (&stored, &inputs), weights, kernel, &mut c).await?;
     c.floats("out", &ran.got, &want, |i| bounds[i]);
     if case.fill == Fill::Normal {
         // Rounding is random: a mean of few products, or behind silu, says nothing.
@@ -354,7 +353,7 @@ pub async fn check_linear(
 }
 
 async fn run_linear(
-    context: &Context,
+    device: &Device,
     case: &LinearCase,
     (stored, i): (&Stored, &Inputs),
     weights: WeightsImport,
@@ -367,20 +366,20 @@ async fn run_linear(
         rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
     };
     let shape = (case.experts, case.rows, case.cols);
-    let weight = stored.matrix(context, shape, most).await?;
-    let x = context.tensor_of("x", &i.x).await?;
+    let weight = stored.matrix(device, shape, most).await?;
+    let x = device.tensor_of("x", &i.x).await?;
     let bias = match &i.bias {
-        Some(bias) => Some(context.tensor_of("bias", bias).await?),
+        Some(bias) => Some(device.tensor_of("bias", bias).await?),
         None => None,
     };
-    let ids = context.tensor_of("ids", &i.ids).await?;
-    let gates = context.tensor_of("gates", &i.gates).await?;
+    let ids = device.tensor_of("ids", &i.ids).await?;
+    let gates = device.tensor_of("gates", &i.gates).await?;
     let (groups, items_at) =
         groups_words(&i.ids, case.items, case.experts as u32, case.top_k as u32);
-    let groups = context.tensor_of("groups", &groups).await?;
+    let groups = device.tensor_of("groups", &groups).await?;
     let out = match case.epilogue {
-        Epilogue::Add => Output::with(context, &i.before).await?,
-        _ => Output::empty(context, i.before.len()).await?,
+        Epilogue::Add => Output::with(device, &i.before).await?,
+        _ => Output::empty(device, i.before.len()).await?,
     };
     let mut pass = Pass::of_rows(case.items);
     let logit_rows = case.mode == Rows::LogitRows;
@@ -401,7 +400,7 @@ async fn run_linear(
         logit_rows,
         epilogue: case.epilogue,
     };
-    let variant = run(context, weights.caps(context), &pass.batch, 1, |r| match kernel {
+    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| match kernel {
         LinearKernel::Matvec { reduce, activations, items } => Matvec {
             weight: &weight,
             bias: bias.as_ref(),
@@ -423,6 +422,6 @@ async fn run_linear(
         LinearKernel::MatmulCoop => MatmulCoop(matmul).record(r),
     })
     .await?;
-    let got = out.read(context, c).await?;
+    let got = out.read(device, c).await?;
     Ok(Products { got, variant })
 }

@@ -34,7 +34,7 @@ pub use moe::{GroupCase, check_combine, check_group};
 pub use norm::{Bias, NormCase, RouteCase, check_norm, check_route};
 pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
 
-use crate::gpu::{Context, GpuError, Variant};
+use crate::gpu::{Device, GpuError, Variant};
 use crate::kernels::KERNELS;
 use cases::Check;
 
@@ -91,7 +91,7 @@ pub enum Stage {
 /// Is told how far a self-test is, from any thread.
 pub type Told<'a> = &'a (dyn Fn(Progress) + Sync);
 
-/// Runs the kernels against their twins on `context`, then whole models.
+/// Runs the kernels against their twins on `device`, then whole models.
 ///
 /// A kernel that the driver does not compile, or that computes wrongly, is a check that has not
 /// [passed](KernelCheck::passed): a run that does not use the kernel may still start.
@@ -99,15 +99,15 @@ pub type Told<'a> = &'a (dyn Fn(Progress) + Sync);
 /// # Errors
 /// The device is lost or out of memory.
 pub async fn check(
-    context: &Context,
+    device: &Device,
     thoroughness: Thoroughness,
     told: Told<'_>,
 ) -> Result<Vec<KernelCheck>, crate::Error> {
-    let mut all = check_kernels(context, thoroughness, told).await?;
-    let choices = ModelChoice::available(context.caps());
+    let mut all = check_kernels(device, thoroughness, told).await?;
+    let choices = ModelChoice::available(device.caps());
     for (done, choice) in choices.iter().enumerate() {
         told(Progress { stage: Stage::Models, done, total: choices.len() });
-        all.push(match check_model(context, *choice, choice.model()).await {
+        all.push(match check_model(device, *choice, choice.model()).await {
             Err(crate::Error::Gpu(GpuError::Pipeline { kernel, reason })) => {
                 KernelCheck::refused("(whole model)", &kernel, &reason)
             }
@@ -117,30 +117,30 @@ pub async fn check(
     Ok(all)
 }
 
-/// Runs the kernels against their twins on `context`, natively on all cores: each compiles and
+/// Runs the kernels against their twins on `device`, natively on all cores: each compiles and
 /// compares while the device runs another's.
 ///
 /// # Errors
 /// As [`check`].
 pub async fn check_kernels(
-    context: &Context,
+    device: &Device,
     thoroughness: Thoroughness,
     told: Told<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     match thoroughness {
-        Thoroughness::Quick => run_all(context, &cases::quick(context.caps()), told).await,
+        Thoroughness::Quick => run_all(device, &cases::quick(device.caps()), told).await,
         Thoroughness::Full => {
             let all: Vec<Check> =
-                parts(context).into_iter().flat_map(|part| part.checks(context)).collect();
-            let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(context.caps()));
+                parts(device).into_iter().flat_map(|part| part.checks(device)).collect();
+            let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(device.caps()));
             let variants: Vec<Variant> = variants.collect();
             let compiled = |done, total| told(Progress { stage: Stage::Compiling, done, total });
-            match context.compile(&variants, &compiled).await {
+            match device.compile(&variants, &compiled).await {
                 // The kernel's own checks report it.
                 Ok(()) | Err(GpuError::Pipeline { .. }) => {}
                 Err(other) => return Err(other),
             }
-            run_all(context, &all, told).await
+            run_all(device, &all, told).await
         }
     }
 }
@@ -155,17 +155,17 @@ pub enum Part {
 }
 
 impl Part {
-    fn checks(self, context: &Context) -> Vec<Check> {
+    fn checks(self, device: &Device) -> Vec<Check> {
         match self {
-            Self::WithWeights(weights) => cases::with_weights(context.caps(), weights),
-            Self::WithoutWeights => cases::without_weights(context.caps()),
+            Self::WithWeights(weights) => cases::with_weights(device.caps(), weights),
+            Self::WithoutWeights => cases::without_weights(device.caps()),
         }
     }
 }
 
 /// All parts on this device.
-pub fn parts(context: &Context) -> Vec<Part> {
-    let weights = WeightsImport::available(context.caps()).into_iter().map(Part::WithWeights);
+pub fn parts(device: &Device) -> Vec<Part> {
+    let weights = WeightsImport::available(device.caps()).into_iter().map(Part::WithWeights);
     weights.chain([Part::WithoutWeights]).collect()
 }
 
@@ -173,8 +173,8 @@ pub fn parts(context: &Context) -> Vec<Part> {
 ///
 /// # Errors
 /// As [`check_kernels`].
-pub async fn check_part(context: &Context, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
-    run_all(context, &part.checks(context), &|_| {}).await
+pub async fn check_part(device: &Device, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
+    run_all(device, &part.checks(device), &|_| {}).await
 }
 
 impl KernelCheck {
@@ -192,8 +192,8 @@ impl KernelCheck {
     }
 }
 
-async fn run_one(context: &Context, check: &Check) -> Result<KernelCheck, GpuError> {
-    match check.run(context).await {
+async fn run_one(device: &Device, check: &Check) -> Result<KernelCheck, GpuError> {
+    match check.run(device).await {
         Err(GpuError::Pipeline { kernel: variant, reason }) => {
             let stem = variant.split(' ').next().unwrap_or_default();
             let kernel = KERNELS.iter().map(|kernel| kernel.name).find(|name| *name == stem);
@@ -206,7 +206,7 @@ async fn run_one(context: &Context, check: &Check) -> Result<KernelCheck, GpuErr
 /// Runs checks; their results are in the same order.
 #[cfg(not(target_arch = "wasm32"))]
 async fn run_all(
-    context: &Context,
+    device: &Device,
     checks: &[Check],
     told: Told<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
@@ -219,7 +219,7 @@ async fn run_all(
         loop {
             let i = next.fetch_add(1, Ordering::Relaxed);
             let Some(check) = checks.get(i) else { return Ok(results) };
-            match pollster::block_on(run_one(context, check)) {
+            match pollster::block_on(run_one(device, check)) {
                 Ok(result) => results.push((i, result)),
                 Err(e) => {
                     // The others need not begin another one.
@@ -249,13 +249,13 @@ async fn run_all(
 /// As above where there are no threads.
 #[cfg(target_arch = "wasm32")]
 async fn run_all(
-    context: &Context,
+    device: &Device,
     checks: &[Check],
     told: Told<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     let mut all = Vec::new();
     for (i, check) in checks.iter().enumerate() {
-        all.push(run_one(context, check).await?);
+        all.push(run_one(device, check).await?);
         told(Progress { stage: Stage::Kernels, done: i + 1, total: checks.len() });
     }
     Ok(all)
@@ -264,14 +264,14 @@ async fn run_all(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::gpu::{Caps, ContextOptions, LimitsChoice};
+    use crate::gpu::{Caps, DeviceOptions, LimitsChoice};
     use crate::kernels::Reduce;
 
     /// A device without subgroups refuses their kernels: those checks fail, the others pass.
     #[test]
     fn a_refused_kernel_is_a_failed_check() {
-        let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
-        let context = pollster::block_on(Context::request(&options)).unwrap();
+        let options = DeviceOptions { limits: LimitsChoice::Default, ..Default::default() };
+        let device = pollster::block_on(Device::request(&options)).unwrap();
         let case = NormCase {
             rows: 2,
             hidden_size: 64,
@@ -282,7 +282,7 @@ mod tests {
         };
         let checks =
             [Reduce::Tree, Reduce::Subgroup].map(|reduce| Check::Norm(case.clone(), reduce));
-        let results = pollster::block_on(run_all(&context, &checks, &|_| {})).unwrap();
+        let results = pollster::block_on(run_all(&device, &checks, &|_| {})).unwrap();
         assert!(results[0].passed, "{:?}", results[0]);
         assert!(!results[1].passed && results[1].kernel == "rms_norm", "{:?}", results[1]);
         assert!(results[1].failure.contains("refused"), "{:?}", results[1]);

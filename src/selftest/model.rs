@@ -30,7 +30,7 @@ use super::models::{blocks_model, golden_bytes, golden_model};
 use crate::engine::{Engine, GenerateOptions, SamplingOptions, Session};
 use crate::error::Error;
 use crate::formats::{FormatError, ModelFiles};
-use crate::gpu::{Caps, Context};
+use crate::gpu::{Caps, Device};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{Recipe, WeightChoice};
 
@@ -108,13 +108,13 @@ impl ModelChoice {
         self != Self::Exact
     }
 
-    async fn engine(self, context: &Context, files: ModelFiles) -> Result<Engine, Error> {
+    async fn engine(self, device: &Device, files: ModelFiles) -> Result<Engine, Error> {
         let builder = Engine::builder()
             .files(files)
-            .gpu(context.clone())
+            .gpu(device.clone())
             .context_length(CONTEXT)
             .kv_format(KvFormat::F32)
-            .choices(self.choices(context.caps()));
+            .choices(self.choices(device.caps()));
         match self {
             Self::Int8 => builder.weights(Recipe::new(WeightChoice::Q8)).build().await,
             _ => builder.build().await,
@@ -141,27 +141,27 @@ impl ModelChoice {
 /// # Errors
 /// The device refuses a kernel, is lost or out of memory.
 pub async fn check_model(
-    context: &Context,
+    device: &Device,
     choice: ModelChoice,
     files: ModelFiles,
 ) -> Result<KernelCheck, Error> {
     let right = match choice {
-        ModelChoice::Int8 => Right::by_exact(context, choice.model()).await?,
+        ModelChoice::Int8 => Right::by_exact(device, choice.model()).await?,
         _ => Right::by_transformers()?,
     };
-    let engine = choice.engine(context, files).await?;
+    let engine = choice.engine(device, files).await?;
     let rows = rows(&engine, &right.ids, choice.pass_rows()).await?;
     let greedy = greedy(&engine, &right.ids).await?;
     // How clear each greedy token is, is told by the logits of exact passes.
     let exact = match choice {
         ModelChoice::Exact => engine,
-        other => ModelChoice::Exact.engine(context, other.model()).await?,
+        other => ModelChoice::Exact.engine(device, other.model()).await?,
     };
     let margins = margins(&exact, &right).await?;
     let judged = judge(choice, &right, &rows, &greedy, &margins);
     Ok(KernelCheck {
         kernel: "(whole model)",
-        variant: format!("{}; {:?}", choice.name(), choice.choices(context.caps())),
+        variant: format!("{}; {:?}", choice.name(), choice.choices(device.caps())),
         case: format!("{}: {}", choice.name(), right.source),
         max_error: judged.error,
         tolerance: choice.bound(),
@@ -212,8 +212,8 @@ impl Right {
     }
 
     /// As the exact choice computes it on the device, in f32.
-    async fn by_exact(context: &Context, files: ModelFiles) -> Result<Self, Error> {
-        let engine = ModelChoice::Exact.engine(context, files).await?;
+    async fn by_exact(device: &Device, files: ModelFiles) -> Result<Self, Error> {
+        let engine = ModelChoice::Exact.engine(device, files).await?;
         let vocab = engine.config().vocab_size as u32;
         let ids: Vec<u32> = (0..3 * FEW as u32).map(|i| (i * i * 7 + 5 * i + 3) % vocab).collect();
         let rows = rows(&engine, &ids, FEW).await?;

@@ -4,7 +4,7 @@ use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::linear::Routing;
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{MoeCombine, MoeGroup, TILE_ITEMS, groups_len};
 use crate::reference;
 
@@ -53,19 +53,19 @@ pub(super) fn groups_words(
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_group(context: &Context, case: &GroupCase) -> Result<KernelCheck, GpuError> {
+pub async fn check_group(device: &Device, case: &GroupCase) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let (experts, top_k) = (case.experts as u32, case.top_k as u32);
     let ids = case.routing.ids(&mut rng, case.rows * case.top_k, case.experts);
     let (want, items_at) = groups_words(&ids, case.most_rows, experts, top_k);
-    let ids = context.tensor_of("ids", &ids).await?;
-    let groups = context.tensor_of("groups", &vec![UNTOUCHED_ID; want.len() + 8]).await?;
-    let variant = run(context, *context.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
+    let ids = device.tensor_of("ids", &ids).await?;
+    let groups = device.tensor_of("groups", &vec![UNTOUCHED_ID; want.len() + 8]).await?;
+    let variant = run(device, *device.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
         MoeGroup { ids: &ids, groups: &groups, items_at, experts, top_k }.record(r);
     })
     .await?;
     let mut c = Comparison::new();
-    let got = context.read(&groups).await?;
+    let got = device.read(&groups).await?;
     let mut want = want;
     want.resize(got.len(), UNTOUCHED_ID);
     // Words 1 to 3 are free.
@@ -78,7 +78,7 @@ pub async fn check_group(context: &Context, case: &GroupCase) -> Result<KernelCh
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_combine(context: &Context, case: &GroupCase) -> Result<KernelCheck, GpuError> {
+pub async fn check_combine(device: &Device, case: &GroupCase) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let (rows, top_k, width) = (case.rows, case.top_k, case.hidden_size);
     let y = case.fill.values(&mut rng, rows * top_k * width);
@@ -88,10 +88,10 @@ pub async fn check_combine(context: &Context, case: &GroupCase) -> Result<Kernel
     let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
     let magnitudes = reference::moe_combine(top_k, &absolute(&y), &gates, &absolute(&x));
 
-    let y_on_gpu = context.tensor_of("y", &y).await?;
-    let gates_on_gpu = context.tensor_of("gates", &gates).await?;
-    let out = Output::with(context, &x).await?;
-    let variant = run(context, *context.caps(), &Pass::of_rows(rows).batch, 1, |r| {
+    let y_on_gpu = device.tensor_of("y", &y).await?;
+    let gates_on_gpu = device.tensor_of("gates", &gates).await?;
+    let out = Output::with(device, &x).await?;
+    let variant = run(device, *device.caps(), &Pass::of_rows(rows).batch, 1, |r| {
         MoeCombine {
             y: &y_on_gpu,
             gates: &gates_on_gpu,
@@ -103,7 +103,7 @@ pub async fn check_combine(context: &Context, case: &GroupCase) -> Result<Kernel
     })
     .await?;
     let mut c = Comparison::new();
-    let got = out.read(context, &mut c).await?;
+    let got = out.read(device, &mut c).await?;
     c.floats("x", &got, &want, |i| {
         f64::from(magnitudes[i]) * (top_k + 3) as f64 * EPSILON + (top_k + 2) as f64 * TINY
     });

@@ -3,7 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, empty_ids, read_ids, run};
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{NormRoute, Reduce, RmsNorm};
 use crate::reference;
 
@@ -37,7 +37,7 @@ fn norm_bound(width: usize, scale: f32, want: f32, eps: f32) -> f64 {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_norm(
-    context: &Context,
+    device: &Device,
     case: &NormCase,
     reduce: Reduce,
 ) -> Result<KernelCheck, GpuError> {
@@ -49,16 +49,16 @@ pub async fn check_norm(
     pass.want_logits(&rows);
     let want = reference::rms_norm(case.eps, &x, &scale, &rows);
 
-    let on_gpu = (context.tensor_of("x", &x).await?, context.tensor_of("scale", &scale).await?);
-    let h = Output::empty(context, want.len()).await?;
-    let variant = run(context, *context.caps(), &pass.batch, 1, |r| {
+    let on_gpu = (device.tensor_of("x", &x).await?, device.tensor_of("scale", &scale).await?);
+    let h = Output::empty(device, want.len()).await?;
+    let variant = run(device, *device.caps(), &pass.batch, 1, |r| {
         let (x, scale) = (&on_gpu.0, &on_gpu.1);
         let (eps, logit_rows) = (case.eps, case.logit_rows);
         RmsNorm { x, scale, h: &h.tensor, eps, logit_rows, reduce }.record(r);
     })
     .await?;
     let mut c = Comparison::new();
-    let got = h.read(context, &mut c).await?;
+    let got = h.read(device, &mut c).await?;
     c.floats("h", &got, &want, |i| {
         norm_bound(case.hidden_size, scale[i % case.hidden_size], want[i], case.eps)
     });
@@ -110,7 +110,7 @@ pub enum Bias {
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_route(
-    context: &Context,
+    device: &Device,
     case: &RouteCase,
     reduce: Reduce,
 ) -> Result<KernelCheck, GpuError> {
@@ -157,16 +157,16 @@ pub async fn check_route(
     let want = reference::norm_route(&router, &x);
 
     let on_gpu = [
-        context.tensor_of("x", &x).await?,
-        context.tensor_of("scale", &scale).await?,
-        context.tensor_of("router", &weight).await?,
-        context.tensor_of("expert_bias", &bias).await?,
+        device.tensor_of("x", &x).await?,
+        device.tensor_of("scale", &scale).await?,
+        device.tensor_of("router", &weight).await?,
+        device.tensor_of("expert_bias", &bias).await?,
     ];
-    let h = Output::empty(context, want.h.len()).await?;
-    let gates = Output::empty(context, want.ids.len()).await?;
-    let ids = empty_ids(context, want.ids.len()).await?;
+    let h = Output::empty(device, want.h.len()).await?;
+    let gates = Output::empty(device, want.ids.len()).await?;
+    let ids = empty_ids(device, want.ids.len()).await?;
     let [x, scale_on_gpu, router_on_gpu, expert_bias] = &on_gpu;
-    let variant = run(context, *context.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
+    let variant = run(device, *device.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
         NormRoute {
             x,
             scale: scale_on_gpu,
@@ -185,9 +185,9 @@ pub async fn check_route(
     })
     .await?;
     let mut c = Comparison::new();
-    let got_h = h.read(context, &mut c).await?;
-    let got_gates = gates.read(context, &mut c).await?;
-    let got_ids = read_ids(context, &ids, want.ids.len(), &mut c).await?;
+    let got_h = h.read(device, &mut c).await?;
+    let got_gates = gates.read(device, &mut c).await?;
+    let got_ids = read_ids(device, &ids, want.ids.len(), &mut c).await?;
     c.floats("h", &got_h, &want.h, |i| norm_bound(width, scale[i % width], want.h[i], router.eps));
     c.nmse("h", &got_h, &want.h, 1e-7);
     for row in 0..case.rows {

@@ -4,7 +4,7 @@ use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::engine::{Batch, MAX_LOGIT_BIAS, Row, SampleParams, SeqRows};
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{NOT_FINITE, Reduce, SampleDraw, SamplePrepare, SampleThreshold};
 use crate::reference::{self, Options};
 use crate::state::PAGE;
@@ -143,10 +143,7 @@ fn bits(allowed: &[bool]) -> Vec<u32> {
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_penalties(
-    context: &Context,
-    case: &SampleCase,
-) -> Result<KernelCheck, GpuError> {
+pub async fn check_penalties(device: &Device, case: &SampleCase) -> Result<KernelCheck, GpuError> {
     let i = case.inputs();
     let vocab = case.vocab;
     let mut want = i.logits.clone();
@@ -157,10 +154,10 @@ pub async fn check_penalties(
         reference::biases(&i.pass.batch.seqs[seq].sample.logit_bias, logits);
         reference::penalties(&case.options[seq], tokens, i.generated_from, logits);
     }
-    let history = context.tensor_of("history", &i.history).await?;
-    let counts = context.tensor::<u32>("counts", i.rows.len() * vocab).await?;
-    let logits = Output::with(context, &i.logits).await?;
-    let variant = run(context, *context.caps(), &i.pass.batch, 1, |r| {
+    let history = device.tensor_of("history", &i.history).await?;
+    let counts = device.tensor::<u32>("counts", i.rows.len() * vocab).await?;
+    let logits = Output::with(device, &i.logits).await?;
+    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
         SamplePrepare {
             history: &history,
             counts: &counts,
@@ -172,7 +169,7 @@ pub async fn check_penalties(
     })
     .await?;
     let mut c = Comparison::new();
-    let got = logits.read(context, &mut c).await?;
+    let got = logits.read(device, &mut c).await?;
     c.floats("logits", &got, &want, |at| {
         let o = &case.options[i.rows[at / vocab].0];
         let penalty = f64::from(o.presence_penalty.abs())
@@ -182,7 +179,7 @@ pub async fn check_penalties(
         }
         (f64::from(want[at].abs()) + penalty) * 4.0 * EPSILON + 8.0 * TINY
     });
-    let left = context.read(&counts).await?;
+    let left = device.read(&counts).await?;
     c.exact("counts", &left, &vec![0; left.len()]);
     Ok(c.finish("sample_prepare", variant, case.to_string()))
 }
@@ -192,16 +189,16 @@ pub async fn check_penalties(
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn check_threshold(
-    context: &Context,
+    device: &Device,
     case: &SampleCase,
     reduce: Reduce,
 ) -> Result<KernelCheck, GpuError> {
     let i = case.inputs();
     let vocab = case.vocab;
-    let logits = context.tensor_of("logits", &i.logits).await?;
-    let allowed = context.tensor_of("allowed", &bits(&i.allowed)).await?;
-    let cut = Output::with(context, &vec![f32::MAX; i.rows.len()]).await?;
-    let variant = run(context, *context.caps(), &i.pass.batch, 1, |r| {
+    let logits = device.tensor_of("logits", &i.logits).await?;
+    let allowed = device.tensor_of("allowed", &bits(&i.allowed)).await?;
+    let cut = Output::with(device, &vec![f32::MAX; i.rows.len()]).await?;
+    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
         SampleThreshold {
             logits: &logits,
             allowed: &allowed,
@@ -213,7 +210,7 @@ pub async fn check_threshold(
     })
     .await?;
     let mut c = Comparison::new();
-    let got = cut.read(context, &mut c).await?;
+    let got = cut.read(device, &mut c).await?;
     for (row, &(seq, _)) in i.rows.iter().enumerate() {
         let o = &case.options[seq];
         let logits = &i.logits[row * vocab..][..vocab];
@@ -253,7 +250,7 @@ pub async fn check_threshold(
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCheck, GpuError> {
+pub async fn check_draw(device: &Device, case: &SampleCase) -> Result<KernelCheck, GpuError> {
     let i = case.inputs();
     let vocab = case.vocab;
     let allowed = |id: usize| i.allowed[id];
@@ -268,11 +265,11 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
             (cut as f32).next_down().max(f32::MIN)
         })
         .collect();
-    let logits = context.tensor_of("logits", &i.logits).await?;
-    let allowed_bits = context.tensor_of("allowed", &bits(&i.allowed)).await?;
-    let cut = context.tensor_of("cut", &cuts).await?;
-    let next_token = context.tensor_of("next_token", &vec![UNTOUCHED_ID; i.slots]).await?;
-    let variant = run(context, *context.caps(), &i.pass.batch, 1, |r| {
+    let logits = device.tensor_of("logits", &i.logits).await?;
+    let allowed_bits = device.tensor_of("allowed", &bits(&i.allowed)).await?;
+    let cut = device.tensor_of("cut", &cuts).await?;
+    let next_token = device.tensor_of("next_token", &vec![UNTOUCHED_ID; i.slots]).await?;
+    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
         SampleDraw {
             logits: &logits,
             allowed: &allowed_bits,
@@ -284,7 +281,7 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
     })
     .await?;
     let mut c = Comparison::new();
-    let got = context.read(&next_token).await?;
+    let got = device.read(&next_token).await?;
     let mut want = vec![UNTOUCHED_ID; i.slots];
     for (row, &(seq, position)) in i.rows.iter().enumerate() {
         let (o, slot) = (&case.options[seq], i.pass.sequences[seq].slot);
@@ -320,7 +317,7 @@ pub async fn check_draw(context: &Context, case: &SampleCase) -> Result<KernelCh
 /// # Errors
 /// See [`super::check_kernels`].
 pub async fn draws(
-    context: &Context,
+    device: &Device,
     logits: &[f32],
     rows: &[(Options, u32)],
 ) -> Result<Vec<u32>, GpuError> {
@@ -334,13 +331,12 @@ pub async fn draws(
         logit_rows: vec![0],
     });
     let batch = Batch { seqs: seqs.collect() };
-    let logits = context.tensor_of("logits", logits).await?;
-    let allowed =
-        context.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
-    let cut = context.tensor::<f32>("cut", rows.len()).await?;
-    let next_token = context.tensor::<u32>("next_token", rows.len()).await?;
-    let reduce = Reduce::cooperative(context.caps());
-    run(context, *context.caps(), &batch, 1, |r| {
+    let logits = device.tensor_of("logits", logits).await?;
+    let allowed = device.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
+    let cut = device.tensor::<f32>("cut", rows.len()).await?;
+    let next_token = device.tensor::<u32>("next_token", rows.len()).await?;
+    let reduce = Reduce::cooperative(device.caps());
+    run(device, *device.caps(), &batch, 1, |r| {
         SampleThreshold { logits: &logits, allowed: &allowed, cut: &cut, vocab, reduce }.record(r);
         SampleDraw {
             logits: &logits,
@@ -352,5 +348,5 @@ pub async fn draws(
         .record(r);
     })
     .await?;
-    context.read(&next_token).await
+    device.read(&next_token).await
 }

@@ -2,7 +2,7 @@
 
 use super::{Fill, Rng};
 use crate::formats::ElementType;
-use crate::gpu::{Context, GpuError};
+use crate::gpu::{Device, GpuError};
 use crate::kernels::{Format, Matrix, Part, values};
 use crate::reference::{encode_bf16, encode_f16, encode_f32};
 
@@ -36,12 +36,12 @@ impl Stored {
     /// Uploads `[experts, rows, cols]` in parts of at most `max_bytes`.
     pub async fn matrix(
         &self,
-        context: &Context,
+        device: &Device,
         (experts, rows, cols): (usize, usize, usize),
         max_bytes: u64,
     ) -> Result<Matrix, GpuError> {
         let mut parts = Vec::new();
-        let limit = max_bytes.min(context.caps().max_part());
+        let limit = max_bytes.min(device.caps().max_part());
         let block = self.element_type.block();
         let row_bytes = cols / block.elements as usize * block.bytes as usize;
         for (first_row, n) in Matrix::split(self.format, experts, 0..rows, cols, limit) {
@@ -61,7 +61,7 @@ impl Stored {
                     .collect();
                 words[at..at + plane.len()].copy_from_slice(&plane);
             }
-            let data = context.tensor_of("weight", &words).await?;
+            let data = device.tensor_of("weight", &words).await?;
             parts.push(Part { format: self.format, first_row, rows: n, data, planes });
         }
         Ok(Matrix { experts, rows, cols, parts })

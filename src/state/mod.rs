@@ -4,7 +4,7 @@ mod pages;
 
 pub use pages::Pages;
 
-use crate::gpu::{Context, GpuError, Tensor};
+use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{KvFormat, SPLIT};
 use crate::model::{ModelConfig, OperatorKind};
 
@@ -117,7 +117,7 @@ impl State {
     /// # Errors
     /// [`GpuError::Limit`], [`GpuError::OutOfMemory`].
     pub async fn new(
-        context: &Context,
+        device: &Device,
         config: &ModelConfig,
         shape: &StateShape,
     ) -> Result<Self, GpuError> {
@@ -125,13 +125,13 @@ impl State {
         for _ in 0..config.count(OperatorKind::FullAttention) {
             let words = shape.kv_words(config);
             kv.push(KvLayer {
-                keys: context.tensor("keys", words).await?,
-                values: context.tensor("values", words).await?,
+                keys: device.tensor("keys", words).await?,
+                values: device.tensor("values", words).await?,
             });
         }
         let mut rings = Vec::new();
         for _ in 0..config.count(OperatorKind::ShortConv) {
-            rings.push(context.tensor("conv ring", shape.ring_len(config)).await?);
+            rings.push(device.tensor("conv ring", shape.ring_len(config)).await?);
         }
         let rope = rope_table(shape.context as usize, config.head_dim, config.rope_theta);
         let history = shape.n_slots as usize * shape.context as usize;
@@ -142,9 +142,9 @@ impl State {
             kv,
             rings,
             ring_columns: StateShape::ring_columns(config),
-            rope: context.tensor_of("rope", &rope).await?,
-            history: context.tensor("history", history).await?,
-            next_token: context.tensor("next_token", shape.n_slots as usize).await?,
+            rope: device.tensor_of("rope", &rope).await?,
+            history: device.tensor("history", history).await?,
+            next_token: device.tensor("next_token", shape.n_slots as usize).await?,
         })
     }
 

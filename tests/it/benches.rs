@@ -10,16 +10,16 @@ mod setup;
 
 use lfm2_wgpu::kernels::KERNELS;
 
-use crate::gpu::contexts;
+use crate::gpu::devices;
 
 /// A kernel that nobody measures gets slower unseen: each that the device can run has a case, and the
 /// plan of its smallest case dispatches it.
 #[test]
 fn every_kernel_has_a_bench() {
-    let (_, context) = &contexts()[0];
-    let setup = setup::Setup::new(context.clone()).unwrap();
+    let (_, device) = &devices()[0];
+    let setup = setup::Setup::new(device.clone()).unwrap();
     let cases = cases::all(&setup);
-    for kernel in KERNELS.iter().filter(|k| !(k.variants)(context.caps()).is_empty()) {
+    for kernel in KERNELS.iter().filter(|k| !(k.variants)(device.caps()).is_empty()) {
         let own = cases.iter().filter(|case| case.kernel == kernel.name);
         let smallest = own.min_by_key(|case| case.bytes);
         let smallest = smallest.unwrap_or_else(|| panic!("benches/kernels: no {}", kernel.name));

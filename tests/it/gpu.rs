@@ -2,21 +2,21 @@
 
 use std::sync::OnceLock;
 
-use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+use lfm2_wgpu::gpu::{Device, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::MatmulCoop;
 
 /// The adapter at its own limits, and at WebGPU's default limits without any optional feature.
 ///
 /// Made once for the whole test binary, so that a pipeline is compiled once.
-pub fn contexts() -> &'static [(&'static str, Context); 2] {
-    static CONTEXTS: OnceLock<[(&'static str, Context); 2]> = OnceLock::new();
-    CONTEXTS.get_or_init(|| {
+pub fn devices() -> &'static [(&'static str, Device); 2] {
+    static DEVICES: OnceLock<[(&'static str, Device); 2]> = OnceLock::new();
+    DEVICES.get_or_init(|| {
         [("adapter limits", LimitsChoice::Adapter), ("default limits", LimitsChoice::Default)].map(
             |(name, limits)| {
-                let options = ContextOptions { limits, ..Default::default() };
-                let context = pollster::block_on(Context::request(&options))
+                let options = DeviceOptions { limits, ..Default::default() };
+                let device = pollster::block_on(Device::request(&options))
                     .unwrap_or_else(|e| panic!("{name}: {e}"));
-                (name, context)
+                (name, device)
             },
         )
     })
@@ -24,12 +24,12 @@ pub fn contexts() -> &'static [(&'static str, Context); 2] {
 
 /// The device for tests of cooperative matrices (`cargo test --test it cooperative`); none, and it is
 /// said, where the adapter has no such matrices. `LFM2_REQUIRE_MATRIX_UNITS=1` makes that a failure.
-pub fn with_matrix_units() -> Option<&'static Context> {
-    let (_, context) = &contexts()[0];
-    if MatmulCoop::available(context.caps()) {
-        return Some(context);
+pub fn with_matrix_units() -> Option<&'static Device> {
+    let (_, device) = &devices()[0];
+    if MatmulCoop::available(device.caps()) {
+        return Some(device);
     }
-    let name = &context.adapter().name;
+    let name = &device.adapter().name;
     let required = std::env::var_os("LFM2_REQUIRE_MATRIX_UNITS").is_some_and(|value| value == "1");
     assert!(!required, "LFM2_REQUIRE_MATRIX_UNITS=1, and {name} has no cooperative matrices");
     eprintln!("SKIPPED: {name} has no cooperative matrices; a newer Mesa's lavapipe does");

@@ -2,20 +2,20 @@
 
 use std::path::Path;
 
-use lfm2_wgpu::gpu::{Caps, Context};
+use lfm2_wgpu::gpu::{Caps, Device};
 use lfm2_wgpu::kernels::KvFormat;
 use lfm2_wgpu::selftest::worst;
 use lfm2_wgpu::{Engine, Error};
 use pollster::block_on;
 
-use crate::gpu::contexts;
+use crate::gpu::devices;
 
 /// Logits may differ by this fraction of the largest.
 const TOLERANCE: f32 = 2e-2;
 
-fn build(name: &str, context: &Context, kv: KvFormat) -> Result<Engine, Error> {
+fn build(name: &str, device: &Device, kv: KvFormat) -> Result<Engine, Error> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
-    let builder = Engine::builder().directory(path)?.gpu(context.clone());
+    let builder = Engine::builder().directory(path)?.gpu(device.clone());
     block_on(builder.context_length(384).kv_format(kv).build())
 }
 
@@ -46,17 +46,17 @@ fn largest(values: &[f32]) -> f32 {
 /// Heads of one and of four blocks.
 #[test]
 fn q8_keys_and_values_hardly_change_the_logits() {
-    for (device, context) in contexts() {
+    for (limits, device) in devices() {
         for name in ["mha-head-32", "head-128"] {
-            let engine = build(name, context, KvFormat::F32).unwrap();
+            let engine = build(name, device, KvFormat::F32).unwrap();
             let tokens = tokens(&engine);
             let want = logits(&engine, &tokens);
             for (kv, most) in [(KvFormat::F16, 1e-3), (KvFormat::Q8, TOLERANCE)] {
-                let got = logits(&build(name, context, kv).unwrap(), &tokens);
+                let got = logits(&build(name, device, kv).unwrap(), &tokens);
                 let apart = difference(&got, &want) / largest(&want);
-                println!("{device}, {name}, {kv:?}: {apart:e}");
+                println!("{limits}, {name}, {kv:?}: {apart:e}");
                 // Not the same: another format was really used.
-                assert!(apart > 0.0 && apart <= most, "{device}, {name}, {kv:?}: {apart:e}");
+                assert!(apart > 0.0 && apart <= most, "{limits}, {name}, {kv:?}: {apart:e}");
             }
         }
     }
@@ -82,11 +82,11 @@ fn routed(engine: &Engine, tokens: &[u32]) -> (Vec<Vec<u32>>, Vec<f32>) {
 /// decide otherwise, which is another function; where it does not, the logits are as near.
 #[test]
 fn q8_changes_few_experts_of_a_mixture() {
-    let (_, context) = &contexts()[0];
-    let engine = build("tiny-b", context, KvFormat::F32).unwrap();
+    let (_, device) = &devices()[0];
+    let engine = build("tiny-b", device, KvFormat::F32).unwrap();
     let (tokens, vocab) = (tokens(&engine), engine.config().vocab_size);
     let (experts, want) = routed(&engine, &tokens);
-    let engine = build("tiny-b", context, KvFormat::Q8).unwrap();
+    let engine = build("tiny-b", device, KvFormat::Q8).unwrap();
     let (other_experts, got) = routed(&engine, &tokens);
     let (mut apart, mut changed) = (Vec::new(), 0);
     for (i, (a, b)) in experts.iter().zip(&other_experts).enumerate() {
@@ -103,8 +103,8 @@ fn q8_changes_few_experts_of_a_mixture() {
 
 #[test]
 fn heads_without_whole_blocks_are_refused() {
-    let (_, context) = &contexts()[0];
-    let Err(error) = build("odd-sizes", context, KvFormat::Q8) else { panic!("built") };
+    let (_, device) = &devices()[0];
+    let Err(error) = build("odd-sizes", device, KvFormat::Q8) else { panic!("built") };
     let message = error.to_string();
     assert!(message.contains("kv: got q8") && message.contains("heads of 48"), "{message}");
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::selftest::{KernelCheck, ModelChoice, check_model};
 use pollster::block_on;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use crate::gpu::{contexts, with_matrix_units};
+use crate::gpu::{devices, with_matrix_units};
 
 /// A choice's model, one tensor of which `plant` changes.
 fn planted(choice: ModelChoice, name: &str, plant: impl Fn(usize, f32) -> f32) -> ModelFiles {
@@ -47,53 +47,53 @@ fn planted(choice: ModelChoice, name: &str, plant: impl Fn(usize, f32) -> f32) -
     ModelFiles::from_sources("planted", files)
 }
 
-fn run(context: &Context, choice: ModelChoice, files: ModelFiles) -> KernelCheck {
-    block_on(check_model(context, choice, files)).unwrap()
+fn run(device: &Device, choice: ModelChoice, files: ModelFiles) -> KernelCheck {
+    block_on(check_model(device, choice, files)).unwrap()
 }
 
 /// A part of a weight lost, a scale wrong, the last columns of one product forgotten: what a wrong
 /// kernel does. `scale` is the least error of one product of many that the choice's bound finds.
-fn finds_errors(context: &Context, choice: ModelChoice, scale: f32) {
-    let right = run(context, choice, choice.model());
+fn finds_errors(device: &Device, choice: ModelChoice, scale: f32) {
+    let right = run(device, choice, choice.model());
     println!("{choice:?}: {:e} of {:e}, {}", right.max_error, right.tolerance, right.case);
     assert!(right.passed, "{}", right.failure);
     assert!(right.max_error > 0.0, "{choice:?} computed nothing");
-    let untouched = run(context, choice, planted(choice, "model.embed_tokens.weight", |_, v| v));
+    let untouched = run(device, choice, planted(choice, "model.embed_tokens.weight", |_, v| v));
     assert!(untouched.passed, "{}", untouched.failure);
     for name in [
         "model.layers.0.conv.in_proj.weight",
         "model.layers.1.self_attn.out_proj.weight",
         "model.layers.0.feed_forward.w2.weight",
     ] {
-        let wrong = run(context, choice, planted(choice, name, |_, v| v * (1.0 + scale)));
+        let wrong = run(device, choice, planted(choice, name, |_, v| v * (1.0 + scale)));
         assert!(!wrong.passed, "{choice:?}: {name} scaled by {scale} passes: {wrong:?}");
         let wrong =
-            run(context, choice, planted(choice, name, |i, v| if i % 4 == 3 { 0.0 } else { v }));
+            run(device, choice, planted(choice, name, |i, v| if i % 4 == 3 { 0.0 } else { v }));
         assert!(!wrong.passed, "{choice:?}: a quarter of {name} is lost and passes: {wrong:?}");
     }
     let nan = |i: usize, v: f32| if i == 5 { f32::NAN } else { v };
-    let wrong = run(context, choice, planted(choice, "model.layers.1.ffn_norm.weight", nan));
+    let wrong = run(device, choice, planted(choice, "model.layers.1.ffn_norm.weight", nan));
     assert!(!wrong.passed && wrong.failure.contains("NaN"), "{choice:?}: {wrong:?}");
 }
 
 #[test]
 fn the_exact_choice_passes_and_planted_errors_do_not() {
-    finds_errors(&contexts()[0].1, ModelChoice::Exact, 0.02);
-    let (_, core) = &contexts()[1];
+    finds_errors(&devices()[0].1, ModelChoice::Exact, 0.02);
+    let (_, core) = &devices()[1];
     let right = run(core, ModelChoice::Exact, ModelChoice::Exact.model());
     assert!(right.passed, "{}", right.failure);
 }
 
 #[test]
 fn int8_activations_pass_and_planted_errors_do_not() {
-    finds_errors(&contexts()[0].1, ModelChoice::Int8, 1.0);
-    let (_, core) = &contexts()[1];
+    finds_errors(&devices()[0].1, ModelChoice::Int8, 1.0);
+    let (_, core) = &devices()[1];
     let right = run(core, ModelChoice::Int8, ModelChoice::Int8.model());
     assert!(right.passed, "{}", right.failure);
 }
 
 #[test]
 fn cooperative_matrices_pass_and_planted_errors_do_not() {
-    let Some(context) = with_matrix_units() else { return };
-    finds_errors(context, ModelChoice::MatrixUnits, 0.1);
+    let Some(device) = with_matrix_units() else { return };
+    finds_errors(device, ModelChoice::MatrixUnits, 0.1);
 }

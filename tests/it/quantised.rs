@@ -7,7 +7,7 @@ use lfm2_wgpu::engine::{Engine, ModelText, OpenedModel};
 use lfm2_wgpu::formats::blocks::dequantize;
 use lfm2_wgpu::formats::synthetic::{Synthetic, synthetic};
 use lfm2_wgpu::formats::{BytesSource, Checkpoint, ElementType, ModelFiles, TensorSlice};
-use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+use lfm2_wgpu::gpu::{Device, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Activations, KvFormat};
 use lfm2_wgpu::model::{
     GenerationConfig, ModelConfig, ModelPart, Recipe, WeightChoice, expected_slots, make_weights,
@@ -16,7 +16,7 @@ use lfm2_wgpu::model::{
 use lfm2_wgpu::selftest::worst;
 use safetensors::tensor::{Dtype, TensorView, serialize};
 
-use crate::gpu::contexts;
+use crate::gpu::devices;
 
 const CONFIG: &str = r#"{"model_type": "lfm2_moe", "hidden_size": 256, "intermediate_size": 512,
 "moe_intermediate_size": 256, "num_dense_layers": 1, "num_experts": 5, "num_experts_per_tok": 2,
@@ -96,17 +96,12 @@ fn dequantised(checkpoint: &Checkpoint) -> Arc<ModelFiles> {
     Arc::new(ModelFiles::from_sources("dequantised", files))
 }
 
-fn logits(
-    context: &Context,
-    model: OpenedModel,
-    activations: Activations,
-    chunk: usize,
-) -> Vec<f32> {
+fn logits(device: &Device, model: OpenedModel, activations: Activations, chunk: usize) -> Vec<f32> {
     let ids: Vec<u32> = (0..45).map(|i| (i * 37 + 11) % 330).collect();
     pollster::block_on(async {
         let engine = Engine::builder()
             .model(model)
-            .gpu(context.clone())
+            .gpu(device.clone())
             .context_length(64)
             .kv_format(KvFormat::F32)
             .activations(activations)
@@ -126,11 +121,11 @@ fn difference(got: &[f32], want: &[f32]) -> f32 {
 }
 
 fn check(types: &[ElementType], float_bound: f32) {
-    for (device, context) in contexts() {
+    for (name, device) in devices() {
         let (config, checkpoint) = model(types);
         let files = dequantised(&checkpoint);
         let reference = pollster::block_on(OpenedModel::open(&files)).unwrap();
-        let want = logits(context, reference, Activations::Float, 45);
+        let want = logits(device, reference, Activations::Float, 45);
         let mut checkpoint = Some(checkpoint);
         for (activations, chunk, bound) in [
             (Activations::Float, 45, float_bound),
@@ -138,18 +133,18 @@ fn check(types: &[ElementType], float_bound: f32) {
             (Activations::Float, 1, float_bound),
         ] {
             let source = checkpoint.take().unwrap_or_else(|| model(types).1);
-            let got = logits(context, opened(config.clone(), source), activations, chunk);
+            let got = logits(device, opened(config.clone(), source), activations, chunk);
             let d = difference(&got, &want);
-            assert!(d <= bound, "{device}: {types:?} {activations:?}, chunks of {chunk}: {d}");
+            assert!(d <= bound, "{name}: {types:?} {activations:?}, chunks of {chunk}: {d}");
         }
         // Rounding to 8 bits: a deviation of 1 / (127 sqrt 12) of a block's largest, which is about
         // three deviations of its values: 0.7 % of each product, and 14 products follow one another:
         // 2.6 %. A router's near tie may turn, which changes a row by more: four times that in all.
-        let got = logits(context, opened(config, model(types).1), Activations::Int8, 1);
+        let got = logits(device, opened(config, model(types).1), Activations::Int8, 1);
         let square = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         let apart: Vec<f32> = got.iter().zip(&want).map(|(g, w)| g - w).collect();
         let relative = (square(&apart) / square(&want)).sqrt();
-        assert!(relative > 0.0 && relative <= 0.104, "{device}: {types:?} int8: {relative}");
+        assert!(relative > 0.0 && relative <= 0.104, "{name}: {types:?} int8: {relative}");
     }
 }
 
@@ -202,8 +197,8 @@ fn the_plan_of_weights_is_what_loading_allocates() {
         models.push((format!("{types:?}, {experts_differ}"), opened(config, checkpoint)));
     }
     // Its own, for its counter.
-    let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
-    let context = pollster::block_on(Context::request(&options)).unwrap();
+    let options = DeviceOptions { limits: LimitsChoice::Default, ..Default::default() };
+    let device = pollster::block_on(Device::request(&options)).unwrap();
     let recipes = [
         None,
         Some(Recipe::new(WeightChoice::Q4)),
@@ -212,11 +207,11 @@ fn the_plan_of_weights_is_what_loading_allocates() {
     for (name, model) in &models {
         for recipe in &recipes {
             let (config, tensors, recipe) = (&model.config, &model.tensors, recipe.as_ref());
-            let planned = tensors.gpu_bytes(recipe, context.caps().max_part());
-            let before = context.counters().allocated_bytes;
-            let made = make_weights(&context, config, &model.checkpoint, tensors, recipe);
+            let planned = tensors.gpu_bytes(recipe, device.caps().max_part());
+            let before = device.counters().allocated_bytes;
+            let made = make_weights(&device, config, &model.checkpoint, tensors, recipe);
             let made = pollster::block_on(made);
-            let allocated = context.counters().allocated_bytes - before;
+            let allocated = device.counters().allocated_bytes - before;
             assert!(made.is_ok() && allocated > 100_000, "{name}: {:?}", made.err());
             assert_eq!(planned, allocated, "{name}: {recipe:?}");
         }

@@ -40,9 +40,9 @@ fn reading_ahead_never_changes_the_text() {
 #[test]
 fn as_many_tokens_are_in_flight_as_are_read_ahead() {
     for ahead in AHEAD {
-        let own = block_on(Context::request(&ContextOptions::default())).unwrap();
+        let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
         let engine = engine_with("tiny-a", |b| b.gpu(own).read_ahead(ahead));
-        let submitted = || engine.context().counters().submissions;
+        let submitted = || engine.device().counters().submissions;
         let mut session = engine.session().unwrap();
         let before = submitted();
         let mut generation = session.generate(&[1, 2, 3], &sampled(1, 3)).unwrap();
@@ -54,7 +54,7 @@ fn as_many_tokens_are_in_flight_as_are_read_ahead() {
         }
         assert_eq!(submitted() - before, 3);
     }
-    let builder = Engine::builder().directory(fixture("tiny-a")).unwrap().gpu(context());
+    let builder = Engine::builder().directory(fixture("tiny-a")).unwrap().gpu(device());
     let refused = block_on(builder.read_ahead(5).build()).err();
     assert!(matches!(refused, Some(Error::Option { option: "read_ahead", .. })), "{refused:?}");
 }
@@ -66,9 +66,9 @@ fn bits(values: Vec<f32>) -> Vec<u32> {
 /// The logits of a prompt and the tokens behind it, and how many submissions the prompt took.
 fn run(engine: &Engine, pace: Pace, prompt: &[u32]) -> (Vec<u32>, Vec<u32>, u64) {
     *engine.inner.runner.pace.lock().unwrap() = pace;
-    let before = engine.context().counters().submissions;
+    let before = engine.device().counters().submissions;
     let logits = block_on(engine.session().unwrap().logits(prompt, 512)).unwrap();
-    let submissions = engine.context().counters().submissions - before;
+    let submissions = engine.device().counters().submissions - before;
     let (ids, _) = generate(&mut engine.session().unwrap(), prompt, &sampled(5, 8));
     (bits(logits), ids, submissions)
 }
@@ -77,11 +77,11 @@ fn run(engine: &Engine, pace: Pace, prompt: &[u32]) -> (Vec<u32>, Vec<u32>, u64)
 /// is being learnt: the same bits.
 #[test]
 fn a_chunk_cut_into_many_submissions_equals_one_uncut() {
-    let reduces = [Reduce::serial(context().caps()), Reduce::cooperative(context().caps())];
+    let reduces = [Reduce::serial(device().caps()), Reduce::cooperative(device().caps())];
     for (name, n) in [("tiny-a", 100), ("long", 300)] {
         for reduce in reduces {
-            let own = block_on(Context::request(&ContextOptions::default())).unwrap();
-            let choices = Choices { reduce, ..Choices::by_capability(context().caps()) };
+            let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
+            let choices = Choices { reduce, ..Choices::by_capability(device().caps()) };
             let engine = engine_with(name, |b| b.gpu(own).choices(choices));
             let prompt = tokens(n, 4, engine.config().vocab_size);
             let pace = |macs_per_second, known| Pace { macs_per_second, known };

@@ -27,8 +27,8 @@ fn golden(name: &str) -> (Vec<u32>, Vec<u32>) {
 /// is what transformers computed.
 #[test]
 fn engines_at_default_limits_share_a_device() {
-    let options = ContextOptions { limits: LimitsChoice::Default, ..Default::default() };
-    let core = block_on(Context::request(&options)).unwrap();
+    let options = DeviceOptions { limits: LimitsChoice::Default, ..Default::default() };
+    let core = block_on(Device::request(&options)).unwrap();
     assert_eq!(Caps { software: core.caps().software, ..Caps::core() }, *core.caps());
     let greedy = GenerateOptions { sampling: Some(SamplingOptions::greedy()), ..sampled(1, 16) };
     let models = ["tiny-a", "tiny-b"].map(|name| {
@@ -136,7 +136,7 @@ fn logits_are_a_sessions_own_while_another_runs() {
         let session = &mut sessions[i];
         session.reserve(1).unwrap();
         let rows = session.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
-        let target = block_on(engine.context().readback_for::<f32>(vocab)).unwrap();
+        let target = block_on(engine.device().readback_for::<f32>(vocab)).unwrap();
         let batch = Batch { seqs: vec![rows] };
         let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
         (target, submission)
@@ -153,7 +153,7 @@ fn logits_are_a_sessions_own_while_another_runs() {
 /// What the counters call alive is what the plan says and little more; it goes when the engine goes.
 #[test]
 fn counters_tell_what_is_alive_and_the_most_that_was() {
-    let own = block_on(Context::request(&ContextOptions::default())).unwrap();
+    let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
     let alive = || own.counters().allocated_bytes;
     assert_eq!((alive(), own.counters().peak_allocated_bytes), (0, 0));
     let mut peak = 0;
@@ -196,15 +196,15 @@ fn opened(name: &str, place: Option<&str>) -> OpenedModel {
 fn choices_are_reported_and_can_be_given() {
     let engine = engine_with("tiny-b", |b| b);
     let chosen = engine.choices();
-    assert_eq!(chosen, Choices::by_capability(context().caps()));
+    assert_eq!(chosen, Choices::by_capability(device().caps()));
     let text = serde_json::to_string(&chosen).unwrap();
     let again: Choices = serde_json::from_str(&text).unwrap();
     assert_eq!(engine_with("tiny-b", |b| b.choices(again)).choices(), chosen);
     let other = Choices { reduce: Reduce::Tree, ..chosen };
     let engine = engine_with("tiny-b", |b| b.choices(other).activations(Activations::Int8));
     assert_eq!(engine.choices(), Choices { activations: Activations::Int8, ..other });
-    if !MatmulCoop::available(context().caps()) {
-        let builder = Engine::builder().directory(fixture("tiny-b")).unwrap().gpu(context());
+    if !MatmulCoop::available(device().caps()) {
+        let builder = Engine::builder().directory(fixture("tiny-b")).unwrap().gpu(device());
         let refused = block_on(builder.multiply(Multiply::MatrixUnits).build()).err();
         assert!(matches!(refused, Some(Error::Option { option: "multiply", .. })), "{refused:?}");
     }

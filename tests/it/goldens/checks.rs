@@ -2,7 +2,7 @@
 //! native tests and those in a browser (web/tests/gpu) run this.
 
 use lfm2_wgpu::engine::{EngineBuilder, Trace};
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::kernels::{Choices, KvFormat, Multiply, Reduce};
 use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions};
 use safetensors::SafeTensors;
@@ -100,11 +100,11 @@ fn flat(v: &serde_json::Value) -> Vec<f64> {
 /// The engine that goldens are compared with.
 pub async fn engine(
     builder: EngineBuilder,
-    context: &Context,
+    device: &Device,
     choices: Option<Choices>,
 ) -> Result<Engine, Error> {
     // Goldens are f32: f16 keys and values are another model.
-    let builder = builder.gpu(context.clone()).context_length(512).kv_format(KvFormat::F32);
+    let builder = builder.gpu(device.clone()).context_length(512).kv_format(KvFormat::F32);
     match choices {
         Some(choices) => builder.choices(choices).build().await,
         None => builder.build().await,
@@ -112,8 +112,8 @@ pub async fn engine(
 }
 
 /// What the device's capabilities choose, but for these two.
-pub fn shared(context: &Context, reduce: Reduce, multiply: Multiply) -> Choices {
-    Choices { reduce, multiply, ..Choices::by_capability(context.caps()) }
+pub fn shared(device: &Device, reduce: Reduce, multiply: Multiply) -> Choices {
+    Choices { reduce, multiply, ..Choices::by_capability(device.caps()) }
 }
 
 /// Hidden states, the router's choices, logits in chunks of these lengths, greedy tokens.

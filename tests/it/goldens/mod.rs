@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use checks::{Golden, check, engine, shared};
 use lfm2_wgpu::Engine;
-use lfm2_wgpu::gpu::{Context, ContextOptions, LimitsChoice};
+use lfm2_wgpu::gpu::{Device, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Choices, KvFormat, Multiply, Reduce};
 use pollster::block_on;
 
@@ -23,14 +23,14 @@ fn golden(dir: &Path) -> Golden {
     Golden::of(&dir.display().to_string(), |file| std::fs::read(dir.join(file)).ok())
 }
 
-fn context(limits: LimitsChoice) -> Context {
-    let options = ContextOptions { limits, ..Default::default() };
-    block_on(Context::request(&options)).expect("a Vulkan driver: tools/setup.sh installs one")
+fn device(limits: LimitsChoice) -> Device {
+    let options = DeviceOptions { limits, ..Default::default() };
+    block_on(Device::request(&options)).expect("a Vulkan driver: tools/setup.sh installs one")
 }
 
-fn load(dir: &Path, context: &Context, choices: Option<Choices>) -> Engine {
+fn load(dir: &Path, device: &Device, choices: Option<Choices>) -> Engine {
     let builder = Engine::builder().path(dir).unwrap();
-    block_on(engine(builder, context, choices)).unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
+    block_on(engine(builder, device, choices)).unwrap_or_else(|e| panic!("{}: {e}", dir.display()))
 }
 
 fn compare(engine: &Engine, golden: &Golden, chunks: &[usize]) {
@@ -43,10 +43,10 @@ fn compare(engine: &Engine, golden: &Golden, chunks: &[usize]) {
 #[ignore = "needs LFM2_EXTRA_GOLDENS"]
 fn extra_goldens() {
     let parent = PathBuf::from(std::env::var("LFM2_EXTRA_GOLDENS").unwrap());
-    let context = context(LimitsChoice::Adapter);
+    let device = device(LimitsChoice::Adapter);
     for entry in std::fs::read_dir(parent).unwrap() {
         let dir = entry.unwrap().path();
-        compare(&load(&dir, &context, None), &golden(&dir), &[512, 33]);
+        compare(&load(&dir, &device, None), &golden(&dir), &[512, 33]);
         println!("{}: ok", dir.display());
     }
 }
@@ -72,13 +72,13 @@ fn some_names(first: usize) -> Vec<String> {
 fn check_all(
     names: Vec<String>,
     limits: LimitsChoice,
-    choices: impl Fn(&Context) -> Option<Choices>,
+    choices: impl Fn(&Device) -> Option<Choices>,
 ) {
-    let context = context(limits);
+    let device = device(limits);
     for name in names {
         let dir = fixtures().join(name);
         let golden = golden(&dir);
-        compare(&load(&dir, &context, choices(&context)), &golden, golden.chunks());
+        compare(&load(&dir, &device, choices(&device)), &golden, golden.chunks());
     }
 }
 
@@ -95,11 +95,11 @@ fn goldens_at_default_limits() {
 /// What a GPU would choose; software adapters choose `serial`.
 #[test]
 fn goldens_with_lanes_that_share_a_row() {
-    check_all(some_names(0), LimitsChoice::Adapter, |context| {
-        Some(shared(context, Reduce::cooperative(context.caps()), Multiply::Lanes))
+    check_all(some_names(0), LimitsChoice::Adapter, |device| {
+        Some(shared(device, Reduce::cooperative(device.caps()), Multiply::Lanes))
     });
-    check_all(some_names(1), LimitsChoice::Default, |context| {
-        Some(shared(context, Reduce::Tree, Multiply::Lanes))
+    check_all(some_names(1), LimitsChoice::Default, |device| {
+        Some(shared(device, Reduce::Tree, Multiply::Lanes))
     });
 }
 
@@ -107,7 +107,7 @@ fn goldens_with_lanes_that_share_a_row() {
 /// whole: a software driver is slow at matrices.
 #[test]
 fn goldens_with_cooperative_matrices() {
-    let Some(context) = with_matrix_units() else { return };
+    let Some(device) = with_matrix_units() else { return };
     let mut names = names();
     names.sort_by_key(|name| name.starts_with("tiny") || name == "long");
     let (began, total, mut ran) = (Instant::now(), names.len(), 0);
@@ -115,10 +115,10 @@ fn goldens_with_cooperative_matrices() {
         if ran >= 6 && !run_all() && began.elapsed() > Duration::from_secs(60) {
             break;
         }
-        let choices = shared(context, Reduce::cooperative(context.caps()), Multiply::MatrixUnits);
+        let choices = shared(device, Reduce::cooperative(device.caps()), Multiply::MatrixUnits);
         let dir = fixtures().join(name);
         let golden = golden(&dir);
-        compare(&load(&dir, context, Some(choices)), &golden, &[512, 33]);
+        compare(&load(&dir, device, Some(choices)), &golden, &[512, 33]);
         ran += 1;
     }
     println!("{ran} of {total} goldens");
@@ -129,14 +129,14 @@ fn goldens_with_cooperative_matrices() {
 #[test]
 fn goldens_of_gguf_files() {
     use crate::formats::gguf_writer::{BF16, F32, convert};
-    let context = context(LimitsChoice::Adapter);
+    let device = device(LimitsChoice::Adapter);
     let dir = tempfile::tempdir().unwrap();
     for name in names() {
         let kind = if name == "tiny-b" { BF16 } else { F32 };
         let path = dir.path().join(format!("{name}.gguf"));
         let fixture = fixtures().join(name);
         std::fs::write(&path, convert(&fixture, kind).bytes()).unwrap();
-        compare(&load(&path, &context, None), &golden(&fixture), &[512]);
+        compare(&load(&path, &device, None), &golden(&fixture), &[512]);
     }
 }
 
@@ -154,14 +154,14 @@ fn goldens_with_matrices_in_parts() {
         let desc = wgpu::DeviceDescriptor { required_limits, ..Default::default() };
         adapter.request_device(&desc).await.unwrap()
     });
-    let context = Context::from_device(device, queue);
-    assert_eq!(context.caps().max_part(), small);
+    let device = Device::from_wgpu(device, queue);
+    assert_eq!(device.caps().max_part(), small);
     for name in ["tiny-a", "mha-head-32", "conv-bias", "untied"] {
         let dir = fixtures().join(name);
         let builder = Engine::builder().directory(&dir).unwrap();
         let engine = block_on(
             builder
-                .gpu(context.clone())
+                .gpu(device.clone())
                 .context_length(64)
                 .chunk(24)
                 .kv_format(KvFormat::F32)

@@ -63,10 +63,10 @@ fn ends() -> impl Strategy<Value = u32> {
 #[test]
 fn attention_agrees_with_its_twin() {
     let sequences = vec((ends(), 1u32..4), 1..5);
-    property(16..=90, cases(sequences), async |context, case| {
+    property(16..=90, cases(sequences), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(context, case, AttentionKernel::Split, kv).await?);
+            checks.push(check_attention(device, case, AttentionKernel::Split, kv).await?);
         }
         Ok(checks)
     });
@@ -77,10 +77,10 @@ fn flash_attention_agrees_with_its_twin() {
     let rows = prop_oneof![select(vec![1u32, 2, 15, 16, 17, 31, 33, 63, 64, 65, 130]), 1u32..40];
     let start = prop_oneof![Just(0u32), ends()];
     let sequences = vec((start, rows), 1..4);
-    property(6..=60, cases(sequences), async |context, case| {
+    property(6..=60, cases(sequences), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(context, case, AttentionKernel::Flash, kv).await?);
+            checks.push(check_attention(device, case, AttentionKernel::Flash, kv).await?);
         }
         Ok(checks)
     });

@@ -51,5 +51,5 @@ fn cases() -> impl Strategy<Value = ConvCase> {
 
 #[test]
 fn short_conv_agrees_with_its_twin() {
-    property(32..=120, cases(), async |context, case| Ok(vec![check_conv(context, case).await?]));
+    property(32..=120, cases(), async |device, case| Ok(vec![check_conv(device, case).await?]));
 }

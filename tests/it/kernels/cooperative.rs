@@ -52,9 +52,9 @@ fn case(
 /// first, then as many as a minute allows.
 #[test]
 fn cooperative_products_of_every_format_agree_with_their_twin() {
-    let Some(context) = with_matrix_units() else { return };
+    let Some(device) = with_matrix_units() else { return };
     let formats: Vec<WeightsImport> =
-        WeightsImport::available(context.caps()).into_iter().filter(|w| w.native).collect();
+        WeightsImport::available(device.caps()).into_iter().filter(|w| w.native).collect();
     let (began, mut checks) = (Instant::now(), Vec::new());
     for round in 0..KINDS.len() {
         for (i, weights) in formats.iter().enumerate() {
@@ -63,7 +63,7 @@ fn cooperative_products_of_every_format_agree_with_their_twin() {
             }
             let kind = KINDS[(round + i) % KINDS.len()];
             let case = case(kind, [33, 130, 96], (Fill::Normal, 3));
-            let check = check_linear(context, &case, *weights, LinearKernel::MatmulCoop);
+            let check = check_linear(device, &case, *weights, LinearKernel::MatmulCoop);
             checks.push(pollster::block_on(check).unwrap());
         }
     }
@@ -86,8 +86,8 @@ fn cooperative_products_of_any_shape_agree_with_their_twin() {
     let cases = ((select(KINDS.to_vec()), side(), side(), cols, values), any::<Index>()).prop_map(
         |((kind, items, rows, cols, values), pick)| (case(kind, [items, rows, cols], values), pick),
     );
-    property(12..=150, cases, async |context, (case, pick)| {
-        many_items(context, case, weights(context, *pick)).await
+    property(12..=150, cases, async |device, (case, pick)| {
+        many_items(device, case, weights(device, *pick)).await
     });
 }
 
@@ -98,7 +98,7 @@ fn cooperative_products_of_long_rows_agree_with_their_twin() {
     }
     let kinds = vec![(Rows::Dense, Epilogue::Store), (Rows::GroupedIn, Epilogue::Swiglu)];
     let cases = (long_cases(kinds, 1usize..20, 1usize..20), any::<Index>());
-    property(8..=100, cases, async |context, (case, pick)| {
-        many_items(context, case, weights(context, *pick)).await
+    property(8..=100, cases, async |device, (case, pick)| {
+        many_items(device, case, weights(device, *pick)).await
     });
 }

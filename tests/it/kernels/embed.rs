@@ -23,10 +23,10 @@ fn cases() -> impl Strategy<Value = EmbedCase> {
 
 #[test]
 fn embed_agrees_with_its_twin() {
-    property(16..=60, cases(), async |context, case| {
+    property(16..=60, cases(), async |device, case| {
         let mut checks = Vec::new();
-        for weights in WeightsImport::available(context.caps()) {
-            checks.push(check_embed(context, case, weights).await?);
+        for weights in WeightsImport::available(device.caps()) {
+            checks.push(check_embed(device, case, weights).await?);
         }
         Ok(checks)
     });

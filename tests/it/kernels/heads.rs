@@ -26,11 +26,11 @@ fn cases() -> impl Strategy<Value = HeadsCase> {
 
 #[test]
 fn qk_norm_rope_append_agrees_with_its_twin() {
-    property(12..=60, cases(), async |context, case| {
+    property(12..=60, cases(), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            for reduce in Reduce::available(context.caps()) {
-                checks.push(check_heads(context, case, kv, reduce).await?);
+            for reduce in Reduce::available(device.caps()) {
+                checks.push(check_heads(device, case, kv, reduce).await?);
             }
         }
         Ok(checks)

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
 use super::{on_both, property};
-use crate::gpu::{contexts, run_all};
+use crate::gpu::{devices, run_all};
 
 /// Rows of a matrix around the borders of lanes and tiles, and any others.
 fn matrix_rows() -> impl Strategy<Value = usize> {
@@ -87,15 +87,15 @@ fn matvec_agrees_with_its_twin() {
     let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
     let cases = (dense_kind(), shapes, routed(), values(), any::<[Index; 2]>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
-    property(12..=150, cases, async |context, (case, pick)| {
+    property(12..=150, cases, async |device, (case, pick)| {
         let mut checks = Vec::new();
-        let weights = one_of(WeightsImport::available(context.caps()), pick[0]);
-        let reduce = one_of(Reduce::available(context.caps()), pick[1]);
+        let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
+        let reduce = one_of(Reduce::available(device.caps()), pick[1]);
         for (items, activations) in
             [(1, Float), (2, Float), (4, Float), (8, Float), (1, Int8), (4, Int8)]
         {
             let kernel = LinearKernel::Matvec { reduce, activations, items };
-            checks.push(check_linear(context, case, weights, kernel).await?);
+            checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
     });
@@ -112,13 +112,13 @@ fn matvec_with_bias_or_experts_agrees_with_its_twin() {
     let shapes = (1usize..6, matrix_rows(), cols(), part_rows());
     let cases = (kinds, shapes, routed(), values(), any::<[Index; 2]>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
-    property(20..=300, cases, async |context, (case, pick)| {
+    property(20..=300, cases, async |device, (case, pick)| {
         let mut checks = Vec::new();
-        let weights = one_of(WeightsImport::available(context.caps()), pick[0]);
-        let reduce = one_of(Reduce::available(context.caps()), pick[1]);
+        let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
+        let reduce = one_of(Reduce::available(device.caps()), pick[1]);
         for activations in [Float, Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
-            checks.push(check_linear(context, case, weights, kernel).await?);
+            checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
     });
@@ -139,11 +139,11 @@ fn matmul_agrees_with_its_twin() {
     let shapes = (items, matrix_rows(), cols(), part_rows());
     let cases = (kinds, shapes, routed(), values(), any::<Index>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
-    property(30..=600, cases, async |context, (case, pick)| {
+    property(30..=600, cases, async |device, (case, pick)| {
         let mut checks = Vec::new();
-        let weights = one_of(WeightsImport::available(context.caps()), *pick);
-        for kernel in LinearKernel::of_many_items(context.caps()) {
-            checks.push(check_linear(context, case, weights, kernel).await?);
+        let weights = one_of(WeightsImport::available(device.caps()), *pick);
+        for kernel in LinearKernel::of_many_items(device.caps()) {
+            checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
     });
@@ -159,13 +159,13 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
     let shapes = (items, matrix_rows(), cols(), part_rows());
     let cases = (kinds, shapes, routed(), values(), any::<[Index; 2]>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
-    property(20..=400, cases, async |context, (case, pick)| {
+    property(20..=400, cases, async |device, (case, pick)| {
         let mut checks = Vec::new();
-        let weights = one_of(WeightsImport::available(context.caps()), pick[0]);
-        let reduce = one_of(Reduce::available(context.caps()), pick[1]);
+        let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
+        let reduce = one_of(Reduce::available(device.caps()), pick[1]);
         for activations in [Float, Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 8 };
-            checks.push(check_linear(context, case, weights, kernel).await?);
+            checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
     });
@@ -174,8 +174,8 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
 /// More groups of rows than a grid dimension has workgroups: folded into two.
 #[test]
 fn matvec_folds_its_grid() {
-    on_both(async |context| {
-        let weights = WeightsImport::available(context.caps())[1];
+    on_both(async |device| {
+        let weights = WeightsImport::available(device.caps())[1];
         let mut checks = Vec::new();
         for (epilogue, rows, part_rows) in
             [(Epilogue::Store, 263_001, 0), (Epilogue::Swiglu, 262_160, 262_150)]
@@ -183,11 +183,11 @@ fn matvec_folds_its_grid() {
             let kind = (Rows::Dense, epilogue, false);
             let case = case(kind, (2, rows, 4, part_rows), (1, 1, Routing::One), (Fill::Normal, 1));
             let kernel = LinearKernel::Matvec {
-                reduce: Reduce::cooperative(context.caps()),
+                reduce: Reduce::cooperative(device.caps()),
                 activations: Float,
                 items: 2,
             };
-            checks.push(check_linear(context, &case, weights, kernel).await?);
+            checks.push(check_linear(device, &case, weights, kernel).await?);
         }
         Ok(checks)
     });
@@ -197,29 +197,29 @@ fn matvec_folds_its_grid() {
 /// share a weight read: greedy text does not depend on the batch.
 #[test]
 fn matvec_rows_do_not_depend_on_the_batch() {
-    for (device, context) in contexts() {
-        let formats = WeightsImport::available(context.caps());
+    for (name, device) in devices() {
+        let formats = WeightsImport::available(device.caps());
         // Formats add up alike but for blocks with and without a minimum.
         let formats = formats.into_iter().filter(|weights| {
             run_all() || matches!(weights.format, Format::F16 | Format::Q4 | Format::Q4K)
         });
         for weights in formats {
             for (reduce, activations) in
-                Reduce::available(context.caps()).into_iter().flat_map(|r| [(r, Float), (r, Int8)])
+                Reduce::available(device.caps()).into_iter().flat_map(|r| [(r, Float), (r, Int8)])
             {
                 let run = |rows: usize, items: u32| {
                     let kind = (Rows::Dense, Epilogue::Store, false);
                     let shape = (rows, 70, 260, 0);
                     let case = case(kind, shape, (1, 1, Routing::One), (Fill::Normal, 7));
                     let kernel = LinearKernel::Matvec { reduce, activations, items };
-                    let out = pollster::block_on(products(context, &case, weights, kernel));
+                    let out = pollster::block_on(products(device, &case, weights, kernel));
                     out.unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
                 };
                 let alone = run(1, 1);
                 for (rows, items) in [(2, 1), (2, 2), (3, 4), (8, 8), (9, 8), (1, 8)] {
                     assert!(
                         run(rows, items)[..70] == alone,
-                        "{device}: {weights:?} {reduce:?}: {rows} rows, {items} items"
+                        "{name}: {weights:?} {reduce:?}: {rows} rows, {items} items"
                     );
                 }
             }

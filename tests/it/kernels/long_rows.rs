@@ -1,7 +1,7 @@
 //! Products over as many columns as LFM2 has: 2,048 (its hidden size) and 1,792 (its experts'). Sums
 //! are long there, and blocks many; rows and items are few, since a case is to be cheap.
 
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::kernels::Activations::{Float, Int8};
 use lfm2_wgpu::kernels::{Epilogue, Reduce};
 use lfm2_wgpu::selftest::{
@@ -43,8 +43,8 @@ pub fn cases(
 }
 
 /// The weight format that the case drew.
-pub fn weights(context: &Context, pick: Index) -> WeightsImport {
-    let all = WeightsImport::available(context.caps());
+pub fn weights(device: &Device, pick: Index) -> WeightsImport {
+    let all = WeightsImport::available(device.caps());
     all[pick.index(all.len())]
 }
 
@@ -57,23 +57,23 @@ fn matvec_of_long_rows_agrees_with_its_twin() {
         (Rows::Combine, Epilogue::Add),
     ];
     let cases = (cases(kinds, 1usize..3, 1usize..6), any::<[Index; 2]>());
-    property(10..=200, cases, async |context, (case, pick)| {
-        let reduces = Reduce::available(context.caps());
+    property(10..=200, cases, async |device, (case, pick)| {
+        let reduces = Reduce::available(device.caps());
         let reduce = reduces[pick[1].index(reduces.len())];
         let mut checks = Vec::new();
         for activations in [Float, Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
-            checks.push(check_linear(context, case, weights(context, pick[0]), kernel).await?);
+            checks.push(check_linear(device, case, weights(device, pick[0]), kernel).await?);
         }
         Ok(checks)
     });
 }
 
 /// The kernels for many items, matrix units among them where the device has them.
-pub async fn many_items(context: &Context, case: &LinearCase, weights: WeightsImport) -> Checks {
+pub async fn many_items(device: &Device, case: &LinearCase, weights: WeightsImport) -> Checks {
     let mut checks = Vec::new();
-    for kernel in LinearKernel::of_many_items(context.caps()) {
-        checks.push(check_linear(context, case, weights, kernel).await?);
+    for kernel in LinearKernel::of_many_items(device.caps()) {
+        checks.push(check_linear(device, case, weights, kernel).await?);
     }
     Ok(checks)
 }
@@ -82,7 +82,7 @@ pub async fn many_items(context: &Context, case: &LinearCase, weights: WeightsIm
 fn matmul_of_long_rows_agrees_with_its_twin() {
     let kinds = vec![(Rows::Dense, Epilogue::Store), (Rows::GroupedIn, Epilogue::Swiglu)];
     let cases = (cases(kinds, 1usize..4, 1usize..6), any::<Index>());
-    property(6..=100, cases, async |context, (case, pick)| {
-        many_items(context, case, weights(context, *pick)).await
+    property(6..=100, cases, async |device, (case, pick)| {
+        many_items(device, case, weights(device, *pick)).await
     });
 }

@@ -22,13 +22,13 @@ use std::fmt::Debug;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use lfm2_wgpu::gpu::{Context, GpuError};
+use lfm2_wgpu::gpu::{Device, GpuError};
 use lfm2_wgpu::kernels::KERNELS;
 use lfm2_wgpu::selftest::{KernelCheck, Rng, Span, Thoroughness, check_kernels};
 use proptest::strategy::Strategy;
 use proptest::test_runner::{Config, RngSeed, TestCaseError, TestRunner};
 
-use crate::gpu::{contexts, run_all};
+use crate::gpu::{devices, run_all};
 use verdict::{failures, ran, variants};
 
 type Checks = Result<Vec<KernelCheck>, GpuError>;
@@ -43,7 +43,7 @@ const TIME: Duration = Duration::from_secs(5);
 fn property<C: Debug>(
     cases: RangeInclusive<u32>,
     strategy: impl Strategy<Value = C>,
-    check: impl AsyncFn(&Context, &C) -> Checks,
+    check: impl AsyncFn(&Device, &C) -> Checks,
 ) {
     let from_environment = Config::default();
     let set = |name: &str| std::env::var_os(name).is_some();
@@ -65,10 +65,10 @@ fn property<C: Debug>(
             return Ok(());
         }
         started.set(started.get() + 1);
-        for (device, context) in contexts() {
-            let checks = pollster::block_on(check(context, &case))
-                .map_err(|e| TestCaseError::fail(format!("{device}: {e}")))?;
-            let failed = failures(device, &checks);
+        for (name, device) in devices() {
+            let checks = pollster::block_on(check(device, &case))
+                .map_err(|e| TestCaseError::fail(format!("{name}: {e}")))?;
+            let failed = failures(name, &checks);
             if !failed.is_empty() {
                 return Err(TestCaseError::fail(failed.join("\n")));
             }
@@ -83,10 +83,10 @@ fn property<C: Debug>(
 }
 
 /// Runs `check` on both devices.
-fn on_both(check: impl AsyncFn(&Context) -> Checks) {
-    for (device, context) in contexts() {
-        let checks = pollster::block_on(check(context)).unwrap_or_else(|e| panic!("{device}: {e}"));
-        let failed = failures(device, &checks);
+fn on_both(check: impl AsyncFn(&Device) -> Checks) {
+    for (name, device) in devices() {
+        let checks = pollster::block_on(check(device)).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let failed = failures(name, &checks);
         assert!(failed.is_empty(), "{}", failed.join("\n"));
         println!("{} kernel cases", checks.len());
     }
@@ -102,34 +102,34 @@ fn spans(sequences: &[(u32, u32)], seed: u64) -> Vec<Span> {
         .collect()
 }
 
-fn selftest_passes_and_runs_every_variant((device, context): &(&str, Context)) {
-    let checks = pollster::block_on(check_kernels(context, Thoroughness::Full, &|_| {}))
-        .unwrap_or_else(|e| panic!("{device}: {e}"));
-    let failed = failures(device, &checks);
+fn selftest_passes_and_runs_every_variant((name, device): &(&str, Device)) {
+    let checks = pollster::block_on(check_kernels(device, Thoroughness::Full, &|_| {}))
+        .unwrap_or_else(|e| panic!("{name}: {e}"));
+    let failed = failures(name, &checks);
     assert!(failed.is_empty(), "{}", failed.join("\n"));
-    let (variants, ran) = (variants(context), ran(&checks));
+    let (variants, ran) = (variants(device), ran(&checks));
     let missing: Vec<_> = variants.iter().filter(|v| !ran.contains(v.as_str())).collect();
-    assert!(missing.is_empty(), "{device}: no case runs {missing:#?}");
+    assert!(missing.is_empty(), "{name}: no case runs {missing:#?}");
     println!("{} kernel cases", checks.len());
 }
 
 /// A test for each device, so that two processes share the work.
 #[test]
 fn selftest_runs_every_variant_at_the_adapters_limits() {
-    selftest_passes_and_runs_every_variant(&contexts()[0]);
+    selftest_passes_and_runs_every_variant(&devices()[0]);
 }
 
 #[test]
 fn selftest_runs_every_variant_at_default_limits() {
-    selftest_passes_and_runs_every_variant(&contexts()[1]);
+    selftest_passes_and_runs_every_variant(&devices()[1]);
 }
 
 #[test]
 fn quick_selftest_runs_every_kernel() {
-    on_both(async |context| {
-        let checks = check_kernels(context, Thoroughness::Quick, &|_| {}).await?;
+    on_both(async |device| {
+        let checks = check_kernels(device, Thoroughness::Quick, &|_| {}).await?;
         // Some need what the device lacks.
-        for kernel in KERNELS.iter().filter(|k| !(k.variants)(context.caps()).is_empty()) {
+        for kernel in KERNELS.iter().filter(|k| !(k.variants)(device.caps()).is_empty()) {
             let name = format!("{} ", kernel.name);
             assert!(
                 checks.iter().any(|c| c.variant.split(" + ").any(|v| v.starts_with(&name))),

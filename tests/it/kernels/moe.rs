@@ -26,12 +26,10 @@ fn cases() -> impl Strategy<Value = GroupCase> {
 
 #[test]
 fn moe_group_agrees_with_its_twin() {
-    property(32..=120, cases(), async |context, case| Ok(vec![check_group(context, case).await?]));
+    property(32..=120, cases(), async |device, case| Ok(vec![check_group(device, case).await?]));
 }
 
 #[test]
 fn moe_combine_agrees_with_its_twin() {
-    property(32..=120, cases(), async |context, case| {
-        Ok(vec![check_combine(context, case).await?])
-    });
+    property(32..=120, cases(), async |device, case| Ok(vec![check_combine(device, case).await?]));
 }

@@ -33,10 +33,10 @@ fn norm_cases() -> impl Strategy<Value = NormCase> {
 
 #[test]
 fn rms_norm_agrees_with_its_twin() {
-    property(20..=80, norm_cases(), async |context, case| {
+    property(20..=80, norm_cases(), async |device, case| {
         let mut checks = Vec::new();
-        for reduce in Reduce::available(context.caps()) {
-            checks.push(check_norm(context, case, reduce).await?);
+        for reduce in Reduce::available(device.caps()) {
+            checks.push(check_norm(device, case, reduce).await?);
         }
         Ok(checks)
     });
@@ -45,9 +45,9 @@ fn rms_norm_agrees_with_its_twin() {
 /// Tree and subgroup: a workgroup a row, as many as a grid's first dimension has.
 #[test]
 fn rms_norm_takes_65_535_rows() {
-    super::on_both(async |context| {
+    super::on_both(async |device| {
         let mut checks = Vec::new();
-        for reduce in Reduce::available(context.caps()) {
+        for reduce in Reduce::available(device.caps()) {
             let case = NormCase {
                 rows: 65_535,
                 hidden_size: 4,
@@ -56,7 +56,7 @@ fn rms_norm_takes_65_535_rows() {
                 fill: Fill::Normal,
                 seed: 1,
             };
-            checks.push(check_norm(context, &case, reduce).await?);
+            checks.push(check_norm(device, &case, reduce).await?);
         }
         Ok(checks)
     });
@@ -98,10 +98,10 @@ fn route_cases() -> impl Strategy<Value = RouteCase> {
 
 #[test]
 fn norm_route_agrees_with_its_twin() {
-    property(16..=60, route_cases(), async |context, case| {
+    property(16..=60, route_cases(), async |device, case| {
         let mut checks = Vec::new();
-        for reduce in Reduce::available(context.caps()) {
-            checks.push(check_route(context, case, reduce).await?);
+        for reduce in Reduce::available(device.caps()) {
+            checks.push(check_route(device, case, reduce).await?);
         }
         Ok(checks)
     });

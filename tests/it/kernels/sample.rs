@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::property;
-use crate::gpu::contexts;
+use crate::gpu::devices;
 
 fn options() -> impl Strategy<Value = Options> {
     let temperature = select(vec![0.0f32, 1e-4, 0.01, 0.3, 0.7, 1.0, 2.0, 100.0]);
@@ -76,18 +76,18 @@ fn cases() -> impl Strategy<Value = SampleCase> {
 
 #[test]
 fn sample_prepare_agrees_with_its_twin() {
-    property(32..=150, cases(), async |context, case| {
-        Ok(vec![check_penalties(context, case).await?])
+    property(32..=150, cases(), async |device, case| {
+        Ok(vec![check_penalties(device, case).await?])
     });
 }
 
 #[test]
 fn sample_threshold_agrees_with_its_twin() {
-    property(32..=150, cases(), async |context, case| {
+    property(32..=150, cases(), async |device, case| {
         let mut checks = Vec::new();
-        for reduce in Reduce::available(context.caps()) {
+        for reduce in Reduce::available(device.caps()) {
             if !reduce.is_serial() {
-                checks.push(check_threshold(context, case, reduce).await?);
+                checks.push(check_threshold(device, case, reduce).await?);
             }
         }
         Ok(checks)
@@ -103,7 +103,7 @@ fn sample_draw_agrees_with_its_twin() {
     );
     let cases =
         (cases(), broken).prop_map(|(case, broken)| SampleCase { broken, logit_rows: 1, ..case });
-    property(32..=200, cases, async |context, case| Ok(vec![check_draw(context, case).await?]));
+    property(32..=200, cases, async |device, case| Ok(vec![check_draw(device, case).await?]));
 }
 
 const PLAIN: Options = Options {
@@ -140,7 +140,7 @@ fn draws_follow_the_softmax() {
         (Options { min_p: 0.4, ..PLAIN }, 6),
         (Options { top_p: 0.6, ..PLAIN }, 5),
     ];
-    for (device, context) in contexts() {
+    for (name, device) in devices() {
         for (o, n_kept) in cases {
             let mut order: Vec<usize> = (0..logits.len()).collect();
             order.sort_by(|&a, &b| logits[b].total_cmp(&logits[a]));
@@ -151,11 +151,11 @@ fn draws_follow_the_softmax() {
             let n = if o.top_k > 0 || o.top_p < 1.0 { 512 } else { 2048 };
             for rows in many_rows(o, n) {
                 let drawn =
-                    pollster::block_on(draws(context, &logits.repeat(rows.len()), &rows)).unwrap();
+                    pollster::block_on(draws(device, &logits.repeat(rows.len()), &rows)).unwrap();
                 let mut counts = vec![0u32; logits.len()];
                 drawn.iter().for_each(|t| counts[*t as usize] += 1);
                 for (i, count) in counts.iter().enumerate() {
-                    assert!(kept.contains(&i) || *count == 0, "{device}: {i} drawn with {o:?}");
+                    assert!(kept.contains(&i) || *count == 0, "{name}: {i} drawn with {o:?}");
                 }
                 let chi_square: f64 = kept
                     .iter()
@@ -168,7 +168,7 @@ fn draws_follow_the_softmax() {
                 let freedom = (n_kept - 1) as f64;
                 let spread = 2.0 / (9.0 * freedom);
                 let most = freedom * (1.0 - spread + 4.3 * spread.sqrt()).powi(3);
-                assert!(chi_square < most, "{device}: {chi_square} >= {most}: {counts:?} {o:?}");
+                assert!(chi_square < most, "{name}: {chi_square} >= {most}: {counts:?} {o:?}");
             }
         }
     }
@@ -188,10 +188,10 @@ fn noise_is_as_exact_as_promised() {
         logits.push((-lead - gumbel(o.seed, *position, 1)) as f32);
         want.push(i % 2);
     }
-    for (device, context) in contexts() {
-        let drawn = pollster::block_on(draws(context, &logits, &rows)).unwrap();
+    for (name, device) in devices() {
+        let drawn = pollster::block_on(draws(device, &logits, &rows)).unwrap();
         if let Some(i) = (0..rows.len()).find(|i| drawn[*i] != want[*i]) {
-            panic!("{device}: {:?} draws {} from {:?}", rows[i], drawn[i], &logits[2 * i..][..2]);
+            panic!("{name}: {:?} draws {} from {:?}", rows[i], drawn[i], &logits[2 * i..][..2]);
         }
     }
 }
@@ -202,9 +202,9 @@ fn both_zeros_are_one_logit() {
     let logits = [1.0, 0.0, -0.0, -0.0, -0.0, -1.0];
     // Of all five 1 / (1 + 4 / e) = 40 % is the first's: less than top_p. Of two it would be 73 %.
     let o = Options { top_k: 2, top_p: 0.6, ..PLAIN };
-    for (_, context) in contexts() {
+    for (_, device) in devices() {
         let rows: Vec<_> = (0..200).map(|i| (o, i)).collect();
-        let drawn = pollster::block_on(draws(context, &logits.repeat(rows.len()), &rows)).unwrap();
+        let drawn = pollster::block_on(draws(device, &logits.repeat(rows.len()), &rows)).unwrap();
         for (token, possible) in (0..).zip([true, true, true, true, true, false]) {
             assert_eq!(drawn.contains(&token), possible, "token {token}");
         }
@@ -216,11 +216,11 @@ fn both_zeros_are_one_logit() {
 #[test]
 fn the_same_seed_draws_the_same() {
     let logits: Vec<f32> = (0..300).map(|i| ((i * 37) % 100) as f32 / 50.0).collect();
-    for (_, context) in contexts() {
+    for (_, device) in devices() {
         let rows: Vec<(Options, u32)> =
             (0..64).map(|i| (Options { seed: i / 2, ..PLAIN }, 100 + i % 7)).collect();
         let run = |rows: &[(Options, u32)]| {
-            pollster::block_on(draws(context, &logits.repeat(rows.len()), rows)).unwrap()
+            pollster::block_on(draws(device, &logits.repeat(rows.len()), rows)).unwrap()
         };
         let first = run(&rows);
         assert_eq!(first, run(&rows));

@@ -3,21 +3,21 @@
 
 use std::collections::BTreeSet;
 
-use lfm2_wgpu::gpu::Context;
+use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::kernels::KERNELS;
 use lfm2_wgpu::selftest::KernelCheck;
 
 /// What a reader needs to run a failing case again.
-fn describe(device: &str, c: &KernelCheck) -> String {
+fn describe(name: &str, c: &KernelCheck) -> String {
     format!(
-        "{} at {device}: {}\n  variant: {}\n  case: {}\n  error {:e}, tolerance {:e}",
+        "{} at {name}: {}\n  variant: {}\n  case: {}\n  error {:e}, tolerance {:e}",
         c.kernel, c.failure, c.variant, c.case, c.max_error, c.tolerance
     )
 }
 
 /// Each case that failed.
-pub fn failures(device: &str, checks: &[KernelCheck]) -> Vec<String> {
-    checks.iter().filter(|c| !c.passed).map(|c| describe(device, c)).collect()
+pub fn failures(name: &str, checks: &[KernelCheck]) -> Vec<String> {
+    checks.iter().filter(|c| !c.passed).map(|c| describe(name, c)).collect()
 }
 
 /// The variants that ran.
@@ -26,7 +26,7 @@ pub fn ran(checks: &[KernelCheck]) -> BTreeSet<&str> {
 }
 
 /// The variants of the kernel table that the device can run.
-pub fn variants(context: &Context) -> BTreeSet<String> {
-    let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(context.caps()));
+pub fn variants(device: &Device) -> BTreeSet<String> {
+    let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(device.caps()));
     variants.map(|v| v.to_string()).collect()
 }

@@ -2,7 +2,7 @@
 //! cannot wrap one, and never asks for subgroups; TypeScript (`web/src/gpu.ts`) lets it find something
 //! in the place of `navigator.gpu` that does.
 
-use lfm2_wgpu::gpu::{Context, ContextOptions};
+use lfm2_wgpu::gpu::{Device, DeviceOptions};
 use lfm2_wgpu::wgpu;
 use wasm_bindgen::prelude::*;
 
@@ -21,12 +21,12 @@ impl Gpu {
 
 impl Gpu {
     /// A device of the engine's.
-    pub async fn own(&self) -> Result<Context, JsValue> {
-        Context::request_of(&self.0, &ContextOptions::default()).await.map_err(super::error)
+    pub async fn own(&self) -> Result<Device, JsValue> {
+        Device::request_of(&self.0, &DeviceOptions::default()).await.map_err(super::error)
     }
 
     /// The page's device, with whatever limits and features it was made with.
-    pub async fn pages(&self) -> Result<Context, JsValue> {
+    pub async fn pages(&self) -> Result<Device, JsValue> {
         let failed = |e: &dyn std::fmt::Display| JsValue::from(js_sys::Error::new(&e.to_string()));
         let adapter = self.0.request_adapter(&wgpu::RequestAdapterOptions::default()).await;
         let adapter = adapter.map_err(|e| failed(&e))?;
@@ -34,6 +34,6 @@ impl Gpu {
             .request_device(&wgpu::DeviceDescriptor::default())
             .await
             .map_err(|e| failed(&e))?;
-        Ok(Context::from_device(device, queue))
+        Ok(Device::from_wgpu(device, queue))
     }
 }

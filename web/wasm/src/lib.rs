@@ -82,14 +82,14 @@ impl WebEngine {
                 on_progress.call3(&JsValue::NULL, &phase.into(), &done.into(), &total.into());
             told.is_ok_and(|goes_on| goes_on.is_truthy())
         });
-        let context = if own { gpu.own().await? } else { gpu.pages().await? };
-        let device = context.device().clone();
-        let built = builder.gpu(context).build().await;
+        let device = if own { gpu.own().await? } else { gpu.pages().await? };
+        let wgpu_device = device.wgpu_device().clone();
+        let built = builder.gpu(device).build().await;
         // What was uploaded would stay until the browser collects its garbage.
         let engine = built
             .inspect_err(|_| {
                 if own {
-                    device.destroy()
+                    wgpu_device.destroy()
                 }
             })
             .map_err(error)?;
@@ -106,7 +106,7 @@ impl WebEngine {
 
     /// What was loaded, as JSON.
     pub fn info(&self) -> String {
-        let adapter = self.engine.context().adapter();
+        let adapter = self.engine.device().adapter();
         json!({
             "contextLength": self.engine.context_length(),
             "parameters": self.engine.size().total_parameters,
@@ -121,7 +121,7 @@ impl WebEngine {
 
     /// What has been asked of the GPU so far, as JSON.
     pub fn counters(&self) -> String {
-        let counters = self.engine.context().counters();
+        let counters = self.engine.device().counters();
         json!({
             "dispatches": counters.dispatches,
             "submissions": counters.submissions,
@@ -153,7 +153,7 @@ impl WebEngine {
     /// Destroys the device, unless it is the page's: all that is on the GPU is gone at once.
     pub fn destroy(&self) {
         if self.own {
-            self.engine.context().device().destroy();
+            self.engine.device().wgpu_device().destroy();
         }
     }
 }

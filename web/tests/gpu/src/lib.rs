@@ -15,11 +15,10 @@ use std::sync::Arc;
 
 use goldens::Golden;
 use js_sys::{Array, Uint8Array};
-use lfm2_wgpu::Engine;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
-use lfm2_wgpu::gpu::Context;
 use lfm2_wgpu::kernels::{Multiply, Reduce};
 use lfm2_wgpu::selftest::{check_part, parts};
+use lfm2_wgpu::{Engine, gpu};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
 
@@ -37,7 +36,7 @@ pub fn start() {
 
 /// A browser's GPU.
 #[wasm_bindgen]
-pub struct Device(Context);
+pub struct Device(gpu::Device);
 
 #[wasm_bindgen]
 impl Device {

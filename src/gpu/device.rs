@@ -34,9 +34,9 @@ pub enum LimitsChoice {
     Default,
 }
 
-/// How to make a [`Context`].
+/// Options of [`Device::request`].
 #[derive(Clone, Debug, Default)]
-pub struct ContextOptions {
+pub struct DeviceOptions {
     /// Which adapter.
     pub adapter: AdapterChoice,
     /// Which limits.
@@ -58,7 +58,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
     reports(&instance().enumerate_adapters(wgpu::Backends::PRIMARY).await)
 }
 
-/// What the engine has asked of the GPU since the context was made.
+/// What the engine has asked of the GPU since the device was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches.
@@ -94,26 +94,26 @@ pub(super) struct Inner {
 ///
 /// Cloning shares it. Natively it is `Send + Sync`.
 #[derive(Clone, Debug)]
-pub struct Context {
+pub struct Device {
     pub(super) inner: Arc<Inner>,
 }
 
-impl Context {
+impl Device {
     /// Asks for an adapter and a device.
     ///
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::AdapterNotFound`] or [`GpuError::NoDevice`].
-    pub async fn request(options: &ContextOptions) -> Result<Self, GpuError> {
+    pub async fn request(options: &DeviceOptions) -> Result<Self, GpuError> {
         Self::request_of(&instance(), options).await
     }
 
-    /// As [`Context::request`], of an instance of the caller's.
+    /// As [`Device::request`], of an instance of the caller's.
     ///
     /// # Errors
     /// The same.
     pub async fn request_of(
         instance: &wgpu::Instance,
-        options: &ContextOptions,
+        options: &DeviceOptions,
     ) -> Result<Self, GpuError> {
         let (index, adapter) = choose(instance, &options.adapter).await?;
         let info = adapter.get_info();
@@ -173,7 +173,7 @@ impl Context {
     /// Adopts a host application's device. Its error and device-lost handlers are left alone;
     /// kernels are chosen by the features and limits it was made with.
     #[must_use]
-    pub fn from_device(device: wgpu::Device, queue: wgpu::Queue) -> Self {
+    pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let caps = Caps::of_device(&device);
         let report = AdapterReport::new(0, &device.adapter_info(), caps, None);
         Self::assemble(device, queue, caps, None, report, Arc::new(Mutex::new(None)))
@@ -218,13 +218,13 @@ impl Context {
         &self.inner.report
     }
 
-    /// The device, for work of the host application's own.
+    /// wgpu's device, for work of the host application's own.
     #[must_use]
-    pub fn device(&self) -> &wgpu::Device {
+    pub fn wgpu_device(&self) -> &wgpu::Device {
         &self.inner.device
     }
 
-    /// The queue, for work of the host application's own.
+    /// wgpu's queue, for work of the host application's own.
     #[must_use]
     pub fn queue(&self) -> &wgpu::Queue {
         &self.inner.queue
@@ -285,7 +285,7 @@ impl Context {
     /// Makes a tensor that holds `data`.
     ///
     /// # Errors
-    /// As [`Context::tensor`].
+    /// As [`Device::tensor`].
     pub async fn tensor_of<T: Element>(
         &self,
         label: &str,
@@ -312,8 +312,8 @@ impl Context {
         }
     }
 
-    /// As [`Context::guard`] where nobody can wait: what the device reports at once (natively
-    /// everything) is found by the next [`Context::check`].
+    /// As [`Device::guard`] where nobody can wait: what the device reports at once (natively
+    /// everything) is found by the next [`Device::check`].
     pub(super) fn guard_now<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
         let (result, reported) = self.scoped(f);
         if let Some(Some(e)) = reported.now_or_never() {
