@@ -2,10 +2,10 @@
 
 use lfm2_wgpu::kernels::{
     Attention, Embed, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup, NormRoute,
-    QkNormRopeAppend, Reduce, RmsNorm, SPLIT, SampleDraw, SamplePrepare, SampleThreshold,
+    PAGE, QkNormRopeAppend, Reduce, RmsNorm, SPLIT, SampleDraw, SamplePrepare, SampleThreshold,
     ShortConv, groups_len,
 };
-use lfm2_wgpu::state::{PAGE, StateShape};
+use lfm2_wgpu::state::StateShape;
 
 use super::products;
 use super::setup::{Made, Setup};

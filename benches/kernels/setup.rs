@@ -1,10 +1,10 @@
 //! The device, the model whose shapes are taken, and tensors full of numbers.
 
-use lfm2_wgpu::engine::{Batch, Row, SampleParams, SeqRows};
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
-use lfm2_wgpu::kernels::{Choices, Format, Matrix, Part, flash_tile_rows};
+use lfm2_wgpu::kernels::{
+    Batch, Choices, Format, Matrix, PAGE, Part, Row, SampleParams, SeqRows, flash_tile_rows,
+};
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
-use lfm2_wgpu::state::PAGE;
 
 /// Words that are made once and repeated: 4 MB.
 const NOISE: usize = 1 << 20;

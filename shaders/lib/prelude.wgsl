@@ -1,6 +1,6 @@
 // What every kernel sees: its parameters and the batch table.
 //
-// batch: one small buffer, written by the host before each step (engine/batch.rs has the twin of
+// batch: one small buffer, written by the host before each step (kernels/batch.rs has the twin of
 // this layout). All of it is read-only, so loop bounds taken from it are uniform.
 //   [0] n_rows  [1] n_seqs  [2] n_logit_rows  [3] n_tiles
 //   [4] rows_at  [5] seqs_at  [6] logit_rows_at  [7] tiles_at  [8] pages_at  [9] max_pages

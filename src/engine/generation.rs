@@ -7,10 +7,10 @@ use web_time::Instant;
 
 use super::runner::Wanted;
 use super::sampling::random_seed;
-use super::{Batch, FROM_SLOT, SampleParams, SamplingOptions, Session, Timings};
+use super::{SamplingOptions, Session, Timings};
 use crate::error::Error;
 use crate::gpu::{Readback, Submission};
-use crate::kernels::NOT_FINITE;
+use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, SampleParams, SeqRows};
 use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, ToolCall};
 
 /// How to answer.
@@ -376,7 +376,7 @@ impl<'s> Generation<'s> {
         }
     }
 
-    fn submit(&mut self, rows: super::SeqRows, target: Option<usize>) -> Result<Submission, Error> {
+    fn submit(&mut self, rows: SeqRows, target: Option<usize>) -> Result<Submission, Error> {
         let engine = self.session.engine().clone();
         let batch = Batch { seqs: vec![rows] };
         let slot = self.session.slot();

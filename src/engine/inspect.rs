@@ -1,9 +1,10 @@
 //! Looking inside: all logits of a text, and every intermediate of a pass.
 
+use super::Session;
 use super::runner::Wanted;
-use super::{Batch, SampleParams, Session};
 use crate::error::Error;
 use crate::gpu::Profile;
+use crate::kernels::{Batch, SampleParams};
 
 /// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
 pub type Trace = Vec<(String, Vec<u32>)>;

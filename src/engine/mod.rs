@@ -14,7 +14,6 @@
 //! # Ok(()) }
 //! ```
 
-mod batch;
 mod builder;
 mod ends;
 mod generation;
@@ -34,7 +33,6 @@ mod tests;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-pub use batch::{Batch, FROM_SLOT, MAX_LOGIT_BIAS, Row, SampleParams, SeqRows};
 pub use builder::EngineBuilder;
 pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
 pub use inspect::Trace;

@@ -2,9 +2,9 @@
 
 use crate::error::Error;
 use crate::gpu::Caps;
-use crate::kernels::{Choices, KvFormat};
+use crate::kernels::{Choices, KvFormat, PAGE};
 use crate::model::{MemoryPlan, ModelConfig, Recipe, ResolvedTensors, ScratchShape, WeightChoice};
-use crate::state::{PAGE, StateShape};
+use crate::state::StateShape;
 
 /// The shortest context that is chosen or advised where a longer one does not fit.
 const LEAST_CONTEXT: u32 = 256;

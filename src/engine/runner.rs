@@ -6,13 +6,12 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::Batch;
 use super::progress::Teller;
 use crate::error::Error;
 use crate::gpu::{
     Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
 };
-use crate::kernels::{Choices, flash_tile_rows};
+use crate::kernels::{Batch, Choices, PAGE, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
 use crate::state::State;
 
@@ -101,7 +100,7 @@ impl Runner {
         max_rows: u32,
         teller: Teller,
     ) -> Result<Self, Error> {
-        let pages = state.context.div_ceil(crate::state::PAGE) as usize;
+        let pages = state.context.div_ceil(PAGE) as usize;
         let words = Batch::capacity(max_rows as usize, state.n_slots as usize, pages);
         let batch_table = device.tensor("batch", words).await?;
         let pace = Mutex::new(Pace::guess(&device));

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::{MAX_LOGIT_BIAS, SampleParams};
 use crate::error::Error;
+use crate::kernels::{MAX_LOGIT_BIAS, SampleParams};
 
 /// How tokens are drawn. The order is transformers': biases, penalties, temperature, top-k, top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,8 +1,9 @@
 //! A session: one sequence and what of it is on the GPU.
 
-use super::{Engine, GenerateOptions, Generation, Row, SampleParams, SeqRows};
+use super::{Engine, GenerateOptions, Generation};
 use crate::error::Error;
-use crate::state::{MAX_REWIND, PAGE};
+use crate::kernels::{PAGE, Row, SampleParams, SeqRows};
+use crate::state::MAX_REWIND;
 use crate::text::{AnswerFormat, Calls, Conversation, SpecialTokens};
 
 /// One sequence. Its state stays on the GPU between answers, so that a conversation's next turn

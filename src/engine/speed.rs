@@ -2,9 +2,10 @@
 
 use web_time::Instant;
 
-use super::batch::{Batch, Row, SampleParams, SeqRows};
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
-use crate::kernels::{Choices, Epilogue, Format, Linear, Matrix, Part, RmsNorm};
+use crate::kernels::{
+    Batch, Choices, Epilogue, Format, Linear, Matrix, Part, RmsNorm, Row, SampleParams, SeqRows,
+};
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 
 /// The measured matrix is of LFM2-8B's shape: `in_proj` of a convolution.

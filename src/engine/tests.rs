@@ -13,7 +13,7 @@ use super::runner::{Pace, Wanted};
 use super::*;
 use crate::GenerateOptions;
 use crate::gpu::DeviceOptions;
-use crate::kernels::{Choices, Reduce};
+use crate::kernels::{Batch, Choices, MAX_LOGIT_BIAS, Reduce, SampleParams};
 
 fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();

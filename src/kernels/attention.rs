@@ -2,11 +2,9 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, bytes_of};
+use super::{KvFormat, SPLIT, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
-/// Positions of a context that one workgroup of decode attention takes.
-pub const SPLIT: u32 = 256;
 const WG: u32 = 64;
 const FLASH_WG: u32 = 64;
 /// Floats of workgroup memory for the query tile of flash attention, and for its key tile; its scores

@@ -5,6 +5,7 @@
 //! `benches/kernels/`.
 
 mod attention;
+mod batch;
 mod embed;
 mod kv;
 mod linear;
@@ -22,7 +23,8 @@ mod short_conv;
 
 use crate::gpu::{Caps, Variant};
 
-pub use attention::{Attention, FlashAttention, Heads, SPLIT, flash_tile_rows};
+pub use attention::{Attention, FlashAttention, Heads, flash_tile_rows};
+pub use batch::{Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, Row, SPLIT, SampleParams, SeqRows};
 pub use embed::Embed;
 pub use kv::KvFormat;
 pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear, Multiply};

@@ -2,7 +2,7 @@
 
 use super::{ModelConfig, OperatorKind, ScratchShape};
 use crate::gpu::Caps;
-use crate::kernels::KvFormat;
+use crate::kernels::{KvFormat, PAGE};
 use crate::state::StateShape;
 
 /// Bytes on the GPU by purpose.
@@ -65,9 +65,9 @@ impl MemoryPlan {
     /// The longest context whose keys and values fit one binding a layer, for `n_slots` sequences.
     #[must_use]
     pub fn longest_context(config: &ModelConfig, state: &StateShape, caps: &Caps) -> u32 {
-        let one = StateShape { context: crate::state::PAGE, ..*state };
+        let one = StateShape { context: PAGE, ..*state };
         let page_bytes = (4 * one.kv_words(config)) as u64;
         let pages = caps.max_part() / page_bytes.max(1);
-        u32::try_from(pages.saturating_mul(u64::from(crate::state::PAGE))).unwrap_or(u32::MAX)
+        u32::try_from(pages.saturating_mul(u64::from(PAGE))).unwrap_or(u32::MAX)
     }
 }

@@ -2,9 +2,8 @@
 //! every element must have been written and whose surroundings must not.
 
 use super::compare::Comparison;
-use crate::engine::{Batch, Row, SampleParams, SeqRows};
 use crate::gpu::{Caps, Device, GpuError, Recorder, StepShape, Tensor};
-use crate::kernels::{Format, KvFormat};
+use crate::kernels::{Batch, Format, KvFormat, Row, SampleParams, SeqRows};
 use crate::reference::{self, PAGE, Sequence};
 
 /// A small random number generator, the same everywhere.

@@ -4,9 +4,8 @@ use super::compare::Comparison;
 use super::data::{Output, Pass, UNTOUCHED_ID, WeightsImport, run};
 use super::stored::Stored;
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::engine::FROM_SLOT;
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{Embed, Format};
+use crate::kernels::{Embed, FROM_SLOT, Format};
 use crate::reference;
 
 /// A case of `embed`.

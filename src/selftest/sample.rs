@@ -3,11 +3,12 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::{Fill, KernelCheck, Rng, Span};
-use crate::engine::{Batch, MAX_LOGIT_BIAS, Row, SampleParams, SeqRows};
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{NOT_FINITE, Reduce, SampleDraw, SamplePrepare, SampleThreshold};
+use crate::kernels::{
+    Batch, MAX_LOGIT_BIAS, NOT_FINITE, PAGE, Reduce, Row, SampleDraw, SampleParams, SamplePrepare,
+    SampleThreshold, SeqRows,
+};
 use crate::reference::{self, Options};
-use crate::state::PAGE;
 
 /// A case of sampling: one sequence per entry of `options`.
 #[derive(Clone, Debug)]

@@ -5,11 +5,8 @@ mod pages;
 pub use pages::Pages;
 
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{KvFormat, SPLIT};
+use crate::kernels::{KvFormat, PAGE, SPLIT};
 use crate::model::{ModelConfig, OperatorKind};
-
-/// Positions in a page of the KV pool. `shaders/lib/prelude.wgsl` has the same constant.
-pub const PAGE: u32 = 64;
 
 /// Positions that a sequence can always go back, beyond what the convolution itself needs: a stop
 /// string seen late, tokens that were still in flight when the caller stopped.

@@ -1,12 +1,16 @@
-//! The batch: the table of rows that a step runs. It is the only thing uploaded per step.
+//! The batch table: the rows of a step, as every kernel reads them. It is the only upload of a step.
 //!
-//! `shaders/lib/prelude.wgsl` has the twin of the layout.
+//! `shaders/lib/prelude.wgsl` reads this layout and repeats these constants.
 
 use crate::gpu::StepShape;
-use crate::kernels::SPLIT;
-use crate::state::PAGE;
 
-/// Instead of a token: the row takes what the sampler left in the sequence's slot.
+/// Positions in a page of the KV cache.
+pub const PAGE: u32 = 64;
+
+/// Positions of a context that one workgroup of decode attention takes.
+pub const SPLIT: u32 = 256;
+
+/// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
 pub const FROM_SLOT: u32 = u32::MAX;
 
 const HEADER: usize = 16;
