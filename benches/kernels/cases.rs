@@ -5,7 +5,6 @@ use lfm2_wgpu::kernels::{
     PAGE, QkNormRopeAppend, Reduce, RmsNorm, SPLIT, SampleDraw, SamplePrepare, SampleThreshold,
     ShortConv, groups_len,
 };
-use lfm2_wgpu::state::StateShape;
 
 use super::products;
 use super::setup::{Made, Setup};
@@ -123,7 +122,7 @@ fn norm_route(s: &Setup, rows: usize) -> Case {
 
 fn short_conv(s: &Setup, rows: usize) -> Case {
     let (hidden, l_cache) = (s.config.hidden_size, s.config.conv_l_cache);
-    let ring_columns = StateShape::ring_columns(&s.config);
+    let ring_columns = s.config.state_dims().ring_columns();
     Case {
         kernel: "short_conv",
         name: format!("{hidden} {l_cache} taps rows={rows}"),

@@ -229,7 +229,7 @@ impl EngineBuilder {
         let recipe = self.recipe.as_ref();
         let (weights, unread) =
             make_weights(&device, &config, &checkpoint, &tensors, recipe).await?;
-        let gpu_state = State::new(&device, &config, &state).await?;
+        let gpu_state = State::new(&device, &state).await?;
         let allowed = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
             Err(_) => all_ids(config.vocab_size),

@@ -36,14 +36,18 @@ pub(super) struct Planned {
 impl Planning<'_> {
     /// Sizes everything.
     pub fn plan(&self, setup: &Setup) -> Planned {
-        let state =
-            StateShape { n_slots: self.n_slots, context: setup.context, kv_format: setup.kv };
+        let state = self.state(setup.context, setup.kv);
         let rows = self.chunk.min(setup.context) as usize;
         let few = Choices::by_capability(self.caps).matvec_rows as usize;
         let scratch = ScratchShape::new(self.config, &state, rows, few);
         let weights = self.weights(setup.recipe.as_ref());
-        let memory = MemoryPlan::new(self.config, weights, &state, &scratch);
+        let memory = MemoryPlan::new(weights, &state, &scratch);
         Planned { state, scratch, memory }
+    }
+
+    fn state(&self, context: u32, kv_format: KvFormat) -> StateShape {
+        let dims = self.config.state_dims();
+        StateShape { dims, n_slots: self.n_slots, context, kv_format }
     }
 
     /// Bytes of the weights.
@@ -107,8 +111,8 @@ impl Planning<'_> {
 
     /// The longest context that a layer's keys and values of one binding hold, and the model takes.
     pub fn longest(&self, kv_format: KvFormat) -> u32 {
-        let page = StateShape { n_slots: self.n_slots, context: PAGE, kv_format };
-        MemoryPlan::longest_context(self.config, &page, self.caps).min(self.models_own())
+        let page = self.state(PAGE, kv_format);
+        MemoryPlan::longest_context(&page, self.caps).min(self.models_own())
     }
 
     /// Refuses a context that is too long for one binding, or for the model.

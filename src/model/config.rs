@@ -4,6 +4,7 @@ use std::fmt;
 
 use super::{config_gguf, config_json};
 use crate::formats::{Checkpoint, KeyError, Metadata};
+use crate::state::StateDims;
 
 /// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
 /// limit bounds the memory of the parsed value (up to 40 times the text).
@@ -181,6 +182,19 @@ impl ModelConfig {
     /// Width of a layer's keys, and of its values: `n_kv_heads * head_dim`.
     pub fn kv_size(&self) -> usize {
         self.n_kv_heads * self.head_dim
+    }
+
+    /// The numbers that the state of sequences depends on.
+    pub fn state_dims(&self) -> StateDims {
+        StateDims {
+            attentions: self.count(OperatorKind::FullAttention),
+            convolutions: self.count(OperatorKind::ShortConv),
+            hidden_size: self.hidden_size,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            conv_l_cache: self.conv_l_cache,
+            rope_theta: self.rope_theta,
+        }
     }
 
     /// Checks every value and how the values fit each other.

@@ -1,6 +1,6 @@
 //! What a model takes on the GPU, known before anything is uploaded.
 
-use super::{ModelConfig, OperatorKind, ScratchShape};
+use super::ScratchShape;
 use crate::gpu::Caps;
 use crate::kernels::{KvFormat, PAGE};
 use crate::state::StateShape;
@@ -35,24 +35,20 @@ pub struct MemoryPlan {
 impl MemoryPlan {
     /// The plan for a model of `weights` bytes and the shapes of its state and activations.
     #[must_use]
-    pub fn new(
-        config: &ModelConfig,
-        weights: u64,
-        state: &StateShape,
-        scratch: &ScratchShape,
-    ) -> Self {
+    pub fn new(weights: u64, state: &StateShape, scratch: &ScratchShape) -> Self {
+        let dims = &state.dims;
         Self {
             weights,
-            kv: state.kv_bytes(config),
-            state: state.other_bytes(config),
+            kv: state.kv_bytes(),
+            state: state.other_bytes(),
             activations: scratch.bytes(),
             context: state.context,
             sequences: state.n_slots,
             kv_format: state.kv_format,
-            kv_per_token: 8 * state.kv_format.words(config.n_kv_heads, config.head_dim) as u64,
-            attentions: config.count(OperatorKind::FullAttention) as u32,
-            conv_per_sequence: StateShape::ring_bytes(config),
-            convolutions: config.count(OperatorKind::ShortConv) as u32,
+            kv_per_token: 8 * state.kv_format.words(dims.n_kv_heads, dims.head_dim) as u64,
+            attentions: dims.attentions as u32,
+            conv_per_sequence: dims.ring_bytes(),
+            convolutions: dims.convolutions as u32,
         }
     }
 
@@ -64,9 +60,9 @@ impl MemoryPlan {
 
     /// The longest context whose keys and values fit one binding a layer, for `n_slots` sequences.
     #[must_use]
-    pub fn longest_context(config: &ModelConfig, state: &StateShape, caps: &Caps) -> u32 {
+    pub fn longest_context(state: &StateShape, caps: &Caps) -> u32 {
         let one = StateShape { context: PAGE, ..*state };
-        let page_bytes = (4 * one.kv_words(config)) as u64;
+        let page_bytes = (4 * one.kv_words()) as u64;
         let pages = caps.max_part() / page_bytes.max(1);
         u32::try_from(pages.saturating_mul(u64::from(PAGE))).unwrap_or(u32::MAX)
     }

@@ -6,20 +6,54 @@ pub use pages::Pages;
 
 use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{KvFormat, PAGE, SPLIT};
-use crate::model::{ModelConfig, OperatorKind};
 
 /// Positions that a sequence can always go back, beyond what the convolution itself needs: a stop
 /// string seen late, tokens that were still in flight when the caller stopped.
 pub const MAX_REWIND: u32 = 14;
 
+/// The model's numbers that its state depends on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StateDims {
+    /// Attention layers.
+    pub attentions: usize,
+    /// Convolution layers.
+    pub convolutions: usize,
+    /// Width of the residual stream.
+    pub hidden_size: usize,
+    /// Key and value heads of an attention layer.
+    pub n_kv_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Taps of a convolution.
+    pub conv_l_cache: usize,
+    /// Base of the rotary embedding's frequencies.
+    pub rope_theta: f64,
+}
+
+impl StateDims {
+    /// Columns of a convolution's ring.
+    #[must_use]
+    pub fn ring_columns(&self) -> u32 {
+        self.conv_l_cache as u32 - 1 + MAX_REWIND
+    }
+
+    /// Bytes of one sequence's ring in one convolution layer.
+    #[must_use]
+    pub fn ring_bytes(&self) -> u64 {
+        4 * u64::from(self.ring_columns()) * self.hidden_size as u64
+    }
+}
+
 /// Sizes of [`State`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct StateShape {
+    /// Numbers of the model.
+    pub dims: StateDims,
     /// Sequences that can be alive at once.
     pub n_slots: u32,
     /// Positions of each.
     pub context: u32,
-    /// How keys and values are stored.
+    /// Storage format of keys and values.
     pub kv_format: KvFormat,
 }
 
@@ -38,41 +72,31 @@ impl StateShape {
 
     /// Words of the keys (or of the values) of one attention layer.
     #[must_use]
-    pub fn kv_words(&self, config: &ModelConfig) -> usize {
+    pub fn kv_words(&self) -> usize {
         let positions = self.n_pages() as usize * PAGE as usize;
-        self.kv_format.words(positions * config.n_kv_heads, config.head_dim)
-    }
-
-    /// Columns of a convolution's ring.
-    #[must_use]
-    pub fn ring_columns(config: &ModelConfig) -> u32 {
-        config.conv_l_cache as u32 - 1 + MAX_REWIND
+        self.kv_format.words(positions * self.dims.n_kv_heads, self.dims.head_dim)
     }
 
     /// Bytes of keys and values.
     #[must_use]
-    pub fn kv_bytes(&self, config: &ModelConfig) -> u64 {
-        let layers = config.count(OperatorKind::FullAttention) as u64;
-        layers * 2 * 4 * self.kv_words(config) as u64
+    pub fn kv_bytes(&self) -> u64 {
+        self.dims.attentions as u64 * 2 * 4 * self.kv_words() as u64
     }
 
     /// Bytes of everything else: rings, RoPE table, token history.
     #[must_use]
-    pub fn other_bytes(&self, config: &ModelConfig) -> u64 {
-        let rings = config.count(OperatorKind::ShortConv) * self.ring_len(config);
-        let rope = self.context as usize * config.head_dim;
-        let history = self.n_slots as usize * self.context as usize;
-        4 * (rings + rope + history) as u64
+    pub fn other_bytes(&self) -> u64 {
+        let rings = self.dims.convolutions * self.ring_len();
+        let rope = self.context as usize * self.dims.head_dim;
+        4 * (rings + rope + self.history_len()) as u64
     }
 
-    /// Bytes of one sequence's ring.
-    #[must_use]
-    pub fn ring_bytes(config: &ModelConfig) -> u64 {
-        4 * u64::from(Self::ring_columns(config)) * config.hidden_size as u64
+    fn ring_len(&self) -> usize {
+        self.n_slots as usize * self.dims.ring_columns() as usize * self.dims.hidden_size
     }
 
-    fn ring_len(&self, config: &ModelConfig) -> usize {
-        self.n_slots as usize * Self::ring_columns(config) as usize * config.hidden_size
+    fn history_len(&self) -> usize {
+        self.n_slots as usize * self.context as usize
     }
 }
 
@@ -113,34 +137,30 @@ impl State {
     ///
     /// # Errors
     /// [`GpuError::Limit`], [`GpuError::OutOfMemory`].
-    pub async fn new(
-        device: &Device,
-        config: &ModelConfig,
-        shape: &StateShape,
-    ) -> Result<Self, GpuError> {
+    pub async fn new(device: &Device, shape: &StateShape) -> Result<Self, GpuError> {
+        let dims = &shape.dims;
         let mut kv = Vec::new();
-        for _ in 0..config.count(OperatorKind::FullAttention) {
-            let words = shape.kv_words(config);
+        for _ in 0..dims.attentions {
+            let words = shape.kv_words();
             kv.push(KvLayer {
                 keys: device.tensor("keys", words).await?,
                 values: device.tensor("values", words).await?,
             });
         }
         let mut rings = Vec::new();
-        for _ in 0..config.count(OperatorKind::ShortConv) {
-            rings.push(device.tensor("conv ring", shape.ring_len(config)).await?);
+        for _ in 0..dims.convolutions {
+            rings.push(device.tensor("conv ring", shape.ring_len()).await?);
         }
-        let rope = rope_table(shape.context as usize, config.head_dim, config.rope_theta);
-        let history = shape.n_slots as usize * shape.context as usize;
+        let rope = rope_table(shape.context as usize, dims.head_dim, dims.rope_theta);
         Ok(Self {
             n_slots: shape.n_slots,
             context: shape.context,
             kv_format: shape.kv_format,
             kv,
             rings,
-            ring_columns: StateShape::ring_columns(config),
+            ring_columns: dims.ring_columns(),
             rope: device.tensor_of("rope", &rope).await?,
-            history: device.tensor("history", history).await?,
+            history: device.tensor("history", shape.history_len()).await?,
             next_token: device.tensor("next_token", shape.n_slots as usize).await?,
         })
     }
