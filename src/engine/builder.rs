@@ -16,7 +16,8 @@ use crate::gpu::GpuError;
 use crate::gpu::{Caps, Device, DeviceOptions};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
-    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, make_weights,
+    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, all_token_ids,
+    make_weights,
 };
 use crate::state::{Pages, State};
 
@@ -232,7 +233,7 @@ impl EngineBuilder {
         let gpu_state = State::new(&device, &state).await?;
         let allowed = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
-            Err(_) => all_ids(config.vocab_size),
+            Err(_) => all_token_ids(config.vocab_size),
         };
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&device, &scratch, n_slots, &allowed).await?;
@@ -420,12 +421,4 @@ fn in_range(option: &'static str, value: u32, low: u32, high: u32) -> Result<u32
         return Ok(value);
     }
     Err(Error::Option { option, got: value.to_string(), need: format!("{low} to {high}") })
-}
-
-fn all_ids(vocab_size: usize) -> Vec<u32> {
-    let mut mask = vec![u32::MAX; vocab_size.div_ceil(32)];
-    if let (Some(last), rest @ 1..) = (mask.last_mut(), vocab_size % 32) {
-        *last = (1 << rest) - 1;
-    }
-    mask
 }

@@ -30,6 +30,6 @@ pub use memory::MemoryPlan;
 pub use names::{Slot, expected_slots};
 pub use quantize::{ModelPart, Recipe, WeightChoice, convert};
 pub use resolve::{ModelSize, ResolvedTensors, validate};
-pub use scratch::{Scratch, ScratchShape};
+pub use scratch::{Scratch, ScratchShape, all_token_ids};
 pub use shapes::{shape_names, synthetic_model};
 pub use weights::Weights;

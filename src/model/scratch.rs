@@ -130,3 +130,13 @@ impl Scratch {
         })
     }
 }
+
+/// The mask of allowed ids for a model without a tokenizer: all of them.
+#[must_use]
+pub fn all_token_ids(vocab_size: usize) -> Vec<u32> {
+    let mut mask = vec![u32::MAX; vocab_size.div_ceil(32)];
+    if let (Some(last), rest @ 1..) = (mask.last_mut(), vocab_size % 32) {
+        *last = (1 << rest) - 1;
+    }
+    mask
+}

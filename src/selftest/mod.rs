@@ -12,6 +12,7 @@ mod compare;
 mod conv;
 mod data;
 mod embed;
+mod forward;
 mod heads;
 mod linear;
 mod model;

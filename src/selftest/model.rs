@@ -26,16 +26,14 @@ use safetensors::tensor::SafeTensors;
 
 use super::KernelCheck;
 use super::compare::worst;
+use super::forward::{CONTEXT, ModelOnDevice, Outputs, sorted};
 use super::models::{blocks_model, golden_bytes, golden_model};
-use crate::engine::{Engine, GenerateOptions, SamplingOptions, Session};
 use crate::error::Error;
 use crate::formats::{FormatError, ModelFiles};
 use crate::gpu::{Caps, Device};
-use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
+use crate::kernels::{Activations, Choices, MatmulCoop, Multiply, Reduce};
 use crate::model::{Recipe, WeightChoice};
 
-/// Positions of the engines.
-const CONTEXT: u32 = 64;
 /// Rows of a pass where few rows are wanted.
 const FEW: usize = 8;
 /// Layers of both models.
@@ -77,7 +75,7 @@ impl ModelChoice {
         }
     }
 
-    /// What an engine is built with.
+    /// Kernel choices of a run.
     #[must_use]
     pub fn choices(self, caps: &Caps) -> Choices {
         let own = Choices::by_capability(caps);
@@ -108,17 +106,9 @@ impl ModelChoice {
         self != Self::Exact
     }
 
-    async fn engine(self, device: &Device, files: ModelFiles) -> Result<Engine, Error> {
-        let builder = Engine::builder()
-            .files(files)
-            .gpu(device.clone())
-            .context_length(CONTEXT)
-            .kv_format(KvFormat::F32)
-            .choices(self.choices(device.caps()));
-        match self {
-            Self::Int8 => builder.weights(Recipe::new(WeightChoice::Q8)).build().await,
-            _ => builder.build().await,
-        }
+    async fn load(self, device: &Device, files: ModelFiles) -> Result<ModelOnDevice, Error> {
+        let recipe = (self == Self::Int8).then(|| Recipe::new(WeightChoice::Q8));
+        ModelOnDevice::load(device, files, self.choices(device.caps()), recipe.as_ref()).await
     }
 
     /// Int8 activations are for few rows, matrix units for many.
@@ -149,16 +139,16 @@ pub async fn check_model(
         ModelChoice::Int8 => Right::by_exact(device, choice.model()).await?,
         _ => Right::by_transformers()?,
     };
-    let engine = choice.engine(device, files).await?;
-    let rows = rows(&engine, &right.ids, choice.pass_rows()).await?;
-    let greedy = greedy(&engine, &right.ids).await?;
+    let model = choice.load(device, files).await?;
+    let outputs = model.outputs(&right.ids, choice.pass_rows()).await?;
+    let greedy = model.greedy(&right.ids, GREEDY).await?;
     // How clear each greedy token is, is told by the logits of exact passes.
     let exact = match choice {
-        ModelChoice::Exact => engine,
-        other => ModelChoice::Exact.engine(device, other.model()).await?,
+        ModelChoice::Exact => model,
+        other => ModelChoice::Exact.load(device, other.model()).await?,
     };
     let margins = margins(&exact, &right).await?;
-    let judged = judge(choice, &right, &rows, &greedy, &margins);
+    let judged = judge(choice, &right, &outputs, &greedy, &margins);
     Ok(KernelCheck {
         kernel: "(whole model)",
         variant: format!("{}; {:?}", choice.name(), choice.choices(device.caps())),
@@ -170,18 +160,11 @@ pub async fn check_model(
     })
 }
 
-/// A position: the experts of all layers, sorted in each, and the logits.
-#[derive(Clone, Debug, PartialEq)]
-struct Row {
-    experts: Vec<u32>,
-    logits: Vec<f32>,
-}
-
 /// What is right for a model.
 struct Right {
     source: &'static str,
     ids: Vec<u32>,
-    rows: Vec<Row>,
+    rows: Vec<Outputs>,
     greedy: Vec<u32>,
 }
 
@@ -202,7 +185,7 @@ impl Right {
         let n = ids.len().max(1);
         let layers = golden.tensor("router_experts").map_err(broken)?.shape()[0].max(1);
         let top_k = experts.len() / (layers * n);
-        let rows = logits.chunks(logits.len() / n).enumerate().map(|(i, logits)| Row {
+        let rows = logits.chunks(logits.len() / n).enumerate().map(|(i, logits)| Outputs {
             experts: (0..layers)
                 .flat_map(|layer| sorted(&experts[(layer * n + i) * top_k..][..top_k]))
                 .collect(),
@@ -213,78 +196,23 @@ impl Right {
 
     /// As the exact choice computes it on the device, in f32.
     async fn by_exact(device: &Device, files: ModelFiles) -> Result<Self, Error> {
-        let engine = ModelChoice::Exact.engine(device, files).await?;
-        let vocab = engine.config().vocab_size as u32;
+        let model = ModelChoice::Exact.load(device, files).await?;
+        let vocab = model.config.vocab_size as u32;
         let ids: Vec<u32> = (0..3 * FEW as u32).map(|i| (i * i * 7 + 5 * i + 3) % vocab).collect();
-        let rows = rows(&engine, &ids, FEW).await?;
-        let greedy = greedy(&engine, &ids).await?;
+        let rows = model.outputs(&ids, FEW).await?;
+        let greedy = model.greedy(&ids, GREEDY).await?;
         Ok(Self { source: "tiny LFM2-MoE in blocks against its f32", ids, rows, greedy })
     }
 }
 
-fn sorted(ids: &[u32]) -> Vec<u32> {
-    let mut ids = ids.to_vec();
-    ids.sort_unstable();
-    ids
-}
-
-/// Runs a prompt in passes of `per` rows.
-async fn rows(engine: &Engine, ids: &[u32], per: usize) -> Result<Vec<Row>, Error> {
-    let config = engine.config();
-    let top_k = config.moe.as_ref().map_or(0, |moe| moe.top_k);
-    let mut session = engine.session()?;
-    let mut all = Vec::new();
-    for piece in ids.chunks(per) {
-        let trace = session.trace(piece).await?;
-        let mut rows = vec![Row { experts: Vec::new(), logits: Vec::new() }; piece.len()];
-        for (name, words) in &trace {
-            if name.ends_with(".feed_forward.ids") && top_k > 0 {
-                let layer = rows.iter_mut().zip(words.chunks(top_k));
-                layer.for_each(|(row, ids)| row.experts.extend(sorted(ids)));
-            } else if name == "logits" {
-                let logits = rows.iter_mut().zip(words.chunks(config.vocab_size));
-                layer_logits(logits);
-            }
-        }
-        all.extend(rows);
-    }
-    Ok(all)
-}
-
-fn layer_logits<'a>(rows: impl Iterator<Item = (&'a mut Row, &'a [u32])>) {
-    rows.for_each(|(row, words)| row.logits = words.iter().map(|w| f32::from_bits(*w)).collect());
-}
-
-/// Greedy tokens behind a prompt.
-async fn greedy(engine: &Engine, ids: &[u32]) -> Result<Vec<u32>, Error> {
-    let options = GenerateOptions {
-        sampling: Some(SamplingOptions::greedy()),
-        max_tokens: Some(GREEDY),
-        ignore_end: true,
-        ..Default::default()
-    };
-    let mut session: Session = engine.session()?;
-    let mut generation = session.generate(ids, &options)?;
-    let mut tokens = Vec::new();
-    while let Some(delta) = generation.next().await {
-        match delta {
-            Ok(delta) => tokens.extend(delta.token),
-            // Broken logits: the answer is too short, and the comparison says so.
-            Err(Error::NotFinite { .. }) => break,
-            Err(e) => return Err(e),
-        }
-    }
-    Ok(tokens)
-}
-
 /// Of each greedy token: by which part of the largest logit it leads the second.
-async fn margins(exact: &Engine, right: &Right) -> Result<Vec<f64>, Error> {
+async fn margins(exact: &ModelOnDevice, right: &Right) -> Result<Vec<f64>, Error> {
     let mut text = right.ids.clone();
     text.extend(right.greedy.iter().take(right.greedy.len().saturating_sub(1)));
-    let logits = exact.session()?.logits(&text, CONTEXT as usize).await?;
+    let outputs = exact.outputs(&text, CONTEXT as usize).await?;
     let largest = largest(right.rows.iter().flat_map(|row| &row.logits));
-    let all = logits.chunks(exact.config().vocab_size).skip(right.ids.len() - 1);
-    Ok(all.map(|row| margin(row) / largest).collect())
+    let rows = outputs.iter().skip(right.ids.len() - 1);
+    Ok(rows.map(|row| margin(&row.logits) / largest).collect())
 }
 
 fn margin(logits: &[f32]) -> f64 {
@@ -314,7 +242,7 @@ struct Judged {
 fn judge(
     choice: ModelChoice,
     right: &Right,
-    rows: &[Row],
+    rows: &[Outputs],
     greedy: &[u32],
     margins: &[f64],
 ) -> Judged {
@@ -334,7 +262,7 @@ fn judge(
     let error = worst(errors.chain(broken.map(|_| f64::NAN)));
     let clear = |i: usize| margins.get(i).is_some_and(|margin| *margin > 2.0 * bound);
     let differs = greedy.iter().zip(&right.greedy).position(|(got, want)| got != want);
-    let sizes = |rows: &[Row]| rows.iter().map(|row| row.logits.len()).collect::<Vec<_>>();
+    let sizes = |rows: &[Outputs]| rows.iter().map(|row| row.logits.len()).collect::<Vec<_>>();
     let failure = if sizes(rows) != sizes(&right.rows) {
         "the numbers of logits are not the reference's".to_owned()
     } else if error > bound || error.is_nan() {
@@ -356,7 +284,7 @@ mod tests {
     use super::*;
 
     fn right() -> Right {
-        let row = |i: u32| Row { experts: vec![0, 1], logits: vec![i as f32, -4.0, 1.0] };
+        let row = |i: u32| Outputs { experts: vec![0, 1], logits: vec![i as f32, -4.0, 1.0] };
         Right {
             source: "",
             ids: vec![1, 2, 3, 4],
@@ -365,7 +293,10 @@ mod tests {
         }
     }
 
-    fn judged(choice: ModelChoice, change: impl FnOnce(&mut Vec<Row>, &mut Vec<u32>)) -> Judged {
+    fn judged(
+        choice: ModelChoice,
+        change: impl FnOnce(&mut Vec<Outputs>, &mut Vec<u32>),
+    ) -> Judged {
         let right = right();
         let (mut rows, mut greedy) = (right.rows.clone(), right.greedy.clone());
         change(&mut rows, &mut greedy);
@@ -427,7 +358,7 @@ mod tests {
         assert_eq!(flip(ModelChoice::Int8, 1), "");
         assert!(flip(ModelChoice::Int8, 2).contains("other experts"));
         let nan = judged(ModelChoice::Int8, |rows, _| {
-            rows[0] = Row { experts: vec![0, 2], logits: vec![0.0, f32::NAN, 1.0] };
+            rows[0] = Outputs { experts: vec![0, 2], logits: vec![0.0, f32::NAN, 1.0] };
         });
         assert!(nan.error.is_nan() && !nan.failure.is_empty());
     }

@@ -72,13 +72,16 @@ pub(super) fn blocks_model() -> ModelFiles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Recipe, WeightChoice};
+    use crate::formats::Checkpoint;
+    use crate::model::{Recipe, WeightChoice, validate};
 
     #[test]
     fn the_model_in_blocks_is_a_model() {
         let files = Arc::new(blocks_model());
-        let model = pollster::block_on(crate::engine::OpenedModel::open(&files)).unwrap();
+        let checkpoint = pollster::block_on(Checkpoint::open(files)).unwrap();
+        let config = ModelConfig::from_json("config.json", BLOCKS_CONFIG.as_bytes()).unwrap();
+        let tensors = pollster::block_on(validate(&config, &checkpoint)).unwrap();
         let recipe = Recipe::new(WeightChoice::Q8);
-        assert!(model.tensors.is_quantised(Some(&recipe)));
+        assert!(tensors.is_quantised(Some(&recipe)));
     }
 }
