@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use crate::formats::{FormatError, SourceError};
-use crate::gpu::GpuError;
+use crate::gpu::{GpuError, size};
 use crate::model::{ConfigError, LoadError};
 use crate::text::TextError;
 
@@ -199,20 +199,4 @@ impl Error {
             Self::NotFinite { .. } => "gpu_error",
         }
     }
-}
-
-/// `4.4 GiB`, `812 MiB`, `35 KiB`.
-pub(crate) fn size(bytes: u64) -> String {
-    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    for (unit, scale) in units {
-        if bytes >= scale {
-            let value = bytes as f64 / scale as f64;
-            return if value < 10.0 {
-                format!("{value:.1} {unit}")
-            } else {
-                format!("{value:.0} {unit}")
-            };
-        }
-    }
-    format!("{bytes} B")
 }

@@ -3,7 +3,7 @@
 use crate::engine::{Engine, FinishReason, Generation, Recommendation, SamplingOptions, Timings};
 use crate::text::ToolCall;
 
-pub(super) use crate::error::size;
+pub(super) use crate::gpu::size;
 
 /// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
 pub fn call(call: &ToolCall) -> String {

@@ -3,17 +3,18 @@
 
 use std::sync::{Arc, Mutex};
 
+use super::handle::{Free, Inner};
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::progress::{BuildProgress, Teller};
 use super::runner::Runner;
-use super::{Engine, Free, Inner, OpenedModel};
+use super::{Engine, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
-use crate::gpu::{Caps, Device, DeviceOptions};
+use crate::gpu::{Caps, Device, DeviceOptions, size};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, all_token_ids,
@@ -25,6 +26,14 @@ use crate::state::{Pages, State};
 const DEFAULT_CHUNK: u32 = 512;
 /// Most tokens that are read ahead: fewer than a sequence can go back ([`crate::state::MAX_REWIND`]).
 const MAX_AHEAD: u32 = 4;
+
+impl Engine {
+    /// Begins an engine: model, device, sizes.
+    #[must_use]
+    pub fn builder() -> EngineBuilder {
+        EngineBuilder::default()
+    }
+}
 
 /// Options of an [`Engine`] before it is built.
 #[derive(Default)]
@@ -361,7 +370,7 @@ impl EngineBuilder {
             && let Some(fitting) = planning.shorter(&setup, have)
         {
             let shorter = fitting.state.context;
-            let have = crate::error::size(have);
+            let have = size(have);
             log::warn!("context {shorter} instead of {context}: {have} of GPU memory are allowed");
             return Ok(fitting);
         }

@@ -2,202 +2,24 @@
 
 use std::sync::Arc;
 
-use super::Recommendation;
 use super::ends::end_tokens;
 use super::recommended::recommendation;
+use super::{ModelText, Recommendation};
 use crate::error::Error;
 use crate::formats::gguf::Value;
 use crate::formats::{
-    ByteSource, Checkpoint, FormatError, Manifest, Metadata, ModelFiles, ModelKind, SourceError,
-    gguf, names_of, read_small,
+    ByteSource, Checkpoint, Manifest, ModelFiles, ModelKind, names_of, read_small,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
     GenerationConfig, ModelConfig, ResolvedTensors, WeightChoice, synthetic_model, validate,
 };
-use crate::text::{
-    AnswerFormat, ChatFormat, ChatTemplate, Conversation, Message, SpecialTokenTexts, TextError,
-    Tokenizer,
-};
 
 /// Positions of a sequence unless asked otherwise; the model card's context.
 pub(super) const DEFAULT_CONTEXT: u32 = 32_768;
-const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
-const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
 /// Keys of a GGUF file that may hold the model's name.
 const NAME_KEYS: [&str; 4] =
     ["general.name", "general.basename", "general.finetune", "general.base_model.0.name"];
-
-/// What turns text into tokens and back: all that is needed of a model without running it.
-pub struct ModelText {
-    /// What errors call the model: its directory or file, or `embedded`.
-    place: String,
-    /// Absent if the model has none.
-    tokenizer: Option<Tokenizer>,
-    /// Where it would be.
-    tokenizer_file: &'static str,
-    /// Or why there is none.
-    format: Result<ChatFormat, TextError>,
-    /// What templates know of the vocabulary.
-    special: SpecialTokenTexts,
-    /// What tokenizer_config.json calls the end-of-text token.
-    named_end: Option<String>,
-}
-
-impl ModelText {
-    /// Reads the tokenizer and the template of a model of either kind. Nothing else is needed: a
-    /// directory may have neither config.json nor weights. Ids must be below `vocab_size`.
-    ///
-    /// # Errors
-    /// A broken tokenizer. A missing or broken template is told by whoever renders.
-    pub async fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
-        if !files.is_file() && files.open("tokenizer.json")?.is_some() {
-            return Self::from_files(files, vocab_size).await;
-        }
-        match files.kind().await {
-            Ok(ModelKind::Gguf { source, .. }) => {
-                let header = gguf::read_header(&*source, 0).await?;
-                Self::from_gguf(files.place(), &header.metadata, vocab_size)
-            }
-            // Not even config.json is needed.
-            Ok(ModelKind::Hub) | Err(FormatError::Source(SourceError::Missing { .. })) => {
-                Self::from_files(files, vocab_size).await
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    /// As a GGUF file has them. `place` is what errors call the model.
-    ///
-    /// # Errors
-    /// As [`ModelText::open`].
-    pub fn from_gguf(place: &str, metadata: &Metadata, vocab_size: usize) -> Result<Self, Error> {
-        let tokenizer = Tokenizer::from_gguf(metadata, vocab_size)?;
-        let text = |id| tokenizer.as_ref().and_then(|tokenizer| tokenizer.token_text(id));
-        let special = SpecialTokenTexts::from_gguf(metadata, text);
-        let template = special.clone().and_then(|s| ChatTemplate::from_gguf(metadata, &s));
-        let format = template.map(|template| ChatFormat::new(template, tokenizer.as_ref()));
-        let special = special.unwrap_or_default();
-        let tokenizer_file = "tokenizer in its metadata";
-        let place = place.to_owned();
-        Ok(Self { place, format, tokenizer, tokenizer_file, special, named_end: None })
-    }
-
-    /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
-    async fn from_files(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
-        let tokenizer = match files.read_small("tokenizer.json", MAX_TOKENIZER_BYTES).await? {
-            Some(bytes) => Some(Tokenizer::from_json(&bytes, vocab_size)?),
-            None => None,
-        };
-        let jinja = files.read_small("chat_template.jinja", MAX_TEMPLATE_BYTES).await?;
-        let config = files.read_small("tokenizer_config.json", MAX_TOKENIZER_BYTES).await?;
-        let first = tokenizer.as_ref().and_then(|t| Some((t, *t.encode("", true).ok()?.first()?)));
-        let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
-        let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
-            .map(|template| template.with_default_bos(bos));
-        // A broken file is told by whoever renders, as a broken template is.
-        let special = config.map(|config| SpecialTokenTexts::from_tokenizer_config(&config));
-        let mut special = special.and_then(Result::ok).unwrap_or_default();
-        special.bos_token = special.bos_token.or(bos.map(str::to_owned));
-        let format = template.map(|template| ChatFormat::new(template, tokenizer.as_ref()));
-        let tokenizer_file = "tokenizer.json";
-        let named_end = special.eos_token.clone();
-        let place = files.place().to_owned();
-        Ok(Self { place, tokenizer, tokenizer_file, format, special, named_end })
-    }
-
-    /// The same model with another chat template.
-    ///
-    /// # Errors
-    /// [`Error::Text`] if it does not parse.
-    pub fn with_chat_template(self, source: &str) -> Result<Self, Error> {
-        let template = ChatTemplate::new(source, &self.special)?;
-        let format = Ok(ChatFormat::new(template, self.tokenizer.as_ref()));
-        Ok(Self { format, ..self })
-    }
-
-    /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
-    #[must_use]
-    pub fn without_tokenizer(self) -> Self {
-        Self { tokenizer: None, ..self }
-    }
-
-    /// What errors call the model: its directory or file, or `embedded`.
-    #[must_use]
-    pub fn place(&self) -> &str {
-        &self.place
-    }
-
-    /// The tokenizer.
-    ///
-    /// # Errors
-    /// [`Error::NoTextFile`] if the model has none.
-    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
-        self.tokenizer.as_ref().ok_or_else(|| Error::NoTextFile {
-            place: self.place.clone(),
-            file: self.tokenizer_file,
-        })
-    }
-
-    /// The token that tokenizer_config.json calls the end of a text.
-    pub(super) fn named_end(&self) -> Option<u32> {
-        self.tokenizer.as_ref()?.token_id(self.named_end.as_ref()?)
-    }
-
-    /// Renders a conversation by the model's chat template.
-    ///
-    /// # Errors
-    /// [`Error::Text`] if there is no template, or it refuses the conversation.
-    pub fn render(
-        &self,
-        conversation: &Conversation,
-        add_generation_prompt: bool,
-    ) -> Result<String, Error> {
-        Ok(self.format()?.render(conversation, add_generation_prompt)?)
-    }
-
-    fn format(&self) -> Result<&ChatFormat, Error> {
-        self.format.as_ref().map_err(|e| Error::Text(e.clone()))
-    }
-
-    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
-    /// conversation itself says no to that).
-    ///
-    /// # Errors
-    /// As [`ModelText::render`] and [`ModelText::tokenizer`].
-    pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
-        Ok(self.chat(conversation)?.0)
-    }
-
-    /// As [`ModelText::encode_chat`], with how the answer is read.
-    ///
-    /// # Errors
-    /// As [`ModelText::encode_chat`].
-    pub fn chat(&self, conversation: &Conversation) -> Result<(Vec<u32>, AnswerFormat), Error> {
-        let answer_begins = conversation.add_generation_prompt.unwrap_or(true);
-        let text = self.render(conversation, answer_begins)?;
-        // The template writes the beginning-of-text token itself.
-        let ids = self.tokenizer()?.encode(&text, false)?;
-        let tools = conversation.tools.as_deref().filter(|tools| !tools.is_empty());
-        Ok((ids, self.format()?.answer_format(&text, tools)))
-    }
-
-    /// How an answer of the model is read of which nothing but its text is known; with `tools`, those
-    /// that it was told of, without them calls of any.
-    #[must_use]
-    pub fn answer_format(&self, tools: Option<&[serde_json::Value]>) -> AnswerFormat {
-        let format = match &self.format {
-            Ok(format) => {
-                // A template that refuses these turns does not begin the answer by itself.
-                let turns = Conversation::new([Message::user("Hi")]);
-                let prompt = format.render(&turns, true).unwrap_or_default();
-                format.answer_format(&prompt, tools)
-            }
-            Err(_) => AnswerFormat::of_vocabulary(self.tokenizer.as_ref(), tools),
-        };
-        if tools.is_some() { format } else { format.with_any_calls() }
-    }
-}
 
 /// A model's files, read and checked; the weights themselves are still to be read.
 pub struct OpenedModel {
@@ -308,14 +130,7 @@ impl OpenedModel {
             Ok(made) => made,
             Err(error) => return Some(Err(error.into())),
         };
-        let text = ModelText {
-            place: name.to_owned(),
-            tokenizer: None,
-            tokenizer_file: "tokenizer.json",
-            format: Err(TextError::NoTemplate),
-            special: SpecialTokenTexts::default(),
-            named_end: None,
-        };
+        let text = ModelText::none(name);
         Some(match validate(&config, &checkpoint).await {
             Ok(tensors) => {
                 let generation = GenerationConfig::default();

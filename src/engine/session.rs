@@ -1,10 +1,9 @@
 //! A session: one sequence and what of it is on the GPU.
 
-use super::{Engine, GenerateOptions, Generation};
+use super::Engine;
 use crate::error::Error;
 use crate::kernels::{PAGE, Row, SampleParams, SeqRows};
 use crate::state::MAX_REWIND;
-use crate::text::{AnswerFormat, Calls, Conversation, SpecialTokens};
 
 /// One sequence. Its state stays on the GPU between answers, so that a conversation's next turn
 /// computes only what is new. Dropping it frees the sequence.
@@ -17,6 +16,16 @@ pub struct Session {
     /// Positions that have been written, at least `tokens.len()`: the rest was computed past a
     /// stop and is not part of the text. The conv ring can go back only so far from here.
     written: usize,
+}
+
+impl Engine {
+    /// A new sequence on the engine.
+    ///
+    /// # Errors
+    /// [`Error::NoFreeSequence`] if all are taken.
+    pub fn session(&self) -> Result<Session, Error> {
+        Session::new(self.clone())
+    }
 }
 
 impl Session {
@@ -42,61 +51,6 @@ impl Session {
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.written = 0;
-    }
-
-    /// Answers a conversation by the model's chat template. Reasoning is told apart from the text, and
-    /// if the conversation has tools, so are calls of them.
-    ///
-    /// # Errors
-    /// [`Error::Text`], [`Error::ContextFull`], [`Error::Option`].
-    pub fn respond(
-        &mut self,
-        conversation: &Conversation,
-        options: &GenerateOptions,
-    ) -> Result<Generation<'_>, Error> {
-        let (prompt, format) = self.engine.inner.text.chat(conversation)?;
-        self.answer(&prompt, format, options)
-    }
-
-    /// Continues a prompt; the text is all that the model says. What the prompt has in common with
-    /// the session's tokens is not computed again.
-    ///
-    /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`] if not even one
-    /// token of an answer fits, [`Error::Option`]. The session is then as it was.
-    pub fn generate(
-        &mut self,
-        prompt: &[u32],
-        options: &GenerateOptions,
-    ) -> Result<Generation<'_>, Error> {
-        self.answer(prompt, AnswerFormat::default(), options)
-    }
-
-    /// Continues a prompt whose answer has a form ([`ModelText::chat`](super::ModelText::chat) gives
-    /// both), as [`Session::generate`].
-    ///
-    /// # Errors
-    /// As [`Session::generate`].
-    pub fn answer(
-        &mut self,
-        prompt: &[u32],
-        format: AnswerFormat,
-        options: &GenerateOptions,
-    ) -> Result<Generation<'_>, Error> {
-        self.check_prompt(prompt)?;
-        if prompt.len() >= self.engine.context_length() {
-            return Err(Error::ContextFull {
-                prompt: prompt.len(),
-                context: self.engine.context_length(),
-                most: self.engine.config().max_position_embeddings,
-            });
-        }
-        let format = match options.specials {
-            SpecialTokens::Hide => format,
-            SpecialTokens::ToolCalls => AnswerFormat { calls: Calls::InText, ..format },
-            SpecialTokens::Show => AnswerFormat::default(),
-        };
-        Generation::new(self, prompt, format, options)
     }
 
     pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), Error> {

@@ -12,7 +12,8 @@ mod shared;
 use super::runner::{Pace, Wanted};
 use super::*;
 use crate::GenerateOptions;
-use crate::gpu::DeviceOptions;
+use crate::error::Error;
+use crate::gpu::{Device, DeviceOptions};
 use crate::kernels::{Batch, Choices, MAX_LOGIT_BIAS, Reduce, SampleParams};
 
 fn device() -> Device {

@@ -44,7 +44,7 @@ pub enum GpuError {
         have: u64,
     },
     /// The device has no memory left.
-    #[error("out of GPU memory while making {what} ({}). Try a smaller --context", crate::error::size(*bytes))]
+    #[error("out of GPU memory while making {what} ({}). Try a smaller --context", size(*bytes))]
     OutOfMemory {
         /// What was being made.
         what: String,
@@ -80,4 +80,20 @@ pub enum GpuError {
 /// The first line of a compiler's or validator's message: errors are one line.
 pub(crate) fn first_lines(text: &str) -> String {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).take(6).collect::<Vec<_>>().join(" | ")
+}
+
+/// `4.4 GiB`, `812 MiB`, `35 KiB`.
+pub(crate) fn size(bytes: u64) -> String {
+    let units = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    for (unit, scale) in units {
+        if bytes >= scale {
+            let value = bytes as f64 / scale as f64;
+            return if value < 10.0 {
+                format!("{value:.1} {unit}")
+            } else {
+                format!("{value:.0} {unit}")
+            };
+        }
+    }
+    format!("{bytes} B")
 }

@@ -23,6 +23,7 @@ pub use device::{
 };
 pub use encoder::{Encoder, Submission};
 pub use error::GpuError;
+pub(crate) use error::size;
 pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
 pub use profile::{KernelTime, Profile};

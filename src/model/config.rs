@@ -2,8 +2,7 @@
 
 use std::fmt;
 
-use super::{config_gguf, config_json};
-use crate::formats::{Checkpoint, KeyError, Metadata};
+use crate::formats::KeyError;
 use crate::state::StateDims;
 
 /// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
@@ -142,33 +141,6 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// Reads `config.json` of a Hugging Face checkpoint, of model types `lfm2` and `lfm2_moe`, in
-    /// the spellings of every version of transformers. `file` is what errors call it.
-    ///
-    /// Fields that are not known are ignored, except those that would change what the model
-    /// computes in a way that is not implemented.
-    ///
-    /// # Errors
-    /// [`ConfigError`] for a field that is missing, of a wrong type, out of range, in
-    /// contradiction to another, or not supported.
-    pub fn from_json(file: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
-        let config = config_json::read(file, bytes)?;
-        config.check(&Check { file, key: &str::to_owned })?;
-        Ok(config)
-    }
-
-    /// Reads the configuration of a GGUF model, of the architectures `lfm2` and `lfm2moe`. Where
-    /// the metadata and a tensor's shape tell the same size, the tensor is right.
-    ///
-    /// # Errors
-    /// As [`from_json`](Self::from_json), naming the metadata's key.
-    pub fn from_gguf(metadata: &Metadata, checkpoint: &Checkpoint) -> Result<Self, ConfigError> {
-        let config = config_gguf::read(metadata, checkpoint)?;
-        let key = |field: &str| config_gguf::key_of(config.model_type, field);
-        config.check(&Check { file: metadata.file(), key: &key })?;
-        Ok(config)
-    }
-
     /// Layers with this operator.
     pub fn count(&self, operator: OperatorKind) -> usize {
         self.layers.iter().filter(|l| l.operator == operator).count()
@@ -198,7 +170,7 @@ impl ModelConfig {
     }
 
     /// Checks every value and how the values fit each other.
-    fn check(&self, check: &Check<'_>) -> Result<(), ConfigError> {
+    pub(super) fn check(&self, check: &Check<'_>) -> Result<(), ConfigError> {
         check.range("vocab_size", self.vocab_size, 1, 1 << 22)?;
         check.width("hidden_size", self.hidden_size, 1 << 16)?;
         check.range("intermediate_size", self.intermediate_size, 1, 1 << 18)?;
@@ -283,9 +255,9 @@ impl ModelConfig {
 }
 
 /// The file that checks are about, and how it spells a field of config.json.
-struct Check<'a> {
-    file: &'a str,
-    key: &'a dyn Fn(&str) -> String,
+pub(super) struct Check<'a> {
+    pub file: &'a str,
+    pub key: &'a dyn Fn(&str) -> String,
 }
 
 impl Check<'_> {

@@ -5,7 +5,7 @@
 //! required here, and also what has a default there that is not LFM2's (`rope.freq_base`).
 
 use super::config::{
-    ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
+    Check, ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
 };
 use super::names::Slot;
 use crate::formats::gguf::Counts;
@@ -62,13 +62,27 @@ fn architecture(model_type: ModelType) -> &'static str {
 }
 
 /// The key of a field of config.json.
-pub(super) fn key_of(model_type: ModelType, field: &str) -> String {
+fn key_of(model_type: ModelType, field: &str) -> String {
     let key = KEYS.iter().find(|(name, _)| *name == field).map_or(field, |(_, key)| key);
     format!("{}.{key}", architecture(model_type))
 }
 
+impl ModelConfig {
+    /// Reads the configuration of a GGUF model, of the architectures `lfm2` and `lfm2moe`. Where
+    /// the metadata and a tensor's shape tell the same size, the tensor is right.
+    ///
+    /// # Errors
+    /// As [`from_json`](Self::from_json), naming the metadata's key.
+    pub fn from_gguf(metadata: &Metadata, checkpoint: &Checkpoint) -> Result<Self, ConfigError> {
+        let config = read(metadata, checkpoint)?;
+        let key = |field: &str| key_of(config.model_type, field);
+        config.check(&Check { file: metadata.file(), key: &key })?;
+        Ok(config)
+    }
+}
+
 /// Reads the keys; ranges and relations are [`ModelConfig::check`]'s.
-pub(super) fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigError> {
+fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigError> {
     let model_type = model_type(m)?;
     let r = Reader { metadata: m, checkpoint, model_type };
     r.refuse_other_math()?;

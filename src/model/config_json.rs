@@ -6,7 +6,7 @@
 //! eos, rope_theta), the field is required here: a wrong default is a wrong answer.
 
 use super::config::{
-    ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
+    Check, ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
 };
 use super::fields::{Fields, show};
 use serde_json::Value;
@@ -123,8 +123,25 @@ impl Implied {
     }
 }
 
+impl ModelConfig {
+    /// Reads `config.json` of a Hugging Face checkpoint, of model types `lfm2` and `lfm2_moe`, in
+    /// the spellings of every version of transformers. `file` is what errors call it.
+    ///
+    /// Fields that are not known are ignored, except those that would change what the model
+    /// computes in a way that is not implemented.
+    ///
+    /// # Errors
+    /// [`ConfigError`] for a field that is missing, of a wrong type, out of range, in
+    /// contradiction to another, or not supported.
+    pub fn from_json(file: &str, bytes: &[u8]) -> Result<Self, ConfigError> {
+        let config = read(file, bytes)?;
+        config.check(&Check { file, key: &str::to_owned })?;
+        Ok(config)
+    }
+}
+
 /// Reads the fields; ranges and relations are [`ModelConfig::check`]'s.
-pub(super) fn read(file: &str, bytes: &[u8]) -> Result<ModelConfig, ConfigError> {
+fn read(file: &str, bytes: &[u8]) -> Result<ModelConfig, ConfigError> {
     let fields = Fields::parse(file, bytes, |name| {
         KNOWN.contains(&name) || IMPLIED.iter().any(|(implied, _)| *implied == name)
     })?;

@@ -104,6 +104,14 @@ impl Layout<'_> {
     }
 }
 
+impl ResolvedTensors {
+    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says, in buffers of at
+    /// most `max_bytes`: what [`make_weights`](super::make_weights) makes.
+    pub fn gpu_bytes(&self, recipe: Option<&Recipe>, max_bytes: u64) -> u64 {
+        Layout { tensors: self, recipe }.bytes(max_bytes)
+    }
+}
+
 fn f32_bytes(elements: u64) -> u64 {
     elements.saturating_mul(4)
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 
 use super::Recipe;
 use super::config::ModelConfig;
-use super::layout::Layout;
 use super::names::{Slot, Stacked, expected_slots};
 use crate::formats::{
     Checkpoint, ElementType, FormatError, Naming, TensorInfo, TensorSlice, quoted,
@@ -154,12 +153,6 @@ impl ResolvedTensors {
         self.slices
             .iter()
             .any(|(slot, slice)| slot.is_matrix() && slice.element_type.block().elements == 1)
-    }
-
-    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says, in buffers of at
-    /// most `max_bytes`: what [`make_weights`](super::make_weights) makes.
-    pub fn gpu_bytes(&self, recipe: Option<&Recipe>, max_bytes: u64) -> u64 {
-        Layout { tensors: self, recipe }.bytes(max_bytes)
     }
 
     /// Every slot that has a tensor.

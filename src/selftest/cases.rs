@@ -1,7 +1,8 @@
 //! The fixed cases of `lfm2 selftest`.
 
-use super::linear::{Routing, Rows};
+use super::linear::Rows;
 use super::norm::Bias;
+use super::routing::Routing;
 use super::{
     AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, KernelCheck,
     LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span, WeightsImport,

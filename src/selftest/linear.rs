@@ -2,8 +2,9 @@
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, WeightsImport, run};
-use super::moe::groups_words;
+use super::routing::{Routing, groups_words};
 use super::stored::Stored;
+use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
@@ -31,35 +32,6 @@ pub enum Rows {
 impl Rows {
     fn by_expert(self) -> bool {
         !matches!(self, Self::Dense | Self::LogitRows)
-    }
-}
-
-/// Which experts rows choose.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Routing {
-    /// At random.
-    Random,
-    /// All the same one.
-    One,
-    /// Only the second half of the experts.
-    HalfIdle,
-}
-
-impl Routing {
-    /// Every choice.
-    pub const ALL: [Self; 3] = [Self::Random, Self::One, Self::HalfIdle];
-
-    /// `n` ids below `experts`.
-    pub(super) fn ids(self, rng: &mut Rng, n: usize, experts: usize) -> Vec<u32> {
-        let one = rng.below(experts) as u32;
-        let half = experts / 2;
-        (0..n)
-            .map(|_| match self {
-                Self::Random => rng.below(experts) as u32,
-                Self::One => one,
-                Self::HalfIdle => (half + rng.below(experts - half)) as u32,
-            })
-            .collect()
     }
 }
 
@@ -349,7 +321,7 @@ pub async fn check_linear(
         LinearKernel::Matmul => "matmul",
         LinearKernel::MatmulCoop => "matmul_coop",
     };
-    Ok(c.finish(name, ran.variant, super::words::linear(case, weights, kernel)))
+    Ok(c.finish(name, ran.variant, in_words(case, weights, kernel)))
 }
 
 async fn run_linear(
@@ -424,4 +396,32 @@ async fn run_linear(
     .await?;
     let got = out.read(device, c).await?;
     Ok(Products { got, variant })
+}
+
+/// A product: its weights, its sizes, what is special of it.
+fn in_words(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> String {
+    let mut text = format!("{} weights", weights.format.name());
+    if let LinearKernel::Matvec { activations: Activations::Int8, .. } = kernel {
+        text += ", inputs in 8 bits";
+    }
+    text += &format!(", {} x {}, {}", case.rows, case.cols, count(case.items, "row"));
+    if case.experts > 1 {
+        text += &format!(", {} of {} experts{}", case.top_k, case.experts, routed(case.routing));
+    }
+    text += match case.mode {
+        Rows::Dense | Rows::Gather => "",
+        Rows::LogitRows => ", only rows with logits",
+        Rows::Combine => ", experts added up",
+        Rows::GroupedIn => ", into experts",
+        Rows::GroupedOut => ", out of experts",
+    };
+    text += match case.epilogue {
+        Epilogue::Store => "",
+        Epilogue::Add => ", added to its target",
+        Epilogue::Swiglu => ", gated",
+    };
+    if case.bias {
+        text += ", with bias";
+    }
+    text + filled(case.fill)
 }

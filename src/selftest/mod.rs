@@ -8,6 +8,7 @@
 
 mod attention;
 mod cases;
+mod check;
 mod compare;
 mod conv;
 mod data;
@@ -19,20 +20,23 @@ mod model;
 mod models;
 mod moe;
 mod norm;
+mod routing;
 mod sample;
 mod stored;
 mod words;
 
 pub use attention::{AttentionCase, AttentionKernel, check_attention};
+pub use check::KernelCheck;
 pub use compare::worst;
 pub use conv::{ConvCase, check_conv};
 pub use data::{Fill, Rng, Span, WeightsImport};
 pub use embed::{EmbedCase, check_embed};
 pub use heads::{HeadsCase, check_heads};
-pub use linear::{LinearCase, LinearKernel, Routing, Rows, check_linear, products};
+pub use linear::{LinearCase, LinearKernel, Rows, check_linear, products};
 pub use model::{ModelChoice, check_model};
 pub use moe::{GroupCase, check_combine, check_group};
 pub use norm::{Bias, NormCase, RouteCase, check_norm, check_route};
+pub use routing::Routing;
 pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
 
 use crate::gpu::{Device, GpuError, Variant};
@@ -46,25 +50,6 @@ pub enum Thoroughness {
     Quick,
     /// Every variant that the device can run, on a handful of shapes each.
     Full,
-}
-
-/// One variant of one kernel on one case.
-#[derive(Clone, Debug)]
-pub struct KernelCheck {
-    /// Stem of the shader.
-    pub kernel: &'static str,
-    /// Which variants ran, as [`crate::gpu::Variant`] prints them, joined by ` + `.
-    pub variant: String,
-    /// The case in words: weights, sizes, what is special of it.
-    pub case: String,
-    /// Error of the element that comes closest to its tolerance, or exceeds it most.
-    pub max_error: f64,
-    /// That element's tolerance.
-    pub tolerance: f64,
-    /// Every element is within its tolerance, and so is the normalised mean square error.
-    pub passed: bool,
-    /// The first thing that is wrong, in words; empty if passed.
-    pub failure: String,
 }
 
 /// How far a self-test is.
@@ -176,21 +161,6 @@ pub fn parts(device: &Device) -> Vec<Part> {
 /// As [`check_kernels`].
 pub async fn check_part(device: &Device, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
     run_all(device, &part.checks(device), &|_| {}).await
-}
-
-impl KernelCheck {
-    /// A check whose kernel the driver did not compile.
-    fn refused(kernel: &'static str, variant: &str, reason: &str) -> Self {
-        Self {
-            kernel,
-            variant: variant.to_owned(),
-            case: "compiling".to_owned(),
-            max_error: f64::INFINITY,
-            tolerance: 0.0,
-            passed: false,
-            failure: format!("the driver refused it: {reason}"),
-        }
-    }
 }
 
 async fn run_one(device: &Device, check: &Check) -> Result<KernelCheck, GpuError> {

@@ -2,10 +2,10 @@
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
-use super::linear::Routing;
+use super::routing::{Routing, groups_words};
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{MoeCombine, MoeGroup, TILE_ITEMS, groups_len};
+use crate::kernels::{MoeCombine, MoeGroup};
 use crate::reference;
 
 /// A case of `moe_group` or `moe_combine`.
@@ -27,26 +27,6 @@ pub struct GroupCase {
     pub fill: Fill,
     /// Of the values.
     pub seed: u64,
-}
-
-/// What `moe_group` has to leave for `ids`, and where the items begin in it.
-pub(super) fn groups_words(
-    ids: &[u32],
-    most_rows: usize,
-    experts: u32,
-    top_k: u32,
-) -> (Vec<u32>, u32) {
-    let (items_at, len) = groups_len(most_rows as u32, experts, top_k);
-    let groups = reference::moe_group(ids, experts, TILE_ITEMS);
-    let mut words = vec![UNTOUCHED_ID; len];
-    words[0] = groups.tiles.len() as u32;
-    for (at, tile) in words[4..].chunks_mut(4).zip(&groups.tiles) {
-        at.copy_from_slice(&[tile.expert, tile.first, tile.count, 0]);
-    }
-    for (to, item) in words[items_at as usize..].iter_mut().zip(&groups.items) {
-        *to = *item;
-    }
-    (words, items_at)
 }
 
 /// Runs `moe_group` on a case.

@@ -2,47 +2,18 @@
 
 use std::fmt;
 
-use super::linear::{Routing, Rows};
 use super::norm::Bias;
+use super::routing::Routing;
 use super::{
-    AttentionCase, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, LinearCase, LinearKernel,
-    NormCase, RouteCase, SampleCase, Span, WeightsImport,
+    AttentionCase, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, NormCase, RouteCase,
+    SampleCase, Span,
 };
-use crate::kernels::{Activations, Epilogue};
 
-/// A product: its weights, its sizes, what is special of it.
-pub(super) fn linear(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> String {
-    let mut text = format!("{} weights", weights.format.name());
-    if let LinearKernel::Matvec { activations: Activations::Int8, .. } = kernel {
-        text += ", inputs in 8 bits";
-    }
-    text += &format!(", {} x {}, {}", case.rows, case.cols, count(case.items, "row"));
-    if case.experts > 1 {
-        text += &format!(", {} of {} experts{}", case.top_k, case.experts, routed(case.routing));
-    }
-    text += match case.mode {
-        Rows::Dense | Rows::Gather => "",
-        Rows::LogitRows => ", only rows with logits",
-        Rows::Combine => ", experts added up",
-        Rows::GroupedIn => ", into experts",
-        Rows::GroupedOut => ", out of experts",
-    };
-    text += match case.epilogue {
-        Epilogue::Store => "",
-        Epilogue::Add => ", added to its target",
-        Epilogue::Swiglu => ", gated",
-    };
-    if case.bias {
-        text += ", with bias";
-    }
-    text + filled(case.fill)
-}
-
-fn count(n: usize, what: &str) -> String {
+pub(super) fn count(n: usize, what: &str) -> String {
     if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") }
 }
 
-fn filled(fill: Fill) -> &'static str {
+pub(super) fn filled(fill: Fill) -> &'static str {
     match fill {
         Fill::Normal => "",
         Fill::Extreme => ", extreme values",
@@ -52,7 +23,7 @@ fn filled(fill: Fill) -> &'static str {
     }
 }
 
-fn routed(routing: Routing) -> &'static str {
+pub(super) fn routed(routing: Routing) -> &'static str {
     match routing {
         Routing::Random => "",
         Routing::One => " (always the same)",

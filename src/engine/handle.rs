@@ -1,0 +1,158 @@
+//! The engine: a model on a device, shared by its sessions.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::runner::Runner;
+use super::{ModelText, Recommendation, SamplingOptions};
+use crate::error::Error;
+use crate::gpu::Device;
+use crate::kernels::Choices;
+use crate::model::{MemoryPlan, ModelConfig, ModelSize};
+use crate::state::Pages;
+use crate::text::{Conversation, Tokenizer};
+
+/// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
+#[derive(Clone)]
+pub struct Engine {
+    pub(super) inner: Arc<Inner>,
+}
+
+/// Everything that the clones of an engine share.
+pub(super) struct Inner {
+    pub runner: Runner,
+    pub free: Mutex<Free>,
+    pub size: ModelSize,
+    pub memory: MemoryPlan,
+    pub ends: Vec<u32>,
+    pub recommended: Recommendation,
+    pub text: ModelText,
+    pub read_ahead: u32,
+}
+
+/// What sequences take and give back.
+pub(super) struct Free {
+    pub slots: Vec<u32>,
+    pub pages: Pages,
+}
+
+impl Engine {
+    /// The device the model is on.
+    #[must_use]
+    pub fn device(&self) -> &Device {
+        &self.inner.runner.device
+    }
+
+    /// The model's configuration.
+    #[must_use]
+    pub fn config(&self) -> &ModelConfig {
+        &self.inner.runner.config
+    }
+
+    /// What people call the model: its name on the hub, else that of its folder or file.
+    #[must_use]
+    pub fn name(&self) -> String {
+        crate::formats::model_name(self.place())
+    }
+
+    /// Where the model came from: its directory, or `embedded`.
+    #[must_use]
+    pub fn place(&self) -> &str {
+        self.inner.text.place()
+    }
+
+    /// Parameters and bytes of the weights.
+    #[must_use]
+    pub fn size(&self) -> ModelSize {
+        self.inner.size
+    }
+
+    /// What the model takes on the GPU.
+    #[must_use]
+    pub fn memory(&self) -> &MemoryPlan {
+        &self.inner.memory
+    }
+
+    /// How most of the weights are stored, e.g. `BF16` or `Q4`.
+    #[must_use]
+    pub fn weight_format(&self) -> &'static str {
+        self.inner.runner.weights.format().name()
+    }
+
+    /// Whether some weights are in blocks of few bits.
+    #[must_use]
+    pub fn is_quantised(&self) -> bool {
+        self.inner.runner.weights.is_quantised()
+    }
+
+    /// How this engine chose between ways to compute: with the same choices, on the same adapter and
+    /// driver, this version of the engine computes the same bits of the same tokens, however often it
+    /// is started. [`EngineBuilder::choices`] takes them.
+    #[must_use]
+    pub fn choices(&self) -> Choices {
+        self.inner.runner.choices
+    }
+
+    /// Tokens that are asked of the GPU ahead of the one that is read.
+    #[must_use]
+    pub fn read_ahead(&self) -> u32 {
+        self.inner.read_ahead
+    }
+
+    /// Positions of a sequence.
+    #[must_use]
+    pub fn context_length(&self) -> usize {
+        self.inner.runner.state.context as usize
+    }
+
+    /// The sampling that the model's authors recommend.
+    #[must_use]
+    pub fn recommended_sampling(&self) -> SamplingOptions {
+        self.inner.recommended.sampling.clone()
+    }
+
+    /// The same, and whether a file of the model says so or the table of published models.
+    #[must_use]
+    pub fn recommendation(&self) -> &Recommendation {
+        &self.inner.recommended
+    }
+
+    /// Whether a token ends an answer: one that the model's files name as an end, or that its own
+    /// template writes behind an answer.
+    #[must_use]
+    pub fn is_end(&self, token: u32) -> bool {
+        self.inner.ends.contains(&token)
+    }
+
+    /// The tokenizer.
+    ///
+    /// # Errors
+    /// [`Error::NoTextFile`] if the model has none.
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        self.inner.text.tokenizer()
+    }
+
+    /// Renders a conversation by the model's chat template.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if there is no template, or it refuses the conversation.
+    pub fn render(
+        &self,
+        conversation: &Conversation,
+        add_generation_prompt: bool,
+    ) -> Result<String, Error> {
+        self.inner.text.render(conversation, add_generation_prompt)
+    }
+
+    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
+    /// conversation itself says no to that).
+    ///
+    /// # Errors
+    /// As [`Engine::render`] and [`Engine::tokenizer`].
+    pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
+        self.inner.text.encode_chat(conversation)
+    }
+
+    pub(super) fn free(&self) -> MutexGuard<'_, Free> {
+        self.inner.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,55 @@
+//! Which experts the rows of a case choose, and the groups that `moe_group` makes of them.
+
+use super::Rng;
+use super::data::UNTOUCHED_ID;
+use crate::kernels::{TILE_ITEMS, groups_len};
+use crate::reference;
+
+/// Which experts rows choose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Routing {
+    /// At random.
+    Random,
+    /// All the same one.
+    One,
+    /// Only the second half of the experts.
+    HalfIdle,
+}
+
+impl Routing {
+    /// Every choice.
+    pub const ALL: [Self; 3] = [Self::Random, Self::One, Self::HalfIdle];
+
+    /// `n` ids below `experts`.
+    pub(super) fn ids(self, rng: &mut Rng, n: usize, experts: usize) -> Vec<u32> {
+        let one = rng.below(experts) as u32;
+        let half = experts / 2;
+        (0..n)
+            .map(|_| match self {
+                Self::Random => rng.below(experts) as u32,
+                Self::One => one,
+                Self::HalfIdle => (half + rng.below(experts - half)) as u32,
+            })
+            .collect()
+    }
+}
+
+/// What `moe_group` has to leave for `ids`, and where the items begin in it.
+pub(super) fn groups_words(
+    ids: &[u32],
+    most_rows: usize,
+    experts: u32,
+    top_k: u32,
+) -> (Vec<u32>, u32) {
+    let (items_at, len) = groups_len(most_rows as u32, experts, top_k);
+    let groups = reference::moe_group(ids, experts, TILE_ITEMS);
+    let mut words = vec![UNTOUCHED_ID; len];
+    words[0] = groups.tiles.len() as u32;
+    for (at, tile) in words[4..].chunks_mut(4).zip(&groups.tiles) {
+        at.copy_from_slice(&[tile.expert, tile.first, tile.count, 0]);
+    }
+    for (to, item) in words[items_at as usize..].iter_mut().zip(&groups.items) {
+        *to = *item;
+    }
+    (words, items_at)
+}
