@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use arbitrary::{Arbitrary, Unstructured};
 use lfm2_fuzz::description::{Change, changed, pick};
 use lfm2_fuzz::{files, held, one_line};
-use lfm2_wgpu::model::{GenerationConfig, ModelConfig, expected_slots};
+use lfm2_wgpu::model::{GenerationConfig, ModelConfig, expected_tensors};
 use serde_json::Value;
 
 static BASES: LazyLock<Vec<Value>> = LazyLock::new(|| {
@@ -56,9 +56,9 @@ fn read(config: &[u8], generation: &[u8]) {
         Ok(config) => {
             assert!(config.n_heads > 0 && config.n_heads % config.n_kv_heads == 0, "{config:?}");
             assert!(config.norm_eps.is_finite() && config.rope_theta.is_finite(), "{config:?}");
-            for (slot, shape) in expected_slots(&config) {
+            for (id, shape) in expected_tensors(&config) {
                 let elements = shape.iter().try_fold(1_u64, |n, d| n.checked_mul(*d as u64));
-                assert!(elements.is_some_and(|n| n > 0), "{slot:?}: {shape:?}");
+                assert!(elements.is_some_and(|n| n > 0), "{id:?}: {shape:?}");
             }
         }
         Err(error) => one_line(&error),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use lfm2_wgpu::formats::{Checkpoint, ModelFiles};
-use lfm2_wgpu::model::{ModelConfig, expected_slots, validate};
+use lfm2_wgpu::model::{ModelConfig, expected_tensors, validate};
 
 use crate::one_line;
 
@@ -38,7 +38,7 @@ pub fn check(checkpoint: &Checkpoint, files: &ModelFiles) {
     }
 }
 
-/// Whether the tensors are the model's; if they are, every slot can be read.
+/// Whether the tensors are the model's; if they are, every tensor can be read.
 pub fn check_model(config: &ModelConfig, checkpoint: &Arc<Checkpoint>) -> bool {
     let tensors = match pollster::block_on(validate(config, checkpoint)) {
         Ok(tensors) => tensors,
@@ -47,17 +47,17 @@ pub fn check_model(config: &ModelConfig, checkpoint: &Arc<Checkpoint>) -> bool {
             return false;
         }
     };
-    for (slot, shape) in expected_slots(config) {
-        let slice = *tensors.get(slot).unwrap_or_else(|| panic!("no {slot:?}"));
+    for (id, shape) in expected_tensors(config) {
+        let slice = *tensors.get(id).unwrap_or_else(|| panic!("no {id:?}"));
         let elements: u64 = shape.iter().map(|d| *d as u64).product();
-        assert_eq!(slice.elements(), elements, "{slot:?}");
+        assert_eq!(slice.elements(), elements, "{id:?}");
         let block = slice.element_type.block();
         let bytes = slice.bytes().min(PIECE / block.bytes * block.bytes);
         let last = (slice.bytes() - bytes) / block.bytes * block.elements;
         let mut piece = vec![0; bytes as usize];
         for from in [0, last] {
             let read = pollster::block_on(checkpoint.read(&slice, from, &mut piece));
-            assert!(read.is_ok(), "{slot:?}: {read:?}");
+            assert!(read.is_ok(), "{id:?}: {read:?}");
         }
     }
     tensors.size();

@@ -17,7 +17,7 @@ use crate::gpu::GpuError;
 use crate::gpu::{Caps, Device, DeviceOptions, size};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
-    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, Slot, all_token_ids,
+    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids,
     make_weights,
 };
 use crate::state::{Pages, State};
@@ -327,9 +327,10 @@ impl EngineBuilder {
     /// Whether weights are in f32 as they will be stored: a package must mean the same as its recipe
     /// while loading. Such a model is computed in f32 throughout.
     fn f32_weights(&self, tensors: &ResolvedTensors) -> bool {
-        tensors.get(Slot::Embedding).is_some_and(|slice| {
+        tensors.get(TensorId::Embedding).is_some_and(|slice| {
             let own = slice.element_type;
-            let stored = self.recipe.as_ref().map(|r| r.target(Slot::Embedding, own, slice.cols));
+            let stored =
+                self.recipe.as_ref().map(|r| r.target(TensorId::Embedding, own, slice.cols));
             stored.unwrap_or(own) == ElementType::F32
         })
     }

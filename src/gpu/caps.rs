@@ -72,6 +72,20 @@ fn untold_features(_: &wgpu::Device) -> wgpu::Features {
 }
 
 impl Caps {
+    /// Every optional capability that kernels use, as a large GPU has them.
+    #[must_use]
+    pub fn everything() -> Self {
+        Self {
+            f16: true,
+            subgroups: true,
+            min_subgroup: 32,
+            max_subgroup: 32,
+            coop_side: 16,
+            max_workgroup_memory: 48 << 10,
+            ..Self::core()
+        }
+    }
+
     /// WebGPU's default limits and no optional feature
     /// (<https://www.w3.org/TR/webgpu/#limit-default>).
     #[must_use]

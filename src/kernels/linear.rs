@@ -186,15 +186,7 @@ mod tests {
     fn choices_follow_from_capabilities() {
         let core = Choices::by_capability(&Caps::core());
         assert_eq!((core.reduce, core.multiply), (Reduce::Tree, Multiply::Lanes));
-        let gpu = Caps {
-            f16: true,
-            subgroups: true,
-            min_subgroup: 32,
-            max_subgroup: 32,
-            coop_side: 16,
-            max_workgroup_memory: 48 << 10,
-            ..Caps::core()
-        };
+        let gpu = Caps::everything();
         let choices = Choices::by_capability(&gpu);
         assert_eq!((choices.reduce, choices.multiply), (Reduce::Subgroup, Multiply::MatrixUnits));
         // Matrices that no kernel can use, and a software adapter's.

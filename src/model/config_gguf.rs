@@ -7,7 +7,7 @@
 use super::config::{
     Check, ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
 };
-use super::names::Slot;
+use super::names::TensorId;
 use crate::formats::gguf::Counts;
 use crate::formats::{Checkpoint, KeyError, Metadata, quoted};
 
@@ -92,30 +92,30 @@ fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigErro
     let conv = first(OperatorKind::ShortConv).unwrap_or(usize::MAX);
     let moe_layer = layers.iter().position(|layer| layer.ffn == FfnKind::Moe);
     // Every layer's tensors are held against these by `validate`; one of each tells a size.
-    let hidden_size = r.size("hidden_size", Slot::Embedding, Side::Cols)?;
+    let hidden_size = r.size("hidden_size", TensorId::Embedding, Side::Cols)?;
     let n_heads = r.count("num_attention_heads")?;
     let vocab_size = r.vocab_size()?;
-    let has = |slot: Slot| checkpoint.find(&slot.gguf_name()).is_some();
+    let has = |id: TensorId| checkpoint.find(&id.gguf_name()).is_some();
     // In any layer: then the others must have one too.
-    let any = |slot: fn(usize) -> Slot| (0..layers.len()).any(|i| has(slot(i)));
+    let any = |id: fn(usize) -> TensorId| (0..layers.len()).any(|i| has(id(i)));
     Ok(ModelConfig {
         model_type,
         vocab_size,
         hidden_size,
-        intermediate_size: r.size("intermediate_size", Slot::W1(0), Side::Rows)?,
+        intermediate_size: r.size("intermediate_size", TensorId::W1(0), Side::Rows)?,
         moe: match moe_layer {
-            Some(layer) => Some(r.moe(layer, any(Slot::ExpertBias))?),
+            Some(layer) => Some(r.moe(layer, any(TensorId::ExpertBias))?),
             None => None,
         },
         n_heads,
         n_kv_heads: r.n_kv_heads()?,
         head_dim: r.head_dim(hidden_size, n_heads, attention)?,
-        conv_l_cache: r.size("conv_L_cache", Slot::ConvTaps(conv), Side::Cols)?,
-        conv_bias: any(Slot::ConvInProjBias) || any(Slot::ConvTapsBias),
+        conv_l_cache: r.size("conv_L_cache", TensorId::ConvTaps(conv), Side::Cols)?,
+        conv_bias: any(TensorId::ConvInProjBias) || any(TensorId::ConvTapsBias),
         norm_eps: r.single("norm_eps")?,
         rope_theta: r.number("rope_theta")?,
         max_position_embeddings: r.count("max_position_embeddings")?,
-        tie_word_embeddings: !has(Slot::LmHead),
+        tie_word_embeddings: !has(TensorId::LmHead),
         bos_token_id: m.token("tokenizer.ggml.bos_token_id", vocab_size)?,
         eos_token_ids: m.token("tokenizer.ggml.eos_token_id", vocab_size)?.into_iter().collect(),
         pad_token_id: m.token("tokenizer.ggml.padding_token_id", vocab_size)?,
@@ -184,9 +184,9 @@ impl Reader<'_> {
 
     /// A required count that a tensor tells too: the tensor is right. (Files are about that say
     /// `feed_forward_length` 12288 where the matrices have 8192 rows.)
-    fn size(&self, field: &str, slot: Slot, side: Side) -> Result<usize, KeyError> {
+    fn size(&self, field: &str, id: TensorId, side: Side) -> Result<usize, KeyError> {
         let told = self.count(field)?;
-        let Some(actual) = self.dimension(slot, side) else {
+        let Some(actual) = self.dimension(id, side) else {
             return Ok(told);
         };
         if told != actual {
@@ -194,14 +194,14 @@ impl Reader<'_> {
                 "{}: {} is {told}, but {} has {actual}: the tensor is right",
                 self.metadata.file(),
                 self.key(field),
-                slot.gguf_name()
+                id.gguf_name()
             );
         }
         Ok(actual)
     }
 
-    fn dimension(&self, slot: Slot, side: Side) -> Option<usize> {
-        let tensor = self.checkpoint.tensor(self.checkpoint.find(&slot.gguf_name())?)?;
+    fn dimension(&self, id: TensorId, side: Side) -> Option<usize> {
+        let tensor = self.checkpoint.tensor(self.checkpoint.find(&id.gguf_name())?)?;
         match (side, &tensor.shape[..]) {
             (Side::Cols, [.., cols]) => Some(*cols),
             (Side::Rows, [.., rows, _]) => Some(*rows),
@@ -217,8 +217,8 @@ impl Reader<'_> {
         if told == Some(0) {
             return Err(self.metadata.mismatch(&key, "at least 1"));
         }
-        match (self.dimension(Slot::Embedding, Side::Rows), told) {
-            (Some(_), Some(_)) => self.size("vocab_size", Slot::Embedding, Side::Rows),
+        match (self.dimension(TensorId::Embedding, Side::Rows), told) {
+            (Some(_), Some(_)) => self.size("vocab_size", TensorId::Embedding, Side::Rows),
             (Some(rows), None) => Ok(rows),
             (None, Some(told)) => Ok(told),
             (None, None) => Err(self.missing(&key)),
@@ -333,7 +333,7 @@ impl Reader<'_> {
         let m = self.metadata;
         let key = self.key("head_dim");
         let told = m.count(&key)?;
-        let head_dim = match (self.dimension(Slot::QNorm(layer), Side::Cols), told) {
+        let head_dim = match (self.dimension(TensorId::QNorm(layer), Side::Cols), told) {
             (Some(actual), _) => actual,
             (None, Some(told)) => told,
             (None, None) => match hidden.checked_rem(heads) {
@@ -363,7 +363,7 @@ impl Reader<'_> {
             return Err(m.mismatch(&gating, format_args!("{SIGMOID} (sigmoid)")));
         }
         let norm = self.key("expert_weights_norm");
-        let w1 = Slot::ExpertW1(layer, 0);
+        let w1 = TensorId::ExpertW1(layer, 0);
         Ok(MoeConfig {
             intermediate_size: self.size("moe_intermediate_size", w1, Side::Rows)?,
             num_experts: self.size("num_experts", w1, Side::Experts)?,

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use super::{Recipe, ResolvedTensors, Slot};
+use super::{Recipe, ResolvedTensors, TensorId};
 use crate::formats::{ElementType, TensorSlice};
 use crate::kernels::{Format, Matrix, Planes};
 
@@ -35,20 +35,21 @@ pub(super) struct Layout<'a> {
 }
 
 impl Layout<'_> {
-    /// The matrix whose first tensor is a slot's, as rows of each of its experts (of which other
-    /// matrices have one); `None` for a tensor that is missing, that is not the first of a matrix, or
-    /// that is none.
-    pub(super) fn matrix(&self, first: Slot) -> Option<Vec<Rows>> {
+    /// The matrix that begins with a tensor, as rows of each of its experts (of which other matrices
+    /// have one); `None` if the tensor is missing, is not the first one of a matrix, or is a vector.
+    pub(super) fn matrix(&self, first: TensorId) -> Option<Vec<Rows>> {
         match first {
-            Slot::K(_) | Slot::V(_) | Slot::W3(_) | Slot::ExpertW3(..) => None,
-            Slot::Q(i) => Some(vec![self.stack(&[first, Slot::K(i), Slot::V(i)])?]),
-            Slot::W1(i) => Some(vec![self.in_turn(first, Slot::W3(i))?]),
-            Slot::ExpertW1(i, 0) => self
-                .experts(|e| Slot::ExpertW1(i, e), |w1, e| self.in_turn(w1, Slot::ExpertW3(i, e))),
-            Slot::ExpertW2(i, 0) => {
-                self.experts(|e| Slot::ExpertW2(i, e), |w2, _| self.stack(&[w2]))
+            TensorId::K(_) | TensorId::V(_) | TensorId::W3(_) | TensorId::ExpertW3(..) => None,
+            TensorId::Q(i) => Some(vec![self.stack(&[first, TensorId::K(i), TensorId::V(i)])?]),
+            TensorId::W1(i) => Some(vec![self.in_turn(first, TensorId::W3(i))?]),
+            TensorId::ExpertW1(i, 0) => self.experts(
+                |e| TensorId::ExpertW1(i, e),
+                |w1, e| self.in_turn(w1, TensorId::ExpertW3(i, e)),
+            ),
+            TensorId::ExpertW2(i, 0) => {
+                self.experts(|e| TensorId::ExpertW2(i, e), |w2, _| self.stack(&[w2]))
             }
-            Slot::ExpertW1(..) | Slot::ExpertW2(..) => None,
+            TensorId::ExpertW1(..) | TensorId::ExpertW2(..) => None,
             other if other.is_matrix() => Some(vec![self.stack(&[other])?]),
             _ => None,
         }
@@ -56,48 +57,48 @@ impl Layout<'_> {
 
     /// Bytes of all weights in buffers of at most `max_bytes`.
     pub(super) fn bytes(&self, max_bytes: u64) -> u64 {
-        let of = |slot: Slot| match self.matrix(slot) {
+        let of = |id: TensorId| match self.matrix(id) {
             Some(experts) => {
                 let parts = parts(&experts, max_bytes);
                 parts.iter().map(|part| part.planes.words as u64 * 4).sum()
             }
-            None if slot.is_matrix() => 0,
-            None => f32_bytes(self.tensors.get(slot).map_or(0, TensorSlice::elements)),
+            None if id.is_matrix() => 0,
+            None => f32_bytes(self.tensors.get(id).map_or(0, TensorSlice::elements)),
         };
         // A model without expert biases is given zeros.
-        let bias = |slot: Slot| match slot {
-            Slot::Router(i) if self.tensors.get(Slot::ExpertBias(i)).is_none() => {
-                f32_bytes(self.tensors.get(slot).map_or(0, |router| router.rows as u64))
+        let bias = |id: TensorId| match id {
+            TensorId::Router(i) if self.tensors.get(TensorId::ExpertBias(i)).is_none() => {
+                f32_bytes(self.tensors.get(id).map_or(0, |router| router.rows as u64))
             }
             _ => 0,
         };
-        self.tensors.slots().map(|slot| of(slot) + bias(slot)).sum()
+        self.tensors.ids().map(|id| of(id) + bias(id)).sum()
     }
 
     fn experts(
         &self,
-        slot: impl Fn(usize) -> Slot,
-        rows: impl Fn(Slot, usize) -> Option<Rows>,
+        id: impl Fn(usize) -> TensorId,
+        rows: impl Fn(TensorId, usize) -> Option<Rows>,
     ) -> Option<Vec<Rows>> {
-        let there = (0..).map(|e| (slot(e), e)).take_while(|(s, _)| self.tensors.get(*s).is_some());
-        there.map(|(slot, e)| rows(slot, e)).collect()
+        let there = (0..).map(|e| (id(e), e)).take_while(|(s, _)| self.tensors.get(*s).is_some());
+        there.map(|(id, e)| rows(id, e)).collect()
     }
 
-    /// A slot's tensor and the type it is to be stored as.
-    fn stored(&self, slot: Slot) -> Option<(TensorSlice, ElementType)> {
-        let slice = self.tensors.get(slot)?;
+    /// A tensor's place in the files, and the type that it will be stored as.
+    fn stored(&self, id: TensorId) -> Option<(TensorSlice, ElementType)> {
+        let slice = self.tensors.get(id)?;
         let own = slice.element_type;
-        Some((*slice, self.recipe.map_or(own, |recipe| recipe.target(slot, own, slice.cols))))
+        Some((*slice, self.recipe.map_or(own, |recipe| recipe.target(id, own, slice.cols))))
     }
 
-    fn stack(&self, slots: &[Slot]) -> Option<Rows> {
-        let slices = slots.iter().map(|s| self.stored(*s)).collect::<Option<Vec<_>>>()?;
+    fn stack(&self, ids: &[TensorId]) -> Option<Rows> {
+        let slices = ids.iter().map(|s| self.stored(*s)).collect::<Option<Vec<_>>>()?;
         let rows = slices.iter().map(|(s, _)| s.rows).sum();
         let cols = padded_width(slices.first().map_or(0, |(s, _)| s.cols));
         Some(Rows { slices, in_turn: false, rows, cols })
     }
 
-    fn in_turn(&self, first: Slot, second: Slot) -> Option<Rows> {
+    fn in_turn(&self, first: TensorId, second: TensorId) -> Option<Rows> {
         let slices = vec![self.stored(first)?, self.stored(second)?];
         let (rows, cols) = (2 * padded_width(slices[0].0.rows), slices[0].0.cols);
         Some(Rows { slices, in_turn: true, rows, cols })

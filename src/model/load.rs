@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::layout::{self, Layout, PartLayout, Rows};
 use super::weights::{AttentionWeights, Ffn, Layer, Operator, ShortConvWeights, Weights};
-use super::{FfnKind, ModelConfig, OperatorKind, Recipe, ResolvedTensors, Slot};
+use super::{FfnKind, ModelConfig, OperatorKind, Recipe, ResolvedTensors, TensorId};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{Format, Matrix, Part};
@@ -79,16 +79,18 @@ pub async fn make_weights<'a>(
     let total = tensors.size().weight_bytes;
     let layout = Layout { tensors, recipe };
     let mut l = Maker { device, checkpoint, layout, jobs: Vec::new() };
-    let embedding = l.matrix("embed_tokens", Slot::Embedding).await?;
-    let lm_head = match tensors.get(Slot::LmHead) {
-        Some(_) if !config.tie_word_embeddings => Some(l.matrix("lm_head", Slot::LmHead).await?),
+    let embedding = l.matrix("embed_tokens", TensorId::Embedding).await?;
+    let lm_head = match tensors.get(TensorId::LmHead) {
+        Some(_) if !config.tie_word_embeddings => {
+            Some(l.matrix("lm_head", TensorId::LmHead).await?)
+        }
         _ => None,
     };
-    let embedding_norm = l.vector(&[Slot::EmbeddingNorm]).await?;
+    let embedding_norm = l.vector(&[TensorId::EmbeddingNorm]).await?;
     let mut layers = Vec::with_capacity(config.layers.len());
     let (mut convs, mut attentions) = (0, 0);
     for (i, layer) in config.layers.iter().enumerate() {
-        let operator_norm = l.vector(&[Slot::OperatorNorm(i)]).await?;
+        let operator_norm = l.vector(&[TensorId::OperatorNorm(i)]).await?;
         let operator = match layer.operator {
             OperatorKind::ShortConv => {
                 convs += 1;
@@ -99,12 +101,12 @@ pub async fn make_weights<'a>(
                 Operator::Attention(l.attention(i, attentions - 1).await?)
             }
         };
-        let ffn_norm = l.vector(&[Slot::FfnNorm(i)]).await?;
+        let ffn_norm = l.vector(&[TensorId::FfnNorm(i)]).await?;
         let ffn = match (layer.ffn, &config.moe) {
             (FfnKind::Moe, Some(moe)) => l.moe(i, moe.num_experts).await?,
             _ => Ffn::Dense {
-                w13: l.matrix("w1, w3", Slot::W1(i)).await?,
-                w2: l.matrix("w2", Slot::W2(i)).await?,
+                w13: l.matrix("w1, w3", TensorId::W1(i)).await?,
+                w2: l.matrix("w2", TensorId::W2(i)).await?,
             },
         };
         layers.push(Layer { operator_norm, operator, ffn_norm, ffn });
@@ -118,45 +120,45 @@ impl Maker<'_> {
     async fn short_conv(&mut self, i: usize, index: usize) -> Result<ShortConvWeights, LoadError> {
         Ok(ShortConvWeights {
             index,
-            in_proj: self.matrix("conv.in_proj", Slot::ConvInProj(i)).await?,
-            in_proj_bias: self.optional(Slot::ConvInProjBias(i)).await?,
-            taps: self.vector(&[Slot::ConvTaps(i)]).await?,
-            taps_bias: self.optional(Slot::ConvTapsBias(i)).await?,
-            out_proj: self.matrix("conv.out_proj", Slot::ConvOutProj(i)).await?,
-            out_proj_bias: self.optional(Slot::ConvOutProjBias(i)).await?,
+            in_proj: self.matrix("conv.in_proj", TensorId::ConvInProj(i)).await?,
+            in_proj_bias: self.optional(TensorId::ConvInProjBias(i)).await?,
+            taps: self.vector(&[TensorId::ConvTaps(i)]).await?,
+            taps_bias: self.optional(TensorId::ConvTapsBias(i)).await?,
+            out_proj: self.matrix("conv.out_proj", TensorId::ConvOutProj(i)).await?,
+            out_proj_bias: self.optional(TensorId::ConvOutProjBias(i)).await?,
         })
     }
 
     async fn attention(&mut self, i: usize, index: usize) -> Result<AttentionWeights, LoadError> {
         Ok(AttentionWeights {
             index,
-            qkv: self.matrix("q, k, v", Slot::Q(i)).await?,
-            qk_norms: self.vector(&[Slot::QNorm(i), Slot::KNorm(i)]).await?,
-            out_proj: self.matrix("out_proj", Slot::AttentionOut(i)).await?,
+            qkv: self.matrix("q, k, v", TensorId::Q(i)).await?,
+            qk_norms: self.vector(&[TensorId::QNorm(i), TensorId::KNorm(i)]).await?,
+            out_proj: self.matrix("out_proj", TensorId::AttentionOut(i)).await?,
         })
     }
 
     async fn moe(&mut self, i: usize, experts: usize) -> Result<Ffn, LoadError> {
-        let router = self.vector(&[Slot::Router(i)]).await?;
-        let expert_bias = match self.optional(Slot::ExpertBias(i)).await? {
+        let router = self.vector(&[TensorId::Router(i)]).await?;
+        let expert_bias = match self.optional(TensorId::ExpertBias(i)).await? {
             Some(bias) => bias,
             None => self.device.tensor("expert_bias", experts).await?,
         };
         Ok(Ffn::Moe {
             router,
             expert_bias,
-            w13: self.matrix("experts w1, w3", Slot::ExpertW1(i, 0)).await?,
-            w2: self.matrix("experts w2", Slot::ExpertW2(i, 0)).await?,
+            w13: self.matrix("experts w1, w3", TensorId::ExpertW1(i, 0)).await?,
+            w2: self.matrix("experts w2", TensorId::ExpertW2(i, 0)).await?,
         })
     }
 
-    fn missing(&self, slot: Slot) -> LoadError {
-        let problem = format!("tensor {} is missing", slot.hub_name());
+    fn missing(&self, id: TensorId) -> LoadError {
+        let problem = format!("tensor {} is missing", id.hub_name());
         FormatError::File { file: self.checkpoint.name().to_owned(), problem }.into()
     }
 
-    /// The matrix whose first tensor is a slot's.
-    async fn matrix(&mut self, name: &str, first: Slot) -> Result<Matrix, LoadError> {
+    /// The matrix that begins with a tensor.
+    async fn matrix(&mut self, name: &str, first: TensorId) -> Result<Matrix, LoadError> {
         let experts = self.layout.matrix(first).ok_or_else(|| self.missing(first))?;
         let experts: Arc<[Rows]> = experts.into();
         let (rows, cols) = experts.first().map_or((0, 0), |e| (e.rows, e.cols));
@@ -174,19 +176,20 @@ impl Maker<'_> {
     }
 
     /// One or more tensors, one after another, in f32.
-    async fn vector(&mut self, slots: &[Slot]) -> Result<Tensor<f32>, LoadError> {
-        let slice = |s: &Slot| self.layout.tensors.get(*s).copied().ok_or_else(|| self.missing(*s));
-        let slices = slots.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
-        let name = slots.first().map(Slot::hub_name).unwrap_or_default();
+    async fn vector(&mut self, ids: &[TensorId]) -> Result<Tensor<f32>, LoadError> {
+        let slice =
+            |s: &TensorId| self.layout.tensors.get(*s).copied().ok_or_else(|| self.missing(*s));
+        let slices = ids.iter().map(slice).collect::<Result<Vec<_>, _>>()?;
+        let name = ids.first().map(TensorId::hub_name).unwrap_or_default();
         let len = slices.iter().map(|s| s.rows * s.cols).sum();
         let data = self.device.tensor(&name, len).await?;
         self.jobs.push(Job::Vector { data: data.clone(), slices });
         Ok(data)
     }
 
-    async fn optional(&mut self, slot: Slot) -> Result<Option<Tensor<f32>>, LoadError> {
-        match self.layout.tensors.get(slot) {
-            Some(_) => Ok(Some(self.vector(&[slot]).await?)),
+    async fn optional(&mut self, id: TensorId) -> Result<Option<Tensor<f32>>, LoadError> {
+        match self.layout.tensors.get(id) {
+            Some(_) => Ok(Some(self.vector(&[id]).await?)),
             None => Ok(None),
         }
     }

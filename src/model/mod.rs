@@ -14,10 +14,10 @@ mod memory;
 pub mod names;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod package;
+mod published;
 mod quantize;
 mod resolve;
 mod scratch;
-mod shapes;
 mod weights;
 
 pub use config::{
@@ -27,9 +27,9 @@ pub use forward::Forward;
 pub use generation_config::GenerationConfig;
 pub use load::{LoadError, LoadProgress, OnProgress, Unread, make_weights};
 pub use memory::MemoryPlan;
-pub use names::{Slot, expected_slots};
+pub use names::{TensorId, expected_tensors};
+pub use published::{shape_names, synthetic_model};
 pub use quantize::{ModelPart, Recipe, WeightChoice, convert};
 pub use resolve::{ModelSize, ResolvedTensors, validate};
 pub use scratch::{Scratch, ScratchShape, all_token_ids};
-pub use shapes::{shape_names, synthetic_model};
 pub use weights::Weights;

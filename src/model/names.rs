@@ -8,9 +8,9 @@ use crate::formats::Naming;
 
 use super::config::{FfnKind, LayerConfig, ModelConfig, MoeConfig, OperatorKind};
 
-/// One tensor of the model. A layer's slots carry its index, an expert's also the expert's.
+/// Identifies one tensor of the model: of a layer by the layer's index, of an expert by the expert's too.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Slot {
+pub enum TensorId {
     /// `[vocab_size, hidden_size]`.
     Embedding,
     /// `[vocab_size, hidden_size]`, of a model whose head is not its embedding.
@@ -63,7 +63,7 @@ pub enum Slot {
     ExpertW3(usize, usize),
 }
 
-impl Slot {
+impl TensorId {
     /// The tensor's name on the hub, e.g. `model.layers.2.self_attn.q_proj.weight`.
     pub fn hub_name(&self) -> String {
         let (layer, rest) = match *self {
@@ -206,69 +206,74 @@ pub(super) struct Stacked {
 
 /// The tensors that a configuration calls for, in the order of the forward pass, with their
 /// shapes on the hub.
-pub fn expected_slots(config: &ModelConfig) -> Vec<(Slot, Vec<usize>)> {
+pub fn expected_tensors(config: &ModelConfig) -> Vec<(TensorId, Vec<usize>)> {
     let hidden = config.hidden_size;
-    let mut slots = vec![(Slot::Embedding, vec![config.vocab_size, hidden])];
+    let mut tensors = vec![(TensorId::Embedding, vec![config.vocab_size, hidden])];
     for (i, layer) in config.layers.iter().enumerate() {
-        slots.push((Slot::OperatorNorm(i), vec![hidden]));
-        operator_slots(config, *layer, i, &mut slots);
-        slots.push((Slot::FfnNorm(i), vec![hidden]));
+        tensors.push((TensorId::OperatorNorm(i), vec![hidden]));
+        operator_tensors(config, *layer, i, &mut tensors);
+        tensors.push((TensorId::FfnNorm(i), vec![hidden]));
         match (layer.ffn, &config.moe) {
-            (FfnKind::Moe, Some(moe)) => moe_slots(hidden, moe, i, &mut slots),
+            (FfnKind::Moe, Some(moe)) => moe_tensors(hidden, moe, i, &mut tensors),
             _ => {
                 let width = config.intermediate_size;
-                slots.push((Slot::W1(i), vec![width, hidden]));
-                slots.push((Slot::W3(i), vec![width, hidden]));
-                slots.push((Slot::W2(i), vec![hidden, width]));
+                tensors.push((TensorId::W1(i), vec![width, hidden]));
+                tensors.push((TensorId::W3(i), vec![width, hidden]));
+                tensors.push((TensorId::W2(i), vec![hidden, width]));
             }
         }
     }
-    slots.push((Slot::EmbeddingNorm, vec![hidden]));
+    tensors.push((TensorId::EmbeddingNorm, vec![hidden]));
     if !config.tie_word_embeddings {
-        slots.push((Slot::LmHead, vec![config.vocab_size, hidden]));
+        tensors.push((TensorId::LmHead, vec![config.vocab_size, hidden]));
     }
-    slots
+    tensors
 }
 
-fn operator_slots(
+fn operator_tensors(
     config: &ModelConfig,
     layer: LayerConfig,
     i: usize,
-    slots: &mut Vec<(Slot, Vec<usize>)>,
+    tensors: &mut Vec<(TensorId, Vec<usize>)>,
 ) {
     let hidden = config.hidden_size;
     match layer.operator {
         OperatorKind::ShortConv => {
-            slots.push((Slot::ConvInProj(i), vec![3 * hidden, hidden]));
-            slots.push((Slot::ConvTaps(i), vec![hidden, 1, config.conv_l_cache]));
-            slots.push((Slot::ConvOutProj(i), vec![hidden, hidden]));
+            tensors.push((TensorId::ConvInProj(i), vec![3 * hidden, hidden]));
+            tensors.push((TensorId::ConvTaps(i), vec![hidden, 1, config.conv_l_cache]));
+            tensors.push((TensorId::ConvOutProj(i), vec![hidden, hidden]));
             if config.conv_bias {
-                slots.push((Slot::ConvInProjBias(i), vec![3 * hidden]));
-                slots.push((Slot::ConvTapsBias(i), vec![hidden]));
-                slots.push((Slot::ConvOutProjBias(i), vec![hidden]));
+                tensors.push((TensorId::ConvInProjBias(i), vec![3 * hidden]));
+                tensors.push((TensorId::ConvTapsBias(i), vec![hidden]));
+                tensors.push((TensorId::ConvOutProjBias(i), vec![hidden]));
             }
         }
         OperatorKind::FullAttention => {
             let (q, kv, head) = (config.q_size(), config.kv_size(), config.head_dim);
-            slots.push((Slot::Q(i), vec![q, hidden]));
-            slots.push((Slot::K(i), vec![kv, hidden]));
-            slots.push((Slot::V(i), vec![kv, hidden]));
-            slots.push((Slot::QNorm(i), vec![head]));
-            slots.push((Slot::KNorm(i), vec![head]));
-            slots.push((Slot::AttentionOut(i), vec![hidden, q]));
+            tensors.push((TensorId::Q(i), vec![q, hidden]));
+            tensors.push((TensorId::K(i), vec![kv, hidden]));
+            tensors.push((TensorId::V(i), vec![kv, hidden]));
+            tensors.push((TensorId::QNorm(i), vec![head]));
+            tensors.push((TensorId::KNorm(i), vec![head]));
+            tensors.push((TensorId::AttentionOut(i), vec![hidden, q]));
         }
     }
 }
 
-fn moe_slots(hidden: usize, moe: &MoeConfig, i: usize, slots: &mut Vec<(Slot, Vec<usize>)>) {
+fn moe_tensors(
+    hidden: usize,
+    moe: &MoeConfig,
+    i: usize,
+    tensors: &mut Vec<(TensorId, Vec<usize>)>,
+) {
     let (experts, width) = (moe.num_experts, moe.intermediate_size);
-    slots.push((Slot::Router(i), vec![experts, hidden]));
+    tensors.push((TensorId::Router(i), vec![experts, hidden]));
     if moe.use_expert_bias {
-        slots.push((Slot::ExpertBias(i), vec![experts]));
+        tensors.push((TensorId::ExpertBias(i), vec![experts]));
     }
     for e in 0..experts {
-        slots.push((Slot::ExpertW1(i, e), vec![width, hidden]));
-        slots.push((Slot::ExpertW3(i, e), vec![width, hidden]));
-        slots.push((Slot::ExpertW2(i, e), vec![hidden, width]));
+        tensors.push((TensorId::ExpertW1(i, e), vec![width, hidden]));
+        tensors.push((TensorId::ExpertW3(i, e), vec![width, hidden]));
+        tensors.push((TensorId::ExpertW2(i, e), vec![hidden, width]));
     }
 }

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::config::MAX_CONFIG_BYTES;
-use super::{ModelConfig, Recipe, ResolvedTensors, Slot, convert, expected_slots};
+use super::{ModelConfig, Recipe, ResolvedTensors, TensorId, convert, expected_tensors};
 use crate::formats::checkpoint::{INDEX, MAX_SHARDS};
 use crate::formats::package::{MANIFEST, hex};
 use crate::formats::{
@@ -142,13 +142,13 @@ impl<'a> PackagePlan<'a> {
         let small = small_files(files, config, checkpoint).await?;
         let (mut shards, mut filled) = (Vec::new(), u64::MAX);
         let mut source_bytes = 0;
-        for (slot, shape) in expected_slots(config) {
-            let packed = packed(checkpoint, tensors, recipe, slot, shape)?;
+        for (id, shape) in expected_tensors(config) {
+            let packed = packed(checkpoint, tensors, recipe, id, shape)?;
             let own = packed.slice.element_type;
             if own.block().elements > 1 {
                 return Err(refuse(format!(
                     "tensor {} is {own}: these weights are quantised already. Quantise the plain checkpoint (F32, F16, BF16) that they were made from",
-                    quoted(&slot.name(checkpoint.naming()))
+                    quoted(&id.name(checkpoint.naming()))
                 )));
             }
             source_bytes += packed.slice.bytes();
@@ -312,15 +312,15 @@ fn packed(
     checkpoint: &Checkpoint,
     tensors: &ResolvedTensors,
     recipe: &Recipe,
-    slot: Slot,
+    id: TensorId,
     shape: Vec<usize>,
 ) -> Result<Packed, FormatError> {
-    let slice = *tensors.get(slot).ok_or_else(|| FormatError::File {
+    let slice = *tensors.get(id).ok_or_else(|| FormatError::File {
         file: checkpoint.name().to_owned(),
-        problem: format!("tensor {} is missing", slot.hub_name()),
+        problem: format!("tensor {} is missing", id.hub_name()),
     })?;
-    let target = recipe.target(slot, slice.element_type, slice.cols);
-    Ok(Packed { name: slot.hub_name(), slice, target, shape })
+    let target = recipe.target(id, slice.element_type, slice.cols);
+    Ok(Packed { name: id.hub_name(), slice, target, shape })
 }
 
 /// Whole rows as `target` has them, in pieces that follow one another, each made by a thread.

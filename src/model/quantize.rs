@@ -1,6 +1,6 @@
 //! Which type each tensor gets when a plain checkpoint's weights are to be stored smaller, and how.
 
-use super::Slot;
+use super::TensorId;
 use crate::formats::ElementType;
 use crate::formats::blocks::quantize;
 use crate::kernels::{Format, values};
@@ -109,15 +109,19 @@ impl Recipe {
     /// The type that a tensor of type `own` with rows of `cols` elements gets. Norms, routers, taps
     /// and biases stay as they are; so do matrices whose rows are no whole blocks, and blocks.
     #[must_use]
-    pub fn target(&self, slot: Slot, own: ElementType, cols: usize) -> ElementType {
-        if !slot.is_matrix() {
+    pub fn target(&self, id: TensorId, own: ElementType, cols: usize) -> ElementType {
+        if !id.is_matrix() {
             return own;
         }
-        let part = match slot {
-            Slot::Embedding | Slot::LmHead => ModelPart::Head,
-            Slot::Q(_) | Slot::K(_) | Slot::V(_) | Slot::AttentionOut(_) => ModelPart::Attention,
-            Slot::ConvInProj(_) | Slot::ConvOutProj(_) => ModelPart::Conv,
-            Slot::ExpertW1(..) | Slot::ExpertW2(..) | Slot::ExpertW3(..) => ModelPart::Experts,
+        let part = match id {
+            TensorId::Embedding | TensorId::LmHead => ModelPart::Head,
+            TensorId::Q(_) | TensorId::K(_) | TensorId::V(_) | TensorId::AttentionOut(_) => {
+                ModelPart::Attention
+            }
+            TensorId::ConvInProj(_) | TensorId::ConvOutProj(_) => ModelPart::Conv,
+            TensorId::ExpertW1(..) | TensorId::ExpertW2(..) | TensorId::ExpertW3(..) => {
+                ModelPart::Experts
+            }
             _ => ModelPart::Dense,
         };
         let kept = self.keep.iter().rev().find(|(p, _)| *p == part).map(|(_, choice)| *choice);

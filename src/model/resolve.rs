@@ -4,13 +4,13 @@ use std::collections::HashMap;
 
 use super::Recipe;
 use super::config::ModelConfig;
-use super::names::{Slot, Stacked, expected_slots};
+use super::names::{Stacked, TensorId, expected_tensors};
 use crate::formats::{
     Checkpoint, ElementType, FormatError, Naming, TensorInfo, TensorSlice, quoted,
 };
 use crate::kernels::Format;
 
-/// Finds a slot's tensor in a checkpoint: under its name there (of the hub's without the `model.`
+/// Finds a tensor in a checkpoint: under its name there (of the hub's without the `model.`
 /// prefix too, as a bare `Lfm2MoeModel` saves it), or as a piece of a tensor of all experts. `None`
 /// when it is not there.
 ///
@@ -20,16 +20,16 @@ use crate::kernels::Format;
 fn resolve(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
-    slot: Slot,
+    id: TensorId,
     shape: &[usize],
 ) -> Result<Option<TensorSlice>, FormatError> {
     let naming = checkpoint.naming();
-    let alone = !(naming == Naming::Gguf && slot.is_expert());
-    let other = || checkpoint.find(slot.other_gguf_name().filter(|_| naming == Naming::Gguf)?);
-    if alone && let Some(index) = find(checkpoint, &slot.name(naming)).or_else(other) {
+    let alone = !(naming == Naming::Gguf && id.is_expert());
+    let other = || checkpoint.find(id.other_gguf_name().filter(|_| naming == Naming::Gguf)?);
+    if alone && let Some(index) = find(checkpoint, &id.name(naming)).or_else(other) {
         return whole(checkpoint, index, shape).map(Some);
     }
-    match (slot.stacked(naming), shape, &config.moe) {
+    match (id.stacked(naming), shape, &config.moe) {
         (Some(stacked), &[rows, cols], Some(moe)) => {
             let shape = [moe.num_experts, stacked.per_expert * rows, cols];
             resolve_stacked(checkpoint, &stacked, &shape)
@@ -129,22 +129,22 @@ fn resolve_stacked(
 /// Where every tensor of a model is, all of them checked.
 #[derive(Debug)]
 pub struct ResolvedTensors {
-    slices: HashMap<Slot, TensorSlice>,
+    slices: HashMap<TensorId, TensorSlice>,
     size: ModelSize,
 }
 
 impl ResolvedTensors {
-    /// Where a slot's tensor is; `None` for a slot that the model does not have.
-    pub fn get(&self, slot: Slot) -> Option<&TensorSlice> {
-        self.slices.get(&slot)
+    /// A tensor's place in the files; `None` for one that the model does not have.
+    pub fn get(&self, id: TensorId) -> Option<&TensorSlice> {
+        self.slices.get(&id)
     }
 
     /// Whether some matrix is stored in blocks, as the files have it or as `recipe` says.
     pub fn is_quantised(&self, recipe: Option<&Recipe>) -> bool {
-        self.slices.iter().any(|(slot, slice)| {
+        self.slices.iter().any(|(id, slice)| {
             let own = slice.element_type;
-            let target = recipe.map_or(own, |r| r.target(*slot, own, slice.cols));
-            slot.is_matrix() && Format::of(target).is_quantised()
+            let target = recipe.map_or(own, |r| r.target(*id, own, slice.cols));
+            id.is_matrix() && Format::of(target).is_quantised()
         })
     }
 
@@ -152,11 +152,11 @@ impl ResolvedTensors {
     pub fn has_plain_matrices(&self) -> bool {
         self.slices
             .iter()
-            .any(|(slot, slice)| slot.is_matrix() && slice.element_type.block().elements == 1)
+            .any(|(id, slice)| id.is_matrix() && slice.element_type.block().elements == 1)
     }
 
-    /// Every slot that has a tensor.
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> {
+    /// Every tensor that the model has.
+    pub(super) fn ids(&self) -> impl Iterator<Item = TensorId> {
         self.slices.keys().copied()
     }
 
@@ -178,21 +178,21 @@ pub struct ModelSize {
     pub weight_bytes: u64,
 }
 
-/// Counts a configuration's parameters; `bytes` gives the size in bytes of a slot's tensor.
+/// Counts a configuration's parameters; `bytes` gives a tensor's size in bytes.
 fn model_size(
     config: &ModelConfig,
-    slots: &[(Slot, Vec<usize>)],
-    bytes: impl Fn(Slot) -> u64,
+    expected: &[(TensorId, Vec<usize>)],
+    bytes: impl Fn(TensorId) -> u64,
 ) -> ModelSize {
     let mut size = ModelSize::default();
     let mut expert_parameters = 0_u64;
-    for (slot, shape) in slots {
+    for (id, shape) in expected {
         let elements = shape.iter().map(|&d| u64::try_from(d).unwrap_or(u64::MAX)).product::<u64>();
-        size.weight_bytes += bytes(*slot);
-        if slot.is_expert() {
+        size.weight_bytes += bytes(*id);
+        if id.is_expert() {
             expert_parameters += elements;
         }
-        if !matches!(slot, Slot::ExpertBias(_)) {
+        if !matches!(id, TensorId::ExpertBias(_)) {
             size.total_parameters += elements;
         }
     }
@@ -219,20 +219,20 @@ pub async fn validate(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
 ) -> Result<ResolvedTensors, FormatError> {
-    let slots = expected_slots(config);
-    let mut slices = HashMap::with_capacity(slots.len());
+    let expected = expected_tensors(config);
+    let mut slices = HashMap::with_capacity(expected.len());
     let mut used = vec![false; checkpoint.tensors().len()];
     let mut first_missing = None;
-    for (slot, shape) in &slots {
-        match resolve_tied(config, checkpoint, *slot, shape)? {
+    for (id, shape) in &expected {
+        match resolve_tied(config, checkpoint, *id, shape)? {
             Some(slice) => {
                 if let Some(used) = used.get_mut(slice.tensor) {
                     *used = true;
                 }
-                slices.insert(*slot, slice);
+                slices.insert(*id, slice);
             }
             None => {
-                first_missing.get_or_insert(*slot);
+                first_missing.get_or_insert(*id);
             }
         }
     }
@@ -240,20 +240,20 @@ pub async fn validate(
         return Err(FormatError::MissingTensors {
             file: checkpoint.name().to_owned(),
             first: first.name(checkpoint.naming()),
-            missing: slots.len() - slices.len(),
-            expected: slots.len(),
+            missing: expected.len() - slices.len(),
+            expected: expected.len(),
         });
     }
     if config.tie_word_embeddings
-        && let Some(embedding) = slices.get(&Slot::Embedding)
+        && let Some(embedding) = slices.get(&TensorId::Embedding)
     {
         check_tied_head(config, checkpoint, embedding, &mut used).await?;
     }
     if checkpoint.naming() == Naming::Gguf {
-        warn_other_names(checkpoint, &slots, &slices, &mut used).await?;
+        warn_other_names(checkpoint, &expected, &slices, &mut used).await?;
     }
     warn_unused(checkpoint, &used);
-    let size = model_size(config, &slots, |slot| slices.get(&slot).map_or(0, TensorSlice::bytes));
+    let size = model_size(config, &expected, |id| slices.get(&id).map_or(0, TensorSlice::bytes));
     Ok(ResolvedTensors { slices, size })
 }
 
@@ -261,12 +261,12 @@ pub async fn validate(
 fn resolve_tied(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
-    slot: Slot,
+    id: TensorId,
     shape: &[usize],
 ) -> Result<Option<TensorSlice>, FormatError> {
-    match resolve(config, checkpoint, slot, shape)? {
-        None if slot == Slot::Embedding && config.tie_word_embeddings => {
-            resolve(config, checkpoint, Slot::LmHead, shape)
+    match resolve(config, checkpoint, id, shape)? {
+        None if id == TensorId::Embedding && config.tie_word_embeddings => {
+            resolve(config, checkpoint, TensorId::LmHead, shape)
         }
         found => Ok(found),
     }
@@ -280,7 +280,7 @@ async fn check_tied_head(
     used: &mut [bool],
 ) -> Result<(), FormatError> {
     let shape = [config.vocab_size, config.hidden_size];
-    let Some(head) = resolve(config, checkpoint, Slot::LmHead, &shape)? else {
+    let Some(head) = resolve(config, checkpoint, TensorId::LmHead, &shape)? else {
         return Ok(());
     };
     if let Some(used) = used.get_mut(head.tensor) {
@@ -300,13 +300,13 @@ async fn check_tied_head(
 /// said.
 async fn warn_other_names(
     checkpoint: &Checkpoint,
-    slots: &[(Slot, Vec<usize>)],
-    slices: &HashMap<Slot, TensorSlice>,
+    expected: &[(TensorId, Vec<usize>)],
+    slices: &HashMap<TensorId, TensorSlice>,
     used: &mut [bool],
 ) -> Result<(), FormatError> {
-    for (slot, shape) in slots {
-        let other = slot.other_gguf_name().and_then(|name| Some((name, checkpoint.find(name)?)));
-        let (Some((other, index)), Some(taken)) = (other, slices.get(slot)) else { continue };
+    for (id, shape) in expected {
+        let other = id.other_gguf_name().and_then(|name| Some((name, checkpoint.find(name)?)));
+        let (Some((other, index)), Some(taken)) = (other, slices.get(id)) else { continue };
         if index == taken.tensor {
             continue;
         }
@@ -322,7 +322,7 @@ async fn warn_other_names(
             log::warn!(
                 "{}: {} and {other} are both there and differ: the first is read, as llama.cpp does",
                 checkpoint.name(),
-                slot.gguf_name()
+                id.gguf_name()
             );
         }
     }

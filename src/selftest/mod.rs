@@ -117,7 +117,7 @@ pub async fn check_kernels(
         Thoroughness::Quick => run_all(device, &cases::quick(device.caps()), told).await,
         Thoroughness::Full => {
             let all: Vec<Check> =
-                parts(device).into_iter().flat_map(|part| part.checks(device)).collect();
+                shards(device).into_iter().flat_map(|shard| shard.checks(device)).collect();
             let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(device.caps()));
             let variants: Vec<Variant> = variants.collect();
             let compiled = |done, total| told(Progress { stage: Stage::Compiling, done, total });
@@ -131,16 +131,16 @@ pub async fn check_kernels(
     }
 }
 
-/// A part of [`Thoroughness::Full`]. No pipeline is in two parts, so that processes can share them.
+/// A share of [`Thoroughness::Full`]. No pipeline is in two shards, so that processes can share the work.
 #[derive(Clone, Copy, Debug)]
-pub enum Part {
+pub enum Shard {
     /// The kernels that read a model's matrices, with these weights.
     WithWeights(WeightsImport),
     /// All others.
     WithoutWeights,
 }
 
-impl Part {
+impl Shard {
     fn checks(self, device: &Device) -> Vec<Check> {
         match self {
             Self::WithWeights(weights) => cases::with_weights(device.caps(), weights),
@@ -149,18 +149,18 @@ impl Part {
     }
 }
 
-/// All parts on this device.
-pub fn parts(device: &Device) -> Vec<Part> {
-    let weights = WeightsImport::available(device.caps()).into_iter().map(Part::WithWeights);
-    weights.chain([Part::WithoutWeights]).collect()
+/// All shards on this device.
+pub fn shards(device: &Device) -> Vec<Shard> {
+    let weights = WeightsImport::available(device.caps()).into_iter().map(Shard::WithWeights);
+    weights.chain([Shard::WithoutWeights]).collect()
 }
 
-/// Runs a part.
+/// Runs a shard.
 ///
 /// # Errors
 /// As [`check_kernels`].
-pub async fn check_part(device: &Device, part: Part) -> Result<Vec<KernelCheck>, GpuError> {
-    run_all(device, &part.checks(device), &|_| {}).await
+pub async fn check_shard(device: &Device, shard: Shard) -> Result<Vec<KernelCheck>, GpuError> {
+    run_all(device, &shard.checks(device), &|_| {}).await
 }
 
 async fn run_one(device: &Device, check: &Check) -> Result<KernelCheck, GpuError> {
@@ -263,15 +263,7 @@ mod tests {
     /// its cores: so many that 16 cores take less than a minute, at half a second each.
     #[test]
     fn the_whole_selftest_compiles_no_more_than_a_minutes_worth() {
-        let gpu = Caps {
-            f16: true,
-            subgroups: true,
-            min_subgroup: 32,
-            max_subgroup: 32,
-            coop_side: 16,
-            max_workgroup_memory: 48 << 10,
-            ..Caps::core()
-        };
+        let gpu = Caps::everything();
         let variants: usize = KERNELS.iter().map(|kernel| (kernel.variants)(&gpu).len()).sum();
         let checks: usize = WeightsImport::available(&gpu)
             .into_iter()

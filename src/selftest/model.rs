@@ -365,15 +365,7 @@ mod tests {
 
     #[test]
     fn the_engines_own_choices_are_among_those_checked() {
-        let gpu = Caps {
-            f16: true,
-            subgroups: true,
-            min_subgroup: 32,
-            max_subgroup: 32,
-            coop_side: 16,
-            max_workgroup_memory: 48 << 10,
-            ..Caps::core()
-        };
+        let gpu = Caps::everything();
         for caps in [
             Caps::core(),
             Caps { software: true, ..Caps::core() },

@@ -6,7 +6,7 @@ use safetensors::tensor::{Dtype, TensorView};
 
 use super::Rng;
 use crate::formats::{ByteSource, BytesSource, ModelFiles};
-use crate::model::{ModelConfig, expected_slots};
+use crate::model::{ModelConfig, expected_tensors};
 
 /// A file of the model that transformers computed a golden for.
 pub(super) fn golden_bytes(name: &str) -> &'static [u8] {
@@ -38,11 +38,11 @@ const BLOCKS_SEED: u64 = 1;
 pub(super) fn blocks_model() -> ModelFiles {
     let mut rng = Rng::new(BLOCKS_SEED);
     let config = ModelConfig::from_json("config.json", BLOCKS_CONFIG.as_bytes());
-    let slots = config.as_ref().map(expected_slots).unwrap_or_default();
-    let tensors: Vec<_> = slots
+    let expected = config.as_ref().map(expected_tensors).unwrap_or_default();
+    let tensors: Vec<_> = expected
         .into_iter()
-        .map(|(slot, shape)| {
-            let name = slot.hub_name();
+        .map(|(id, shape)| {
+            let name = id.hub_name();
             let n: usize = shape.iter().product();
             // A product of rows of variance 1 has variance 1 again.
             let deviation = 1.0 / (*shape.last().unwrap_or(&1) as f32).sqrt();

@@ -10,7 +10,7 @@ use lfm2_wgpu::formats::{BytesSource, Checkpoint, ElementType, ModelFiles, Tenso
 use lfm2_wgpu::gpu::{Device, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Activations, KvFormat};
 use lfm2_wgpu::model::{
-    GenerationConfig, ModelConfig, ModelPart, Recipe, WeightChoice, expected_slots, make_weights,
+    GenerationConfig, ModelConfig, ModelPart, Recipe, WeightChoice, expected_tensors, make_weights,
     validate,
 };
 use lfm2_wgpu::selftest::worst;
@@ -36,8 +36,8 @@ fn model_of(types: &[ElementType], experts_differ: bool) -> (ModelConfig, Checkp
     let config = ModelConfig::from_json("config.json", CONFIG.as_bytes()).unwrap();
     let mut next = types.iter().cycle();
     let mut of_slot = HashMap::new();
-    let tensors = expected_slots(&config).into_iter().map(|(slot, shape)| {
-        let name = slot.hub_name();
+    let tensors = expected_tensors(&config).into_iter().map(|(id, shape)| {
+        let name = id.hub_name();
         let norm = name.contains("norm");
         // Experts of one layer have one type, as a stacked tensor has.
         let group = match experts_differ {
@@ -47,7 +47,7 @@ fn model_of(types: &[ElementType], experts_differ: bool) -> (ModelConfig, Checkp
                     + name.rsplit('.').nth(1).unwrap_or_default()
             }
         };
-        let element_type = if slot.is_matrix() {
+        let element_type = if id.is_matrix() {
             *of_slot.entry(group).or_insert_with(|| *next.next().unwrap())
         } else {
             ElementType::F32

@@ -9,8 +9,7 @@ use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// Everything that an adapter may have.
 fn full() -> Caps {
-    let matrices = Caps { max_workgroup_memory: 32 << 10, coop_side: 16, ..Caps::core() };
-    Caps { f16: true, subgroups: true, min_subgroup: 8, max_subgroup: 32, ..matrices }
+    Caps { max_workgroup_memory: 32 << 10, min_subgroup: 8, ..Caps::everything() }
 }
 
 /// The same with matrices as Metal has them.

@@ -212,15 +212,7 @@ fn choices_are_reported_and_can_be_given() {
 
 #[test]
 fn choices_follow_from_device_and_model() {
-    let gpu = Caps {
-        f16: true,
-        subgroups: true,
-        min_subgroup: 32,
-        max_subgroup: 32,
-        coop_side: 16,
-        max_workgroup_memory: 48 << 10,
-        ..Caps::core()
-    };
+    let gpu = Caps::everything();
     let choose = |builder: EngineBuilder, model: &OpenedModel, caps: &Caps| {
         let choices = builder.choose(model, caps).unwrap();
         (choices.activations, choices.multiply)

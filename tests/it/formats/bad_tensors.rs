@@ -1,7 +1,7 @@
 //! Files that are valid safetensors and not the model that config.json describes.
 
 use lfm2_wgpu::formats::FormatError;
-use lfm2_wgpu::model::{ResolvedTensors, Slot, expected_slots, validate};
+use lfm2_wgpu::model::{ResolvedTensors, TensorId, expected_tensors, validate};
 use safetensors::tensor::{Dtype, TensorView};
 use serde_json::json;
 
@@ -19,10 +19,10 @@ struct Tensor {
 /// The tensors of `moe()` with one edit of the configuration.
 fn tensors(field: &str, value: serde_json::Value) -> (Vec<u8>, Vec<Tensor>) {
     let config = edited(moe(), &[(field, Some(value))]);
-    let slots = expected_slots(&read(&config).unwrap());
-    let tensors = slots
+    let expected = expected_tensors(&read(&config).unwrap());
+    let tensors = expected
         .into_iter()
-        .map(|(slot, shape)| Tensor { name: slot.hub_name(), dtype: Dtype::BF16, shape, fill: 0 })
+        .map(|(id, shape)| Tensor { name: id.hub_name(), dtype: Dtype::BF16, shape, fill: 0 })
         .collect();
     (config, tensors)
 }
@@ -142,7 +142,7 @@ fn other_layouts() {
     assert_eq!(plain.size().total_parameters, 340_864);
     assert_eq!(plain.size().active_parameters, 230_272);
     assert_eq!(plain.size().weight_bytes, 2 * (340_864 + 3 * 8));
-    assert_eq!(plain.get(Slot::LmHead), None);
+    assert_eq!(plain.get(TensorId::LmHead), None);
     let bare = resolved(|tensors| {
         for tensor in tensors {
             tensor.name = tensor.name.replacen("model.", "", 1);

@@ -1,7 +1,7 @@
 //! config.json as it should be, in every spelling.
 
 use lfm2_wgpu::model::{
-    ConfigError, FfnKind, ModelConfig, ModelType, OperatorKind, expected_slots,
+    ConfigError, FfnKind, ModelConfig, ModelType, OperatorKind, expected_tensors,
 };
 use serde_json::{Value, json};
 
@@ -57,8 +57,8 @@ pub fn read(bytes: &[u8]) -> Result<ModelConfig, ConfigError> {
 }
 
 fn parameters(config: &ModelConfig) -> usize {
-    let slots = expected_slots(config);
-    let elements = slots.iter().map(|(_, shape)| shape.iter().product::<usize>());
+    let expected = expected_tensors(config);
+    let elements = expected.iter().map(|(_, shape)| shape.iter().product::<usize>());
     elements.sum()
 }
 
@@ -136,7 +136,7 @@ fn published_sizes() {
         ("num_experts", Some(json!(32))),
     ];
     let config = read(&edited(moe(), &edits)).unwrap();
-    assert_eq!(expected_slots(&config).len(), 2302);
+    assert_eq!(expected_tensors(&config).len(), 2302);
     assert_eq!(parameters(&config), 8_339_929_856 + 704);
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use lfm2_wgpu::engine::OpenedModel;
 use lfm2_wgpu::formats::gguf::{Counts, Value, read_header};
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ElementType, ModelFiles};
-use lfm2_wgpu::model::Slot;
+use lfm2_wgpu::model::TensorId;
 use lfm2_wgpu::text::Conversation;
 
 use super::gguf_writer::{BF16, F16, F32, Gguf, T, V, array, convert};
@@ -135,7 +135,7 @@ fn every_fixture_means_the_same_as_a_gguf() {
             let gguf = open_one(&convert(&path, kind)).unwrap();
             assert_eq!(gguf.config, hub.config, "{path:?}");
             assert_eq!(gguf.tensors.size().total_parameters, hub.tensors.size().total_parameters);
-            let head = gguf.tensors.get(Slot::LmHead).is_some();
+            let head = gguf.tensors.get(TensorId::LmHead).is_some();
             assert_eq!(head, !hub.config.tie_word_embeddings, "{path:?}");
             assert_eq!(gguf.generation.eos_token_ids, [7]);
             assert!(gguf.text.tokenizer().unwrap_err().to_string().contains("tokenizer"));
@@ -244,14 +244,14 @@ fn a_split_model_is_the_same_model() {
         let got = pollster::block_on(OpenedModel::open(&files)).unwrap();
         assert_eq!(got.config, want.config);
         assert_eq!(got.tensors.size(), want.tensors.size());
-        for slot in [Slot::Embedding, Slot::ExpertW2(4, 7), Slot::EmbeddingNorm] {
+        for id in [TensorId::Embedding, TensorId::ExpertW2(4, 7), TensorId::EmbeddingNorm] {
             let bytes = |model: &OpenedModel| {
-                let slice = *model.tensors.get(slot).unwrap();
+                let slice = *model.tensors.get(id).unwrap();
                 let mut bytes = vec![0; slice.bytes() as usize];
                 pollster::block_on(model.checkpoint.read(&slice, 0, &mut bytes)).unwrap();
                 bytes
             };
-            assert!(bytes(&got) == bytes(&want), "{slot:?}");
+            assert!(bytes(&got) == bytes(&want), "{id:?}");
         }
     }
     let second = dir.path().join(&parts[1].0);

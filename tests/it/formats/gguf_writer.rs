@@ -9,7 +9,7 @@ use half::{bf16, f16};
 use lfm2_wgpu::formats::{Checkpoint, ElementType, ModelFiles, TensorSlice, read_small};
 use lfm2_wgpu::model::config::MAX_CONFIG_BYTES;
 use lfm2_wgpu::model::{
-    FfnKind, ModelConfig, ModelType, OperatorKind, Slot, expected_slots, validate,
+    FfnKind, ModelConfig, ModelType, OperatorKind, TensorId, expected_tensors, validate,
 };
 use serde_json::Value;
 
@@ -204,17 +204,17 @@ pub fn convert(dir: &Path, kind: u32) -> Gguf {
     if let Ok(template) = std::fs::read_to_string(dir.join("chat_template.jinja")) {
         out.set("tokenizer.chat_template", &*template);
     }
-    for (slot, shape) in expected_slots(&config) {
-        let values = values(&checkpoint, resolved.get(slot).unwrap());
-        let name = slot.gguf_name().into_bytes();
+    for (id, shape) in expected_tensors(&config) {
+        let values = values(&checkpoint, resolved.get(id).unwrap());
+        let name = id.gguf_name().into_bytes();
         let mut ne: Vec<u64> = shape.iter().rev().map(|d| *d as u64).collect();
-        if matches!(slot, Slot::ConvTaps(_)) {
+        if matches!(id, TensorId::ConvTaps(_)) {
             ne.remove(1);
         }
-        let plain = ne.len() == 1 || matches!(slot, Slot::ConvTaps(_) | Slot::Router(_));
+        let plain = ne.len() == 1 || matches!(id, TensorId::ConvTaps(_) | TensorId::Router(_));
         let kind = if plain { F32 } else { kind };
         let data = encode(&values, kind);
-        if !slot.is_expert() {
+        if !id.is_expert() {
             out.tensors.push(T { name, ne, kind, data, offset: None });
         } else if let Some(stack) = out.tensors.iter_mut().find(|t| t.name == name) {
             stack.ne[2] += 1;

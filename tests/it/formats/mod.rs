@@ -23,7 +23,7 @@ use std::sync::Arc;
 
 use lfm2_wgpu::formats::{Checkpoint, ModelFiles, read_small};
 use lfm2_wgpu::model::config::MAX_CONFIG_BYTES;
-use lfm2_wgpu::model::{GenerationConfig, ModelConfig, ResolvedTensors, Slot, validate};
+use lfm2_wgpu::model::{GenerationConfig, ModelConfig, ResolvedTensors, TensorId, validate};
 use safetensors::SafeTensors;
 
 struct Model {
@@ -53,9 +53,9 @@ fn load(path: &Path) -> Model {
     })
 }
 
-/// A slot's bytes, read in pieces of an odd number of elements.
-fn bytes_of(model: &Model, slot: Slot) -> Vec<u8> {
-    let slice = *model.tensors.get(slot).unwrap();
+/// A tensor's bytes, read in pieces of an odd number of elements.
+fn bytes_of(model: &Model, id: TensorId) -> Vec<u8> {
+    let slice = *model.tensors.get(id).unwrap();
     let element = usize::try_from(slice.element_type.block().bytes).unwrap();
     let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
     let mut at = 0;
@@ -86,16 +86,16 @@ fn elements_are_those_that_the_safetensors_crate_reads() {
     let model = load(&fixture("tiny-b"));
     let file = std::fs::read(fixture("tiny-b").join("model.safetensors")).unwrap();
     let expected = SafeTensors::deserialize(&file).unwrap();
-    for slot in [
-        Slot::Embedding,
-        Slot::ConvTaps(0),
-        Slot::K(2),
-        Slot::ExpertBias(3),
-        Slot::ExpertW1(2, 0),
-        Slot::ExpertW2(5, 31),
+    for id in [
+        TensorId::Embedding,
+        TensorId::ConvTaps(0),
+        TensorId::K(2),
+        TensorId::ExpertBias(3),
+        TensorId::ExpertW1(2, 0),
+        TensorId::ExpertW2(5, 31),
     ] {
-        let view = expected.tensor(&slot.hub_name()).unwrap();
-        assert!(bytes_of(&model, slot) == view.data(), "{slot:?}");
+        let view = expected.tensor(&id.hub_name()).unwrap();
+        assert!(bytes_of(&model, id) == view.data(), "{id:?}");
     }
 }
 
@@ -112,8 +112,8 @@ fn a_fused_tensor_is_sliced_by_expert_and_matrix() {
         data[matrices_before * bytes..][..bytes].to_vec()
     };
     for e in 0..moe.num_experts {
-        assert!(bytes_of(&model, Slot::ExpertW1(1, e)) == piece("gate_up_proj", 2 * e));
-        assert!(bytes_of(&model, Slot::ExpertW3(1, e)) == piece("gate_up_proj", 2 * e + 1));
-        assert!(bytes_of(&model, Slot::ExpertW2(1, e)) == piece("down_proj", e));
+        assert!(bytes_of(&model, TensorId::ExpertW1(1, e)) == piece("gate_up_proj", 2 * e));
+        assert!(bytes_of(&model, TensorId::ExpertW3(1, e)) == piece("gate_up_proj", 2 * e + 1));
+        assert!(bytes_of(&model, TensorId::ExpertW2(1, e)) == piece("down_proj", e));
     }
 }

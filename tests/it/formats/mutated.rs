@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use lfm2_wgpu::formats::{BytesSource, Checkpoint};
-use lfm2_wgpu::model::{GenerationConfig, ModelConfig, expected_slots, validate};
+use lfm2_wgpu::model::{GenerationConfig, ModelConfig, expected_tensors, validate};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -36,8 +36,8 @@ fn open_and_validate(config: &[u8], weights: &[u8]) {
         if let Ok(config) = read(config)
             && let Ok(tensors) = pollster::block_on(validate(&config, &checkpoint))
         {
-            for (slot, _) in expected_slots(&config) {
-                let slice = *tensors.get(slot).unwrap();
+            for (id, _) in expected_tensors(&config) {
+                let slice = *tensors.get(id).unwrap();
                 let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
                 pollster::block_on(checkpoint.read(&slice, 0, &mut bytes)).unwrap();
             }
@@ -180,7 +180,7 @@ proptest! {
             config[field.get(&names)] = value;
         }
         if let Ok(config) = ModelConfig::from_json("c", &serde_json::to_vec(&config).unwrap()) {
-            for (_, shape) in expected_slots(&config) {
+            for (_, shape) in expected_tensors(&config) {
                 let elements: usize = shape.iter().product();
                 prop_assert!(elements > 0 && u32::try_from(elements).is_ok());
             }

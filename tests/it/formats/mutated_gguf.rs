@@ -6,7 +6,7 @@ use lfm2_wgpu::Error;
 use lfm2_wgpu::formats::gguf::read_header;
 use lfm2_wgpu::formats::source::{BoxFuture, SourceError};
 use lfm2_wgpu::formats::{ByteSource, BytesSource, Metadata};
-use lfm2_wgpu::model::expected_slots;
+use lfm2_wgpu::model::expected_tensors;
 use lfm2_wgpu::text::Tokenizer;
 use proptest::prelude::*;
 
@@ -39,8 +39,8 @@ fn text() -> &'static Vec<u8> {
 fn load_or_refuse(bytes: Vec<u8>) {
     let (loaded, held) = peak_bytes(|| match open(&[("m.gguf", bytes)]) {
         Ok(opened) => {
-            for (slot, _) in expected_slots(&opened.config) {
-                let slice = *opened.tensors.get(slot).unwrap();
+            for (id, _) in expected_tensors(&opened.config) {
+                let slice = *opened.tensors.get(id).unwrap();
                 let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
                 pollster::block_on(opened.checkpoint.read(&slice, 0, &mut bytes)).unwrap();
             }

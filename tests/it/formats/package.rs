@@ -10,7 +10,7 @@ use lfm2_wgpu::formats::{ByteSource, BytesSource, ElementType, FormatError, Mani
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::package::{MAX_FILE_BYTES, PackageError, PackagePlan};
 use lfm2_wgpu::model::{
-    ModelPart, Recipe, Slot, WeightChoice, convert, expected_slots, synthetic_model, validate,
+    ModelPart, Recipe, TensorId, WeightChoice, convert, expected_tensors, synthetic_model, validate,
 };
 use pollster::block_on;
 use proptest::prelude::*;
@@ -263,20 +263,19 @@ fn packages_of_every_fixture() {
             let (_, source) = opened(&fixture(name));
             assert_eq!(package.config, source.config);
             let mut in_order = Vec::new();
-            for (slot, _) in expected_slots(&source.config) {
-                let (a, b) =
-                    (source.tensors.get(slot).unwrap(), package.tensors.get(slot).unwrap());
-                let target = recipe.target(slot, a.element_type, a.cols);
-                assert_eq!((b.element_type, b.rows, b.cols), (target, a.rows, a.cols), "{slot:?}");
+            for (id, _) in expected_tensors(&source.config) {
+                let (a, b) = (source.tensors.get(id).unwrap(), package.tensors.get(id).unwrap());
+                let target = recipe.target(id, a.element_type, a.cols);
+                assert_eq!((b.element_type, b.rows, b.cols), (target, a.rows, a.cols), "{id:?}");
                 let read = |model: &OpenedModel, slice: &lfm2_wgpu::formats::TensorSlice| {
                     let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
                     block_on(model.checkpoint.read(slice, 0, &mut bytes)).unwrap();
                     bytes
                 };
                 let want = convert(a.element_type, target, &read(&source, a)).unwrap();
-                assert!(read(&package, b) == want, "{name}: {slot:?}");
+                assert!(read(&package, b) == want, "{name}: {id:?}");
                 *types.entry(target.name()).or_default() += 1;
-                in_order.push(slot.hub_name());
+                in_order.push(id.hub_name());
             }
             let mut found = Vec::new();
             for file in manifest.files.iter().filter(|f| f.name.ends_with(".safetensors")) {
@@ -374,7 +373,7 @@ fn a_matrix_of_several_pieces() {
     let (own, target) = (ElementType::F32, ElementType::Q8_0);
     pack(&source, &recipe, MAX_FILE_BYTES, &to).unwrap();
     let (_, package) = opened(&to);
-    let slice = package.tensors.get(Slot::Embedding).unwrap();
+    let slice = package.tensors.get(TensorId::Embedding).unwrap();
     assert_eq!(slice.element_type, target);
     let mut bytes = vec![0; usize::try_from(slice.bytes()).unwrap()];
     block_on(package.checkpoint.read(slice, 0, &mut bytes)).unwrap();

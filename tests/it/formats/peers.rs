@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lfm2_wgpu::engine::OpenedModel;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
-use lfm2_wgpu::model::Slot;
+use lfm2_wgpu::model::TensorId;
 use lfm2_wgpu::text::{Conversation, Message};
 
 use super::fixture;
@@ -17,8 +17,8 @@ use super::refused::{refused, refused_within};
 const NORM: &str = "token_embd_norm.weight";
 const OTHER_NORM: &str = "output_norm.weight";
 
-fn slot_bytes(model: &OpenedModel, slot: Slot) -> Vec<u8> {
-    let slice = *model.tensors.get(slot).unwrap();
+fn tensor_bytes(model: &OpenedModel, id: TensorId) -> Vec<u8> {
+    let slice = *model.tensors.get(id).unwrap();
     let mut bytes = vec![0; slice.bytes() as usize];
     pollster::block_on(model.checkpoint.read(&slice, 0, &mut bytes)).unwrap();
     bytes
@@ -28,10 +28,14 @@ fn slot_bytes(model: &OpenedModel, slot: Slot) -> Vec<u8> {
 fn the_final_norm_by_either_name() {
     for of in ["tiny-a", "dense", "untied"] {
         let file = convert(&fixture(of), F32);
-        let want = slot_bytes(&open_one(&file).unwrap(), Slot::EmbeddingNorm);
+        let want = tensor_bytes(&open_one(&file).unwrap(), TensorId::EmbeddingNorm);
         let mut renamed = file.clone();
         renamed.tensor(NORM).name = OTHER_NORM.into();
-        assert_eq!(slot_bytes(&open_one(&renamed).unwrap(), Slot::EmbeddingNorm), want, "{of}");
+        assert_eq!(
+            tensor_bytes(&open_one(&renamed).unwrap(), TensorId::EmbeddingNorm),
+            want,
+            "{of}"
+        );
         // Both, of other values, another type and another shape: llama.cpp's name is read.
         let own = file.clone().tensor(NORM).clone();
         let wrong = T { name: OTHER_NORM.into(), data: vec![7; own.data.len()], ..own.clone() };
@@ -41,7 +45,7 @@ fn the_final_norm_by_either_name() {
             for at in [0, file.tensors.len()] {
                 let mut both = file.clone();
                 both.tensors.insert(at, other.clone());
-                assert_eq!(slot_bytes(&open_one(&both).unwrap(), Slot::EmbeddingNorm), want);
+                assert_eq!(tensor_bytes(&open_one(&both).unwrap(), TensorId::EmbeddingNorm), want);
             }
         }
         // Alone, it must be as the norm is.

@@ -17,7 +17,7 @@ use goldens::Golden;
 use js_sys::{Array, Uint8Array};
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
 use lfm2_wgpu::kernels::{Multiply, Reduce};
-use lfm2_wgpu::selftest::{check_part, parts};
+use lfm2_wgpu::selftest::{check_shard, shards};
 use lfm2_wgpu::{Engine, gpu};
 use serde_json::json;
 use wasm_bindgen::prelude::*;
@@ -51,7 +51,7 @@ impl Device {
         json!({
             "features": self.0.adapter().features,
             "variants": verdict::variants(&self.0),
-            "parts": parts(&self.0).iter().map(|part| format!("{part:?}")).collect::<Vec<_>>(),
+            "parts": shards(&self.0).iter().map(|shard| format!("{shard:?}")).collect::<Vec<_>>(),
         })
         .to_string()
     }
@@ -59,8 +59,8 @@ impl Device {
     /// A part of the self-test: every kernel in every variant against its twin. Gives the number of
     /// cases, the variants that ran, and what is wrong, as JSON.
     pub async fn selftest(&self, part: usize) -> Result<String, JsValue> {
-        let part = *parts(&self.0).get(part).ok_or_else(|| error("no such part"))?;
-        let checks = check_part(&self.0, part).await.map_err(error)?;
+        let shard = *shards(&self.0).get(part).ok_or_else(|| error("no such part"))?;
+        let checks = check_shard(&self.0, shard).await.map_err(error)?;
         Ok(json!({
             "cases": checks.len(),
             "ran": verdict::ran(&checks),

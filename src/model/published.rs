@@ -1,6 +1,6 @@
 //! The published models' shapes, for measuring without their weights.
 
-use super::names::{Slot, expected_slots};
+use super::names::{TensorId, expected_tensors};
 use super::{ConfigError, ModelConfig, WeightChoice};
 use crate::formats::synthetic::{Synthetic, synthetic};
 use crate::formats::{Checkpoint, ElementType};
@@ -120,29 +120,29 @@ pub fn synthetic_model(
         "bos_token_id": 1, "eos_token_id": 7, "pad_token_id": 0}}"#
     );
     Some(ModelConfig::from_json(name, json.as_bytes()).map(|config| {
-        let tensors = expected_slots(&config).into_iter().map(|(slot, shape)| {
-            let content = content(slot, shape.last().copied().unwrap_or(1), weights);
-            (slot.hub_name(), shape, content)
+        let tensors = expected_tensors(&config).into_iter().map(|(id, shape)| {
+            let content = content(id, shape.last().copied().unwrap_or(1), weights);
+            (id.hub_name(), shape, content)
         });
         let checkpoint = synthetic(name, tensors);
         (config, checkpoint)
     }))
 }
 
-fn content(slot: Slot, cols: usize, weights: WeightChoice) -> Synthetic {
-    match slot {
-        Slot::OperatorNorm(_)
-        | Slot::FfnNorm(_)
-        | Slot::EmbeddingNorm
-        | Slot::QNorm(_)
-        | Slot::KNorm(_) => Synthetic::Ones,
-        Slot::ConvTaps(_) | Slot::Router(_) | Slot::ExpertBias(_) => {
+fn content(id: TensorId, cols: usize, weights: WeightChoice) -> Synthetic {
+    match id {
+        TensorId::OperatorNorm(_)
+        | TensorId::FfnNorm(_)
+        | TensorId::EmbeddingNorm
+        | TensorId::QNorm(_)
+        | TensorId::KNorm(_) => Synthetic::Ones,
+        TensorId::ConvTaps(_) | TensorId::Router(_) | TensorId::ExpertBias(_) => {
             Synthetic::Weights(ElementType::F32)
         }
         _ => Synthetic::Weights(match weights {
             WeightChoice::F16 => ElementType::F16,
             WeightChoice::Q8 => ElementType::Q8_0,
-            WeightChoice::Q4 if slot == Slot::Embedding && cols.is_multiple_of(256) => {
+            WeightChoice::Q4 if id == TensorId::Embedding && cols.is_multiple_of(256) => {
                 ElementType::Q6_K
             }
             WeightChoice::Q4 => ElementType::Q4_0,
