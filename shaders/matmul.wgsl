@@ -15,7 +15,7 @@
 #import weights
 #import bias
 #import epilogue
-#import params
+#import params=matmul
 
 const TILE_ROWS = 64u;
 const TILE_K = 16u;

@@ -19,7 +19,7 @@
 #import weights
 #import bias
 #import epilogue
-#import params
+#import params=matmul
 
 const TILE_ROWS = 128u;
 const QUARTER = 32u;

@@ -17,7 +17,7 @@
 #import rows
 #import weights
 #import input
-#import units
+#import product
 #import bias
 #import epilogue
 

@@ -27,6 +27,6 @@ pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
 pub use profile::{KernelTime, Profile};
 pub use report::AdapterReport;
-pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
+pub use shader::{Const, Needs, SHADERS, ShaderFile, ShaderPart, Target, Variant, shader_parts};
 pub use tensor::{Binding, Element, Tensor};
 pub use transfer::Readback;

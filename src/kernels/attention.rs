@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, SPLIT, bytes_of};
+use super::{KvFormat, KvPart, SPLIT, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
@@ -102,7 +102,7 @@ pub struct Attention<'a> {
 
 fn attention_variant(heads: &Heads) -> Variant {
     Variant::new("attention")
-        .import("kv", heads.kv.import())
+        .import(KvPart(heads.kv))
         .int("WG", WG)
         .int("SPLIT", SPLIT)
         .int("HEAD_DIM", heads.head_dim)
@@ -115,7 +115,7 @@ fn combine_variant() -> Variant {
 
 fn flash_variant(heads: &Heads) -> Variant {
     Variant::new("flash_attention")
-        .import("kv", heads.kv.import())
+        .import(KvPart(heads.kv))
         .int("WG", FLASH_WG)
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))

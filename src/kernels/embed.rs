@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Format, Matrix, bytes_of};
+use super::{Format, Matrix, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
@@ -31,12 +31,12 @@ struct Params {
     planes: [u32; 3],
 }
 
-fn variant(weights: &'static str) -> Variant {
-    Variant::new("embed").import("weights", weights).int("WG", WG)
+fn variant(weights: WeightsPart) -> Variant {
+    Variant::new("embed").import(weights).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    Format::ALL.iter().flat_map(|f| f.imports(caps)).map(variant).collect()
+    Format::ALL.iter().flat_map(|f| f.parts(caps)).map(variant).collect()
 }
 
 impl Embed<'_> {
@@ -50,7 +50,7 @@ impl Embed<'_> {
                 self.history.bind("history"),
             ]);
             r.push(Dispatch {
-                variant: variant(part.format.import(r.caps())),
+                variant: variant(part.format.part(r.caps())),
                 params: bytes_of(&Params {
                     first_row: part.first_row as u32,
                     rows: part.rows as u32,

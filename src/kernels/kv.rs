@@ -5,8 +5,7 @@ use crate::gpu::Tensor;
 /// Dimensions of a head that share a scale in [`KvFormat::Q8`].
 const BLOCK: usize = 32;
 
-/// How keys and values are stored: `shaders/lib/kv/<name>.wgsl` reads them,
-/// `shaders/lib/kv_store/<name>.wgsl` writes them.
+/// A format of keys and values. `shaders/lib/kv.wgsl` reads and writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvFormat {
     /// 32-bit floats.
@@ -21,11 +20,6 @@ pub enum KvFormat {
 impl KvFormat {
     /// Every format.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
-
-    /// The part that answers `#import kv` and `#import kv_store`.
-    pub(crate) fn import(self) -> &'static str {
-        self.option()
-    }
 
     /// What `--kv` calls it.
     #[must_use]

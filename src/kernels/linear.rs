@@ -21,14 +21,6 @@ impl Epilogue {
     /// Every choice.
     pub const ALL: [Self; 3] = [Self::Store, Self::Add, Self::Swiglu];
 
-    pub(crate) fn import(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Add => "add",
-            Self::Swiglu => "swiglu",
-        }
-    }
-
     /// Width of an output row for a matrix of `rows` rows.
     pub(crate) fn width(self, rows: usize) -> usize {
         if self == Self::Swiglu { rows / 2 } else { rows }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Epilogue, Format, Matrix, bytes_of};
+use super::{BiasPart, Epilogue, Format, Matrix, RowsPart, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Items in a tile.
@@ -24,8 +24,8 @@ pub struct Grouped<'a> {
 }
 
 impl Grouped<'_> {
-    pub(super) fn import(&self) -> &'static str {
-        if self.own_rows { "grouped_out" } else { "grouped_in" }
+    pub(super) fn part(&self) -> RowsPart {
+        if self.own_rows { RowsPart::GroupedOut } else { RowsPart::GroupedIn }
     }
 }
 
@@ -70,29 +70,23 @@ pub(super) struct Tile {
     pub variant: VariantOf,
 }
 
-pub(super) type VariantOf = fn(&Caps, &'static str, &'static str, Epilogue, bool) -> Variant;
+pub(super) type VariantOf = fn(&Caps, WeightsPart, RowsPart, Epilogue, bool) -> Variant;
 
-/// Answers the imports that the kernels of many items share.
+/// Chooses the parts of the imports that the kernels of many items share.
 pub(super) fn imports(
     kernel: Variant,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    let v = kernel
-        .import("rows", rows)
-        .import("weights", weights)
-        .import("bias", if bias { "row" } else { "none" })
-        .import("epilogue", epilogue.import())
-        .import("params", "matmul");
-    if rows == "dense" { v } else { v.import("grouped", "list") }
+    kernel.import(rows).import(weights).import(BiasPart::new(bias)).import(epilogue)
 }
 
 fn variant(
     _: &Caps,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
@@ -100,18 +94,18 @@ fn variant(
 }
 
 /// Every variant of a kernel for weights of one kind.
-pub(super) fn all_of(caps: &Caps, weights: &'static str, variant: VariantOf) -> Vec<Variant> {
+pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> Vec<Variant> {
     let mut all: Vec<_> =
-        Epilogue::ALL.iter().map(|e| variant(caps, weights, "dense", *e, false)).collect();
-    all.push(variant(caps, weights, "dense", Epilogue::Store, true));
-    all.push(variant(caps, weights, "dense", Epilogue::Add, true));
-    all.push(variant(caps, weights, "grouped_in", Epilogue::Swiglu, false));
-    all.push(variant(caps, weights, "grouped_out", Epilogue::Store, false));
+        Epilogue::ALL.iter().map(|e| variant(caps, weights, RowsPart::Dense, *e, false)).collect();
+    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Store, true));
+    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Add, true));
+    all.push(variant(caps, weights, RowsPart::GroupedIn, Epilogue::Swiglu, false));
+    all.push(variant(caps, weights, RowsPart::GroupedOut, Epilogue::Store, false));
     all
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    let formats = Format::ALL.iter().flat_map(|f| f.imports(caps));
+    let formats = Format::ALL.iter().flat_map(|f| f.parts(caps));
     formats.flat_map(|weights| all_of(caps, weights, variant)).collect()
 }
 
@@ -125,12 +119,12 @@ impl Matmul<'_> {
     pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
         let per = tile.items;
         let (rows, tiles, top_k, items_at) = match self.grouped {
-            None if self.logit_rows => ("dense", Extent::LogitRows { per }, 1, 0),
-            None => ("dense", Extent::Rows { times: 1, per }, 1, 0),
+            None if self.logit_rows => (RowsPart::Dense, Extent::LogitRows { per }, 1, 0),
+            None => (RowsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
             Some(g) => {
                 let experts = self.weight.experts as u32;
                 let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per, times: 1 };
-                (g.import(), tiles, g.top_k, g.items_at)
+                (g.part(), tiles, g.top_k, g.items_at)
             }
         };
         let share = if self.grouped.is_some() {
@@ -147,7 +141,7 @@ impl Matmul<'_> {
             r.push(Dispatch {
                 variant: (tile.variant)(
                     r.caps(),
-                    part.format.import(r.caps()),
+                    part.format.part(r.caps()),
                     rows,
                     self.epilogue,
                     self.bias.is_some(),

@@ -1,7 +1,7 @@
 //! Host side of `shaders/matmul_coop.wgsl`.
 
 use super::matmul::{TILE_ITEMS, Tile};
-use super::{Epilogue, Format, Matmul};
+use super::{CoopPart, Epilogue, Format, Matmul, RowsPart, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
 /// Rows of a tile, in four quarters.
@@ -41,20 +41,20 @@ fn lanes(caps: &Caps) -> u32 {
 
 fn variant(
     caps: &Caps,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
     let (side, items) = (
-        if caps.coop_side == 8 { "side8" } else { "side16" },
+        if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 },
         match rows {
-            "dense" => DENSE_ITEMS,
+            RowsPart::Dense => DENSE_ITEMS,
             _ => TILE_ITEMS,
         },
     );
     super::matmul::imports(Variant::new("matmul_coop"), weights, rows, epilogue, bias)
-        .import("coop", side)
+        .import(side)
         .int("TILE_ITEMS", items)
         .int("WG", lanes(caps))
         .int("SUBGROUPS", lanes(caps) / caps.min_subgroup.max(1))
@@ -64,6 +64,6 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     if !MatmulCoop::available(caps) {
         return Vec::new();
     }
-    let formats = Format::ALL.iter().map(|f| f.import(caps));
+    let formats = Format::ALL.iter().map(|f| f.part(caps));
     formats.flat_map(|weights| super::matmul::all_of(caps, weights, variant)).collect()
 }

@@ -1,10 +1,10 @@
 //! Weight matrices on the GPU.
 
+use super::WeightsPart;
 use crate::gpu::{Binding, Caps, Tensor};
 
-/// How weights are stored on the GPU. This is the seam for weight formats: a format is a line
-/// here, `shaders/lib/weights/<name>.wgsl`, and its packing in `pack.rs`. `docs/weights.md` has the
-/// layouts bit by bit.
+/// A format of weights on the GPU. Each is an entry here, a file in `shaders/lib/weights/` (two share
+/// one) and its packing in `pack.rs`. `docs/weights.md` has the layouts bit by bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32-bit floats.
@@ -39,26 +39,26 @@ impl Format {
     pub const ALL: [Self; 8] =
         [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q4, Self::Q4K, Self::Q5K, Self::Q6K];
 
-    /// The part that answers `#import weights` on a device.
-    pub(crate) fn import(self, caps: &Caps) -> &'static str {
+    /// The shader part that decodes this format on a device.
+    pub(crate) fn part(self, caps: &Caps) -> WeightsPart {
         match self {
-            Self::F32 => "f32",
-            Self::F16 if caps.f16 => "f16_native",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Q8 => "q8",
-            Self::Q4 => "q4",
-            Self::Q4K => "q4k",
-            Self::Q5K => "q5k",
-            Self::Q6K => "q6k",
+            Self::F32 => WeightsPart::F32,
+            Self::F16 if caps.f16 => WeightsPart::F16Native,
+            Self::F16 => WeightsPart::F16,
+            Self::Bf16 => WeightsPart::Bf16,
+            Self::Q8 => WeightsPart::Q8,
+            Self::Q4 => WeightsPart::Q4,
+            Self::Q4K => WeightsPart::Q4K,
+            Self::Q5K => WeightsPart::Q5K,
+            Self::Q6K => WeightsPart::Q6K,
         }
     }
 
-    /// Every part that decodes this format on a device: the choice and its fallbacks.
-    pub(crate) fn imports(self, caps: &Caps) -> Vec<&'static str> {
+    /// Every shader part that can decode this format on a device.
+    pub(crate) fn parts(self, caps: &Caps) -> Vec<WeightsPart> {
         match self {
-            Self::F16 if caps.f16 => vec!["f16", "f16_native"],
-            _ => vec![self.import(caps)],
+            Self::F16 if caps.f16 => vec![WeightsPart::F16, WeightsPart::F16Native],
+            _ => vec![self.part(caps)],
         }
     }
 

@@ -16,6 +16,7 @@ mod matvec;
 mod moe;
 mod norm_route;
 mod pack;
+mod parts;
 mod qk_norm_rope_append;
 mod rms_norm;
 mod sample;
@@ -35,6 +36,9 @@ pub use matvec::{Matvec, MatvecRows};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use norm_route::NormRoute;
 pub(crate) use pack::values;
+pub(crate) use parts::{
+    BiasPart, CoopPart, InputPart, KvPart, KvStorePart, ProductPart, RowsPart, WeightsPart,
+};
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use rms_norm::RmsNorm;
 pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
@@ -55,15 +59,6 @@ pub enum Reduce {
 }
 
 impl Reduce {
-    pub(crate) fn import(self) -> &'static str {
-        match self {
-            Self::Tree => "tree",
-            Self::Subgroup => "subgroup",
-            Self::Serial => "serial",
-            Self::SerialSubgroup => "serial_subgroup",
-        }
-    }
-
     /// Rows a workgroup of `lanes` lanes owns.
     pub(crate) fn rows(self, lanes: u32) -> u32 {
         if self.is_serial() { lanes } else { 1 }

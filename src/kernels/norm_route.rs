@@ -45,7 +45,7 @@ struct Params {
 
 fn variant(reduce: Reduce, experts: u32, top_k: u32, norm_topk_prob: bool) -> Variant {
     Variant::new("norm_route")
-        .import("reduce", reduce.import())
+        .import(reduce)
         .int("WG", WG)
         .int("EXPERTS", experts)
         .int("TOP_K", top_k)

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, Reduce, bytes_of};
+use super::{KvFormat, KvStorePart, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 32;
@@ -46,10 +46,7 @@ struct Params {
 }
 
 fn variant(reduce: Reduce, kv: KvFormat) -> Variant {
-    Variant::new("qk_norm_rope_append")
-        .import("reduce", reduce.import())
-        .import("kv_store", kv.import())
-        .int("WG", WG)
+    Variant::new("qk_norm_rope_append").import(reduce).import(KvStorePart(kv)).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {

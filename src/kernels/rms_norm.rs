@@ -32,7 +32,7 @@ struct Params {
 }
 
 fn variant(reduce: Reduce) -> Variant {
-    Variant::new("rms_norm").import("reduce", reduce.import()).int("WG", WG)
+    Variant::new("rms_norm").import(reduce).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {

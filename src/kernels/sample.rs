@@ -30,7 +30,7 @@ fn prepare_variant() -> Variant {
 }
 
 fn threshold_variant(reduce: Reduce) -> Variant {
-    Variant::new("sample_threshold").import("reduce", reduce.import()).int("WG", WG)
+    Variant::new("sample_threshold").import(reduce).int("WG", WG)
 }
 
 fn draw_variant() -> Variant {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::bytes_of;
+use super::{BiasPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
@@ -39,7 +39,7 @@ struct Params {
 
 fn variant(bias: bool, l_cache: u32, ring: u32) -> Variant {
     Variant::new("short_conv")
-        .import("bias", if bias { "row" } else { "none" })
+        .import(BiasPart::new(bias))
         .int("WG", WG)
         .int("BLOCK", BLOCK)
         .int("L", l_cache)

@@ -1,5 +1,5 @@
-//! Twin of `shaders/lib/kv_store/q8.wgsl` and `shaders/lib/kv/q8.wgsl`: heads of keys or values as
-//! 8-bit integers in blocks of 32, and back.
+//! Twin of the parts `kv_store=q8` and `kv=q8` of `shaders/lib/kv.wgsl`: heads of keys or values as 8-bit
+//! integers in blocks of 32, and back.
 
 use half::f16;
 

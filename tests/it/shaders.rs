@@ -1,9 +1,10 @@
 //! Every variant of every kernel: naga accepts it, it translates to SPIR-V, MSL and HLSL, its
 //! bindings and parameters are what the Rust side says, and it stays within WebGPU's default limits.
 
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant};
+use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant, shader_parts};
 use lfm2_wgpu::kernels::KERNELS;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
@@ -39,13 +40,13 @@ fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if variant.needs_f16() {
+    if variant.needs().f16 {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
-    if variant.needs_subgroups() {
+    if variant.needs().subgroups {
         capabilities |= Capabilities::SUBGROUP;
     }
-    if variant.needs_coop() {
+    if variant.needs().coop {
         capabilities |= Capabilities::COOPERATIVE_MATRIX;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities)
@@ -80,7 +81,7 @@ fn translate(variant: &Variant, module: &naga::Module, info: &ModuleInfo) -> Res
         msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
-    if variant.needs_coop() {
+    if variant.needs().coop {
         // DX12 has no such matrices.
         return Ok(());
     }
@@ -121,7 +122,7 @@ fn every_variant_stays_within_default_limits() {
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
         assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        let most = if variant.needs_coop() { full() } else { core }.max_workgroup_memory;
+        let most = if variant.needs().coop { full() } else { core }.max_workgroup_memory;
         assert!(workgroup <= most, "{variant}: {workgroup} bytes of workgroup memory");
         let entry = &module.entry_points[0];
         let lanes: u32 = entry.workgroup_size.iter().product();
@@ -148,17 +149,20 @@ fn params_hold_32_bit_scalars_in_order() {
 }
 
 #[test]
-fn every_shader_file_is_used() {
+fn every_shader_file_and_every_part_is_used() {
     let variants = all_variants();
     for file in SHADERS {
         let used = match file.name.strip_prefix("lib/") {
             Some("prelude") => true,
-            Some(part) => {
-                let (slot, choice) = part.split_once('/').unwrap();
-                variants.iter().any(|v| v.imports.contains(&(slot, choice)))
-            }
+            Some(_) => file.text.lines().any(|line| line.starts_with("#part ")),
             None => variants.iter().any(|v| v.kernel == file.name),
         };
-        assert!(used, "shaders/{}.wgsl is imported by no kernel", file.name);
+        assert!(used, "shaders/{}.wgsl has no part and is no kernel", file.name);
+    }
+    let included: HashSet<&str> = variants.iter().flat_map(|v| v.parts().unwrap()).collect();
+    let mut labels = HashSet::new();
+    for (label, _) in shader_parts() {
+        assert!(included.contains(label), "#part {label} is imported by no kernel");
+        assert!(labels.insert(label), "#part {label} is there twice");
     }
 }

@@ -22,7 +22,7 @@ fn every_variant_compiles_with_tint() {
     }
     let dir = tempfile::tempdir().unwrap();
     // Browsers have no cooperative matrices.
-    let web = all_variants().into_iter().filter(|v| !v.needs_coop());
+    let web = all_variants().into_iter().filter(|v| !v.needs().coop);
     for (i, variant) in web.enumerate() {
         let text = variant.assemble(Target::Web).unwrap();
         let file = dir.path().join(format!("{:03}-{}.wgsl", i, variant.kernel));
