@@ -286,7 +286,7 @@ fn moe_combine(s: &Setup) -> Case {
 
 /// One of the sampling kernels, for one row of logits.
 fn sample(s: &Setup, kernel: &'static str) -> Case {
-    let (vocab, reduce) = (s.config.vocab_size, Reduce::cooperative(s.device.caps()));
+    let (vocab, reduce) = (s.config.vocab_size, Reduce::shared_rows(s.device.caps()));
     Case {
         kernel,
         name: match kernel {

@@ -2,7 +2,7 @@
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, Matrix, PAGE, Part, Row, SampleParams, SeqRows, flash_tile_rows,
+    Batch, Choices, Format, Matrix, PAGE, MatrixPart, Row, SampleParams, SeqRows, flash_tile_rows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
@@ -80,7 +80,7 @@ impl Setup {
             .into_iter()
             .map(|(first_row, rows)| {
                 let planes = format.planes(experts * rows * cols);
-                Ok(Part { format, first_row, rows, data: self.words(planes.words)?, planes })
+                Ok(MatrixPart { format, first_row, rows, data: self.words(planes.words)?, planes })
             })
             .collect::<Result<_, GpuError>>()?;
         Ok(Matrix { experts, rows, cols, parts })

@@ -296,7 +296,7 @@ impl EngineBuilder {
         }
         // Lanes that own rows leave nothing to matrix units.
         if choices.multiply == Multiply::MatrixUnits && choices.reduce.is_serial() {
-            choices.reduce = Reduce::cooperative(caps);
+            choices.reduce = Reduce::shared_rows(caps);
         }
         Ok(choices)
     }

@@ -70,7 +70,7 @@ impl Choices {
     /// 311 tokens a second, 315 in float there, and half the speed on llvmpipe.
     #[must_use]
     pub fn by_capability(caps: &Caps) -> Self {
-        let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::cooperative(caps) };
+        let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::shared_rows(caps) };
         let multiply = match MatmulCoop::available(caps) && !reduce.is_serial() {
             true => Multiply::MatrixUnits,
             false => Multiply::Lanes,

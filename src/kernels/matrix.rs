@@ -120,7 +120,7 @@ impl Format {
 
 /// A range of rows of every expert, small enough for one binding.
 #[derive(Clone, Debug)]
-pub struct Part {
+pub struct MatrixPart {
     /// How it is stored.
     pub format: Format,
     /// First row of this part within an expert.
@@ -145,7 +145,7 @@ pub struct Matrix {
     /// Columns of each.
     pub cols: usize,
     /// The parts in order of rows.
-    pub parts: Vec<Part>,
+    pub parts: Vec<MatrixPart>,
 }
 
 impl Matrix {
@@ -180,7 +180,7 @@ impl Matrix {
     }
 }
 
-impl Part {
+impl MatrixPart {
     /// Its bindings: the weights import declares which of them it reads.
     pub(crate) fn bind(&self) -> Vec<Binding> {
         let mut bindings = vec![self.data.bind("weight")];

@@ -31,7 +31,7 @@ pub use kv::KvFormat;
 pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
-pub use matrix::{Format, Matrix, Part, Planes};
+pub use matrix::{Format, Matrix, MatrixPart, Planes};
 pub use matvec::{Matvec, MatvecRows};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use norm_route::NormRoute;
@@ -75,7 +75,7 @@ impl Reduce {
         caps.subgroups && caps.min_subgroup >= 8
     }
 
-    /// The serial choice of a device.
+    /// The best choice of a device in which each lane owns rows.
     #[must_use]
     pub fn serial(caps: &Caps) -> Self {
         if Self::hands_round(caps) { Self::SerialSubgroup } else { Self::Serial }
@@ -94,9 +94,9 @@ impl Reduce {
         all
     }
 
-    /// The cooperative choice of a device.
+    /// The best choice of a device in which the lanes of a workgroup share a row.
     #[must_use]
-    pub fn cooperative(caps: &Caps) -> Self {
+    pub fn shared_rows(caps: &Caps) -> Self {
         if caps.subgroups { Self::Subgroup } else { Self::Tree }
     }
 }

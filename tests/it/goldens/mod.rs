@@ -96,7 +96,7 @@ fn goldens_at_default_limits() {
 #[test]
 fn goldens_with_lanes_that_share_a_row() {
     check_all(some_names(0), LimitsChoice::Adapter, |device| {
-        Some(shared(device, Reduce::cooperative(device.caps()), Multiply::Lanes))
+        Some(shared(device, Reduce::shared_rows(device.caps()), Multiply::Lanes))
     });
     check_all(some_names(1), LimitsChoice::Default, |device| {
         Some(shared(device, Reduce::Tree, Multiply::Lanes))
@@ -115,7 +115,7 @@ fn goldens_with_cooperative_matrices() {
         if ran >= 6 && !run_all() && began.elapsed() > Duration::from_secs(60) {
             break;
         }
-        let choices = shared(device, Reduce::cooperative(device.caps()), Multiply::MatrixUnits);
+        let choices = shared(device, Reduce::shared_rows(device.caps()), Multiply::MatrixUnits);
         let dir = fixtures().join(name);
         let golden = golden(&dir);
         compare(&load(&dir, device, Some(choices)), &golden, &[512, 33]);

@@ -183,7 +183,7 @@ fn matvec_folds_its_grid() {
             let kind = (Rows::Dense, epilogue, false);
             let case = case(kind, (2, rows, 4, part_rows), (1, 1, Routing::One), (Fill::Normal, 1));
             let kernel = LinearKernel::Matvec {
-                reduce: Reduce::cooperative(device.caps()),
+                reduce: Reduce::shared_rows(device.caps()),
                 activations: Float,
                 items: 2,
             };
