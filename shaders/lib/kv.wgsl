@@ -16,7 +16,8 @@ alias Packed4 = vec4<f32>;
 const STORED = 1u;
 
 fn store(h: Head, to: u32, i: u32, width: u32) {
-    if (h.turns) { keys[(to * width) + i] = head4(h, i); } else { values[(to * width) + i] = head4(h, i); }
+    let v = head4(h, i);
+    if (h.turns) { keys[(to * width) + i] = v; } else { values[(to * width) + i] = v; }
 }
 
 #part kv=f16

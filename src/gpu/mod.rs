@@ -1,6 +1,5 @@
-//! The only room that names wgpu: devices, tensors, shaders, pipelines and recorded plans.
-//!
-//! It knows no model, no file format and no token.
+//! Devices, tensors, shaders, pipelines and recorded plans. Only this module names wgpu. It does not
+//! know models, file formats or tokens.
 
 mod caps;
 mod device;

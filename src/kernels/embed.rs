@@ -7,17 +7,17 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
-/// `x[r, :] = embedding[token of row r, :]`, and the token goes to the history.
+/// `x[r, :] = embedding[token of row r, :]`, and `history[slot, position] = token`.
 pub struct Embed<'a> {
     /// `[vocab, hidden_size]`.
     pub embedding: &'a Matrix,
-    /// `[n_slots]`: what the sampler drew last.
+    /// `[n_slots]`: last sampled token of each slot.
     pub next_token: &'a Tensor<u32>,
     /// `[rows, hidden_size]`.
     pub x: &'a Tensor<f32>,
     /// `[n_slots, context]`.
     pub history: &'a Tensor<u32>,
-    /// Positions a slot has.
+    /// Positions of a slot.
     pub context: u32,
 }
 
@@ -40,7 +40,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl Embed<'_> {
-    /// Appends one dispatch a part of the embedding.
+    /// Appends one dispatch for each part of the embedding.
     pub fn record(&self, r: &mut Recorder) {
         for part in &self.embedding.parts {
             let mut bindings = part.bind();

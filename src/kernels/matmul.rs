@@ -10,16 +10,16 @@ pub const TILE_ITEMS: u32 = 32;
 /// Rows in a tile.
 const TILE_ROWS: u32 = 64;
 
-/// Items grouped by expert: the tile list that [`super::MoeGroup`] made.
+/// Items grouped by expert: the tile list of [`super::MoeGroup`].
 #[derive(Clone, Copy)]
 pub struct Grouped<'a> {
     /// The list.
     pub groups: &'a Tensor<u32>,
-    /// Where the sorted items begin in it.
+    /// First word of the sorted items in it.
     pub items_at: u32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: u32,
-    /// Item `s` reads its own row `s`, not row `s / top_k`.
+    /// Item `s` reads input row `s` instead of row `s / top_k`.
     pub own_rows: bool,
 }
 
@@ -39,11 +39,11 @@ pub struct Matmul<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Items by expert; dense if absent.
+    /// Grouping by expert; without it, every item uses the one matrix.
     pub grouped: Option<Grouped<'a>>,
     /// Items are the rows whose logits are wanted.
     pub logit_rows: bool,
-    /// What happens to a product.
+    /// Use of a product.
     pub epilogue: Epilogue,
 }
 
@@ -60,13 +60,13 @@ struct Params {
     planes: [u32; 3],
 }
 
-/// How a kernel tiles a product.
+/// Tiles of a kernel for many items.
 pub(super) struct Tile {
     /// Rows in a tile.
     pub rows: u32,
     /// Items in a tile.
     pub items: u32,
-    /// The kernel's variant by weights, rows, epilogue and bias.
+    /// Makes the kernel's variant from weights, rows, epilogue and bias.
     pub variant: VariantOf,
 }
 
@@ -110,12 +110,12 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl Matmul<'_> {
-    /// Appends one dispatch a part of the matrix.
+    /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
         self.record_tiles(r, &Tile { rows: TILE_ROWS, items: TILE_ITEMS, variant });
     }
 
-    /// As [`record`](Self::record), by a kernel that tiles in its own way.
+    /// As [`record`](Self::record), for a kernel with other tiles.
     pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
         let per = tile.items;
         let (rows, tiles, top_k, items_at) = match self.grouped {

@@ -4,18 +4,19 @@ use super::matmul::{TILE_ITEMS, Tile};
 use super::{CoopPart, Epilogue, Format, Matmul, RowsPart, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
-/// Rows of a tile, in four quarters.
+/// Rows of a tile: four quarters.
 const TILE_ROWS: u32 = 128;
-/// Items of a tile where they need not be [`TILE_ITEMS`]: weights are decoded half as often.
+/// Items of a tile of dense products. Grouped ones need [`TILE_ITEMS`]; twice as many decode the weights
+/// half as often.
 const DENSE_ITEMS: u32 = 64;
-/// Bytes of workgroup memory that a tile may take; every device with matrix units has as many.
+/// Bytes of workgroup memory for a tile; every device with matrix units has this much.
 const WORKGROUP_MEMORY: u32 = 32 << 10;
 
-/// As [`Matmul`], by the matrix units of a device that has them.
+/// As [`Matmul`], on the matrix units of a device.
 pub struct MatmulCoop<'a>(pub Matmul<'a>);
 
 impl MatmulCoop<'_> {
-    /// Whether a device has what the kernel needs.
+    /// Whether a device can run the kernel.
     #[must_use]
     pub fn available(caps: &Caps) -> bool {
         caps.coop_side > 0
@@ -25,7 +26,7 @@ impl MatmulCoop<'_> {
             && caps.max_workgroup_memory >= WORKGROUP_MEMORY
     }
 
-    /// Appends one dispatch a part of the matrix. The device must be one of
+    /// Appends one dispatch for each part of the matrix. The device must be
     /// [`available`](Self::available).
     pub fn record(&self, r: &mut Recorder) {
         let items = if self.0.grouped.is_some() { TILE_ITEMS } else { DENSE_ITEMS };
@@ -34,7 +35,7 @@ impl MatmulCoop<'_> {
     }
 }
 
-/// Lanes of a workgroup: four subgroups at least.
+/// Lanes of a workgroup: at least four subgroups.
 fn lanes(caps: &Caps) -> u32 {
     4 * caps.max_subgroup
 }

@@ -25,7 +25,7 @@ pub enum Format {
     Q6K,
 }
 
-/// Where a part's planes begin, in words; plane 0 begins at 0.
+/// First words of a matrix part's planes; plane 0 begins at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planes {
     /// First words of planes 1, 2 and 3.
@@ -62,7 +62,7 @@ impl Format {
         }
     }
 
-    /// Elements of a block, along a row, and the bits that each plane has of it.
+    /// Elements of a block, along a row, and its bits in each plane.
     #[must_use]
     pub fn block(self) -> (usize, &'static [usize]) {
         match self {
@@ -83,7 +83,7 @@ impl Format {
         cols / block * planes.iter().sum::<usize>() / 8
     }
 
-    /// Where the planes of `elements` elements begin: each at a multiple of 16 bytes.
+    /// First words of the planes of `elements` elements: each begins at a multiple of 16 bytes.
     #[must_use]
     pub fn planes(self, elements: usize) -> Planes {
         let (block, bits) = self.block();
@@ -97,7 +97,7 @@ impl Format {
         planes
     }
 
-    /// Whether its parts are read as planes of words.
+    /// Whether the weights are integers in blocks, stored in planes.
     pub(crate) fn is_quantised(self) -> bool {
         self.block().0 > 1
     }
@@ -121,7 +121,7 @@ impl Format {
 /// A range of rows of every expert, small enough for one binding.
 #[derive(Clone, Debug)]
 pub struct MatrixPart {
-    /// How it is stored.
+    /// Its format.
     pub format: Format,
     /// First row of this part within an expert.
     pub first_row: usize,
@@ -129,16 +129,16 @@ pub struct MatrixPart {
     pub rows: usize,
     /// `[experts, rows, cols]`: the format's planes, one after another.
     pub data: Tensor<u32>,
-    /// Where they begin.
+    /// First words of the planes.
     pub planes: Planes,
 }
 
-/// A weight matrix `[experts, rows, cols]` (a plain matrix has one expert), in parts that each fit
-/// a storage binding and have one format. A part is a dispatch. Rows are split, within every
-/// expert, so that any product over experts stays one kernel.
+/// A weight matrix `[experts, rows, cols]`; a plain matrix has one expert. It consists of parts, each of
+/// one format and small enough for a storage binding; each takes a dispatch. A part is a range of rows
+/// of every expert, so that a product over experts stays one kernel.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// Matrices stacked.
+    /// Number of stacked matrices.
     pub experts: usize,
     /// Rows of each.
     pub rows: usize,
@@ -149,8 +149,8 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// `(first_row, rows)` of each part of rows `rows` such that none exceeds `max_bytes`. Parts
-    /// hold an even number of rows, so that a gate row and its up row stay together.
+    /// Splits rows `rows` into parts of at most `max_bytes`: `(first_row, rows)` of each. Parts hold an
+    /// even number of rows, so that a gate row and its up row stay together.
     #[must_use]
     pub fn split(
         format: Format,
@@ -160,7 +160,7 @@ impl Matrix {
         max_bytes: u64,
     ) -> Vec<(usize, usize)> {
         let row_bytes = (experts * format.row_bytes(cols)) as u64;
-        // Each plane is filled up to 16 bytes.
+        // Each plane is padded to 16 bytes.
         let max_bytes = max_bytes.saturating_sub(64);
         let most = usize::try_from(max_bytes / row_bytes.max(1)).unwrap_or(rows.len());
         let most = (most & !1).max(2);
@@ -181,7 +181,7 @@ impl Matrix {
 }
 
 impl MatrixPart {
-    /// Its bindings: the weights import declares which of them it reads.
+    /// Its bindings under the names that its shader part declares.
     pub(crate) fn bind(&self) -> Vec<Binding> {
         let mut bindings = vec![self.data.bind("weight")];
         if self.format.is_quantised() {

@@ -10,34 +10,34 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
 const WG: u32 = 64;
-/// Rows a group of lanes owns: a `vec4` of sums.
+/// Rows of a group of lanes: a `vec4` of sums.
 const ROWS: u32 = 4;
 
-/// Which products an item takes: the `rows` import.
+/// Products of an item: the import `rows`.
 #[derive(Clone, Copy)]
 pub enum MatvecRows<'a> {
-    /// One product an item.
+    /// One product for each item.
     Dense {
         /// Items are the rows whose logits are wanted.
         logit_rows: bool,
     },
-    /// Item `row * top_k + j` takes row's `j`-th expert.
+    /// Item `row * top_k + j` is the product with the row's `j`-th expert.
     Gather {
         /// `[rows, top_k]`.
         ids: &'a Tensor<u32>,
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: u32,
     },
-    /// A row adds its `top_k` experts' products, gated.
+    /// An item is the sum of the products with its row's `top_k` experts, weighted by their gates.
     Combine {
         /// `[rows, top_k]`.
         ids: &'a Tensor<u32>,
         /// `[rows, top_k]`.
         gates: &'a Tensor<f32>,
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: u32,
     },
-    /// Items by expert, `items` of a tile at a time.
+    /// Items grouped by expert; a workgroup takes `items` of a tile.
     Grouped(Grouped<'a>),
 }
 
@@ -62,15 +62,15 @@ pub struct Matvec<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Which products.
+    /// Products of an item.
     pub rows: MatvecRows<'a>,
-    /// What happens to a product.
+    /// Use of a product.
     pub epilogue: Epilogue,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
-    /// What a product with quantised weights makes of `x`.
+    /// Precision of `x` in products with quantised weights.
     pub activations: Activations,
-    /// Items that share each weight read: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
+    /// Items of a workgroup, which share each load of a weight: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
     /// [`MatvecRows::Combine`].
     pub items: u32,
 }
@@ -171,7 +171,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl Matvec<'_> {
-    /// Appends one dispatch a part of the matrix.
+    /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
         let (items, top_k, logit_rows) = match self.rows {
             MatvecRows::Dense { logit_rows: false } => {

@@ -1,4 +1,5 @@
-//! One file per kernel, same stem as its shader: its arguments, its `Params`, its variants, its grid.
+//! Host side of the kernels. Each has a file with the stem of its shader: its arguments, `Params`,
+//! variants and grid.
 //!
 //! To add a kernel: `shaders/k.wgsl` with its header, `src/kernels/k.rs`, a line in [`KERNELS`],
 //! its twin `src/reference/k.rs`, a property test in `tests/it/kernels/`, a case in
@@ -44,7 +45,7 @@ pub use rms_norm::RmsNorm;
 pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
 pub use short_conv::ShortConv;
 
-/// How a workgroup adds up: the `reduce` import.
+/// Summation within a workgroup: the import `reduce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduce {
@@ -52,43 +53,43 @@ pub enum Reduce {
     Tree,
     /// Subgroup operations.
     Subgroup,
-    /// One lane owns a row and needs no barrier: what CPU drivers want.
+    /// Each lane owns a row, so no barrier is needed: fastest on CPU drivers.
     Serial,
-    /// The same, and lanes hand what they all need to each other.
+    /// As `Serial`; lanes of a subgroup also pass each other the inputs that all of them need.
     SerialSubgroup,
 }
 
 impl Reduce {
-    /// Rows a workgroup of `lanes` lanes owns.
+    /// Rows of a workgroup of `lanes` lanes.
     pub(crate) fn rows(self, lanes: u32) -> u32 {
         if self.is_serial() { lanes } else { 1 }
     }
 
-    /// Whether lanes own rows.
+    /// Whether each lane owns a row.
     #[must_use]
     pub fn is_serial(self) -> bool {
         matches!(self, Self::Serial | Self::SerialSubgroup)
     }
 
-    /// Whether eight lanes of a subgroup can hand their parts of a block of 32 to each other.
-    fn hands_round(caps: &Caps) -> bool {
+    /// Whether eight lanes of a subgroup can pass each other a block of 32 inputs.
+    fn can_broadcast(caps: &Caps) -> bool {
         caps.subgroups && caps.min_subgroup >= 8
     }
 
     /// The best choice of a device in which each lane owns rows.
     #[must_use]
     pub fn serial(caps: &Caps) -> Self {
-        if Self::hands_round(caps) { Self::SerialSubgroup } else { Self::Serial }
+        if Self::can_broadcast(caps) { Self::SerialSubgroup } else { Self::Serial }
     }
 
-    /// The choices a device has.
+    /// The choices of a device.
     #[must_use]
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all = vec![Self::Tree, Self::Serial];
         if caps.subgroups {
             all.push(Self::Subgroup);
         }
-        if Self::hands_round(caps) {
+        if Self::can_broadcast(caps) {
             all.push(Self::SerialSubgroup);
         }
         all
@@ -101,16 +102,16 @@ impl Reduce {
     }
 }
 
-/// A kernel as tests see it: its name and every variant a device may be asked to run.
+/// A kernel: its name and every variant that a device may run.
 #[derive(Clone, Copy)]
 pub struct KernelInfo {
     /// Stem of its shader.
     pub name: &'static str,
-    /// Every variant it can ask for on a device with these capabilities.
+    /// Every variant that may be used on a device with these capabilities.
     pub variants: fn(&Caps) -> Vec<Variant>,
 }
 
-/// Every kernel. Tests iterate over this table.
+/// Every kernel. Tests and `lfm2 info --kernel` iterate over this table.
 pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "attention", variants: attention::attention_variants },
     KernelInfo { name: "attention_combine", variants: attention::combine_variants },
@@ -130,7 +131,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "short_conv", variants: short_conv::variants },
 ];
 
-/// Workgroups in x and y that make up `n`, each at most 65,535.
+/// Workgroups in x and y for `n` workgroups in all, each dimension at most 65,535.
 pub(crate) fn fold(n: u32) -> (u32, u32) {
     const MOST: u32 = 65_535;
     if n <= MOST {

@@ -17,9 +17,9 @@ pub struct RmsNorm<'a> {
     pub h: &'a Tensor<f32>,
     /// Added to the mean square.
     pub eps: f32,
-    /// Only the rows whose logits are wanted.
+    /// Items are the rows whose logits are wanted instead of all rows.
     pub logit_rows: bool,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
 }
 

@@ -6,7 +6,7 @@ use super::{BiasPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
-/// Rows of a sequence that one lane makes.
+/// Rows of a sequence that one lane computes.
 const BLOCK: u32 = 32;
 
 /// `y = C * conv(B * x)`, with the state in a ring.

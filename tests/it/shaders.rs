@@ -1,5 +1,5 @@
-//! Every variant of every kernel: naga accepts it, it translates to SPIR-V, MSL and HLSL, its
-//! bindings and parameters are what the Rust side says, and it stays within WebGPU's default limits.
+//! Checks of every variant of every kernel: naga accepts it and translates it to SPIR-V, MSL and HLSL,
+//! its parameters have the layout of the Rust side, and it stays within WebGPU's default limits.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,18 +8,18 @@ use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant, shader_parts};
 use lfm2_wgpu::kernels::KERNELS;
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// Everything that an adapter may have.
+/// All capabilities that an adapter may have.
 fn full() -> Caps {
     let matrices = Caps { max_workgroup_memory: 32 << 10, coop_side: 16, ..Caps::core() };
     Caps { f16: true, subgroups: true, min_subgroup: 8, max_subgroup: 32, ..matrices }
 }
 
-/// The same with matrices as Metal has them.
+/// The same with the cooperative matrices of Metal.
 fn small_matrices() -> Caps {
     Caps { coop_side: 8, ..full() }
 }
 
-/// Every variant, at default limits and with all optional features.
+/// Every variant at default limits and with all optional features.
 pub fn all_variants() -> Vec<Variant> {
     let mut all: Vec<Variant> = Vec::new();
     for kernel in KERNELS {
@@ -82,7 +82,7 @@ fn translate(variant: &Variant, module: &naga::Module, info: &ModuleInfo) -> Res
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
     if variant.needs().coop {
-        // DX12 has no such matrices.
+        // DX12 has no cooperative matrices.
         return Ok(());
     }
     let options = hlsl::Options {
@@ -117,7 +117,7 @@ fn every_variant_stays_within_default_limits() {
                 _ => {}
             }
         }
-        // The batch table is bound even where a kernel does not read it.
+        // Every kernel has the batch table, even if it does not read it.
         let reads_batch =
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
@@ -130,7 +130,7 @@ fn every_variant_stays_within_default_limits() {
     }
 }
 
-/// WGSL aligns like `#[repr(C)]` for 32-bit scalars: a `Params` may hold nothing else.
+/// `Params` may hold only 32-bit scalars, for which WGSL aligns like `#[repr(C)]`.
 #[test]
 fn params_hold_32_bit_scalars_in_order() {
     for variant in all_variants() {

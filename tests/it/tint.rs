@@ -1,8 +1,8 @@
-//! Every variant in the text a browser gets compiles with Tint, Chromium's compiler.
+//! The browser's text of every variant compiles with Tint, Chromium's compiler.
 //!
-//! naga checks no uniformity and knows other directives, so a shader it accepts may still be
-//! refused by a browser. Needs Node and `npm ci --ignore-scripts --prefix tools/tint`; without
-//! them the test is skipped with a note, and fails where `LFM2_REQUIRE_TINT=1`.
+//! naga does not check uniformity and knows other directives, so a browser may refuse a shader that naga
+//! accepts. The test needs Node and `npm ci --ignore-scripts --prefix tools/tint`. Without them it is
+//! skipped with a note, or fails if `LFM2_REQUIRE_TINT=1`.
 
 use std::path::Path;
 use std::process::Command;
