@@ -2,7 +2,7 @@
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, Matrix, PAGE, MatrixPart, Row, SampleParams, SeqRows, flash_tile_rows,
+    Batch, Choices, Format, Matrix, MatrixPart, PAGE, Row, SampleParams, SeqRows, flash_tile_rows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 

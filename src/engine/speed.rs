@@ -4,7 +4,8 @@ use web_time::Instant;
 
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{
-    Batch, Choices, Epilogue, Format, Linear, Matrix, MatrixPart, RmsNorm, Row, SampleParams, SeqRows,
+    Batch, Choices, Epilogue, Format, Linear, Matrix, MatrixPart, RmsNorm, Row, SampleParams,
+    SeqRows,
 };
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 

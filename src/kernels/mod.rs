@@ -26,7 +26,9 @@ mod short_conv;
 use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, FlashAttention, Heads, flash_tile_rows};
-pub use batch::{Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, Row, SPLIT, SampleParams, SeqRows};
+pub use batch::{
+    Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SPLIT, SampleParams, SeqRows,
+};
 pub use embed::Embed;
 pub use kv::KvFormat;
 pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear, Multiply};

@@ -1,11 +1,11 @@
 //! Checks of every variant of every kernel: naga accepts it and translates it to SPIR-V, MSL and HLSL,
 //! its parameters have the layout of the Rust side, and it stays within WebGPU's default limits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant, shader_parts};
-use lfm2_wgpu::kernels::KERNELS;
+use lfm2_wgpu::kernels::{KERNELS, PRELUDE_CONSTANTS};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
 /// All capabilities that an adapter may have.
@@ -146,6 +146,30 @@ fn params_hold_32_bit_scalars_in_order() {
         }
         assert!(*span <= 256, "{variant}");
     }
+}
+
+/// The batch table's constants in the prelude are those of `src/kernels/batch.rs`.
+#[test]
+fn the_prelude_has_the_constants_of_the_batch_table() {
+    let (module, _) = validate(&all_variants()[0]);
+    let known: HashMap<&str, u32> = PRELUDE_CONSTANTS.iter().copied().collect();
+    let mut found = 0;
+    for (_, constant) in module.constants.iter() {
+        let Some(name) = constant.name.as_deref() else { continue };
+        let Some(want) = known.get(name) else {
+            let ours = name.starts_with("BATCH_") || name.starts_with("SEQ_");
+            assert!(!ours, "{name} is not in PRELUDE_CONSTANTS");
+            continue;
+        };
+        let naga::Expression::Literal(naga::Literal::U32(got)) =
+            module.global_expressions[constant.init]
+        else {
+            panic!("{name} is no u32")
+        };
+        assert_eq!(got, *want, "{name}");
+        found += 1;
+    }
+    assert_eq!(found, known.len());
 }
 
 #[test]
