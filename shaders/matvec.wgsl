@@ -6,16 +6,16 @@
 //                                  and up rows alternate; half as wide)
 //
 // Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
-// An item is a row of out, its jobs are its products; import rows lists both (lib/product.wgsl):
-//   dense                   one job with the only matrix
-//   gather                  one job with the item's expert
-//   combine                 top_k jobs with the row's experts, scaled by their gates
-//   grouped_in, grouped_out one job; items come from moe_group's tiles, each of one expert
-// LANES lanes share 4 rows. A unit is 4 UNIT4 columns of these rows: a block of 32 columns in a
-// quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are coalesced;
-// with reduce=serial, a lane computes its 4 rows alone. From import product:
-//   load_unit(at)                    the unit at index `at.x` to `at.w` of each of the four rows
-//   unit_product(unit, x_at, lane)   its four products with the columns of x from element 4 x_at on
+// An item is a row of out. Its jobs are the products that it sums. Import rows (lib/product.wgsl):
+//   dense                    one job, with the only matrix
+//   gather                   one job, with the item's expert
+//   combine                  top_k jobs, with the row's experts, scaled by their gates
+//   grouped_in, grouped_out  one job; items come from moe_group's tiles, each of one expert
+// LANES lanes (invocations) share 4 rows. A unit is 4 UNIT4 columns of these rows: a block of 32
+// columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
+// coalesced; with reduce=serial, each lane computes 4 rows alone. Import product (lib/weights/):
+//   load_unit(at)                   loads the unit; `at` is its index in each of the four rows
+//   unit_product(unit, x_at, lane)  its four products with the columns of x from element 4 x_at on
 // cols is a multiple of a unit; rows may be any number.
 // Grid: groups of rows, folded into x and y; ceil(items / ITEMS) in z.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.

@@ -3,10 +3,10 @@
 //   Lane                  builtins of an invocation
 //   lane_in_row(lane)     index of the lane among those of its row
 //   row_in_group(lane)    index of the lane's row among those of the workgroup
-//   reduce_sum4, reduce_max   the result for the row, in every lane of it
+//   reduce_sum4, reduce_max   the result for the row, returned in each of its lanes
 
 #part reduce=tree
-// A tree in workgroup memory. The order is fixed: a result depends on WG alone.
+// A tree in workgroup memory. The order is fixed, so a result depends only on WG.
 const LANES = WG;
 
 struct Lane {

@@ -106,7 +106,7 @@ impl Device {
     }
 }
 
-/// The value in the middle, or the mean of the two there.
+/// The middle value, or the mean of the two middle ones.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;

@@ -8,7 +8,7 @@ use crate::gpu::StepShape;
 /// Positions in a page of the KV cache.
 pub const PAGE: u32 = 64;
 
-/// Positions of a context that one workgroup of decode attention takes.
+/// Positions of a context that one workgroup of decode attention handles.
 pub const SPLIT: u32 = 256;
 
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
@@ -115,13 +115,13 @@ impl SampleParams {
 /// The rows of one sequence in a step, at consecutive positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeqRows {
-    /// Its slot: conv rings, token history and `next_token` are indexed by it.
+    /// Its slot, the index of its conv rings, token history and `next_token`.
     pub slot: u32,
     /// Its tokens.
     pub rows: Vec<Row>,
     /// First generated position, for presence and frequency penalties.
     pub generated_from: u32,
-    /// How its next token is drawn.
+    /// Sampling options of its next token.
     pub sample: SampleParams,
     /// Pages of the KV pool by `position / PAGE`; they cover the last row's position.
     pub pages: Vec<u32>,
@@ -129,10 +129,10 @@ pub struct SeqRows {
     pub logit_rows: Vec<u32>,
 }
 
-/// What one step runs.
+/// The rows of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Sequences; their rows are stacked in this order.
+    /// Sequences, in the order of their rows.
     pub seqs: Vec<SeqRows>,
 }
 

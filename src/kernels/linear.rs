@@ -6,7 +6,7 @@ use super::matmul::Grouped;
 use super::{Matmul, MatmulCoop, Matrix, Matvec, MatvecRows, Reduce};
 use crate::gpu::{Caps, Recorder, Tensor};
 
-/// Use of a product: the import `epilogue`.
+/// Operation on the result of a product: the import `epilogue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
     /// `out = v`.
@@ -98,7 +98,7 @@ pub struct Linear<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Use of a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
     /// Items are the rows whose logits are wanted instead of all rows.
     pub logit_rows: bool,
@@ -147,7 +147,7 @@ pub struct ExpertLinear<'a> {
     pub out: &'a Tensor<f32>,
     /// The items of each expert.
     pub grouped: Grouped<'a>,
-    /// Use of a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
 }
 

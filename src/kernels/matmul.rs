@@ -43,7 +43,7 @@ pub struct Matmul<'a> {
     pub grouped: Option<Grouped<'a>>,
     /// Items are the rows whose logits are wanted.
     pub logit_rows: bool,
-    /// Use of a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
 }
 

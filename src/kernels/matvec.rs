@@ -64,7 +64,7 @@ pub struct Matvec<'a> {
     pub out: &'a Tensor<f32>,
     /// Products of an item.
     pub rows: MatvecRows<'a>,
-    /// Use of a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
     /// Summation within a workgroup.
     pub reduce: Reduce,

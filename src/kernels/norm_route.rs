@@ -29,7 +29,7 @@ pub struct NormRoute<'a> {
     pub top_k: u32,
     /// Divide the gates by their sum.
     pub norm_topk_prob: bool,
-    /// Factor on the gates.
+    /// Factor of the gates.
     pub routed_scaling_factor: f32,
     /// Summation within a workgroup.
     pub reduce: Reduce,

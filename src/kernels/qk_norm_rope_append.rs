@@ -17,7 +17,8 @@ pub struct QkNormRopeAppend<'a> {
     pub rope: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
-    /// `[pool rows, n_kv_heads, head_dim]`. In q8 exactly this size, since the scales' place depends on it.
+    /// `[pool rows, n_kv_heads, head_dim]`. In q8 exactly this size, which
+    /// determines the place of the scales.
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,

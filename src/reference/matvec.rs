@@ -27,7 +27,7 @@ pub enum Jobs<'a> {
     },
 }
 
-/// Use of a product.
+/// Operation on the result.
 #[derive(Clone, Copy, Debug)]
 pub enum After<'a> {
     /// The product is the result.
@@ -53,7 +53,7 @@ pub struct Product<'a> {
     pub x: &'a [f32],
     /// Products of an item.
     pub jobs: Jobs<'a>,
-    /// Use of a product.
+    /// Operation on the result.
     pub after: After<'a>,
 }
 

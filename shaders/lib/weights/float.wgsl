@@ -1,9 +1,6 @@
-// Weights in floats, row major. docs/weights.md has the formats, and each file here one or two.
-// A format gives two parts:
-//   weights   weight4(i): elements 4 i .. 4 i + 3, for every kernel that reads weights
-//   product   for matvec. A unit is UNIT4 * 4 columns of four rows: load_unit(at) takes the unit's index
-//             in each row, unit_product(u, x_at, lane) returns the four rows' products with the columns
-//             from 4 x_at on of the inputs
+// Weights in f32, f16 and bf16, row major. docs/weights.md describes all formats. Every format has
+//   weights   weight4(i), which decodes elements 4 i .. 4 i + 3, for all kernels that read weights
+//   product   load_unit and unit_product, for matvec, whose header describes them
 
 #part weights=f32
 @group(1) @binding(N) var<storage, read> weight: array<vec4<f32>>;
