@@ -1,11 +1,13 @@
-//! Loading a model against what its bytes cost alone.
+//! Time to load a model, compared with the time to move its bytes only.
 //!
 //!     cargo bench --bench load -- FILE.gguf [REPETITIONS]
 //!
-//! In turns: a device, every tensor's bytes read from the file in pieces of 8 MiB and written to
-//! buffers of the tensors' sizes (`bytes`); a device and an engine until it is `ready` for a pass,
-//! and until the `first token` behind a prompt of 16. Everything is dropped in between. Without a
-//! file, the demonstration model.
+//! It alternates two measurements, each with a new device, and drops everything in between:
+//!   - `bytes`: reads every tensor's bytes from the file in pieces of 8 MiB and writes them to buffers of
+//!     the tensors' sizes;
+//!   - `ready`, `first token`: builds an engine, then generates a token after a prompt of 16.
+//!
+//! Without a file it loads the demonstration model.
 
 use std::process::exit;
 use std::sync::Arc;
@@ -16,15 +18,15 @@ use lfm2_wgpu::formats::{Checkpoint, ModelFiles, TensorSlice};
 use lfm2_wgpu::gpu::{Device, DeviceOptions};
 use lfm2_wgpu::kernels::Activations;
 
-/// Bytes that are read at a time, and after which the driver's staging memory is emptied: as the
-/// engine does it.
+/// Bytes that are read at a time, as by the engine.
 const PIECE: usize = 8 << 20;
+/// Bytes after which the driver's staging memory is emptied, as by the engine.
 const FLUSH: usize = 32 << 20;
 
 type Failure = Box<dyn std::error::Error>;
 
 fn main() {
-    // Of cargo: --bench, and --test where a test runner asks for one round.
+    // cargo passes --bench; a test runner passes --test for one round.
     let words: Vec<String> = std::env::args().skip(1).filter(|a| !a.starts_with("--")).collect();
     let path = words.first().map_or("assets/demo", String::as_str);
     let repetitions = words.get(1).and_then(|n| n.parse().ok()).unwrap_or(1);
@@ -49,7 +51,7 @@ async fn measure(path: &str, repetitions: usize) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Every tensor's bytes to the device, and nothing else.
+/// Moves every tensor's bytes to the device.
 async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
     let device = Device::request(&DeviceOptions::default()).await?;
     let mut buffers = Vec::new();
@@ -66,11 +68,11 @@ async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
             cols: elements,
             element_type: tensor.element_type,
         };
-        // Whole blocks, and whole words of the buffer.
+        // A multiple of blocks and of words.
         let step = PIECE / (block.bytes as usize * 4) * block.bytes as usize * 4;
         let mut from = 0;
         while from < bytes {
-            // A tensor beyond a binding gets several buffers.
+            // A tensor that exceeds a binding gets several buffers.
             let most = device.caps().max_part() as usize / step * step;
             let len = most.min(bytes - from);
             let buffer = device.tensor::<u32>("bytes", len.div_ceil(4)).await?;
@@ -93,13 +95,12 @@ async fn upload(checkpoint: &Checkpoint) -> Result<(), Failure> {
     Ok(())
 }
 
-/// An engine: seconds until it is ready for a pass, and until the first token.
+/// Builds an engine. Returns seconds until it is ready for a pass, and until the first token.
 async fn engine(path: &str, positions: u32) -> Result<(f64, f64), Failure> {
     let started = Instant::now();
     let engine = Engine::builder()
         .path(path)?
         .context_length(positions)
-        // Measured once for a device, and remembered by programs.
         .activations(Activations::Float)
         .build()
         .await?;

@@ -2,14 +2,14 @@
 //            m = max_t s_t, l = sum_t exp(s_t - m), o = sum_t exp(s_t - m) v_t, s_t = scale * q . k_t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]                f32
-//   keys, values [pool rows, n_kv_heads, HEAD_DIM]     by import kv
+//   keys, values [pool rows, n_kv_heads, HEAD_DIM]     of import kv
 //   partial [n_rows, n_heads, max_splits][4 + HEAD_DIM] f32   m, l, 0, 0, then o
 //
-// Decode attention: few rows, long contexts. A workgroup takes GROUP query heads that share a kv
-// head, so K and V are read once for them. Split sizes are fixed, so a row's result does not
-// depend on what else runs. attention_combine joins the splits.
-// Grid: splits of the longest context, n_heads / GROUP, rows; splits beyond a row's context leave
-// at once. f32. Workgroup memory: at most GROUP * (HEAD_DIM + SPLIT + 4 WG) + 2 WG
+// Attention of few rows over long contexts (decode). A workgroup takes GROUP query heads that share a
+// kv head, so it reads K and V once for all of them. Splits have a fixed size, so a row's result does
+// not depend on the rest of the batch. attention_combine joins the splits.
+// Grid: splits of the longest context, n_heads / GROUP, rows; workgroups of splits beyond a row's
+// context return at once. f32. Workgroup memory: at most GROUP * (HEAD_DIM + SPLIT + 4 WG) + 2 WG
 // floats.
 // Source: transformers eager attention, causal, softmax in f32. Twin: reference/attention.rs
 #import kv
@@ -28,9 +28,9 @@ struct Params {
 @group(1) @binding(N) var<storage, read_write> partial_out: array<vec4<f32>>;
 
 const WIDTH = HEAD_DIM / 4u;
-// Lanes that share a head in the softmax.
+// Lanes of the softmax of one head.
 const TEAM = WG / GROUP;
-// Parts of the positions whose values are summed at the same time.
+// Position subsets whose values are summed in parallel: every PARTS-th position.
 const PARTS = WG / WIDTH;
 
 var<workgroup> query: array<vec4<f32>, GROUP * WIDTH>;
@@ -61,7 +61,7 @@ fn main(
     }
     workgroupBarrier();
 
-    // Scores: a lane takes a position, for all heads of the group.
+    // Scores: a lane computes one position at a time, for all heads of the group.
     for (var t = lane; t < len; t += WG) {
         let at = (kv_row(seq, begin + t) * kv_width) + (kv_head * WIDTH);
         var s: array<f32, GROUP>;
@@ -74,7 +74,7 @@ fn main(
     }
     workgroupBarrier();
 
-    // Softmax: TEAM lanes a head.
+    // Softmax: TEAM lanes for each head.
     let head = lane / TEAM;
     if (head < GROUP) {
         var high = LOWEST;
@@ -97,7 +97,7 @@ fn main(
     }
     workgroupBarrier();
 
-    // Values: a lane takes four dimensions of all heads, at every PARTS-th position.
+    // Values: a lane sums four dimensions of all heads, over every PARTS-th position.
     let part = lane / WIDTH;
     let d = lane % WIDTH;
     if (part < PARTS) {

@@ -1,9 +1,9 @@
 // attention_combine: o[r, head, :] = sum_i exp(m_i - m) o_i / sum_i exp(m_i - m) l_i, m = max_i m_i
 //
-//   partial [n_rows, n_heads, max_splits][4 + head_dim]  f32   of attention
+//   partial [n_rows, n_heads, max_splits][4 + head_dim]  f32   output of attention
 //   o       [n_rows, n_heads, head_dim]                  f32
 //
-// A lane takes four dimensions of a head and joins its splits in order.
+// A lane joins the splits of four dimensions of a head, in order.
 // Grid: ceil(n_heads * head_dim / 4 / WG), rows in y. f32.
 // Source: flash decoding, https://pytorch.org/blog/flash-decoding. Twin: reference/attention.rs
 

@@ -1,22 +1,22 @@
 // embed: x[r, :] = E[token of row r, :], and history[slot, position] = that token
 //
-//   weight      [part rows, hidden_size]  by import: a part of embed_tokens
-//   next_token  [n_slots]                 u32   what the sampler drew last
+//   weight      [part rows, hidden_size]  of import weights: one part of embed_tokens
+//   next_token  [n_slots]                 u32   each slot's last sampled token
 //   x           [n_rows, hidden_size]     f32
 //   history     [n_slots, context]        u32   tokens by position, for penalties
 //
-// One workgroup of WG lanes a row; one dispatch a part of E, which leaves rows whose token lies in
-// another part alone. A row marked FROM_SLOT takes the token the sampler left in its slot.
+// One workgroup of WG lanes for each row. One dispatch for each part of E; it skips rows whose token
+// is in another part. A row with token FROM_SLOT takes its slot's last sampled token.
 // Exact: decoding a weight does not round. Source: LFM2 embed_tokens. Twin: reference/embed.rs
 #import weights
 
 struct Params {
-    // First row and number of rows of this part, rows of E, context length.
+    // First row and number of rows of this part; columns; positions of a slot.
     first_row: u32,
     rows: u32,
     hidden_size: u32,
     context: u32,
-    // First words of the weights' planes.
+    // First words of planes 1, 2 and 3 of the weights.
     plane1: u32,
     plane2: u32,
     plane3: u32,

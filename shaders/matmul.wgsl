@@ -1,21 +1,22 @@
 // matmul: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], for tiles of items
 //
-//   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
+//   weight  [experts, rows, cols]  of import weights: one part of a matrix (rows of every expert)
 //   x       [inputs, cols]         f32
-//   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
+//   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
+//                                  and up rows alternate; half as wide)
 //
-// The product for many items: a workgroup of 16 x 16 lanes makes a tile of TILE_ITEMS items by 64
-// rows; both operands pass through workgroup memory, TILE_K columns at a time. A lane makes
+// Products of many items. A workgroup of 16 x 16 lanes computes a tile of TILE_ITEMS items by 64 rows;
+// both operands pass through workgroup memory, TILE_K columns at a time. A lane computes
 // TILE_ITEMS / 16 items by 4 rows.
-// rows import: dense, or grouped by expert (grouped_in, grouped_out: the tile list of moe_group;
-// the grid is the host's upper bound and surplus workgroups leave at once).
-// Grid: ceil(rows / 64), tiles. cols % 4 == 0; rows and items may be anything.
+// Import rows: dense, or grouped by expert (grouped_in, grouped_out: the tile list of moe_group, whose
+// length the host only bounds; surplus workgroups return at once).
+// Grid: ceil(rows / 64), tiles. cols % 4 == 0; rows and items may be any number.
 // f32 accumulation in order of k. Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import rows
 #import weights
 #import bias
 #import epilogue
-#import params
+#import params=matmul
 
 const TILE_ROWS = 64u;
 const TILE_K = 16u;
@@ -37,7 +38,7 @@ fn main(
     let width = bound(params.cols / 4u);
     let expert_rows = tile_expert(tile) * params.rows;
 
-    // This lane's share of the loads: which row or item, which four columns.
+    // This lane loads four columns of one row and of one item.
     let load_row = lane / K4;
     let load_k = lane % K4;
     let weight_at = (expert_rows + min(first_row + load_row, params.rows - 1u)) * width;

@@ -1,41 +1,42 @@
-// matmul_coop: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], by matrix units
+// matmul_coop: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], on matrix units
 //
-//   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
+//   weight  [experts, rows, cols]  of import weights: one part of a matrix (rows of every expert)
 //   x       [inputs, cols]         f32
-//   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
+//   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
+//                                  and up rows alternate; half as wide)
 //
-// As matmul, for devices with cooperative matrices of f16 that add up in f32. A workgroup makes a
-// tile of TILE_ITEMS items by 128 rows in four quarters of 32 rows, a subgroup each. Both operands
-// pass through workgroup memory as f16, TILE_K columns at a time. coop import: matrices of SIDE x SIDE
-// (8 or 16). WG = 4 * the adapter's largest subgroup. Where the driver takes smaller subgroups there
-// are more than four, at most SUBGROUPS; the surplus repeats the last quarter, and nothing reads it.
-// Grid: ceil(rows / 128), tiles. cols % 4 == 0; rows and items may be anything.
-// Weights are rounded to f16, and inputs after a division by 64: f16 then holds inputs up to 4.1e6, and
-// what is lost of small ones is at most 2e-6. Larger ones become infinite, which sampling tells; they
-// are not clamped to something plausible. f32 sums; the error of a product is at most 2^-10 of |w x|.
+// As matmul, for devices with cooperative matrices of f16 with sums in f32. A workgroup computes a tile
+// of TILE_ITEMS items by 128 rows in four quarters of 32 rows, one for each subgroup. Both operands pass
+// through workgroup memory as f16, TILE_K columns at a time. Import coop: matrices of SIDE x SIDE (8 or
+// 16). WG = 4 * the adapter's largest subgroup. If the driver picks smaller subgroups, there are more
+// than four, at most SUBGROUPS; the surplus ones repeat the last quarter, and their sums are not read.
+// Grid: ceil(rows / 128), tiles. cols % 4 == 0; rows and items may be any number.
+// Weights are rounded to f16, and so are inputs after a division by 64: f16 then holds inputs up to
+// 4.1e6, and small inputs lose at most 2e-6. Larger inputs become infinite, not clamped to a plausible
+// number, and sampling reports that. f32 sums; the error of a product is at most 2^-10 of |w x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import coop
 #import rows
 #import weights
 #import bias
 #import epilogue
-#import params
+#import params=matmul
 
 const TILE_ROWS = 128u;
 const QUARTER = 32u;
 const TILE_K = 32u;
 const K4 = TILE_K / 4u;
-// Elements from a row of a tile to the next: eight more than it holds, so that the loads of a
-// matrix's rows fall into different banks.
+// Elements from one row of a tile to the next: eight more than a row holds, so that loading the rows
+// of a matrix uses different banks.
 const STRIDE = TILE_K + 8u;
-// Matrices of a quarter, down and across.
+// Matrices of a quarter: along its rows, and along the items.
 const DOWN = QUARTER / SIDE;
 const ACROSS = TILE_ITEMS / SIDE;
 const SCALE = 64.0;
 
 var<workgroup> weights_tile: array<f16, TILE_ROWS * STRIDE>;
 var<workgroup> inputs_tile: array<f16, TILE_ITEMS * STRIDE>;
-// A matrix of sums for each subgroup, [item][row].
+// One matrix of sums for each subgroup, [item][row].
 var<workgroup> sums_tile: array<f32, SUBGROUPS * SIDE * SIDE>;
 
 @compute @workgroup_size(WG)
@@ -83,7 +84,7 @@ fn main(
         }
         workgroupBarrier();
     }
-    // A matrix at a time goes through workgroup memory, then to its place.
+    // Each matrix of sums goes through workgroup memory to the epilogue, one at a time.
     for (var d = 0u; d < DOWN; d++) {
         for (var a = 0u; a < ACROSS; a++) {
             coopStore(sums[(d * ACROSS) + a], &sums_tile[subgroup * SIDE * SIDE], SIDE);

@@ -1,39 +1,46 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
-//   weight  [experts, rows, cols]  by import: one part of a matrix, a range of rows of every expert
-//   x       [inputs, cols]         f32; by import input as it is, handed round, or in 8 bits
-//   out     by import epilogue:    store | add (residual) | swiglu (rows are gate, up in turn)
+//   weight  [experts, rows, cols]  of import weights: one part of a matrix (rows of every expert)
+//   x       [inputs, cols]         f32, loaded by import input: f32 | broadcast | int8 (8 bits)
+//   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
+//                                  and up rows alternate; half as wide)
 //
-// The product for few items: every weight is read once by the ITEMS items of a workgroup.
-// rows import: dense (one job), gather (the item's expert), combine (its top_k experts, gated),
-// grouped_in and grouped_out (a tile of moe_group's list: items of one expert).
-// A group of LANES lanes owns 4 rows; lanes take units of 4 UNIT4 columns (a quantised format's
-// block) in turn, so loads are coalesced. With reduce = serial a lane owns its 4 rows alone.
-// cols is a multiple of a unit; rows may be anything.
-// Grid: row groups folded into x and y, ceil(items / ITEMS) in z; tiles are TILE_ITEMS items long.
-// f32 accumulation, a sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
+// Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
+// An item is a row of out. Its jobs are the products that it sums. Import rows (lib/product.wgsl):
+//   dense                    one job, with the only matrix
+//   gather                   one job, with the item's expert
+//   combine                  top_k jobs, with the row's experts, scaled by their gates
+//   grouped_in, grouped_out  one job; items come from moe_group's tiles, each of one expert
+// LANES lanes (invocations) share 4 rows. A unit is 4 UNIT4 columns of these rows: a block of 32
+// columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
+// coalesced; with reduce=serial, each lane computes 4 rows alone. Import product (lib/weights/):
+//   load_unit(at)                   loads the unit; `at` is its index in each of the four rows
+//   unit_product(unit, x_at, lane)  its four products with the columns of x from element 4 x_at on
+// cols is a multiple of a unit; rows may be any number.
+// Grid: groups of rows, folded into x and y; ceil(items / ITEMS) in z.
+// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import rows
 #import weights
 #import input
-#import units
+#import product
 #import bias
 #import epilogue
 
 struct Params {
-    // Of this part: rows, first row in the matrix; columns; row groups of the grid.
+    // Rows of this part and its first row in the matrix; columns; groups of rows in the grid.
     rows: u32,
     first_row: u32,
     cols: u32,
     groups: u32,
-    // Elements between two items of out; experts a row goes to; items are logit rows.
+    // Elements from one item of out to the next; experts of a row; 1: items are logit rows.
     out_stride: u32,
     top_k: u32,
     logit_rows: u32,
-    // Where the sorted items begin in groups.
+    // First word of the sorted items in `groups` (rows=grouped_in, grouped_out).
     items_at: u32,
-    // First words of the weights' planes.
+    // First words of planes 1, 2 and 3 of the weights.
     plane1: u32,
     plane2: u32,
     plane3: u32,
@@ -52,7 +59,7 @@ fn main(
     let end = items_end(first);
     if (first >= end) { return; }
     let units = bound(params.cols / (4u * UNIT4));
-    // Rows beyond the end repeat the last one and are dropped.
+    // Rows beyond the end repeat the last one, and their results are dropped.
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
 

@@ -1,10 +1,10 @@
 // moe_combine: x[r, :] += sum_j gates[r, j] * y[r * top_k + j, :]
 //
-//   y      [n_rows * top_k, hidden_size]  f32   the experts' outputs
+//   y      [n_rows * top_k, hidden_size]  f32   outputs of the experts
 //   gates  [n_rows, top_k]                f32
 //   x      [n_rows, hidden_size]          f32   residual stream
 //
-// A lane takes four columns of a row and adds the experts in the router's order.
+// A lane adds the experts of four columns of a row, in the router's order.
 // Grid: ceil(hidden_size / 4 / WG), rows in y. f32.
 // Source: transformers Lfm2MoeExperts.forward (index_add_). Twin: reference/moe_combine.rs
 

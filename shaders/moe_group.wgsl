@@ -1,12 +1,12 @@
-// moe_group: the items row * top_k + j sorted by the expert they go to, and the tiles that
-//            grouped products work on: at most TILE_ITEMS items of one expert each
+// moe_group: sorts the items row * top_k + j by their expert and lists the tiles of the grouped
+//            products: each has at most TILE_ITEMS items, all of one expert
 //
-//   ids     [n_rows, top_k]  u32   of norm_route
+//   ids     [n_rows, top_k]  u32   output of norm_route
 //   groups  u32: [0] n_tiles, then from 4 on [max_tiles][4]: expert, first, count, 0;
 //                then from params.items_at on the items, sorted by expert, in order of item
 //
-// One workgroup; a lane counts and lists the items of its experts, so there are no atomics and the
-// order is fixed. Reads n_rows * top_k ids twice, the same address in all lanes.
+// One workgroup. Each lane counts and lists the items of its own experts, so no atomics are needed and
+// the order is fixed. All lanes read the n_rows * top_k ids twice, the same address at a time.
 // Exact. Source: group by expert as in ggml's mul_mat_id. Twin: reference/moe_group.rs
 
 struct Params {

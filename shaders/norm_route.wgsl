@@ -1,13 +1,14 @@
-// norm_route: h = RMSNorm(x), s = sigmoid(router h), the TOP_K experts of largest s + expert_bias,
-//             gates = s of those, divided by (their sum + 1e-6) if NORM_TOPK, times routed_scaling
+// norm_route: h = RMSNorm(x), s = sigmoid(router h), ids = the TOP_K experts of largest s + expert_bias,
+//             gates = their s, divided by (their sum + 1e-6) if NORM_TOPK, times routed_scaling
 //
 //   x, h         [n_rows, hidden_size]     f32
 //   scale        [hidden_size]             f32   ffn_norm
-//   router       [EXPERTS, hidden_size]    f32   always, whatever the other weights are
-//   expert_bias  [EXPERTS]                 f32   only selects; zeros if the model has none
-//   ids, gates   [n_rows, TOP_K]           u32, f32   by descending s + bias, ties to the lower id
+//   router       [EXPERTS, hidden_size]    f32   in every model, whatever its other weights are
+//   expert_bias  [EXPERTS]                 f32   affects the choice only; zeros if the model has none
+//   ids, gates   [n_rows, TOP_K]           u32, f32   in descending order of s + bias; equal ones by id
 //
-// One row a workgroup of WG lanes, or a row a lane (reduce = serial). hidden_size % 4 == 0.
+// A workgroup of WG lanes computes one row, or with reduce=serial each lane one row.
+// hidden_size % 4 == 0.
 // f32 throughout. Source: transformers Lfm2MoeSparseMoeBlock.route_tokens_to_experts.
 // Twin: reference/norm_route.rs
 #import reduce
@@ -44,7 +45,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         h[start + i] = scale[i] * (x[start + i] * factor);
     }
 
-    // The best TOP_K so far, best first. Every lane keeps them; the loop is the same for all.
+    // The best TOP_K experts so far, best first. Every lane of the row keeps the same list.
     var best_id: array<u32, TOP_K>;
     var best_key: array<f32, TOP_K>;
     var best_score: array<f32, TOP_K>;
@@ -71,8 +72,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
             var id = expert + c;
             var score = 1.0 / (1.0 + exp(-logits[c]));
             var key = score + expert_bias[id];
-            // Insertion: an equal key stays behind the lower id, and what it pushes down moves on
-            // even before an equal key.
+            // Insertion: among equal keys the lower id stays in front, so a displaced entry goes before
+            // the entries that follow it, even equal ones.
             var placed = false;
             for (var j = 0u; j < TOP_K; j++) {
                 if (placed || key > best_key[j]) {

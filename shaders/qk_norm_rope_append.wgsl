@@ -1,16 +1,16 @@
-// qk_norm_rope_append: for each head of q and k: v = norm * u / sqrt(mean(u^2) + eps), then RoPE;
-//                      q goes on to attention, k and v into their page of the KV pool
+// qk_norm_rope_append: for each head u of q and k: norm * u / sqrt(mean(u^2) + eps), then RoPE;
+//                      writes q for attention, k and the unchanged v into their page of the KV pool
 //
-//   qkv    [n_rows, n_heads + 2 n_kv_heads, head_dim]  f32   q, k, v heads stacked
+//   qkv    [n_rows, n_heads + 2 n_kv_heads, head_dim]  f32   heads of q, k, v, in this order
 //   norms  [2, head_dim]                               f32   q_layernorm, k_layernorm
-//   rope   [context, head_dim]                         f32   cos of head_dim / 2 angles, then sin
+//   rope   [context, head_dim]                         f32   cosines of head_dim / 2 angles, then sines
 //   q      [n_rows, n_heads, head_dim]                 f32
-//   keys, values [pool rows, n_kv_heads, head_dim]     by import kv_store: f32, f16 or q8
+//   keys, values [pool rows, n_kv_heads, head_dim]     of import kv_store: f32, f16 or q8
 //
 // RoPE in halves (rotate_half): (a, b) -> (a cos - b sin, b cos + a sin), a = first half.
-// One head a workgroup of WG lanes, or a head a lane (reduce = serial); a lane makes four
-// dimensions at a time, and stores STORED vectors of four of them: what shares words of the pool.
-// head_dim % 4 == 0, of q8 % 32. Grid: heads in x, rows in y. f32 until the import rounds; few ulp.
+// A workgroup of WG lanes computes one head, or with reduce=serial each lane one head. A lane computes
+// four dimensions at a time and stores STORED such vectors at once, all that share a word of the pool.
+// head_dim % 4 == 0, in q8 % 32. Grid: heads in x, rows in y. f32, a few ulp, until kv_store rounds.
 // Source: transformers Lfm2MoeAttention (norm before RoPE). Twin: reference/qk_norm_rope_append.rs
 #import reduce
 #import kv_store
@@ -30,12 +30,15 @@ struct Params {
 @group(1) @binding(N) var<storage, read_write> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read_write> values: array<Packed4>;
 
-// A head of qkv: where it begins; of q and k, which norm and angles it is turned by.
+// A head of qkv.
 struct Head {
+    // First element in qkv.
     start: u32,
+    // Of q and k: first element in norms, position of the angles, 1 / sqrt(mean(u^2) + eps).
     norm: u32,
     position: u32,
     factor: f32,
+    // Whether it is normed and rotated: q and k are, v is not.
     turns: bool,
 }
 
@@ -43,7 +46,7 @@ fn qkv4(i: u32) -> vec4<f32> {
     return vec4<f32>(qkv[i], qkv[i + 1u], qkv[i + 2u], qkv[i + 3u]);
 }
 
-// Dimension d of a head, normed and turned.
+// Dimension d of a head, normed and rotated.
 fn turned(h: Head, d: u32) -> f32 {
     let half = params.head_dim / 2u;
     let first = d < half;
@@ -54,7 +57,7 @@ fn turned(h: Head, d: u32) -> f32 {
     return (own * rope[angle]) + (select(other, -other, first) * rope[angle + half]);
 }
 
-// Dimensions 4 i .. 4 i + 3 of a head as attention sees it.
+// Dimensions 4 i .. 4 i + 3 of a head as attention reads them.
 fn head4(h: Head, i: u32) -> vec4<f32> {
     let d = i * 4u;
     if (!h.turns) { return qkv4(h.start + d); }
@@ -70,7 +73,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let width = bound(params.head_dim / 4u);
     let start = ((row * heads) + head) * params.head_dim;
     let position = row_position(row);
-    // The pool's head 0 of this row.
+    // Index in the pool of this row's first head.
     let pool = kv_row(row_seq(row), position) * params.n_kv_heads;
     if (head >= params.n_heads + params.n_kv_heads) {
         let value = Head(start, 0u, position, 1.0, false);

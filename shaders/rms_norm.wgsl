@@ -1,12 +1,13 @@
-// rms_norm: h[i, :] = weight * x[r, :] / sqrt(mean(x[r, :]^2) + eps)
+// rms_norm: h[i, :] = scale * x[r, :] / sqrt(mean(x[r, :]^2) + eps)
 //
 //   x       [n_rows, hidden_size]  f32   residual stream
-//   scale   [hidden_size]          f32   the norm's weight as stored, not 1 + weight
+//   scale   [hidden_size]          f32   weight of the norm as stored, not 1 + weight
 //   h       [n_items, hidden_size] f32
 //
 // Item i is row i, or the i-th row whose logits are wanted (params.logit_rows).
-// One row a workgroup of WG lanes, or a row a lane (reduce = serial). hidden_size % 4 == 0.
-// f32 throughout; relative error of a few ulp, by the order of the sum.
+// A workgroup of WG lanes computes one row, or with reduce=serial each lane one row.
+// hidden_size % 4 == 0.
+// f32 throughout; relative error of a few ulp from the order of the sum.
 // Source: transformers Lfm2MoeRMSNorm. Twin: reference/rms_norm.rs
 #import reduce
 

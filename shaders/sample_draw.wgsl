@@ -1,18 +1,18 @@
 // sample_draw: next_token[slot] = argmax_i l_i                        if temperature is 0
-//                               = argmax_i l_i / temperature + g_i    over l_i >= cut else
+//                               = argmax_i l_i / temperature + g_i    over l_i >= cut otherwise
 //
 //   logits      [n_logit_rows, vocab]  f32
 //   allowed     [ceil(vocab / 32)]     u32   bit set: the id has a token
-//   cut         [n_logit_rows]         f32   of sample_threshold
+//   cut         [n_logit_rows]         f32   output of sample_threshold
 //   next_token  [n_slots]              u32
 //
-// g_i = -log(-log(u_i)) with u_i from a counter-based generator of (seed, position, i): adding
-// Gumbel noise and taking the largest draws from the softmax (Gumbel-max trick), in one pass and
-// independent of how many lanes share the work. u has 23 bits; |error of g| <= 1e-4 even where log
-// is only good to 2^-21 absolutely (Vulkan, between 0.5 and 2).
-// Ties go to the lower id. If a logit that may be drawn is NaN or infinite, NOT_FINITE is written
-// instead.
-// One workgroup a logit row. Twin: reference/sample.rs
+// g_i = -log(-log(u_i)) is Gumbel noise; u_i comes from a counter-based generator of (seed, position,
+// i). The largest sum of logit and noise is a draw from the softmax (Gumbel-max trick). It takes one
+// pass and does not depend on the number of lanes. u has 23 bits; |error of g| <= 1e-4 even if the
+// absolute error of log is 2^-21, as Vulkan allows between 0.5 and 2.
+// Equal values go to the lower id. If an allowed logit is NaN or infinite, NOT_FINITE is written
+// instead of a token.
+// One workgroup for each logit row. Twin: reference/sample.rs
 
 struct Params {
     vocab: u32,
@@ -50,7 +50,7 @@ fn hash(a: u32, b: u32, c: u32) -> u32 {
 fn gumbel(seed: u32, position: u32, token: u32) -> f32 {
     let bits = hash(seed, position, token) >> 9u;
     let u = (f32(bits) + 0.5) / 8388608.0;
-    // -log(u) near u = 1, where log may come out as 0 or above: its series in 1 - u, which is exact.
+    // Near u = 1 log may return 0 or more, so -log(u) is a series in 1 - u, which is exact.
     let v = (f32(8388607u - bits) + 0.5) / 8388608.0;
     let series = v * (1.0 + (v * (0.5 + (v * (0.33333333 + (v * 0.25))))));
     return -log(select(-log(u), series, v < 0.015625));
@@ -70,8 +70,8 @@ fn main(
     if (item >= n_logit_rows()) { return; }
     let row = logit_row(item);
     let seq = row_seq(row);
-    let seed = seq_word(seq, 4u);
-    let temperature = bitcast<f32>(seq_word(seq, 7u));
+    let seed = seq_word(seq, SEQ_SEED);
+    let temperature = bitcast<f32>(seq_word(seq, SEQ_TEMPERATURE));
     let at = item * params.vocab;
     var value = LOWEST;
     var token = NOTHING;
@@ -96,7 +96,8 @@ fn main(
     workgroupBarrier();
     for (var half = WG / 2u; half > 0u; half = half / 2u) {
         if (lane < half) {
-            if (better(best_value[lane + half], best_token[lane + half], best_value[lane], best_token[lane])) {
+            if (better(
+                best_value[lane + half], best_token[lane + half], best_value[lane], best_token[lane])) {
                 best_value[lane] = best_value[lane + half];
                 best_token[lane] = best_token[lane + half];
             }

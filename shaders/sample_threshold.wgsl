@@ -1,15 +1,15 @@
-// sample_threshold: cut[i] = the least logit that may still be drawn, by top-k, top-p and min-p
+// sample_threshold: cut[i] = the smallest logit that may be drawn, by top-k, top-p and min-p
 //
 //   logits   [n_logit_rows, vocab]  f32
 //   allowed  [ceil(vocab / 32)]     u32   bit set: the id has a token
 //   cut      [n_logit_rows]         f32
 //
-// In the order of transformers' warpers, all on logits / temperature: top-k keeps the k largest;
-// top-p the smallest set of those whose probability reaches top_p; min-p those of at least
-// min_p times the largest probability. Each keeps a set {l >= t}; the cut is the largest t.
-// Equal logits are kept or dropped together. t is found bit by bit on the logit's ordered bits, 32
-// rounds, exactly; a round is skipped for options that are off.
-// One workgroup a logit row. Sums in f32 by a fixed tree. Twin: reference/sample.rs
+// All three act on logits / temperature, in the order of transformers' warpers: top-k keeps the k
+// largest; top-p keeps the smallest set of these whose probability reaches top_p; min-p keeps those of
+// at least min_p times the largest probability. Each keeps a set {l >= t}; the cut is the largest t.
+// Equal logits are kept or dropped together. t is found exactly, bit by bit in 32 rounds, on bits that
+// order as the logits do; an option that is off takes no rounds.
+// One workgroup for each logit row. Sums in f32, in the order of import reduce. Twin: reference/sample.rs
 #import reduce
 
 struct Params {
@@ -24,7 +24,7 @@ fn is_allowed(token: u32) -> bool {
     return ((allowed[token / 32u] >> (token % 32u)) & 1u) != 0u;
 }
 
-// Bits that order as the floats do; both zeros are the same.
+// Bits that order as the floats do; both zeros have the same.
 fn ordered(l: f32) -> u32 {
     let bits = select(bitcast<u32>(l), 0u, l == 0.0);
     return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
@@ -39,10 +39,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let item = group.x;
     if (item >= n_logit_rows()) { return; }
     let seq = row_seq(logit_row(item));
-    let top_k = seq_word(seq, 6u);
-    let temperature = bitcast<f32>(seq_word(seq, 7u));
-    let top_p = bitcast<f32>(seq_word(seq, 8u));
-    let min_p = bitcast<f32>(seq_word(seq, 9u));
+    let top_k = seq_word(seq, SEQ_TOP_K);
+    let temperature = bitcast<f32>(seq_word(seq, SEQ_TEMPERATURE));
+    let top_p = bitcast<f32>(seq_word(seq, SEQ_TOP_P));
+    let min_p = bitcast<f32>(seq_word(seq, SEQ_MIN_P));
     if (temperature == 0.0) { return; }
     let at = item * params.vocab;
     var high = LOWEST;
@@ -85,16 +85,16 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
             }
             if (reduce_sum4(vec4<f32>(sum), lane).x >= wanted) { reached = candidate; }
         }
-        // With top_p so small that nothing is wanted, the largest stays.
+        // If top_p is so small that `wanted` is 0, the largest logit stays.
         key = min(max(key, reached), ordered(high));
         least = key;
     }
     if (lane.index == 0u) {
-        // Key 0 decodes to a NaN: nothing was cut.
+        // Key 0, which decodes to a NaN, means that nothing was cut.
         var t = LOWEST;
         if (least > ordered(LOWEST)) { t = from_ordered(least); }
         if (min_p > 0.0) { t = max(t, high + (temperature * log(min_p))); }
-        // log(1) need not be exactly 0: the largest logit stays whatever it is.
+        // The largest logit always stays, even if log(1) is not exactly 0.
         cut[item] = min(t, high);
     }
 }

@@ -1,23 +1,23 @@
 // short_conv: y[t, c] = C[t, c] * (sum_j taps[c, j] * Bx[p - (L - 1) + j, c] + bias[c]),
 //             Bx[p, c] = B[t, c] * x[t, c] at the row's position p, zero before position 0
 //
-//   bcx    [n_rows, 3 * hidden_size]      f32   in_proj's output: B, C, x
+//   bcx    [n_rows, 3 * hidden_size]      f32   output of in_proj: B, C, x
 //   taps   [hidden_size, L]               f32   tap L - 1 is the current token
 //   ring   [n_slots, RING, hidden_size]   f32   column p % RING holds Bx of position p
 //   y      [n_rows, hidden_size]          f32
 //
-// A lane owns one channel of one sequence: it reads the ring, makes y for the sequence's rows in
-// order, then leaves the last RING values of Bx in the ring. Reader and writer are one lane, so a
-// chunk of any length is safe, and going back up to RING - (L - 1) positions costs nothing.
-// Long chunks are cut into BLOCK rows a workgroup; only the block with the first row touches the
-// ring: it takes what the later rows leave there from bcx as well.
+// A lane owns one channel of one sequence: it reads the ring, computes y for the sequence's rows in
+// order, then writes the last RING values of Bx to the ring. The same lane reads and writes, so chunks
+// may have any length, and going back up to RING - (L - 1) positions needs no work.
+// Long chunks are cut into blocks of BLOCK rows, one for each workgroup. Only the first block uses the
+// ring; it computes the values that later blocks' rows leave there from bcx as well.
 // Grid: ceil(hidden_size / WG), blocks of rows in y, sequences in z. f32; fixed order over the taps.
 // Source: transformers Lfm2MoeShortConv (slow_forward). Twin: reference/short_conv.rs
 #import bias
 
 struct Params {
     hidden_size: u32,
-    // Of the bias import: this kernel has one part of all channels.
+    // Read by bias=row: this kernel has one part with all channels.
     rows: u32,
     first_row: u32,
 }
@@ -47,7 +47,7 @@ fn main(
     let position = row_position(first_row);
     let ring_at = (seq_slot(seq) * RING * params.hidden_size) + channel;
 
-    // window[j] = Bx of the j-th of the L positions that end at the present one.
+    // window[j] = Bx of the j-th of the L positions that end at the current one.
     var window: array<f32, L>;
     for (var j = 0u; j < L; j++) { window[j] = 0.0; }
     for (var j = 1u; j < L; j++) {

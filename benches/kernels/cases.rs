@@ -1,4 +1,4 @@
-//! What is measured: kernels, formats and shapes. Products are in `products`.
+//! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
     Attention, Embed, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup, NormRoute,
@@ -9,20 +9,20 @@ use lfm2_wgpu::kernels::{
 use super::products;
 use super::setup::{Made, Setup};
 
-/// Positions of the sequence that attention is measured in.
+/// Positions of the sequence in the cases of attention.
 const POSITIONS: usize = 4096;
 
-/// A kernel on one shape.
+/// A kernel with one shape.
 pub struct Case {
     /// Stem of the kernel's shader.
     pub kernel: &'static str,
     /// Formats and shape.
     pub name: String,
-    /// Bytes that it must read and write.
+    /// Bytes that it has to read and write.
     pub bytes: usize,
-    /// Multiplications and additions; 0 of a kernel that moves data.
+    /// Multiplications and additions; 0 for a kernel that only moves data.
     pub operations: usize,
-    /// Makes its tensors and a plan of it.
+    /// Makes its tensors and plan.
     pub make: Box<dyn Fn(&Setup) -> Made>,
 }
 
@@ -163,7 +163,7 @@ fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
         kernel: "qk_norm_rope_append",
         name: format!("{} {}+{both}x{} rows={rows}", kv.option(), c.n_heads, c.head_dim),
         bytes: rows * 4 * (qkv + q + c.head_dim + kv.words(both, c.head_dim)),
-        // Square and add, scale twice, turn: of q and k.
+        // Of q and k: square and add, scale twice, rotate.
         operations: rows * 7 * (q + c.n_kv_heads * c.head_dim),
         make: Box::new(move |s| {
             let (norms, rope) = (s.floats(2 * c.head_dim)?, s.floats(POSITIONS * c.head_dim)?);
@@ -191,7 +191,7 @@ fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
     }
 }
 
-/// The two kernels of attention for few rows: one plan, of which each case takes its own time.
+/// The two kernels of attention for few rows. Both cases have the same plan and measure one kernel of it.
 fn attention(s: &Setup, kernel: &'static str, kv: KvFormat) -> Case {
     let (heads, c) = (heads(s, kv), &s.config);
     let (q, pool) = (c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
@@ -233,7 +233,7 @@ fn flash_attention(s: &Setup, kv: KvFormat) -> Case {
             c.head_dim
         ),
         bytes: 4 * (2 * q + 2 * pool),
-        // A row does not see those behind it.
+        // A row does not attend to later rows.
         operations: 4 * q * (POSITIONS - rows / 2),
         make: Box::new(move |s| {
             let (o, q) = (s.floats(q)?, s.floats(q)?);
@@ -285,14 +285,14 @@ fn moe_combine(s: &Setup) -> Case {
 
 /// One of the sampling kernels, for one row of logits.
 fn sample(s: &Setup, kernel: &'static str) -> Case {
-    let (vocab, reduce) = (s.config.vocab_size, Reduce::cooperative(s.device.caps()));
+    let (vocab, reduce) = (s.config.vocab_size, Reduce::shared_rows(s.device.caps()));
     Case {
         kernel,
         name: match kernel {
             "sample_prepare" => format!("{vocab} behind {POSITIONS}"),
             _ => format!("{vocab}"),
         },
-        // A token of the history is counted and taken out again, and its logit changed.
+        // Each token of the history is counted and reset, and its logit changed.
         bytes: if kernel == "sample_prepare" { 20 * POSITIONS } else { 4 * vocab + vocab / 8 },
         operations: 0,
         make: Box::new(move |s| {

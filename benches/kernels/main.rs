@@ -1,15 +1,15 @@
-//! Every kernel at the shapes of LFM2-8B-A1B, on the adapter that the engine would take.
+//! Every kernel at the shapes of LFM2-8B-A1B, on the adapter that the engine would choose.
 //!
-//!     cargo bench --bench kernels                     all of them
+//!     cargo bench --bench kernels                     all kernels
 //!     cargo bench --bench kernels -- matvec           those with matvec in their names
 //!     cargo bench --bench kernels -- 'matvec/.*Q4 '   by regular expression
 //!     LFM2_ADAPTER=NAME cargo bench --bench kernels   on another adapter
 //!
-//! A time is the kernel's own, between two timestamps on the GPU; on an adapter that has none it is
-//! that of a submission. Beside it stand operations (`elem/s`: multiplications and additions) and
-//! bytes a second; both count what the kernel cannot do without, each byte once, whatever a cache
-//! or a tile makes of it. Matrices of experts are more than most caches hold; the others, as a model
-//! has them, are not: read their bytes a second with that in mind.
+//! A time is the kernel's own, between two timestamps on the GPU; on an adapter without timestamps it
+//! is the time of a submission. `elem/s` counts multiplications and additions a second. Bytes a second
+//! count each byte that the kernel has to move once, regardless of caches and tiles. The experts'
+//! matrices exceed most caches. Other matrices have the sizes of a model and may fit one, which raises
+//! their bytes a second.
 
 mod cases;
 mod products;
@@ -31,7 +31,7 @@ fn main() {
         pollster::block_on(Device::request(&options)).unwrap_or_else(|e| fail("adapter", &e));
     let setup = Setup::new(device).unwrap_or_else(|e| fail("lfm2-8b-a1b", &e));
     let adapter = setup.device.adapter();
-    // Not on stdout, which may be a list of names for a program.
+    // stdout may be a list of names for a program.
     eprintln!("{} ({}), {}", adapter.name, adapter.backend, adapter.driver);
     let mut criterion = Criterion::default()
         .sample_size(10)
@@ -47,13 +47,13 @@ fn main() {
 
 fn bench(criterion: &mut Criterion, setup: &Setup, case: &Case) {
     let mut group = criterion.benchmark_group(case.kernel);
-    // The same number of runs in each sample: some kernels take seconds on a CPU driver.
+    // Flat: the same number of runs in each sample, as some kernels take seconds on a CPU driver.
     group.sampling_mode(SamplingMode::Flat);
     group.throughput(match case.operations {
         0 => Throughput::BytesDecimal(case.bytes as u64),
         n => Throughput::ElementsAndBytes { elements: n as u64, bytes: case.bytes as u64 },
     });
-    // Made when the filter has let the case through, once.
+    // The filter decides first: a case that it rejects is never made.
     let mut made = None;
     group.bench_function(&case.name, |b| {
         let (plan, shape) =
@@ -68,7 +68,7 @@ fn bench(criterion: &mut Criterion, setup: &Setup, case: &Case) {
     group.finish();
 }
 
-/// One run of a plan: the time of its dispatches of `kernel`.
+/// Runs a plan. Returns the time of its dispatches of `kernel`.
 async fn run(
     device: &Device,
     kernel: &str,

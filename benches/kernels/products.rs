@@ -1,5 +1,5 @@
-//! `matvec`, `matmul` and `matmul_coop`: in_proj in every format, experts in those of the published files, the
-//! head.
+//! Cases of `matvec`, `matmul` and `matmul_coop`: in_proj in every format, experts in the formats of the
+//! published files, the head.
 
 use lfm2_wgpu::gpu::{Recorder, Tensor};
 use lfm2_wgpu::kernels::{
@@ -13,21 +13,21 @@ use super::setup::Setup;
 /// Formats of the published files' experts.
 const EXPERTS: [Format; 4] = [Format::Q4, Format::Q8, Format::Q4K, Format::Q6K];
 
-/// Which products.
+/// Products of an item.
 #[derive(Clone, Copy, PartialEq)]
 enum Mode {
     Dense,
     /// w13 of a row's experts.
     Gather,
-    /// w2 of a row's experts, added up.
+    /// w2 of a row's experts, summed.
     Combine,
-    /// w13 of many rows, by expert.
+    /// w13 of many rows, grouped by expert.
     GroupedIn,
-    /// w2 of many rows, by expert.
+    /// w2 of many rows, grouped by expert.
     GroupedOut,
 }
 
-/// By which kernel.
+/// The kernel and its choices.
 #[derive(Clone, Copy)]
 enum Way {
     Matvec { reduce: Reduce, activations: Activations, items: u32 },
@@ -85,7 +85,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
             push(Mode::Combine, format, w2, 1, way(activations, 1));
         }
     }
-    // As the engine chooses for a chunk on this device, and the other ways once.
+    // The engine's choice for a chunk on this device in all formats, then the others in one.
     let (matvec, matmul) = (way(Activations::Float, 8), Way::Matmul(Multiply::Lanes));
     let mut ways = if reduce.is_serial() { vec![matvec, matmul] } else { vec![matmul, matvec] };
     if MatmulCoop::available(s.device.caps()) {
@@ -131,10 +131,10 @@ impl Mode {
 }
 
 impl Product {
-    /// Rows of inputs and of outputs, products, and experts that are touched.
+    /// Rows of inputs and of outputs, number of products, and number of experts that are read.
     fn counts(&self, s: &Setup) -> [usize; 4] {
         let (rows, items) = (self.rows, self.rows * s.moe.top_k);
-        // The ids of a pass are spread evenly.
+        // The ids of a pass are distributed evenly.
         let touched = items.min(self.shape[0]);
         match self.mode {
             Mode::Dense => [rows, rows, rows, 1],
@@ -197,7 +197,7 @@ impl Product {
         let (epilogue, top_k) = (self.mode.epilogue(), s.moe.top_k as u32);
         let grouped = matches!(self.mode, Mode::GroupedIn | Mode::GroupedOut).then(|| {
             let experts = s.moe.num_experts as u32;
-            // Before the product, in the same plan.
+            // Precedes the product in the same plan.
             MoeGroup { ids, groups, items_at, experts, top_k }.record(r);
             Grouped { groups, items_at, top_k, own_rows: self.mode == Mode::GroupedOut }
         });

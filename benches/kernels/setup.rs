@@ -1,24 +1,24 @@
-//! The device, the model whose shapes are taken, and tensors full of numbers.
+//! The device, the configuration that shapes are taken from, and tensors with noise.
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, Matrix, PAGE, Part, Row, SampleParams, SeqRows, flash_tile_rows,
+    Batch, Choices, Format, Matrix, MatrixPart, PAGE, Row, SampleParams, SeqRows, flash_tile_rows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
-/// Words that are made once and repeated: 4 MB.
+/// Words of noise, made once and repeated: 4 MB.
 const NOISE: usize = 1 << 20;
 
-/// A plan and what it is replayed for.
+/// A plan and the sizes for its replay.
 pub type Made = Result<(Plan, StepShape), GpuError>;
 
-/// The device and the model.
+/// The device and the configuration.
 pub struct Setup {
     pub device: Device,
     pub config: ModelConfig,
     pub moe: MoeConfig,
     pub choices: Choices,
-    /// Rows of a prefill chunk: few on a CPU driver, which takes seconds for more.
+    /// Rows of a prefill chunk: few on a CPU driver, where more take seconds.
     pub chunk: usize,
     noise: Vec<u32>,
 }
@@ -34,15 +34,15 @@ impl Setup {
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            // Ordinary numbers of either sign, whether a word is a float, two halves, two bf16 or
-            // integers beside their scales.
+            // Words are normal numbers of both signs as f32, as two halves or two bf16, and as integers and
+            // scales.
             state & 0x8fff_8fff | 0x2000_2000
         });
         let noise = noise.take(NOISE).collect();
         Ok(Self { device, config, moe, choices, chunk, noise })
     }
 
-    /// Words that are weights, or keys and values, in any format.
+    /// Noise for weights, keys and values in any format.
     pub fn words(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
         let tensor = pollster::block_on(self.device.tensor("words", len))?;
         for at in (0..len).step_by(NOISE) {
@@ -64,7 +64,7 @@ impl Setup {
         pollster::block_on(self.device.tensor("zeros", len))
     }
 
-    /// Experts of `rows` rows, all different in a row and about as often as each other.
+    /// Experts of `rows` rows: all different in a row, and each about as frequent.
     pub fn ids(&self, rows: usize) -> Result<Tensor<u32>, GpuError> {
         let (experts, top_k) = (self.moe.num_experts, self.moe.top_k);
         let id = |i: usize| ((i / top_k * 7 + i % top_k * 9) % experts) as u32;
@@ -72,7 +72,7 @@ impl Setup {
         pollster::block_on(self.device.tensor_of("ids", &ids))
     }
 
-    /// Weights, in parts that fit the device.
+    /// A matrix of noise, in parts that fit the device.
     pub fn matrix(&self, format: Format, shape: [usize; 3]) -> Result<Matrix, GpuError> {
         let [experts, rows, cols] = shape;
         let most = self.device.caps().max_part();
@@ -80,14 +80,14 @@ impl Setup {
             .into_iter()
             .map(|(first_row, rows)| {
                 let planes = format.planes(experts * rows * cols);
-                Ok(Part { format, first_row, rows, data: self.words(planes.words)?, planes })
+                Ok(MatrixPart { format, first_row, rows, data: self.words(planes.words)?, planes })
             })
             .collect::<Result<_, GpuError>>()?;
         Ok(Matrix { experts, rows, cols, parts })
     }
 
-    /// A plan of what is recorded, for the last `rows` rows of a sequence of `positions`. The last
-    /// one is sampled, as the model's card recommends.
+    /// A plan of the recorded dispatches, for the last `rows` rows of a sequence of `positions`. The last row
+    /// is sampled with the options that the model's card recommends.
     pub fn plan(&self, rows: usize, positions: usize, record: impl FnOnce(&mut Recorder)) -> Made {
         let mut recorder = Recorder::new(*self.device.caps(), false);
         record(&mut recorder);

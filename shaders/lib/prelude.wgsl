@@ -1,48 +1,82 @@
-// What every kernel sees: its parameters and the batch table.
+// Prelude of every kernel: its parameters, the batch table and functions that read it.
 //
-// batch: one small buffer, written by the host before each step (kernels/batch.rs has the twin of
-// this layout). All of it is read-only, so loop bounds taken from it are uniform.
-//   [0] n_rows  [1] n_seqs  [2] n_logit_rows  [3] n_tiles
-//   [4] rows_at  [5] seqs_at  [6] logit_rows_at  [7] tiles_at  [8] pages_at  [9] max_pages
-//   [10] biases_at  [11] to [15] 0
-//   rows  [n_rows][4]    token (or FROM_SLOT), seq, position, 0
-//   seqs  [n_seqs][16]   slot, first_row, n_rows, generated_from, then the sampling options:
-//                        seed, flags, top_k, temperature, top_p, min_p, repetition_penalty,
-//                        presence_penalty, frequency_penalty, first_bias, n_biases, 0
-//   logit_rows [n_logit_rows]  row whose logits are wanted
-//   tiles [n_tiles][2]   seq, first row of a tile of query rows (flash_attention)
-//   pages [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
-//   biases [][2]         token, what is added to its logit: those of each sequence together
+// batch: the batch table, a small buffer that the host writes before each step (Rust twin:
+// src/kernels/batch.rs). It is read-only, so loop bounds taken from it are uniform. A 16-word header,
+// BATCH_* below, gives counts and first words of the sections:
+//   rows       [n_rows][4]    token (or FROM_SLOT), sequence, position, 0
+//   seqs       [n_seqs][16]   slot, rows and sampling options of a sequence: SEQ_* below
+//   logit_rows [n_logit_rows] rows whose logits are wanted
+//   tiles      [n_tiles][2]   sequence and first row of a tile of query rows (flash_attention)
+//   pages      [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
+//   biases     [][2]          token and its logit bias; those of a sequence are consecutive
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> batch: array<u32>;
 
+// In place of a token: the slot's last sampled token.
 const FROM_SLOT = 0xffffffffu;
+// Positions in a page of the KV pool.
 const PAGE = 64u;
 
-fn n_rows() -> u32 { return batch[0]; }
-fn n_seqs() -> u32 { return batch[1]; }
-fn n_logit_rows() -> u32 { return batch[2]; }
-fn n_tiles() -> u32 { return batch[3]; }
-fn row_token(row: u32) -> u32 { return batch[batch[4] + (row * 4u)]; }
-fn row_seq(row: u32) -> u32 { return batch[batch[4] + (row * 4u) + 1u]; }
-fn row_position(row: u32) -> u32 { return batch[batch[4] + (row * 4u) + 2u]; }
-fn seq_word(seq: u32, i: u32) -> u32 { return batch[batch[5] + (seq * 16u) + i]; }
-fn seq_slot(seq: u32) -> u32 { return seq_word(seq, 0u); }
-fn seq_first_row(seq: u32) -> u32 { return seq_word(seq, 1u); }
-fn seq_n_rows(seq: u32) -> u32 { return seq_word(seq, 2u); }
-fn logit_row(i: u32) -> u32 { return batch[batch[6] + i]; }
-fn tile_seq(tile: u32) -> u32 { return batch[batch[7] + (tile * 2u)]; }
-fn tile_first_row(tile: u32) -> u32 { return batch[batch[7] + (tile * 2u) + 1u]; }
+// Words of the header.
+const BATCH_N_ROWS = 0u;
+const BATCH_N_SEQS = 1u;
+const BATCH_N_LOGIT_ROWS = 2u;
+const BATCH_N_TILES = 3u;
+const BATCH_ROWS_AT = 4u;
+const BATCH_SEQS_AT = 5u;
+const BATCH_LOGIT_ROWS_AT = 6u;
+const BATCH_TILES_AT = 7u;
+const BATCH_PAGES_AT = 8u;
+const BATCH_MAX_PAGES = 9u;
+const BATCH_BIASES_AT = 10u;
+const BATCH_ZERO = 15u;
+
+// Words of a sequence. Options in floats are stored as bits.
+const SEQ_WORDS = 16u;
+const SEQ_SLOT = 0u;
+const SEQ_FIRST_ROW = 1u;
+const SEQ_N_ROWS = 2u;
+// First generated position.
+const SEQ_GENERATED_FROM = 3u;
+const SEQ_SEED = 4u;
+const SEQ_TOP_K = 6u;
+const SEQ_TEMPERATURE = 7u;
+const SEQ_TOP_P = 8u;
+const SEQ_MIN_P = 9u;
+const SEQ_REPETITION_PENALTY = 10u;
+const SEQ_PRESENCE_PENALTY = 11u;
+const SEQ_FREQUENCY_PENALTY = 12u;
+// Index of the sequence's first bias, and their number.
+const SEQ_FIRST_BIAS = 13u;
+const SEQ_N_BIASES = 14u;
+
+fn n_rows() -> u32 { return batch[BATCH_N_ROWS]; }
+fn n_seqs() -> u32 { return batch[BATCH_N_SEQS]; }
+fn n_logit_rows() -> u32 { return batch[BATCH_N_LOGIT_ROWS]; }
+fn n_tiles() -> u32 { return batch[BATCH_N_TILES]; }
+fn row_token(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u)]; }
+fn row_seq(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u) + 1u]; }
+fn row_position(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u) + 2u]; }
+fn seq_word(seq: u32, word: u32) -> u32 {
+    return batch[batch[BATCH_SEQS_AT] + (seq * SEQ_WORDS) + word];
+}
+fn seq_slot(seq: u32) -> u32 { return seq_word(seq, SEQ_SLOT); }
+fn seq_first_row(seq: u32) -> u32 { return seq_word(seq, SEQ_FIRST_ROW); }
+fn seq_n_rows(seq: u32) -> u32 { return seq_word(seq, SEQ_N_ROWS); }
+fn logit_row(i: u32) -> u32 { return batch[batch[BATCH_LOGIT_ROWS_AT] + i]; }
+fn tile_seq(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u)]; }
+fn tile_first_row(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u) + 1u]; }
 
 // Row of the KV pool that holds `position` of `seq`.
 fn kv_row(seq: u32, position: u32) -> u32 {
-    let page = batch[batch[8] + (seq * batch[9]) + (position / PAGE)];
+    let page = batch[batch[BATCH_PAGES_AT] + (seq * batch[BATCH_MAX_PAGES]) + (position / PAGE)];
     return (page * PAGE) + (position % PAGE);
 }
 
-// A loop's end taken from params. lavapipe (Mesa 22.2 to 22.3 at least) reads uniforms that end a
-// loop before it draws, compiles the kernel anew for their values at every dispatch and keeps what
-// it compiled: 1 MB and several ms a dispatch. A word of the batch that is always 0 hides them.
-fn bound(n: u32) -> u32 { return n | batch[15]; }
+// A loop's end that is taken from params. lavapipe (Mesa 22.2 to 22.3 at least) reads uniforms that end
+// a loop before it draws, compiles the kernel anew for their values at every dispatch and keeps the
+// result: 1 MB and several ms for each dispatch. A word of the batch that is always 0 hides them.
+fn bound(n: u32) -> u32 { return n | batch[BATCH_ZERO]; }
 
+// The lowest finite f32.
 const LOWEST = -3.4028234e38;

@@ -9,8 +9,8 @@ use super::generate::print;
 use super::options::{Common, Limits};
 use super::{CliError, load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
-use crate::gpu::{AdapterReport, Caps, adapters, choose_adapter};
-use crate::kernels::Choices;
+use crate::gpu::{AdapterReport, Caps, Device, Target, adapters, choose_adapter};
+use crate::kernels::{Choices, KERNELS};
 use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 
 #[derive(Debug, Args)]
@@ -22,6 +22,12 @@ pub struct Info {
     /// Print everything as JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
+    /// Print the assembled WGSL of a kernel instead: each variant that the model uses on this device
+    #[arg(long, value_name = "NAME", env = "LFM2_KERNEL", conflicts_with = "json")]
+    kernel: Option<String>,
+    /// With --kernel: as a browser's compiler gets it
+    #[arg(long, env = "LFM2_WEB", requires = "kernel")]
+    web: bool,
 }
 
 const NOTES: &str = "\
@@ -30,10 +36,14 @@ cannot fit is refused, with what would.
 
 Examples:
   lfm2 info -m DIR --context 32768 --weights q4 --kv f16
-  lfm2 info --shape lfm2-8b-a1b --limits default --json";
+  lfm2 info --shape lfm2-8b-a1b --limits default --json
+  lfm2 info --kernel matvec --web";
 
 impl Info {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
+        if let Some(kernel) = &self.kernel {
+            return self.print_kernel(kernel, common);
+        }
         let found = pollster::block_on(adapters());
         // The engine's own choice; without any adapter there is still a model to tell of.
         let chosen = match found.is_empty() {
@@ -56,6 +66,38 @@ impl Info {
         }
         let memory = memory_text(&memory, common.memory.or(known));
         print(&(adapters_text(&found, chosen, &caps) + &model_text(&place, &model) + &memory))
+    }
+
+    /// Prints the assembled WGSL of each variant of a kernel that the model uses.
+    fn print_kernel(&self, kernel: &str, common: &Common) -> Result<(), CliError> {
+        let list = |names: &[&str]| names.join(", ");
+        let all: Vec<&str> = KERNELS.iter().map(|k| k.name).collect();
+        if !all.contains(&kernel) {
+            let problem = format!("--kernel {kernel}: no such kernel. There are: {}", list(&all));
+            return Err(CliError::User(problem));
+        }
+        let (_, model) = self.model(common)?;
+        let device = pollster::block_on(Device::request(&common.gpu()))?;
+        // Browsers have no cooperative matrices.
+        let coop_side = if self.web { 0 } else { device.caps().coop_side };
+        let caps = Caps { coop_side, ..*device.caps() };
+        let builder = common.on(EngineBuilder::default());
+        let variants = pollster::block_on(builder.variants(&model, &device, caps))?;
+        let mut text = String::new();
+        for variant in variants.iter().filter(|v| v.kernel == kernel) {
+            let target = if self.web { Target::Web } else { Target::Native };
+            let wgsl = variant.assemble(target).map_err(CliError::Internal)?;
+            text += &format!("// {variant}\n{wgsl}\n");
+        }
+        if text.is_empty() {
+            let used = |k: &&str| variants.iter().any(|v| v.kernel == *k);
+            let used: Vec<&str> = all.into_iter().filter(used).collect();
+            return Err(CliError::User(format!(
+                "--kernel {kernel}: this model does not use it on this device. It uses: {}",
+                list(&used)
+            )));
+        }
+        print(&text)
     }
 
     /// The model that is asked for, and where it is.

@@ -132,12 +132,6 @@ pub fn engine_told(
         true
     });
     builder = common.on(builder);
-    if let Some(activations) = common.activations {
-        builder = builder.activations(activations.choice());
-    }
-    if let Some(multiply) = common.multiply {
-        builder = builder.multiply(multiply.choice());
-    }
     let engine = pollster::block_on(more(builder).build());
     drop(steps);
     interrupt::means(Meaning::StopThenEnd);

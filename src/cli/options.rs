@@ -232,6 +232,12 @@ impl Common {
         if let Some(memory) = self.memory {
             builder = builder.memory(memory);
         }
+        if let Some(activations) = self.activations {
+            builder = builder.activations(activations.choice());
+        }
+        if let Some(multiply) = self.multiply {
+            builder = builder.multiply(multiply.choice());
+        }
         builder
     }
 

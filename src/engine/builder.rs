@@ -14,7 +14,7 @@ use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
-use crate::gpu::{Caps, Device, DeviceOptions, size};
+use crate::gpu::{Caps, Device, DeviceOptions, Variant, size};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids,
@@ -247,17 +247,10 @@ impl EngineBuilder {
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&device, &scratch, n_slots, &allowed).await?;
         let rows = scratch.rows as u32;
-        let runner = Runner::new(
-            device.clone(),
-            config,
-            weights,
-            gpu_state,
-            buffers,
-            choices,
-            rows,
-            self.teller,
-        );
-        let runner = meanwhile(runner, unread.load(&mut on_progress)).await?;
+        let runner =
+            Runner::new(device.clone(), config, weights, gpu_state, buffers, choices, rows).await?;
+        let compiled = runner.compile(self.teller);
+        let runner = meanwhile(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
@@ -306,7 +299,7 @@ impl EngineBuilder {
         }
         // Lanes that own rows leave nothing to matrix units.
         if choices.multiply == Multiply::MatrixUnits && choices.reduce.is_serial() {
-            choices.reduce = Reduce::cooperative(caps);
+            choices.reduce = Reduce::shared_rows(caps);
         }
         Ok(choices)
     }
@@ -322,6 +315,32 @@ impl EngineBuilder {
         known: Option<u64>,
     ) -> Result<MemoryPlan, Error> {
         Ok(self.plan(model, caps, known)?.memory)
+    }
+
+    /// The kernel variants that generation with `model` uses on a device with `caps`, each once. `device`
+    /// only records plans: it loads no weights and allocates no tensors.
+    ///
+    /// # Errors
+    /// As [`EngineBuilder::build`].
+    pub async fn variants(
+        &self,
+        model: &OpenedModel,
+        device: &Device,
+        caps: Caps,
+    ) -> Result<Vec<Variant>, Error> {
+        let device = device.for_planning(caps);
+        let Planned { state, scratch, .. } = self.plan(model, &caps, None)?;
+        let choices = self.choose(model, &caps)?;
+        let (config, recipe) = (model.config.clone(), self.recipe.as_ref());
+        let (weights, _) =
+            make_weights(&device, &config, &model.checkpoint, &model.tensors, recipe).await?;
+        let gpu_state = State::new(&device, &config, &state).await?;
+        let n_slots = state.n_slots as usize;
+        let buffers = Scratch::new(&device, &scratch, n_slots, &[]).await?;
+        let rows = scratch.rows as u32;
+        let runner =
+            Runner::new(device, config, weights, gpu_state, buffers, choices, rows).await?;
+        Ok(runner.variants())
     }
 
     /// Whether weights are in f32 as they will be stored: a package must mean the same as its recipe

@@ -9,7 +9,7 @@ use web_time::Instant;
 use super::progress::Teller;
 use crate::error::Error;
 use crate::gpu::{
-    Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
+    Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
 };
 use crate::kernels::{Batch, Choices, PAGE, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
@@ -88,8 +88,7 @@ impl Pace {
 }
 
 impl Runner {
-    /// Makes the batch table and records the plans that generation needs.
-    #[allow(clippy::too_many_arguments)]
+    /// Makes the batch table. [`Runner::compile`] makes the plans.
     pub async fn new(
         device: Device,
         config: ModelConfig,
@@ -98,13 +97,12 @@ impl Runner {
         scratch: Scratch,
         choices: Choices,
         max_rows: u32,
-        teller: Teller,
     ) -> Result<Self, Error> {
         let pages = state.context.div_ceil(PAGE) as usize;
         let words = Batch::capacity(max_rows as usize, state.n_slots as usize, pages);
         let batch_table = device.tensor("batch", words).await?;
         let pace = Mutex::new(Pace::guess(&device));
-        let runner = Self {
+        Ok(Self {
             device,
             config,
             weights,
@@ -116,21 +114,39 @@ impl Runner {
             plans: Mutex::new(BTreeMap::new()),
             pace,
             inspected: Mutex::new(None),
-        };
-        // All are recorded before the first is compiled, so that it is known how much there is to do.
-        let keys = runner.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
-        let logits = &runner.scratch.logits;
-        let recorded: Vec<_> = keys.map(|key| (key, runner.recorder(key, false, logits))).collect();
+        })
+    }
+
+    /// Records the plans that generation needs and compiles their kernels. All are recorded before the
+    /// first kernel is compiled, so that progress has a total.
+    pub async fn compile(self, teller: Teller) -> Result<Self, Error> {
+        let recorded = self.recorded();
         let variants = recorded.iter().flat_map(|(_, r)| r.variants());
-        runner.device.compile(variants, &|done, total| teller.kernels(done, total)).await?;
+        self.device.compile(variants, &|done, total| teller.kernels(done, total)).await?;
         if teller.stopped() {
             return Err(Error::Cancelled);
         }
         for (key, recorder) in recorded {
-            let plan = recorder.finish(&runner.device, &runner.batch_table).await?;
-            lock(&runner.plans).insert(key, Arc::new(plan));
+            let plan = recorder.finish(&self.device, &self.batch_table).await?;
+            lock(&self.plans).insert(key, Arc::new(plan));
         }
-        Ok(runner)
+        Ok(self)
+    }
+
+    /// The kernel variants of the plans that generation needs, each once, in order of first use.
+    pub fn variants(&self) -> Vec<Variant> {
+        let mut all = Vec::new();
+        for variant in self.recorded().iter().flat_map(|(_, r)| r.variants()) {
+            if !all.contains(variant) {
+                all.push(variant.clone());
+            }
+        }
+        all
+    }
+
+    fn recorded(&self) -> Vec<(PlanKey, Recorder)> {
+        let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
+        keys.map(|key| (key, self.recorder(key, false, &self.scratch.logits))).collect()
     }
 
     /// Rows that plans are recorded for: one sequence decodes with 1, few rows with up to 8, and

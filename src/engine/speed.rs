@@ -4,7 +4,8 @@ use web_time::Instant;
 
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{
-    Batch, Choices, Epilogue, Format, Linear, Matrix, Part, RmsNorm, Row, SampleParams, SeqRows,
+    Batch, Choices, Epilogue, Format, Linear, Matrix, MatrixPart, RmsNorm, Row, SampleParams,
+    SeqRows,
 };
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 
@@ -103,7 +104,7 @@ async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
         let planes = format.planes(rows * COLS);
         let data = device.tensor("weights", planes.words).await?;
         bytes += data.bytes();
-        let parts = vec![Part { format, first_row: 0, rows, data, planes }];
+        let parts = vec![MatrixPart { format, first_row: 0, rows, data, planes }];
         weights.push(Matrix { experts: 1, rows, cols: COLS, parts });
     }
     let mut recorder = Recorder::new(*device.caps(), false);

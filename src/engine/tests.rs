@@ -75,7 +75,7 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
 /// has contexts of several attention splits.
 #[test]
 fn sequences_together_equal_each_alone() {
-    let reduces = [Reduce::Serial, Reduce::cooperative(device().caps())];
+    let reduces = [Reduce::Serial, Reduce::shared_rows(device().caps())];
     for (name, lengths) in [("tiny-a", [13, 70, 31]), ("long", [300, 12, 259])] {
         for reduce in reduces {
             let choices = Choices { reduce, ..Choices::by_capability(device().caps()) };

@@ -1,8 +1,8 @@
-//! What kernels may use on a device: optional features and limits.
+//! Capabilities of a device: the optional features and limits that kernels may use.
 
-/// Capabilities of a device, from its own features and limits and from nothing else.
+/// Capabilities of a device, taken only from its features and limits.
 ///
-/// Kernels choose their variant by this; [`Caps::core`] is what every WebGPU device has.
+/// They determine the variants of kernels. Every WebGPU device has at least [`Caps::core`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Caps {
     /// `shader-f16`: native half-precision loads and arithmetic.
@@ -13,24 +13,24 @@ pub struct Caps {
     pub min_subgroup: u32,
     /// Most lanes that a subgroup has; 0 without subgroups.
     pub max_subgroup: u32,
-    /// Rows and columns of the cooperative matrices, f16 with sums in f32, that kernels may use: 8 or
-    /// 16; 0 if there are none, or if this device, adopted from a host application, does not tell.
+    /// Rows and columns of the cooperative matrices, f16 with sums in f32, that kernels may use: 8 or 16.
+    /// 0 without them, and for a device of a host application, since a device does not report them.
     pub coop_side: u32,
     /// Timestamps around a compute pass.
     pub timestamps: bool,
-    /// A software adapter: runs shaders on the CPU's cores.
+    /// Whether the adapter is a software one, which runs shaders on the CPU's cores.
     pub software: bool,
-    /// Storage buffers per shader stage.
+    /// Most storage buffers of a shader stage.
     pub max_storage_buffers: u32,
-    /// Bytes in one storage binding.
+    /// Most bytes of a storage binding.
     pub max_binding: u64,
-    /// Bytes in one buffer.
+    /// Most bytes of a buffer.
     pub max_buffer: u64,
-    /// Bytes of workgroup memory.
+    /// Most bytes of workgroup memory.
     pub max_workgroup_memory: u32,
-    /// Invocations in a workgroup.
+    /// Most invocations of a workgroup.
     pub max_invocations: u32,
-    /// Workgroups per grid dimension.
+    /// Most workgroups in a dimension of a grid.
     pub max_workgroups: u32,
 }
 
@@ -41,33 +41,33 @@ pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
-/// Whether compiled pipelines can be had of `device`, to be kept for its next start.
-pub(super) fn hands_out_pipelines(device: &wgpu::Device) -> bool {
+/// Whether `device` exports compiled pipelines, so that a later start can reuse them.
+pub(super) fn exports_pipelines(device: &wgpu::Device) -> bool {
     device.features().contains(wgpu::Features::PIPELINE_CACHE)
 }
 
-/// The leave to use what wgpu calls experimental among `features`.
+/// wgpu's permission for the experimental features among `features`.
 #[allow(unsafe_code)]
 pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-        // SAFETY: wgpu asks for this because its checks of such features may have holes. Only our own
-        // kernel `matmul_coop` uses one; it loads and stores whole matrices inside its own tiles in
-        // workgroup memory, and every adapter's results are compared with its twin's by the self-test.
+        // SAFETY: wgpu requires this because its checks of experimental features may be incomplete. Only
+        // the kernel `matmul_coop` uses one: it loads and stores whole matrices inside its own tiles in
+        // workgroup memory. The self-test compares its results with its twin's on every adapter.
         unsafe { wgpu::ExperimentalFeatures::enabled() }
     } else {
         wgpu::ExperimentalFeatures::disabled()
     }
 }
 
-/// Features that a browser's device has and wgpu does not tell, since it never asks browsers for them.
+/// Features of a browser's device that wgpu does not report, since it never queries browsers for them.
 #[cfg(target_arch = "wasm32")]
-fn untold_features(device: &wgpu::Device) -> wgpu::Features {
+fn unreported_features(device: &wgpu::Device) -> wgpu::Features {
     let has = |name| device.as_webgpu().is_some_and(|device| device.features().has(name));
     if has("subgroups") { wgpu::Features::SUBGROUP } else { wgpu::Features::empty() }
 }
 
 #[cfg(not(target_arch = "wasm32"))]
-fn untold_features(_: &wgpu::Device) -> wgpu::Features {
+fn unreported_features(_: &wgpu::Device) -> wgpu::Features {
     wgpu::Features::empty()
 }
 
@@ -107,20 +107,20 @@ impl Caps {
         }
     }
 
-    /// What `device` was made with.
+    /// The capabilities that `device` was made with.
     pub(super) fn of_device(device: &wgpu::Device) -> Self {
-        let features = device.features() | untold_features(device);
+        let features = device.features() | unreported_features(device);
         Self::new(features, &device.limits(), &device.adapter_info())
     }
 
-    /// All that `adapter` has.
+    /// All capabilities of `adapter`.
     pub(super) fn of_adapter(adapter: &wgpu::Adapter) -> Self {
         Self::new(adapter.features(), &adapter.limits(), &adapter.get_info())
             .with_cooperative_matrices(adapter)
     }
 
-    /// The same with the cooperative matrices of the device's adapter: a device does not tell their
-    /// sizes itself.
+    /// The same with the cooperative matrices of the device's adapter, since a device does not report their
+    /// sizes.
     #[must_use]
     pub(super) fn with_cooperative_matrices(self, adapter: &wgpu::Adapter) -> Self {
         use wgpu::CooperativeScalarType::{F16, F32};
@@ -152,7 +152,7 @@ impl Caps {
         }
     }
 
-    /// Bytes that one tensor part may have: it must fit a buffer and a binding.
+    /// Most bytes of one part of a matrix: it must fit a buffer and a binding.
     #[must_use]
     pub fn max_part(&self) -> u64 {
         self.max_binding.min(self.max_buffer)

@@ -1,4 +1,4 @@
-//! A device and its queue: requested by us, or adopted from a host application.
+//! A device and its queue, requested by the engine or adopted from a host application.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -14,20 +14,20 @@ use super::pipeline_cache::PipelineCache;
 use super::tensor::{Ledger, Memory};
 use super::{AdapterReport, Caps, Element, GpuError, Tensor, Variant, memory};
 
-/// Which adapter to take.
+/// Choice of the adapter.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum AdapterChoice {
-    /// A discrete GPU, else an integrated one, else whatever there is.
+    /// A discrete GPU if there is one, else an integrated one, else any adapter.
     #[default]
     Best,
     /// By index in [`adapters`], or by a case-insensitive part of its name.
     Named(String),
 }
 
-/// Which limits and features to ask the adapter for.
+/// Limits and features to request of the adapter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimitsChoice {
-    /// All that the adapter has and the engine can use.
+    /// All limits and features of the adapter that the engine can use.
     #[default]
     Adapter,
     /// WebGPU's defaults and no optional feature, as in any browser.
@@ -37,13 +37,12 @@ pub enum LimitsChoice {
 /// Options of [`Device::request`].
 #[derive(Clone, Debug, Default)]
 pub struct DeviceOptions {
-    /// Which adapter.
+    /// The adapter.
     pub adapter: AdapterChoice,
-    /// Which limits.
+    /// Limits and features.
     pub limits: LimitsChoice,
-    /// A directory for compiled pipelines, so that a later start need not compile them again (on
-    /// Vulkan; elsewhere nothing is written). Drivers trust what is in it: a place where only the
-    /// user can write.
+    /// A directory for compiled pipelines, so that a later start does not compile them again. Only used
+    /// on Vulkan. Drivers trust its content, so only the user should be able to write there.
     pub pipeline_cache: Option<PathBuf>,
 }
 
@@ -58,7 +57,7 @@ pub async fn adapters() -> Vec<AdapterReport> {
     reports(&instance().enumerate_adapters(wgpu::Backends::PRIMARY).await)
 }
 
-/// What the engine has asked of the GPU since the device was made.
+/// Work that the engine has requested of the GPU since the device was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     /// Compute dispatches.
@@ -67,9 +66,9 @@ pub struct Counters {
     pub submissions: u64,
     /// Bytes copied back to the CPU.
     pub readback_bytes: u64,
-    /// Bytes of the engine's GPU buffers that are alive.
+    /// Bytes of the engine's GPU buffers that exist now.
     pub allocated_bytes: u64,
-    /// The most bytes of them that were alive at once.
+    /// Most bytes of them that existed at one time.
     pub peak_allocated_bytes: u64,
 }
 
@@ -86,20 +85,22 @@ pub(super) struct Inner {
     pub readback_bytes: AtomicU64,
     pub ledger: Arc<Ledger>,
     report: AdapterReport,
-    /// Why the device is gone, or the first error nobody was waiting for.
+    /// Reason of the device's loss, or the first error that no call was waiting for.
     fault: Arc<Mutex<Option<GpuError>>>,
 }
 
-/// A GPU device with what the engine keeps per device: layouts, pipelines, counters.
+/// A GPU device and the engine's data for it: layouts, pipelines, counters.
 ///
-/// Cloning shares it. Natively it is `Send + Sync`.
+/// Clones share the device. Natively it is `Send + Sync`.
 #[derive(Clone, Debug)]
 pub struct Device {
     pub(super) inner: Arc<Inner>,
+    /// For a device that only records plans: the capabilities that kernels are chosen by.
+    planned_for: Option<Caps>,
 }
 
 impl Device {
-    /// Asks for an adapter and a device.
+    /// Requests an adapter and a device.
     ///
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::AdapterNotFound`] or [`GpuError::NoDevice`].
@@ -107,7 +108,7 @@ impl Device {
         Self::request_of(&instance(), options).await
     }
 
-    /// As [`Device::request`], of an instance of the caller's.
+    /// As [`Device::request`], with the caller's instance.
     ///
     /// # Errors
     /// The same.
@@ -126,15 +127,15 @@ impl Device {
             limits.max_buffer_size = have.max_buffer_size;
             limits.max_compute_workgroup_storage_size = have.max_compute_workgroup_storage_size;
         }
-        // Costs memory on DX12 when large; the engine binds a few thousand buffers.
+        // A large value costs memory on DX12; the engine binds a few thousand buffers.
         limits.max_non_sampler_bindings = 100_000;
         let (device, queue) = adapter
             .request_device(&wgpu::DeviceDescriptor {
                 label: Some("lfm2-wgpu"),
                 required_features: features,
                 required_limits: limits,
-                // Small blocks: each large tensor then has its own memory. In the default ones of
-                // 128 MiB and more, LFM2-8B's layers left a fifth unused: 0.8 GB.
+                // Small memory blocks, so that each large tensor gets memory of its own. The default
+                // blocks, of 128 MiB and more, left a fifth unused with LFM2-8B: 0.8 GB.
                 experimental_features: experimental(features),
                 memory_hints: wgpu::MemoryHints::MemoryUsage,
                 ..Default::default()
@@ -160,7 +161,7 @@ impl Device {
             caps = caps.with_cooperative_matrices(&adapter);
         }
         let memory = memory::of_adapter(&adapter);
-        // A browser's adapter does not tell all that its device may have.
+        // A browser's adapter does not report everything that its device may have.
         let told = if cfg!(target_arch = "wasm32") { caps } else { Caps::of_adapter(&adapter) };
         let report = AdapterReport::new(index, &info, told, memory);
         let kept = match &options.pipeline_cache {
@@ -170,8 +171,8 @@ impl Device {
         Ok(Self::assemble(device, queue, caps, kept, report, fault))
     }
 
-    /// Adopts a host application's device. Its error and device-lost handlers are left alone;
-    /// kernels are chosen by the features and limits it was made with.
+    /// Adopts a host application's device. Its error and device-lost handlers stay in place. Kernels are
+    /// chosen by the features and limits that it was made with.
     #[must_use]
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let caps = Caps::of_device(&device);
@@ -203,13 +204,25 @@ impl Device {
                 report,
                 fault,
             }),
+            planned_for: None,
         }
     }
 
-    /// What kernels may use.
+    /// The same device for recording plans that are never replayed: its tensors have a length and no
+    /// memory, writes to them do nothing, and kernels are chosen by `caps`.
+    pub(crate) fn for_planning(&self, caps: Caps) -> Self {
+        Self { inner: self.inner.clone(), planned_for: Some(caps) }
+    }
+
+    /// Whether tensors have memory.
+    pub(super) fn has_memory(&self) -> bool {
+        self.planned_for.is_none()
+    }
+
+    /// The features and limits that kernels may use.
     #[must_use]
     pub fn caps(&self) -> &Caps {
-        &self.inner.caps
+        self.planned_for.as_ref().unwrap_or(&self.inner.caps)
     }
 
     /// The adapter behind the device.
@@ -230,7 +243,7 @@ impl Device {
         &self.inner.queue
     }
 
-    /// What has been asked of the GPU so far.
+    /// Work requested of the GPU so far.
     #[must_use]
     pub fn counters(&self) -> Counters {
         let get = |a: &AtomicU64| a.load(Ordering::Relaxed);
@@ -243,7 +256,7 @@ impl Device {
         }
     }
 
-    /// The device's fault, if it had one: lost, or an error nobody was waiting for.
+    /// Reports the device's fault, if it had one: its loss, or an error that no call was waiting for.
     ///
     /// # Errors
     /// That fault.
@@ -271,7 +284,7 @@ impl Device {
             .guard(label, bytes, || {
                 self.inner.device.create_buffer(&wgpu::BufferDescriptor {
                     label: Some(label),
-                    size: bytes,
+                    size: if self.has_memory() { bytes } else { 4 },
                     usage: wgpu::BufferUsages::STORAGE
                         | wgpu::BufferUsages::COPY_DST
                         | wgpu::BufferUsages::COPY_SRC,
@@ -296,7 +309,7 @@ impl Device {
         Ok(tensor)
     }
 
-    /// Runs `f`, which calls the device, at once; the future tells what the device reported.
+    /// Runs `f`, which calls the device, at once. The future returns the error that the device reported.
     pub(super) fn guard<'a, R, F: FnOnce() -> R>(
         &'a self,
         what: &str,
@@ -312,8 +325,8 @@ impl Device {
         }
     }
 
-    /// As [`Device::guard`] where nobody can wait: what the device reports at once (natively
-    /// everything) is found by the next [`Device::check`].
+    /// As [`Device::guard`] where nothing can wait. The next [`Device::check`] returns an error that the
+    /// device reported at once; natively all errors are.
     pub(super) fn guard_now<R>(&self, what: &str, f: impl FnOnce() -> R) -> R {
         let (result, reported) = self.scoped(f);
         if let Some(Some(e)) = reported.now_or_never() {
@@ -322,9 +335,10 @@ impl Device {
         result
     }
 
-    /// An error of a call that only a lost device refuses: all its buffers were made without error.
-    /// A lost device swallows its own errors; what it makes is invalid, and using that is reported.
-    /// Our own device's callback knows the reason, once it has been polled; a host's is not ours.
+    /// The error of a call that only fails on a lost device, since all its buffers were made without error.
+    /// A lost device reports no errors of its own; it makes invalid objects, and their use is reported.
+    /// The callback of our own device knows the reason once the device has been polled. A host's device
+    /// has the host's callback.
     pub(super) fn loss_or(&self, e: GpuError) -> GpuError {
         // On the web the callback comes by itself.
         let _ = self.inner.device.poll(wgpu::PollType::Poll);
@@ -337,9 +351,8 @@ impl Device {
         }
     }
 
-    /// Runs `f` within error scopes. Scopes are used and no handler is replaced, so this works on
-    /// a host's device too. They are a stack of the thread, so they are popped before anything is
-    /// awaited.
+    /// Runs `f` within error scopes. They need no handler, so they work on a host's device too. Scopes are a
+    /// stack of the thread, so they are popped before the first await.
     fn scoped<R, F: FnOnce() -> R>(
         &self,
         f: F,
@@ -359,7 +372,7 @@ impl Device {
     }
 }
 
-/// Keeps the first fault, but a lost device explains all that came before it.
+/// Keeps the first fault; the loss of the device replaces it, as it explains all others.
 fn note(fault: &Mutex<Option<GpuError>>, error: GpuError) {
     let mut known = fault.lock().unwrap_or_else(PoisonError::into_inner);
     if known.is_none() || matches!(error, GpuError::DeviceLost { .. }) {
@@ -381,7 +394,7 @@ async fn choose(
     instance: &wgpu::Instance,
     choice: &AdapterChoice,
 ) -> Result<(usize, wgpu::Adapter), GpuError> {
-    // The browser has one adapter of each power preference and lists none.
+    // The browser has one adapter for each power preference and does not list them.
     #[cfg(target_arch = "wasm32")]
     let mut found = {
         let options = wgpu::RequestAdapterOptions {
@@ -406,7 +419,7 @@ fn reports(found: &[wgpu::Adapter]) -> Vec<AdapterReport> {
     found.iter().enumerate().map(report).collect()
 }
 
-/// Which of `found` the engine takes: the index.
+/// Index of the adapter among `found` that the engine uses.
 ///
 /// # Errors
 /// [`GpuError::NoAdapter`] if there is none, [`GpuError::AdapterNotFound`] if none has that index

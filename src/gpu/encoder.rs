@@ -1,4 +1,4 @@
-//! Encodes submissions: plans replayed, copies.
+//! Encoding of submissions: replays of plans, and copies.
 
 use std::ops::Range;
 use std::sync::atomic::Ordering;
@@ -6,10 +6,10 @@ use std::sync::atomic::Ordering;
 use super::plan::{Step, workgroups};
 use super::{Device, Element, Plan, Readback, StepShape, Tensor};
 
-/// When a submission has been handed to the driver.
+/// A submission that the driver has received.
 #[derive(Clone, Debug)]
 pub struct Submission(
-    // The browser waits for all work that was submitted before.
+    // A browser can only wait for all work submitted so far.
     #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
 );
 
@@ -61,8 +61,8 @@ impl Encoder<'_> {
         self.replay(plan, shape, 0..plan.steps.len());
     }
 
-    /// Replays a whole plan, a pass for each dispatch, with a timestamp before and after it; then a
-    /// pass with nothing in it, which tells what the timed pass itself costs.
+    /// Replays a whole plan with one pass for each dispatch and timestamps before and after it. An empty
+    /// pass at the end measures the cost of a timed pass itself.
     pub(super) fn replay_timed(
         &mut self,
         plan: &Plan,
@@ -156,7 +156,7 @@ impl Encoder<'_> {
         );
     }
 
-    /// Hands the submission to the driver. It runs asynchronously.
+    /// Gives the submission to the driver, which runs it asynchronously.
     pub fn submit(self) -> Submission {
         let inner = &self.device.inner;
         inner.dispatches.fetch_add(self.dispatches, Ordering::Relaxed);

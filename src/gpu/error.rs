@@ -1,4 +1,4 @@
-//! What can go wrong between us and the GPU.
+//! Errors of the GPU.
 
 use thiserror::Error;
 
@@ -6,35 +6,35 @@ use thiserror::Error;
 #[derive(Debug, Error, Clone)]
 #[non_exhaustive]
 pub enum GpuError {
-    /// No adapter at all: no driver is installed, or it offers no compute.
+    /// There is no adapter: no driver is installed, or it does not support compute.
     #[error(
         "no GPU adapter found ({reason}). Install a Vulkan driver, e.g. on Debian or Ubuntu: \
          apt install libvulkan1 mesa-vulkan-drivers"
     )]
     NoAdapter {
-        /// What the backends said.
+        /// Message of the backends.
         reason: String,
     },
-    /// The adapter that was asked for is not there.
+    /// There is no adapter of the requested name or index.
     #[error("--adapter {wanted}: no such adapter. There are: {available}")]
     AdapterNotFound {
-        /// The name or index that was asked for.
+        /// The requested name or index.
         wanted: String,
         /// `index: name (backend)` of all adapters.
         available: String,
     },
-    /// The adapter refused to make a device.
+    /// The adapter could not make a device.
     #[error("{adapter}: cannot make a device: {reason}")]
     NoDevice {
         /// The adapter's name.
         adapter: String,
-        /// wgpu's words.
+        /// Message of wgpu.
         reason: String,
     },
-    /// Something needs more than the device's limit.
+    /// An object needs more than the device's limit.
     #[error("{what} needs {need} bytes in one {limit}, the device allows {have}")]
     Limit {
-        /// What was being made.
+        /// The object.
         what: String,
         /// `buffer` or `storage binding`.
         limit: &'static str,
@@ -46,38 +46,38 @@ pub enum GpuError {
     /// The device has no memory left.
     #[error("out of GPU memory while making {what} ({}). Try a smaller --context", size(*bytes))]
     OutOfMemory {
-        /// What was being made.
+        /// The object.
         what: String,
-        /// Its size.
+        /// Its size in bytes.
         bytes: u64,
     },
-    /// A shader or pipeline was refused: a defect of ours or of the driver.
+    /// A shader or pipeline was refused: a defect of the engine or of the driver.
     #[error(
         "the driver refused kernel {kernel}: {reason}. Please report it with `lfm2 info` and `lfm2 selftest`"
     )]
     Pipeline {
         /// The kernel's variant.
         kernel: String,
-        /// The compiler's words, first line.
+        /// First lines of the compiler's message.
         reason: String,
     },
-    /// A dispatch or copy was refused: a defect of ours.
+    /// A dispatch or copy was refused: a defect of the engine.
     #[error("the GPU refused {what}: {reason}")]
     Validation {
-        /// What was being submitted.
+        /// The refused work.
         what: String,
-        /// wgpu's words.
+        /// Message of wgpu.
         reason: String,
     },
-    /// The device went away: driver reset, unplugged, or destroyed by its owner.
+    /// The device was lost: the driver reset, it was unplugged, or its owner destroyed it.
     #[error("the GPU device was lost ({reason}). Start again; the model has to be loaded anew")]
     DeviceLost {
-        /// The driver's words.
+        /// Message of the driver.
         reason: String,
     },
 }
 
-/// The first line of a compiler's or validator's message: errors are one line.
+/// The first lines of a compiler's or validator's message, joined to one: errors are one line.
 pub(crate) fn first_lines(text: &str) -> String {
     text.lines().map(str::trim).filter(|l| !l.is_empty()).take(6).collect::<Vec<_>>().join(" | ")
 }

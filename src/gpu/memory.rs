@@ -1,9 +1,9 @@
-//! How much memory an adapter has, where it can be known: WebGPU itself does not tell.
+//! Size of an adapter's memory, which WebGPU itself does not report.
 
-/// Bytes that the adapter's buffers can have in all; `None` where nobody tells.
+/// Bytes that all buffers of the adapter can have together; `None` if unknown.
 ///
-/// On Vulkan the device-local heaps, and on an integrated GPU all heaps, since its buffers live in
-/// the system's memory. A software adapter's memory is what the system has available.
+/// On Vulkan these are the device-local heaps; on an integrated GPU all heaps, since its buffers are in
+/// the system's memory. For a software adapter it is the available memory of the system.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn of_adapter(adapter: &wgpu::Adapter) -> Option<u64> {
     match adapter.get_info().device_type {
@@ -21,7 +21,7 @@ pub(super) fn of_adapter(_: &wgpu::Adapter) -> Option<u64> {
 fn vulkan(adapter: &wgpu::Adapter, all_heaps: bool) -> Option<u64> {
     /// `VK_MEMORY_HEAP_DEVICE_LOCAL_BIT`.
     const DEVICE_LOCAL: u32 = 1;
-    // SAFETY: the handles are used for one query that changes nothing, while the adapter lives.
+    // SAFETY: the handles are used for one read-only query while the adapter exists.
     #[allow(unsafe_code)]
     unsafe {
         let hal = adapter.as_hal::<wgpu::hal::api::Vulkan>()?;
@@ -39,7 +39,7 @@ fn vulkan(_: &wgpu::Adapter, _: bool) -> Option<u64> {
     None
 }
 
-/// Bytes of the system's memory that are available.
+/// Available bytes of the system's memory.
 #[cfg(target_os = "linux")]
 fn system() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;

@@ -1,6 +1,5 @@
-//! The only room that names wgpu: devices, tensors, shaders, pipelines and recorded plans.
-//!
-//! It knows no model, no file format and no token.
+//! Devices, tensors, shaders, pipelines and recorded plans. Only this module names wgpu. It does not
+//! know models, file formats or tokens.
 
 mod caps;
 mod device;
@@ -28,6 +27,6 @@ pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
 pub use profile::{KernelTime, Profile};
 pub use report::AdapterReport;
-pub use shader::{Const, SHADERS, ShaderFile, Target, Variant};
+pub use shader::{Const, Needs, SHADERS, ShaderFile, ShaderPart, Target, Variant, shader_parts};
 pub use tensor::{Binding, Element, Tensor};
 pub use transfer::Readback;

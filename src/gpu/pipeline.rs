@@ -1,4 +1,4 @@
-//! Compute pipelines, made once per variant and kept for the life of the device.
+//! Compute pipelines, compiled once for each variant and kept as long as the device.
 
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
@@ -15,10 +15,10 @@ use super::{Device, GpuError, Variant};
 /// `minUniformBufferOffsetAlignment`, which every device accepts.
 pub(super) const PARAMS_STRIDE: u64 = 256;
 
-/// Told how many kernels are compiled and how many there are to compile, by any thread.
+/// Called from any thread with the number of compiled kernels and of all kernels to compile.
 #[cfg(not(target_arch = "wasm32"))]
 pub type OnCompiled<'a> = &'a (dyn Fn(usize, usize) + Sync);
-/// Told how many kernels are compiled and how many there are to compile.
+/// Called with the number of compiled kernels and of all kernels to compile.
 #[cfg(target_arch = "wasm32")]
 pub type OnCompiled<'a> = &'a dyn Fn(usize, usize);
 
@@ -27,7 +27,7 @@ pub type OnCompiled<'a> = &'a dyn Fn(usize, usize);
 pub(super) struct Layouts {
     /// Group 0 of every kernel: `params` (dynamic offset) and `batch`.
     pub group0: wgpu::BindGroupLayout,
-    /// Group 1 by the access of its bindings in order.
+    /// Group 1 by the access of its bindings: for each, whether it is writable.
     group1: Mutex<HashMap<Vec<bool>, wgpu::BindGroupLayout>>,
 }
 
@@ -84,7 +84,7 @@ fn storage_entry(binding: u32, writable: bool) -> wgpu::BindGroupLayoutEntry {
     }
 }
 
-/// A compiled kernel and what binding it needs.
+/// A compiled kernel and the layout of its bindings.
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     pub pipeline: wgpu::ComputePipeline,
@@ -93,8 +93,8 @@ pub(super) struct Pipeline {
 }
 
 impl Device {
-    /// Compiles the variants that are not compiled yet, natively on all cores. `told` is called
-    /// before the first and after each with how many are done and how many there are.
+    /// Compiles the variants that are not compiled yet, natively on all cores. `told` is called before the
+    /// first one and after each.
     ///
     /// # Errors
     /// [`GpuError::Pipeline`] if the driver refuses one.
@@ -121,7 +121,9 @@ impl Device {
         Ok(())
     }
 
-    /// Writes the pipelines compiled so far to the directory that was named for them, if one was.
+    /// Writes the pipelines compiled so far to the directory of [`DeviceOptions::pipeline_cache`].
+    ///
+    /// [`DeviceOptions::pipeline_cache`]: super::DeviceOptions::pipeline_cache
     pub(crate) fn keep_pipelines(&self) {
         if let Some(kept) = &self.inner.pipeline_cache {
             kept.keep();
@@ -136,8 +138,8 @@ impl Device {
         self.inner.pipelines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Each core takes the next variant when it has done one: some take a hundred times as long as
-    /// others.
+    /// Each core takes the next variant when it has finished one, since some take a hundred times as long
+    /// as others.
     #[cfg(not(target_arch = "wasm32"))]
     async fn compile_all(
         &self,
@@ -174,7 +176,7 @@ impl Device {
         missing: &[&Variant],
         told: OnCompiled<'_>,
     ) -> Result<Vec<(Variant, Pipeline)>, GpuError> {
-        // All are begun before the first is waited for: the browser compiles them side by side.
+        // All are started before the first await, so that the browser compiles them in parallel.
         let begun: Vec<_> = missing.iter().map(|v| ((*v).clone(), self.begin(v))).collect();
         let mut done = Vec::new();
         for (variant, pipeline) in begun {
@@ -184,7 +186,7 @@ impl Device {
         Ok(done)
     }
 
-    /// Begins to compile a variant; the future tells what the compiler said.
+    /// Starts to compile a variant. The future returns the pipeline or the compiler's error.
     fn begin<'a>(
         &'a self,
         variant: &Variant,
@@ -232,15 +234,15 @@ impl Device {
             entry_point: Some("main"),
             compilation_options: wgpu::PipelineCompilationOptions {
                 constants: &[],
-                // Every kernel writes its workgroup memory before it reads it.
+                // Not needed: every kernel writes its workgroup memory before it reads it.
                 zero_initialize_workgroup_memory: false,
             },
             cache: self.inner.pipeline_cache.as_ref().map(|kept| &kept.cache),
         })
     }
 
-    /// Debug builds keep every run-time check. Release builds drop only the counter that bounds
-    /// each loop (10 % of a matvec on lavapipe): all our loops have bounds from parameters.
+    /// Debug builds keep every run-time check. Release builds drop only the counter that bounds each loop,
+    /// which takes 10 % of a matvec on lavapipe: all loops of the kernels have bounds.
     fn shader_module(&self, label: &str, text: String) -> wgpu::ShaderModule {
         let desc = wgpu::ShaderModuleDescriptor {
             label: Some(label),
@@ -253,8 +255,8 @@ impl Device {
             force_loop_bounding: false,
             ..wgpu::ShaderRuntimeChecks::checked()
         };
-        // SAFETY: the contract is that no loop of the shader runs for ever. Loop bounds come from
-        // constants, params, the batch table and positions below the context length.
+        // SAFETY: the contract is that no loop of the shader is infinite. Loop bounds are constants,
+        // params, words of the batch table and positions below the context length.
         #[allow(unsafe_code)]
         unsafe {
             self.inner.device.create_shader_module_trusted(desc, checks)

@@ -1,5 +1,5 @@
-//! Compiled pipelines on disk, where the device can hand them out: a later start on the same driver
-//! need not compile them again. Whatever goes wrong here costs that time and no more.
+//! Compiled pipelines on disk, if the device exports them: a later start on the same driver does not
+//! compile them again. An error here costs only that time.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -8,27 +8,27 @@ use std::sync::{Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::caps::hands_out_pipelines;
+use super::caps::exports_pipelines;
 
-/// Bytes of the hash that a file begins with.
+/// Bytes of the hash at the beginning of a file.
 const HASH: usize = 32;
-/// A longer file is not read: drivers only ever add to it, so it begins anew.
+/// Most bytes of a file. Drivers only ever add to it, so a longer one is not read and is replaced.
 const MOST_BYTES: u64 = 64 << 20;
 
-/// What the driver has compiled, and the file that keeps it.
+/// The pipelines that the driver has compiled, and their file.
 #[derive(Debug)]
 pub(super) struct PipelineCache {
-    /// To be named when a pipeline is made.
+    /// The driver's cache, passed with each new pipeline.
     pub cache: wgpu::PipelineCache,
     file: PathBuf,
-    /// The hash of what the file has; `None` if there is none that is whole.
+    /// Hash of the file's content; `None` without a valid file.
     kept: Mutex<Option<[u8; HASH]>>,
 }
 
 impl PipelineCache {
-    /// The pipelines that `directory` has for the device; `None` if the device hands none out.
+    /// Opens the cache of the device in `directory`; `None` if the device exports no pipelines.
     pub async fn open(device: &wgpu::Device, directory: &Path) -> Option<Self> {
-        if !hands_out_pipelines(device) {
+        if !exports_pipelines(device) {
             return None;
         }
         let file = directory.join(wgpu::util::pipeline_cache_key(&device.adapter_info())?);
@@ -49,7 +49,7 @@ impl PipelineCache {
         Some(Self { cache, file, kept: Mutex::new(None) })
     }
 
-    /// Writes what the driver has by now, unless the file has it.
+    /// Writes the driver's current pipelines, unless the file already has them.
     pub fn keep(&self) {
         let Some(data) = self.cache.get_data() else { return };
         let hash: [u8; HASH] = Sha256::digest(&data).into();
@@ -64,8 +64,8 @@ impl PipelineCache {
     }
 }
 
-/// A cache that begins with `data`. What is of another version of the driver or of wgpu is left
-/// aside; what is of another device is an error.
+/// A cache that starts with `data`. wgpu ignores data of another version of the driver or of itself; data
+/// of another device is an error.
 async fn make(
     device: &wgpu::Device,
     data: Option<&[u8]>,
@@ -73,14 +73,14 @@ async fn make(
     let label = Some("lfm2-wgpu");
     let desc = wgpu::PipelineCacheDescriptor { label, data, fallback: true };
     let scope = device.push_error_scope(wgpu::ErrorFilter::Validation);
-    // SAFETY: the contract is that `get_data` gave the data once. Only `keep` writes such files,
-    // from that and with its hash, which `read` has checked.
+    // SAFETY: the contract is that the data came from `get_data`. Only `keep` writes these files, from
+    // `get_data` and with a hash, which `read` has checked.
     #[allow(unsafe_code)]
     let cache = unsafe { device.create_pipeline_cache(&desc) };
     scope.pop().await.map_or(Ok(cache), Err)
 }
 
-/// A file's hash and what follows it, if that is whole.
+/// A file's hash and the data after it, if the hash is correct.
 fn read(file: &Path) -> io::Result<([u8; HASH], Vec<u8>)> {
     let damaged = |what| io::Error::new(io::ErrorKind::InvalidData, what);
     let mut bytes = Vec::new();
@@ -94,7 +94,7 @@ fn read(file: &Path) -> io::Result<([u8; HASH], Vec<u8>)> {
     }
 }
 
-/// Writes beside the file and renames, so that nobody ever reads half of it.
+/// Writes to a file beside it and renames that, so that a reader never sees half a file.
 fn write(file: &Path, hash: &[u8; HASH], data: &[u8]) -> io::Result<()> {
     if let Some(directory) = file.parent() {
         fs::create_dir_all(directory)?;
@@ -121,7 +121,7 @@ mod tests {
         pollster::block_on(Device::request(&options)).unwrap()
     }
 
-    /// Compiles a kernel and keeps it.
+    /// Compiles a kernel and writes the cache.
     fn start(directory: &Path) -> Device {
         let device = device(directory);
         let kernel = KERNELS.iter().find(|k| k.name == "moe_combine").unwrap();
@@ -131,7 +131,7 @@ mod tests {
         device
     }
 
-    /// The cache's file, and whether something was found in it; `None` on an adapter without.
+    /// The device's cache; `None` on an adapter without the feature.
     fn cache(device: &Device) -> Option<&PipelineCache> {
         let cache = device.inner.pipeline_cache.as_ref();
         assert!(cache.is_some() || !device.adapter().is_software(), "lavapipe has the feature");
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_start_finds_what_the_first_kept() {
+    fn a_second_start_finds_the_pipelines_of_the_first() {
         let directory = tempfile::tempdir().unwrap();
         let inner = directory.path().join("not").join("there yet");
         assert!(!found(&device(&inner)));
@@ -152,14 +152,14 @@ mod tests {
         let bytes = fs::read(&made.file).unwrap();
         assert_eq!(bytes[HASH..], made.cache.get_data().unwrap());
         assert!(found(&device(&inner)));
-        // Nothing new, nothing written; no file of another name is left.
+        // Without new pipelines nothing is written. No temporary file is left.
         fs::remove_file(&made.file).unwrap();
         first.keep_pipelines();
         assert_eq!(fs::read_dir(&inner).unwrap().count(), 0);
     }
 
     #[test]
-    fn a_damaged_file_is_left_aside_and_replaced() {
+    fn a_damaged_file_is_ignored_and_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let first = start(directory.path());
         let Some(made) = cache(&first) else { return };
@@ -180,9 +180,9 @@ mod tests {
         assert!(!found(&device(directory.path())), "too long");
     }
 
-    /// Whole, but of another device, driver or version of wgpu, by each byte of wgpu's header.
+    /// A valid file of another device, driver or version of wgpu: each byte of wgpu's header is changed.
     #[test]
-    fn a_file_of_another_device_is_left_aside() {
+    fn a_file_of_another_device_is_ignored() {
         let directory = tempfile::tempdir().unwrap();
         let first = start(directory.path());
         let Some(made) = cache(&first) else { return };
@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_costs_nothing_else() {
+    fn a_device_works_with_a_directory_that_cannot_be_written() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let device = start(&file.path().join("below a file"));
         device.check().unwrap();

@@ -1,4 +1,4 @@
-//! A plan: dispatches recorded once per shape, replayed for every step by an [`Encoder`].
+//! Plans: dispatches that are recorded once for each shape and replayed for every step by an [`Encoder`].
 //!
 //! [`Encoder`]: super::Encoder
 
@@ -9,7 +9,7 @@ use super::pipeline::PARAMS_STRIDE;
 use super::tensor::Memory;
 use super::{Binding, Caps, Device, Element, GpuError, Readback, Tensor, Variant};
 
-/// What varies between two replays of a plan; grids are functions of it.
+/// Sizes that vary between replays of a plan. Grids are functions of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StepShape {
     /// Token rows.
@@ -31,14 +31,14 @@ pub enum Extent {
     Const(u32),
     /// `ceil(rows * times / per)`.
     Rows {
-        /// Items a row gives.
+        /// Items of a row.
         times: u32,
-        /// Items a workgroup takes.
+        /// Items of a workgroup.
         per: u32,
     },
     /// `ceil(logit_rows / per)`.
     LogitRows {
-        /// Rows a workgroup takes.
+        /// Rows of a workgroup.
         per: u32,
     },
     /// One per sequence.
@@ -47,15 +47,15 @@ pub enum Extent {
     Tiles,
     /// One per split of the longest context.
     Splits,
-    /// The most tiles that `rows * top_k` items grouped by expert can fill, `times` over.
+    /// Most tiles that `rows * top_k` items grouped by expert can fill, times `times`.
     ExpertTiles {
         /// Experts.
         experts: u32,
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: u32,
         /// Items in a tile.
         tile: u32,
-        /// Workgroups for each.
+        /// Workgroups of a tile.
         times: u32,
     },
 }
@@ -72,7 +72,7 @@ impl Extent {
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
             Self::ExpertTiles { experts, top_k, tile, times } => {
-                // Every expert may have one tile that is not full; none has more tiles than items.
+                // Every expert may have one tile that is not full. A tile has at least one item.
                 let items = shape.rows * top_k;
                 (items / tile + experts).min(items) * times
             }
@@ -83,34 +83,34 @@ impl Extent {
 /// Workgroups in x, y and z.
 pub type Grid = [Extent; 3];
 
-/// One kernel call as its Rust side describes it.
+/// One call of a kernel.
 #[derive(Debug)]
 pub struct Dispatch {
-    /// Which shader.
+    /// The shader.
     pub variant: Variant,
     /// The bytes of its `Params`.
     pub params: Vec<u8>,
-    /// Its tensors by the names of the shader's variables.
+    /// Its tensors, by the names of the shader's variables.
     pub bindings: Vec<Binding>,
     /// Its grid.
     pub grid: Grid,
-    /// Multiply-adds a row costs, for cutting long passes into short submissions.
+    /// Multiply-adds of a row, by which long passes are cut into short submissions.
     pub macs_per_row: u64,
-    /// What it reads of the weights, for profiles.
+    /// Weights that it reads, for profiles.
     pub reads: Reads,
 }
 
-/// What a dispatch reads of a tensor of weights.
+/// Weights that a dispatch reads of a tensor.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Reads {
     /// Bytes of the tensor.
     pub bytes: u64,
-    /// The share that one row needs: 1, or an expert's choice among all.
+    /// Share of the tensor that one row reads: 1, or its experts' share of all experts.
     pub share: f64,
 }
 
 impl Reads {
-    /// Bytes read for `rows` rows, each byte once: rows are taken to choose experts evenly.
+    /// Bytes read for `rows` rows, each byte once, if rows choose experts evenly.
     #[must_use]
     pub fn of(&self, rows: u32) -> f64 {
         self.bytes as f64 * (1.0 - (1.0 - self.share).powf(f64::from(rows)))
@@ -136,7 +136,7 @@ impl Recorder {
         Self { caps, probing, recorded: Vec::new() }
     }
 
-    /// What kernels may use.
+    /// Capabilities by which kernels are chosen.
     #[must_use]
     pub fn caps(&self) -> &Caps {
         &self.caps
@@ -155,8 +155,8 @@ impl Recorder {
         })
     }
 
-    /// Names the present content of `tensor`, so that a test can compare it with a golden.
-    /// Costs nothing unless the recorder probes.
+    /// Copies the current content of `tensor` under a name, so that a test can compare it with a golden.
+    /// Does nothing unless the recorder probes.
     pub fn probe<T: Element>(&mut self, name: std::fmt::Arguments<'_>, tensor: &Tensor<T>) {
         if self.probing {
             let (source, bytes) = (tensor.bind("probe"), tensor.bytes());
@@ -164,7 +164,7 @@ impl Recorder {
         }
     }
 
-    /// Compiles what is missing and makes the plan; `batch` is the table every kernel reads.
+    /// Compiles the missing kernels and makes the plan. `batch` is the batch table, which every kernel reads.
     ///
     /// # Errors
     /// [`GpuError::Pipeline`] if the driver refuses a kernel, or memory errors.
@@ -233,7 +233,7 @@ pub(super) enum Step {
         grid: Grid,
         macs_per_row: u64,
         reads: Reads,
-        /// What its bind group keeps alive is counted as long.
+        /// Memory that its bind group keeps, so that it stays counted.
         _held: Vec<Arc<Memory>>,
     },
     Probe {
@@ -243,18 +243,18 @@ pub(super) enum Step {
     },
 }
 
-/// A recorded forward pass. Replaying allocates nothing and looks nothing up.
+/// A recorded forward pass. A replay allocates nothing and looks nothing up.
 pub struct Plan {
     pub(super) steps: Vec<Step>,
     pub(super) group0: wgpu::BindGroup,
-    /// What its bind groups keep alive is counted as long.
+    /// Memory that its bind groups keep, so that it stays counted.
     _held: Vec<Arc<Memory>>,
 }
 
 impl Plan {
-    /// The steps from `start` on that cost at most about `macs` multiply-adds for `rows` rows, at
-    /// least one, and what they cost: what a long chunk is cut into, so that no submission runs into
-    /// a driver's watchdog.
+    /// The steps from `start` on, at least one, that take at most about `macs` multiply-adds for `rows`
+    /// rows, and their number of multiply-adds. A long chunk is cut into such pieces, so that no
+    /// submission exceeds a driver's watchdog.
     #[must_use]
     pub fn piece(&self, start: usize, rows: u32, macs: u64) -> (Range<usize>, u64) {
         let mut sum = 0u64;
@@ -275,7 +275,7 @@ impl Plan {
         piece.end >= self.steps.len()
     }
 
-    /// Multiply-adds per row.
+    /// Multiply-adds of a row.
     #[must_use]
     pub fn macs_per_row(&self) -> u64 {
         self.steps
@@ -284,7 +284,7 @@ impl Plan {
             .sum()
     }
 
-    /// The variants that a replay for `shape` dispatches, in order, and the bytes of weights that
+    /// Labels of the variants that a replay for `shape` dispatches, in order, and the bytes of weights that
     /// each reads.
     pub fn labels(&self, shape: &StepShape) -> impl Iterator<Item = (&str, f64)> {
         self.steps.iter().filter_map(move |step| match step {

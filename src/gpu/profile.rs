@@ -1,4 +1,4 @@
-//! Time on the GPU by kernel, where the device has timestamp queries.
+//! GPU time by kernel, on devices with timestamp queries.
 
 use super::tensor::Memory;
 use super::{Device, GpuError, Plan, StepShape};
@@ -6,12 +6,12 @@ use super::{Device, GpuError, Plan, StepShape};
 /// Most timestamps of a query set (WebGPU, `GPUQuerySet`).
 const MAX_QUERIES: u32 = 4096;
 
-/// What one kernel cost in one replay of a plan.
+/// Cost of one kernel in one replay of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KernelTime {
     /// The kernel's variant.
     pub kernel: String,
-    /// Dispatches of it.
+    /// Number of its dispatches.
     pub calls: u32,
     /// Seconds for all of them together.
     pub seconds: f64,
@@ -19,22 +19,22 @@ pub struct KernelTime {
     pub weight_bytes: f64,
 }
 
-/// What the kernels of a plan cost.
+/// Costs of the kernels of a plan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Profile {
-    /// The longest first.
+    /// In descending order of time.
     pub kernels: Vec<KernelTime>,
-    /// Seconds of a timed pass with nothing in it: what measuring adds to each call, about.
+    /// Seconds of an empty timed pass: about the time that measuring adds to each call.
     pub empty_pass: f64,
-    /// Replays of which the times are medians.
+    /// Number of replays. Times are medians over them.
     pub replays: usize,
 }
 
 impl Device {
-    /// Replays `plan` with timestamps around every dispatch, as often as `goes_on` says (of the number
-    /// of replays so far), and sums the median times by variant. `None` if the device has no
-    /// timestamp queries. A pass each, so that kernels do not overlap: the sum is an upper bound of
-    /// the time of a replay.
+    /// Replays `plan` with timestamps around every dispatch and sums the median times by variant. It
+    /// continues while `goes_on`, called with the number of replays so far, returns true. `None` if the
+    /// device has no timestamp queries. Each dispatch is a pass of its own, so kernels do not overlap and
+    /// the sum is an upper bound of the time of a replay.
     ///
     /// # Errors
     /// [`GpuError::DeviceLost`], [`GpuError::OutOfMemory`].
@@ -69,7 +69,7 @@ impl Device {
             .await?;
         let target = self.readback(bytes).await?;
         let period = f64::from(self.inner.queue.get_timestamp_period()) * 1e-9;
-        // By dispatch, of every replay.
+        // By dispatch, then by replay.
         let mut seconds: Vec<Vec<f64>> = vec![Vec::new(); labels.len() + 1];
         let mut replays = 0;
         while replays == 0 || goes_on(replays) {
@@ -106,7 +106,7 @@ impl Device {
     }
 }
 
-/// The value in the middle, or the mean of the two there.
+/// The middle value, or the mean of the two middle ones.
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let half = values.len() / 2;

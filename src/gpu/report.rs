@@ -1,8 +1,8 @@
-//! What is told of an adapter.
+//! Description of an adapter.
 
 use super::Caps;
 
-/// What is known of an adapter.
+/// Description of an adapter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterReport {
     /// Position in [`adapters`](super::adapters).
@@ -15,11 +15,11 @@ pub struct AdapterReport {
     pub kind: &'static str,
     /// Driver and its version.
     pub driver: String,
-    /// Features the engine would use.
+    /// Features that the engine uses if they are available.
     pub features: Vec<&'static str>,
-    /// What kernels may use at the adapter's own limits.
+    /// Capabilities at the adapter's own limits.
     pub caps: Caps,
-    /// Bytes of memory, where the driver tells.
+    /// Bytes of memory, if the driver reports them.
     pub memory: Option<u64>,
 }
 

@@ -1,12 +1,15 @@
-//! Assembles a kernel's WGSL: prelude, imported parts, kernel text.
+//! Assembles a kernel's WGSL: constants, prelude, and the kernel's text with its imports resolved.
 //!
-//! `#import slot` in a kernel is answered by `shaders/lib/<slot>/<choice>.wgsl`; parts may import
-//! in turn. `@binding(N)` is numbered in order of appearance. There is no other directive, and no
-//! shader contains `enable`: naga rejects `enable subgroups;` and browsers demand it.
+//! `#import reduce` is replaced by the part of that import that the [`Variant`] chooses, and
+//! `#import nibbles=f32` by the part of that label. Parts are sections of the files in `shaders/lib/`:
+//! each begins with the line `#part LABEL` and ends at the next one; text before the first of a file is
+//! a comment on the file. Parts may import in turn, and each is included once. `@binding(N)` is numbered
+//! in order of appearance. No shader contains `enable`: naga rejects `enable subgroups;`, which browsers
+//! require, so the assembler writes it.
 
 use std::fmt;
 
-/// Who compiles the text.
+/// The compiler that a text is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// naga, in wgpu.
@@ -22,28 +25,58 @@ pub enum Const {
     Int(u32),
 }
 
-/// One specialisation of a kernel: which parts answer its imports, and its constants.
+/// Optional features that a part's text uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Needs {
+    /// Native half precision.
+    pub f16: bool,
+    /// Subgroup operations.
+    pub subgroups: bool,
+    /// Cooperative matrices of f16, which browsers do not have.
+    pub coop: bool,
+}
+
+/// A choice among the parts of one import: its label is `IMPORT=part_name`.
+pub trait ShaderPart {
+    /// Name of the import: kernels say `#import IMPORT`.
+    const IMPORT: &'static str;
+
+    /// Name of the part.
+    fn part_name(&self) -> &'static str;
+
+    /// Optional features that it uses.
+    fn needs(&self) -> Needs {
+        Needs::default()
+    }
+}
+
+/// One specialisation of a kernel: the parts of its imports, and its constants.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Variant {
     /// Stem of the kernel's file in `shaders/`.
     pub kernel: &'static str,
-    /// `(slot, choice)` for every import of the kernel and its parts.
-    pub imports: Vec<(&'static str, &'static str)>,
+    /// `(import, part)` for every import that is a choice.
+    imports: Vec<(&'static str, &'static str)>,
     /// Constants of the prelude.
-    pub consts: Vec<(&'static str, Const)>,
+    consts: Vec<(&'static str, Const)>,
+    needs: Needs,
 }
 
 impl Variant {
     /// A variant of `kernel` without imports or constants.
     #[must_use]
     pub fn new(kernel: &'static str) -> Self {
-        Self { kernel, imports: Vec::new(), consts: Vec::new() }
+        Self { kernel, imports: Vec::new(), consts: Vec::new(), needs: Needs::default() }
     }
 
-    /// Answers `#import slot` with `choice`.
+    /// Chooses the part of an import.
     #[must_use]
-    pub fn import(mut self, slot: &'static str, choice: &'static str) -> Self {
-        self.imports.push((slot, choice));
+    pub fn import<P: ShaderPart>(mut self, part: P) -> Self {
+        self.imports.push((P::IMPORT, part.part_name()));
+        let needs = part.needs();
+        self.needs.f16 |= needs.f16 || needs.coop;
+        self.needs.subgroups |= needs.subgroups || needs.coop;
+        self.needs.coop |= needs.coop;
         self
     }
 
@@ -54,27 +87,20 @@ impl Variant {
         self
     }
 
-    fn choice(&self, slot: &str) -> Option<&'static str> {
-        self.imports.iter().find(|(s, _)| *s == slot).map(|(_, c)| *c)
+    /// Optional features that this variant uses.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        self.needs
     }
 
-    /// Whether a part of this variant needs native half precision.
-    #[must_use]
-    pub fn needs_f16(&self) -> bool {
-        self.needs_coop() || self.imports.iter().any(|(_, c)| c.ends_with("_native"))
-    }
-
-    /// Whether a part of this variant needs subgroup operations.
-    #[must_use]
-    pub fn needs_subgroups(&self) -> bool {
-        let reduce = |(slot, c): &(&str, &str)| *slot == "reduce" && c.ends_with("subgroup");
-        self.needs_coop() || self.imports.iter().any(reduce)
-    }
-
-    /// Whether this variant needs cooperative matrices, which browsers do not have.
-    #[must_use]
-    pub fn needs_coop(&self) -> bool {
-        self.imports.iter().any(|(slot, _)| *slot == "coop")
+    /// Labels of all parts that the text includes, in order.
+    ///
+    /// # Errors
+    /// As [`assemble`](Self::assemble).
+    pub fn parts(&self) -> Result<Vec<&'static str>, String> {
+        let mut included = Vec::new();
+        self.append(file(self.kernel)?, &mut included, &mut String::new())?;
+        Ok(included)
     }
 
     /// The complete WGSL text for `target`.
@@ -83,22 +109,21 @@ impl Variant {
     /// A sentence naming the missing kernel, import or part: a defect of the kernel's Rust side.
     pub fn assemble(&self, target: Target) -> Result<String, String> {
         let mut text = String::new();
-        if self.needs_f16() {
+        if self.needs.f16 {
             text.push_str("enable f16;\n");
         }
-        if self.needs_coop() {
+        if self.needs.coop {
             text.push_str("enable wgpu_cooperative_matrix;\n");
         }
-        if self.needs_subgroups() && target == Target::Web {
+        if self.needs.subgroups && target == Target::Web {
             text.push_str("enable subgroups;\n");
         }
         for (name, Const::Int(value)) in &self.consts {
             text.push_str(&format!("const {name} = {value};\n"));
         }
         text.push_str(file("lib/prelude")?);
-        let mut imported = Vec::new();
         let mut body = String::new();
-        self.append(self.kernel, &mut imported, &mut body)?;
+        self.append(file(self.kernel)?, &mut Vec::new(), &mut body)?;
         let mut binding = 0;
         for line in body.lines() {
             if let Some((before, after)) = line.split_once("@binding(N)") {
@@ -112,47 +137,60 @@ impl Variant {
         Ok(text)
     }
 
+    /// Appends `text` to `out`, its imports replaced by parts that are not in `included` yet.
     fn append(
         &self,
-        name: &str,
-        imported: &mut Vec<&'static str>,
+        text: &str,
+        included: &mut Vec<&'static str>,
         out: &mut String,
     ) -> Result<(), String> {
-        for line in file(name)?.lines() {
-            let Some(slot) = line.strip_prefix("#import ") else {
+        for line in text.lines() {
+            let Some(import) = line.strip_prefix("#import ") else {
                 out.push_str(line);
                 out.push('\n');
                 continue;
             };
-            let choice = self
-                .choice(slot.trim())
-                .ok_or_else(|| format!("{name}.wgsl imports {slot}, {self} does not answer it"))?;
-            let part = format!("lib/{}/{choice}", slot.trim());
-            let stem = SHADERS
-                .iter()
-                .find(|f| f.name == part)
-                .ok_or_else(|| format!("there is no shaders/{part}.wgsl"))?
-                .name;
-            if !imported.contains(&stem) {
-                imported.push(stem);
-                self.append(stem, imported, out)?;
+            let (label, text) = self.part(import.trim())?;
+            if !included.contains(&label) {
+                included.push(label);
+                self.append(text, included, out)?;
             }
         }
         Ok(())
+    }
+
+    /// The label and text of the part for an import, or of the label that the import names itself.
+    fn part(&self, import: &str) -> Result<(&'static str, &'static str), String> {
+        let chosen = self.imports.iter().find(|(name, _)| *name == import);
+        let label = match chosen {
+            Some((name, part)) => format!("{name}={part}"),
+            None if import.contains('=') => import.to_owned(),
+            None => return Err(format!("`{self}` chooses no part for #import {import}")),
+        };
+        let found = shader_parts().find(|(known, _)| *known == label);
+        found.ok_or_else(|| format!("no file in shaders/lib has #part {label}"))
     }
 }
 
 impl fmt::Display for Variant {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.kernel)?;
-        for (slot, choice) in &self.imports {
-            write!(f, " {slot}={choice}")?;
+        for (import, part) in &self.imports {
+            write!(f, " {import}={part}")?;
         }
         for (name, Const::Int(value)) in &self.consts {
             write!(f, " {name}={value}")?;
         }
         Ok(())
     }
+}
+
+/// Label and text of every part of the files in `shaders/lib/`.
+pub fn shader_parts() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SHADERS
+        .iter()
+        .flat_map(|file| file.text.split("\n#part ").skip(1))
+        .filter_map(|section| section.split_once('\n'))
 }
 
 /// A storage variable of a kernel, as its text declares it.
@@ -202,58 +240,13 @@ macro_rules! shaders {
 
 shaders![
     "lib/prelude",
-    "lib/bias/none",
-    "lib/bias/row",
-    "lib/coop/side16",
-    "lib/coop/side8",
-    "lib/epilogue/add",
-    "lib/epilogue/store",
-    "lib/epilogue/swiglu",
-    "lib/input/broadcast",
-    "lib/input/f32",
-    "lib/input/int8",
-    "lib/kv/f16",
-    "lib/kv/f32",
-    "lib/kv/q8",
-    "lib/kv_store/f16",
-    "lib/kv_store/f32",
-    "lib/kv_store/q8",
-    "lib/nibbles/f32",
-    "lib/nibbles/int8",
-    "lib/params/matmul",
-    "lib/product/q4",
-    "lib/product/q4_int8",
-    "lib/product/q4k",
-    "lib/product/q4k_int8",
-    "lib/product/q5k",
-    "lib/product/q5k_int8",
-    "lib/product/q6k",
-    "lib/product/q6k_int8",
-    "lib/product/q8",
-    "lib/product/q8_int8",
-    "lib/reduce/serial",
-    "lib/reduce/serial_subgroup",
-    "lib/reduce/subgroup",
-    "lib/reduce/tree",
-    "lib/rows/combine",
-    "lib/rows/dense",
-    "lib/rows/gather",
-    "lib/rows/grouped_in",
-    "lib/rows/grouped_out",
-    "lib/grouped/list",
-    "lib/units/float",
-    "lib/units/q4",
-    "lib/units/q4k",
-    "lib/units/q5k",
-    "lib/units/q6k",
-    "lib/units/q8",
-    "lib/weights/bf16",
-    "lib/weights/f16",
-    "lib/weights/f16_native",
-    "lib/weights/f32",
+    "lib/coop",
+    "lib/kv",
+    "lib/product",
+    "lib/reduce",
+    "lib/weights/float",
     "lib/weights/q4",
-    "lib/weights/q4k",
-    "lib/weights/q5k",
+    "lib/weights/q4k_q5k",
     "lib/weights/q6k",
     "lib/weights/q8",
     "attention",

@@ -1,16 +1,16 @@
-//! How fast a device copies its memory.
+//! Copy speed of a device's memory.
 
 use web_time::Instant;
 
 use super::{Device, GpuError, Submission};
 
-/// Bytes that are copied at a time: more than most caches hold.
+/// Bytes of a copy: more than most caches hold.
 const BYTES: u64 = 64 << 20;
-/// Copies in a submission, so that what a submission itself costs does not count.
+/// Copies of a submission, so that the cost of the submission itself is small.
 const COPIES: usize = 8;
 
 impl Device {
-    /// Bytes a second that a copy within the device's memory moves: read and written.
+    /// Bytes that a copy within the device's memory reads and writes in a second.
     ///
     /// # Errors
     /// [`GpuError::OutOfMemory`], [`GpuError::DeviceLost`].
@@ -20,7 +20,7 @@ impl Device {
         let from = self.tensor::<u32>("copied from", words).await?;
         let to = self.tensor::<u32>("copied to", words).await?;
         let mut least = f64::INFINITY;
-        // The first one fills both with zeros.
+        // The first round also fills both buffers with zeros.
         for _ in 0..3 {
             let device = &self.inner.device;
             let started = Instant::now();

@@ -9,7 +9,7 @@ pub trait Element: bytemuck::Pod + Send + Sync + 'static {}
 impl Element for f32 {}
 impl Element for u32 {}
 
-/// Bytes of a device's buffers: those alive, and the most that were alive at once.
+/// Bytes of a device's buffers: those that exist now, and the most that existed at one time.
 #[derive(Debug, Default)]
 pub(super) struct Ledger {
     alive: AtomicU64,
@@ -26,7 +26,7 @@ impl Ledger {
     }
 }
 
-/// A buffer of the engine's, counted while anything holds it.
+/// A buffer of the engine, counted as long as it exists.
 #[derive(Debug)]
 pub(super) struct Memory {
     pub buffer: wgpu::Buffer,
@@ -49,9 +49,9 @@ impl Drop for Memory {
     }
 }
 
-/// A GPU buffer of `len` elements. Cloning shares the buffer.
+/// A GPU buffer of `len` elements. Clones share the buffer.
 ///
-/// 16-bit weights travel as `Tensor<u32>`: two values a word, decoded in the shader.
+/// 16-bit weights are a `Tensor<u32>`: two values a word, decoded by the shader.
 #[derive(Clone, Debug)]
 pub struct Tensor<T> {
     pub(super) memory: Arc<Memory>,
@@ -88,14 +88,14 @@ impl<T: Element> Tensor<T> {
         Binding { name, memory: self.memory.clone() }
     }
 
-    /// The buffer itself, for a host app that shares its device with the engine.
+    /// The buffer itself, for a host application that shares its device with the engine.
     #[must_use]
     pub fn buffer(&self) -> &wgpu::Buffer {
         &self.memory.buffer
     }
 }
 
-/// A tensor bound to a shader variable by name; the shader's text says whether it is written.
+/// A tensor bound to a shader variable by name. The shader's text says whether it is written.
 #[derive(Clone, Debug)]
 pub struct Binding {
     pub(super) name: &'static str,

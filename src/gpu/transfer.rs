@@ -1,4 +1,4 @@
-//! Bytes to the GPU and back.
+//! Transfers to the GPU and back.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,18 +9,20 @@ use super::encoder::Submission;
 use super::tensor::Memory;
 use super::{Device, Element, GpuError, Tensor};
 
-/// Uploads are handed to the driver in pieces of this many bytes, so that the staging memory
-/// stays bounded.
+/// Bytes of a piece of an upload: uploads are cut into pieces, so that staging memory stays bounded.
 const UPLOAD_PIECE: usize = 16 << 20;
 
 impl Device {
-    /// Writes `data` to `tensor` from element `at` on. Ordered before later submissions.
+    /// Writes `data` to `tensor` from element `at` on, before any later submission.
     pub fn write<T: Element>(&self, tensor: &Tensor<T>, at: usize, data: &[T]) {
         self.write_bytes(tensor, at, bytemuck::cast_slice(data));
     }
 
     /// Writes bytes, a multiple of 4, to `tensor` from element `at` on.
     pub fn write_bytes<T: Element>(&self, tensor: &Tensor<T>, at: usize, bytes: &[u8]) {
+        if !self.has_memory() {
+            return;
+        }
         let mut offset = (at * size_of::<T>()) as u64;
         for piece in bytes.chunks(UPLOAD_PIECE) {
             let write = || self.inner.queue.write_buffer(&tensor.memory.buffer, offset, piece);
@@ -32,12 +34,12 @@ impl Device {
         }
     }
 
-    /// Lets the driver take the uploads so far; their staging memory is free when it has.
+    /// Submits the uploads so far. Their staging memory is freed when the driver has finished them.
     pub fn submit_uploads(&self) -> Submission {
         Submission(self.guard_now("uploads", || self.inner.queue.submit([])))
     }
 
-    /// Lets the driver take the uploads so far and frees their staging memory.
+    /// Submits the uploads so far and, natively, waits until their staging memory is free.
     pub fn flush_uploads(&self) {
         let submission = self.submit_uploads();
         #[cfg(not(target_arch = "wasm32"))]
@@ -46,20 +48,20 @@ impl Device {
         let _ = submission;
     }
 
-    /// Waits natively until `submission` (or everything) has finished, and runs callbacks.
+    /// Waits until `submission` (or all work) has finished, and runs callbacks.
     #[cfg(not(target_arch = "wasm32"))]
     fn poll(&self, submission: Option<&Submission>) {
         let submission_index = submission.map(|s| s.0.clone());
         if let Err(e) =
             self.inner.device.poll(wgpu::PollType::Wait { submission_index, timeout: None })
         {
-            // What went wrong shows in the map callback or in the device-lost callback.
+            // The map callback or the device-lost callback reports the error.
             log::debug!("poll: {e}");
         }
     }
 
-    /// Waits for `submission` where that can be done at once: not in a browser, which waits only
-    /// between two turns of its loop. Says whether it has.
+    /// Natively waits for `submission` and returns true. A browser can only wait asynchronously, so there it
+    /// returns false at once.
     pub(crate) fn wait_now(&self, submission: &Submission) -> bool {
         #[cfg(not(target_arch = "wasm32"))]
         self.poll(Some(submission));
@@ -84,7 +86,7 @@ impl Device {
         Ok(Readback { device: self.clone(), memory, bytes: bytes.max(4) })
     }
 
-    /// A buffer the CPU can read, for `len` elements of `T`.
+    /// A buffer that the CPU can read, for `len` elements of `T`.
     ///
     /// # Errors
     /// [`GpuError::OutOfMemory`].
@@ -92,7 +94,7 @@ impl Device {
         self.readback((len * size_of::<T>()) as u64).await
     }
 
-    /// Reads a whole tensor: for tests, probes and `logits`; never inside a forward pass.
+    /// Reads a whole tensor. For tests, probes and `logits` only, never inside a forward pass.
     ///
     /// # Errors
     /// [`GpuError::DeviceLost`], [`GpuError::OutOfMemory`].
@@ -138,7 +140,7 @@ impl Device {
     }
 }
 
-/// A buffer the CPU can read, used again and again.
+/// A reusable buffer that the CPU can read.
 pub struct Readback {
     device: Device,
     pub(super) memory: Arc<Memory>,
@@ -146,7 +148,7 @@ pub struct Readback {
 }
 
 impl Readback {
-    /// Waits for `submission` (or for all work) and takes the content.
+    /// Waits for `submission` (or for all work) and returns the content.
     ///
     /// # Errors
     /// [`GpuError::DeviceLost`] if the buffer could not be mapped.
@@ -195,7 +197,7 @@ fn resolve(shared: &Mutex<Shared>, result: Result<(), wgpu::BufferAsyncError>) {
     }
 }
 
-/// Ready when the map callback has run. Natively the poll before it has run it already.
+/// Ready when the map callback has run. Natively the preceding poll has already run it.
 struct Mapped {
     shared: Arc<Mutex<Shared>>,
 }

@@ -2,14 +2,15 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, SPLIT, bytes_of};
+use super::{KvFormat, KvPart, SPLIT, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 const FLASH_WG: u32 = 64;
-/// Floats of workgroup memory for the query tile of flash attention, and for its key tile; its scores
-/// take twice 32 x 32 at most, so that all of it fits 16 KiB.
+/// Floats of workgroup memory for the query tile of flash attention. With the key tile and the scores
+/// (at most twice 32 x 32), all of it fits 16 KiB.
 const QUERY_FLOATS: u32 = 2048;
+/// Floats of workgroup memory for its key tile.
 const KEY_FLOATS: u32 = 1024;
 
 /// Shapes of attention.
@@ -21,19 +22,19 @@ pub struct Heads {
     pub n_kv_heads: u32,
     /// Dimensions of a head.
     pub head_dim: u32,
-    /// How keys and values are stored.
+    /// Format of keys and values.
     pub kv: KvFormat,
 }
 
-/// Query heads that share a workgroup: a divisor of the heads of a kv head that keeps the
-/// workgroup's memory below 16 KiB.
+/// Query heads of a workgroup: the largest divisor of the heads of a kv head, at most 8, with which
+/// the workgroup's memory fits 16 KiB.
 fn heads_per_workgroup(heads: &Heads) -> u32 {
     let group = heads.n_heads / heads.n_kv_heads;
     let fits = |n: u32| n * (heads.head_dim + SPLIT + 4 * WG) + 2 * WG <= 4096;
     (1..=group.min(8)).rev().find(|n| group.is_multiple_of(*n) && fits(*n)).unwrap_or(1)
 }
 
-/// Queries of a flash attention tile: a power of two, for the teams of lanes that have four each.
+/// Queries of a flash attention tile: a power of two, since each team of lanes has four of them.
 fn flash_tile_queries(head_dim: u32) -> u32 {
     1 << (QUERY_FLOATS / head_dim).clamp(4, 32).ilog2()
 }
@@ -82,7 +83,7 @@ struct FlashParams {
     kv_scales: u32,
 }
 
-/// Attention of few rows over long contexts: splits, then their combination.
+/// Attention of few rows over long contexts: one dispatch for the splits, one that joins them.
 pub struct Attention<'a> {
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
@@ -102,7 +103,7 @@ pub struct Attention<'a> {
 
 fn attention_variant(heads: &Heads) -> Variant {
     Variant::new("attention")
-        .import("kv", heads.kv.import())
+        .import(KvPart(heads.kv))
         .int("WG", WG)
         .int("SPLIT", SPLIT)
         .int("HEAD_DIM", heads.head_dim)
@@ -115,7 +116,7 @@ fn combine_variant() -> Variant {
 
 fn flash_variant(heads: &Heads) -> Variant {
     Variant::new("flash_attention")
-        .import("kv", heads.kv.import())
+        .import(KvPart(heads.kv))
         .int("WG", FLASH_WG)
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))
@@ -201,7 +202,7 @@ pub struct FlashAttention<'a> {
     pub o: &'a Tensor<f32>,
     /// Shapes.
     pub heads: Heads,
-    /// Positions of a typical context, for the cost estimate alone.
+    /// Positions of a typical context, for the estimate of the cost only.
     pub typical_context: u32,
 }
 

@@ -1,23 +1,66 @@
 //! The batch table: the rows of a step, as every kernel reads them. It is the only upload of a step.
 //!
-//! `shaders/lib/prelude.wgsl` reads this layout and repeats these constants.
+//! `shaders/lib/prelude.wgsl` reads this layout and repeats these constants; tests/it/shaders.rs compares
+//! the two.
 
 use crate::gpu::StepShape;
 
 /// Positions in a page of the KV cache.
 pub const PAGE: u32 = 64;
 
-/// Positions of a context that one workgroup of decode attention takes.
+/// Positions of a context that one workgroup of decode attention handles.
 pub const SPLIT: u32 = 256;
 
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
 pub const FROM_SLOT: u32 = u32::MAX;
 
+/// Words of the header.
 const HEADER: usize = 16;
 const ROW_WORDS: usize = 4;
-const SEQ_WORDS: usize = 16;
 const TILE_WORDS: usize = 2;
 const BIAS_WORDS: usize = 2;
+
+macro_rules! prelude_constants {
+    ($($name:ident = $index:literal),* $(,)?) => {
+        $(const $name: usize = $index;)*
+
+        /// Names and values of the prelude's constants for the table.
+        pub const PRELUDE_CONSTANTS: &[(&str, u32)] =
+            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), $((stringify!($name), $index)),*];
+    };
+}
+
+prelude_constants! {
+    // Indices in the header: counts, first words of the sections, the stride of `pages`.
+    BATCH_N_ROWS = 0,
+    BATCH_N_SEQS = 1,
+    BATCH_N_LOGIT_ROWS = 2,
+    BATCH_N_TILES = 3,
+    BATCH_ROWS_AT = 4,
+    BATCH_SEQS_AT = 5,
+    BATCH_LOGIT_ROWS_AT = 6,
+    BATCH_TILES_AT = 7,
+    BATCH_PAGES_AT = 8,
+    BATCH_MAX_PAGES = 9,
+    BATCH_BIASES_AT = 10,
+    BATCH_ZERO = 15,
+    // Words of a sequence, and their indices.
+    SEQ_WORDS = 16,
+    SEQ_SLOT = 0,
+    SEQ_FIRST_ROW = 1,
+    SEQ_N_ROWS = 2,
+    SEQ_GENERATED_FROM = 3,
+    SEQ_SEED = 4,
+    SEQ_TOP_K = 6,
+    SEQ_TEMPERATURE = 7,
+    SEQ_TOP_P = 8,
+    SEQ_MIN_P = 9,
+    SEQ_REPETITION_PENALTY = 10,
+    SEQ_PRESENCE_PENALTY = 11,
+    SEQ_FREQUENCY_PENALTY = 12,
+    SEQ_FIRST_BIAS = 13,
+    SEQ_N_BIASES = 14,
+}
 
 /// One token of one sequence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,13 +115,13 @@ impl SampleParams {
 /// The rows of one sequence in a step, at consecutive positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeqRows {
-    /// Its slot: conv rings, token history and `next_token` are indexed by it.
+    /// Its slot, the index of its conv rings, token history and `next_token`.
     pub slot: u32,
     /// Its tokens.
     pub rows: Vec<Row>,
     /// First generated position, for presence and frequency penalties.
     pub generated_from: u32,
-    /// How its next token is drawn.
+    /// Sampling options of its next token.
     pub sample: SampleParams,
     /// Pages of the KV pool by `position / PAGE`; they cover the last row's position.
     pub pages: Vec<u32>,
@@ -86,10 +129,10 @@ pub struct SeqRows {
     pub logit_rows: Vec<u32>,
 }
 
-/// What one step runs.
+/// The rows of a step.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
-    /// Sequences; their rows are stacked in this order.
+    /// Sequences, in the order of their rows.
     pub seqs: Vec<SeqRows>,
 }
 
@@ -134,20 +177,22 @@ impl Batch {
                 last_position = last_position.max(row.position);
             }
             let s = &seq.sample;
-            seqs.extend([seq.slot, first_row, count, seq.generated_from, s.seed, 0, s.top_k]);
-            seqs.extend(
-                [
-                    s.temperature,
-                    s.top_p,
-                    s.min_p,
-                    s.repetition_penalty,
-                    s.presence_penalty,
-                    s.frequency_penalty,
-                ]
-                .map(f32::to_bits),
-            );
-            let first_bias = (biases.len() / BIAS_WORDS) as u32;
-            seqs.extend([first_bias, s.logit_bias.len() as u32, 0]);
+            let mut words = [0; SEQ_WORDS];
+            words[SEQ_SLOT] = seq.slot;
+            words[SEQ_FIRST_ROW] = first_row;
+            words[SEQ_N_ROWS] = count;
+            words[SEQ_GENERATED_FROM] = seq.generated_from;
+            words[SEQ_SEED] = s.seed;
+            words[SEQ_TOP_K] = s.top_k;
+            words[SEQ_TEMPERATURE] = s.temperature.to_bits();
+            words[SEQ_TOP_P] = s.top_p.to_bits();
+            words[SEQ_MIN_P] = s.min_p.to_bits();
+            words[SEQ_REPETITION_PENALTY] = s.repetition_penalty.to_bits();
+            words[SEQ_PRESENCE_PENALTY] = s.presence_penalty.to_bits();
+            words[SEQ_FREQUENCY_PENALTY] = s.frequency_penalty.to_bits();
+            words[SEQ_FIRST_BIAS] = (biases.len() / BIAS_WORDS) as u32;
+            words[SEQ_N_BIASES] = s.logit_bias.len() as u32;
+            seqs.extend(words);
             biases.extend(s.logit_bias.iter().flat_map(|(token, bias)| [*token, bias.to_bits()]));
             logit_rows.extend(seq.logit_rows.iter().map(|r| first_row + r));
             for first in (0..count).step_by(tile_rows as usize) {
@@ -170,16 +215,23 @@ impl Batch {
             }),
             "a row without a page"
         );
-        let mut words = vec![shape.rows, shape.seqs, shape.logit_rows, shape.tiles];
-        let mut at = HEADER;
-        for part in [&rows, &seqs, &logit_rows, &tiles, &pages] {
-            words.push(at as u32);
-            at += part.len();
-        }
-        words.extend([max_pages as u32, at as u32]);
-        words.resize(HEADER, 0);
-        for part in [rows, seqs, logit_rows, tiles, pages, biases] {
-            words.extend(part);
+        let mut words = vec![0; HEADER];
+        words[BATCH_N_ROWS] = shape.rows;
+        words[BATCH_N_SEQS] = shape.seqs;
+        words[BATCH_N_LOGIT_ROWS] = shape.logit_rows;
+        words[BATCH_N_TILES] = shape.tiles;
+        words[BATCH_MAX_PAGES] = max_pages as u32;
+        words[BATCH_ZERO] = 0;
+        for (at, section) in [
+            (BATCH_ROWS_AT, rows),
+            (BATCH_SEQS_AT, seqs),
+            (BATCH_LOGIT_ROWS_AT, logit_rows),
+            (BATCH_TILES_AT, tiles),
+            (BATCH_PAGES_AT, pages),
+            (BATCH_BIASES_AT, biases),
+        ] {
+            words[at] = words.len() as u32;
+            words.extend(section);
         }
         (words, shape)
     }

@@ -2,22 +2,22 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Format, Matrix, bytes_of};
+use super::{Format, Matrix, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
-/// `x[r, :] = embedding[token of row r, :]`, and the token goes to the history.
+/// `x[r, :] = embedding[token of row r, :]`, and `history[slot, position] = token`.
 pub struct Embed<'a> {
     /// `[vocab, hidden_size]`.
     pub embedding: &'a Matrix,
-    /// `[n_slots]`: what the sampler drew last.
+    /// `[n_slots]`: last sampled token of each slot.
     pub next_token: &'a Tensor<u32>,
     /// `[rows, hidden_size]`.
     pub x: &'a Tensor<f32>,
     /// `[n_slots, context]`.
     pub history: &'a Tensor<u32>,
-    /// Positions a slot has.
+    /// Positions of a slot.
     pub context: u32,
 }
 
@@ -31,16 +31,16 @@ struct Params {
     planes: [u32; 3],
 }
 
-fn variant(weights: &'static str) -> Variant {
-    Variant::new("embed").import("weights", weights).int("WG", WG)
+fn variant(weights: WeightsPart) -> Variant {
+    Variant::new("embed").import(weights).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    Format::ALL.iter().flat_map(|f| f.imports(caps)).map(variant).collect()
+    Format::ALL.iter().flat_map(|f| f.parts(caps)).map(variant).collect()
 }
 
 impl Embed<'_> {
-    /// Appends one dispatch a part of the embedding.
+    /// Appends one dispatch for each part of the embedding.
     pub fn record(&self, r: &mut Recorder) {
         for part in &self.embedding.parts {
             let mut bindings = part.bind();
@@ -50,7 +50,7 @@ impl Embed<'_> {
                 self.history.bind("history"),
             ]);
             r.push(Dispatch {
-                variant: variant(part.format.import(r.caps())),
+                variant: variant(part.format.part(r.caps())),
                 params: bytes_of(&Params {
                     first_row: part.first_row as u32,
                     rows: part.rows as u32,

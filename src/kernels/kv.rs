@@ -1,20 +1,19 @@
-//! Keys and values on the GPU.
+//! Formats of keys and values on the GPU.
 
 use crate::gpu::Tensor;
 
 /// Dimensions of a head that share a scale in [`KvFormat::Q8`].
 const BLOCK: usize = 32;
 
-/// How keys and values are stored: `shaders/lib/kv/<name>.wgsl` reads them,
-/// `shaders/lib/kv_store/<name>.wgsl` writes them.
+/// A format of keys and values. `shaders/lib/kv.wgsl` reads and writes them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum KvFormat {
     /// 32-bit floats.
     F32,
     /// Half precision, two in a word.
     F16,
-    /// 8-bit integers in blocks of 32 dimensions of a head with a half as scale: all integers, then
-    /// all scales, two in a word. A head has its own words of both.
+    /// 8-bit integers in blocks of 32 dimensions of a head, each with a half as scale. All integers come
+    /// first, then all scales, two in a word. No two heads share a word.
     Q8,
 }
 
@@ -22,12 +21,7 @@ impl KvFormat {
     /// Every format.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::Q8];
 
-    /// The part that answers `#import kv` and `#import kv_store`.
-    pub(crate) fn import(self) -> &'static str {
-        self.option()
-    }
-
-    /// What `--kv` calls it.
+    /// Value of the option `--kv`.
     #[must_use]
     pub fn option(self) -> &'static str {
         match self {
@@ -37,13 +31,13 @@ impl KvFormat {
         }
     }
 
-    /// Whether heads of `head_dim` dimensions can be stored so.
+    /// Whether the format can store heads of `head_dim` dimensions.
     #[must_use]
     pub fn takes(self, head_dim: usize) -> bool {
         self != Self::Q8 || head_dim.is_multiple_of(BLOCK)
     }
 
-    /// Words that `heads` heads take.
+    /// Words of `heads` heads.
     #[must_use]
     pub fn words(self, heads: usize, head_dim: usize) -> usize {
         heads
@@ -58,7 +52,7 @@ impl KvFormat {
         (head_dim / BLOCK).div_ceil(2)
     }
 
-    /// Where the scales begin in a pool of keys, or of values; 0 if there are none.
+    /// First word of the scales in a pool of keys, or of values; 0 without scales.
     pub(crate) fn scales_at(self, pool: &Tensor<u32>, head_dim: u32) -> u32 {
         let head_dim = head_dim as usize;
         match self {

@@ -1,4 +1,4 @@
-//! The one place that chooses between the product kernels, by rows and device.
+//! The choice between the product kernels, by number of rows and device. It is made only here.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,7 +6,7 @@ use super::matmul::Grouped;
 use super::{Matmul, MatmulCoop, Matrix, Matvec, MatvecRows, Reduce};
 use crate::gpu::{Caps, Recorder, Tensor};
 
-/// What happens to a product: the `epilogue` import.
+/// Operation on the result of a product: the import `epilogue`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Epilogue {
     /// `out = v`.
@@ -21,64 +21,57 @@ impl Epilogue {
     /// Every choice.
     pub const ALL: [Self; 3] = [Self::Store, Self::Add, Self::Swiglu];
 
-    pub(crate) fn import(self) -> &'static str {
-        match self {
-            Self::Store => "store",
-            Self::Add => "add",
-            Self::Swiglu => "swiglu",
-        }
-    }
-
     /// Width of an output row for a matrix of `rows` rows.
     pub(crate) fn width(self, rows: usize) -> usize {
         if self == Self::Swiglu { rows / 2 } else { rows }
     }
 }
 
-/// What products with quantised weights make of their inputs, for few rows.
+/// Precision of activations in products of few rows with quantised weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Activations {
-    /// They stay f32.
+    /// f32.
     Float,
-    /// They are rounded to 8 bits in blocks of 32, and products are exact in integers: int8 dynamic
-    /// activations. An input is off by at most 1/254 of its block's largest.
+    /// Dynamic int8: inputs are rounded to 8 bits in blocks of 32, and their products are exact in
+    /// integers. The error of an input is at most 1/254 of its block's largest magnitude.
     Int8,
 }
 
-/// What multiplies in products of many rows.
+/// Arithmetic units for products of many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Multiply {
-    /// Lanes, in f32: [`Matmul`].
+    /// Ordinary invocations, in f32: [`Matmul`].
     Lanes,
     /// Matrix units, in f16 with sums in f32: [`MatmulCoop`].
     MatrixUnits,
 }
 
-/// How an engine chose between ways to compute the same. They round differently, so they are fixed
-/// for an engine, follow from the device's capabilities and the model alone, and are never measured:
-/// a seed gives the same text after every start.
+/// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed
+/// for an engine and follow from the device's capabilities and the model only. They are never measured,
+/// so that a seed gives the same text after every start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Choices {
-    /// How kernels that own a row add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
-    /// What products with quantised weights make of their inputs.
+    /// Precision of activations in products with quantised weights.
     pub activations: Activations,
-    /// What multiplies in products of many rows.
+    /// Arithmetic units for products of many rows.
     pub multiply: Multiply,
-    /// Most rows of a pass that the `matvec` family still takes.
+    /// Most rows of a pass for which the `matvec` family is used.
     pub matvec_rows: u32,
 }
 
 impl Choices {
-    /// What is fastest on devices of this kind. Lanes share a row on a GPU and own rows on a CPU driver,
-    /// which decodes twice as fast so. Matrix units, where kernels can use them, run prompts four
-    /// times as fast as lanes (H100: 5,440 and 1,244 tokens a second). Int8 activations gain nothing:
-    /// 311 tokens a second, 315 in float there, and half the speed on llvmpipe.
+    /// The fastest choices on devices with these capabilities. On a GPU lanes share a row; on a CPU driver
+    /// each lane owns rows, which doubles the speed of decoding. Matrix units, where kernels can use
+    /// them, run prompts four times as fast as lanes (H100: 5,440 and 1,244 tokens a second). Int8
+    /// activations gain nothing: 311 tokens a second on an H100 against 315 in f32, and half the speed
+    /// on llvmpipe.
     #[must_use]
     pub fn by_capability(caps: &Caps) -> Self {
-        let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::cooperative(caps) };
+        let reduce = if caps.software { Reduce::serial(caps) } else { Reduce::shared_rows(caps) };
         let multiply = match MatmulCoop::available(caps) && !reduce.is_serial() {
             true => Multiply::MatrixUnits,
             false => Multiply::Lanes,
@@ -86,7 +79,7 @@ impl Choices {
         Self { reduce, activations: Activations::Float, multiply, matvec_rows: 8 }
     }
 
-    /// Appends the kernel that these choices take for a product of many rows.
+    /// Appends the kernel of these choices for a product of many rows.
     fn record_matmul(&self, matmul: Matmul<'_>, r: &mut Recorder) {
         match self.multiply {
             Multiply::Lanes => matmul.record(r),
@@ -105,16 +98,16 @@ pub struct Linear<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// What happens to a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
-    /// Items are the rows whose logits are wanted, not all rows.
+    /// Items are the rows whose logits are wanted instead of all rows.
     pub logit_rows: bool,
 }
 
 impl Linear<'_> {
     /// Appends the kernel that suits `rows` rows.
     pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
-        // Where lanes own rows (CPU drivers) the tiles' barriers cost more than they save: on
+        // On CPU drivers, where lanes own rows, the barriers of tiles cost more than tiles save: on
         // llvmpipe 512 x 2048 x 2048 in f16 takes 0.87 s by matvec and 2.96 s by matmul.
         if rows <= choices.matvec_rows || choices.reduce.is_serial() {
             Matvec {
@@ -152,9 +145,9 @@ pub struct ExpertLinear<'a> {
     pub x: &'a Tensor<f32>,
     /// `[rows * top_k, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Which rows go to which expert.
+    /// The items of each expert.
     pub grouped: Grouped<'a>,
-    /// What happens to a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
 }
 
@@ -162,8 +155,8 @@ impl ExpertLinear<'_> {
     /// Appends the kernel that suits the device.
     pub fn record(&self, r: &mut Recorder, choices: &Choices) {
         let (weight, x, out, epilogue) = (self.weight, self.x, self.out, self.epilogue);
-        // As in Linear: on llvmpipe 64 rows of 16 experts, six layers of w13 (1792 x 1024) in Q4, took
-        // 1.35 s by matvec and 3.27 s by matmul, on a busy machine.
+        // The reason is that of Linear: on llvmpipe 64 rows of 16 experts, six layers of w13 (1792 x
+        // 1024) in Q4, took 1.35 s by matvec and 3.27 s by matmul, on a busy machine.
         if choices.reduce.is_serial() {
             let rows = MatvecRows::Grouped(self.grouped);
             let (reduce, activations) = (choices.reduce, choices.activations);
@@ -189,7 +182,7 @@ mod tests {
         let gpu = Caps::everything();
         let choices = Choices::by_capability(&gpu);
         assert_eq!((choices.reduce, choices.multiply), (Reduce::Subgroup, Multiply::MatrixUnits));
-        // Matrices that no kernel can use, and a software adapter's.
+        // Cooperative matrices that no kernel can use, and those of a software adapter.
         for caps in [Caps { max_workgroup_memory: 16 << 10, ..gpu }, Caps { software: true, ..gpu }]
         {
             assert_eq!(Choices::by_capability(&caps).multiply, Multiply::Lanes);
@@ -197,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn choices_are_kept_as_text() {
+    fn choices_survive_json() {
         let choices = Choices {
             reduce: Reduce::SerialSubgroup,
             activations: Activations::Int8,

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Epilogue, Format, Matrix, bytes_of};
+use super::{BiasPart, Epilogue, Format, Matrix, RowsPart, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Items in a tile.
@@ -10,22 +10,22 @@ pub const TILE_ITEMS: u32 = 32;
 /// Rows in a tile.
 const TILE_ROWS: u32 = 64;
 
-/// Items grouped by expert: the tile list that [`super::MoeGroup`] made.
+/// Items grouped by expert: the tile list of [`super::MoeGroup`].
 #[derive(Clone, Copy)]
 pub struct Grouped<'a> {
     /// The list.
     pub groups: &'a Tensor<u32>,
-    /// Where the sorted items begin in it.
+    /// First word of the sorted items in it.
     pub items_at: u32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: u32,
-    /// Item `s` reads its own row `s`, not row `s / top_k`.
+    /// Item `s` reads input row `s` instead of row `s / top_k`.
     pub own_rows: bool,
 }
 
 impl Grouped<'_> {
-    pub(super) fn import(&self) -> &'static str {
-        if self.own_rows { "grouped_out" } else { "grouped_in" }
+    pub(super) fn part(&self) -> RowsPart {
+        if self.own_rows { RowsPart::GroupedOut } else { RowsPart::GroupedIn }
     }
 }
 
@@ -39,11 +39,11 @@ pub struct Matmul<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Items by expert; dense if absent.
+    /// Grouping by expert; without it, every item uses the one matrix.
     pub grouped: Option<Grouped<'a>>,
     /// Items are the rows whose logits are wanted.
     pub logit_rows: bool,
-    /// What happens to a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
 }
 
@@ -60,39 +60,33 @@ struct Params {
     planes: [u32; 3],
 }
 
-/// How a kernel tiles a product.
+/// Tiles of a kernel for many items.
 pub(super) struct Tile {
     /// Rows in a tile.
     pub rows: u32,
     /// Items in a tile.
     pub items: u32,
-    /// The kernel's variant by weights, rows, epilogue and bias.
+    /// Makes the kernel's variant from weights, rows, epilogue and bias.
     pub variant: VariantOf,
 }
 
-pub(super) type VariantOf = fn(&Caps, &'static str, &'static str, Epilogue, bool) -> Variant;
+pub(super) type VariantOf = fn(&Caps, WeightsPart, RowsPart, Epilogue, bool) -> Variant;
 
-/// Answers the imports that the kernels of many items share.
+/// Chooses the parts of the imports that the kernels of many items share.
 pub(super) fn imports(
     kernel: Variant,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    let v = kernel
-        .import("rows", rows)
-        .import("weights", weights)
-        .import("bias", if bias { "row" } else { "none" })
-        .import("epilogue", epilogue.import())
-        .import("params", "matmul");
-    if rows == "dense" { v } else { v.import("grouped", "list") }
+    kernel.import(rows).import(weights).import(BiasPart::new(bias)).import(epilogue)
 }
 
 fn variant(
     _: &Caps,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
@@ -100,37 +94,37 @@ fn variant(
 }
 
 /// Every variant of a kernel for weights of one kind.
-pub(super) fn all_of(caps: &Caps, weights: &'static str, variant: VariantOf) -> Vec<Variant> {
+pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> Vec<Variant> {
     let mut all: Vec<_> =
-        Epilogue::ALL.iter().map(|e| variant(caps, weights, "dense", *e, false)).collect();
-    all.push(variant(caps, weights, "dense", Epilogue::Store, true));
-    all.push(variant(caps, weights, "dense", Epilogue::Add, true));
-    all.push(variant(caps, weights, "grouped_in", Epilogue::Swiglu, false));
-    all.push(variant(caps, weights, "grouped_out", Epilogue::Store, false));
+        Epilogue::ALL.iter().map(|e| variant(caps, weights, RowsPart::Dense, *e, false)).collect();
+    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Store, true));
+    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Add, true));
+    all.push(variant(caps, weights, RowsPart::GroupedIn, Epilogue::Swiglu, false));
+    all.push(variant(caps, weights, RowsPart::GroupedOut, Epilogue::Store, false));
     all
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    let formats = Format::ALL.iter().flat_map(|f| f.imports(caps));
+    let formats = Format::ALL.iter().flat_map(|f| f.parts(caps));
     formats.flat_map(|weights| all_of(caps, weights, variant)).collect()
 }
 
 impl Matmul<'_> {
-    /// Appends one dispatch a part of the matrix.
+    /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
         self.record_tiles(r, &Tile { rows: TILE_ROWS, items: TILE_ITEMS, variant });
     }
 
-    /// As [`record`](Self::record), by a kernel that tiles in its own way.
+    /// As [`record`](Self::record), for a kernel with other tiles.
     pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
         let per = tile.items;
         let (rows, tiles, top_k, items_at) = match self.grouped {
-            None if self.logit_rows => ("dense", Extent::LogitRows { per }, 1, 0),
-            None => ("dense", Extent::Rows { times: 1, per }, 1, 0),
+            None if self.logit_rows => (RowsPart::Dense, Extent::LogitRows { per }, 1, 0),
+            None => (RowsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
             Some(g) => {
                 let experts = self.weight.experts as u32;
                 let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per, times: 1 };
-                (g.import(), tiles, g.top_k, g.items_at)
+                (g.part(), tiles, g.top_k, g.items_at)
             }
         };
         let share = if self.grouped.is_some() {
@@ -147,7 +141,7 @@ impl Matmul<'_> {
             r.push(Dispatch {
                 variant: (tile.variant)(
                     r.caps(),
-                    part.format.import(r.caps()),
+                    part.format.part(r.caps()),
                     rows,
                     self.epilogue,
                     self.bias.is_some(),

@@ -1,21 +1,22 @@
 //! Host side of `shaders/matmul_coop.wgsl`.
 
 use super::matmul::{TILE_ITEMS, Tile};
-use super::{Epilogue, Format, Matmul};
+use super::{CoopPart, Epilogue, Format, Matmul, RowsPart, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
-/// Rows of a tile, in four quarters.
+/// Rows of a tile: four quarters.
 const TILE_ROWS: u32 = 128;
-/// Items of a tile where they need not be [`TILE_ITEMS`]: weights are decoded half as often.
+/// Items of a tile of dense products. Grouped ones need [`TILE_ITEMS`]; twice as many decode the weights
+/// half as often.
 const DENSE_ITEMS: u32 = 64;
-/// Bytes of workgroup memory that a tile may take; every device with matrix units has as many.
+/// Bytes of workgroup memory for a tile; every device with matrix units has this much.
 const WORKGROUP_MEMORY: u32 = 32 << 10;
 
-/// As [`Matmul`], by the matrix units of a device that has them.
+/// As [`Matmul`], on the matrix units of a device.
 pub struct MatmulCoop<'a>(pub Matmul<'a>);
 
 impl MatmulCoop<'_> {
-    /// Whether a device has what the kernel needs.
+    /// Whether a device can run the kernel.
     #[must_use]
     pub fn available(caps: &Caps) -> bool {
         caps.coop_side > 0
@@ -25,7 +26,7 @@ impl MatmulCoop<'_> {
             && caps.max_workgroup_memory >= WORKGROUP_MEMORY
     }
 
-    /// Appends one dispatch a part of the matrix. The device must be one of
+    /// Appends one dispatch for each part of the matrix. The device must be
     /// [`available`](Self::available).
     pub fn record(&self, r: &mut Recorder) {
         let items = if self.0.grouped.is_some() { TILE_ITEMS } else { DENSE_ITEMS };
@@ -34,27 +35,27 @@ impl MatmulCoop<'_> {
     }
 }
 
-/// Lanes of a workgroup: four subgroups at least.
+/// Lanes of a workgroup: at least four subgroups.
 fn lanes(caps: &Caps) -> u32 {
     4 * caps.max_subgroup
 }
 
 fn variant(
     caps: &Caps,
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
     let (side, items) = (
-        if caps.coop_side == 8 { "side8" } else { "side16" },
+        if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 },
         match rows {
-            "dense" => DENSE_ITEMS,
+            RowsPart::Dense => DENSE_ITEMS,
             _ => TILE_ITEMS,
         },
     );
     super::matmul::imports(Variant::new("matmul_coop"), weights, rows, epilogue, bias)
-        .import("coop", side)
+        .import(side)
         .int("TILE_ITEMS", items)
         .int("WG", lanes(caps))
         .int("SUBGROUPS", lanes(caps) / caps.min_subgroup.max(1))
@@ -64,6 +65,6 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     if !MatmulCoop::available(caps) {
         return Vec::new();
     }
-    let formats = Format::ALL.iter().map(|f| f.import(caps));
+    let formats = Format::ALL.iter().map(|f| f.part(caps));
     formats.flat_map(|weights| super::matmul::all_of(caps, weights, variant)).collect()
 }

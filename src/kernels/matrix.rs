@@ -1,10 +1,10 @@
 //! Weight matrices on the GPU.
 
+use super::WeightsPart;
 use crate::gpu::{Binding, Caps, Tensor};
 
-/// How weights are stored on the GPU. This is the seam for weight formats: a format is a line
-/// here, `shaders/lib/weights/<name>.wgsl`, and its packing in `pack.rs`. `docs/weights.md` has the
-/// layouts bit by bit.
+/// A format of weights on the GPU. Each is an entry here, a file in `shaders/lib/weights/` (two share
+/// one) and its packing in `pack.rs`. `docs/weights.md` has the layouts bit by bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Format {
     /// 32-bit floats.
@@ -25,7 +25,7 @@ pub enum Format {
     Q6K,
 }
 
-/// Where a part's planes begin, in words; plane 0 begins at 0.
+/// First words of a matrix part's planes; plane 0 begins at 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Planes {
     /// First words of planes 1, 2 and 3.
@@ -39,30 +39,30 @@ impl Format {
     pub const ALL: [Self; 8] =
         [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q4, Self::Q4K, Self::Q5K, Self::Q6K];
 
-    /// The part that answers `#import weights` on a device.
-    pub(crate) fn import(self, caps: &Caps) -> &'static str {
+    /// The shader part that decodes this format on a device.
+    pub(crate) fn part(self, caps: &Caps) -> WeightsPart {
         match self {
-            Self::F32 => "f32",
-            Self::F16 if caps.f16 => "f16_native",
-            Self::F16 => "f16",
-            Self::Bf16 => "bf16",
-            Self::Q8 => "q8",
-            Self::Q4 => "q4",
-            Self::Q4K => "q4k",
-            Self::Q5K => "q5k",
-            Self::Q6K => "q6k",
+            Self::F32 => WeightsPart::F32,
+            Self::F16 if caps.f16 => WeightsPart::F16Native,
+            Self::F16 => WeightsPart::F16,
+            Self::Bf16 => WeightsPart::Bf16,
+            Self::Q8 => WeightsPart::Q8,
+            Self::Q4 => WeightsPart::Q4,
+            Self::Q4K => WeightsPart::Q4K,
+            Self::Q5K => WeightsPart::Q5K,
+            Self::Q6K => WeightsPart::Q6K,
         }
     }
 
-    /// Every part that decodes this format on a device: the choice and its fallbacks.
-    pub(crate) fn imports(self, caps: &Caps) -> Vec<&'static str> {
+    /// Every shader part that can decode this format on a device.
+    pub(crate) fn parts(self, caps: &Caps) -> Vec<WeightsPart> {
         match self {
-            Self::F16 if caps.f16 => vec!["f16", "f16_native"],
-            _ => vec![self.import(caps)],
+            Self::F16 if caps.f16 => vec![WeightsPart::F16, WeightsPart::F16Native],
+            _ => vec![self.part(caps)],
         }
     }
 
-    /// Elements of a block, along a row, and the bits that each plane has of it.
+    /// Elements of a block, along a row, and its bits in each plane.
     #[must_use]
     pub fn block(self) -> (usize, &'static [usize]) {
         match self {
@@ -83,7 +83,7 @@ impl Format {
         cols / block * planes.iter().sum::<usize>() / 8
     }
 
-    /// Where the planes of `elements` elements begin: each at a multiple of 16 bytes.
+    /// First words of the planes of `elements` elements: each begins at a multiple of 16 bytes.
     #[must_use]
     pub fn planes(self, elements: usize) -> Planes {
         let (block, bits) = self.block();
@@ -97,7 +97,7 @@ impl Format {
         planes
     }
 
-    /// Whether its parts are read as planes of words.
+    /// Whether the weights are integers in blocks, stored in planes.
     pub(crate) fn is_quantised(self) -> bool {
         self.block().0 > 1
     }
@@ -120,8 +120,8 @@ impl Format {
 
 /// A range of rows of every expert, small enough for one binding.
 #[derive(Clone, Debug)]
-pub struct Part {
-    /// How it is stored.
+pub struct MatrixPart {
+    /// Its format.
     pub format: Format,
     /// First row of this part within an expert.
     pub first_row: usize,
@@ -129,28 +129,28 @@ pub struct Part {
     pub rows: usize,
     /// `[experts, rows, cols]`: the format's planes, one after another.
     pub data: Tensor<u32>,
-    /// Where they begin.
+    /// First words of the planes.
     pub planes: Planes,
 }
 
-/// A weight matrix `[experts, rows, cols]` (a plain matrix has one expert), in parts that each fit
-/// a storage binding and have one format. A part is a dispatch. Rows are split, within every
-/// expert, so that any product over experts stays one kernel.
+/// A weight matrix `[experts, rows, cols]`; a plain matrix has one expert. It consists of parts, each of
+/// one format and small enough for a storage binding; each takes a dispatch. A part is a range of rows
+/// of every expert, so that a product over experts stays one kernel.
 #[derive(Clone, Debug)]
 pub struct Matrix {
-    /// Matrices stacked.
+    /// Number of stacked matrices.
     pub experts: usize,
     /// Rows of each.
     pub rows: usize,
     /// Columns of each.
     pub cols: usize,
     /// The parts in order of rows.
-    pub parts: Vec<Part>,
+    pub parts: Vec<MatrixPart>,
 }
 
 impl Matrix {
-    /// `(first_row, rows)` of each part of rows `rows` such that none exceeds `max_bytes`. Parts
-    /// hold an even number of rows, so that a gate row and its up row stay together.
+    /// Splits rows `rows` into parts of at most `max_bytes`: `(first_row, rows)` of each. Parts hold an
+    /// even number of rows, so that a gate row and its up row stay together.
     #[must_use]
     pub fn split(
         format: Format,
@@ -160,7 +160,7 @@ impl Matrix {
         max_bytes: u64,
     ) -> Vec<(usize, usize)> {
         let row_bytes = (experts * format.row_bytes(cols)) as u64;
-        // Each plane is filled up to 16 bytes.
+        // Each plane is padded to 16 bytes.
         let max_bytes = max_bytes.saturating_sub(64);
         let most = usize::try_from(max_bytes / row_bytes.max(1)).unwrap_or(rows.len());
         let most = (most & !1).max(2);
@@ -180,8 +180,8 @@ impl Matrix {
     }
 }
 
-impl Part {
-    /// Its bindings: the weights import declares which of them it reads.
+impl MatrixPart {
+    /// Its bindings under the names that its shader part declares.
     pub(crate) fn bind(&self) -> Vec<Binding> {
         let mut bindings = vec![self.data.bind("weight")];
         if self.format.is_quantised() {

@@ -2,49 +2,52 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{Activations, Epilogue, Format, Grouped, Matrix, Reduce, TILE_ITEMS, bytes_of, fold};
+use super::{
+    Activations, BiasPart, Epilogue, Format, Grouped, InputPart, Matrix, ProductPart, Reduce,
+    RowsPart, TILE_ITEMS, WeightsPart, bytes_of, fold,
+};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
 const WG: u32 = 64;
-/// Rows a group of lanes owns: a `vec4` of sums.
+/// Rows of a group of lanes: a `vec4` of sums.
 const ROWS: u32 = 4;
 
-/// Which products an item takes: the `rows` import.
+/// Products of an item: the import `rows`.
 #[derive(Clone, Copy)]
 pub enum MatvecRows<'a> {
-    /// One product an item.
+    /// One product for each item.
     Dense {
         /// Items are the rows whose logits are wanted.
         logit_rows: bool,
     },
-    /// Item `row * top_k + j` takes row's `j`-th expert.
+    /// Item `row * top_k + j` is the product with the row's `j`-th expert.
     Gather {
         /// `[rows, top_k]`.
         ids: &'a Tensor<u32>,
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: u32,
     },
-    /// A row adds its `top_k` experts' products, gated.
+    /// An item is the sum of the products with its row's `top_k` experts, weighted by their gates.
     Combine {
         /// `[rows, top_k]`.
         ids: &'a Tensor<u32>,
         /// `[rows, top_k]`.
         gates: &'a Tensor<f32>,
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: u32,
     },
-    /// Items by expert, `items` of a tile at a time.
+    /// Items grouped by expert; a workgroup takes `items` of a tile.
     Grouped(Grouped<'a>),
 }
 
 impl MatvecRows<'_> {
-    fn import(self) -> &'static str {
+    fn part(self) -> RowsPart {
         match self {
-            Self::Dense { .. } => "dense",
-            Self::Gather { .. } => "gather",
-            Self::Combine { .. } => "combine",
-            Self::Grouped(g) => g.import(),
+            Self::Dense { .. } => RowsPart::Dense,
+            Self::Gather { .. } => RowsPart::Gather,
+            Self::Combine { .. } => RowsPart::Combine,
+            Self::Grouped(g) => g.part(),
         }
     }
 }
@@ -59,15 +62,15 @@ pub struct Matvec<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Which products.
+    /// Products of an item.
     pub rows: MatvecRows<'a>,
-    /// What happens to a product.
+    /// Operation on the result.
     pub epilogue: Epilogue,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
-    /// What a product with quantised weights makes of `x`.
+    /// Precision of `x` in products with quantised weights.
     pub activations: Activations,
-    /// Items that share each weight read: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
+    /// Items of a workgroup, which share each load of a weight: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
     /// [`MatvecRows::Combine`].
     pub items: u32,
 }
@@ -87,82 +90,88 @@ struct Params {
 }
 
 fn variant(
-    weights: &'static str,
-    rows: &'static str,
+    weights: WeightsPart,
+    rows: RowsPart,
     epilogue: Epilogue,
     bias: bool,
     reduce: Reduce,
     activations: Activations,
     items: u32,
 ) -> Variant {
-    let (input, nibbles) = match (product(weights, activations), activations) {
-        (None, _) => ("f32", "f32"),
-        (_, Activations::Int8) => ("int8", "int8"),
-        _ if reduce == Reduce::SerialSubgroup => ("broadcast", "f32"),
-        _ => ("f32", "f32"),
+    let input = match activations {
+        _ if !weights.is_quantised() => InputPart::F32,
+        Activations::Int8 => InputPart::Int8,
+        Activations::Float if reduce == Reduce::SerialSubgroup => InputPart::Broadcast,
+        Activations::Float => InputPart::F32,
     };
     let v = Variant::new("matvec")
-        .import("reduce", reduce.import())
-        .import("rows", rows)
-        .import("weights", weights)
-        .import("input", input)
-        .import("units", product(weights, Activations::Float).unwrap_or("float"))
-        .import("nibbles", nibbles)
-        .import("bias", if bias { "row" } else { "none" })
-        .import("epilogue", epilogue.import())
+        .import(reduce)
+        .import(rows)
+        .import(weights)
+        .import(input)
+        .import(ProductPart { weights, activations })
+        .import(BiasPart::new(bias))
+        .import(epilogue)
         .int("WG", WG)
         .int("ITEMS", items);
-    let v = match product(weights, activations) {
-        Some(product) => v.import("product", product),
-        None => v,
-    };
-    // The dense import also serves matmul, which works in tiles.
     match rows {
-        "dense" => v.int("TILE_ITEMS", items),
-        "grouped_in" | "grouped_out" => v.import("grouped", "list").int("TILE_ITEMS", TILE_ITEMS),
-        _ => v,
-    }
-}
-
-/// What answers `#import product` beside a weights import; plain floats have none.
-fn product(weights: &'static str, activations: Activations) -> Option<&'static str> {
-    match (weights, activations) {
-        ("f32" | "f16" | "f16_native" | "bf16", _) => None,
-        (quantised, Activations::Float) => Some(quantised),
-        ("q4", _) => Some("q4_int8"),
-        ("q4k", _) => Some("q4k_int8"),
-        ("q5k", _) => Some("q5k_int8"),
-        ("q6k", _) => Some("q6k_int8"),
-        _ => Some("q8_int8"),
+        // The part's functions for matmul, which works in tiles, name the constant too.
+        RowsPart::Dense => v.int("TILE_ITEMS", items),
+        RowsPart::GroupedIn | RowsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
+        RowsPart::Gather | RowsPart::Combine => v,
     }
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
-    let weights = || Format::ALL.iter().flat_map(|f| f.imports(caps));
+    let weights = || Format::ALL.iter().flat_map(|f| f.parts(caps));
     let float = weights().map(|w| (w, Activations::Float));
-    let int8 = Format::ALL.iter().filter(|f| f.is_quantised()).flat_map(|f| f.imports(caps));
+    let int8 = Format::ALL.iter().filter(|f| f.is_quantised()).flat_map(|f| f.parts(caps));
     for (weights, act) in float.chain(int8.map(|w| (w, Activations::Int8))) {
         for reduce in Reduce::available(caps) {
             for epilogue in Epilogue::ALL {
                 for items in [1, 2, 4, 8] {
-                    all.push(variant(weights, "dense", epilogue, false, reduce, act, items));
+                    all.push(variant(
+                        weights,
+                        RowsPart::Dense,
+                        epilogue,
+                        false,
+                        reduce,
+                        act,
+                        items,
+                    ));
                 }
             }
             for (epilogue, items) in [(Epilogue::Store, 1), (Epilogue::Add, 8)] {
-                all.push(variant(weights, "dense", epilogue, true, reduce, act, items));
+                all.push(variant(weights, RowsPart::Dense, epilogue, true, reduce, act, items));
             }
-            all.push(variant(weights, "gather", Epilogue::Swiglu, false, reduce, act, 1));
-            all.push(variant(weights, "combine", Epilogue::Add, false, reduce, act, 1));
-            all.push(variant(weights, "grouped_in", Epilogue::Swiglu, false, reduce, act, 8));
-            all.push(variant(weights, "grouped_out", Epilogue::Store, false, reduce, act, 8));
+            all.push(variant(weights, RowsPart::Gather, Epilogue::Swiglu, false, reduce, act, 1));
+            all.push(variant(weights, RowsPart::Combine, Epilogue::Add, false, reduce, act, 1));
+            all.push(variant(
+                weights,
+                RowsPart::GroupedIn,
+                Epilogue::Swiglu,
+                false,
+                reduce,
+                act,
+                8,
+            ));
+            all.push(variant(
+                weights,
+                RowsPart::GroupedOut,
+                Epilogue::Store,
+                false,
+                reduce,
+                act,
+                8,
+            ));
         }
     }
     all
 }
 
 impl Matvec<'_> {
-    /// Appends one dispatch a part of the matrix.
+    /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
         let (items, top_k, logit_rows) = match self.rows {
             MatvecRows::Dense { logit_rows: false } => {
@@ -202,8 +211,8 @@ impl Matvec<'_> {
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
                 variant: variant(
-                    part.format.import(r.caps()),
-                    self.rows.import(),
+                    part.format.part(r.caps()),
+                    self.rows.part(),
                     self.epilogue,
                     self.bias.is_some(),
                     self.reduce,

@@ -1,4 +1,5 @@
-//! One file per kernel, same stem as its shader: its arguments, its `Params`, its variants, its grid.
+//! Host side of the kernels. Each has a file with the stem of its shader: its arguments, `Params`,
+//! variants and grid.
 //!
 //! To add a kernel: `shaders/k.wgsl` with its header, `src/kernels/k.rs`, a line in [`KERNELS`],
 //! its twin `src/reference/k.rs`, a property test in `tests/it/kernels/`, a case in
@@ -16,6 +17,7 @@ mod matvec;
 mod moe;
 mod norm_route;
 mod pack;
+mod parts;
 mod qk_norm_rope_append;
 mod rms_norm;
 mod sample;
@@ -24,23 +26,28 @@ mod short_conv;
 use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, FlashAttention, Heads, flash_tile_rows};
-pub use batch::{Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, Row, SPLIT, SampleParams, SeqRows};
+pub use batch::{
+    Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SPLIT, SampleParams, SeqRows,
+};
 pub use embed::Embed;
 pub use kv::KvFormat;
 pub use linear::{Activations, Choices, Epilogue, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
-pub use matrix::{Format, Matrix, Part, Planes};
+pub use matrix::{Format, Matrix, MatrixPart, Planes};
 pub use matvec::{Matvec, MatvecRows};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use norm_route::NormRoute;
 pub(crate) use pack::values;
+pub(crate) use parts::{
+    BiasPart, CoopPart, InputPart, KvPart, KvStorePart, ProductPart, RowsPart, WeightsPart,
+};
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use rms_norm::RmsNorm;
 pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
 pub use short_conv::ShortConv;
 
-/// How a workgroup adds up: the `reduce` import.
+/// Summation within a workgroup: the import `reduce`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduce {
@@ -48,74 +55,65 @@ pub enum Reduce {
     Tree,
     /// Subgroup operations.
     Subgroup,
-    /// One lane owns a row and needs no barrier: what CPU drivers want.
+    /// Each lane owns a row, so no barrier is needed: fastest on CPU drivers.
     Serial,
-    /// The same, and lanes hand what they all need to each other.
+    /// As `Serial`; lanes of a subgroup also pass each other the inputs that all of them need.
     SerialSubgroup,
 }
 
 impl Reduce {
-    pub(crate) fn import(self) -> &'static str {
-        match self {
-            Self::Tree => "tree",
-            Self::Subgroup => "subgroup",
-            Self::Serial => "serial",
-            Self::SerialSubgroup => "serial_subgroup",
-        }
-    }
-
-    /// Rows a workgroup of `lanes` lanes owns.
+    /// Rows of a workgroup of `lanes` lanes.
     pub(crate) fn rows(self, lanes: u32) -> u32 {
         if self.is_serial() { lanes } else { 1 }
     }
 
-    /// Whether lanes own rows.
+    /// Whether each lane owns a row.
     #[must_use]
     pub fn is_serial(self) -> bool {
         matches!(self, Self::Serial | Self::SerialSubgroup)
     }
 
-    /// Whether eight lanes of a subgroup can hand their parts of a block of 32 to each other.
-    fn hands_round(caps: &Caps) -> bool {
+    /// Whether eight lanes of a subgroup can pass each other a block of 32 inputs.
+    fn can_broadcast(caps: &Caps) -> bool {
         caps.subgroups && caps.min_subgroup >= 8
     }
 
-    /// The serial choice of a device.
+    /// The best choice of a device in which each lane owns rows.
     #[must_use]
     pub fn serial(caps: &Caps) -> Self {
-        if Self::hands_round(caps) { Self::SerialSubgroup } else { Self::Serial }
+        if Self::can_broadcast(caps) { Self::SerialSubgroup } else { Self::Serial }
     }
 
-    /// The choices a device has.
+    /// The choices of a device.
     #[must_use]
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all = vec![Self::Tree, Self::Serial];
         if caps.subgroups {
             all.push(Self::Subgroup);
         }
-        if Self::hands_round(caps) {
+        if Self::can_broadcast(caps) {
             all.push(Self::SerialSubgroup);
         }
         all
     }
 
-    /// The cooperative choice of a device.
+    /// The best choice of a device in which the lanes of a workgroup share a row.
     #[must_use]
-    pub fn cooperative(caps: &Caps) -> Self {
+    pub fn shared_rows(caps: &Caps) -> Self {
         if caps.subgroups { Self::Subgroup } else { Self::Tree }
     }
 }
 
-/// A kernel as tests see it: its name and every variant a device may be asked to run.
+/// A kernel: its name and every variant that a device may run.
 #[derive(Clone, Copy)]
 pub struct KernelInfo {
     /// Stem of its shader.
     pub name: &'static str,
-    /// Every variant it can ask for on a device with these capabilities.
+    /// Every variant that may be used on a device with these capabilities.
     pub variants: fn(&Caps) -> Vec<Variant>,
 }
 
-/// Every kernel. Tests iterate over this table.
+/// Every kernel. Tests and `lfm2 info --kernel` iterate over this table.
 pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "attention", variants: attention::attention_variants },
     KernelInfo { name: "attention_combine", variants: attention::combine_variants },
@@ -135,7 +133,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "short_conv", variants: short_conv::variants },
 ];
 
-/// Workgroups in x and y that make up `n`, each at most 65,535.
+/// Workgroups in x and y for `n` workgroups in all, each dimension at most 65,535.
 pub(crate) fn fold(n: u32) -> (u32, u32) {
     const MOST: u32 = 65_535;
     if n <= MOST {

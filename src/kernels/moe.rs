@@ -7,8 +7,8 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
-/// Where the sorted items begin in the groups of at most `rows` rows: behind the count and the
-/// most tiles that can be needed.
+/// First word of the sorted items in the groups of at most `rows` rows. Before it are the number of
+/// tiles and room for as many tiles as there can be.
 fn items_at(rows: u32, experts: u32, top_k: u32) -> u32 {
     let most = Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times: 1 };
     4 + 4 * most.of(&crate::gpu::StepShape { rows, ..Default::default() })
@@ -25,13 +25,13 @@ pub fn groups_len(rows: u32, experts: u32, top_k: u32) -> (u32, usize) {
 pub struct MoeGroup<'a> {
     /// `[rows, top_k]`.
     pub ids: &'a Tensor<u32>,
-    /// The tile list and the sorted items; see the shader.
+    /// The tile list and the sorted items, as the shader's header describes them.
     pub groups: &'a Tensor<u32>,
-    /// Where the sorted items begin in it.
+    /// First word of the sorted items in it.
     pub items_at: u32,
     /// Experts.
     pub experts: u32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: u32,
 }
 
@@ -74,7 +74,7 @@ pub struct MoeCombine<'a> {
     pub x: &'a Tensor<f32>,
     /// Columns.
     pub hidden_size: u32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: u32,
 }
 

@@ -7,7 +7,7 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
 
-/// Norms the rows and chooses their experts.
+/// Norms rows and chooses their experts.
 pub struct NormRoute<'a> {
     /// `[rows, hidden_size]`.
     pub x: &'a Tensor<f32>,
@@ -25,13 +25,13 @@ pub struct NormRoute<'a> {
     pub gates: &'a Tensor<f32>,
     /// Added to the mean square.
     pub eps: f32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: u32,
     /// Divide the gates by their sum.
     pub norm_topk_prob: bool,
-    /// Factor on the gates.
+    /// Factor of the gates.
     pub routed_scaling_factor: f32,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
 }
 
@@ -45,7 +45,7 @@ struct Params {
 
 fn variant(reduce: Reduce, experts: u32, top_k: u32, norm_topk_prob: bool) -> Variant {
     Variant::new("norm_route")
-        .import("reduce", reduce.import())
+        .import(reduce)
         .int("WG", WG)
         .int("EXPERTS", experts)
         .int("TOP_K", top_k)

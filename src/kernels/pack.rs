@@ -1,4 +1,4 @@
-//! From the blocks of a file to the planes of a format; `docs/weights.md` has the layouts.
+//! Packs the blocks of a file into the planes of a format. `docs/weights.md` has the layouts.
 
 use half::{bf16, f16};
 
@@ -9,8 +9,8 @@ use crate::formats::{
 };
 
 impl Format {
-    /// The format that holds elements of a file's type: without rounding, but for Q4_1 and Q5_1,
-    /// which become f16 (an error of at most 2^-11 of each value).
+    /// The format for elements of a file's type. It stores all of them exactly, except Q4_1 and Q5_1, which
+    /// become f16 (an error of at most 2^-11 of each value).
     #[must_use]
     pub fn of(element_type: ElementType) -> Self {
         match element_type {
@@ -25,8 +25,8 @@ impl Format {
         }
     }
 
-    /// Appends whole blocks of a file to the planes of this format, as many as it has. A type that
-    /// it does not hold gives values that went through f32.
+    /// Appends whole blocks of a file to the planes of this format. A float format converts elements of
+    /// other types through f32.
     pub fn pack(self, element_type: ElementType, bytes: &[u8], planes: &mut Vec<Vec<u8>>) {
         planes.resize_with(self.block().1.len(), Vec::new);
         match (self, element_type, &mut planes[..]) {
@@ -52,13 +52,13 @@ impl Format {
     }
 }
 
-/// Blocks of a half and `QUANTS` bytes, to the two planes. Most of a model goes through here.
+/// Splits blocks of a half and `QUANTS` bytes into the two planes. Most of a model goes through here.
 fn take_apart<const BLOCK: usize, const QUANTS: usize>(
     bytes: &[u8],
     quants: &mut Vec<u8>,
     d: &mut Vec<u8>,
 ) {
-    // Some at a time, so that what is made room for is still in the cache when it is filled.
+    // Some blocks at a time, so that resized memory is still in the cache when it is filled.
     for blocks in bytes.as_chunks::<BLOCK>().0.chunks(64) {
         let (q_at, d_at) = (quants.len(), d.len());
         quants.resize(q_at + blocks.len() * QUANTS, 0);
@@ -96,7 +96,7 @@ fn pack_blocks(element_type: ElementType, bytes: &[u8], planes: &mut [Vec<u8>]) 
             (_, [nibbles, upper, scales, d]) => {
                 for half in 0..2 {
                     let low = &block[half * 64..][..64];
-                    // Elements 0 to 31 and 32 to 63 are low halves, the next 64 high ones.
+                    // Elements 0 to 31 and 32 to 63 are in low halves, the next 64 in high ones.
                     for quarter in 0..4 {
                         let shift = quarter / 2 * 4;
                         let low = &low[quarter % 2 * 32..][..32];
@@ -118,16 +118,16 @@ fn pack_blocks(element_type: ElementType, bytes: &[u8], planes: &mut [Vec<u8>]) 
     }
 }
 
-/// 32 bytes whose low halves are 32 elements and whose high halves are the next 32, to twice 16
-/// bytes whose halves are elements `l` and `l + 16` of 32.
+/// Repacks 32 bytes, whose low halves are 32 elements and whose high halves are the next 32, as twice
+/// 16 bytes, whose halves are elements `l` and `l + 16` of 32.
 fn split_pair(pair: &[u8], out: &mut Vec<u8>) {
     let (first, second) = pair.split_at(16);
     out.extend(first.iter().zip(second).map(|(a, b)| (a & 15) | (b & 15) << 4));
     out.extend(first.iter().zip(second).map(|(a, b)| a >> 4 | (b & 0xf0)));
 }
 
-/// d and m; then of eight sub-blocks the low four bits of the scales, those of the minima, and the
-/// upper two bits of both: 16 bytes.
+/// The head of a Q4_K or Q5_K block: d and m; of eight sub-blocks the low four bits of the scales, then
+/// of the minima; the upper two bits of both.
 fn super_block(b: &Quants) -> [u8; 16] {
     let mut words = [u32::from(b.d) | u32::from(b.m) << 16, 0, 0, 0];
     for (i, (scale, min)) in b.scales.iter().zip(&b.minima).enumerate() {

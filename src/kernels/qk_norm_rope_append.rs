@@ -2,12 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, Reduce, bytes_of};
+use super::{KvFormat, KvStorePart, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 32;
 
-/// Norms and turns the heads of q and k, and appends k and v to the KV pool.
+/// Applies norm and RoPE to the heads of q and k, and appends k and v to the KV pool.
 pub struct QkNormRopeAppend<'a> {
     /// `[rows, n_heads + 2 n_kv_heads, head_dim]`.
     pub qkv: &'a Tensor<f32>,
@@ -17,11 +17,12 @@ pub struct QkNormRopeAppend<'a> {
     pub rope: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
-    /// `[pool rows, n_kv_heads, head_dim]`, in q8 no more and no less.
+    /// `[pool rows, n_kv_heads, head_dim]`. In q8 exactly this size, which
+    /// determines the place of the scales.
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,
-    /// How keys and values are stored.
+    /// Format of keys and values.
     pub kv: KvFormat,
     /// Query heads.
     pub n_heads: u32,
@@ -31,7 +32,7 @@ pub struct QkNormRopeAppend<'a> {
     pub head_dim: u32,
     /// Added to the mean square.
     pub eps: f32,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
 }
 
@@ -46,10 +47,7 @@ struct Params {
 }
 
 fn variant(reduce: Reduce, kv: KvFormat) -> Variant {
-    Variant::new("qk_norm_rope_append")
-        .import("reduce", reduce.import())
-        .import("kv_store", kv.import())
-        .int("WG", WG)
+    Variant::new("qk_norm_rope_append").import(reduce).import(KvStorePart(kv)).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {

@@ -17,9 +17,9 @@ pub struct RmsNorm<'a> {
     pub h: &'a Tensor<f32>,
     /// Added to the mean square.
     pub eps: f32,
-    /// Only the rows whose logits are wanted.
+    /// Items are the rows whose logits are wanted instead of all rows.
     pub logit_rows: bool,
-    /// How to add up.
+    /// Summation within a workgroup.
     pub reduce: Reduce,
 }
 
@@ -32,7 +32,7 @@ struct Params {
 }
 
 fn variant(reduce: Reduce) -> Variant {
-    Variant::new("rms_norm").import("reduce", reduce.import()).int("WG", WG)
+    Variant::new("rms_norm").import(reduce).int("WG", WG)
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {

@@ -7,7 +7,7 @@ use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 256;
 
-/// What `sample_draw` writes instead of a token if a logit is NaN or infinite.
+/// Written by `sample_draw` instead of a token if a logit is NaN or infinite.
 pub const NOT_FINITE: u32 = 0xffff_fffe;
 
 #[repr(C)]
@@ -30,7 +30,7 @@ fn prepare_variant() -> Variant {
 }
 
 fn threshold_variant(reduce: Reduce) -> Variant {
-    Variant::new("sample_threshold").import("reduce", reduce.import()).int("WG", WG)
+    Variant::new("sample_threshold").import(reduce).int("WG", WG)
 }
 
 fn draw_variant() -> Variant {
@@ -42,7 +42,7 @@ pub(super) fn prepare_variants(_: &Caps) -> Vec<Variant> {
 }
 
 pub(super) fn threshold_variants(caps: &Caps) -> Vec<Variant> {
-    // A row is shared by a workgroup here, so serial is no choice.
+    // Here a workgroup shares a row, so the serial choices do not apply.
     Reduce::available(caps).into_iter().filter(|r| !r.is_serial()).map(threshold_variant).collect()
 }
 
@@ -50,7 +50,7 @@ pub(super) fn draw_variants(_: &Caps) -> Vec<Variant> {
     vec![draw_variant()]
 }
 
-/// Biases of single tokens, and penalties on tokens that the sequence has already.
+/// Applies logit biases, and penalties on tokens of the sequence.
 pub struct SamplePrepare<'a> {
     /// `[n_slots, context]`.
     pub history: &'a Tensor<u32>,
@@ -58,9 +58,9 @@ pub struct SamplePrepare<'a> {
     pub counts: &'a Tensor<u32>,
     /// `[logit_rows, vocab]`.
     pub logits: &'a Tensor<f32>,
-    /// Ids.
+    /// Number of ids.
     pub vocab: u32,
-    /// Positions a slot has.
+    /// Positions of a slot.
     pub context: u32,
 }
 
@@ -82,7 +82,7 @@ impl SamplePrepare<'_> {
     }
 }
 
-/// The least logit that may still be drawn.
+/// Finds the smallest logit that may be drawn.
 pub struct SampleThreshold<'a> {
     /// `[logit_rows, vocab]`.
     pub logits: &'a Tensor<f32>,
@@ -90,9 +90,9 @@ pub struct SampleThreshold<'a> {
     pub allowed: &'a Tensor<u32>,
     /// `[logit_rows]`.
     pub cut: &'a Tensor<f32>,
-    /// Ids.
+    /// Number of ids.
     pub vocab: u32,
-    /// How to add up: [`Reduce::Tree`] or [`Reduce::Subgroup`].
+    /// Summation within a workgroup: [`Reduce::Tree`] or [`Reduce::Subgroup`].
     pub reduce: Reduce,
 }
 
@@ -124,7 +124,7 @@ pub struct SampleDraw<'a> {
     pub cut: &'a Tensor<f32>,
     /// `[n_slots]`.
     pub next_token: &'a Tensor<u32>,
-    /// Ids.
+    /// Number of ids.
     pub vocab: u32,
 }
 

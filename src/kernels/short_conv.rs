@@ -2,11 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::bytes_of;
+use super::{BiasPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
-/// Rows of a sequence that one lane makes.
+/// Rows of a sequence that one lane computes.
 const BLOCK: u32 = 32;
 
 /// `y = C * conv(B * x)`, with the state in a ring.
@@ -39,7 +39,7 @@ struct Params {
 
 fn variant(bias: bool, l_cache: u32, ring: u32) -> Variant {
     Variant::new("short_conv")
-        .import("bias", if bias { "row" } else { "none" })
+        .import(BiasPart::new(bias))
         .int("WG", WG)
         .int("BLOCK", BLOCK)
         .int("L", l_cache)

@@ -7,7 +7,7 @@ use super::layout::Rows;
 use super::load::{Job, LoadError, LoadProgress, OnProgress, Unread};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Device, Submission, Tensor};
-use crate::kernels::{Format, Part, values};
+use crate::kernels::{Format, MatrixPart, values};
 
 /// Bytes of a checkpoint that are read at a time.
 const PIECE_BYTES: usize = 8 << 20;
@@ -239,7 +239,7 @@ struct PartWriter {
 }
 
 impl PartWriter {
-    fn new(part: &Part) -> Self {
+    fn new(part: &MatrixPart) -> Self {
         let starts = std::iter::once(0).chain(part.planes.at.iter().map(|at| *at as usize));
         let planes = starts.take(part.format.block().1.len()).map(|at| (at, Vec::new())).collect();
         Self { data: part.data.clone(), planes }

@@ -246,7 +246,7 @@ impl Forward<'_> {
         let (vocab, context) = (self.config.vocab_size as u32, state.context);
         SamplePrepare { history: &state.history, counts: &s.counts, logits, vocab, context }
             .record(p);
-        let reduce = Reduce::cooperative(p.caps());
+        let reduce = Reduce::shared_rows(p.caps());
         SampleThreshold { logits, allowed, cut, vocab, reduce }.record(p);
         SampleDraw { logits, allowed, cut, next_token: &state.next_token, vocab }.record(p);
     }

@@ -7,7 +7,7 @@ use super::weights::{AttentionWeights, Ffn, Layer, Operator, ShortConvWeights, W
 use super::{FfnKind, ModelConfig, OperatorKind, Recipe, ResolvedTensors, TensorId};
 use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{Format, Matrix, Part};
+use crate::kernels::{Format, Matrix, MatrixPart};
 
 /// Why a model could not be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -44,7 +44,7 @@ pub type OnProgress<'a> = &'a mut dyn FnMut(LoadProgress) -> bool;
 /// What is to be read into a tensor.
 pub(super) enum Job {
     /// These rows of each expert, one after another, as elements of this type.
-    Matrix { part: Part, experts: Arc<[Rows]>, target: ElementType },
+    Matrix { part: MatrixPart, experts: Arc<[Rows]>, target: ElementType },
     /// Tensors, one after another, in f32.
     Vector { data: Tensor<f32>, slices: Vec<TensorSlice> },
 }
@@ -167,7 +167,7 @@ impl Maker<'_> {
             let PartLayout { target, rows, planes } = layout;
             let data: Tensor<u32> = self.device.tensor(name, planes.words).await?;
             let (format, first_row) = (Format::of(target), rows.start);
-            let part = Part { format, first_row, rows: rows.len(), data, planes };
+            let part = MatrixPart { format, first_row, rows: rows.len(), data, planes };
             let experts = experts.clone();
             self.jobs.push(Job::Matrix { part: part.clone(), experts, target });
             parts.push(part);

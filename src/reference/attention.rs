@@ -1,5 +1,5 @@
-//! Twin of `shaders/attention.wgsl` with `attention_combine.wgsl`, and of `flash_attention.wgsl`:
-//! two ways to the same softmax.
+//! Twin of `shaders/attention.wgsl` with `attention_combine.wgsl`, and of `flash_attention.wgsl`, which
+//! compute the same.
 
 use super::{Sequence, dot, rows};
 
@@ -12,7 +12,7 @@ pub struct AttentionHeads {
     pub n_kv_heads: usize,
     /// Dimensions of a head.
     pub head_dim: usize,
-    /// Factor on the scores: `1 / sqrt(head_dim)`.
+    /// Factor of the scores: `1 / sqrt(head_dim)`.
     pub scale: f32,
 }
 

@@ -4,9 +4,9 @@ use super::{Sequence, rows};
 
 /// `x[r, :] = embedding[token of row r, :]`; the token goes to `history[slot, position]`.
 ///
-/// `embedding` is `[vocab, hidden_size]` decoded. `tokens[r]` is `None` where the row takes
-/// `next_token[slot]`, what the sampler drew last. `history` is `[n_slots, context]`.
-/// Source: LFM2 `embed_tokens`.
+/// `embedding` is `[vocab, hidden_size]`, decoded. If `tokens[r]` is `None`, the row takes
+/// `next_token[slot]`, the slot's last sampled token. `history` is `[n_slots, context]`. Source: LFM2
+/// `embed_tokens`.
 #[must_use]
 pub fn embed(
     sequences: &[Sequence],

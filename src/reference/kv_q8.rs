@@ -1,11 +1,11 @@
-//! Twin of `shaders/lib/kv_store/q8.wgsl` and `shaders/lib/kv/q8.wgsl`: heads of keys or values as
-//! 8-bit integers in blocks of 32, and back.
+//! Twin of the parts `kv_store=q8` and `kv=q8` of `shaders/lib/kv.wgsl`: heads of keys or values as 8-bit
+//! integers in blocks of 32, and back.
 
 use half::f16;
 
 const BLOCK: usize = 32;
 
-/// The scale of a block: its largest size / 127, as a half that is normal and finite; NaN where the
+/// The scale of a block: its largest magnitude / 127, clamped to the normal and finite halves; NaN if the
 /// block has a NaN.
 #[must_use]
 pub fn q8_scale(block: &[f32]) -> f32 {
@@ -16,14 +16,14 @@ pub fn q8_scale(block: &[f32]) -> f32 {
     f16::from_f32((largest / 127.0).clamp(f16::MIN_POSITIVE.to_f32(), 65504.0)).to_f32()
 }
 
-/// Words that hold `values`, heads of `head_dim` (a multiple of 32): all integers, four in a word,
-/// the first in the low byte; then the scales, two in a word, every head's in words of its own.
+/// Encodes `values`, heads of `head_dim` (a multiple of 32), in words: all integers, four in a word, the
+/// first in the low byte; then the scales, two in a word, with words of their own for every head.
 #[must_use]
 pub fn encode_kv_q8(values: &[f32], head_dim: usize) -> Vec<u32> {
     let mut words = Vec::new();
     for block in values.chunks(BLOCK) {
         let d = q8_scale(block);
-        // A NaN becomes 0 here: of a block that has one the scale tells.
+        // A NaN becomes 0 here, and the scale of its block is NaN.
         let byte = |v: &f32| ((v / d).round_ties_even().clamp(-127.0, 127.0) as i8) as u8;
         words.extend(block.chunks(4).map(|four| {
             let bytes: Vec<u8> = four.iter().map(byte).collect();
@@ -38,7 +38,7 @@ pub fn encode_kv_q8(values: &[f32], head_dim: usize) -> Vec<u32> {
     words
 }
 
-/// The values of `words`.
+/// Decodes `words` to values.
 #[must_use]
 pub fn decode_kv_q8(words: &[u32], head_dim: usize) -> Vec<f32> {
     let scale_words = head_dim.div_ceil(2 * BLOCK);
@@ -71,13 +71,13 @@ mod tests {
                 let d = q8_scale(block);
                 assert!(block.iter().zip(kept).all(|(v, k)| (v - k).abs() <= d * 0.501));
             }
-            // What came back is stored as it is.
+            // Decoded values are stored exactly.
             assert_eq!(decode_kv_q8(&encode_kv_q8(&back, head_dim), head_dim), back);
         }
     }
 
     #[test]
-    fn the_ends_of_the_scale() {
+    fn scales_are_clamped_and_keep_nan() {
         let mut block = [0.0f32; 32];
         assert_eq!(decode_kv_q8(&encode_kv_q8(&block, 32), 32), block);
         block[3] = 1e30;

@@ -1,19 +1,19 @@
-//! Twin of `shaders/matvec.wgsl` and `shaders/matmul.wgsl`: two ways to the same products.
+//! Twin of `shaders/matvec.wgsl`, `matmul.wgsl` and `matmul_coop.wgsl`, which compute the same products.
 
 use super::{dot, sigmoid};
 
-/// Which products an item takes.
+/// Products of an item.
 #[derive(Clone, Copy, Debug)]
 pub enum Jobs<'a> {
-    /// Item `i` is input `i` times the one matrix.
+    /// Item `i` is the product of input `i` with the one matrix.
     Dense,
-    /// Item `i = row * top_k + j` is its row times the matrix of expert `ids[i]`.
+    /// Item `i = row * top_k + j` is the product of its row with the matrix of expert `ids[i]`.
     Experts {
         /// `[rows, top_k]`.
         ids: &'a [u32],
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: usize,
-        /// Item `i` has an input of its own, `i`, instead of `i / top_k`.
+        /// Item `i` reads input `i` instead of input `i / top_k`.
         own_rows: bool,
     },
     /// Item `row` is the sum over `j` of `gates[i] * W[ids[i]] * input i`, `i = row * top_k + j`.
@@ -22,23 +22,23 @@ pub enum Jobs<'a> {
         ids: &'a [u32],
         /// `[rows, top_k]`.
         gates: &'a [f32],
-        /// Experts a row goes to.
+        /// Experts of a row.
         top_k: usize,
     },
 }
 
-/// What happens to a product.
+/// Operation on the result.
 #[derive(Clone, Copy, Debug)]
 pub enum After<'a> {
-    /// It is the result.
+    /// The product is the result.
     Store,
-    /// It is added to what is there, `[items, rows]`: the residual connection.
+    /// The product is added to these values, `[items, rows]`: the residual connection.
     Add(&'a [f32]),
     /// Rows `2 r` and `2 r + 1` are gate and up: the result is `silu(gate) * up`.
     Swiglu,
 }
 
-/// A product of a matrix, or of some of many, with items.
+/// A product of one matrix, or of the experts' matrices, with inputs.
 #[derive(Clone, Copy, Debug)]
 pub struct Product<'a> {
     /// `[experts, rows, cols]`, decoded.
@@ -51,9 +51,9 @@ pub struct Product<'a> {
     pub bias: Option<&'a [f32]>,
     /// `[inputs, cols]`.
     pub x: &'a [f32],
-    /// Which products.
+    /// Products of an item.
     pub jobs: Jobs<'a>,
-    /// What happens to them.
+    /// Operation on the result.
     pub after: After<'a>,
 }
 

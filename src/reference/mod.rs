@@ -1,10 +1,11 @@
-//! The plain CPU twin of every kernel: what the kernel has to compute, not how it does it.
+//! Reference implementations of every kernel on the CPU, called its twins.
 //!
-//! Loops over slices that anyone can check against the formula, sums in f64, results rounded to
-//! f32 once. Tests and `lfm2 selftest` compare the GPU with them; the engine never calls them.
-//! Only std and `half` here: a twin that shared code with its kernel would share its mistakes.
+//! They are plain loops over slices that can be checked against the formula; sums are in f64, and
+//! results are rounded to f32 once. Tests and `lfm2 selftest` compare the GPU with them; the engine
+//! never calls them. They use only std and `half`, since a twin that shared code with its kernel would
+//! share its errors.
 //!
-//! A twin trusts its caller (a test): shapes that do not fit are a panic of slice indexing.
+//! A twin trusts its caller, a test: shapes that do not match panic in slice indexing.
 
 mod attention;
 mod embed;
@@ -39,11 +40,11 @@ pub use weights::{
 /// Positions in a page of the KV pool.
 pub const PAGE: usize = 64;
 
-/// The rows of one sequence in a pass, at consecutive positions. Passes stack their sequences'
-/// rows in order.
+/// The rows of one sequence in a pass, at consecutive positions. The rows of a pass are those of its
+/// sequences, one sequence after another.
 #[derive(Clone, Debug)]
 pub struct Sequence {
-    /// Its slot: conv rings and token histories are indexed by it.
+    /// Its slot, the index of its conv rings and token history.
     pub slot: usize,
     /// Position of its first row.
     pub position: usize,

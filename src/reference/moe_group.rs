@@ -1,6 +1,6 @@
 //! Twin of `shaders/moe_group.wgsl`.
 
-/// At most `tile` items of one expert.
+/// A tile: at most `tile` items of one expert.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tile {
     /// The expert.
@@ -11,16 +11,16 @@ pub struct Tile {
     pub count: u32,
 }
 
-/// Items by expert.
+/// Items grouped by expert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Groups {
-    /// Tiles by expert, then by item.
+    /// Tiles, ordered by expert, then by item.
     pub tiles: Vec<Tile>,
-    /// All items `row * top_k + j`, sorted by expert, in order of item within one.
+    /// All items `row * top_k + j`, sorted by expert, then by item.
     pub items: Vec<u32>,
 }
 
-/// Sorts the items `0 .. ids.len()` by the expert that `ids` names.
+/// Sorts the items `0 .. ids.len()` by their expert in `ids`.
 #[must_use]
 pub fn moe_group(ids: &[u32], experts: u32, tile: u32) -> Groups {
     let (mut tiles, mut items) = (Vec::new(), Vec::new());
@@ -40,7 +40,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn groups_by_hand() {
+    fn groups_equal_those_made_by_hand() {
         let groups = moe_group(&[2, 0, 2, 2, 0, 2], 4, 3);
         assert_eq!(groups.items, [1, 4, 0, 2, 3, 5]);
         let tile = |expert, first, count| Tile { expert, first, count };

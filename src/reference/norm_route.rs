@@ -2,41 +2,41 @@
 
 use super::{dot, rms_norm, sigmoid};
 
-/// What the router of a mixture-of-experts layer is.
+/// The router of a mixture-of-experts layer.
 #[derive(Clone, Debug)]
 pub struct Router<'a> {
     /// `[hidden_size]`: `ffn_norm`.
     pub scale: &'a [f32],
     /// `[experts, hidden_size]`.
     pub router: &'a [f32],
-    /// `[experts]`, zeros if the model has none; selects and does not weigh.
+    /// `[experts]`; zeros if the model has none. It affects the choice of experts, not their gates.
     pub expert_bias: &'a [f32],
     /// Added to the mean square.
     pub eps: f32,
-    /// Experts a row goes to.
+    /// Experts of a row.
     pub top_k: usize,
     /// Divide the gates by their sum + 1e-6.
     pub norm_topk_prob: bool,
-    /// Factor on the gates.
+    /// Factor of the gates.
     pub routed_scaling_factor: f32,
 }
 
-/// Where rows go.
+/// The experts of rows.
 #[derive(Clone, Debug)]
 pub struct Routes {
     /// `[rows, hidden_size]`: the normed rows.
     pub h: Vec<f32>,
-    /// `[rows, top_k]`: experts by descending key, ties to the lower id.
+    /// `[rows, top_k]`: experts in descending order of key; equal ones by id.
     pub ids: Vec<u32>,
     /// `[rows, experts]`: sigmoid of the router's logits.
     pub scores: Vec<f32>,
-    /// `[rows, experts]`: score + bias, what experts are chosen by.
+    /// `[rows, experts]`: score + bias, by which experts are chosen.
     pub keys: Vec<f32>,
 }
 
 impl Router<'_> {
-    /// The gates of a row's `ids`, from its `scores`: of those the router chose, or of others that
-    /// are as good within rounding.
+    /// The gates of `ids` from a row's `scores`. The ids may also be others than the router's, equally good
+    /// within rounding.
     #[must_use]
     pub fn gates(&self, scores: &[f32], ids: &[u32]) -> Vec<f32> {
         let chosen: Vec<f64> = ids.iter().map(|&id| f64::from(scores[id as usize])).collect();

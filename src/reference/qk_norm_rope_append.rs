@@ -2,10 +2,10 @@
 
 use super::{Sequence, decode_kv_q8, encode_kv_q8, inverse_rms, round_f16, rows};
 
-/// How keys and values are rounded where they are stored.
+/// Rounding of stored keys and values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stored {
-    /// As they are.
+    /// None.
     Exact,
     /// To f16.
     F16,
@@ -13,7 +13,7 @@ pub enum Stored {
     Q8,
 }
 
-/// What the heads of q, k and v go through before attention.
+/// Norm and RoPE of heads before attention.
 #[derive(Clone, Copy, Debug)]
 pub struct QkNormRope<'a> {
     /// Query heads.
@@ -28,13 +28,13 @@ pub struct QkNormRope<'a> {
     pub norms: &'a [f32],
     /// `[context, head_dim]`: cosines, then sines, of `head_dim / 2` angles.
     pub rope: &'a [f32],
-    /// How keys and values are rounded where they are stored.
+    /// Rounding of stored keys and values.
     pub stored: Stored,
 }
 
 impl QkNormRope<'_> {
     /// Norm, then RoPE in halves: `(a, b) -> (a cos - b sin, b cos + a sin)`.
-    fn turned(&self, head: &[f32], norm: usize, position: usize) -> Vec<f32> {
+    fn rotated(&self, head: &[f32], norm: usize, position: usize) -> Vec<f32> {
         let half = self.head_dim / 2;
         let factor = inverse_rms(head, self.eps);
         let normed: Vec<f64> = head
@@ -61,7 +61,7 @@ impl QkNormRope<'_> {
     }
 }
 
-/// Norms and turns q and k, appends k and v to the pools (`[pool rows, n_kv_heads, head_dim]`),
+/// Applies norm and RoPE to q and k, appends k and v to the pools (`[pool rows, n_kv_heads, head_dim]`),
 /// and returns q, `[rows, n_heads, head_dim]`.
 ///
 /// `qkv` is `[rows, n_heads + 2 n_kv_heads, head_dim]`. Source: transformers `Lfm2MoeAttention`
@@ -82,11 +82,11 @@ pub fn qk_norm_rope_append(
         for head in 0..heads {
             let u = &qkv[(row * heads + head) * head_dim..][..head_dim];
             if head < n_heads {
-                q.extend(p.turned(u, 0, position));
+                q.extend(p.rotated(u, 0, position));
                 continue;
             }
             let (store, kv_head, u) = if head < n_heads + n_kv_heads {
-                (&mut *keys, head - n_heads, p.turned(u, 1, position))
+                (&mut *keys, head - n_heads, p.rotated(u, 1, position))
             } else {
                 (&mut *values, head - n_heads - n_kv_heads, u.to_vec())
             };

@@ -9,19 +9,19 @@ pub struct Options {
     pub temperature: f32,
     /// Keep the k largest logits; 0: off.
     pub top_k: usize,
-    /// Keep the smallest set of the largest whose probability reaches this; 1: off.
+    /// Keep the smallest set of the largest logits whose probability reaches this; 1: off.
     pub top_p: f32,
-    /// Keep those at least this times as probable as the most probable; 0: off.
+    /// Keep tokens of at least this times the largest probability; 0: off.
     pub min_p: f32,
     /// Divides positive and multiplies negative logits of tokens of the context; 1: off.
     pub repetition_penalty: f32,
-    /// Taken from the logits of tokens that were generated; 0: off.
+    /// Subtracted from the logits of tokens that were generated; 0: off.
     pub presence_penalty: f32,
-    /// Taken from them for each time; 0: off.
+    /// Subtracted from them for each time they were generated; 0: off.
     pub frequency_penalty: f32,
 }
 
-/// Biases on the logits of single tokens, before all else.
+/// Adds the biases of single tokens to their logits, before any other step.
 ///
 /// Source: OpenAI's API; the order is llama.cpp's and vLLM's.
 pub fn biases(bias: &[(u32, f32)], logits: &mut [f32]) {
@@ -30,11 +30,11 @@ pub fn biases(bias: &[(u32, f32)], logits: &mut [f32]) {
     }
 }
 
-/// Penalties on the logits of tokens that the sequence has: `tokens` by position, of which those
-/// from `generated_from` on were generated.
+/// Applies penalties to the logits of the sequence's `tokens`. Those from position `generated_from` on
+/// were generated.
 ///
 /// Source: transformers `RepetitionPenaltyLogitsProcessor` (whole context); OpenAI's API for
-/// presence and frequency (generated text alone).
+/// presence and frequency (generated text only).
 pub fn penalties(o: &Options, tokens: &[u32], generated_from: usize, logits: &mut [f32]) {
     let mut count = vec![None; logits.len()];
     for (position, &token) in tokens.iter().enumerate() {
@@ -55,8 +55,8 @@ pub fn penalties(o: &Options, tokens: &[u32], generated_from: usize, logits: &mu
     }
 }
 
-/// The least logit that may still be drawn: top-k, top-p and min-p in this order, all on
-/// `logits / temperature`, over the ids that are `allowed`. Equal logits stay or go together.
+/// The smallest logit that may be drawn: top-k, top-p and min-p in this order, all on
+/// `logits / temperature`, over the ids that are `allowed`. Equal logits are kept or dropped together.
 ///
 /// Source: transformers `TopKLogitsWarper`, `TopPLogitsWarper`, `MinPLogitsWarper`.
 #[must_use]
@@ -89,7 +89,7 @@ pub fn kept_from(o: &Options, logits: &[f32], allowed: impl Fn(usize) -> bool) -
     cut.min(high)
 }
 
-/// 32 random bits of three counters.
+/// 32 random bits, a hash of three counters.
 ///
 /// Source: pcg3d, Jarzynski and Olano, Hash Functions for GPU Rendering, JCGT 9(3), 2020.
 #[must_use]
@@ -107,24 +107,24 @@ pub fn random_bits(seed: u32, position: u32, token: u32) -> u32 {
     x
 }
 
-/// Standard Gumbel noise of a token: `-log(-log(u))`, u of 23 bits strictly between 0 and 1.
+/// Standard Gumbel noise of a token: `-log(-log(u))`, where u has 23 bits and is strictly between 0 and 1.
 #[must_use]
 pub fn gumbel(seed: u32, position: u32, token: u32) -> f64 {
     let u = (f64::from(random_bits(seed, position, token) >> 9) + 0.5) / f64::from(1 << 23);
     -(-u.ln()).ln()
 }
 
-/// What the draw compares: the token of the highest score is drawn.
+/// Scores of a draw: the token of the highest score is drawn.
 #[derive(Clone, Debug)]
 pub struct DrawScores {
-    /// `[vocab]`; `None` for ids that are not allowed or were cut.
+    /// `[vocab]`; `None` for ids that are not allowed or below the cut.
     pub scores: Vec<Option<f64>>,
-    /// The drawn token: highest score, ties to the lower id.
+    /// The drawn token: highest score; of equal ones the lower id.
     pub token: Option<u32>,
 }
 
-/// Scores by `logits` alone if temperature is 0, else by `logit / temperature` plus Gumbel noise
-/// over the logits from `cut` on: its maximum is distributed as the softmax.
+/// Scores of a row. At temperature 0 they are the logits, else `logit / temperature` plus Gumbel noise for
+/// logits of at least `cut`; the maximum of these is distributed as the softmax.
 #[must_use]
 pub fn draw_scores(
     o: &Options,
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn thresholds_keep_what_transformers_keeps() {
+    fn thresholds_keep_the_same_tokens_as_transformers() {
         let p = [0.1, 0.4, 0.05, 0.25, 0.2];
         assert_eq!(kept(OFF, &p), [0, 1, 2, 3, 4]);
         assert_eq!(kept(Options { top_k: 2, ..OFF }, &p), [1, 3]);
@@ -188,17 +188,17 @@ mod tests {
         assert_eq!(kept(Options { top_p: 0.0, ..OFF }, &p), [1]);
         assert_eq!(kept(Options { min_p: 0.4, ..OFF }, &p), [1, 3, 4]);
         assert_eq!(kept(Options { min_p: 1.0, ..OFF }, &p), [1]);
-        // After top-k the rest is 0.4 : 0.25 : 0.2, so two reach 0.75 of it.
+        // top-k keeps 0.4, 0.25 and 0.2, and two of them reach 0.75 of their sum.
         assert_eq!(kept(Options { top_k: 3, top_p: 0.75, ..OFF }, &p), [1, 3]);
         // A low temperature sharpens before top-p and min-p.
         assert_eq!(kept(Options { temperature: 0.5, top_p: 0.5, ..OFF }, &p), [1]);
         assert_eq!(kept(Options { temperature: 0.5, min_p: 0.3, ..OFF }, &p), [1, 3]);
-        // Equal ones stay together.
+        // Equal logits are kept together.
         assert_eq!(kept(Options { top_k: 1, ..OFF }, &[0.3, 0.3, 0.4 / 2.0, 0.2]), [0, 1]);
     }
 
     #[test]
-    fn penalties_by_hand() {
+    fn penalties_equal_those_computed_by_hand() {
         let o = Options {
             repetition_penalty: 2.0,
             presence_penalty: 0.5,
@@ -206,7 +206,7 @@ mod tests {
             ..OFF
         };
         let mut logits = [4.0, -1.0, 3.0, 0.0];
-        // Token 0 in the prompt alone, 1 in both, 3 generated twice.
+        // Token 0 is only in the prompt, 1 also in the generated text, 3 was generated twice.
         penalties(&o, &[0, 1, 1, 3, 3], 2, &mut logits);
         assert_eq!(logits, [2.0, -2.0 - 0.75, 3.0, -1.0]);
     }

@@ -14,7 +14,7 @@ pub struct ConvShape {
 }
 
 /// `y[t, c] = C[t, c] * (sum_j taps[c, j] * Bx[p - (L - 1) + j, c] + bias[c])`, where
-/// `Bx[p, c] = B[p, c] * x[p, c]` and zero before position 0.
+/// `Bx[p, c] = B[p, c] * x[p, c]`, and zero before position 0.
 ///
 /// `bcx` is `[rows, 3 * hidden_size]` (B, C, x), `taps` `[hidden_size, L]`, `ring`
 /// `[n_slots, ring_columns, hidden_size]`: column `p % ring_columns` holds `Bx` of position p.
@@ -59,17 +59,17 @@ pub fn short_conv(
 mod tests {
     use super::*;
 
-    /// In chunks of any length, going back as far as the ring allows, in a slot that held another
-    /// sequence: as one convolution over the whole sequence.
+    /// Chunks of any length, going back as far as the ring allows, in a slot that held another sequence,
+    /// give the result of one convolution over the whole sequence.
     #[test]
-    fn rings_do_as_the_whole_sequence() {
+    fn rings_give_the_result_of_the_whole_sequence() {
         for (l_cache, ring_columns) in [(2, 2), (3, 3), (3, 16), (4, 17), (7, 20)] {
             let shape = ConvShape { hidden_size: 1, l_cache, ring_columns };
             let back = ring_columns - (l_cache - 1);
             let taps: Vec<f32> = (1..=l_cache).map(|j| j as f32).collect();
             let mut ring = vec![1e6; 2 * ring_columns];
             let mut bx: Vec<f32> = Vec::new();
-            // Rewind by .0, then take .1 rows.
+            // Each pass goes back by .0 positions, then adds .1 rows.
             for (n, (rewind, rows)) in [(0, 1), (0, 2), (1, 1), (0, 40), (back, 3), (0, 5), (2, 33)]
                 .into_iter()
                 .enumerate()

@@ -1,14 +1,14 @@
-//! 32-bit and 16-bit floats as the words a GPU buffer holds.
+//! 32-bit and 16-bit floats as words of a GPU buffer.
 
 use half::{bf16, f16};
 
-/// Words that hold `values` as f32.
+/// Encodes `values` in f32.
 #[must_use]
 pub fn encode_f32(values: &[f32]) -> Vec<u32> {
     values.iter().map(|v| v.to_bits()).collect()
 }
 
-/// The f32 values of `words`.
+/// Decodes words of f32.
 #[must_use]
 pub fn decode_f32(words: &[u32]) -> Vec<f32> {
     words.iter().map(|w| f32::from_bits(*w)).collect()
@@ -28,33 +28,32 @@ fn halves(words: &[u32], value: fn(u16) -> f32) -> Vec<f32> {
     words.iter().flat_map(|w| [(w & 0xffff) as u16, (w >> 16) as u16]).map(value).collect()
 }
 
-/// Words that hold `values` as f16, two in a word, the first in the low half; rounded to nearest
-/// even, beyond the range of f16 clamped to its largest finite values.
+/// Encodes `values` in f16, two in a word, the first in the low half. They are rounded to nearest even
+/// and clamped to the largest finite values of f16.
 #[must_use]
 pub fn encode_f16(values: &[f32]) -> Vec<u32> {
     pairs(values, |v| f16::from_f32(v.clamp(-65504.0, 65504.0)).to_bits())
 }
 
-/// The f16 values of `words`.
+/// Decodes words of f16.
 #[must_use]
 pub fn decode_f16(words: &[u32]) -> Vec<f32> {
     halves(words, |h| f16::from_bits(h).to_f32())
 }
 
-/// Words that hold `values` as bfloat16, two in a word, the first in the low half; rounded to
-/// nearest even.
+/// Encodes `values` in bfloat16, two in a word, the first in the low half, rounded to nearest even.
 #[must_use]
 pub fn encode_bf16(values: &[f32]) -> Vec<u32> {
     pairs(values, |v| bf16::from_f32(v).to_bits())
 }
 
-/// The bfloat16 values of `words`.
+/// Decodes words of bfloat16.
 #[must_use]
 pub fn decode_bf16(words: &[u32]) -> Vec<f32> {
     halves(words, |h| bf16::from_bits(h).to_f32())
 }
 
-/// `value` as an f16 KV cache returns it.
+/// `value` after storage in an f16 KV cache.
 #[must_use]
 pub fn round_f16(value: f32) -> f32 {
     f16::from_f32(value.clamp(-65504.0, 65504.0)).to_f32()
@@ -83,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn beyond_f16_is_clamped() {
+    fn values_beyond_f16_are_clamped() {
         assert_eq!(round_f16(1e30), 65504.0);
         assert_eq!(round_f16(-65520.0), -65504.0);
         assert_eq!(round_f16(1.0 + 0.000_244_140_63), 1.0);

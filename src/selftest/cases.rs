@@ -211,7 +211,7 @@ impl Check {
 /// One case a kernel, as the engine would run it here.
 pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let choices = Choices::by_capability(caps);
-    let (reduce, cooperative) = (choices.reduce, Reduce::cooperative(caps));
+    let (reduce, cooperative) = (choices.reduce, Reduce::shared_rows(caps));
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
     let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };

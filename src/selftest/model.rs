@@ -85,7 +85,7 @@ impl ModelChoice {
             // Lanes that own rows leave nothing to matrix units.
             Self::MatrixUnits => Choices {
                 multiply: Multiply::MatrixUnits,
-                reduce: Reduce::cooperative(caps),
+                reduce: Reduce::shared_rows(caps),
                 ..exact
             },
             Self::Int8 => Choices { activations: Activations::Int8, ..exact },

@@ -336,7 +336,7 @@ pub async fn draws(
     let allowed = device.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
     let cut = device.tensor::<f32>("cut", rows.len()).await?;
     let next_token = device.tensor::<u32>("next_token", rows.len()).await?;
-    let reduce = Reduce::cooperative(device.caps());
+    let reduce = Reduce::shared_rows(device.caps());
     run(device, *device.caps(), &batch, 1, |r| {
         SampleThreshold { logits: &logits, allowed: &allowed, cut: &cut, vocab, reduce }.record(r);
         SampleDraw {

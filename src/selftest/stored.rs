@@ -3,7 +3,7 @@
 use super::{Fill, Rng};
 use crate::formats::ElementType;
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{Format, Matrix, Part, values};
+use crate::kernels::{Format, Matrix, MatrixPart, values};
 use crate::reference::{encode_bf16, encode_f16, encode_f32};
 
 /// Weights as a file has them, and their values.
@@ -62,7 +62,7 @@ impl Stored {
                 words[at..at + plane.len()].copy_from_slice(&plane);
             }
             let data = device.tensor_of("weight", &words).await?;
-            parts.push(Part { format: self.format, first_row, rows: n, data, planes });
+            parts.push(MatrixPart { format: self.format, first_row, rows: n, data, planes });
         }
         Ok(Matrix { experts, rows, cols, parts })
     }

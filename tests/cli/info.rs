@@ -104,3 +104,39 @@ fn what_cannot_fit_is_refused_with_what_would() {
     }
     with(&["-m", dense, "--kv", "q8"], &["kv: got q8", "heads of 16"]);
 }
+
+/// The demonstration model is bf16; with --weights q4 its products read nibbles.
+#[test]
+fn a_kernel_is_printed_in_the_variants_that_the_model_uses() {
+    let printed = ok(&["info", "--kernel", "matvec"]);
+    let headers: Vec<&str> =
+        printed.lines().filter(|l| l.starts_with("// matvec reduce=")).collect();
+    assert!(headers.len() > 3, "{headers:?}");
+    assert!(headers.iter().all(|h| h.contains(" weights=bf16 ")), "{headers:?}");
+    assert_eq!(printed.matches("fn main(").count(), headers.len());
+    assert!(!printed.contains("#import") && !printed.contains("#part"), "{printed}");
+    // As many as naga parses.
+    for text in printed.split("// matvec reduce=").skip(1) {
+        let (_, text) = text.split_once('\n').unwrap();
+        naga::front::wgsl::parse_str(text).unwrap();
+    }
+    let q4 = ok(&["--weights", "q4", "info", "--kernel", "matvec"]);
+    assert!(q4.contains(" weights=q4 ") && q4.contains(" weights=q8 "), "{q4}");
+    // At the default limits a browser's text is the same as a native one, as it needs no feature.
+    let args = ["--limits", "default", "info", "--kernel", "rms_norm"];
+    let web = ok(&[&args[..], &["--web"]].concat());
+    assert!(web.contains("// rms_norm reduce="), "{web}");
+    assert_eq!(web, ok(&args));
+    // Of a shape: no weights are there to be read.
+    let coop = ["info", "--shape", "lfm2-8b-a1b", "--kernel", "moe_group"];
+    assert!(ok(&coop).contains("const EXPERTS = 32;"));
+}
+
+#[test]
+fn an_unknown_kernel_is_refused_with_the_list() {
+    let with = |args: &[&str], words: &[&str]| refused(lfm2(&["info"]).args(args), words);
+    with(&["--kernel", "matvek"], &["matvek", "attention, ", "matvec, ", "short_conv"]);
+    with(&["--web"], &["--kernel"]);
+    let dense = root("tests/fixtures/dense");
+    with(&["-m", dense.to_str().unwrap(), "--kernel", "moe_group"], &["moe_group", "matvec, "]);
+}

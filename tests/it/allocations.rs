@@ -1,4 +1,4 @@
-//! Counts what a thread allocates, so that a test can say "without a large allocation".
+//! Counts the allocations of a thread, so that a test can assert that none is large.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -8,7 +8,7 @@ thread_local! {
     static PEAK: Cell<isize> = const { Cell::new(0) };
 }
 
-/// The system allocator, counting per thread. `realloc` is the default one (allocate, copy, free),
+/// The system allocator with a count for each thread. `realloc` is the default one (allocate, copy, free),
 /// so it is counted too.
 struct Counting;
 
@@ -16,14 +16,14 @@ struct Counting;
 static ALLOCATOR: Counting = Counting;
 
 fn count(bytes: isize) {
-    // A thread that is ending has no counters any more.
+    // A thread that is ending no longer has counters.
     let _ = NOW.try_with(|now| {
         now.set(now.get() + bytes);
         let _ = PEAK.try_with(|peak| peak.set(peak.get().max(now.get())));
     });
 }
 
-// SAFETY: hands every call to the system allocator unchanged; the counters allocate nothing.
+// SAFETY: every call goes to the system allocator unchanged, and the counters allocate nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size() as isize);
@@ -41,7 +41,7 @@ unsafe impl GlobalAlloc for Counting {
     }
 }
 
-/// Runs `f` on this thread; gives its result and the most bytes it held above what was there.
+/// Runs `f` on this thread. Returns its result and the most bytes that it held at one time.
 pub fn peak_bytes<T>(f: impl FnOnce() -> T) -> (T, usize) {
     let before = NOW.get();
     PEAK.set(before);
@@ -50,7 +50,7 @@ pub fn peak_bytes<T>(f: impl FnOnce() -> T) -> (T, usize) {
 }
 
 #[test]
-fn counts_what_is_held_at_most() {
+fn peak_bytes_counts_the_most_bytes_held_at_one_time() {
     let (_, bytes) = peak_bytes(|| {
         drop(vec![0_u8; 3 << 20]);
         vec![1_u8; 1 << 20]

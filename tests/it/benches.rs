@@ -1,4 +1,4 @@
-//! The benchmarks of kernels: their cases are those of benches/kernels, made and not run.
+//! The cases of benches/kernels are complete. They are made here and not run.
 
 #[path = "../../benches/kernels/cases.rs"]
 #[allow(dead_code, reason = "throughput is for the benchmark alone")]
@@ -12,8 +12,8 @@ use lfm2_wgpu::kernels::KERNELS;
 
 use crate::gpu::devices;
 
-/// A kernel that nobody measures gets slower unseen: each that the device can run has a case, and the
-/// plan of its smallest case dispatches it.
+/// Every kernel that the device can run has a case, and the plan of its smallest case dispatches it.
+/// Without a case a kernel could get slower unnoticed.
 #[test]
 fn every_kernel_has_a_bench() {
     let (_, device) = &devices()[0];
@@ -32,7 +32,7 @@ fn every_kernel_has_a_bench() {
             kernel.name
         );
     }
-    // What `cargo bench` runs names no kernel that there is not.
+    // Every case names a kernel that exists.
     for case in &cases {
         assert!(KERNELS.iter().any(|k| k.name == case.kernel), "{}: {}", case.kernel, case.name);
     }

@@ -1,13 +1,13 @@
-//! The devices that GPU tests run on, and how much of them runs.
+//! The devices of GPU tests, and the choice between short and whole tests.
 
 use std::sync::OnceLock;
 
 use lfm2_wgpu::gpu::{Device, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::MatmulCoop;
 
-/// The adapter at its own limits, and at WebGPU's default limits without any optional feature.
+/// The adapter at its own limits, and at WebGPU's default limits without optional features.
 ///
-/// Made once for the whole test binary, so that a pipeline is compiled once.
+/// They are made once for the whole test binary, so that each pipeline is compiled once.
 pub fn devices() -> &'static [(&'static str, Device); 2] {
     static DEVICES: OnceLock<[(&'static str, Device); 2]> = OnceLock::new();
     DEVICES.get_or_init(|| {
@@ -22,8 +22,8 @@ pub fn devices() -> &'static [(&'static str, Device); 2] {
     })
 }
 
-/// The device for tests of cooperative matrices (`cargo test --test it cooperative`); none, and it is
-/// said, where the adapter has no such matrices. `LFM2_REQUIRE_MATRIX_UNITS=1` makes that a failure.
+/// The device for tests of cooperative matrices (`cargo test --test it cooperative`). If the adapter has
+/// none, prints a note and returns `None`, or fails if `LFM2_REQUIRE_MATRIX_UNITS=1`.
 pub fn with_matrix_units() -> Option<&'static Device> {
     let (_, device) = &devices()[0];
     if MatmulCoop::available(device.caps()) {
@@ -36,8 +36,8 @@ pub fn with_matrix_units() -> Option<&'static Device> {
     None
 }
 
-/// Whether slow tests run whole (`tools/test.sh --all`, which sets `LFM2_TESTS=all`). Without it they
-/// run a part that shows the same, since a software driver may be eight times slower elsewhere.
+/// Whether slow tests run whole: `tools/test.sh --all` sets `LFM2_TESTS=all`. Otherwise they run a
+/// representative part, since a software driver may be eight times slower on other machines.
 pub fn run_all() -> bool {
     std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
 }

@@ -1,4 +1,4 @@
-//! Keys and values in fewer bits: the whole model stays near to what it computes with f32 ones.
+//! Keys and values in fewer bits: the logits stay near those with f32 keys and values.
 
 use std::path::Path;
 
@@ -19,7 +19,7 @@ fn build(name: &str, device: &Device, kv: KvFormat) -> Result<Engine, Error> {
     block_on(builder.context_length(384).kv_format(kv).build())
 }
 
-/// In chunks, then token by token.
+/// The logits of `tokens`, run in chunks, then token by token.
 fn logits(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
     let mut session = engine.session().unwrap();
     let (first, rest) = tokens.split_at(tokens.len() - 20);
@@ -28,13 +28,13 @@ fn logits(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
     all
 }
 
-/// Over the borders of pages and splits.
+/// Enough tokens to cross the borders of pages and splits.
 fn tokens(engine: &Engine) -> Vec<u32> {
     let vocab = engine.config().vocab_size as u32;
     (0..300).map(|i| (i * i * 7 + i) % vocab).collect()
 }
 
-/// The largest difference of two rows of logits; NaN if there is one.
+/// The largest difference of two rows of logits; NaN if a logit is NaN.
 fn difference(a: &[f32], b: &[f32]) -> f32 {
     worst(a.iter().zip(b).map(|(a, b)| f64::from((a - b).abs()))) as f32
 }
@@ -43,7 +43,7 @@ fn largest(values: &[f32]) -> f32 {
     values.iter().fold(0.0, |m, v| m.max(v.abs()))
 }
 
-/// Heads of one and of four blocks.
+/// The models have heads of one and of four blocks.
 #[test]
 fn q8_keys_and_values_hardly_change_the_logits() {
     for (limits, device) in devices() {
@@ -55,7 +55,7 @@ fn q8_keys_and_values_hardly_change_the_logits() {
                 let got = logits(&build(name, device, kv).unwrap(), &tokens);
                 let apart = difference(&got, &want) / largest(&want);
                 println!("{limits}, {name}, {kv:?}: {apart:e}");
-                // Not the same: another format was really used.
+                // A difference shows that the other format was really used.
                 assert!(apart > 0.0 && apart <= most, "{limits}, {name}, {kv:?}: {apart:e}");
             }
         }
@@ -78,8 +78,8 @@ fn routed(engine: &Engine, tokens: &[u32]) -> (Vec<Vec<u32>>, Vec<f32>) {
     (experts, logits.into_iter().map(f32::from_bits).collect())
 }
 
-/// Heads of two blocks in a mixture of 32 experts: a router that is undecided between two may
-/// decide otherwise, which is another function; where it does not, the logits are as near.
+/// The model has heads of two blocks and a mixture of 32 experts. A near tie in a router may flip, which
+/// makes another function of a row. In all other rows the logits are as near as without experts.
 #[test]
 fn q8_changes_few_experts_of_a_mixture() {
     let (_, device) = &devices()[0];
@@ -109,9 +109,9 @@ fn heads_without_whole_blocks_are_refused() {
     assert!(message.contains("kv: got q8") && message.contains("heads of 48"), "{message}");
 }
 
-/// 256 sequences' keys (or values) of a layer fit 128 MiB up to 2048 positions in f16.
+/// In f16 the keys (or values) of a layer for 256 sequences fit 128 MiB up to 2048 positions.
 #[test]
-fn a_context_too_long_for_a_binding_is_told_what_would_hold_it() {
+fn a_context_too_long_for_a_binding_is_refused_with_a_format_that_fits() {
     let (config, checkpoint) = crate::quantised::model(&[lfm2_wgpu::formats::ElementType::Q8_0]);
     let model = crate::quantised::opened(config, checkpoint);
     let plan = |context, kv| {
@@ -124,7 +124,7 @@ fn a_context_too_long_for_a_binding_is_told_what_would_hold_it() {
     assert!(error.ends_with("got 3000, need 1 to 2048 on this device, or --kv q8"), "{error}");
     let error = need(2000, KvFormat::F32);
     assert!(error.ends_with("need 1 to 1024 on this device, or --kv f16"), "{error}");
-    // What no format holds, and what the model does not take.
+    // No format fits, or the model does not support the context.
     assert!(need(4096, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(4096, KvFormat::F16));
     assert!(need(0, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(0, KvFormat::F16));
 }

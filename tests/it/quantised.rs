@@ -1,4 +1,4 @@
-//! Whole models in every quantised type against the same models dequantised to f32.
+//! Whole models in every quantised type, compared with the same models dequantised to f32.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ const CONFIG: &str = r#"{"model_type": "lfm2_moe", "hidden_size": 256, "intermed
 "tie_word_embeddings": true, "use_expert_bias": true, "norm_topk_prob": true,
 "routed_scaling_factor": 1.0}"#;
 
-/// The model with every matrix in a type; `types` goes round the matrices, so that q, k and v, and
+/// The model with quantised matrices. The `types` are assigned to them in turn, so that q, k and v, and
 /// gate and up, may differ.
 pub fn model(types: &[ElementType]) -> (ModelConfig, Checkpoint) {
     model_of(types, false)
@@ -39,7 +39,7 @@ fn model_of(types: &[ElementType], experts_differ: bool) -> (ModelConfig, Checkp
     let tensors = expected_tensors(&config).into_iter().map(|(id, shape)| {
         let name = id.hub_name();
         let norm = name.contains("norm");
-        // Experts of one layer have one type, as a stacked tensor has.
+        // Experts of one layer have one type, as in a stacked tensor.
         let group = match experts_differ {
             true => name.clone(),
             false => {
@@ -112,7 +112,7 @@ fn logits(device: &Device, model: OpenedModel, activations: Activations, chunk: 
     })
 }
 
-/// The largest difference as a part of the largest logit.
+/// The largest difference as a fraction of the largest logit.
 fn difference(got: &[f32], want: &[f32]) -> f32 {
     assert_eq!(got.len(), want.len());
     let largest = want.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
@@ -137,9 +137,10 @@ fn check(types: &[ElementType], float_bound: f32) {
             let d = difference(&got, &want);
             assert!(d <= bound, "{name}: {types:?} {activations:?}, chunks of {chunk}: {d}");
         }
-        // Rounding to 8 bits: a deviation of 1 / (127 sqrt 12) of a block's largest, which is about
-        // three deviations of its values: 0.7 % of each product, and 14 products follow one another:
-        // 2.6 %. A router's near tie may turn, which changes a row by more: four times that in all.
+        // Rounding to 8 bits has a standard deviation of 1 / (127 sqrt 12) of a block's largest value,
+        // which is about three deviations of its values: an error of 0.7 % in each product, and of 2.6 %
+        // after 14 products. A near tie in a router may flip, which changes a row by more. The bound is
+        // four times 2.6 %.
         let got = logits(device, opened(config, model(types).1), Activations::Int8, 1);
         let square = |v: &[f32]| v.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>();
         let apart: Vec<f32> = got.iter().zip(&want).map(|(g, w)| g - w).collect();
@@ -162,22 +163,22 @@ fn every_type_gives_the_logits_of_its_values() {
     }
 }
 
-/// These become f16.
+/// These types become f16.
 #[test]
-fn types_with_a_minimum_are_near() {
+fn types_with_a_minimum_give_nearly_the_same_logits() {
     check(&[ElementType::Q4_1], 5e-3);
     check(&[ElementType::Q5_1], 5e-3);
 }
 
-/// As in Q4_K_M: some tensors in more bits than their neighbours.
+/// Some tensors have more bits than their neighbours, as in Q4_K_M.
 #[test]
-fn mixtures_are_kept() {
+fn mixtures_of_types_give_the_logits_of_their_values() {
     check(&[ElementType::Q4_K, ElementType::Q6_K, ElementType::Q8_0], 1e-4);
     check(&[ElementType::Q4_0, ElementType::Q6_K, ElementType::F32, ElementType::Q5_0], 1e-4);
 }
 
-/// Matrices whose rows have several types become f32, odd widths are filled up, and a model without
-/// expert biases is given zeros: what the plan says of the weights is what loading them takes.
+/// The plan of the weights equals their allocation, also if matrices with rows of several types become
+/// f32, odd widths are padded, or a model without expert biases gets zeros.
 #[test]
 fn the_plan_of_weights_is_what_loading_allocates() {
     use ElementType::{BF16, F16, F32, Q4_0, Q4_1, Q4_K, Q6_K, Q8_0};
@@ -196,7 +197,7 @@ fn the_plan_of_weights_is_what_loading_allocates() {
         let (config, checkpoint) = model_of(types, experts_differ);
         models.push((format!("{types:?}, {experts_differ}"), opened(config, checkpoint)));
     }
-    // Its own, for its counter.
+    // A device of its own, whose counters no other test changes.
     let options = DeviceOptions { limits: LimitsChoice::Default, ..Default::default() };
     let device = pollster::block_on(Device::request(&options)).unwrap();
     let recipes = [

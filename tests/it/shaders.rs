@@ -1,23 +1,24 @@
-//! Every variant of every kernel: naga accepts it, it translates to SPIR-V, MSL and HLSL, its
-//! bindings and parameters are what the Rust side says, and it stays within WebGPU's default limits.
+//! Checks of every variant of every kernel: naga accepts it and translates it to SPIR-V, MSL and HLSL,
+//! its parameters have the layout of the Rust side, and it stays within WebGPU's default limits.
 
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant};
-use lfm2_wgpu::kernels::KERNELS;
+use lfm2_wgpu::gpu::{Caps, SHADERS, Target, Variant, shader_parts};
+use lfm2_wgpu::kernels::{KERNELS, PRELUDE_CONSTANTS};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
 
-/// Everything that an adapter may have.
+/// All capabilities that an adapter may have.
 fn full() -> Caps {
     Caps { max_workgroup_memory: 32 << 10, min_subgroup: 8, ..Caps::everything() }
 }
 
-/// The same with matrices as Metal has them.
+/// The same with the cooperative matrices of Metal.
 fn small_matrices() -> Caps {
     Caps { coop_side: 8, ..full() }
 }
 
-/// Every variant, at default limits and with all optional features.
+/// Every variant at default limits and with all optional features.
 pub fn all_variants() -> Vec<Variant> {
     let mut all: Vec<Variant> = Vec::new();
     for kernel in KERNELS {
@@ -38,13 +39,13 @@ fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
     let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    if variant.needs_f16() {
+    if variant.needs().f16 {
         capabilities |= Capabilities::SHADER_FLOAT16;
     }
-    if variant.needs_subgroups() {
+    if variant.needs().subgroups {
         capabilities |= Capabilities::SUBGROUP;
     }
-    if variant.needs_coop() {
+    if variant.needs().coop {
         capabilities |= Capabilities::COOPERATIVE_MATRIX;
     }
     let info = Validator::new(ValidationFlags::all(), capabilities)
@@ -79,8 +80,8 @@ fn translate(variant: &Variant, module: &naga::Module, info: &ModuleInfo) -> Res
         msl::Options { lang_version: (2, 4), fake_missing_bindings: true, ..Default::default() };
     msl::write_string(module, info, &options, &msl::PipelineOptions::default())
         .map_err(|e| format!("MSL: {e}"))?;
-    if variant.needs_coop() {
-        // DX12 has no such matrices.
+    if variant.needs().coop {
+        // DX12 has no cooperative matrices.
         return Ok(());
     }
     let options = hlsl::Options {
@@ -115,12 +116,12 @@ fn every_variant_stays_within_default_limits() {
                 _ => {}
             }
         }
-        // The batch table is bound even where a kernel does not read it.
+        // Every kernel has the batch table, even if it does not read it.
         let reads_batch =
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
         assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        let most = if variant.needs_coop() { full() } else { core }.max_workgroup_memory;
+        let most = if variant.needs().coop { full() } else { core }.max_workgroup_memory;
         assert!(workgroup <= most, "{variant}: {workgroup} bytes of workgroup memory");
         let entry = &module.entry_points[0];
         let lanes: u32 = entry.workgroup_size.iter().product();
@@ -128,7 +129,7 @@ fn every_variant_stays_within_default_limits() {
     }
 }
 
-/// WGSL aligns like `#[repr(C)]` for 32-bit scalars: a `Params` may hold nothing else.
+/// `Params` may hold only 32-bit scalars, for which WGSL aligns like `#[repr(C)]`.
 #[test]
 fn params_hold_32_bit_scalars_in_order() {
     for variant in all_variants() {
@@ -146,18 +147,45 @@ fn params_hold_32_bit_scalars_in_order() {
     }
 }
 
+/// The batch table's constants in the prelude are those of `src/kernels/batch.rs`.
 #[test]
-fn every_shader_file_is_used() {
+fn the_prelude_has_the_constants_of_the_batch_table() {
+    let (module, _) = validate(&all_variants()[0]);
+    let known: HashMap<&str, u32> = PRELUDE_CONSTANTS.iter().copied().collect();
+    let mut found = 0;
+    for (_, constant) in module.constants.iter() {
+        let Some(name) = constant.name.as_deref() else { continue };
+        let Some(want) = known.get(name) else {
+            let ours = name.starts_with("BATCH_") || name.starts_with("SEQ_");
+            assert!(!ours, "{name} is not in PRELUDE_CONSTANTS");
+            continue;
+        };
+        let naga::Expression::Literal(naga::Literal::U32(got)) =
+            module.global_expressions[constant.init]
+        else {
+            panic!("{name} is no u32")
+        };
+        assert_eq!(got, *want, "{name}");
+        found += 1;
+    }
+    assert_eq!(found, known.len());
+}
+
+#[test]
+fn every_shader_file_and_every_part_is_used() {
     let variants = all_variants();
     for file in SHADERS {
         let used = match file.name.strip_prefix("lib/") {
             Some("prelude") => true,
-            Some(part) => {
-                let (slot, choice) = part.split_once('/').unwrap();
-                variants.iter().any(|v| v.imports.contains(&(slot, choice)))
-            }
+            Some(_) => file.text.lines().any(|line| line.starts_with("#part ")),
             None => variants.iter().any(|v| v.kernel == file.name),
         };
-        assert!(used, "shaders/{}.wgsl is imported by no kernel", file.name);
+        assert!(used, "shaders/{}.wgsl has no part and is no kernel", file.name);
+    }
+    let included: HashSet<&str> = variants.iter().flat_map(|v| v.parts().unwrap()).collect();
+    let mut labels = HashSet::new();
+    for (label, _) in shader_parts() {
+        assert!(included.contains(label), "#part {label} is imported by no kernel");
+        assert!(labels.insert(label), "#part {label} is there twice");
     }
 }

@@ -1,8 +1,8 @@
-//! Every variant in the text a browser gets compiles with Tint, Chromium's compiler.
+//! The browser's text of every variant compiles with Tint, Chromium's compiler.
 //!
-//! naga checks no uniformity and knows other directives, so a shader it accepts may still be
-//! refused by a browser. Needs Node and `npm ci --ignore-scripts --prefix tools/tint`; without
-//! them the test is skipped with a note, and fails where `LFM2_REQUIRE_TINT=1`.
+//! naga does not check uniformity and knows other directives, so a browser may refuse a shader that naga
+//! accepts. The test needs Node and `npm ci --ignore-scripts --prefix tools/tint`. Without them it is
+//! skipped with a note, or fails if `LFM2_REQUIRE_TINT=1`.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn every_variant_compiles_with_tint() {
     }
     let dir = tempfile::tempdir().unwrap();
     // Browsers have no cooperative matrices.
-    let web = all_variants().into_iter().filter(|v| !v.needs_coop());
+    let web = all_variants().into_iter().filter(|v| !v.needs().coop);
     for (i, variant) in web.enumerate() {
         let text = variant.assemble(Target::Web).unwrap();
         let file = dir.path().join(format!("{:03}-{}.wgsl", i, variant.kernel));

@@ -1,7 +1,9 @@
-// Weights as 4-bit integers in blocks of 32: d * (q - 8).
+// Q4: 4-bit integers in blocks of 32, d * (q - 8).
 //   plane 0  4 words a block: element 4 w + n in the low half of byte n of word w, element
 //            16 + 4 w + n in the high half, as in Q4_0
 //   plane 1  a half a block: d
+
+#part weights=q4
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
@@ -15,4 +17,89 @@ fn weight4(i: u32) -> vec4<f32> {
     let word = weight_words[((i / 8u) * 4u) + (i & 3u)] >> (i & 4u);
     let q = (vec4<u32>(word) >> vec4<u32>(0u, 8u, 16u, 24u)) & vec4<u32>(15u);
     return (vec4<f32>(q) - 8.0) * block_scale(i / 8u);
+}
+
+#part unit=q4
+// A block of four rows.
+const UNIT4 = 8u;
+struct Unit { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, scale: vec4<f32> }
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    return Unit(
+        weight[at.x], weight[at.y], weight[at.z], weight[at.w],
+        vec4<f32>(block_scale(at.x), block_scale(at.y), block_scale(at.z), block_scale(at.w)));
+}
+
+#part product=q4
+// Inputs in f32.
+#import unit=q4
+#import nibbles=f32
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
+    let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
+    return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
+}
+
+#part product=q4_int8
+// Inputs in 8 bits: sums are exact, in integers.
+#import unit=q4
+#import nibbles=int8
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
+    let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) - vec4<i32>(8 * (x.low_sum + x.high_sum));
+    return (u.scale * x.scale) * vec4<f32>(dots);
+}
+
+#part nibbles=f32
+// Products of 32 unsigned 4-bit integers of four rows with 32 inputs, and the inputs' sum.
+struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
+
+// One word of each row: four columns in the low halves of its bytes (inputs a), four in the high (b).
+fn eight_columns(
+    r0: u32, r1: u32, r2: u32, r3: u32, a: vec4<f32>, b: vec4<f32>
+) -> NibbleProducts {
+    let w = vec4<u32>(r0, r1, r2, r3);
+    let mask = vec4<u32>(15u);
+    var p = vec4<f32>(w & mask) * a.x;
+    p += vec4<f32>((w >> vec4<u32>(4u)) & mask) * b.x;
+    p += vec4<f32>((w >> vec4<u32>(8u)) & mask) * a.y;
+    p += vec4<f32>((w >> vec4<u32>(12u)) & mask) * b.y;
+    p += vec4<f32>((w >> vec4<u32>(16u)) & mask) * a.z;
+    p += vec4<f32>((w >> vec4<u32>(20u)) & mask) * b.z;
+    p += vec4<f32>((w >> vec4<u32>(24u)) & mask) * a.w;
+    p += vec4<f32>(w >> vec4<u32>(28u)) * b.w;
+    let sums = a + b;
+    return NibbleProducts(p, sums.x + sums.y + sums.z + sums.w);
+}
+
+fn nibble_products(
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, x: Inputs
+) -> NibbleProducts {
+    let p0 = eight_columns(r0.x, r1.x, r2.x, r3.x, x.v0, x.v4);
+    let p1 = eight_columns(r0.y, r1.y, r2.y, r3.y, x.v1, x.v5);
+    let p2 = eight_columns(r0.z, r1.z, r2.z, r3.z, x.v2, x.v6);
+    let p3 = eight_columns(r0.w, r1.w, r2.w, r3.w, x.v3, x.v7);
+    return NibbleProducts(
+        (p0.products + p1.products) + (p2.products + p3.products),
+        (p0.x_sum + p1.x_sum) + (p2.x_sum + p3.x_sum));
+}
+
+#part nibbles=int8
+// Products of 32 unsigned 4-bit integers of four rows with 32 8-bit inputs, exact in integers.
+
+// 16 bytes of a row: low halves are columns 0 .. 15, high halves columns 16 .. 31.
+fn nibble_dot(w: vec4<u32>, x: Inputs) -> i32 {
+    let low = w & vec4<u32>(0x0f0f0f0fu);
+    let high = (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+    return dot4I8Packed(low.x, x.a.x) + dot4I8Packed(low.y, x.a.y)
+        + dot4I8Packed(low.z, x.a.z) + dot4I8Packed(low.w, x.a.w)
+        + dot4I8Packed(high.x, x.b.x) + dot4I8Packed(high.y, x.b.y)
+        + dot4I8Packed(high.z, x.b.z) + dot4I8Packed(high.w, x.b.w);
+}
+
+fn nibble_dots(
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, x: Inputs
+) -> vec4<i32> {
+    return vec4<i32>(
+        nibble_dot(r0, x), nibble_dot(r1, x), nibble_dot(r2, x), nibble_dot(r3, x));
 }

@@ -1,9 +1,11 @@
-// Weights as ggml's Q6_K, blocks of 256 in sub-blocks of 16: d * sc * (q - 32).
+// Q6_K of ggml: 6-bit integers in blocks of 256 with sub-blocks of 16, d * sc * (q - 32).
 //   plane 0  32 words a block, 4 for each 32 elements: the low bits of element 4 w + n in the low
 //            half of byte n of word w, those of element 16 + 4 w + n in the high half
 //   plane 1  16 words a block, the upper 2 of element 16 w + n in bits 2 n, 2 n + 1 of word w
 //   plane 2  4 words a block: the scale sc of sub-block 4 w + n in byte n of word w, signed
 //   plane 3  a half a block: d
+
+#part weights=q6k
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
@@ -23,4 +25,96 @@ fn weight4(i: u32) -> vec4<f32> {
     let pairs = weight_words[params.plane1 + (i / 4u)] >> ((i & 3u) * 8u);
     let high = (vec4<u32>(pairs) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
     return (vec4<f32>(low | (high << vec4<u32>(4u))) - 32.0) * sub_scale(i / 4u);
+}
+
+#part unit=q6k
+// Two sub-blocks of four rows: 32 columns, by half the index of the first sub-block.
+const UNIT4 = 8u;
+struct Unit {
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
+    upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
+}
+
+fn upper_bits(at: vec4<u32>) -> vec4<u32> {
+    let i = at + vec4<u32>(params.plane1);
+    return vec4<u32>(
+        weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]);
+}
+
+fn sub_scales(at: vec4<u32>) -> vec4<f32> {
+    return vec4<f32>(sub_scale(at.x), sub_scale(at.y), sub_scale(at.z), sub_scale(at.w));
+}
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let sub = at * 2u;
+    return Unit(
+        weight[at.x], weight[at.y], weight[at.z], weight[at.w],
+        upper_bits(sub), upper_bits(sub + vec4<u32>(1u)),
+        sub_scales(sub), sub_scales(sub + vec4<u32>(1u)));
+}
+
+#part product=q6k
+// Inputs in f32.
+#import unit=q6k
+// Products of four columns: their low bits are in the low halves of the bytes of `low`, their upper
+// ones in the lowest byte of `upper`.
+fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
+    let nibble = vec4<u32>(15u);
+    let pair = vec4<u32>(0x30u);
+    let q0 = (low & nibble) | ((upper << vec4<u32>(4u)) & pair);
+    let q1 = ((low >> vec4<u32>(8u)) & nibble) | ((upper << vec4<u32>(2u)) & pair);
+    let q2 = ((low >> vec4<u32>(16u)) & nibble) | (upper & pair);
+    let q3 = ((low >> vec4<u32>(24u)) & nibble) | ((upper >> vec4<u32>(2u)) & pair);
+    return ((vec4<f32>(q0) - 32.0) * v.x) + ((vec4<f32>(q1) - 32.0) * v.y)
+        + ((vec4<f32>(q2) - 32.0) * v.z) + ((vec4<f32>(q3) - 32.0) * v.w);
+}
+
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
+    let w0 = vec4<u32>(u.r0.x, u.r1.x, u.r2.x, u.r3.x);
+    let w1 = vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y);
+    let w2 = vec4<u32>(u.r0.z, u.r1.z, u.r2.z, u.r3.z);
+    let w3 = vec4<u32>(u.r0.w, u.r1.w, u.r2.w, u.r3.w);
+    let high = vec4<u32>(4u);
+    let byte = vec4<u32>(8u);
+    var first = four_columns(w0, u.upper0, x.v0);
+    first += four_columns(w1, u.upper0 >> byte, x.v1);
+    first += four_columns(w2, u.upper0 >> vec4<u32>(16u), x.v2);
+    first += four_columns(w3, u.upper0 >> vec4<u32>(24u), x.v3);
+    var second = four_columns(w0 >> high, u.upper1, x.v4);
+    second += four_columns(w1 >> high, u.upper1 >> byte, x.v5);
+    second += four_columns(w2 >> high, u.upper1 >> vec4<u32>(16u), x.v6);
+    second += four_columns(w3 >> high, u.upper1 >> vec4<u32>(24u), x.v7);
+    return (u.scale0 * first) + (u.scale1 * second);
+}
+
+#part product=q6k_int8
+// Inputs in 8 bits: sums are exact, in integers.
+#import unit=q6k
+// Four pairs of bits from the lowest on as bits 4 and 5 of four bytes.
+fn spread(pairs: u32) -> u32 {
+    return ((pairs & 3u) << 4u) | ((pairs & 0xcu) << 10u) | ((pairs & 0x30u) << 16u)
+        | ((pairs & 0xc0u) << 22u);
+}
+
+// 16 columns: a word's bytes hold their low bits in their low halves.
+fn sixteen_dot(low: vec4<u32>, upper: u32, inputs: vec4<u32>) -> i32 {
+    let nibbles = low & vec4<u32>(0x0f0f0f0fu);
+    return dot4I8Packed(nibbles.x | spread(upper), inputs.x)
+        + dot4I8Packed(nibbles.y | spread(upper >> 8u), inputs.y)
+        + dot4I8Packed(nibbles.z | spread(upper >> 16u), inputs.z)
+        + dot4I8Packed(nibbles.w | spread(upper >> 24u), inputs.w);
+}
+
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(x_at, lane);
+    let high = vec4<u32>(4u);
+    let first = vec4<i32>(
+        sixteen_dot(u.r0, u.upper0.x, x.a), sixteen_dot(u.r1, u.upper0.y, x.a),
+        sixteen_dot(u.r2, u.upper0.z, x.a), sixteen_dot(u.r3, u.upper0.w, x.a));
+    let second = vec4<i32>(
+        sixteen_dot(u.r0 >> high, u.upper1.x, x.b), sixteen_dot(u.r1 >> high, u.upper1.y, x.b),
+        sixteen_dot(u.r2 >> high, u.upper1.z, x.b), sixteen_dot(u.r3 >> high, u.upper1.w, x.b));
+    return x.scale * ((u.scale0 * vec4<f32>(first - vec4<i32>(32 * x.low_sum)))
+        + (u.scale1 * vec4<f32>(second - vec4<i32>(32 * x.high_sum))));
 }

@@ -77,7 +77,7 @@ fn run(engine: &Engine, pace: Pace, prompt: &[u32]) -> (Vec<u32>, Vec<u32>, u64)
 /// is being learnt: the same bits.
 #[test]
 fn a_chunk_cut_into_many_submissions_equals_one_uncut() {
-    let reduces = [Reduce::serial(device().caps()), Reduce::cooperative(device().caps())];
+    let reduces = [Reduce::serial(device().caps()), Reduce::shared_rows(device().caps())];
     for (name, n) in [("tiny-a", 100), ("long", 300)] {
         for reduce in reduces {
             let own = block_on(Device::request(&DeviceOptions::default())).unwrap();

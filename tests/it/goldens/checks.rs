@@ -1,5 +1,5 @@
-//! What transformers computed for a model, and whether an engine computes the same. Both the
-//! native tests and those in a browser (web/tests/gpu) run this.
+//! Goldens, the results of transformers for a model, and their comparison with an engine's results. The
+//! native tests and those in a browser (web/tests/gpu) use it.
 
 use lfm2_wgpu::engine::{EngineBuilder, Trace};
 use lfm2_wgpu::gpu::Device;
@@ -7,11 +7,12 @@ use lfm2_wgpu::kernels::{Choices, KvFormat, Multiply, Reduce};
 use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions};
 use safetensors::SafeTensors;
 
-/// How many values were compared, or what is wrong.
+/// Number of compared values, or the first difference.
 pub type Compared = Result<usize, String>;
 
-/// By which fraction of the largest logits, and the residual stream, may differ. Both are measured
-/// near 1e-6, the reference's own rounding; where matrix units round inputs to f16, near 2e-3.
+/// Largest allowed difference of logits and of the residual stream, as a fraction of the largest value.
+/// Measured differences are near 1e-6, the reference's own rounding, and near 2e-3 with matrix units,
+/// which round inputs to f16.
 fn tolerance(engine: &Engine) -> f32 {
     match engine.choices().multiply {
         Multiply::Lanes => 1e-3,
@@ -19,14 +20,14 @@ fn tolerance(engine: &Engine) -> f32 {
     }
 }
 
-/// What transformers says of a model.
+/// The results of transformers for a model.
 pub struct Golden {
     name: String,
     input_ids: Vec<u32>,
     logits: Vec<f32>,
-    /// `[layers + 1, positions, hidden]`: embeddings, then the stream after each layer.
+    /// `[layers + 1, positions, hidden]`: embeddings, then the residual stream after each layer.
     hidden: Vec<f32>,
-    /// Positions of `hidden`: all, or the last alone.
+    /// Positions of `hidden`: all, or only the last.
     hidden_positions: usize,
     /// `[moe layers, tokens, top_k]`.
     experts: Vec<u32>,
@@ -35,7 +36,7 @@ pub struct Golden {
 }
 
 impl Golden {
-    /// The golden of a fixture, of which `read` gives the files that there are.
+    /// The golden of a fixture. `read` returns the content of a file that exists.
     pub fn of(name: &str, read: impl Fn(&str) -> Option<Vec<u8>>) -> Self {
         match read("golden.safetensors") {
             Some(bytes) => Self::from_tensors(name, &bytes),
@@ -63,7 +64,7 @@ impl Golden {
         }
     }
 
-    /// tiny-a and tiny-b have theirs in JSON; their last hidden state is after the final norm.
+    /// The goldens of tiny-a and tiny-b are JSON. Their last hidden state is after the final norm.
     fn from_json(name: &str, bytes: &[u8]) -> Self {
         let json: serde_json::Value = serde_json::from_slice(bytes).unwrap();
         let floats =
@@ -84,7 +85,7 @@ impl Golden {
         }
     }
 
-    /// Lengths of the prompt's chunks that the logits are to be right in.
+    /// Lengths of the prompt's chunks for which logits are compared.
     pub fn chunks(&self) -> &'static [usize] {
         if self.input_ids.len() > 65 { &[512, 1, 7, 64, 65] } else { &[512, 1, 7] }
     }
@@ -97,13 +98,13 @@ fn flat(v: &serde_json::Value) -> Vec<f64> {
     }
 }
 
-/// The engine that goldens are compared with.
+/// The engine whose results are compared with goldens.
 pub async fn engine(
     builder: EngineBuilder,
     device: &Device,
     choices: Option<Choices>,
 ) -> Result<Engine, Error> {
-    // Goldens are f32: f16 keys and values are another model.
+    // Goldens are f32, so keys and values must be too.
     let builder = builder.gpu(device.clone()).context_length(512).kv_format(KvFormat::F32);
     match choices {
         Some(choices) => builder.choices(choices).build().await,
@@ -111,12 +112,12 @@ pub async fn engine(
     }
 }
 
-/// What the device's capabilities choose, but for these two.
+/// The choices by the device's capabilities, except for these two.
 pub fn shared(device: &Device, reduce: Reduce, multiply: Multiply) -> Choices {
     Choices { reduce, multiply, ..Choices::by_capability(device.caps()) }
 }
 
-/// Hidden states, the router's choices, logits in chunks of these lengths, greedy tokens.
+/// Compares hidden states, the router's choices, logits in chunks of these lengths, and greedy tokens.
 pub async fn check(engine: &Engine, g: &Golden, chunks: &[usize]) -> Compared {
     let mut compared = check_trace(engine, g).await?;
     for chunk in chunks {
@@ -157,7 +158,7 @@ fn floats(words: &[u32]) -> &[f32] {
     bytemuck::cast_slice(words)
 }
 
-/// One pass with every intermediate: names the first layer that differs.
+/// Compares every intermediate of one pass. An error names the first layer that differs.
 async fn check_trace(engine: &Engine, g: &Golden) -> Compared {
     let config = engine.config();
     let (n, hidden) = (g.input_ids.len(), config.hidden_size);

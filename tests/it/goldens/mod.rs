@@ -1,6 +1,7 @@
-//! The whole model against goldens computed by transformers in f32 (tests/fixtures/README.md):
-//! hidden states after each layer, the router's choices, logits and greedy tokens; in one pass,
-//! token by token and in odd chunks; on a device with all it has and on one at WebGPU's defaults.
+//! The whole model compared with goldens computed by transformers in f32 (tests/fixtures/README.md):
+//! hidden states after each layer, the router's choices, logits and greedy tokens. Prompts run in one
+//! pass, token by token and in odd chunks, on a device at the adapter's limits and one at WebGPU's
+//! defaults.
 
 mod checks;
 
@@ -37,8 +38,8 @@ fn compare(engine: &Engine, golden: &Golden, chunks: &[usize]) {
     block_on(check(engine, golden, chunks)).unwrap_or_else(|e| panic!("{e}"));
 }
 
-/// Larger checkpoints, made by `tools/reference.py generate-random --out DIR`, whose parent folder
-/// `LFM2_EXTRA_GOLDENS` names. Not in CI.
+/// Larger checkpoints, made by `tools/reference.py generate-random --out DIR`. `LFM2_EXTRA_GOLDENS` is
+/// their parent folder. Not in CI.
 #[test]
 #[ignore = "needs LFM2_EXTRA_GOLDENS"]
 fn extra_goldens() {
@@ -62,8 +63,8 @@ fn names() -> Vec<String> {
     names
 }
 
-/// Every third, from `first` on, unless all tests are to run whole: the models share their pipelines'
-/// code, and each compiles its own.
+/// Every third golden from `first` on, or all with [`run_all`]: each model compiles its own pipelines, of
+/// the same code.
 fn some_names(first: usize) -> Vec<String> {
     let step = if run_all() { 1 } else { 3 };
     names().into_iter().skip(if run_all() { 0 } else { first }).step_by(step).collect()
@@ -83,7 +84,7 @@ fn check_all(
 }
 
 #[test]
-fn goldens_with_all_that_the_adapter_has() {
+fn goldens_at_the_adapters_limits() {
     check_all(names(), LimitsChoice::Adapter, |_| None);
 }
 
@@ -92,19 +93,19 @@ fn goldens_at_default_limits() {
     check_all(names(), LimitsChoice::Default, |_| None);
 }
 
-/// What a GPU would choose; software adapters choose `serial`.
+/// The choice of GPUs; software adapters choose `serial`.
 #[test]
 fn goldens_with_lanes_that_share_a_row() {
     check_all(some_names(0), LimitsChoice::Adapter, |device| {
-        Some(shared(device, Reduce::cooperative(device.caps()), Multiply::Lanes))
+        Some(shared(device, Reduce::shared_rows(device.caps()), Multiply::Lanes))
     });
     check_all(some_names(1), LimitsChoice::Default, |device| {
         Some(shared(device, Reduce::Tree, Multiply::Lanes))
     });
 }
 
-/// Each golden; the small ones first, and no further one after a minute unless all tests are to run
-/// whole: a software driver is slow at matrices.
+/// All goldens, the small ones first. Without [`run_all`] no further one starts after a minute, since a
+/// software driver is slow at matrices.
 #[test]
 fn goldens_with_cooperative_matrices() {
     let Some(device) = with_matrix_units() else { return };
@@ -115,7 +116,7 @@ fn goldens_with_cooperative_matrices() {
         if ran >= 6 && !run_all() && began.elapsed() > Duration::from_secs(60) {
             break;
         }
-        let choices = shared(device, Reduce::cooperative(device.caps()), Multiply::MatrixUnits);
+        let choices = shared(device, Reduce::shared_rows(device.caps()), Multiply::MatrixUnits);
         let dir = fixtures().join(name);
         let golden = golden(&dir);
         compare(&load(&dir, device, Some(choices)), &golden, &[512, 33]);
@@ -124,8 +125,8 @@ fn goldens_with_cooperative_matrices() {
     println!("{ran} of {total} goldens");
 }
 
-/// The same models as GGUF files: other names, other order of tensors, experts stacked, the taps
-/// squeezed. bf16 fixtures are written in bf16, so that the weights are the same.
+/// The same models as GGUF files: these have other names, another order of tensors, stacked experts and
+/// squeezed taps. bf16 fixtures are written in bf16, so that the weights are the same.
 #[test]
 fn goldens_of_gguf_files() {
     use crate::formats::gguf_writer::{BF16, F32, convert};
@@ -140,8 +141,8 @@ fn goldens_of_gguf_files() {
     }
 }
 
-/// A device whose bindings hold so little that weights have to be split into parts, as those of
-/// LFM2-8B-A1B in bf16 are at WebGPU's default limits. It is a host application's device, too.
+/// Bindings of this device are so small that weights are split into parts, as those of LFM2-8B-A1B in bf16
+/// are at WebGPU's default limits. It is also a device of a host application.
 #[test]
 fn goldens_with_matrices_in_parts() {
     use lfm2_wgpu::wgpu;

@@ -6,7 +6,7 @@ use proptest::sample::select;
 
 use super::{property, spans};
 
-/// Heads: kv heads, query heads of each, dimensions. Each group and dimension is a pipeline.
+/// Heads: kv heads, query heads of each, dimensions. Each pair of the last two is a pipeline of its own.
 fn heads() -> impl Strategy<Value = (usize, usize, usize)> {
     let group = prop_oneof![9 => 1usize..=8, 1 => Just(16)];
     (1usize..=3, group, select(vec![4usize, 12, 16, 32, 48, 64, 96, 100, 128, 256]))
@@ -52,7 +52,7 @@ fn cases(
     )
 }
 
-/// Last positions around the borders of pages (64) and splits (256).
+/// Last positions, many around the borders of pages (64) and splits (256).
 fn ends() -> impl Strategy<Value = u32> {
     prop_oneof![
         select(vec![0u32, 1, 62, 63, 64, 65, 127, 254, 255, 256, 257, 511, 512, 599, 600]),

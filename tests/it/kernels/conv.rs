@@ -4,8 +4,8 @@ use proptest::sample::select;
 
 use super::property;
 
-/// Passes over up to four slots: sequences that go on, go back, or begin in a slot that another
-/// used before.
+/// Passes over up to four slots: sequences continue, go back, or start in a slot that another sequence
+/// has used.
 fn passes(n: usize, slots: usize, l_cache: u32, ring: u32, seed: u64) -> Vec<Vec<Span>> {
     let mut rng = Rng::new(seed);
     let mut next: Vec<u32> = (0..slots).map(|_| rng.below(40) as u32).collect();
@@ -31,7 +31,7 @@ fn passes(n: usize, slots: usize, l_cache: u32, ring: u32, seed: u64) -> Vec<Vec
 }
 
 fn cases() -> impl Strategy<Value = ConvCase> {
-    // Few shapes of rings: each is a pipeline.
+    // Few shapes of rings, since each is a pipeline of its own.
     let shape = select(vec![(2usize, 2usize), (2, 15), (3, 3), (3, 16), (4, 17), (7, 7), (7, 20)]);
     let width = prop_oneof![select(vec![1usize, 4, 63, 64, 65, 128, 200]), 1usize..140];
     let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Extreme, Fill::Zero, Fill::OneNan]);

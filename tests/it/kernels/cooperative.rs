@@ -1,6 +1,6 @@
-//! `matmul_coop` against its twin, where the adapter has cooperative matrices. The tests of `matmul`
-//! and the self-test run it too; these are the ones to run on a driver that is here for its sake, by
-//! `cargo test --test it cooperative`. Each begins nothing further after a time.
+//! `matmul_coop` compared with its twin, if the adapter has cooperative matrices. The tests of `matmul`
+//! and the self-test run it too. These tests are for a driver that was installed for its matrices:
+//! `cargo test --test it cooperative`. Each is bounded in time.
 
 use std::time::{Duration, Instant};
 
@@ -48,8 +48,8 @@ fn case(
     }
 }
 
-/// Every weight format in every kind of product, over the borders of tiles: one kind of each format
-/// first, then as many as a minute allows.
+/// Every weight format in every kind of product, with sizes that cross the borders of tiles: first one
+/// kind for each format, then as many as a minute allows.
 #[test]
 fn cooperative_products_of_every_format_agree_with_their_twin() {
     let Some(device) = with_matrix_units() else { return };

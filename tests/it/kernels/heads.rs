@@ -7,7 +7,7 @@ use proptest::sample::select;
 use super::{property, spans};
 
 fn cases() -> impl Strategy<Value = HeadsCase> {
-    // Starts and lengths around the borders of pages.
+    // Many starts and lengths are around the borders of pages.
     let position = prop_oneof![select(vec![0u32, 1, 62, 63, 64, 65, 127, 128, 600]), 0u32..300];
     let sequences = vec((position, 1u32..12), 1..5);
     let head_dim = select(vec![4usize, 8, 12, 16, 20, 32, 48, 64, 96, 100, 128, 256]);

@@ -9,7 +9,7 @@ use proptest::sample::{Index, select};
 use super::{on_both, property};
 use crate::gpu::{devices, run_all};
 
-/// Rows of a matrix around the borders of lanes and tiles, and any others.
+/// Rows of a matrix, many around the borders of lanes and tiles.
 fn matrix_rows() -> impl Strategy<Value = usize> {
     prop_oneof![
         select(vec![1usize, 2, 3, 4, 5, 63, 64, 65, 127, 129, 255, 256, 257, 258]),
@@ -48,7 +48,7 @@ fn case(
         fill,
         epilogue,
         bias,
-        // A part has two rows at least; many tiny ones only take time.
+        // A part has at least two rows. Many tiny parts only take time.
         part_rows: if part_rows > 0 { part_rows.max(rows / 8) } else { 0 },
         seed,
     }
@@ -74,9 +74,9 @@ fn values() -> impl Strategy<Value = (Fill, u64)> {
     )
 }
 
-/// One of `of`, chosen by the case: each weight format and way of adding up is a pipeline of its own,
-/// and compiling them is nearly all of a test's time on a software driver. The fixed cases of the
-/// self-test run every combination.
+/// One of `of`, chosen by the case. Each weight format and way of summation is a pipeline of its own, and
+/// nearly all of a test's time on a software driver is compilation. The fixed cases of the self-test run
+/// every combination.
 fn one_of<T>(of: Vec<T>, pick: Index) -> T {
     let index = pick.index(of.len());
     of.into_iter().nth(index).unwrap()
@@ -171,7 +171,7 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
     });
 }
 
-/// More groups of rows than a grid dimension has workgroups: folded into two.
+/// More groups of rows than a grid dimension has workgroups are folded into two dimensions.
 #[test]
 fn matvec_folds_its_grid() {
     on_both(async |device| {
@@ -183,7 +183,7 @@ fn matvec_folds_its_grid() {
             let kind = (Rows::Dense, epilogue, false);
             let case = case(kind, (2, rows, 4, part_rows), (1, 1, Routing::One), (Fill::Normal, 1));
             let kernel = LinearKernel::Matvec {
-                reduce: Reduce::cooperative(device.caps()),
+                reduce: Reduce::shared_rows(device.caps()),
                 activations: Float,
                 items: 2,
             };
@@ -193,13 +193,13 @@ fn matvec_folds_its_grid() {
     });
 }
 
-/// A row of a decode step has the same bits alone and beside others, whatever number of items
-/// share a weight read: greedy text does not depend on the batch.
+/// A row of a decode step has the same bits alone and beside others, for any number of items that share a
+/// load of weights, so that greedy text does not depend on the batch.
 #[test]
 fn matvec_rows_do_not_depend_on_the_batch() {
     for (name, device) in devices() {
         let formats = WeightsImport::available(device.caps());
-        // Formats add up alike but for blocks with and without a minimum.
+        // Formats sum alike, except that blocks of some have a minimum.
         let formats = formats.into_iter().filter(|weights| {
             run_all() || matches!(weights.format, Format::F16 | Format::Q4 | Format::Q4K)
         });

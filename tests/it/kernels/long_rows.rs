@@ -1,5 +1,5 @@
-//! Products over as many columns as LFM2 has: 2,048 (its hidden size) and 1,792 (its experts'). Sums
-//! are long there, and blocks many; rows and items are few, since a case is to be cheap.
+//! Products with the numbers of columns of LFM2: 2,048 (its hidden size) and 1,792 (its experts'). They
+//! have long sums over many blocks. Rows and items are few, so that a case is cheap.
 
 use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::kernels::Activations::{Float, Int8};
@@ -14,7 +14,7 @@ use super::{Checks, property};
 
 const COLS: [usize; 2] = [2048, 1792];
 
-/// Dense or by expert, with these numbers of items and rows.
+/// Products of these kinds, with these numbers of items and rows.
 pub fn cases(
     kinds: Vec<(Rows, Epilogue)>,
     items: impl Strategy<Value = usize>,
@@ -42,7 +42,7 @@ pub fn cases(
     )
 }
 
-/// The weight format that the case drew.
+/// The weight format that the case chooses.
 pub fn weights(device: &Device, pick: Index) -> WeightsImport {
     let all = WeightsImport::available(device.caps());
     all[pick.index(all.len())]
@@ -69,7 +69,7 @@ fn matvec_of_long_rows_agrees_with_its_twin() {
     });
 }
 
-/// The kernels for many items, matrix units among them where the device has them.
+/// Runs the kernels for many items, including matrix units if the device has them.
 pub async fn many_items(device: &Device, case: &LinearCase, weights: WeightsImport) -> Checks {
     let mut checks = Vec::new();
     for kernel in LinearKernel::of_many_items(device.caps()) {

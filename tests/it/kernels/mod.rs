@@ -1,9 +1,9 @@
-//! Every kernel against its CPU twin: the fixed cases of `lfm2 selftest`, which cover every
+//! Every kernel compared with its CPU twin: the fixed cases of `lfm2 selftest`, which cover every
 //! variant, and random and adversarial shapes.
 //!
-//! A property test runs for a few seconds, however fast the host is, but never fewer cases than it
-//! says. `LFM2_TESTS=all` (`tools/test.sh --all`) runs all cases, `PROPTEST_CASES=1000` more of them,
-//! `PROPTEST_RNG_SEED=2` others.
+//! A property test runs for a few seconds on any host, and at least its minimum of cases.
+//! `LFM2_TESTS=all` (`tools/test.sh --all`) runs all cases, `PROPTEST_CASES=1000` sets their number, and
+//! `PROPTEST_RNG_SEED=2` gives others.
 
 mod attention;
 mod conv;
@@ -33,13 +33,13 @@ use verdict::{failures, ran, variants};
 
 type Checks = Result<Vec<KernelCheck>, GpuError>;
 
-/// A property test begins no further case after this time: one host runs the software driver eight
-/// times slower than another.
+/// A property test starts no further case after this time, since some hosts run the software driver eight
+/// times slower than others.
 const TIME: Duration = Duration::from_secs(5);
 
-/// Runs `check` on both devices, on as many cases of `strategy` as [`TIME`] allows within `cases`;
-/// fails with the smallest case that fails. The same cases in the same order every time, unless the
-/// environment says otherwise.
+/// Runs `check` on both devices with cases of `strategy`: as many as [`TIME`] allows within the range
+/// `cases`. Fails with the smallest failing case. The cases are the same in every run, unless the
+/// environment changes them.
 fn property<C: Debug>(
     cases: RangeInclusive<u32>,
     strategy: impl Strategy<Value = C>,
@@ -92,7 +92,7 @@ fn on_both(check: impl AsyncFn(&Device) -> Checks) {
     }
 }
 
-/// Sequences with these positions and numbers of rows, in slots of a random order with gaps.
+/// Sequences with these positions and numbers of rows, in slots in random order with gaps.
 fn spans(sequences: &[(u32, u32)], seed: u64) -> Vec<Span> {
     let slots = Rng::new(seed).order(sequences.len() + 2);
     sequences
@@ -113,7 +113,7 @@ fn selftest_passes_and_runs_every_variant((name, device): &(&str, Device)) {
     println!("{} kernel cases", checks.len());
 }
 
-/// A test for each device, so that two processes share the work.
+/// Each device has a test of its own, so that two processes share the work.
 #[test]
 fn selftest_runs_every_variant_at_the_adapters_limits() {
     selftest_passes_and_runs_every_variant(&devices()[0]);
@@ -128,7 +128,7 @@ fn selftest_runs_every_variant_at_default_limits() {
 fn quick_selftest_runs_every_kernel() {
     on_both(async |device| {
         let checks = check_kernels(device, Thoroughness::Quick, &|_| {}).await?;
-        // Some need what the device lacks.
+        // Some kernels need features that the device lacks.
         for kernel in KERNELS.iter().filter(|k| !(k.variants)(device.caps()).is_empty()) {
             let name = format!("{} ", kernel.name);
             assert!(

@@ -42,7 +42,7 @@ fn rms_norm_agrees_with_its_twin() {
     });
 }
 
-/// Tree and subgroup: a workgroup a row, as many as a grid's first dimension has.
+/// With tree and subgroup, each row is a workgroup: these are the most of a grid's first dimension.
 #[test]
 fn rms_norm_takes_65_535_rows() {
     super::on_both(async |device| {
@@ -63,7 +63,7 @@ fn rms_norm_takes_65_535_rows() {
 }
 
 fn route_cases() -> impl Strategy<Value = RouteCase> {
-    // Few pairs of experts and top_k: each is a pipeline of its own.
+    // Few pairs of experts and top_k, since each is a pipeline of its own.
     let routers =
         [(1, 1), (2, 1), (3, 2), (5, 5), (7, 3), (8, 8), (13, 4), (32, 4), (63, 6), (64, 8)];
     let routers = select(routers.to_vec());

@@ -117,7 +117,7 @@ const PLAIN: Options = Options {
     frequency_penalty: 0.0,
 };
 
-/// Draws of `n` rows that differ in position, in seed, or in both.
+/// Options and positions of `n` draws that differ in position, in seed, or in both.
 fn many_rows(o: Options, n: u32) -> [Vec<(Options, u32)>; 3] {
     let with_seed = |seed: u32| Options { seed, ..o };
     [
@@ -127,8 +127,8 @@ fn many_rows(o: Options, n: u32) -> [Vec<(Options, u32)>; 3] {
     ]
 }
 
-/// Draws follow the softmax of the kept logits: chi-square, at a level that a fair draw fails once
-/// in some 10^5 times (the seeds are fixed, so it is the same answer every time).
+/// Draws follow the softmax of the kept logits, by a chi-square test at a level that a correct sampler
+/// fails about once in 10^5 times. The seeds are fixed, so the result is the same in every run.
 #[test]
 fn draws_follow_the_softmax() {
     let logits: Vec<f32> = vec![0.0, 0.3, 0.5, -0.3, 1.0, 0.8, -0.6, 0.15, 0.95, -1.0, 0.05];
@@ -147,7 +147,7 @@ fn draws_follow_the_softmax() {
             let kept = &order[..n_kept];
             let weight = |i: usize| (f64::from(logits[i]) / f64::from(o.temperature)).exp();
             let total: f64 = kept.iter().map(|&i| weight(i)).sum();
-            // The cuts are found in 32 rounds: slow on a CPU.
+            // A cut takes 32 rounds, which are slow on a CPU.
             let n = if o.top_k > 0 || o.top_p < 1.0 { 512 } else { 2048 };
             for rows in many_rows(o, n) {
                 let drawn =
@@ -164,7 +164,7 @@ fn draws_follow_the_softmax() {
                         (f64::from(counts[i]) - expected).powi(2) / expected
                     })
                     .sum();
-                // Wilson and Hilferty's approximation of the quantile, at 4.3 deviations.
+                // Quantile at 4.3 deviations, by the approximation of Wilson and Hilferty.
                 let freedom = (n_kept - 1) as f64;
                 let spread = 2.0 / (9.0 * freedom);
                 let most = freedom * (1.0 - spread + 4.3 * spread.sqrt()).powi(3);
@@ -174,10 +174,10 @@ fn draws_follow_the_softmax() {
     }
 }
 
-/// Two tokens whose scores differ by less than anyone could see in statistics, but more than twice
-/// the error that the kernel promises for its noise.
+/// The scores of two tokens differ by too little for statistics, but by more than twice the error bound of
+/// the kernel's noise.
 #[test]
-fn noise_is_as_exact_as_promised() {
+fn noise_is_within_its_error_bound() {
     let rows: Vec<(Options, u32)> =
         (0..4000).map(|i| (Options { seed: i / 50, ..PLAIN }, i % 50)).collect();
     let mut logits = Vec::new();
@@ -196,11 +196,11 @@ fn noise_is_as_exact_as_promised() {
     }
 }
 
-/// 0 and -0 are one logit: top-p sees the probability of both where top-k ends between them.
+/// 0 and -0 are equal logits: top-k keeps both or none, and top-p counts the probability of both.
 #[test]
-fn both_zeros_are_one_logit() {
+fn both_zeros_are_equal_logits() {
     let logits = [1.0, 0.0, -0.0, -0.0, -0.0, -1.0];
-    // Of all five 1 / (1 + 4 / e) = 40 % is the first's: less than top_p. Of two it would be 73 %.
+    // Of five kept logits the first has 1 / (1 + 4 / e) = 40 %, less than top_p; of two it had 73 %.
     let o = Options { top_k: 2, top_p: 0.6, ..PLAIN };
     for (_, device) in devices() {
         let rows: Vec<_> = (0..200).map(|i| (o, i)).collect();
@@ -211,10 +211,10 @@ fn both_zeros_are_one_logit() {
     }
 }
 
-/// A draw is a function of logits, options, seed and position: not of the other rows, not of
-/// where its row is, not of the run.
+/// A draw is a function of logits, options, seed and position. It does not depend on other rows, on the
+/// place of its row or on the run.
 #[test]
-fn the_same_seed_draws_the_same() {
+fn the_same_seed_draws_the_same_token() {
     let logits: Vec<f32> = (0..300).map(|i| ((i * 37) % 100) as f32 / 50.0).collect();
     for (_, device) in devices() {
         let rows: Vec<(Options, u32)> =
@@ -229,7 +229,7 @@ fn the_same_seed_draws_the_same() {
         for i in [0, 31, 63] {
             assert_eq!(first[i], run(&rows[i..=i])[0]);
         }
-        // Other seeds and other positions draw otherwise.
+        // Other seeds and other positions draw other tokens.
         let others: Vec<_> = rows.iter().map(|(o, p)| (*o, p + 1000)).collect();
         assert_ne!(first, run(&others));
         let others: Vec<_> =

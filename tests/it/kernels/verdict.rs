@@ -1,5 +1,4 @@
-//! What is wrong with the kernels that ran. Both the native tests and those in a browser
-//! (web/tests/gpu) ask this.
+//! Failures of the kernels that ran, for the native tests and those in a browser (web/tests/gpu).
 
 use std::collections::BTreeSet;
 
@@ -7,7 +6,7 @@ use lfm2_wgpu::gpu::Device;
 use lfm2_wgpu::kernels::KERNELS;
 use lfm2_wgpu::selftest::KernelCheck;
 
-/// What a reader needs to run a failing case again.
+/// Description of a failing case, enough to run it again.
 fn describe(name: &str, c: &KernelCheck) -> String {
     format!(
         "{} at {name}: {}\n  variant: {}\n  case: {}\n  error {:e}, tolerance {:e}",
@@ -15,7 +14,7 @@ fn describe(name: &str, c: &KernelCheck) -> String {
     )
 }
 
-/// Each case that failed.
+/// Descriptions of the failed cases.
 pub fn failures(name: &str, checks: &[KernelCheck]) -> Vec<String> {
     checks.iter().filter(|c| !c.passed).map(|c| describe(name, c)).collect()
 }
@@ -25,7 +24,7 @@ pub fn ran(checks: &[KernelCheck]) -> BTreeSet<&str> {
     checks.iter().flat_map(|c| c.variant.split(" + ")).collect()
 }
 
-/// The variants of the kernel table that the device can run.
+/// The variants of [`KERNELS`] that the device can run.
 pub fn variants(device: &Device) -> BTreeSet<String> {
     let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(device.caps()));
     variants.map(|v| v.to_string()).collect()

@@ -159,17 +159,17 @@ fn wanted_features_are_listed_once() {
 /// naga rejects `enable subgroups;` and browsers demand it, so only the assembler writes
 /// directives; a condition in a shader would be a second way to make variants.
 #[test]
-fn shaders_have_no_directive_but_import() {
+fn shaders_have_no_directive_but_import_and_part() {
     let files = sources(&["shaders"], &[".wgsl"]);
     let found = offenders(&files, |_, line| {
         let word = line.trim_start();
-        let import = word.starts_with("#import ");
+        let allowed = word.starts_with("#import ") || word.starts_with("#part ");
         word.starts_with("enable ")
             || word.starts_with("requires ")
             || word.starts_with("override ")
-            || (word.starts_with('#') && !import)
+            || (word.starts_with('#') && !allowed)
     });
-    assert_none(&found, "only #import is allowed in shaders");
+    assert_none(&found, "only #import and #part are allowed in shaders");
     assert!(!offenders(&files, |_, line| line.starts_with("#import ")).is_empty());
 }
 

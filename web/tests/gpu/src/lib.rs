@@ -80,7 +80,7 @@ impl Device {
             (file, Arc::new(source) as Arc<dyn ByteSource>)
         });
         let builder = Engine::builder().files(ModelFiles::from_sources(&name, sources));
-        let reduce = Reduce::cooperative(self.0.caps());
+        let reduce = Reduce::shared_rows(self.0.caps());
         let choices = share.then(|| goldens::shared(&self.0, reduce, Multiply::Lanes));
         let engine = goldens::engine(builder, &self.0, choices).await.map_err(error)?;
         let chunks = if share { &[512, 7] } else { golden.chunks() };

@@ -1,8 +1,0 @@
-// A unit of units/q4.wgsl with inputs in 8 bits: exact in integers.
-#import nibbles
-// The four rows' products with columns 4 x_at .. 4 x_at + 31 of the inputs.
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
-    let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) - vec4<i32>(8 * (x.low_sum + x.high_sum));
-    return (u.scale * x.scale) * vec4<f32>(dots);
-}

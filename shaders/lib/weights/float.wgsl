@@ -1,0 +1,50 @@
+// Weights in f32, f16 and bf16, row major. docs/weights.md describes all formats. Every format has
+//   weights   weight4(i), which decodes elements 4 i .. 4 i + 3, for all kernels that read weights
+//   product   load_unit and unit_product, for matvec, whose header describes them
+
+#part weights=f32
+@group(1) @binding(N) var<storage, read> weight: array<vec4<f32>>;
+
+// Elements 4 i .. 4 i + 3.
+fn weight4(i: u32) -> vec4<f32> { return weight[i]; }
+
+#part weights=f16
+// Two in a word, the first in the low half. Core WGSL: no device feature.
+@group(1) @binding(N) var<storage, read> weight: array<vec2<u32>>;
+
+// Elements 4 i .. 4 i + 3.
+fn weight4(i: u32) -> vec4<f32> {
+    let w = weight[i];
+    return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));
+}
+
+#part weights=f16_native
+// Loaded as f16: needs shader-f16.
+@group(1) @binding(N) var<storage, read> weight: array<vec4<f16>>;
+
+// Elements 4 i .. 4 i + 3.
+fn weight4(i: u32) -> vec4<f32> { return vec4<f32>(weight[i]); }
+
+#part weights=bf16
+// Two in a word, the first in the low half. bf16 is the upper half of an f32, so a shift decodes it.
+@group(1) @binding(N) var<storage, read> weight: array<vec2<u32>>;
+
+// Elements 4 i .. 4 i + 3.
+fn weight4(i: u32) -> vec4<f32> {
+    let w = weight[i];
+    return bitcast<vec4<f32>>(
+        vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
+}
+
+#part product=float
+const UNIT4 = 1u;
+struct Unit { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    return Unit(weight4(at.x), weight4(at.y), weight4(at.z), weight4(at.w));
+}
+
+fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
+    let v = x4(x_at);
+    return vec4<f32>(dot(u.r0, v), dot(u.r1, v), dot(u.r2, v), dot(u.r3, v));
+}

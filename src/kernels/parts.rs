@@ -1,0 +1,228 @@
+//! Choices of shader parts: an enum for each import of the product kernels. [`Reduce`](super::Reduce),
+//! [`Epilogue`](super::Epilogue) and the formats of keys and values are choices too.
+
+use super::{Activations, Epilogue, KvFormat, Reduce};
+use crate::gpu::{Needs, ShaderPart};
+
+/// The items of a product: `#import rows`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowsPart {
+    Dense,
+    Gather,
+    Combine,
+    GroupedIn,
+    GroupedOut,
+}
+
+impl ShaderPart for RowsPart {
+    const IMPORT: &'static str = "rows";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::Dense => "dense",
+            Self::Gather => "gather",
+            Self::Combine => "combine",
+            Self::GroupedIn => "grouped_in",
+            Self::GroupedOut => "grouped_out",
+        }
+    }
+}
+
+/// Decoding of weights: `#import weights`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WeightsPart {
+    F32,
+    F16,
+    F16Native,
+    Bf16,
+    Q8,
+    Q4,
+    Q4K,
+    Q5K,
+    Q6K,
+}
+
+impl WeightsPart {
+    /// Whether the weights are integers in blocks.
+    pub(crate) fn is_quantised(self) -> bool {
+        !matches!(self, Self::F32 | Self::F16 | Self::F16Native | Self::Bf16)
+    }
+}
+
+impl ShaderPart for WeightsPart {
+    const IMPORT: &'static str = "weights";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::F16Native => "f16_native",
+            Self::Bf16 => "bf16",
+            Self::Q8 => "q8",
+            Self::Q4 => "q4",
+            Self::Q4K => "q4k",
+            Self::Q5K => "q5k",
+            Self::Q6K => "q6k",
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { f16: *self == Self::F16Native, ..Needs::default() }
+    }
+}
+
+/// Products of weights with inputs in `matvec`: `#import product`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProductPart {
+    pub weights: WeightsPart,
+    /// Counts for quantised weights only.
+    pub activations: Activations,
+}
+
+impl ShaderPart for ProductPart {
+    const IMPORT: &'static str = "product";
+
+    fn part_name(&self) -> &'static str {
+        use Activations::{Float, Int8};
+        match (self.weights, self.activations) {
+            (
+                WeightsPart::F32 | WeightsPart::F16 | WeightsPart::F16Native | WeightsPart::Bf16,
+                _,
+            ) => "float",
+            (WeightsPart::Q8, Float) => "q8",
+            (WeightsPart::Q8, Int8) => "q8_int8",
+            (WeightsPart::Q4, Float) => "q4",
+            (WeightsPart::Q4, Int8) => "q4_int8",
+            (WeightsPart::Q4K, Float) => "q4k",
+            (WeightsPart::Q4K, Int8) => "q4k_int8",
+            (WeightsPart::Q5K, Float) => "q5k",
+            (WeightsPart::Q5K, Int8) => "q5k_int8",
+            (WeightsPart::Q6K, Float) => "q6k",
+            (WeightsPart::Q6K, Int8) => "q6k_int8",
+        }
+    }
+}
+
+/// Loading of inputs in `matvec`: `#import input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InputPart {
+    F32,
+    Broadcast,
+    Int8,
+}
+
+impl ShaderPart for InputPart {
+    const IMPORT: &'static str = "input";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Broadcast => "broadcast",
+            Self::Int8 => "int8",
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { subgroups: *self == Self::Broadcast, ..Needs::default() }
+    }
+}
+
+/// Biases of rows: `#import bias`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BiasPart {
+    None,
+    Row,
+}
+
+impl BiasPart {
+    pub(crate) fn new(bias: bool) -> Self {
+        if bias { Self::Row } else { Self::None }
+    }
+}
+
+impl ShaderPart for BiasPart {
+    const IMPORT: &'static str = "bias";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Row => "row",
+        }
+    }
+}
+
+impl ShaderPart for Epilogue {
+    const IMPORT: &'static str = "epilogue";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Add => "add",
+            Self::Swiglu => "swiglu",
+        }
+    }
+}
+
+impl ShaderPart for Reduce {
+    const IMPORT: &'static str = "reduce";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::Tree => "tree",
+            Self::Subgroup => "subgroup",
+            Self::Serial => "serial",
+            Self::SerialSubgroup => "serial_subgroup",
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        let subgroups = matches!(self, Self::Subgroup | Self::SerialSubgroup);
+        Needs { subgroups, ..Needs::default() }
+    }
+}
+
+/// Size of cooperative matrices: `#import coop`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum CoopPart {
+    Side8,
+    Side16,
+}
+
+impl ShaderPart for CoopPart {
+    const IMPORT: &'static str = "coop";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::Side8 => "side8",
+            Self::Side16 => "side16",
+        }
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { coop: true, ..Needs::default() }
+    }
+}
+
+/// Reading of keys and values: `#import kv`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KvPart(pub KvFormat);
+
+impl ShaderPart for KvPart {
+    const IMPORT: &'static str = "kv";
+
+    fn part_name(&self) -> &'static str {
+        self.0.option()
+    }
+}
+
+/// Writing of keys and values: `#import kv_store`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KvStorePart(pub KvFormat);
+
+impl ShaderPart for KvStorePart {
+    const IMPORT: &'static str = "kv_store";
+
+    fn part_name(&self) -> &'static str {
+        self.0.option()
+    }
+}
