@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::call_body::{Body, begins_next, ends};
+use super::call_body::{CallBody, begins_next, ends};
+use super::call_reader::{Part, may_be_calls, read_bare, read_block};
 use super::markers::{Mark, Piece, Scanner};
 use super::tokenizer::Tokenizer;
-use super::tool_calls::{Part, ToolCall, may_be_calls, read_bare, read_block};
+use super::tool_call::ToolCall;
 use super::tools::Tools;
 use std::sync::Arc;
 
@@ -120,7 +121,7 @@ enum State {
     /// A call in reasoning that has not ended: part of it if its end comes, else the end of it.
     Unsure(Vec<Piece>),
     /// Behind the mark that began it.
-    Call(Mark, Body),
+    Call(Mark, CallBody),
 }
 
 /// Reads an answer as its text comes. How the text is cut makes no difference, and what has been given
@@ -246,7 +247,7 @@ impl AnswerReader {
                 } else if begins_next(start, mark, body) {
                     let text = std::mem::take(&mut body.text);
                     self.end_call(start, &text, None);
-                    self.state = State::Call(mark, Body::default());
+                    self.state = State::Call(mark, CallBody::default());
                 } else {
                     body.text.push_str(mark.text());
                 }
@@ -287,9 +288,9 @@ impl AnswerReader {
             }
             // With thinking off, models end what was not begun.
             Mark::ThinkEnd if !self.content.begun => self.content.trims = true,
-            Mark::CallStart | Mark::XmlStart => self.state = State::Call(mark, Body::default()),
+            Mark::CallStart | Mark::XmlStart => self.state = State::Call(mark, CallBody::default()),
             Mark::Function => {
-                self.state = State::Call(mark, Body::of(mark.text()));
+                self.state = State::Call(mark, CallBody::of(mark.text()));
             }
             // The end of calls whose beginning is missing, or of their repetition.
             Mark::CallEnd | Mark::XmlEnd if self.content.called => {}

@@ -3,8 +3,9 @@
 use super::answer::{Answer, AnswerFormat, AnswerReader};
 use super::error::TextError;
 use super::markers::Mark;
+use super::stop_strings::StopStrings;
+use super::text_stream::{SpecialTokens, TextStream};
 use super::tokenizer::Tokenizer;
-use super::utf8::{SpecialTokens, StopStrings, TextStream};
 
 /// Reads an answer token by token: characters become whole, stop strings end it, marks that are tokens
 /// are known by their id and others by their text.

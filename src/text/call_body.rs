@@ -4,7 +4,7 @@ use super::markers::Mark;
 
 /// What stands behind the mark that began calls.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Body {
+pub(super) struct CallBody {
     pub(super) text: String,
     /// Bytes that have been looked through for parameters.
     seen: usize,
@@ -23,7 +23,7 @@ pub(super) fn ends(start: Mark, mark: Mark) -> bool {
 }
 
 /// Whether `mark` begins other calls although the end of those in `body` is missing.
-pub(super) fn begins_next(start: Mark, mark: Mark, body: &mut Body) -> bool {
+pub(super) fn begins_next(start: Mark, mark: Mark, body: &mut CallBody) -> bool {
     match start {
         Mark::CallStart => mark == Mark::CallStart,
         _ => {
@@ -33,7 +33,7 @@ pub(super) fn begins_next(start: Mark, mark: Mark, body: &mut Body) -> bool {
     }
 }
 
-impl Body {
+impl CallBody {
     /// One that begins with a text.
     pub(super) fn of(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }

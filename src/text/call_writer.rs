@@ -87,7 +87,7 @@ fn xml(call: &PastCall) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answer::{AnswerFormat, AnswerReader, Calls};
-    use super::super::tool_calls::ToolCall;
+    use super::super::tool_call::ToolCall;
     use super::super::tools::Tools;
     use super::*;
     use proptest::prelude::*;

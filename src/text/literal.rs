@@ -5,12 +5,8 @@
 //! that is built with it, the tokenizer's among them.
 
 use super::jinja::numbers::float_repr;
-use crate::formats::json_bytes;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
-
-use super::literal_reader::{Place, Reader};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,25 +37,6 @@ impl Literal {
             }
         }
         Self::Map(unique)
-    }
-
-    /// The object that a JSON text is; `None` for any other text.
-    pub(super) fn object_of_json(text: &str) -> Option<Self> {
-        Self::of_json(text).filter(|value| matches!(value, Self::Map(_)))
-    }
-
-    /// The list that a JSON text is; `None` for any other text.
-    pub(super) fn list_of_json(text: &str) -> Option<Self> {
-        Self::of_json(text).filter(|value| matches!(value, Self::List(_)))
-    }
-
-    /// The value of a JSON text; `None` for any other text.
-    pub(super) fn of_json(text: &str) -> Option<Self> {
-        let bytes = json_bytes(text.as_bytes());
-        serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
-        let mut reader = Reader::new(std::str::from_utf8(&bytes).ok()?);
-        reader.json = true;
-        reader.value(Place::Whole, 0)
     }
 
     /// A field of an object.

@@ -7,6 +7,8 @@
 
 use super::literal::Literal;
 use super::literal_numbers::{decimal, in_base};
+use crate::formats::json_bytes;
+use serde::de::IgnoredAny;
 use std::cell::OnceCell;
 
 /// Deepest nesting of lists and objects.
@@ -263,6 +265,27 @@ impl<'a> Reader<'a> {
     /// The text from `at` on, past a little white space.
     pub(super) fn after(&self, at: usize) -> &'a str {
         skip(self.text.get(at..).unwrap_or_default())
+    }
+}
+
+impl Literal {
+    /// The object that a JSON text is; `None` for any other text.
+    pub(super) fn object_of_json(text: &str) -> Option<Self> {
+        Self::of_json(text).filter(|value| matches!(value, Self::Map(_)))
+    }
+
+    /// The list that a JSON text is; `None` for any other text.
+    pub(super) fn list_of_json(text: &str) -> Option<Self> {
+        Self::of_json(text).filter(|value| matches!(value, Self::List(_)))
+    }
+
+    /// The value of a JSON text; `None` for any other text.
+    pub(super) fn of_json(text: &str) -> Option<Self> {
+        let bytes = json_bytes(text.as_bytes());
+        serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
+        let mut reader = Reader::new(std::str::from_utf8(&bytes).ok()?);
+        reader.json = true;
+        reader.value(Place::Whole, 0)
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a chat template can do, found out by trying it, as vLLM finds out whether it takes lists. No
 //! model's name and no phrase of a template tells it as surely.
 
+use super::call_reader::{Part, read_block};
 use super::chat_template::ChatTemplate;
 use super::conversation::{Conversation, Message, Role};
 use super::markers::Mark;
-use super::tool_calls::{Part, ToolCall, read_block};
+use super::tool_call::ToolCall;
 use super::tools::Tools;
 use serde_json::{Map, Value, json};
 

@@ -4,9 +4,9 @@
 //! vocabulary, special tokens around a text, and decoding are ours.
 
 use super::byte_level::ByteTable;
+use super::catch_panic::catch_panic;
 use super::error::{TextError, bad, one_line};
-use super::guard::guarded;
-use super::json::Node;
+use super::json_tree::Node;
 use super::tokenizer_file::TokenizerFile;
 use crate::formats::{Metadata, json_bytes};
 use std::sync::Arc;
@@ -72,7 +72,7 @@ impl Tokenizer {
 
     fn load(file: &TokenizerFile<'_>) -> Result<Self, TextError> {
         let canonical = file.to_canonical_json()?;
-        let encoder = guarded(
+        let encoder = catch_panic(
             |e| failed("load", e),
             || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)),
         )?;
@@ -124,7 +124,7 @@ impl Tokenizer {
             padding: Override::Off,
             truncation: Override::Off,
         };
-        let ids: Vec<PipelineToken> = guarded(
+        let ids: Vec<PipelineToken> = catch_panic(
             |e| failed("encode", e),
             || {
                 let mut ids = Vec::new();

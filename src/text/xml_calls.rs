@@ -3,7 +3,7 @@
 
 use super::literal::Literal;
 use super::literal_reader::Reader;
-use super::tool_calls::ToolCall;
+use super::tool_call::ToolCall;
 use super::tools::Tools;
 
 const FUNCTION: &str = "<function=";

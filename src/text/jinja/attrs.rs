@@ -1,8 +1,9 @@
 //! Attributes, items and slices, by the rules of jinja2's sandbox.
 
 use super::error::{Class, Res, error};
-use super::eval::{CallArgs, Interp, defined};
-use super::value::{Function, Key, Method, Undefined, Value};
+use super::interp::Interp;
+use super::operands::defined;
+use super::value::{CallArgs, Function, Key, Method, Undefined, Value};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -207,7 +208,7 @@ impl Interp<'_> {
     }
 
     fn block_named(&self, name: &str) -> Option<Value> {
-        self.program.blocks.contains_key(name).then(|| Value::Block(Arc::from(name)))
+        self.blocks.contains_key(name).then(|| Value::Block(Arc::from(name)))
     }
 
     /// Python's `value[index]`; `None` for a `TypeError`, `KeyError` or `IndexError`.

@@ -1,9 +1,8 @@
 //! Arguments of a call to the parameters of a function, as Python binds them.
 
 use super::error::{Res, error};
-use super::eval::CallArgs;
-use super::exec::needs;
-use super::value::Value;
+use super::operands::needs;
+use super::value::{CallArgs, Value};
 use std::sync::Arc;
 
 /// A function's parameters.

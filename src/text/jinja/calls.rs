@@ -2,10 +2,13 @@
 
 use super::bind::Signature;
 use super::error::{Class, Error, Res, error};
-use super::eval::{CallArgs, Interp, defined};
-use super::exec::{check_field, needs};
+use super::exec::check_field;
+use super::interp::Interp;
+use super::operands::{defined, needs};
 use super::repr::to_str;
-use super::value::{Cycler, Dict, Function, Joiner, Namespace, Pair, Range, Seq, Value, insert};
+use super::value::{
+    CallArgs, Cycler, Dict, Function, Joiner, Namespace, Pair, Range, Seq, Value, insert,
+};
 use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -1,12 +1,11 @@
 //! Runs statements.
 
-use super::ast::{Body, Expr, Macro, Stmt, StmtKind, Target};
+use super::ast::{Body, Expr, ExprKind, Macro, Stmt, StmtKind, Target};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp, lookup};
-use super::html::escape;
-use super::ops::undefined;
+use super::escape::escape;
+use super::interp::{Interp, lookup};
 use super::repr::to_str;
-use super::value::{MacroValue, Scope, Value, insert};
+use super::value::{CallArgs, MacroValue, Scope, Value, insert};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -174,7 +173,7 @@ impl Interp<'_> {
         around: Option<&Rc<Scope>>,
         out: &mut String,
     ) -> Res<()> {
-        let Some(block) = self.program.blocks.get(name) else {
+        let Some(block) = self.blocks.get(name) else {
             return Err(error!(Undefined, "there is no block '{name}'"));
         };
         let scope = self.enter(&block.loads, None);
@@ -190,7 +189,7 @@ impl Interp<'_> {
     }
 
     fn call_with_caller(&self, call: &Expr, caller: Value, scope: &Rc<Scope>) -> Res<Value> {
-        let super::ast::ExprKind::Call(callee, args) = &call.kind else {
+        let ExprKind::Call(callee, args) = &call.kind else {
             return Err(error!(Runtime, "expected a call"));
         };
         let callee = self.eval(callee, scope)?;
@@ -317,12 +316,4 @@ pub(super) fn check_field(name: &str) -> Res<()> {
         return Err(error!(Security, "a namespace cannot store the attribute '{name}'"));
     }
     Ok(())
-}
-
-/// An undefined value as an error where Python needs one.
-pub(super) fn needs(value: &Value, what: &str) -> super::error::Error {
-    match value {
-        Value::Undefined(_) => undefined(value),
-        other => error!(Type, "{what}, not {}", other.type_name()),
-    }
 }

@@ -1,12 +1,11 @@
 //! Loops, and the `loop` that their bodies see.
 
 use super::ast::{Body, For, Loads};
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
 use super::exec::Flow;
-use super::iter::{Iter, State};
-use super::ops::equal;
-use super::value::{Loop, LoopState, Scope, Seq, Value, deeper};
+use super::interp::Interp;
+use super::value::{CallArgs, Iter, IterState, Loop, LoopState, Scope, Seq, Value, deeper};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -34,7 +33,8 @@ impl Interp<'_> {
         if node.test.is_some() {
             let iter = self.iterate(&source)?;
             let (inner, node, scope) = (iter.depth, Arc::clone(node), Rc::clone(scope));
-            source = Value::Iter(Iter::new(State::Filtered { source: iter, node, scope }, inner)?);
+            source =
+                Value::Iter(Iter::new(IterState::Filtered { source: iter, node, scope }, inner)?);
         }
         let iter = self.iterate(&source)?;
         let extended = match node.extended {

@@ -1,10 +1,10 @@
 //! Methods of Python's lists, tuples, dicts, numbers and ranges.
 
 use super::bind::Signature;
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::ops::equal;
-use super::value::{Dict, Key, Value, View};
+use super::interp::Interp;
+use super::value::{CallArgs, Dict, Key, Value, View};
 use std::rc::Rc;
 
 impl Interp<'_> {

@@ -2,13 +2,13 @@
 
 use super::ast::{Comparison, Operator};
 use super::bind::Signature;
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
 use super::filters;
-use super::ops::equal;
+use super::interp::Interp;
 use super::repr::to_str;
-use super::strings;
-use super::value::{Function, Value, View};
+use super::str_methods;
+use super::value::{CallArgs, Function, Key, Value, View};
 
 /// Tests that look at the value alone.
 const PLAIN: &[&str] = &[
@@ -110,7 +110,7 @@ impl Interp<'_> {
                 ) => name == "lower",
                 other => {
                     let method = if name == "lower" { "islower" } else { "isupper" };
-                    strings::is(&to_str(self, other)?, method)
+                    str_methods::is(&to_str(self, other)?, method)
                 }
             },
             "string" => value.as_str().is_some(),
@@ -148,7 +148,7 @@ impl Interp<'_> {
 
     /// Whether a value is a name of those.
     fn named(&self, value: &Value, exists: fn(&str) -> bool) -> Res<bool> {
-        super::value::Key::of(value)?;
+        Key::of(value)?;
         Ok(value.as_str().is_some_and(|name| exists(name)))
     }
 }

@@ -1,12 +1,13 @@
 //! `'...' % values`
 
+use super::convert::float_to_int;
 use super::error::{Res, error};
-use super::eval::Interp;
-use super::html::escape_text;
+use super::escape::escape_text;
+use super::format_spec::number;
+use super::interp::Interp;
 use super::numbers::float_format;
-use super::ops::undefined;
+use super::operands::undefined;
 use super::repr::{escaped, repr, to_str};
-use super::spec::number;
 use super::value::Value;
 use std::iter::Peekable;
 use std::str::Chars;
@@ -224,9 +225,7 @@ fn convert(
         }
         'd' | 'i' | 'u' | 'o' | 'x' | 'X' => {
             let int = match value {
-                Value::Float(float) if matches!(kind, 'd' | 'i' | 'u') => {
-                    super::convert::float_to_int(*float)?
-                }
+                Value::Float(float) if matches!(kind, 'd' | 'i' | 'u') => float_to_int(*float)?,
                 Value::Undefined(_) => return Err(undefined(value)),
                 other => other.as_int().ok_or_else(|| {
                     error!(

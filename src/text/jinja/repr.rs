@@ -1,9 +1,10 @@
 //! Python's `str` and `repr`, and `pprint`.
 
-use super::error::{Res, error};
-use super::eval::Interp;
+use super::compare::order;
+use super::error::{Class, Res, error};
+use super::interp::Interp;
 use super::numbers::float_repr;
-use super::ops::order;
+use super::split::{split_lines, words_with_space};
 use super::unicode::is_printable;
 use super::value::{Function, MAX_DEPTH, Pair, Value, View};
 use std::cmp::Ordering;
@@ -197,7 +198,7 @@ fn sort_pairs(i: &Interp, pairs: &mut [&Pair]) -> Res<()> {
     let mut failed = None;
     pairs.sort_by(|a, b| match order(&i.meter, &a.0, &b.0, "<") {
         Ok(order) => order.unwrap_or(Ordering::Equal),
-        Err(e) if e.class() == super::error::Class::Fuel => {
+        Err(e) if e.class() == Class::Fuel => {
             failed = Some(e);
             Ordering::Equal
         }
@@ -312,7 +313,7 @@ fn pretty_text(
         out
     };
     let width = WIDTH - indent;
-    let lines = super::lines::split_lines(text, true);
+    let lines = split_lines(text, true);
     let mut chunks = Vec::new();
     let mut whole = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -323,7 +324,7 @@ fn pretty_text(
             chunks.push(whole.clone());
             continue;
         }
-        let words = super::lines::words_with_space(line);
+        let words = words_with_space(line);
         let mut current = String::new();
         for (at, word) in words.iter().enumerate() {
             let last = last_line && at + 1 == words.len();

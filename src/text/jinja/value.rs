@@ -7,45 +7,15 @@
 
 use super::ast::{For, Macro};
 use super::error::{Class, Res, error};
-use super::iter::Iter;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
 /// Nesting of values; JSON that was parsed ends at 128.
 pub(super) const MAX_DEPTH: u16 = 160;
-
-/// What a template may still do, counted down as it works.
-#[derive(Debug)]
-pub(super) struct Meter {
-    fuel: Cell<u64>,
-}
-
-impl Meter {
-    pub(super) fn new(fuel: u64) -> Self {
-        Self { fuel: Cell::new(fuel) }
-    }
-
-    pub(super) fn pay(&self, steps: usize) -> Res<()> {
-        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
-        let left = self.fuel.get().checked_sub(steps);
-        self.fuel.set(left.unwrap_or(0));
-        left.map(|_| ()).ok_or_else(|| error!(Fuel, "out of steps"))
-    }
-
-    /// Pays for text that is read or made.
-    pub(super) fn bytes(&self, bytes: usize) -> Res<()> {
-        self.pay(bytes / 64)
-    }
-
-    /// Pays for values that are looked at or copied.
-    pub(super) fn values(&self, values: usize) -> Res<()> {
-        self.pay(values / 8)
-    }
-}
 
 #[derive(Clone)]
 pub(super) enum Value {
@@ -177,6 +147,78 @@ pub(super) struct LoopState {
     pub current: Option<Value>,
     pub before: Option<Value>,
     pub changed: Option<Rc<Seq>>,
+}
+
+/// Arguments of a call.
+#[derive(Clone, Default)]
+pub(super) struct CallArgs {
+    pub positional: Vec<Value>,
+    pub named: Vec<(Arc<str>, Value)>,
+}
+
+pub(super) struct Iter {
+    pub state: RefCell<IterState>,
+    pub depth: u16,
+}
+
+/// The parts of `a.b.0`, as filters take them.
+pub(super) type Path = Vec<Value>;
+
+pub(super) enum IterState {
+    Items(std::vec::IntoIter<Value>),
+    Seq(Rc<Seq>, usize),
+    /// From the last to the first.
+    Backwards(Rc<Seq>, usize),
+    Text(Arc<str>, usize),
+    Bytes(Rc<[u8]>, usize),
+    Range(Rc<Range>, i128),
+    Dict(Rc<Dict>, View, usize),
+    MapAttr {
+        source: Rc<Iter>,
+        path: Path,
+        default: Option<Value>,
+    },
+    MapFilter {
+        source: Rc<Iter>,
+        name: Arc<str>,
+        args: CallArgs,
+    },
+    Select {
+        source: Rc<Iter>,
+        path: Path,
+        test: Option<(Arc<str>, CallArgs)>,
+        keep: bool,
+    },
+    Unique {
+        source: Rc<Iter>,
+        path: Path,
+        case_sensitive: bool,
+        seen: HashSet<Key>,
+    },
+    Batch {
+        source: Rc<Iter>,
+        count: i128,
+        fill: Value,
+        held: Option<Value>,
+    },
+    /// The items of a loop that its `if` lets through.
+    Filtered {
+        source: Rc<Iter>,
+        node: Arc<For>,
+        scope: Rc<Scope>,
+    },
+    Loop(Value),
+}
+
+impl Iter {
+    pub(super) fn new(state: IterState, inner: u16) -> Res<Rc<Self>> {
+        Ok(Rc::new(Self { state: RefCell::new(state), depth: deeper(inner)? }))
+    }
+
+    pub(super) fn of_items(items: Vec<Value>) -> Res<Rc<Self>> {
+        let inner = items.iter().map(Value::depth).max().unwrap_or(0);
+        Self::new(IterState::Items(items.into_iter()), inner)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -320,145 +362,6 @@ impl Value {
                 Self::dict(fields.iter().map(pair).collect::<Res<_>>()?)?
             }
         })
-    }
-
-    pub(super) fn depth(&self) -> u16 {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.depth,
-            Self::Dict(dict) | Self::View(_, dict) => dict.depth,
-            Self::Iter(iter) => iter.depth,
-            Self::Loop(inner) => inner.nesting,
-            Self::Method(method) => method.of.depth(),
-            Self::Cycler(cycler) => cycler.items.depth,
-            Self::Joiner(joiner) => joiner.separator.depth(),
-            _ => 0,
-        }
-    }
-
-    pub(super) fn as_str(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Str(text) | Self::Markup(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// An integer; booleans are integers in Python.
-    pub(super) fn as_int(&self) -> Option<i128> {
-        match self {
-            Self::Int(int) => Some(*int),
-            Self::Bool(b) => Some(i128::from(*b)),
-            _ => None,
-        }
-    }
-
-    /// A number as a float.
-    pub(super) fn as_number(&self) -> Option<f64> {
-        match self {
-            Self::Float(float) => Some(*float),
-            #[expect(clippy::cast_precision_loss, reason = "Python rounds here too")]
-            other => other.as_int().map(|int| int as f64),
-        }
-    }
-
-    pub(super) fn as_seq(&self) -> Option<&Rc<Seq>> {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Some(seq),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_undefined(&self) -> bool {
-        matches!(self, Self::Undefined(_))
-    }
-
-    /// The number of its items, for what has a length.
-    pub(super) fn len(&self) -> Option<usize> {
-        Some(match self {
-            Self::Undefined(_) => 0,
-            Self::Str(text) | Self::Markup(text) => text.chars().count(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.items.len(),
-            Self::Dict(dict) | Self::View(_, dict) => dict.map.len(),
-            Self::Range(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
-            _ => return None,
-        })
-    }
-
-    pub(super) fn truthy(&self) -> bool {
-        match self {
-            Self::Undefined(_) | Self::None => false,
-            Self::Bool(b) => *b,
-            Self::Int(int) => *int != 0,
-            Self::Float(float) => *float != 0.0,
-            Self::Str(text) | Self::Markup(text) => !text.is_empty(),
-            other => other.len() != Some(0),
-        }
-    }
-
-    pub(super) fn type_name(&self) -> &'static str {
-        match self {
-            Self::Undefined(_) => "Undefined",
-            Self::None => "NoneType",
-            Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
-            Self::Float(_) => "float",
-            Self::Str(_) => "str",
-            Self::Markup(_) => "Markup",
-            Self::Bytes(_) => "bytes",
-            Self::List(_) => "list",
-            Self::Tuple(_) => "tuple",
-            Self::Group(_) => "_GroupTuple",
-            Self::Dict(_) => "dict",
-            Self::Range(_) => "range",
-            Self::View(View::Keys, _) => "dict_keys",
-            Self::View(View::Values, _) => "dict_values",
-            Self::View(View::Items, _) => "dict_items",
-            Self::Iter(_) => "generator",
-            Self::Namespace(_) => "Namespace",
-            Self::Loop(_) => "LoopContext",
-            Self::Macro(_) => "Macro",
-            Self::Function(_) => "function",
-            Self::Method(_) => "builtin_function_or_method",
-            Self::Cycler(_) => "Cycler",
-            Self::Joiner(_) => "Joiner",
-            Self::Template => "TemplateReference",
-            Self::Block(_) => "BlockReference",
-        }
-    }
-
-    /// Where the value lies, for what is only equal to itself.
-    fn identity(&self) -> usize {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Rc::as_ptr(seq).addr(),
-            Self::Dict(dict) | Self::View(_, dict) => Rc::as_ptr(dict).addr(),
-            Self::Str(text) | Self::Markup(text) => Arc::as_ptr(text).addr(),
-            Self::Iter(iter) => Rc::as_ptr(iter).addr(),
-            Self::Namespace(namespace) => Rc::as_ptr(namespace).addr(),
-            Self::Loop(inner) => Rc::as_ptr(inner).addr(),
-            Self::Macro(inner) => Rc::as_ptr(inner).addr(),
-            Self::Function(function) => *function as usize,
-            Self::Method(method) => Rc::as_ptr(method).addr(),
-            Self::Cycler(cycler) => Rc::as_ptr(cycler).addr(),
-            Self::Joiner(joiner) => Rc::as_ptr(joiner).addr(),
-            Self::Range(range) => Rc::as_ptr(range).addr(),
-            _ => 0,
-        }
-    }
-
-    /// Python's `is`, with small integers and equal strings being the same.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Int(a), Self::Int(b)) => a == b && (-5..=256).contains(a),
-            (Self::Str(a), Self::Str(b)) => Arc::ptr_eq(a, b) || (a == b && a.len() < 2),
-            (Self::Undefined(a), Self::Undefined(b)) => Rc::ptr_eq(a, b),
-            (Self::Template, Self::Template) => true,
-            (a, b) if std::mem::discriminant(a) == std::mem::discriminant(b) => {
-                a.identity() != 0 && a.identity() == b.identity()
-            }
-            _ => false,
-        }
     }
 }
 

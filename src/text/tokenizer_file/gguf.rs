@@ -5,7 +5,7 @@
 //! whole is still built by merges (`ignore_merges` is false), as the published tokenizer.json has it.
 
 use super::super::error::{TextError, quote};
-use super::super::json::Node;
+use super::super::json_tree::Node;
 use super::{Pattern, TokenizerFile, model};
 use crate::formats::{KeyError, Metadata};
 use std::borrow::Cow;

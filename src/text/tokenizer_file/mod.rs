@@ -13,8 +13,9 @@ mod pipeline;
 mod write;
 
 use super::error::{TextError, bad};
-use super::json::Node;
+use super::json_tree::Node;
 
+use model::AddedToken;
 pub(super) use pipeline::Pattern;
 
 /// A checked tokenizer.
@@ -34,17 +35,6 @@ pub(super) struct TokenizerFile<'a> {
     pub prefix: Vec<u32>,
     /// Ids behind a text when special tokens are asked for.
     pub suffix: Vec<u32>,
-}
-
-/// An entry of `added_tokens`.
-#[derive(Debug)]
-pub(super) struct AddedToken<'a> {
-    pub id: u32,
-    pub content: &'a str,
-    pub lstrip: bool,
-    pub rstrip: bool,
-    pub normalized: bool,
-    pub special: bool,
 }
 
 const ROOT_KEYS: [&str; 9] = [

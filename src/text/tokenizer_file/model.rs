@@ -2,8 +2,7 @@
 
 use super::super::byte_level::{ByteTable, byte_to_char};
 use super::super::error::{TextError, bad, quote};
-use super::super::json::Node;
-use super::AddedToken;
+use super::super::json_tree::Node;
 use std::collections::{HashMap, HashSet};
 
 const KEYS: [&str; 10] = [
@@ -30,6 +29,17 @@ const MAX_DENSE_MERGES: usize = 65_534;
 /// complete grid of two bytes before it gives up. LFM2 has at most 10,000 entries of one length.
 const SHORT_BYTES: usize = 8;
 const MAX_SHORT_OF_A_LENGTH: usize = 40_000;
+
+/// An entry of `added_tokens`.
+#[derive(Debug)]
+pub(in super::super) struct AddedToken<'a> {
+    pub id: u32,
+    pub content: &'a str,
+    pub lstrip: bool,
+    pub rstrip: bool,
+    pub normalized: bool,
+    pub special: bool,
+}
 
 pub(super) struct Model<'a> {
     pub vocab: Vec<(&'a str, u32)>,

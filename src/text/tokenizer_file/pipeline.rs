@@ -1,7 +1,7 @@
 //! Everything around the model: how text is cut, what is put around it, how it is decoded.
 
 use super::super::error::{TextError, bad, quote};
-use super::super::json::Node;
+use super::super::json_tree::Node;
 use super::model::Model;
 
 /// The ways of cutting text into pieces that the tokenizer library runs without a regex engine.

@@ -2,12 +2,11 @@
 
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
-use super::super::html::{escape, escape_text};
-use super::super::lines::split_space;
-use super::super::ops::undefined;
+use super::super::escape::{escape, escape_text};
+use super::super::interp::Interp;
+use super::super::operands::{needs, undefined};
 use super::super::repr::to_str;
+use super::super::split::split_space;
 use super::super::unicode::{is_alpha, is_numeric, is_space};
 use super::super::value::Value;
 

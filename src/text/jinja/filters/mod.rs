@@ -8,11 +8,11 @@ mod wrap;
 
 use super::bind::{Bound, Signature};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::iter::Path;
-use super::json;
-use super::repr::to_str;
-use super::value::Value;
+use super::interp::Interp;
+use super::tojson;
+use super::unicode::{is_digit, lower};
+use super::value::{CallArgs, Method, Path, Value};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Every filter with its parameters behind the value, and how many of them are required.
@@ -86,7 +86,7 @@ impl Interp<'_> {
                     return Err(error!(Type, "tojson takes at most 5 arguments"));
                 }
                 named.extend(params.into_iter().map(Arc::from).zip(positional));
-                json::dumps(self, &value, CallArgs { positional: Vec::new(), named })
+                tojson::dumps(self, &value, CallArgs { positional: Vec::new(), named })
             }
             "map" => sequences::map(self, &value, args),
             "select" | "reject" => sequences::select(self, &value, args, name == "select", false),
@@ -163,7 +163,7 @@ impl Interp<'_> {
         Ok(match key.as_str() {
             Some(text) if !case_sensitive => {
                 self.meter.pay(1 + text.len() / 64)?;
-                Value::str(super::unicode::lower(text))
+                Value::str(lower(text))
             }
             _ => key,
         })
@@ -179,7 +179,7 @@ impl Interp<'_> {
                 (Value::Method(method), _) => {
                     let of = value.clone();
                     let name = Arc::clone(&method.name);
-                    Ok(Value::Method(std::rc::Rc::new(super::value::Method { of, name })))
+                    Ok(Value::Method(Rc::new(Method { of, name })))
                 }
                 _ => Ok(found),
             };
@@ -189,16 +189,8 @@ impl Interp<'_> {
 }
 
 fn part(part: &str) -> Value {
-    match !part.is_empty() && part.chars().all(super::unicode::is_digit) {
+    match !part.is_empty() && part.chars().all(is_digit) {
         true => part.parse().map_or_else(|_| Value::str(part), Value::Int),
         false => Value::str(part),
-    }
-}
-
-/// `soft_str`: text as it is, anything else as `str` writes it.
-fn soft(i: &Interp, value: &Value) -> Res<Value> {
-    match value {
-        Value::Str(_) | Value::Markup(_) => Ok(value.clone()),
-        other => Ok(Value::Str(to_str(i, other)?)),
     }
 }

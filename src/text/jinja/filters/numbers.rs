@@ -2,12 +2,11 @@
 
 use super::super::ast::Operator;
 use super::super::bind::Bound;
-use super::super::convert::{to_float, to_int};
+use super::super::convert::{float_to_int, to_float, to_int};
 use super::super::error::{Class, Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
+use super::super::interp::Interp;
 use super::super::numbers::{round, round_int};
-use super::super::ops::undefined;
+use super::super::operands::{needs, undefined};
 use super::super::value::Value;
 
 pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) -> Res<Value> {
@@ -41,7 +40,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
             if !matches!(error.class(), Class::Type | Class::Value) {
                 return Err(error);
             }
-            match to_float(value).and_then(super::super::convert::float_to_int) {
+            match to_float(value).and_then(float_to_int) {
                 Ok(int) => Ok(Value::Int(int)),
                 Err(e) if matches!(e.class(), Class::Type | Class::Value | Class::Arithmetic) => {
                     Ok(default)
@@ -81,7 +80,7 @@ fn rounded(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
         return match (value, &precision) {
             // Python's round() without digits makes an integer.
             (Value::Float(float), Value::None) => {
-                super::super::convert::float_to_int(float.round_ties_even()).map(Value::Int)
+                float_to_int(float.round_ties_even()).map(Value::Int)
             }
             (Value::Float(float), digits) => {
                 let digits =
@@ -107,7 +106,7 @@ fn rounded(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     let whole = match &scaled {
         Value::Float(float) => {
             let float = if &*method == "ceil" { float.ceil() } else { float.floor() };
-            Value::Int(super::super::convert::float_to_int(float)?)
+            Value::Int(float_to_int(float)?)
         }
         other => Value::Int(other.as_int().ok_or_else(|| needs(other, "must be real number"))?),
     };
@@ -122,7 +121,7 @@ fn size(value: &Value, binary: bool) -> Res<Value> {
         return Ok(Value::str("1 Byte"));
     }
     if bytes < base {
-        let whole = super::super::convert::float_to_int(bytes)?;
+        let whole = float_to_int(bytes)?;
         return Ok(Value::str(format!("{whole} Bytes")));
     }
     let mut unit = base;

@@ -1,14 +1,14 @@
 //! Filters about lists, dicts and what else has items.
 
 use super::super::bind::Bound;
+use super::super::compare::{equal, order};
 use super::super::error::{Res, error};
-use super::super::eval::{CallArgs, Interp};
-use super::super::exec::needs;
-use super::super::html::escape_text;
-use super::super::iter::{Iter, Path, State};
-use super::super::ops::{equal, order};
+use super::super::escape::escape_text;
+use super::super::interp::Interp;
+use super::super::operands::{needs, undefined};
+use super::super::ops::modulo;
 use super::super::repr::to_str;
-use super::super::value::{Seq, Value, View};
+use super::super::value::{CallArgs, Iter, IterState as State, Path, Seq, Value, View};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -150,7 +150,7 @@ fn reversed(i: &Interp, value: &Value) -> Res<Value> {
         | Value::Range(_)
         | Value::Dict(_)
         | Value::View(..) => Seq::new(i.collect(value)?)?,
-        Value::Undefined(_) => return Err(super::super::ops::undefined(value)),
+        Value::Undefined(_) => return Err(undefined(value)),
         other => return Err(error!(Type, "'{}' object is not reversible", other.type_name())),
     };
     let depth = seq.depth;
@@ -257,7 +257,7 @@ fn slices(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     if count == 0 {
         return Err(error!(Arithmetic, "integer division or modulo by zero"));
     }
-    let (each, extra) = (length.div_euclid(count), super::super::ops::modulo(length, count));
+    let (each, extra) = (length.div_euclid(count), modulo(length, count));
     let mut made = Vec::new();
     let mut offset = 0;
     for number in 0..count.max(0) {

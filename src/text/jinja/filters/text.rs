@@ -1,16 +1,16 @@
 //! Filters about text.
 
+use super::super::ast::Operator;
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::{CallArgs, Interp};
-use super::super::exec::needs;
-use super::super::html::escape;
-use super::super::lines::split_lines;
+use super::super::escape::{escape, escape_text};
+use super::super::interp::Interp;
+use super::super::operands::needs;
 use super::super::printf::percent;
 use super::super::repr::{pretty, to_str};
+use super::super::split::split_lines;
 use super::super::unicode::{self, is_space};
-use super::super::value::Value;
-use super::soft;
+use super::super::value::{CallArgs, Value};
 use std::sync::Arc;
 
 pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) -> Res<Value> {
@@ -137,7 +137,7 @@ fn indent(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     };
     let markup = matches!(value, Value::Markup(_));
     let safe = |text: &str| match markup {
-        true => super::super::html::escape_text(text),
+        true => escape_text(text),
         false => text.to_owned(),
     };
     // The width given as text is made safe as it is.
@@ -192,5 +192,13 @@ fn truncate(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
             i.item(&parts, &Value::Int(0))?
         }
     };
-    i.binary(super::super::ast::Operator::Add, &cut, &end)
+    i.binary(Operator::Add, &cut, &end)
+}
+
+/// `soft_str`: text as it is, anything else as `str` writes it.
+fn soft(i: &Interp, value: &Value) -> Res<Value> {
+    match value {
+        Value::Str(_) | Value::Markup(_) => Ok(value.clone()),
+        other => Ok(Value::Str(to_str(i, other)?)),
+    }
 }

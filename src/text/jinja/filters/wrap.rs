@@ -2,9 +2,9 @@
 
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
-use super::super::lines::split_lines;
+use super::super::interp::Interp;
+use super::super::operands::needs;
+use super::super::split::split_lines;
 use super::super::unicode::{decimal, is_alpha, is_numeric, is_space};
 use super::super::value::Value;
 use std::collections::VecDeque;

@@ -1,12 +1,12 @@
 //! `json.dumps`, behind transformers' `tojson`.
 
 use super::bind::Signature;
+use super::compare::order;
 use super::error::{Class, Res, error};
-use super::eval::{CallArgs, Interp};
-use super::exec::needs;
+use super::interp::Interp;
 use super::numbers::float_repr;
-use super::ops::order;
-use super::value::{Pair, Value};
+use super::operands::needs;
+use super::value::{CallArgs, Pair, Value};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 

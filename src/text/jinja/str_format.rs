@@ -1,12 +1,12 @@
 //! `str.format` and `str.format_map`, by the rules of jinja2's sandbox.
 
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::html::escape_text;
+use super::escape::escape_text;
+use super::format_spec as spec;
+use super::interp::Interp;
 use super::repr::{escaped, repr, to_str};
-use super::spec;
 use super::unicode::is_digit;
-use super::value::{Key, Value};
+use super::value::{CallArgs, Key, Value};
 use std::cell::Cell;
 use std::sync::Arc;
 
@@ -34,7 +34,7 @@ pub(super) fn format_map(i: &Interp, text: &Arc<str>, markup: bool, args: &CallA
     };
     let named = |name: &Arc<str>| match mapping {
         Value::Dict(dict) => Ok(dict.map.get(&Key::Str(Arc::clone(name))).map(|(_, v)| v.clone())),
-        Value::Undefined(_) => Err(super::ops::undefined(mapping)),
+        Value::Undefined(_) => Err(super::operands::undefined(mapping)),
         other => Err(error!(Type, "'{}' object is not a mapping", other.type_name())),
     };
     whole(i, text, markup, &[], &named)

@@ -1,7 +1,7 @@
 //! Python's format specifications, as in `'{:>10,.2f}'`.
 
-use super::error::{Res, error};
-use super::eval::Interp;
+use super::error::{Error, Res, error};
+use super::interp::Interp;
 use super::numbers::{float_format, float_repr};
 use super::repr::to_str;
 use super::value::Value;
@@ -100,7 +100,7 @@ pub(super) fn format(i: &Interp, value: &Value, spec: &str) -> Res<String> {
     }
 }
 
-fn unknown(spec: &Spec, kind: &str) -> super::error::Error {
+fn unknown(spec: &Spec, kind: &str) -> Error {
     let code = spec.kind.unwrap_or('?');
     error!(Value, "Unknown format code '{code}' for object of type '{kind}'")
 }

@@ -2,13 +2,13 @@
 
 use super::bind::{Bound, Signature};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::exec::needs;
-use super::html::escape_text;
-use super::lines::{split_at, split_lines, split_space};
+use super::escape::{escape, escape_text};
+use super::interp::Interp;
+use super::operands::needs;
+use super::split::{split_at, split_lines, split_space};
 use super::unicode::{self, Case, case, is_space};
-use super::value::{Key, Value};
-use super::{filters, format};
+use super::value::{CallArgs, Key, Value};
+use super::{filters, str_format};
 use std::sync::Arc;
 
 /// Parameters, how many are required, and how many have no name.
@@ -45,8 +45,8 @@ impl Interp<'_> {
     ) -> Res<Value> {
         self.meter.pay(1 + text.len() / 64)?;
         match name {
-            "format" => return format::format(self, text, markup, &args),
-            "format_map" => return format::format_map(self, text, markup, &args),
+            "format" => return str_format::format(self, text, markup, &args),
+            "format_map" => return str_format::format_map(self, text, markup, &args),
             _ => {}
         }
         let (params, required, positional) = signature(name);
@@ -143,8 +143,7 @@ impl Interp<'_> {
                         ));
                     }
                     let separator = if at > 0 { &**text } else { "" };
-                    let item =
-                        if markup { super::html::escape(self, &item)? } else { beside(item)? };
+                    let item = if markup { escape(self, &item)? } else { beside(item)? };
                     self.meter.pay(1 + (separator.len() + item.len()) / 64)?;
                     out.push_str(separator);
                     out.push_str(&item);
@@ -213,7 +212,7 @@ impl Interp<'_> {
             "striptags" => Ok(Value::str(filters::html::strip_tags(self, text)?)),
             "escape" => {
                 let value = args.take(0);
-                Ok(Value::Markup(super::html::escape(self, &value)?))
+                Ok(Value::Markup(escape(self, &value)?))
             }
             _ => Ok(Value::Bool(is(text, name))),
         }

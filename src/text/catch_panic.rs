@@ -9,7 +9,7 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`; a panic inside is returned as the error that `panicked` makes of its message.
-pub(super) fn guarded<T>(
+pub(super) fn catch_panic<T>(
     panicked: impl FnOnce(String) -> TextError,
     work: impl FnOnce() -> Result<T, TextError>,
 ) -> Result<T, TextError> {
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_message() {
-        let error = guarded::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
+        let error = catch_panic::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
         assert_eq!(error.to_string(), "the tokenizer failed to load: no entry found for key");
-        assert_eq!(guarded(failed, || Ok(5)), Ok(5));
+        assert_eq!(catch_panic(failed, || Ok(5)), Ok(5));
     }
 }

@@ -1,7 +1,7 @@
 //! Text that is safe as HTML, as in markupsafe.
 
 use super::error::Res;
-use super::eval::Interp;
+use super::interp::Interp;
 use super::repr::to_str;
 use super::value::Value;
 use std::sync::Arc;

@@ -1,34 +1,11 @@
 //! Tool calls as models write them: a Python list of calls with keyword arguments, which is LFM2's own
 //! form, JSON objects with `name` and `arguments`, or LFM3's XML.
 
-use serde_json::{Value, json};
-
 use super::literal::Literal;
 use super::literal_reader::{Place, Reader, begins_item, name_of};
+use super::tool_call::ToolCall;
 use super::tools::{Tool, Tools};
 use super::xml_calls;
-
-/// A tool that the model calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolCall {
-    /// The tool's name.
-    pub name: String,
-    /// Its arguments: the text of a JSON object, in the model's order, numbers exact.
-    pub arguments: String,
-}
-
-impl ToolCall {
-    pub(super) fn new(name: &str, arguments: Vec<(String, Literal)>) -> Self {
-        Self { name: name.to_owned(), arguments: Literal::object(arguments).to_json() }
-    }
-
-    /// The call as OpenAI's API spells it.
-    #[must_use]
-    pub fn to_json(&self, id: &str) -> Value {
-        let function = json!({ "name": self.name, "arguments": self.arguments });
-        json!({ "id": id, "type": "function", "function": function })
-    }
-}
 
 /// A part of what stands between the markers.
 #[derive(Clone, Debug, PartialEq)]
