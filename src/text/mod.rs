@@ -1,7 +1,7 @@
-//! Text on its way in and out: tokenizer, chat template, streamed characters.
+//! Text in and out of the model: tokenizer, chat templates, tool calls, streamed text.
 //!
-//! Pure CPU code without a GPU, threads or files: it takes and gives bytes, so the command line,
-//! a server and a browser use it alike. Bad input of any kind is a [`TextError`].
+//! The code uses no GPU, threads or files. It reads and writes bytes, so that the command line, a
+//! server and a browser use it alike. Bad input of any kind is a [`TextError`].
 
 mod answer;
 mod answer_stream;

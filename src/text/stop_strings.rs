@@ -2,23 +2,23 @@
 
 use super::error::TextError;
 
-/// Text that a push has made certain, and whether a stop string ended it.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StopStep {
     /// Text that can no longer be part of a stop string.
     pub text: String,
-    /// Index of the stop string that was hit; nothing comes after it.
+    /// Index of the stop string that ended the text.
     pub hit: Option<usize>,
 }
 
-/// Watches streamed text for stop strings and holds back what may become one.
+/// Finds stop strings in streamed text and holds back text that may become one.
 ///
-/// The stop string that is complete first wins; of several that end together, the one that begins
-/// first. How the text is cut into pushes makes no difference.
+/// The stop string that is complete first wins; of several that end together, the longest. The
+/// division of the text into pushes does not affect the result.
 #[derive(Debug, Clone, Default)]
 pub struct StopStrings {
     stops: Vec<Stop>,
-    /// Text not given out yet: the longest beginning of a stop string at the end of the text.
+    /// Text held back: the longest beginning of a stop string at the end of the text.
     held: String,
     hit: Option<usize>,
 }
@@ -29,28 +29,28 @@ struct Stop {
     /// `fallback[n]`: the longest proper beginning of the stop string that its first `n + 1` bytes
     /// end with (Knuth, Morris and Pratt's failure function).
     fallback: Vec<usize>,
-    /// How many bytes of the stop string the text so far ends with.
+    /// Number of bytes of the stop string that the text so far ends with.
     matched: usize,
 }
 
 impl StopStrings {
-    /// A watch for these strings; none means that all text passes at once.
+    /// A matcher for these strings. Without strings, all text passes at once.
     ///
     /// # Errors
     /// [`TextError::StopString`] for an empty one.
     pub fn new<S: AsRef<str>>(stops: impl IntoIterator<Item = S>) -> Result<Self, TextError> {
-        let mut watch = Self::default();
+        let mut matcher = Self::default();
         for (index, stop) in stops.into_iter().enumerate() {
             let bytes = stop.as_ref().as_bytes();
             if bytes.is_empty() {
                 return Err(TextError::StopString { index, problem: "is empty" });
             }
-            watch.stops.push(Stop::new(bytes));
+            matcher.stops.push(Stop::new(bytes));
         }
-        Ok(watch)
+        Ok(matcher)
     }
 
-    /// Takes more text and returns what can be shown. After a hit every push is empty.
+    /// Takes more text and returns the text that can be shown. After a hit, pushes return no text.
     pub fn push(&mut self, text: &str) -> StopStep {
         if self.hit.is_some() {
             return StopStep { text: String::new(), hit: self.hit };
@@ -68,7 +68,7 @@ impl StopStrings {
             if let Some((index, length)) = complete {
                 self.hit = Some(index);
                 let mut shown = std::mem::take(&mut self.held);
-                // It began in text that was held back: `matched` never exceeds what is held.
+                // The stop string began in the held text: `matched` never exceeds its length.
                 shown.truncate((before + i + 1).saturating_sub(length));
                 return StopStep { text: shown, hit: self.hit };
             }
@@ -78,7 +78,7 @@ impl StopStrings {
         StopStep { text: std::mem::replace(&mut self.held, kept), hit: None }
     }
 
-    /// Ends the text without a hit: what was held back after all. The watch starts anew.
+    /// Ends the text and returns the held text. The matcher can be used again.
     pub fn finish(&mut self) -> String {
         for stop in &mut self.stops {
             stop.matched = 0;
@@ -104,7 +104,7 @@ impl Stop {
         Self { bytes: bytes.to_vec(), fallback, matched: 0 }
     }
 
-    /// Takes one byte; whether the stop string is now complete.
+    /// Takes one byte. Returns whether the stop string is complete.
     fn step(&mut self, byte: u8) -> bool {
         // `matched` is below the length here: a complete match ends the text.
         while self.matched > 0 && self.bytes[self.matched] != byte {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_to_be_complete_wins_and_of_those_the_longest() {
+    fn the_first_complete_stop_string_wins_and_of_several_the_longest() {
         assert_eq!(run(&["c", "abcd"], &["abcd"]), ("ab".into(), Some(0)));
         assert_eq!(run(&["c", "abcd"], &["a", "b", "c", "d"]), ("ab".into(), Some(0)));
         assert_eq!(run(&["c", "bc"], &["abc"]), ("a".into(), Some(1)));
@@ -184,7 +184,7 @@ mod tests {
         assert_eq!(error.to_string(), "stop string 1: is empty");
     }
 
-    /// The definition, without state: try every end of the text in turn.
+    /// The definition without state: tries every end of the text in turn.
     fn by_definition(stops: &[String], text: &str) -> (String, Option<usize>) {
         for end in 1..=text.len() {
             let done = &text.as_bytes()[..end];
@@ -200,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunking_never_changes_what_is_found(
+        fn chunking_never_changes_the_result(
             stops in prop::collection::vec("[abé]{1,4}", 0..4),
             chunks in prop::collection::vec("[abcé]{0,4}", 0..12),
         ) {

@@ -1,46 +1,46 @@
-//! Tokens to text, a token at a time: whole characters only, and an eye on stop strings.
+//! Turns token ids into text, token by token and in whole characters.
 
 use super::error::TextError;
-use super::markers::Mark;
+use super::markers::Marker;
 use super::tokenizer::Tokenizer;
 
-/// Which special tokens appear in streamed text. `<think>` and `</think>` always do: without them
-/// nobody could tell reasoning from the answer.
+/// Selects the special tokens that appear in streamed text. `<think>` and `</think>` always appear:
+/// without them, reasoning could not be told from the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum SpecialTokens {
     /// None of them.
     #[default]
     Hide,
-    /// Only those around tool calls, for whoever reads the calls in the text.
+    /// Only the markers around tool calls, so that calls can be read from the text.
     ToolCalls,
     /// All of them.
     Show,
 }
 
-/// Turns token ids into text as they come.
+/// Turns token ids into text as they arrive.
 ///
-/// A token may end inside a UTF-8 character; its bytes wait here until the character is whole. The
-/// texts of all [`push`](Self::push)es and of [`finish`](Self::finish) together are exactly what
-/// [`Tokenizer::decode`] gives for all ids (with [`SpecialTokens::Hide`] and
-/// [`SpecialTokens::Show`] as its `skip_special_tokens` true and false, but for the marks of reasoning).
+/// A token may end within a UTF-8 character; its bytes are held until the character is complete. The
+/// texts of all [`push`](Self::push)es and of [`finish`](Self::finish) together equal
+/// [`Tokenizer::decode`] of all ids. [`SpecialTokens::Hide`] and [`SpecialTokens::Show`] correspond to
+/// `skip_special_tokens` true and false, except for the markers of reasoning.
 #[derive(Debug, Clone)]
 pub struct TextStream {
     tokenizer: Tokenizer,
     specials: SpecialTokens,
-    /// The start of a character that is not whole yet: at most 3 bytes between pushes.
+    /// The beginning of an incomplete character: at most 3 bytes between pushes.
     pending: Vec<u8>,
 }
 
 impl TextStream {
-    /// A stream at its start.
+    /// A stream at the beginning of a text.
     pub fn new(tokenizer: &Tokenizer, specials: SpecialTokens) -> Self {
         Self { tokenizer: tokenizer.clone(), specials, pending: Vec::new() }
     }
 
-    /// Takes the next token and returns the text that is now certain, often empty.
+    /// Takes the next token and returns the text that is now complete, which is often empty.
     ///
     /// # Errors
-    /// [`TextError::TokenId`] for an id without a token; the stream is then as it was.
+    /// [`TextError::TokenId`] for an id without a token; the stream is then unchanged.
     pub fn push(&mut self, id: u32) -> Result<String, TextError> {
         let bytes = self.tokenizer.bytes_of(id)?;
         if self.tokenizer.is_special(id) && !self.shows(id) {
@@ -50,7 +50,7 @@ impl TextStream {
         Ok(self.take_whole())
     }
 
-    /// Ends the text: a character that never became whole is U+FFFD. The stream starts anew.
+    /// Ends the text. An incomplete character becomes U+FFFD. The stream can be used again.
     pub fn finish(&mut self) -> String {
         let rest = String::from_utf8_lossy(&self.pending).into_owned();
         self.pending.clear();
@@ -60,15 +60,15 @@ impl TextStream {
     fn shows(&self, id: u32) -> bool {
         match self.specials {
             SpecialTokens::Show => true,
-            hide_or_calls => match self.tokenizer.token_text(id).and_then(Mark::of) {
-                Some(mark) if mark.is_reasoning() => true,
+            hide_or_calls => match self.tokenizer.token_text(id).and_then(Marker::of) {
+                Some(marker) if marker.is_reasoning() => true,
                 Some(_) => hide_or_calls == SpecialTokens::ToolCalls,
                 None => false,
             },
         }
     }
 
-    /// Everything up to a character that may still become whole; what never can is U+FFFD.
+    /// Takes all complete characters. Invalid bytes become U+FFFD.
     fn take_whole(&mut self) -> String {
         let mut text = String::new();
         let mut rest = &self.pending[..];

@@ -1,14 +1,14 @@
-//! A tool call.
+//! A tool call as callers see it.
 
 use super::literal::Literal;
 use serde_json::{Value, json};
 
-/// A tool that the model calls.
+/// A model's call of a tool.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCall {
     /// The tool's name.
     pub name: String,
-    /// Its arguments: the text of a JSON object, in the model's order, numbers exact.
+    /// The arguments: a JSON object as text, with fields in the model's order and exact numbers.
     pub arguments: String,
 }
 
@@ -17,7 +17,7 @@ impl ToolCall {
         Self { name: name.to_owned(), arguments: Literal::object(arguments).to_json() }
     }
 
-    /// The call as OpenAI's API spells it.
+    /// The call in the format of OpenAI's API.
     #[must_use]
     pub fn to_json(&self, id: &str) -> Value {
         let function = json!({ "name": self.name, "arguments": self.arguments });

@@ -12,7 +12,7 @@ pub(super) fn equal(m: &Meter, a: &Value, b: &Value) -> Res<bool> {
     Ok(match (a, b) {
         (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
         (Value::Str(a) | Value::Markup(a), Value::Str(b) | Value::Markup(b)) => {
-            m.bytes(a.len().min(b.len()))?;
+            m.pay_bytes(a.len().min(b.len()))?;
             a == b
         }
         (Value::Bytes(a), Value::Bytes(b)) => a == b,
@@ -41,7 +41,7 @@ pub(super) fn equal(m: &Meter, a: &Value, b: &Value) -> Res<bool> {
             true
         }
         (Value::View(View::Keys, a), Value::View(View::Keys, b)) => {
-            m.values(a.map.len())?;
+            m.pay_values(a.map.len())?;
             a.map.len() == b.map.len() && a.map.keys().all(|key| b.map.contains_key(key))
         }
         (Value::View(View::Items, a), Value::View(View::Items, b)) => {
@@ -58,7 +58,7 @@ pub(super) fn equal(m: &Meter, a: &Value, b: &Value) -> Res<bool> {
     })
 }
 
-/// The order of two numbers, `Some(None)` with a NaN among them; `None` if they are no numbers.
+/// The order of two numbers: `Some(None)` if one is NaN, `None` if one is not a number.
 fn number_order(a: &Value, b: &Value) -> Option<Option<Ordering>> {
     match (a, b) {
         (Value::Float(a), Value::Float(b)) => Some(a.partial_cmp(b)),
@@ -68,7 +68,7 @@ fn number_order(a: &Value, b: &Value) -> Option<Option<Ordering>> {
     }
 }
 
-/// The order of an integer and a float, exactly.
+/// The exact order of an integer and a float.
 #[expect(clippy::cast_possible_truncation, reason = "the float is whole and within range")]
 fn int_float(int: i128, float: f64) -> Option<Ordering> {
     if float.is_nan() {
@@ -88,7 +88,7 @@ fn int_float(int: i128, float: f64) -> Option<Ordering> {
     }))
 }
 
-/// The order of two values that Python can order; `None` with a NaN.
+/// The order of two values; `None` if one is NaN. Values that Python cannot order are an error.
 pub(super) fn order(m: &Meter, a: &Value, b: &Value, sign: &str) -> Res<Option<Ordering>> {
     m.pay(1)?;
     if let Some(order) = number_order(a, b) {
@@ -96,7 +96,7 @@ pub(super) fn order(m: &Meter, a: &Value, b: &Value, sign: &str) -> Res<Option<O
     }
     match (a, b) {
         (Value::Str(a) | Value::Markup(a), Value::Str(b) | Value::Markup(b)) => {
-            m.bytes(a.len().min(b.len()))?;
+            m.pay_bytes(a.len().min(b.len()))?;
             Ok(Some(a.cmp(b)))
         }
         (Value::Bytes(a), Value::Bytes(b)) => Ok(Some(a.cmp(b))),

@@ -14,9 +14,9 @@ impl Interp<'_> {
         self.eval_with(expr, scope, None)
     }
 
-    /// The value of an expression; `input` is what a filter without an operand works on.
+    /// Evaluates an expression. `input` is the operand of a filter without one.
     ///
-    /// Chains to the left (`a.b.c`, `a + b + c`) are gone through without recursion.
+    /// Chains that nest to the left (`a.b.c`, `a + b + c`) are evaluated without recursion.
     pub(super) fn eval_with(
         &self,
         expr: &Expr,
@@ -69,7 +69,7 @@ impl Interp<'_> {
                         true => escape(self, value)?,
                         false => to_str(self, value)?,
                     };
-                    self.meter.bytes(part.len())?;
+                    self.meter.pay_bytes(part.len())?;
                     text.push_str(&part);
                 }
                 Ok(if markup { Value::Markup(text.into()) } else { Value::str(text) })
@@ -91,7 +91,7 @@ impl Interp<'_> {
                 self.filter(name, input.unwrap_or(Value::None), args)
             }
             ExprKind::Generation => Ok(Value::Function(Function::Generation)),
-            ExprKind::Slice(_) => Err(error!(Type, "a slice among several indices")),
+            ExprKind::Slice(_) => Err(error!(Type, "a slice cannot be one of several indices")),
             _ => Err(error!(Runtime, "not an expression")),
         }
     }
@@ -100,7 +100,7 @@ impl Interp<'_> {
         items.iter().map(|item| self.eval(item, scope)).collect()
     }
 
-    /// One operator of a chain, with the value to its left.
+    /// Applies one operator of a chain to the value to its left.
     fn step(&self, node: &Expr, value: Value, scope: &Rc<Scope>) -> Res<Value> {
         match &node.kind {
             ExprKind::Attr(_, name) => self.attribute(&value, name),
@@ -183,7 +183,7 @@ impl Interp<'_> {
         if let Some(spread) = &args.spread_named {
             match self.eval(spread, scope)? {
                 Value::Dict(dict) => {
-                    self.meter.values(dict.map.len())?;
+                    self.meter.pay_values(dict.map.len())?;
                     for (key, value) in dict.map.values() {
                         let Some(key) = key.as_str() else {
                             return Err(error!(Type, "keywords must be strings"));
@@ -206,7 +206,7 @@ impl Interp<'_> {
         Ok(CallArgs { positional, named })
     }
 
-    /// The attribute of an item that a filter was given, e.g. `a.b`.
+    /// Follows an attribute path of a filter, e.g. `a.b`.
     pub(super) fn follow(&self, item: Value, path: &Path, default: Option<&Value>) -> Res<Value> {
         let mut item = item;
         for part in path {
@@ -219,7 +219,7 @@ impl Interp<'_> {
     }
 }
 
-/// What an expression begins with, if it is a chain.
+/// The left operand of an expression that can be part of a chain.
 fn left(expr: &Expr) -> Option<&Expr> {
     match &expr.kind {
         ExprKind::Attr(inner, _)

@@ -1,4 +1,4 @@
-//! Runs statements.
+//! Executes statements.
 
 use super::ast::{Body, Expr, ExprKind, Macro, Stmt, StmtKind, Target};
 use super::error::{Res, error};
@@ -9,7 +9,7 @@ use super::value::{CallArgs, MacroValue, Scope, Value, insert};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How a statement ends.
+/// The control flow after a statement.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Flow {
     Next,
@@ -39,12 +39,12 @@ impl Interp<'_> {
         self.write(&text, out)
     }
 
-    /// Text that a block made, safe if that is asked for.
+    /// The output of a block as a value; safe text if autoescape is on.
     pub(super) fn captured(&self, text: String) -> Value {
         if self.autoescape.get() { Value::Markup(text.into()) } else { Value::str(text) }
     }
 
-    /// Writes what a call or filter made of a block, which must be text.
+    /// Writes the result of a call or filter on a block, which must be text.
     fn write_text(&self, value: &Value, out: &mut String) -> Res<()> {
         match value.as_str() {
             Some(text) => self.write(text, out),
@@ -99,7 +99,7 @@ impl Interp<'_> {
         self.deeper(|| self.body(otherwise, scope, out))
     }
 
-    /// Statements with a frame of their own.
+    /// Executes statements with a frame of their own.
     fn block_statement(&self, stmt: &Stmt, scope: &Rc<Scope>, out: &mut String) -> Res<Flow> {
         match &stmt.kind {
             StmtKind::SetBlock { target, filter, body, loads } => {
@@ -166,7 +166,7 @@ impl Interp<'_> {
         Ok(Flow::Next)
     }
 
-    /// Runs a `{% block %}`, which sees the outermost variables and, if scoped, those around it.
+    /// Runs a `{% block %}`. It sees the outermost variables and, if scoped, the surrounding ones.
     pub(super) fn run_block(
         &self,
         name: &str,
@@ -310,7 +310,7 @@ impl Interp<'_> {
     }
 }
 
-/// What transformers' namespaces refuse.
+/// Refuses names that transformers' namespaces do not store.
 pub(super) fn check_field(name: &str) -> Res<()> {
     if name.starts_with('_') {
         return Err(error!(Security, "a namespace cannot store the attribute '{name}'"));

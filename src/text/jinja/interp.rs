@@ -9,20 +9,20 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Nesting of everything that runs; a browser's stack has room for it.
+/// Maximum nesting at run time. It fits a browser's stack.
 const MAX_RECURSION: usize = 150;
 
-/// A template at work.
+/// A running template.
 pub(super) struct Interp<'p> {
     pub blocks: &'p HashMap<Name, Block>,
     pub meter: Meter,
-    /// What the template is given, and jinja2's globals.
+    /// The input variables.
     pub vars: HashMap<Arc<str>, Value>,
-    /// What it has assigned at its outermost level.
+    /// Variables assigned at the outermost level.
     pub exported: RefCell<HashMap<Arc<str>, Value>>,
     pub autoescape: Cell<bool>,
     depth: Cell<usize>,
-    /// Frames that macros hold on to, and namespaces: both may hold each other in a ring.
+    /// Frames of macros, and namespaces. They may refer to each other in a cycle.
     pub frames: RefCell<Vec<Rc<Scope>>>,
     pub namespaces: RefCell<Vec<Rc<Namespace>>>,
     pub clock: &'p dyn Fn(&str) -> Result<String, String>,
@@ -31,7 +31,7 @@ pub(super) struct Interp<'p> {
 
 impl Drop for Interp<'_> {
     fn drop(&mut self) {
-        // One by one, so that neither rings nor long chains are left to be dropped recursively.
+        // One by one: cycles would never be dropped, and long chains would be dropped recursively.
         for frame in self.frames.take() {
             drop(frame.vars.take());
         }
@@ -87,7 +87,7 @@ impl<'p> Interp<'p> {
         })
     }
 
-    /// A name outside of all frames.
+    /// Looks up a name outside of all frames.
     pub(super) fn resolve(&self, name: &str) -> Option<Value> {
         if name == "self" {
             return Some(Value::Template);
@@ -96,12 +96,12 @@ impl<'p> Interp<'p> {
         exported.or_else(|| self.vars.get(name).cloned()).or_else(|| Self::global(name))
     }
 
-    /// A new frame with its variables as they begin.
+    /// A new frame with the initial values of its variables.
     pub(super) fn enter(&self, loads: &Loads, parent: Option<&Rc<Scope>>) -> Rc<Scope> {
         self.new_frame(loads, parent, false)
     }
 
-    /// The frame that a template begins in.
+    /// The outermost frame of a template.
     pub(super) fn outermost(&self, loads: &Loads) -> Rc<Scope> {
         self.new_frame(loads, None, true)
     }
@@ -124,7 +124,7 @@ impl<'p> Interp<'p> {
     }
 }
 
-/// The variable of the nearest frame that has it; `None` if it is missing there.
+/// The variable in the nearest frame that declares it; `None` if it is not assigned there.
 pub(super) fn lookup(scope: &Rc<Scope>, name: &str) -> Option<Value> {
     let mut at = Some(scope);
     while let Some(scope) = at {

@@ -1,4 +1,4 @@
-//! Iterators and generators of Python, which are gone through once and as late as possible.
+//! Python's iterators and generators, which are lazy and run once.
 
 use super::error::{Res, error};
 use super::interp::Interp;
@@ -97,7 +97,8 @@ impl Interp<'_> {
                 let mut batch: Vec<Value> = held.take().into_iter().collect();
                 let full = |len: usize| i128::try_from(len).unwrap_or(0) == *count;
                 while let Some(item) = self.advance(source)? {
-                    // A count of zero cannot be reached from above, so the first batch is empty.
+                    // As in jinja2, this check precedes the push: with a count of 0 the first
+                    // batch is empty.
                     if full(batch.len()) {
                         *held = Some(item);
                         return Ok(Some(Value::list(batch)?));
@@ -132,10 +133,10 @@ impl Interp<'_> {
         })
     }
 
-    /// Everything that is left, as Python's `list(value)`.
+    /// The remaining items, as Python's `list(value)`.
     pub(super) fn collect(&self, value: &Value) -> Res<Vec<Value>> {
         if let Some(seq) = value.as_seq() {
-            self.meter.values(seq.items.len())?;
+            self.meter.pay_values(seq.items.len())?;
             return Ok(seq.items.clone());
         }
         let iter = self.iterate(value)?;

@@ -1,4 +1,4 @@
-//! Loops, and the `loop` that their bodies see.
+//! Loops, and the variable `loop` in their bodies.
 
 use super::ast::{Body, For, Loads};
 use super::compare::equal;
@@ -11,7 +11,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 impl Interp<'_> {
-    /// Whether a loop's `if` lets an item through.
+    /// Whether an item passes a loop's `if`.
     pub(super) fn loop_test(&self, node: &For, scope: &Rc<Scope>, item: &Value) -> Res<bool> {
         let Some(test) = &node.test else {
             return Ok(true);
@@ -71,7 +71,7 @@ impl Interp<'_> {
             }
             self.assign(&node.target, item, &inner)?;
             match self.body(&node.body, &inner, out)? {
-                // As in jinja2, a loop that was left or cut short counts as one without items.
+                // As in jinja2, only a whole iteration prevents the `else` branch.
                 Flow::Break => break,
                 Flow::Continue => {}
                 Flow::Next => finished_once = true,

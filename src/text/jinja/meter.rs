@@ -1,9 +1,9 @@
-//! The limit on the work of a template.
+//! The limit on a template's work: every step, value and 64 bytes of text cost fuel.
 
 use super::error::{Res, error};
 use std::cell::Cell;
 
-/// What a template may still do, counted down as it works.
+/// The fuel left to a template. A step costs one unit.
 #[derive(Debug)]
 pub(super) struct Meter {
     fuel: Cell<u64>,
@@ -21,13 +21,13 @@ impl Meter {
         left.map(|_| ()).ok_or_else(|| error!(Fuel, "out of steps"))
     }
 
-    /// Pays for text that is read or made.
-    pub(super) fn bytes(&self, bytes: usize) -> Res<()> {
+    /// Pays for text that is read or written.
+    pub(super) fn pay_bytes(&self, bytes: usize) -> Res<()> {
         self.pay(bytes / 64)
     }
 
-    /// Pays for values that are looked at or copied.
-    pub(super) fn values(&self, values: usize) -> Res<()> {
+    /// Pays for values that are read or copied.
+    pub(super) fn pay_values(&self, values: usize) -> Res<()> {
         self.pay(values / 8)
     }
 }

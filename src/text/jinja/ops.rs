@@ -34,7 +34,7 @@ impl Interp<'_> {
         match container {
             Value::Str(text) | Value::Markup(text) => match item.as_str() {
                 Some(part) => {
-                    m.bytes(text.len())?;
+                    m.pay_bytes(text.len())?;
                     Ok(text.contains(&**part))
                 }
                 None => Err(error!(
@@ -71,7 +71,7 @@ impl Interp<'_> {
 
     pub(super) fn binary(&self, op: Operator, a: &Value, b: &Value) -> Res<Value> {
         for operand in [a, b] {
-            // Text on the left of % takes anything.
+            // Text on the left of % accepts any operand.
             if operand.is_undefined() && !(op == Operator::Mod && a.as_str().is_some()) {
                 return Err(undefined(operand));
             }
@@ -86,7 +86,7 @@ impl Interp<'_> {
 
     fn add(&self, a: &Value, b: &Value) -> Res<Value> {
         let joined = |a: &str, b: &str| -> Res<Arc<str>> {
-            self.meter.bytes(a.len() + b.len())?;
+            self.meter.pay_bytes(a.len() + b.len())?;
             Ok(Arc::from(format!("{a}{b}")))
         };
         Ok(match (a, b) {
@@ -114,7 +114,7 @@ impl Interp<'_> {
         };
         let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
         let text = |text: &str| -> Res<Arc<str>> {
-            self.meter.bytes(text.len().saturating_mul(times))?;
+            self.meter.pay_bytes(text.len().saturating_mul(times))?;
             Ok(Arc::from(text.repeat(if text.is_empty() { 0 } else { times })))
         };
         let items = |items: &[Value]| -> Res<Vec<Value>> {
@@ -125,7 +125,7 @@ impl Interp<'_> {
             Value::Str(s) => Value::Str(text(s)?),
             Value::Markup(s) => Value::Markup(text(s)?),
             Value::Bytes(bytes) => {
-                self.meter.bytes(bytes.len().saturating_mul(times))?;
+                self.meter.pay_bytes(bytes.len().saturating_mul(times))?;
                 Value::Bytes(bytes.repeat(if bytes.is_empty() { 0 } else { times }).into())
             }
             Value::List(seq) => Value::list(items(&seq.items)?)?,
@@ -167,7 +167,7 @@ fn symbol(op: Operator) -> &'static str {
     }
 }
 
-/// Operators on numbers.
+/// Applies an operator to numbers.
 pub(super) fn arithmetic(op: Operator, a: &Value, b: &Value) -> Res<Value> {
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
         return integers(op, x, y);
@@ -239,7 +239,7 @@ fn quotient(x: i128, y: i128) -> Res<f64> {
     }
     let (x, y) = (x.checked_div(a).unwrap_or(x), y.checked_div(a).unwrap_or(y));
     let exact = |v: i128| v.unsigned_abs().is_power_of_two() || v.unsigned_abs() < 1 << 53;
-    // A power of two in either place only moves the exponent.
+    // A power of two on either side only changes the exponent.
     if (exact(x) && exact(y)) || y.unsigned_abs().is_power_of_two() || x == 0 {
         return Ok(x as f64 / y as f64);
     }

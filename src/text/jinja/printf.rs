@@ -1,4 +1,4 @@
-//! `'...' % values`
+//! The operator `'...' % values`.
 
 use super::convert::float_to_int;
 use super::error::{Res, error};
@@ -66,7 +66,7 @@ pub(super) fn percent(i: &Interp, format: &Value, value: &Value) -> Res<Value> {
         one(i, &mut chars, &mut values, markup, &mut out)?;
         i.meter.pay(1 + (out.len() - before) / 64)?;
     }
-    i.meter.bytes(out.len())?;
+    i.meter.pay_bytes(out.len())?;
     if values.next < given.len() && mapping.is_none() {
         return Err(error!(Type, "not all arguments converted during string formatting"));
     }
@@ -160,7 +160,7 @@ fn one(
     Ok(())
 }
 
-/// A width or precision, and whether it is negative.
+/// Reads a width or precision, and whether it is negative.
 fn size(
     i: &Interp,
     chars: &mut Peekable<Chars>,
@@ -180,7 +180,7 @@ fn size(
     if digits.is_empty() { Ok(None) } else { Ok(Some((false, number(i, &digits)?))) }
 }
 
-/// Sign with prefix, the rest, and whether it is a number.
+/// Returns the sign with its prefix, the rest, and whether the field is a number.
 fn convert(
     i: &Interp,
     field: &Field,

@@ -54,7 +54,7 @@ impl Value {
         matches!(self, Self::Undefined(_))
     }
 
-    /// The number of its items, for what has a length.
+    /// The number of items, for values with a length.
     pub(super) fn len(&self) -> Option<usize> {
         Some(match self {
             Self::Undefined(_) => 0,
@@ -109,7 +109,7 @@ impl Value {
         }
     }
 
-    /// Where the value lies, for what is only equal to itself.
+    /// The address of a value, for values that only equal themselves.
     pub(super) fn identity(&self) -> usize {
         match self {
             Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Rc::as_ptr(seq).addr(),
@@ -128,7 +128,7 @@ impl Value {
         }
     }
 
-    /// Python's `is`, with small integers and equal strings being the same.
+    /// Python's `is`. Small integers and short equal strings are the same object.
     pub(super) fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::None, Self::None) => true,

@@ -1,9 +1,9 @@
-//! Python's values, as far as templates meet them.
+//! Python's values, as far as templates need them.
 //!
-//! Lists, tuples and dicts never change once they are made: the sandbox that transformers uses
-//! refuses every method that would. What can change (namespaces, loops, cyclers, generators) lies
-//! behind cells. Every container knows how deep it nests, and none nests deeper than [`MAX_DEPTH`],
-//! so that no recursion over values overflows the stack.
+//! Lists, tuples and dicts never change after their creation: transformers' sandbox refuses all
+//! methods that would change them. Mutable values (namespaces, loops, cyclers, generators) use cells.
+//! Every container records its depth, which is at most [`MAX_DEPTH`], so that no recursion over
+//! values overflows the stack.
 
 use super::ast::{For, Macro};
 use super::error::{Class, Res, error};
@@ -14,7 +14,7 @@ use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Nesting of values; JSON that was parsed ends at 128.
+/// Maximum nesting of values. Parsed JSON has at most 128 levels.
 pub(super) const MAX_DEPTH: u16 = 160;
 
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub(super) enum Value {
     Bytes(Rc<[u8]>),
     List(Rc<Seq>),
     Tuple(Rc<Seq>),
-    /// A pair that `groupby` makes, with names for its two items.
+    /// A pair made by `groupby`, whose two items have names.
     Group(Rc<Seq>),
     Dict(Rc<Dict>),
     Range(Rc<Range>),
@@ -43,12 +43,12 @@ pub(super) enum Value {
     Method(Rc<Method>),
     Cycler(Rc<Cycler>),
     Joiner(Rc<Joiner>),
-    /// `self`, by which a template calls its blocks.
+    /// `self`, through which a template calls its blocks.
     Template,
     Block(Arc<str>),
 }
 
-/// What is said when an undefined value is used.
+/// The error for the use of an undefined value.
 #[derive(Debug)]
 pub(super) struct Undefined {
     pub class: Class,
@@ -66,7 +66,7 @@ pub(super) struct Dict {
     pub depth: u16,
 }
 
-/// A dict's key, equal and hashed as in Python: `1`, `1.0` and `True` are one.
+/// A dict's key, with Python's equality and hash: `1`, `1.0` and `True` are the same key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     None,
@@ -77,7 +77,7 @@ pub(super) enum Key {
     Bytes(Rc<[u8]>),
     Tuple(Vec<Key>),
     Range(Option<(i128, i128, i128)>),
-    /// Something that is only equal to itself.
+    /// A value that only equals itself, by its address.
     Object(usize),
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Namespace {
 pub(super) struct Scope {
     pub vars: RefCell<HashMap<Arc<str>, Option<Value>>>,
     pub parent: Option<Rc<Scope>>,
-    /// The template's outermost frame: what it assigns is seen by blocks too.
+    /// Whether this is the outermost frame, whose assignments blocks see too.
     pub outermost: bool,
 }
 
@@ -130,7 +130,7 @@ pub(super) struct Joiner {
 
 pub(super) struct Loop {
     pub state: RefCell<LoopState>,
-    /// The loop's own statement where it may be called, with the frame around it.
+    /// The loop's statement and outer frame, if the loop may be called.
     pub recursive: Option<(Arc<For>, Rc<Scope>)>,
     pub depth0: usize,
     pub nesting: u16,
@@ -142,7 +142,7 @@ pub(super) struct LoopState {
     /// -1 before the first item.
     pub index0: i128,
     pub length: Option<i128>,
-    /// An item that was looked at ahead of its turn; `Some(None)` if there is none.
+    /// The next item if it was read ahead; `Some(None)` at the end.
     pub after: Option<Option<Value>>,
     pub current: Option<Value>,
     pub before: Option<Value>,
@@ -161,13 +161,13 @@ pub(super) struct Iter {
     pub depth: u16,
 }
 
-/// The parts of `a.b.0`, as filters take them.
+/// An attribute path of a filter: the parts of `a.b.0`.
 pub(super) type Path = Vec<Value>;
 
 pub(super) enum IterState {
     Items(std::vec::IntoIter<Value>),
     Seq(Rc<Seq>, usize),
-    /// From the last to the first.
+    /// In reverse order.
     Backwards(Rc<Seq>, usize),
     Text(Arc<str>, usize),
     Bytes(Rc<[u8]>, usize),
@@ -201,7 +201,7 @@ pub(super) enum IterState {
         fill: Value,
         held: Option<Value>,
     },
-    /// The items of a loop that its `if` lets through.
+    /// The items of a loop that pass its `if`.
     Filtered {
         source: Rc<Iter>,
         node: Arc<For>,
@@ -258,10 +258,10 @@ impl Dict {
     }
 }
 
-/// The depth of what holds something of depth `inner`.
+/// The depth of a container whose deepest item has depth `inner`.
 pub(super) fn deeper(inner: u16) -> Res<u16> {
     if inner >= MAX_DEPTH {
-        return Err(error!(Limit, "a value nested too deeply"));
+        return Err(error!(Limit, "a value is nested too deeply"));
     }
     Ok(inner + 1)
 }
@@ -295,7 +295,7 @@ impl Key {
     }
 }
 
-/// A whole float as an integer.
+/// A float without a fraction as an integer.
 pub(super) fn float_to_int(float: f64) -> Option<i128> {
     let whole = float.fract() == 0.0 && float.abs() < 1e38;
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^127")]
@@ -342,7 +342,7 @@ impl Value {
         Self::Undefined(Rc::new(Undefined { class: Class::Undefined, hint: hint.into() }))
     }
 
-    /// The value of parsed JSON.
+    /// Converts parsed JSON.
     pub(super) fn from_json(json: &Json) -> Res<Self> {
         Ok(match json {
             Json::Null => Self::None,
@@ -365,7 +365,7 @@ impl Value {
     }
 }
 
-/// Adds a pair to a dict in the making; a key that is there keeps its place and spelling.
+/// Adds a pair to a dict under construction. An existing key keeps its position and its type.
 pub(super) fn insert(map: &mut IndexMap<Key, Pair>, key: Value, value: Value) -> Res<()> {
     match map.entry(Key::of(&key)?) {
         indexmap::map::Entry::Occupied(mut entry) => entry.get_mut().1 = value,

@@ -1,11 +1,11 @@
-//! Filters about lists, dicts and what else has items.
+//! Filters for lists, dicts and other iterables.
 
 use super::super::bind::Bound;
 use super::super::compare::{equal, order};
 use super::super::error::{Res, error};
 use super::super::escape::escape_text;
 use super::super::interp::Interp;
-use super::super::operands::{needs, undefined};
+use super::super::operands::{undefined, wrong_type};
 use super::super::ops::modulo;
 use super::super::repr::to_str;
 use super::super::value::{CallArgs, Iter, IterState as State, Path, Seq, Value, View};
@@ -25,7 +25,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
         }
         "reverse" => match value {
             Value::Str(text) | Value::Markup(text) => {
-                i.meter.bytes(text.len())?;
+                i.meter.pay_bytes(text.len())?;
                 let back: String = text.chars().rev().collect();
                 Ok(if matches!(value, Value::Str(_)) {
                     Value::str(back)
@@ -88,7 +88,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
                 }
             };
             let Value::Dict(dict) = value else {
-                return Err(needs(value, "dictsort needs a mapping"));
+                return Err(wrong_type(value, "dictsort needs a mapping"));
             };
             i.meter.pay(dict.map.len())?;
             let pairs = dict.map.values().map(|(k, v)| Value::tuple(vec![k.clone(), v.clone()]));
@@ -157,7 +157,7 @@ fn reversed(i: &Interp, value: &Value) -> Res<Value> {
     Ok(Value::Iter(Iter::new(State::Backwards(seq, 0), depth)?))
 }
 
-/// Items in the order of their keys; equal ones stay as they are.
+/// Sorts items by key. The sort is stable.
 fn sorted(
     i: &Interp,
     items: Vec<Value>,
