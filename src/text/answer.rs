@@ -299,7 +299,7 @@ impl AnswerReader {
             }
             // The end of a repetition of the calls.
             Marker::CallEnd | Marker::XmlEnd if self.content.called => {}
-            // Without a start marker. It is returned if more text follows.
+            // An end without a start marker. It is returned if more text follows.
             Marker::CallEnd | Marker::XmlEnd => {
                 self.content.begun = true;
                 self.content.space.push_str(marker.text());

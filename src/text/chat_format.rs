@@ -6,9 +6,8 @@ use super::call_writer::{CallForm, PastCall, write_calls};
 use super::chat_template::ChatTemplate;
 use super::conversation::{Conversation, Message, Role, wrong};
 use super::error::TextError;
-use super::history::{
-    REASONING, given_fields, joined_text, may_be_rounded, past_calls, tool_text, with_objects,
-};
+use super::exact_json::may_be_rounded;
+use super::history::{REASONING, given_fields, joined_text, past_calls, tool_text, with_objects};
 use super::markers::{CALL_START, Marker};
 use super::probes::Ability;
 use super::tokenizer::Tokenizer;

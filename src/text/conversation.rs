@@ -204,7 +204,7 @@ pub struct Conversation {
     /// Tools the model may call: JSON objects, usually `{"type": "function", "function": {...}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<Value>>,
-    /// Whether the prompt ends with the beginning of the assistant's answer.
+    /// Whether the prompt should end with the beginning of the assistant's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_generation_prompt: Option<bool>,
     /// Further variables for the template (`enable_thinking`, `documents`, ...).
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_are_read() {
+    fn objects_and_bare_lists_are_read() {
         let list = r#"[{"role": "user", "content": "Hi"}]"#;
         let bare = Conversation::from_json(list).unwrap();
         assert_eq!(bare, Conversation::new([Message::user("Hi")]));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn developer_is_system_and_parts_are_text() {
+    fn developer_means_system_and_text_parts_are_joined() {
         let json = r#"[{"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
         let message = &Conversation::from_json(json).unwrap().messages[0];
         assert_eq!(message.role(), Role::System);

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 /// An error of text handling: broken tokenizer or template files, bad conversations, bad ids.
 ///
-/// Every message is one line that names the place of the fault and the fault.
+/// Every message is one line that names the place and the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
@@ -60,7 +60,7 @@ pub enum TextError {
     /// The chat template does not parse, or failed while it ran.
     #[error("chat template{}: {problem}", .line.map(|l| format!(", line {l}")).unwrap_or_default())]
     Template {
-        /// Line of the template, from 1, where known.
+        /// Line of the template, from 1, if known.
         line: Option<usize>,
         /// The problem.
         problem: String,
@@ -71,7 +71,7 @@ pub enum TextError {
         .line.map(|l| format!(", line {l}")).unwrap_or_default()
     )]
     TemplateRunaway {
-        /// Line of the template, from 1, where known.
+        /// Line of the template, from 1, if known.
         line: Option<usize>,
         /// The exhausted budget. A step is one instruction or 64 bytes of text.
         fuel: u64,

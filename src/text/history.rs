@@ -3,6 +3,7 @@
 use super::call_writer::PastCall;
 use super::conversation::{Message, kind, wrong};
 use super::error::TextError;
+use super::exact_json::may_be_rounded;
 use super::literal::Literal;
 use serde_json::{Map, Value};
 
@@ -37,22 +38,6 @@ pub(super) fn tool_text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
         other => Literal::from_value(other).to_spaced_json(),
-    }
-}
-
-/// Whether a value holds a float beyond the 64-bit integers. It may be an integer that was rounded
-/// when JSON was parsed into a [`Value`].
-pub(super) fn may_be_rounded(value: &Value) -> bool {
-    // 2^64, the least integer above u64; and -2^63, to which the next integer below i64 is rounded.
-    const TOO_GREAT: f64 = 18_446_744_073_709_551_616.0;
-    const TOO_SMALL: f64 = -9_223_372_036_854_775_808.0;
-    match value {
-        Value::Number(number) => number
-            .as_f64()
-            .is_some_and(|float| number.is_f64() && (float <= TOO_SMALL || float >= TOO_GREAT)),
-        Value::Array(items) => items.iter().any(may_be_rounded),
-        Value::Object(fields) => fields.values().any(may_be_rounded),
-        _ => false,
     }
 }
 

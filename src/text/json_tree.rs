@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_and_rubbish_are_errors() {
+    fn deep_nesting_and_invalid_json_are_errors() {
         assert!(problem(&"[".repeat(100_000)).contains("recursion limit"));
         assert!(problem("{} {}").contains("trailing"));
         assert!(problem("  ").contains("empty"));

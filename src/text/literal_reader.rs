@@ -12,7 +12,7 @@ use std::cell::OnceCell;
 
 /// Maximum nesting of lists and objects.
 const MAX_DEPTH: usize = 64;
-/// Looks at each byte of a text that the fuel pays for, in all attempts together.
+/// Number of looks at each byte for which there is fuel, over all attempts.
 const LOOKS: u64 = 12;
 /// Number of characters examined after a quote to decide whether it closes its string.
 const LOOKAHEAD: usize = 64;

@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_python() {
+    fn dates_equal_those_of_python() {
         // From Python 3.11 on Linux: datetime.fromtimestamp(t).strftime(...) with TZ=UTC.
         let format = "%Y-%m-%d %H:%M:%S %j %a %A %b %B %I %p %y %e %-d %-m %F %T %D %R %% %c|%x|%X|%U %W %V %G %g %u %w %C %h %k %l %P %r %s %_d %05d %^a %#p %#Z%z%Z %-I %-H %-j %10B %Ey %Od %n%t|%_H|%-S|%_5Y|%f";
         let cases = [
@@ -359,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn now_is_now_and_has_microseconds() {
+    fn now_is_the_current_time_and_has_microseconds() {
         let now = Moment::now();
         let unix: u64 = strftime("%s", now).unwrap().parse().unwrap();
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -1,4 +1,4 @@
-//! A tool call as callers see it.
+//! The public type of a tool call.
 
 use super::literal::Literal;
 use serde_json::{Value, json};

@@ -38,7 +38,7 @@ enum TokenType {
 impl<'a> TokenizerFile<'a> {
     /// Reads and checks the metadata's tokenizer. Ids must be below the model's `vocab_size`.
     /// `None` if there is no tokenizer.
-    pub(in super::super) fn with_gguf<T>(
+    pub(in crate::text) fn with_gguf<T>(
         m: &'a Metadata,
         vocab_size: usize,
         then: impl FnOnce(&TokenizerFile<'_>) -> Result<T, TextError>,

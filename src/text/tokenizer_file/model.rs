@@ -32,7 +32,7 @@ const MAX_SHORT_OF_A_LENGTH: usize = 40_000;
 
 /// An entry of `added_tokens`.
 #[derive(Debug)]
-pub(in super::super) struct AddedToken<'a> {
+pub(in crate::text) struct AddedToken<'a> {
     pub id: u32,
     pub content: &'a str,
     pub lstrip: bool,

@@ -7,7 +7,7 @@ use super::model::Model;
 
 /// The split patterns that the tokenizer library runs without a regex engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Pattern {
+pub(in crate::text) enum Pattern {
     /// Llama-3, cl100k; used by LFM2.
     Llama3,
     /// As Llama-3, but each digit is a piece.
@@ -22,7 +22,7 @@ impl Pattern {
     const ALL: [Self; 4] = [Self::Llama3, Self::Qwen2, Self::Gpt2, Self::O200k];
 
     /// The regular expression, as files write it.
-    pub(in super::super) fn regex(self) -> &'static str {
+    pub(in crate::text) fn regex(self) -> &'static str {
         match self {
             Self::Llama3 => {
                 r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"

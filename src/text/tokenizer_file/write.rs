@@ -10,7 +10,7 @@ impl TokenizerFile<'_> {
     ///
     /// Post-processor and decoder are left out, since special tokens around a text and decoding are
     /// ours. Added tokens are entries of the vocabulary too, which fixes their ids.
-    pub(in super::super) fn to_canonical_json(&self) -> Result<String, TextError> {
+    pub(in crate::text) fn to_canonical_json(&self) -> Result<String, TextError> {
         let added: Vec<Value> = self
             .added
             .iter()

@@ -145,21 +145,35 @@ fn a_marker_mentioned_in_the_content_drops_no_call() {
     }
 }
 
-/// `serde_json` turns them into floats.
+/// Parsed JSON has rounded such numbers already. JSON text still holds them exactly.
 #[test]
-fn numbers_that_would_be_rounded_are_refused_with_their_path() {
+fn rounded_numbers_are_refused_with_their_path_and_json_text_keeps_them() {
+    let refused = |json: &str| {
+        let conversation = Conversation::from_value(serde_json::from_str(json).unwrap()).unwrap();
+        lfm25().render(&conversation, true).unwrap_err().to_string()
+    };
+    let exact = |json: &str| {
+        let conversation = Conversation::from_json(json).unwrap();
+        lfm25().render(&conversation, true).unwrap()
+    };
     for number in ["123456789012345678901", "-9223372036854775809", "18446744073709551616"] {
-        let parse = |text: &str| serde_json::from_str::<Value>(&text.replace('N', number)).unwrap();
-        let arguments = parse(r#"{"a": [{"id": N}]}"#);
-        let error = render(&lfm25(), called("".into(), json!([call("f", arguments)]))).unwrap_err();
+        let json = |conversation: &Value| conversation.to_string().replace("\"N\"", number);
+        let call_f = call("f", json!({"a": [{"id": "N"}]}));
+        let arguments = json(&called("".into(), json!([call_f])));
+        let error = refused(&arguments);
         assert!(
-            error.contains("messages[1].tool_calls[0].function.arguments: has a num"),
+            error.contains("messages[1].tool_calls[0].function.arguments: has a number"),
             "{error}"
         );
+        let text = exact(&arguments);
+        assert!(text.contains(&format!("f(a=[{{\"id\": {number}}}])")), "{text}");
         let mut whole = called("".into(), json!([call("f", json!({}))]));
-        whole[2]["content"] = parse(r#"{"rows": [N]}"#);
-        let error = render(&lfm25(), whole).unwrap_err();
+        whole[2]["content"] = json!({"rows": ["N"]});
+        let answer = json(&whole);
+        let error = refused(&answer);
         assert!(error.contains("messages[2].content: has a number"), "{error}");
+        let text = exact(&answer);
+        assert!(text.contains(&format!("{{\"rows\": [{number}]}}")), "{text}");
     }
     let greatest = json!({"a": u64::MAX, "b": i64::MIN, "c": 1.5});
     let text = render(&lfm25(), called("".into(), json!([call("f", greatest)]))).unwrap();

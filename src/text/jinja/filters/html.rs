@@ -30,7 +30,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
 }
 
 /// Removes comments and tags, joins white space and resolves entities.
-pub(in super::super) fn strip_tags(i: &Interp, text: &str) -> Res<String> {
+pub(in crate::text::jinja) fn strip_tags(i: &Interp, text: &str) -> Res<String> {
     i.meter.pay_bytes(text.len())?;
     let without = |text: &str, open: &str, close: &str| -> Res<String> {
         let mut text = text.to_owned();
@@ -103,7 +103,7 @@ fn numbered(code: u32) -> String {
 }
 
 /// `html.unescape`, with an error for unknown names.
-pub(in super::super) fn unescape_checked(text: &str) -> Res<String> {
+pub(in crate::text::jinja) fn unescape_checked(text: &str) -> Res<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
