@@ -1,15 +1,14 @@
 #!/usr/bin/env python3
-"""Answers of the Berkeley Function Calling Leaderboard, written as models write them, for the test that
-reads them again.
+"""Writes answers of the Berkeley Function Calling Leaderboard as models write calls, for the test that
+reads them back.
 
-The data is that of PyPI's bfcl-eval 2026.3.23 (Apache License 2.0, (c) its authors); nothing of it is
-installed:
+The data is from PyPI's bfcl-eval 2026.3.23 (Apache License 2.0, (c) its authors). Nothing is installed:
 
   python3 -m pip download --no-deps bfcl-eval==2026.3.23 -d DIR
   tools/bfcl_round_trip.py DIR/bfcl_eval-2026.3.23-py3-none-any.whl --out all.jsonl
   LFM2_BFCL=all.jsonl cargo test --test it text::bfcl
 
-With --sample every 40th answer is written: tests/fixtures/tool_calls/bfcl_sample.jsonl is that.
+With --sample every 40th answer is written, as in tests/fixtures/tool_calls/bfcl_sample.jsonl.
 A line is {"python": the answer in LFM2's form, "json": the same in JSON, "calls": [[name, arguments]]}.
 """
 
@@ -23,7 +22,7 @@ START, END = "<|tool_call_start|>", "<|tool_call_end|>"
 
 
 def value_of(allowed):
-    """The first of the allowed values; inside of it dictionaries have lists of allowed values again."""
+    """The first of the allowed values. Dictionaries within it have lists of allowed values too."""
     return plain(allowed[0])
 
 
@@ -39,7 +38,7 @@ def plain(value):
 def calls_of(truth):
     for call in truth:
         for name, arguments in call.items():
-            # "" among the values: the argument may be left out.
+            # The value "" means that the argument may be left out.
             yield name, {key: value_of(allowed) for key, allowed in arguments.items() if allowed[:1] not in ([], [""])}
 
 

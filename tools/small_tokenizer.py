@@ -3,9 +3,9 @@
 
     python tools/small_tokenizer.py     (needs: pip install tokenizers==0.23.3)
 
-Same pre-tokenizer, post-processor, decoder and special tokens at the same ids as LFM2, the two
-kinds of added tokens it has (special, and ordinary `python`), and a few special tokens at the end.
-The text is our own. The result is committed; run this again only to change it.
+It has LFM2's pre-tokenizer, post-processor, decoder and special tokens at the same ids, both kinds of
+added tokens (special, and ordinary `python`), and a few special tokens at the end. The text is our own.
+The result is committed; run this again only to change it.
 """
 import json
 import pathlib

@@ -1,4 +1,4 @@
-"""The cases of template_goldens.py: what templates are given, and the templates themselves."""
+"""The cases of template_goldens.py: the variables and the templates."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ VARS = {
     "tree": [{"v": 1, "c": [{"v": 2, "c": []}, {"v": 3, "c": [{"v": 4, "c": []}]}]}],
 }
 
-# Texts that methods and filters are tried on.
+# Texts for methods and filters.
 TEXTS = ["'abc'", "''", "' a  b '", "'Hello World'", "'ß ﬁ ǆ ΑΣ ς'", "'١٢'", "'a-b-c'", "'x²½'", "'İıŉ'", "'a\\nb\\r\\nc\\x0bd'"]
 
 METHODS = """
@@ -392,13 +392,13 @@ a{%- raw %} x {% endraw -%}   b
 """
 
 
-# Bars between expressions; one before a filter is part of its expression.
+# Bars between expressions. A bar before a filter is part of the expression.
 FILTER_NAMES = "list|length|string|int|tojson|upper|join|first|abs|odd|safe|items|float"
 EXPRESSION_FILTER = re.compile(rf"\|(?!(?:{FILTER_NAMES})\b(?!\())|\|(?=(?:int|str|abs)\()")
 
 
 def split_bars(text: str, separator: str) -> list[str]:
-    """Cuts at separators that stand in no quotes or brackets and are no filter's bar."""
+    """Splits at separators that are neither within quotes nor the bar of a filter."""
     parts, start, depth, quote, at = [], 0, 0, "", 0
     while at < len(text):
         c = text[at]
@@ -417,7 +417,7 @@ def split_bars(text: str, separator: str) -> list[str]:
 
 
 def templates() -> list[str]:
-    """The lines of TEMPLATES; a line that begins with a space, or that follows one, goes with the former."""
+    """The lines of TEMPLATES. A line that begins with one of `together` belongs to the line before it."""
     blocks: list[str] = []
     together = ["  {% if yes", "  {%+ if yes", "y\n", "   {# d", "b\n", "\n", "   x\n", "{%- endif %}\n", "    {", "        {", "{%- endfor %}\n"]
     for line in TEMPLATES.strip("\n").splitlines(keepends=True):

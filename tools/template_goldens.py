@@ -5,7 +5,7 @@
     tools/template_goldens.py --check    # compare
     tools/template_goldens.py --out FILE # write elsewhere
 
-Each case is a template of our own with the text that it becomes, or with the name of Python's error.
+Each case is a template of our own with its output, or with the name of Python's exception.
 Written with jinja2 3.1.6 and transformers 5.24.0 on Python 3.11 (pip install jinja2==3.1.6
 transformers==5.24.0; no torch is needed). The cases themselves are in template_cases.py beside this.
 """
@@ -32,7 +32,7 @@ ADDRESS = re.compile(r"\bat 0x[0-9a-f]+>")
 def render(template: str) -> dict[str, Any]:
     try:
         text = chat_template_utils._compile_jinja_template(template).render(**json.loads(json.dumps(VARS)))
-    except Exception as error:  # Whatever Python raises is the case's outcome.
+    except Exception as error:  # The exception is the case's outcome.
         return {"error": type(error).__name__}
     if ADDRESS.search(text):
         return {"error": "address"}

@@ -1,38 +1,39 @@
-//! What a model answered, read while it comes: reasoning, text and tool calls.
+//! Reads a model's answer as it streams: reasoning, content and tool calls.
 
 use serde_json::{Value, json};
 
-use super::call_body::{Body, begins_next, ends};
-use super::markers::{Mark, Piece, Scanner};
+use super::call_body::{CallBody, begins_next, ends};
+use super::call_reader::{Part, may_be_calls, read_bare, read_block};
+use super::markers::{Marker, Piece, Scanner};
 use super::tokenizer::Tokenizer;
-use super::tool_calls::{Part, ToolCall, may_be_calls, read_bare, read_block};
+use super::tool_call::ToolCall;
 use super::tools::Tools;
 use std::sync::Arc;
 
-/// Longest list of calls whose repetition is looked for, in bytes.
+/// Maximum length of a list of calls whose repetition is removed, in bytes.
 const MAX_ECHO: usize = 16 << 10;
 
-/// An answer, or what a part of it has made certain.
+/// An answer, or the part of it that has become certain.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
-    /// What is said to the person.
+    /// The text for the user.
     pub content: String,
-    /// What the model thought before it.
+    /// The reasoning before it.
     pub reasoning: String,
-    /// Tools that it calls.
+    /// The tool calls.
     pub tool_calls: Vec<ToolCall>,
 }
 
 impl Answer {
-    /// Adds what comes next.
+    /// Appends the next part.
     pub fn append(&mut self, next: Self) {
         self.content.push_str(&next.content);
         self.reasoning.push_str(&next.reasoning);
         self.tool_calls.extend(next.tool_calls);
     }
 
-    /// The answer as a message of OpenAI's API: `content` (null beside calls if nothing was said),
-    /// `reasoning_content` and `tool_calls` where there are any. Calls are numbered: `call_1`, ...
+    /// The answer as a message of OpenAI's API: `content` (null if there are only calls), and
+    /// `reasoning_content` and `tool_calls` if there are any. Calls are numbered: `call_1`, ...
     #[must_use]
     pub fn to_message(&self) -> Value {
         let silent = self.content.is_empty() && !self.tool_calls.is_empty();
@@ -49,26 +50,26 @@ impl Answer {
     }
 }
 
-/// Which tool calls are read out of an answer.
+/// Selects the tool calls that are read from an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum Calls {
-    /// None: they stay in the text.
+    /// None. They stay in the text.
     #[default]
     InText,
-    /// Whatever stands between their marks.
+    /// All calls between markers.
     Any,
-    /// Those of these tools; also without marks, if the whole text from there on is calls.
+    /// Calls of these tools. Calls without markers are read if they make up the rest of the text.
     Of(Arc<Tools>),
 }
 
-/// How an answer is read.
+/// The format of an answer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AnswerFormat {
-    /// Whether the model thinks between `<think>` and `</think>`.
+    /// Whether the model reasons between `<think>` and `</think>`.
     pub thinks: bool,
-    /// Whether the prompt has said `<think>` already.
+    /// Whether the prompt already ends with `<think>`.
     pub begins_in_reasoning: bool,
-    /// Tool calls.
+    /// The tool calls to read.
     pub calls: Calls,
 }
 
@@ -80,18 +81,18 @@ impl AnswerFormat {
         }
     }
 
-    /// Without a template: what the vocabulary tells.
+    /// The format recognised from the vocabulary, without a template.
     #[must_use]
     pub fn of_vocabulary(tokenizer: Option<&Tokenizer>, tools: Option<&[Value]>) -> Self {
-        let has = |mark: Mark| tokenizer.is_some_and(|t| t.token_id(mark.text()).is_some());
+        let has = |marker: Marker| tokenizer.is_some_and(|t| t.token_id(marker.text()).is_some());
         Self {
-            thinks: has(Mark::ThinkStart) || has(Mark::ThinkEnd),
+            thinks: has(Marker::ThinkStart) || has(Marker::ThinkEnd),
             begins_in_reasoning: false,
             calls: tools.map_or(Calls::InText, |tools| Calls::Of(Arc::new(Tools::new(tools)))),
         }
     }
 
-    /// The same, but where no tools are known, calls of any are read.
+    /// The same format, but calls of any tool are read if no tools are known.
     #[must_use]
     pub fn with_any_calls(mut self) -> Self {
         if self.calls == Calls::InText {
@@ -100,84 +101,85 @@ impl AnswerFormat {
         self
     }
 
-    /// The marks that mean something.
-    pub(super) fn marks(&self) -> impl Iterator<Item = Mark> {
+    /// The markers that are interpreted.
+    pub(super) fn markers(&self) -> impl Iterator<Item = Marker> {
         let (thinks, calls) = (self.thinks, self.calls != Calls::InText);
         let tools = self.tools().is_some();
-        Mark::ALL.into_iter().filter(move |mark| match mark {
-            Mark::Function => tools,
-            mark if mark.is_reasoning() => thinks,
+        Marker::ALL.into_iter().filter(move |marker| match marker {
+            Marker::Function => tools,
+            marker if marker.is_reasoning() => thinks,
             _ => calls,
         })
     }
 }
 
-/// Where an answer is.
+/// The part of the answer that is being read.
 #[derive(Clone, Debug)]
 enum State {
     Content,
     Reasoning,
-    /// A call in reasoning that has not ended: part of it if its end comes, else the end of it.
-    Unsure(Vec<Piece>),
-    /// Behind the mark that began it.
-    Call(Mark, Body),
+    /// A call within reasoning. If the end of the reasoning follows, the call is part of it; else the
+    /// reasoning ended before the call.
+    CallInReasoning(Vec<Piece>),
+    /// Calls after their start marker.
+    Call(Marker, CallBody),
 }
 
-/// Reads an answer as its text comes. How the text is cut makes no difference, and what has been given
-/// is never taken back.
+/// Reads an answer as its text arrives. The division of the text into pieces does not affect the
+/// result, and returned parts are final.
 #[derive(Clone, Debug)]
 pub struct AnswerReader {
     format: AnswerFormat,
     scanner: Scanner,
     state: State,
-    /// What the present step has made certain.
+    /// The parts that the current step has made certain.
     out: Answer,
     reasoning: Reasoning,
     content: Content,
-    /// No more comes: reasoning that has not ended ends at its first call.
+    /// Whether the text has ended. Reasoning without an end then ends at its first call.
     ended: bool,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Reasoning {
-    /// Whether any has been given.
+    /// Whether any has been returned.
     begun: bool,
-    /// White space that is given if more comes.
+    /// White space that is returned if more follows.
     space: String,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Content {
-    /// Whether any has been given.
+    /// Whether any has been returned.
     begun: bool,
-    /// Whether the white space before the content is not part of it: there was something before.
+    /// Whether leading white space is dropped, because reasoning or calls came before the content.
     trims: bool,
-    /// White space that is given if more comes.
+    /// White space that is returned if more follows.
     space: String,
     /// Whether calls followed that white space.
     called: bool,
-    /// Whether only white space has come since the last line's end.
+    /// Whether only white space has come since the last line break.
     at_line_start: bool,
-    /// Text of which it is not known yet whether it is content.
+    /// Text that may still turn out to be calls.
     held: String,
-    /// The list of calls before; a model may say it again.
+    /// The previous list of calls, which a model may repeat as text.
     echo: Option<String>,
 }
 
 impl AnswerReader {
-    /// A reader at an answer's beginning, which finds all marks by their text.
+    /// A reader at the beginning of an answer, which finds all markers by their text.
     #[must_use]
     pub fn new(format: AnswerFormat) -> Self {
-        let marks = format.marks().collect();
-        Self::with_marks(format, marks)
+        let markers = format.markers().collect();
+        Self::with_markers(format, markers)
     }
 
-    /// A reader that finds these marks by their text; it is told of others.
-    pub(super) fn with_marks(format: AnswerFormat, marks: Vec<Mark>) -> Self {
+    /// A reader that finds these markers by their text. Others arrive through [`Self::push_marker`].
+    pub(super) fn with_markers(format: AnswerFormat, markers: Vec<Marker>) -> Self {
         let begins = format.thinks && format.begins_in_reasoning;
         Self {
             state: if begins { State::Reasoning } else { State::Content },
-            scanner: Scanner::new(marks),
+            scanner: Scanner::new(markers),
             format,
             out: Answer::default(),
             reasoning: Reasoning::default(),
@@ -186,7 +188,7 @@ impl AnswerReader {
         }
     }
 
-    /// Takes more text and gives what is now certain.
+    /// Takes more text and returns the parts that are now certain.
     pub fn push(&mut self, text: &str) -> Answer {
         for piece in self.scanner.push(text) {
             self.piece(piece);
@@ -194,31 +196,33 @@ impl AnswerReader {
         std::mem::take(&mut self.out)
     }
 
-    /// Takes a mark that is a token of its own.
-    pub(super) fn push_mark(&mut self, mark: Mark) -> Answer {
+    /// Takes a marker that is a single token.
+    pub(super) fn push_marker(&mut self, marker: Marker) -> Answer {
         let text = self.scanner.finish();
         self.piece(Piece::Text(text));
-        self.piece(Piece::Mark(mark));
+        self.piece(Piece::Marker(marker));
         std::mem::take(&mut self.out)
     }
 
-    /// Ends the answer and gives the rest.
+    /// Ends the answer and returns the rest.
     pub fn finish(&mut self) -> Answer {
         let text = self.scanner.finish();
         self.piece(Piece::Text(text));
         self.ended = true;
         loop {
             match std::mem::replace(&mut self.state, State::Content) {
-                State::Call(mark, body) => self.end_call(mark, &body.text, None),
-                State::Unsure(pieces) => pieces.into_iter().for_each(|piece| self.piece(piece)),
+                State::Call(marker, body) => self.end_call(marker, &body.text, None),
+                State::CallInReasoning(pieces) => {
+                    pieces.into_iter().for_each(|piece| self.piece(piece))
+                }
                 State::Content | State::Reasoning => break,
             }
         }
-        self.settle(true);
+        self.release(true);
         let content = &mut self.content;
         if !content.called {
             let mut space = std::mem::take(&mut content.space);
-            for end in [Mark::CallEnd, Mark::XmlEnd] {
+            for end in [Marker::CallEnd, Marker::XmlEnd] {
                 space = space.replace(end.text(), "");
             }
             self.out.content.push_str(&space);
@@ -228,82 +232,84 @@ impl AnswerReader {
 
     fn piece(&mut self, piece: Piece) {
         match (&mut self.state, piece) {
-            (State::Unsure(pieces), Piece::Mark(Mark::ThinkEnd)) => {
+            (State::CallInReasoning(pieces), Piece::Marker(Marker::ThinkEnd)) => {
                 for piece in std::mem::take(pieces) {
                     match piece {
-                        Piece::Text(text) => self.think(&text),
-                        Piece::Mark(mark) => self.think(mark.text()),
+                        Piece::Text(text) => self.give_reasoning(&text),
+                        Piece::Marker(marker) => self.give_reasoning(marker.text()),
                     }
                 }
                 self.end_reasoning();
             }
-            (State::Unsure(pieces), piece) => pieces.push(piece),
-            (State::Call(start, body), Piece::Mark(mark)) => {
+            (State::CallInReasoning(pieces), piece) => pieces.push(piece),
+            (State::Call(start, body), Piece::Marker(marker)) => {
                 let start = *start;
-                if ends(start, mark) && body.is_whole(start) {
+                if ends(start, marker) && body.is_whole(start) {
                     let text = std::mem::take(&mut body.text);
-                    self.end_call(start, &text, Some(mark));
-                } else if begins_next(start, mark, body) {
+                    self.end_call(start, &text, Some(marker));
+                } else if begins_next(start, marker, body) {
                     let text = std::mem::take(&mut body.text);
                     self.end_call(start, &text, None);
-                    self.state = State::Call(mark, Body::default());
+                    self.state = State::Call(marker, CallBody::default());
                 } else {
-                    body.text.push_str(mark.text());
+                    body.text.push_str(marker.text());
                 }
             }
             (State::Call(_, body), Piece::Text(text)) => body.text.push_str(&text),
-            (State::Reasoning, Piece::Text(text)) => self.think(&text),
-            (State::Reasoning, Piece::Mark(mark)) => match mark {
-                Mark::ThinkEnd => self.end_reasoning(),
-                // The model repeats what the prompt has said.
-                Mark::ThinkStart if !self.reasoning.begun => {}
-                Mark::CallStart | Mark::XmlStart | Mark::Function if self.ended => {
+            (State::Reasoning, Piece::Text(text)) => self.give_reasoning(&text),
+            (State::Reasoning, Piece::Marker(marker)) => match marker {
+                Marker::ThinkEnd => self.end_reasoning(),
+                // The model repeats the prompt's `<think>`.
+                Marker::ThinkStart if !self.reasoning.begun => {}
+                Marker::CallStart | Marker::XmlStart | Marker::Function if self.ended => {
                     self.state = State::Content;
-                    self.mark_in_content(mark);
+                    self.marker_in_content(marker);
                 }
-                Mark::CallStart | Mark::XmlStart | Mark::Function => {
-                    self.state = State::Unsure(vec![Piece::Mark(mark)]);
+                Marker::CallStart | Marker::XmlStart | Marker::Function => {
+                    self.state = State::CallInReasoning(vec![Piece::Marker(marker)]);
                 }
-                _ => self.think(mark.text()),
+                _ => self.give_reasoning(marker.text()),
             },
             (State::Content, Piece::Text(text)) => {
                 self.content.held.push_str(&text);
-                self.settle(false);
+                self.release(false);
             }
-            (State::Content, Piece::Mark(mark)) => self.mark_in_content(mark),
+            (State::Content, Piece::Marker(marker)) => self.marker_in_content(marker),
         }
     }
 
-    fn mark_in_content(&mut self, mark: Mark) {
-        self.settle(true);
-        match mark {
-            // Only in front of the answer: behind its beginning it is a word like others.
-            Mark::ThinkStart if !self.content.begun => {
+    fn marker_in_content(&mut self, marker: Marker) {
+        self.release(true);
+        match marker {
+            // Only before the content. Later it is ordinary text.
+            Marker::ThinkStart if !self.content.begun => {
                 self.state = State::Reasoning;
                 self.content.space.clear();
                 if self.reasoning.begun {
                     self.reasoning.space = "\n".to_owned();
                 }
             }
-            // With thinking off, models end what was not begun.
-            Mark::ThinkEnd if !self.content.begun => self.content.trims = true,
-            Mark::CallStart | Mark::XmlStart => self.state = State::Call(mark, Body::default()),
-            Mark::Function => {
-                self.state = State::Call(mark, Body::of(mark.text()));
+            // With reasoning switched off, models may still write the end.
+            Marker::ThinkEnd if !self.content.begun => self.content.trims = true,
+            Marker::CallStart | Marker::XmlStart => {
+                self.state = State::Call(marker, CallBody::default())
             }
-            // The end of calls whose beginning is missing, or of their repetition.
-            Mark::CallEnd | Mark::XmlEnd if self.content.called => {}
-            // Given if more comes.
-            Mark::CallEnd | Mark::XmlEnd => {
+            Marker::Function => {
+                self.state = State::Call(marker, CallBody::of(marker.text()));
+            }
+            // The end of a repetition of the calls.
+            Marker::CallEnd | Marker::XmlEnd if self.content.called => {}
+            // An end without a start marker. It is returned if more text follows.
+            Marker::CallEnd | Marker::XmlEnd => {
                 self.content.begun = true;
-                self.content.space.push_str(mark.text());
+                self.content.space.push_str(marker.text());
             }
-            Mark::ThinkStart | Mark::ThinkEnd => self.say(mark.text()),
+            Marker::ThinkStart | Marker::ThinkEnd => self.give_content(marker.text()),
         }
     }
 
-    /// Gives reasoning, but not the white space around it.
-    fn think(&mut self, text: &str) {
+    /// Returns reasoning without the white space around it.
+    fn give_reasoning(&mut self, text: &str) {
         let reasoning = &mut self.reasoning;
         let text = if reasoning.begun { text } else { text.trim_start() };
         let kept = text.trim_end();
@@ -323,8 +329,8 @@ impl AnswerReader {
         self.state = State::Content;
     }
 
-    /// Ends the calls that `start` began: what is none of them is content.
-    fn end_call(&mut self, start: Mark, body: &str, end: Option<Mark>) {
+    /// Ends the calls that `start` began. Text that is not a call is content.
+    fn end_call(&mut self, start: Marker, body: &str, end: Option<Marker>) {
         self.state = State::Content;
         let parts = read_block(body, self.format.tools(), end.is_some());
         let any = parts.iter().any(|part| matches!(part, Part::Call(_)));
@@ -333,16 +339,16 @@ impl AnswerReader {
             self.content.trims |= !self.content.begun;
         }
         if !any && (!parts.is_empty() || body.trim().is_empty()) {
-            // Nothing could be read: it stays as the model wrote it.
-            let start = if start == Mark::Function { "" } else { start.text() };
-            let end = end.map_or("", Mark::text);
-            self.say(&format!("{start}{body}{end}"));
+            // No call could be read: the text stays as the model wrote it.
+            let start = if start == Marker::Function { "" } else { start.text() };
+            let end = end.map_or("", Marker::text);
+            self.give_content(&format!("{start}{body}{end}"));
             return;
         }
         for part in parts {
             match part {
                 Part::Call(call) => self.out.tool_calls.push(call),
-                Part::Text(text) => self.say(&text),
+                Part::Text(text) => self.give_content(&text),
             }
         }
         let body = body.trim();
@@ -350,8 +356,8 @@ impl AnswerReader {
         self.content.echo = echoes.then(|| body.to_owned());
     }
 
-    /// Gives of the held text what is certain; all of it at an end.
-    fn settle(&mut self, end: bool) {
+    /// Returns the certain part of the held text, or all of it at an end.
+    fn release(&mut self, end: bool) {
         let held = std::mem::take(&mut self.content.held);
         let mut at = 0;
         loop {
@@ -359,7 +365,7 @@ impl AnswerReader {
             let text = rest.trim_start();
             let space = rest.get(..rest.len() - text.len()).unwrap_or_default();
             self.content.at_line_start |= space.contains('\n');
-            self.say(space);
+            self.give_content(space);
             if text.is_empty() {
                 return;
             }
@@ -375,7 +381,7 @@ impl AnswerReader {
                 }
                 self.content.echo = None;
             }
-            // Calls without marks begin at the beginning of a line.
+            // Calls without markers begin at the beginning of a line.
             let mut line = held.len();
             if let Calls::Of(tools) = &self.format.calls {
                 let may_be = self.content.at_line_start && may_be_calls(text, tools);
@@ -390,9 +396,9 @@ impl AnswerReader {
                         return;
                     }
                     Some(Err(true)) => {
-                        // All that follows is in a string: no line of it is a call.
+                        // The rest is within a string, so no line of it is a call.
                         self.content.at_line_start = false;
-                        self.say(text);
+                        self.give_content(text);
                         return;
                     }
                     Some(Err(false)) | None => {}
@@ -400,17 +406,17 @@ impl AnswerReader {
                 line = text.find('\n').map_or(line, |newline| at + newline);
             }
             self.content.at_line_start = false;
-            self.say(held.get(at..line).unwrap_or_default());
+            self.give_content(held.get(at..line).unwrap_or_default());
             at = line;
         }
     }
 
-    /// Gives content, but not the white space before what follows calls or reasoning, nor that before
-    /// calls if nothing comes behind them.
-    fn say(&mut self, text: &str) {
+    /// Returns content. White space is dropped after leading calls or reasoning, and before calls
+    /// that nothing follows.
+    fn give_content(&mut self, text: &str) {
         let content = &mut self.content;
         let text = if content.begun || !content.trims { text } else { text.trim_start() };
-        // Where no calls are read nothing has to wait but white space in front of reasoning.
+        // If no calls are read, only white space before reasoning has to wait.
         let leads = self.format.thinks && !content.begun && text.trim().is_empty();
         let kept = match self.format.calls {
             Calls::InText if !leads => text,
@@ -425,8 +431,8 @@ impl AnswerReader {
     }
 }
 
-/// The calls in an answer whose marks are shown ([`SpecialTokens::ToolCalls`](super::SpecialTokens)),
-/// in their order.
+/// Reads the calls from the text of an answer, in their order. The text must show the markers
+/// ([`SpecialTokens::ToolCalls`](super::SpecialTokens)).
 #[must_use]
 pub fn tool_calls(answer: &str) -> Vec<ToolCall> {
     let mut reader = AnswerReader::new(AnswerFormat::default().with_any_calls());

@@ -1,24 +1,25 @@
-//! Tokens to an answer, a token at a time.
+//! Reads an answer token by token.
 
 use super::answer::{Answer, AnswerFormat, AnswerReader};
 use super::error::TextError;
-use super::markers::Mark;
+use super::markers::Marker;
+use super::stop_strings::StopStrings;
+use super::text_stream::{SpecialTokens, TextStream};
 use super::tokenizer::Tokenizer;
-use super::utf8::{SpecialTokens, StopStrings, TextStream};
 
-/// Reads an answer token by token: characters become whole, stop strings end it, marks that are tokens
-/// are known by their id and others by their text.
+/// Reads an answer token by token. It assembles whole characters, ends at stop strings, and finds
+/// markers: by id if they are tokens, else by text.
 #[derive(Clone, Debug)]
 pub struct AnswerStream {
     text: TextStream,
     stops: StopStrings,
     reader: AnswerReader,
-    /// Marks that are tokens.
-    marks: Vec<(u32, Mark)>,
+    /// Markers that are single tokens.
+    markers: Vec<(u32, Marker)>,
 }
 
 impl AnswerStream {
-    /// A stream at an answer's beginning.
+    /// A stream at the beginning of an answer.
     #[must_use]
     pub fn new(
         tokenizer: &Tokenizer,
@@ -26,43 +27,44 @@ impl AnswerStream {
         specials: SpecialTokens,
         stops: StopStrings,
     ) -> Self {
-        let (mut marks, mut in_text) = (Vec::new(), Vec::new());
-        for mark in format.marks() {
-            match tokenizer.token_id(mark.text()) {
-                Some(id) => marks.push((id, mark)),
-                None => in_text.push(mark),
+        let (mut markers, mut in_text) = (Vec::new(), Vec::new());
+        for marker in format.markers() {
+            match tokenizer.token_id(marker.text()) {
+                Some(id) => markers.push((id, marker)),
+                None => in_text.push(marker),
             }
         }
         let text = TextStream::new(tokenizer, specials);
-        Self { text, stops, reader: AnswerReader::with_marks(format, in_text), marks }
+        Self { text, stops, reader: AnswerReader::with_markers(format, in_text), markers }
     }
 
-    /// Takes the next token; gives what it makes certain, and whether a stop string ended the answer.
+    /// Takes the next token. Returns the part of the answer that is now certain, and whether a stop
+    /// string ended the answer.
     ///
     /// # Errors
-    /// [`TextError::TokenId`] for an id without a token; the stream is then as it was.
+    /// [`TextError::TokenId`] for an id without a token; the stream is then unchanged.
     pub fn push(&mut self, id: u32) -> Result<(Answer, bool), TextError> {
-        let known = self.marks.iter().find(|(known, _)| *known == id);
-        let Some((_, mark)) = known.copied() else {
+        let known = self.markers.iter().find(|(known, _)| *known == id);
+        let Some((_, marker)) = known.copied() else {
             let text = self.text.push(id)?;
             return Ok(self.take(&text));
         };
-        // No stop string goes across a mark, but one may be in it.
+        // A stop string may lie within a marker, but not span one.
         let before = self.text.finish();
         let (mut answer, stopped) = self.take(&before);
         if stopped {
             return Ok((answer, true));
         }
         answer.append(self.reader.push(&self.stops.finish()));
-        if self.stops.push(mark.text()).hit.is_some() {
+        if self.stops.push(marker.text()).hit.is_some() {
             return Ok((answer, true));
         }
         self.stops.finish();
-        answer.append(self.reader.push_mark(mark));
+        answer.append(self.reader.push_marker(marker));
         Ok((answer, false))
     }
 
-    /// Ends the answer and gives the rest.
+    /// Ends the answer and returns the rest.
     pub fn finish(&mut self) -> Answer {
         let rest = self.text.finish();
         let (mut answer, stopped) = self.take(&rest);

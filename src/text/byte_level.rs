@@ -1,4 +1,4 @@
-//! The byte-level alphabet of GPT-2: every byte has a printable character.
+//! GPT-2's byte-level alphabet, in which every byte has a printable character.
 //!
 //! Bytes that are printable in Latin-1 stand for themselves; the other 68 take U+0100 and up, in
 //! order. Source: `bytes_to_unicode` of openai/gpt-2 `encoder.py`.
@@ -21,7 +21,7 @@ pub(super) fn byte_to_char(byte: u8) -> char {
         .unwrap_or(char::REPLACEMENT_CHARACTER)
 }
 
-/// The alphabet the other way round.
+/// Maps characters back to bytes.
 pub(super) struct ByteTable([Option<u8>; 0x144]);
 
 impl ByteTable {
@@ -36,19 +36,19 @@ impl ByteTable {
         Self(table)
     }
 
-    /// The byte that `c` stands for, or `None` if it is not of the alphabet.
+    /// The byte that `c` stands for, or `None` if it is not in the alphabet.
     pub(super) fn byte(&self, c: char) -> Option<u8> {
         let code = usize::try_from(u32::from(c)).ok()?;
         self.0.get(code).copied().flatten()
     }
 
-    /// The raw bytes of a vocabulary entry, or `None` if a character is not of the alphabet.
+    /// The raw bytes of a vocabulary entry, or `None` if a character is not in the alphabet.
     pub(super) fn bytes(&self, text: &str) -> Option<Box<[u8]>> {
         text.chars().map(|c| self.byte(c)).collect()
     }
 
-    /// As [`ByteTable::bytes`], with characters outside the alphabet as their UTF-8: how the
-    /// tokenizer library stores an added token that is in the vocabulary.
+    /// As [`ByteTable::bytes`], but characters outside the alphabet become their UTF-8. The tokenizer
+    /// library stores added tokens of the vocabulary in this way.
     pub(super) fn bytes_or_text(&self, text: &str) -> Box<[u8]> {
         let mut bytes = Vec::with_capacity(text.len());
         for c in text.chars() {

@@ -1,53 +1,53 @@
-//! What stands behind the mark that began calls, and which mark ends it.
+//! The text after a start marker of calls, and the markers that end it.
 
-use super::markers::Mark;
+use super::markers::Marker;
 
-/// What stands behind the mark that began calls.
+/// The text after a start marker of calls.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Body {
+pub(super) struct CallBody {
     pub(super) text: String,
-    /// Bytes that have been looked through for parameters.
+    /// Number of bytes already searched for parameters.
     seen: usize,
-    /// Whether the last parameter there has no end.
+    /// Whether the last parameter found has no end.
     open: bool,
-    /// Whether there are parameters.
+    /// Whether the text has parameters.
     parameters: bool,
 }
 
-/// Whether `mark` can end what `start` began.
-pub(super) fn ends(start: Mark, mark: Mark) -> bool {
+/// Whether `marker` can end the calls that `start` began.
+pub(super) fn ends(start: Marker, marker: Marker) -> bool {
     match start {
-        Mark::CallStart => mark == Mark::CallEnd,
-        _ => mark == Mark::XmlEnd,
+        Marker::CallStart => marker == Marker::CallEnd,
+        _ => marker == Marker::XmlEnd,
     }
 }
 
-/// Whether `mark` begins other calls although the end of those in `body` is missing.
-pub(super) fn begins_next(start: Mark, mark: Mark, body: &mut Body) -> bool {
+/// Whether `marker` begins further calls although the end marker of `body` is missing.
+pub(super) fn begins_next(start: Marker, marker: Marker, body: &mut CallBody) -> bool {
     match start {
-        Mark::CallStart => mark == Mark::CallStart,
+        Marker::CallStart => marker == Marker::CallStart,
         _ => {
             let ends = body.text.trim_end().ends_with("</function>");
-            mark == Mark::XmlStart && ends && body.is_whole(start)
+            marker == Marker::XmlStart && ends && body.is_whole(start)
         }
     }
 }
 
-impl Body {
-    /// One that begins with a text.
+impl CallBody {
+    /// A body that begins with a text.
     pub(super) fn of(text: &str) -> Self {
         Self { text: text.to_owned(), ..Self::default() }
     }
 
-    /// Whether an end mark behind it is one: in XML a value may hold such a text.
-    pub(super) fn is_whole(&mut self, start: Mark) -> bool {
-        if start == Mark::CallStart {
+    /// Whether an end marker after this text ends the calls. In XML it may be part of a value.
+    pub(super) fn is_whole(&mut self, start: Marker) -> bool {
+        if start == Marker::CallStart {
             return true;
         }
         if self.is_open() {
             return false;
         }
-        // Behind the last parameter comes the function's end, or a value goes on.
+        // The function's end follows the last parameter. Otherwise a value goes on.
         let text = self.text.trim_end();
         let head = text.strip_suffix("</function>").map(str::trim_end);
         let opening = |head: &str| {
@@ -61,7 +61,7 @@ impl Body {
     fn is_open(&mut self) -> bool {
         const BEGINS: &str = "<parameter=";
         const ENDS: &str = "</parameter>";
-        // A tag may have been cut where the last look ended.
+        // The last search may have ended within a tag.
         let from = self.text.floor_char_boundary(self.seen.saturating_sub(ENDS.len()));
         let new = self.text.get(from..).unwrap_or_default();
         self.parameters |= new.contains(BEGINS);

@@ -1,4 +1,4 @@
-//! Writes tool calls in a model's own form, so that they can be read again: templates drop them or
+//! Writes tool calls in a model's own form, so that they can be read back. Templates may drop calls or
 //! quote strings without escaping.
 
 use super::literal::Literal;
@@ -6,7 +6,7 @@ use super::literal_reader::name_of;
 use super::markers::{CALL_END, CALL_START};
 use super::xml_calls;
 
-/// How a model writes calls.
+/// A model's form of tool calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum CallForm {
     /// `<|tool_call_start|>[f(a="x")]<|tool_call_end|>`
@@ -19,11 +19,11 @@ pub(super) enum CallForm {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct PastCall {
     pub(super) name: String,
-    /// Its arguments, or the text in their place that is no JSON object.
+    /// The arguments, or the given text if it is not a JSON object.
     pub(super) arguments: Result<Vec<(String, Literal)>, String>,
 }
 
-/// The calls with their markers.
+/// Writes the calls with their markers.
 pub(super) fn write_calls(form: CallForm, calls: &[PastCall]) -> String {
     match form {
         CallForm::Python => format!("{CALL_START}{}{CALL_END}", list(calls)),
@@ -37,7 +37,7 @@ fn list(calls: &[PastCall]) -> String {
     format!("[{}]", calls.iter().map(write).collect::<Vec<_>>().join(", "))
 }
 
-/// A marker in a value would be the marker: escaped it is text, in Python and in JSON.
+/// Escapes markers in values, so that they stay text. The escape is valid in Python and JSON.
 fn without_markers(literal: &str) -> String {
     literal.replace("<|", "\\u003c|")
 }
@@ -52,19 +52,19 @@ fn python(call: &PastCall) -> String {
 
 fn argument(key: &str, value: &Literal) -> String {
     if name_of(key) != key || key.is_empty() {
-        // Python's own way for a name that is no name.
+        // Python's syntax for a key that is not a name.
         let field = Literal::Map(vec![(key.to_owned(), value.clone())]);
         return format!("**{}", without_markers(&field.to_python()));
     }
     let text = match value {
-        // As the templates write them: objects as JSON, the rest as Python.
+        // As in the templates: objects as JSON, other values as Python.
         Literal::Map(_) => value.to_spaced_json(),
         other => other.to_python(),
     };
     format!("{key}={}", without_markers(&text))
 }
 
-/// For a tool whose name cannot stand before a parenthesis.
+/// Writes a call as JSON, for a tool whose name is not valid before a parenthesis.
 fn json(call: &PastCall) -> String {
     let arguments = match &call.arguments {
         Ok(fields) => Literal::Map(fields.clone()),
@@ -87,13 +87,13 @@ fn xml(call: &PastCall) -> String {
 #[cfg(test)]
 mod tests {
     use super::super::answer::{AnswerFormat, AnswerReader, Calls};
-    use super::super::tool_calls::ToolCall;
+    use super::super::tool_call::ToolCall;
     use super::super::tools::Tools;
     use super::*;
     use proptest::prelude::*;
     use serde_json::{Map, Value, json};
 
-    /// Texts of everything that breaks quoting.
+    /// Texts that break quoting.
     fn text() -> impl Strategy<Value = String> {
         let parts = prop::sample::select(vec![
             "'",
@@ -190,7 +190,7 @@ mod tests {
         calls.iter().map(call).collect()
     }
 
-    /// The type that a value is declared as, so that XML's text gives it back.
+    /// The schema of a value, with which its XML text is read back as the same type.
     fn schema(value: &Value) -> Value {
         json!({ "type": match value {
             Value::Null => "null",
@@ -211,14 +211,14 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(256) })]
         #[test]
-        fn calls_in_python_come_back(calls in calls("[a-zA-Z_][a-z0-9_.-]{0,8}|[ -~é]{1,4}", text())) {
+        fn calls_in_python_are_read_back(calls in calls("[a-zA-Z_][a-z0-9_.-]{0,8}|[ -~é]{1,4}", text())) {
             let calls = past(&calls);
             let text = write_calls(CallForm::Python, &calls);
             prop_assert_eq!(read(&text, Calls::Any), expected(&calls), "{}", text);
         }
 
         #[test]
-        fn calls_in_xml_come_back(calls in calls("[a-zA-Z_][a-z0-9_.-]{0,8}", "[a-z_]{1,6}")) {
+        fn calls_in_xml_are_read_back(calls in calls("[a-zA-Z_][a-z0-9_.-]{0,8}", "[a-z_]{1,6}")) {
             // A schema has one type for a parameter.
             let named = calls.iter().enumerate().map(|(i, (name, fields))| (format!("{name}{i}"), fields.clone()));
             let calls: Vec<(String, Fields)> = named.collect();
@@ -227,7 +227,7 @@ mod tests {
                 json!({ "name": name, "parameters": { "properties": properties } })
             };
             let tools: Vec<Value> = calls.iter().map(tool).collect();
-            // All ends of a call in a row are its end: nothing in the form could tell otherwise.
+            // A value with all end tags in a row ends the call: the form is ambiguous there.
             let fields: Vec<_> = calls.iter().map(|(_, fields)| Value::from(fields.clone()).to_string()).collect();
             let ends = fields.concat().replace("\\n", "").replace("\\t", "").replace("\\r", "");
             let ends: String = ends.chars().filter(|c| !c.is_whitespace()).collect();

@@ -1,82 +1,84 @@
-//! A chat template together with what it needs: conversations as people and clients write them become
-//! conversations that it renders as the model was trained.
+//! Renders conversations in a model's chat format: a chat template, and the conversions without which
+//! the template would lose or break content.
 
 use super::answer::{AnswerFormat, AnswerReader};
 use super::call_writer::{CallForm, PastCall, write_calls};
 use super::chat_template::ChatTemplate;
 use super::conversation::{Conversation, Message, Role, wrong};
 use super::error::TextError;
-use super::history::{
-    REASONING, joined, may_be_rounded, past_calls, said, tool_text, with_objects,
-};
-use super::markers::{CALL_START, Mark};
+use super::exact_json::may_be_rounded;
+use super::history::{REASONING, given_fields, joined_text, past_calls, tool_text, with_objects};
+use super::markers::{CALL_START, Marker};
 use super::probes::Ability;
 use super::tokenizer::Tokenizer;
 use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-/// How a model reads conversations and writes answers, recognised from its template and vocabulary.
+/// A model's format of prompts and answers, recognised from its template and vocabulary.
 #[derive(Debug)]
 pub struct ChatFormat {
     template: ChatTemplate,
-    /// Absent if neither template nor vocabulary has a mark of calls.
+    /// The form of tool calls; `None` if neither template nor vocabulary has a marker of calls.
     calls: Option<CallForm>,
     thinks: bool,
-    /// What the template has been found to do.
+    /// Results of the probes made so far.
     abilities: Mutex<HashMap<Ability, bool>>,
 }
 
-/// What is written in the place of a text that the template must not touch.
+/// Placeholders for texts that the template must not change. They are replaced after rendering.
 #[derive(Default)]
-struct Stands {
-    /// Distinguishes them from the conversation's own text.
+struct Placeholders {
+    /// Makes the placeholders differ from the conversation's own text.
     tag: String,
-    /// The texts, and where each belongs.
+    /// The texts, each with the path of its field for errors.
     texts: Vec<(String, String)>,
 }
 
 impl ChatFormat {
-    /// The format of a template and the vocabulary beside it.
+    /// Recognises the format from a template and, if given, the vocabulary.
     #[must_use]
     pub fn new(template: ChatTemplate, tokenizer: Option<&Tokenizer>) -> Self {
         let source = template.source();
-        let known = |mark: Mark| {
-            source.contains(mark.text())
-                || tokenizer.is_some_and(|tokenizer| tokenizer.token_id(mark.text()).is_some())
+        let known = |marker: Marker| {
+            source.contains(marker.text())
+                || tokenizer.is_some_and(|tokenizer| tokenizer.token_id(marker.text()).is_some())
         };
         let calls = match () {
-            () if source.contains(Mark::Function.text()) => Some(CallForm::Xml),
-            () if known(Mark::CallStart) => Some(CallForm::Python),
-            () if known(Mark::XmlStart) => Some(CallForm::Xml),
+            () if source.contains(Marker::Function.text()) => Some(CallForm::Xml),
+            () if known(Marker::CallStart) => Some(CallForm::Python),
+            () if known(Marker::XmlStart) => Some(CallForm::Xml),
             () => None,
         };
-        let thinks = known(Mark::ThinkStart) || known(Mark::ThinkEnd);
+        let thinks = known(Marker::ThinkStart) || known(Marker::ThinkEnd);
         Self { template, calls, thinks, abilities: Mutex::default() }
     }
 
-    /// Whether the model may think before it answers.
+    /// Whether the model may reason before it answers.
     #[must_use]
     pub fn thinks(&self) -> bool {
         self.thinks
     }
 
-    /// How an answer to `prompt` is read; `tools`: those that the model was told of.
+    /// The format for reading an answer to `prompt`. `tools` are the tools offered to the model.
     #[must_use]
     pub fn answer_format(&self, prompt: &str, tools: Option<&[Value]>) -> AnswerFormat {
         AnswerFormat {
             thinks: self.thinks,
-            begins_in_reasoning: prompt.trim_end().ends_with(Mark::ThinkStart.text()),
+            begins_in_reasoning: prompt.trim_end().ends_with(Marker::ThinkStart.text()),
             ..AnswerFormat::of_vocabulary(None, tools)
         }
     }
 
-    /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
+    /// Renders a conversation. `add_generation_prompt` adds the beginning of the assistant's answer.
     ///
-    /// What the template cannot render is put into what it can: arguments that are JSON text become
-    /// objects; calls that it would drop or quote wrongly are written into the content in the model's
-    /// own form; lists of text parts are joined where it takes no lists; a tool's answer becomes text;
-    /// system messages at the beginning become one.
+    /// Content that the template cannot render is converted first:
+    /// - arguments given as JSON text become objects;
+    /// - calls that the template would drop or quote wrongly are written into the content, in the
+    ///   model's own form;
+    /// - lists of text parts are joined if the template takes no lists;
+    /// - a tool's answer becomes text;
+    /// - system messages at the beginning become one.
     ///
     /// # Errors
     /// As [`ChatTemplate::render`], and [`TextError::Conversation`] for a message that would be lost.
@@ -85,10 +87,10 @@ impl ChatFormat {
         conversation: &Conversation,
         add_generation_prompt: bool,
     ) -> Result<String, TextError> {
-        let mut stands = Stands::default();
-        let prepared = self.prepare(conversation, &mut stands)?;
+        let mut placeholders = Placeholders::default();
+        let prepared = self.prepare(conversation, &mut placeholders)?;
         let text = self.template.render(&prepared, add_generation_prompt)?;
-        stands.fill(&text)
+        placeholders.fill(&text)
     }
 
     fn can(&self, ability: Ability) -> bool {
@@ -96,7 +98,7 @@ impl ChatFormat {
         if let Some(can) = known().get(&ability).copied() {
             return can;
         }
-        let can = ability.of(&self.template);
+        let can = ability.probe(&self.template);
         known().insert(ability, can);
         can
     }
@@ -104,10 +106,11 @@ impl ChatFormat {
     fn prepare(
         &self,
         conversation: &Conversation,
-        stands: &mut Stands,
+        placeholders: &mut Placeholders,
     ) -> Result<Conversation, TextError> {
         let mut messages = Vec::with_capacity(conversation.messages.len());
-        // Only the first message is read as the instruction.
+        // Templates take instructions from the first message. Later system messages join it if the
+        // template would drop them.
         let mut instructions: Vec<&Message> = Vec::new();
         for (i, message) in conversation.messages.iter().enumerate() {
             let leads = messages.is_empty();
@@ -118,12 +121,12 @@ impl ChatFormat {
             }
         }
         let mut prepared = Vec::with_capacity(messages.len() + 1);
-        if let Some(instruction) = one_of(&instructions) {
-            prepared.push(self.message(&instruction, "messages[0]", conversation, stands)?);
+        if let Some(instruction) = merged(&instructions) {
+            prepared.push(self.message(&instruction, "messages[0]", conversation, placeholders)?);
         }
         for (i, message) in messages {
             let path = format!("messages[{i}]");
-            prepared.push(self.message(message, &path, conversation, stands)?);
+            prepared.push(self.message(message, &path, conversation, placeholders)?);
         }
         Ok(Conversation { messages: prepared, ..conversation.clone() })
     }
@@ -133,12 +136,12 @@ impl ChatFormat {
         message: &Message,
         path: &str,
         conversation: &Conversation,
-        stands: &mut Stands,
+        placeholders: &mut Placeholders,
     ) -> Result<Message, TextError> {
         let role = message.role();
-        let mut fields = said(message);
+        let mut fields = given_fields(message);
         if role == Role::Tool && fields.get("content").is_some_and(may_be_rounded) {
-            let problem = "has a number beyond 64 bits, which may have been rounded: give the content \
+            let problem = "has a number beyond 64 bits, which may have been rounded; pass the content \
                            as text";
             return Err(wrong(format_args!("{path}.content"), problem));
         }
@@ -155,11 +158,11 @@ impl ChatFormat {
             let calls = past_calls(&fields, path)?;
             fields.shift_remove("function_call");
             fields.shift_remove("tool_calls");
-            let mut text = joined(&content).or(content.as_str().map(str::to_owned));
+            let mut text = joined_text(&content).or(content.as_str().map(str::to_owned));
             let before = text.clone();
             if let Some(text) = &mut text {
-                self.reason(&mut fields, text);
-                // An answer's text may have its calls as the model wrote them.
+                self.place_reasoning(&mut fields, text);
+                // The content may already hold the calls in the model's own form.
                 if !calls.is_empty() && !self.has_calls(text, &calls) {
                     match with_objects(&calls, message.fields()) {
                         Some(objects) if self.can(Ability::ToolCalls) => {
@@ -169,10 +172,10 @@ impl ChatFormat {
                             let path = format!("{path}.tool_calls");
                             let form = self.calls.ok_or_else(|| {
                                 let problem = "neither the model's chat template nor its \
-                                               vocabulary tells how it writes tool calls";
+                                               vocabulary shows its form of tool calls";
                                 wrong(&path, problem)
                             })?;
-                            text.push_str(&stands.add(
+                            text.push_str(&placeholders.add(
                                 write_calls(form, &calls),
                                 path,
                                 conversation,
@@ -185,15 +188,15 @@ impl ChatFormat {
                 content = text.unwrap_or_default().into();
             }
         } else if silent && !self.can(Ability::EmptyTurns) {
-            content = stands.add(String::new(), path.to_owned(), conversation).into();
+            content = placeholders.add(String::new(), path.to_owned(), conversation).into();
         }
         fields.insert("content".to_owned(), content);
         Ok(Message::of_fields(role, fields))
     }
 
-    /// Whether a text has these calls: that it mentions a mark is not enough.
+    /// Whether the text contains these calls. A marker alone does not count: prose may mention it.
     fn has_calls(&self, text: &str, calls: &[PastCall]) -> bool {
-        if !text.contains(CALL_START) && !text.contains(Mark::XmlStart.text()) {
+        if !text.contains(CALL_START) && !text.contains(Marker::XmlStart.text()) {
             return false;
         }
         let thinks = self.thinks;
@@ -204,11 +207,11 @@ impl ChatFormat {
         calls.iter().all(|call| answer.tool_calls.iter().any(|read| read.name == call.name))
     }
 
-    /// Content as the template takes it.
+    /// Converts content to a form that the template takes.
     fn content(&self, role: Role, content: Option<Value>) -> Value {
         match content {
             None => "".into(),
-            Some(content) => match joined(&content) {
+            Some(content) => match joined_text(&content) {
                 Some(_) if self.can(Ability::Lists(role)) => content,
                 Some(text) => text.into(),
                 None if role == Role::Tool => tool_text(&content).into(),
@@ -217,11 +220,11 @@ impl ChatFormat {
         }
     }
 
-    /// Puts what was thought where the template looks for it.
-    fn reason(&self, fields: &mut serde_json::Map<String, Value>, text: &mut String) {
+    /// Moves a message's reasoning to the place where the template looks for it.
+    fn place_reasoning(&self, fields: &mut serde_json::Map<String, Value>, text: &mut String) {
         let thought = REASONING.iter().find_map(|name| fields.get(*name)?.as_str());
         let Some(thought) = thought.map(str::to_owned) else { return };
-        let (start, end) = (Mark::ThinkStart.text(), Mark::ThinkEnd.text());
+        let (start, end) = (Marker::ThinkStart.text(), Marker::ThinkEnd.text());
         let said_already = text.trim_start().starts_with(start);
         if !thought.is_empty() && !said_already && self.can(Ability::Reasoning) {
             return;
@@ -233,8 +236,8 @@ impl ChatFormat {
     }
 }
 
-/// Instructions as one message.
-fn one_of(instructions: &[&Message]) -> Option<Message> {
+/// Merges instructions into one message.
+fn merged(instructions: &[&Message]) -> Option<Message> {
     let (first, rest) = instructions.split_first()?;
     if rest.is_empty() {
         return Some((*first).clone());
@@ -246,12 +249,12 @@ fn one_of(instructions: &[&Message]) -> Option<Message> {
     Some(Message::of_fields(Role::System, fields))
 }
 
-impl Stands {
+impl Placeholders {
     fn name(&self, i: usize) -> String {
         format!("\u{f8fe}{}{i}\u{f8ff}", self.tag)
     }
 
-    /// The rendered text with each stand replaced, in one pass.
+    /// Replaces the placeholders in the rendered text, in one pass.
     fn fill(&self, text: &str) -> Result<String, TextError> {
         let begin = format!("\u{f8fe}{}", self.tag);
         let mut found = vec![false; self.texts.len()];
@@ -261,8 +264,8 @@ impl Stands {
             let digits = after.bytes().take_while(u8::is_ascii_digit).count();
             let number = after.get(..digits).and_then(|digits| digits.parse::<usize>().ok());
             let behind = after.get(digits..).and_then(|rest| rest.strip_prefix('\u{f8ff}'));
-            let stand = number.and_then(|i| Some((found.get_mut(i)?, self.texts.get(i)?)));
-            match (stand, behind) {
+            let placeholder = number.and_then(|i| Some((found.get_mut(i)?, self.texts.get(i)?)));
+            match (placeholder, behind) {
                 (Some((found, (whole, _))), Some(behind)) => {
                     *found = true;
                     out.push_str(whole);
@@ -281,10 +284,10 @@ impl Stands {
         }
     }
 
-    /// What to write for `text`; `path` is told if it gets lost.
+    /// Returns a placeholder for `text`. An error names `path` if the template drops it.
     fn add(&mut self, text: String, path: String, conversation: &Conversation) -> String {
         if self.texts.is_empty() {
-            // Nobody writes these characters; who does all the same gets others.
+            // Placeholders have private-use characters. The tag grows if the conversation has them.
             let all = serde_json::to_string(conversation).unwrap_or_default();
             while all.contains(&format!("\u{f8fe}{}", self.tag)) {
                 self.tag.push('-');

@@ -1,8 +1,8 @@
-//! Chat templates: a conversation to the text that the model was trained on.
+//! Chat templates, which render a conversation as the text that the model was trained on.
 //!
-//! Templates are programs written for jinja2 inside transformers' `apply_chat_template`. They run
-//! here in an interpreter of that language, with a budget, since a template is as untrusted as any
-//! other file of a model.
+//! Templates are programs for jinja2 within transformers' `apply_chat_template`. They run in our own
+//! interpreter of that language (`text/jinja`) with a budget of work: a template is as untrusted as
+//! any other file of a model.
 
 use super::conversation::{Conversation, Message};
 use super::error::{TextError, one_line, quote};
@@ -13,17 +13,17 @@ use serde_json::{Map, Value as Json};
 use std::fmt;
 use std::sync::Arc;
 
-/// Longest template in a GGUF file; LFM2.5's has 4 kB.
+/// Maximum size of a template in a GGUF file; LFM2.5's has 4 kB.
 const MAX_BYTES: usize = 4 << 20;
 
-/// Texts of the special tokens, which templates know by these names.
+/// Texts of special tokens, under their names in templates.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct SpecialTokenTexts {
-    /// In front of everything, e.g. `<|startoftext|>`.
+    /// Begins a text, e.g. `<|startoftext|>`.
     pub bos_token: Option<String>,
     /// Ends an answer, e.g. `<|im_end|>`.
     pub eos_token: Option<String>,
-    /// Fills up batches.
+    /// Pads batches.
     pub pad_token: Option<String>,
     /// Stands for unknown text.
     pub unk_token: Option<String>,
@@ -33,7 +33,7 @@ impl SpecialTokenTexts {
     /// Reads the tokens of a `tokenizer_config.json`: each a string or `{"content": ...}`.
     ///
     /// # Errors
-    /// [`TextError::TokenizerConfig`] if the file is no JSON object or a token is neither.
+    /// [`TextError::TokenizerConfig`] if the file is not a JSON object or a token is neither of them.
     pub fn from_tokenizer_config(tokenizer_config: &[u8]) -> Result<Self, TextError> {
         Self::from_map(&parse_config(tokenizer_config)?)
     }
@@ -41,7 +41,7 @@ impl SpecialTokenTexts {
     /// Reads the tokens of a GGUF file's metadata; `text` gives the text of a token.
     ///
     /// # Errors
-    /// [`TextError::Key`] if an id is none.
+    /// [`TextError::Key`] if an id is invalid.
     pub fn from_gguf<'t>(
         metadata: &Metadata,
         text: impl Fn(u32) -> Option<&'t str>,
@@ -91,7 +91,7 @@ pub struct ChatTemplate {
     program: Arc<Program>,
     source: Arc<str>,
     special: SpecialTokenTexts,
-    /// What `strftime_now` tells; the local time if it is not set.
+    /// The time for `strftime_now`; `None` for the local time.
     time: Option<Moment>,
 }
 
@@ -105,11 +105,11 @@ impl ChatTemplate {
     /// Parses a template.
     ///
     /// # Errors
-    /// [`TextError::Template`] with the line of a syntax error; for an empty template too, which
-    /// transformers takes: it would make nothing of every conversation.
+    /// [`TextError::Template`] with the line of a syntax error. Also for an empty template, which
+    /// transformers accepts: every conversation would render as nothing.
     pub fn new(source: &str, special: &SpecialTokenTexts) -> Result<Self, TextError> {
         if source.trim().is_empty() {
-            let problem = "is empty: nothing would be left of any conversation; use --raw to send \
+            let problem = "is empty: every conversation would render as nothing; use --raw to send \
                            the prompt as it is";
             return Err(TextError::Template { line: None, problem: problem.to_owned() });
         }
@@ -165,17 +165,17 @@ impl ChatTemplate {
         Self::new(source, special)
     }
 
-    /// Sets the time that `strftime_now` tells, in seconds since 1970 on a clock without a time zone.
+    /// Sets the time for `strftime_now`, in seconds since 1970 on a clock without a time zone.
     ///
-    /// Without it that is the local time: of the system, or of the page or worker in a browser.
+    /// The default is the local time: of the system, or of the page or worker in a browser.
     #[must_use]
     pub fn with_time(mut self, seconds: i64) -> Self {
         self.time = Some(Moment::utc(seconds));
         self
     }
 
-    /// Sets the text of the beginning-of-text token where tokenizer_config.json (or the lack of it)
-    /// names none: the one that the tokenizer puts before a text by itself.
+    /// Sets the text of the BOS token if `tokenizer_config.json` names none. `bos` is the token that
+    /// the tokenizer itself puts before a text.
     #[must_use]
     pub fn with_default_bos(mut self, bos: Option<&str>) -> Self {
         if self.special.bos_token.is_none() {
@@ -189,17 +189,16 @@ impl ChatTemplate {
         &self.source
     }
 
-    /// Renders a conversation, with the beginning of the assistant's answer at its end if asked.
+    /// Renders a conversation. `add_generation_prompt` adds the beginning of the assistant's answer.
     ///
-    /// As transformers does, message fields that are `null` are left out, and reasoning under any of
-    /// its names (`reasoning_content`, `thinking`, `reasoning`) is given under the first two. A
-    /// template that fails without a field that was `null` is given `null`, as transformers did
-    /// before version 5: LFM2's own template is of that time.
+    /// As in transformers, message fields that are `null` are left out, and reasoning under any of
+    /// its names (`reasoning_content`, `thinking`, `reasoning`) is passed under the first two. If the
+    /// template then fails, it runs again with the `null` fields, as in transformers before
+    /// version 5: LFM2's own template is from that time.
     ///
     /// # Errors
     /// [`TextError::Template`] if the template fails, [`TextError::TemplateRaised`] if it refuses
-    /// the conversation, [`TextError::TemplateRunaway`] if it needs more work than such a
-    /// conversation can.
+    /// the conversation, [`TextError::TemplateRunaway`] if it exceeds its budget.
     pub fn render(
         &self,
         conversation: &Conversation,
@@ -239,14 +238,14 @@ impl ChatTemplate {
     }
 }
 
-/// What becomes of message fields that are `null`.
+/// Treatment of message fields that are `null`.
 #[derive(Clone, Copy, PartialEq)]
 enum Null {
     LeftOut,
     Given,
 }
 
-/// A message as transformers hands it to templates.
+/// A message as transformers passes it to templates.
 fn prepare(fields: &Map<String, Json>, null: Null) -> Json {
     let given = fields.iter().filter(|(_, value)| null == Null::Given || !value.is_null());
     let mut message: Map<String, Json> = given.map(|(k, v)| (k.clone(), v.clone())).collect();
@@ -261,11 +260,12 @@ fn prepare(fields: &Map<String, Json>, null: Null) -> Json {
     Json::Object(message)
 }
 
-/// Steps a template may take; one is an instruction or 64 bytes of text made.
+/// Number of steps that a template may take. A step is one instruction or 64 bytes of new text.
 ///
-/// A fixed part for the template's own work; so much per value and byte given as no template needs
-/// that goes through its messages a few times; and tools times their bytes, since templates append
-/// one tool at a time to a growing text. LFM2's and LFM2.5's need at most a third of it.
+/// The budget is a fixed part for the template's own work, a part per value and byte of its input
+/// (enough to go through the messages several times), and the number of tools times their bytes,
+/// since templates append one tool at a time to a growing text. LFM2's and LFM2.5's templates need at
+/// most a third of it.
 fn budget(vars: &Map<String, Json>) -> u64 {
     let size = |value: &Json| {
         let mut size = Size::default();
@@ -335,7 +335,7 @@ fn default_of(named: &[Json]) -> Result<&str, TextError> {
             }
         }
     }
-    let problem = format!("no template named \"default\" (there are: {})", names.join(", "));
+    let problem = format!("no template named \"default\" (found: {})", names.join(", "));
     Err(bad_config("chat_template", &one_line(problem)))
 }
 
@@ -356,7 +356,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The budget must stop nobody's conversation: both formats get by with a third of it.
+    /// The budget must not stop real conversations: both templates need at most a third of it.
     #[test]
     fn conversations_need_a_fraction_of_the_budget() {
         let special = SpecialTokenTexts::default();

@@ -1,25 +1,25 @@
-//! Conversations as chat files and requests spell them: a list of messages, tools, options.
+//! Conversations as written in chat files and requests: messages, tools and options.
 
 use super::error::{TextError, one_line, path, quote};
 use super::exact_json::request_json;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// Who speaks.
+/// The author of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Role {
     /// Instructions; `developer` means the same.
     System,
-    /// The person.
+    /// The user.
     User,
     /// The model.
     Assistant,
-    /// What a tool answered.
+    /// A tool's answer.
     Tool,
 }
 
 impl Role {
-    /// The role as templates know it.
+    /// The role's name in templates.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -40,14 +40,14 @@ impl Role {
     }
 }
 
-/// One turn of a conversation, with every field its source gave it, in order.
+/// One turn of a conversation, with all fields of its source in their order.
 ///
-/// The template sees all of them (`tool_calls`, `name`, `reasoning_content`, ...).
+/// The template sees all fields (`tool_calls`, `name`, `reasoning_content`, ...).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(into = "Value", try_from = "Value")]
 pub struct Message {
     role: Role,
-    /// `role` and the rest; role is one of the four, content is checked.
+    /// All fields, `role` included. `role` and `content` have been checked.
     fields: Map<String, Value>,
 }
 
@@ -65,17 +65,17 @@ impl Message {
         Self::new(Role::System, text)
     }
 
-    /// Something the person said.
+    /// A message of the user.
     pub fn user(text: impl Into<String>) -> Self {
         Self::new(Role::User, text)
     }
 
-    /// Something the model said.
+    /// A message of the model.
     pub fn assistant(text: impl Into<String>) -> Self {
         Self::new(Role::Assistant, text)
     }
 
-    /// The same message with what the model thought before it; with nothing, as it is.
+    /// Adds the reasoning that preceded the message. Empty text changes nothing.
     #[must_use]
     pub fn with_reasoning(mut self, text: impl Into<String>) -> Self {
         let text = text.into();
@@ -85,18 +85,18 @@ impl Message {
         self
     }
 
-    /// Something a tool answered.
+    /// A tool's answer.
     pub fn tool(text: impl Into<String>) -> Self {
         Self::new(Role::Tool, text)
     }
 
-    /// Who speaks.
+    /// The author of the message.
     pub fn role(&self) -> Role {
         self.role
     }
 
-    /// The content as text: a string as it is, text parts joined. `None` for anything else (absent,
-    /// `null`, or a tool's JSON).
+    /// The content as text: a string, or text parts joined. `None` for other content (absent, `null`,
+    /// or a tool's JSON).
     pub fn text(&self) -> Option<String> {
         match self.fields.get("content")? {
             Value::String(text) => Some(text.clone()),
@@ -105,7 +105,7 @@ impl Message {
         }
     }
 
-    /// A message of these fields, which its caller has checked.
+    /// A message of fields that the caller has checked.
     pub(super) fn of_fields(role: Role, fields: Map<String, Value>) -> Self {
         Self { role, fields }
     }
@@ -146,7 +146,7 @@ fn check_content(content: Option<&Value>, role: Role, path: &str) -> Result<(), 
     let field = format!("{path}.content");
     match content {
         Some(Value::String(_) | Value::Null) => Ok(()),
-        // Tools answer in any JSON.
+        // A tool may answer with any JSON value.
         Some(_) if role == Role::Tool => Ok(()),
         Some(Value::Array(parts)) => parts
             .iter()
@@ -157,7 +157,7 @@ fn check_content(content: Option<&Value>, role: Role, path: &str) -> Result<(), 
                 format_args!("must be a string, null or a list of text parts, not {}", kind(other));
             Err(wrong(field, problem))
         }
-        // The model may have called tools and said nothing.
+        // A message with tool calls needs no content.
         None if role == Role::Assistant => Ok(()),
         None => Err(wrong(field, "missing")),
     }
@@ -195,16 +195,16 @@ impl TryFrom<Value> for Message {
     }
 }
 
-/// What a chat template renders.
+/// A conversation, the input of a chat template.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(try_from = "Value")]
 pub struct Conversation {
-    /// The turns so far; never empty when it came from a file.
+    /// The turns so far. Not empty if the conversation was read from JSON.
     pub messages: Vec<Message>,
     /// Tools the model may call: JSON objects, usually `{"type": "function", "function": {...}}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tools: Option<Vec<Value>>,
-    /// Whether the file wants the prompt to end where the assistant's answer begins.
+    /// Whether the prompt should end with the beginning of the assistant's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_generation_prompt: Option<bool>,
     /// Further variables for the template (`enable_thinking`, `documents`, ...).
@@ -213,7 +213,7 @@ pub struct Conversation {
 }
 
 const KEYS: [&str; 4] = ["messages", "tools", "add_generation_prompt", "chat_template_kwargs"];
-/// Variables that are given to every template by other means.
+/// Variables that other fields of the conversation set.
 const RESERVED_VARS: [&str; 3] = ["messages", "tools", "add_generation_prompt"];
 
 impl Conversation {
@@ -326,7 +326,7 @@ fn read_vars(vars: Option<Value>) -> Result<Map<String, Value>, TextError> {
     };
     match vars.keys().find(|key| RESERVED_VARS.contains(&key.as_str())) {
         Some(key) => {
-            let problem = "reserved: give it beside messages, not here";
+            let problem = "reserved; set it beside \"messages\", not here";
             Err(wrong(format_args!("{path}.{key}"), problem))
         }
         None => Ok(vars),
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn both_spellings_are_read() {
+    fn objects_and_bare_lists_are_read() {
         let list = r#"[{"role": "user", "content": "Hi"}]"#;
         let bare = Conversation::from_json(list).unwrap();
         assert_eq!(bare, Conversation::new([Message::user("Hi")]));
@@ -385,7 +385,7 @@ mod tests {
     }
 
     #[test]
-    fn developer_is_system_and_parts_are_text() {
+    fn developer_means_system_and_text_parts_are_joined() {
         let json = r#"[{"role":"developer","content":[{"type":"text","text":"a"},{"type":"text","text":"b"}]}]"#;
         let message = &Conversation::from_json(json).unwrap().messages[0];
         assert_eq!(message.role(), Role::System);

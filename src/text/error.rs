@@ -1,11 +1,11 @@
-//! What can go wrong with text: one enum, one line of message each.
+//! Errors of text handling, each with a message of one line.
 
 use crate::formats::KeyError;
 use std::fmt::Display;
 
-/// An error of the text room: broken tokenizer or template files, bad conversations, bad ids.
+/// An error of text handling: broken tokenizer or template files, bad conversations, bad ids.
 ///
-/// Every message is one line that says where the fault is and what it is.
+/// Every message is one line that names the place and the fault.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
@@ -14,7 +14,7 @@ pub enum TextError {
     TokenizerFile {
         /// Path of the field inside the file, e.g. `model.merges[12]`.
         field: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
     /// `tokenizer_config.json` is broken.
@@ -22,10 +22,10 @@ pub enum TextError {
     TokenizerConfig {
         /// Path of the field inside the file.
         field: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
-    /// A key of a GGUF file that gives tokenizer or template is broken.
+    /// A key for the tokenizer or template in a GGUF file is broken.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// The tokenizer library failed on input that passed our own checks.
@@ -33,10 +33,10 @@ pub enum TextError {
     Tokenizer {
         /// `load`, `encode` or `decode`.
         operation: &'static str,
-        /// The library's own words.
+        /// The library's message.
         problem: String,
     },
-    /// A token id that the tokenizer has no token for.
+    /// A token id without a token.
     #[error("token id {id} has no token (the tokenizer's ids run from 0 to {last})")]
     TokenId {
         /// The id asked for.
@@ -44,12 +44,12 @@ pub enum TextError {
         /// The highest id that has a token.
         last: u32,
     },
-    /// A stop string that can never be used.
+    /// An invalid stop string.
     #[error("stop string {index}: {problem}")]
     StopString {
         /// Position in the list given by the caller, from 0.
         index: usize,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: &'static str,
     },
     /// The model's files hold no chat template.
@@ -60,34 +60,34 @@ pub enum TextError {
     /// The chat template does not parse, or failed while it ran.
     #[error("chat template{}: {problem}", .line.map(|l| format!(", line {l}")).unwrap_or_default())]
     Template {
-        /// Line of the template, from 1, where known.
+        /// Line of the template, from 1, if known.
         line: Option<usize>,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
-    /// The chat template asked for more work or memory than such a conversation can need.
+    /// The chat template exceeded its budget of work and memory.
     #[error(
-        "chat template{}: stopped, it needs more than {fuel} steps for this conversation (an endless loop, or text that grows without end)",
+        "chat template{}: stopped because it needs more than {fuel} steps for this conversation (an endless loop, or text that grows without end)",
         .line.map(|l| format!(", line {l}")).unwrap_or_default()
     )]
     TemplateRunaway {
-        /// Line of the template, from 1, where known.
+        /// Line of the template, from 1, if known.
         line: Option<usize>,
-        /// The budget it used up; a step is one instruction or 64 bytes of text.
+        /// The exhausted budget. A step is one instruction or 64 bytes of text.
         fuel: u64,
     },
     /// The chat template refused the conversation with `raise_exception`.
     #[error("the chat template refuses this conversation: {message}")]
     TemplateRaised {
-        /// The template author's words.
+        /// The template's message.
         message: String,
     },
-    /// A conversation that is not what chat files look like.
+    /// An invalid conversation.
     #[error("{path}: {problem}")]
     Conversation {
         /// Path of the field, e.g. `messages[3].role`.
         path: String,
-        /// What is wrong with it.
+        /// The problem with it.
         problem: String,
     },
 }
@@ -95,7 +95,7 @@ pub enum TextError {
 /// Longest excerpt of foreign text that an error message quotes, in characters.
 const QUOTE_CHARS: usize = 48;
 
-/// `text` in quotes, escaped and cut, so that a message stays one readable line.
+/// Quotes, escapes and cuts text, so that a message stays one readable line.
 pub(super) fn quote(text: &str) -> String {
     let mut out = String::from("\"");
     for (i, c) in text.chars().enumerate() {
@@ -112,7 +112,7 @@ pub(super) fn quote(text: &str) -> String {
 /// Longest path of fields that an error names, in characters.
 const PATH_CHARS: usize = 160;
 
-/// A path of fields on one line of bounded length: names in it may be a file's own.
+/// A path of fields as one line of bounded length. Its names may come from a file.
 pub(super) fn path(path: impl Display) -> String {
     let text = path.to_string();
     let mut out = String::new();
@@ -126,7 +126,7 @@ pub(super) fn path(path: impl Display) -> String {
     out
 }
 
-/// Another's message (a library's, a template's) on one line of bounded length.
+/// A foreign message (a library's, a template's) as one line of bounded length.
 pub(super) fn one_line(message: impl Display) -> String {
     let text = message.to_string();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
@@ -146,7 +146,7 @@ pub(super) fn one_line(message: impl Display) -> String {
     }
 }
 
-/// Shorthand of the tokenizer-file checks.
+/// An error in `tokenizer.json`.
 pub(super) fn bad(field: impl Display, problem: impl Display) -> TextError {
     TextError::TokenizerFile { field: path(field), problem: problem.to_string() }
 }

@@ -1,11 +1,10 @@
-//! JSON of conversations and requests, without rounding the numbers of tool calls.
+//! Parses conversations and requests without rounding the numbers of tool calls.
 //!
-//! `serde_json::Value` makes a float of an integer beyond 64 bits. Arguments of past calls and answers of
-//! tools that hold such a number are kept as JSON text instead, which every template can be given.
+//! `serde_json::Value` turns an integer beyond 64 bits into a float. Arguments of past calls and answers
+//! of tools with such a number stay JSON text instead, which every template accepts.
 
 use serde_json::Value;
 
-use super::history::may_be_rounded;
 use super::literal::Literal;
 use crate::formats::json_bytes;
 
@@ -19,13 +18,13 @@ pub(crate) fn request_json(json: &str) -> Result<Value, serde_json::Error> {
     if may_be_rounded(&value)
         && let Some(exact) = Literal::of_json(json)
     {
-        keep(&mut value, &exact);
+        restore(&mut value, &exact);
     }
     Ok(value)
 }
 
-/// Puts JSON text in place of arguments and of tools' answers that were rounded.
-fn keep(request: &mut Value, exact: &Literal) {
+/// Replaces rounded arguments and rounded answers of tools with their JSON text.
+fn restore(request: &mut Value, exact: &Literal) {
     let (messages, exact) = match request {
         Value::Object(fields) => (fields.get_mut("messages"), exact.field("messages")),
         list => (Some(list), Some(exact)),
@@ -38,15 +37,15 @@ fn keep(request: &mut Value, exact: &Literal) {
         {
             *content = exact.to_spaced_json().into();
         }
-        arguments(message.get_mut("function_call"), exact.field("function_call"));
+        restore_arguments(message.get_mut("function_call"), exact.field("function_call"));
         for (call, exact) in pairs(message.get_mut("tool_calls"), exact.field("tool_calls")) {
-            arguments(call.get_mut("function"), exact.field("function"));
-            arguments(Some(call), Some(exact));
+            restore_arguments(call.get_mut("function"), exact.field("function"));
+            restore_arguments(Some(call), Some(exact));
         }
     }
 }
 
-fn arguments(function: Option<&mut Value>, exact: Option<&Literal>) {
+fn restore_arguments(function: Option<&mut Value>, exact: Option<&Literal>) {
     if let Some(given) = function.and_then(|function| function.get_mut("arguments"))
         && let Some(exact) = exact.and_then(|function| function.field("arguments"))
         && may_be_rounded(given)
@@ -55,7 +54,7 @@ fn arguments(function: Option<&mut Value>, exact: Option<&Literal>) {
     }
 }
 
-/// The items of a list beside the same items, exact.
+/// The items of a list, each with the same item as an exact value.
 fn pairs<'a>(
     list: Option<&'a mut Value>,
     exact: Option<&'a Literal>,
@@ -66,6 +65,22 @@ fn pairs<'a>(
         _ => &[],
     };
     items.zip(exact)
+}
+
+/// Whether a value holds a float beyond the 64-bit integers. It may be an integer that was rounded
+/// when JSON was parsed into a [`Value`].
+pub(super) fn may_be_rounded(value: &Value) -> bool {
+    // 2^64, the least integer above u64; and -2^63, to which the next integer below i64 is rounded.
+    const TOO_GREAT: f64 = 18_446_744_073_709_551_616.0;
+    const TOO_SMALL: f64 = -9_223_372_036_854_775_808.0;
+    match value {
+        Value::Number(number) => number
+            .as_f64()
+            .is_some_and(|float| number.is_f64() && (float <= TOO_SMALL || float >= TOO_GREAT)),
+        Value::Array(items) => items.iter().any(may_be_rounded),
+        Value::Object(fields) => fields.values().any(may_be_rounded),
+        _ => false,
+    }
 }
 
 #[cfg(test)]
@@ -100,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_list_of_messages_is_read_alike_and_other_json_as_it_is() {
+    fn lists_of_messages_are_restored_too_and_other_json_is_unchanged() {
         let json = format!(r#"[{{"role": "tool", "content": {LONG}}}]"#);
         assert_eq!(request_json(&json).unwrap()[0]["content"], LONG);
         for json in ["null", "1e300", r#"{"messages": 1e300}"#, "[1e300]", r#"[{"role": 1e300}]"#] {

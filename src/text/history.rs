@@ -1,27 +1,28 @@
-//! Messages as requests have them, made into messages that templates render rightly.
+//! Converts messages of requests into messages that templates render correctly.
 
 use super::call_writer::PastCall;
 use super::conversation::{Message, kind, wrong};
 use super::error::TextError;
+use super::exact_json::may_be_rounded;
 use super::literal::Literal;
 use serde_json::{Map, Value};
 
-/// The names under which messages carry what the model thought.
+/// Names of the fields that hold a message's reasoning.
 pub(super) const REASONING: [&str; 3] = ["reasoning_content", "thinking", "reasoning"];
 
-/// A message's fields but for those that say nothing: null ones, and an empty list of calls.
-pub(super) fn said(message: &Message) -> Map<String, Value> {
-    let says = |key: &str, value: &Value| match value {
+/// A message's fields without null fields and without an empty list of calls.
+pub(super) fn given_fields(message: &Message) -> Map<String, Value> {
+    let is_given = |key: &str, value: &Value| match value {
         Value::Null => false,
         Value::Array(calls) => key != "tool_calls" || !calls.is_empty(),
         _ => true,
     };
-    let fields = message.fields().iter().filter(|(key, value)| says(key, value));
+    let fields = message.fields().iter().filter(|(key, value)| is_given(key, value));
     fields.map(|(key, value)| (key.clone(), value.clone())).collect()
 }
 
 /// The text of a list of text parts; `None` for anything else.
-pub(super) fn joined(content: &Value) -> Option<String> {
+pub(super) fn joined_text(content: &Value) -> Option<String> {
     let Value::Array(parts) = content else { return None };
     let text = |part: &Value| match part.get("type") {
         Some(Value::String(kind)) if kind == "text" => {
@@ -32,7 +33,7 @@ pub(super) fn joined(content: &Value) -> Option<String> {
     parts.iter().map(text).collect()
 }
 
-/// What a tool answered, as text: JSON where it is not text already.
+/// A tool's answer as text. Values other than strings become JSON.
 pub(super) fn tool_text(content: &Value) -> String {
     match content {
         Value::String(text) => text.clone(),
@@ -40,26 +41,10 @@ pub(super) fn tool_text(content: &Value) -> String {
     }
 }
 
-/// Whether a value has a float where an integer above 64 bits may have been written: such a one is
-/// rounded when JSON is parsed into a [`Value`].
-pub(super) fn may_be_rounded(value: &Value) -> bool {
-    // The least integer that a u64 cannot hold, and what the first that an i64 cannot hold becomes.
-    const TOO_GREAT: f64 = 18_446_744_073_709_551_616.0;
-    const TOO_SMALL: f64 = -9_223_372_036_854_775_808.0;
-    match value {
-        Value::Number(number) => number
-            .as_f64()
-            .is_some_and(|float| number.is_f64() && (float <= TOO_SMALL || float >= TOO_GREAT)),
-        Value::Array(items) => items.iter().any(may_be_rounded),
-        Value::Object(fields) => fields.values().any(may_be_rounded),
-        _ => false,
-    }
-}
-
-/// The calls of a message, and whether they are such that a template can have them as objects.
+/// Reads the calls of a message.
 ///
 /// # Errors
-/// [`TextError::Conversation`] naming the field for a call that is none.
+/// [`TextError::Conversation`] that names the field of an invalid call.
 pub(super) fn past_calls(
     fields: &Map<String, Value>,
     path: &str,
@@ -91,7 +76,7 @@ fn past_call(call: &Value, path: &str) -> Result<PastCall, TextError> {
             _ => Err(text.clone()),
         },
         Some(other) if may_be_rounded(other) => {
-            let problem = "has a number beyond 64 bits, which may have been rounded: give the \
+            let problem = "has a number beyond 64 bits, which may have been rounded; pass the \
                            arguments as JSON text";
             return Err(wrong(format_args!("{path}.function.arguments"), problem));
         }
@@ -103,7 +88,7 @@ fn past_call(call: &Value, path: &str) -> Result<PastCall, TextError> {
     Ok(PastCall { name, arguments })
 }
 
-/// The same list of calls with objects as arguments; `None` if that would change one of them.
+/// The calls of a message with objects as arguments; `None` if that would change an argument.
 pub(super) fn with_objects(calls: &[PastCall], fields: &Map<String, Value>) -> Option<Value> {
     let empty = Vec::new();
     let given = fields.get("tool_calls").and_then(Value::as_array).unwrap_or(&empty);

@@ -1,33 +1,29 @@
-//! Values of tool calls, exact: what a Python or JSON literal says, with numbers as they are written.
+//! Exact values of tool calls: literals of Python or JSON with numbers as written.
 //!
-//! Not `serde_json::Value`: that makes a float of an integer above 64 bits, and an id of 20 digits
-//! must stay what it is. serde_json's own cure (`arbitrary_precision`) changes numbers for every crate
-//! that is built with it, the tokenizer's among them.
+//! `serde_json::Value` turns integers above 64 bits into floats, but an id of 20 digits must not
+//! change. serde_json's feature `arbitrary_precision` would change numbers in every crate of the
+//! build, the tokenizer's among them.
 
 use super::jinja::numbers::float_repr;
-use crate::formats::json_bytes;
-use serde::de::IgnoredAny;
 use serde_json::{Map, Number, Value};
 use std::collections::HashMap;
-
-use super::literal_reader::{Place, Reader};
 
 /// A value.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Literal {
     Null,
     Bool(bool),
-    /// A number of JSON, as text.
+    /// A number as JSON text.
     Number(String),
     String(String),
     List(Vec<Literal>),
-    /// In the order of the text; no key twice.
+    /// Fields in the order of the text, with unique keys.
     Map(Vec<(String, Literal)>),
 }
 
 impl Literal {
-    /// An object of these fields. Of a key that is given twice the last value counts, at the place of
-    /// the first, as in Python.
+    /// An object of these fields. A repeated key keeps its first position and its last value, as in
+    /// Python.
     pub(super) fn object(fields: Vec<(String, Literal)>) -> Self {
         let mut places = HashMap::with_capacity(fields.len());
         let mut unique: Vec<(String, Literal)> = Vec::with_capacity(fields.len());
@@ -41,25 +37,6 @@ impl Literal {
             }
         }
         Self::Map(unique)
-    }
-
-    /// The object that a JSON text is; `None` for any other text.
-    pub(super) fn object_of_json(text: &str) -> Option<Self> {
-        Self::of_json(text).filter(|value| matches!(value, Self::Map(_)))
-    }
-
-    /// The list that a JSON text is; `None` for any other text.
-    pub(super) fn list_of_json(text: &str) -> Option<Self> {
-        Self::of_json(text).filter(|value| matches!(value, Self::List(_)))
-    }
-
-    /// The value of a JSON text; `None` for any other text.
-    pub(super) fn of_json(text: &str) -> Option<Self> {
-        let bytes = json_bytes(text.as_bytes());
-        serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
-        let mut reader = Reader::new(std::str::from_utf8(&bytes).ok()?);
-        reader.json = true;
-        reader.value(Place::Whole, 0)
     }
 
     /// A field of an object.
@@ -84,7 +61,7 @@ impl Literal {
         }
     }
 
-    /// The same value as templates take it; `None` if that would change a number.
+    /// Converts the value for templates; `None` if that would change a number.
     pub(super) fn to_value(&self) -> Option<Value> {
         Some(match self {
             Self::Null => Value::Null,
@@ -106,7 +83,7 @@ impl Literal {
         out
     }
 
-    /// JSON as Python's `json.dumps` writes it, which is what models were trained on.
+    /// JSON as Python's `json.dumps` writes it, which models were trained on.
     pub(super) fn to_spaced_json(&self) -> String {
         let mut out = String::new();
         self.write(&mut out, &Style::SPACED_JSON);
@@ -149,7 +126,7 @@ impl Literal {
     }
 }
 
-/// The number that a text is, if it has one in 64 bits.
+/// Parses a number; `None` for an integer beyond 64 bits and an infinite float.
 fn number(text: &str) -> Option<Number> {
     if let Ok(number) = text.parse::<u64>() {
         return Some(number.into());
@@ -157,7 +134,7 @@ fn number(text: &str) -> Option<Number> {
     if let Ok(number) = text.parse::<i64>() {
         return Some(number.into());
     }
-    // A whole number beyond 64 bits would be rounded.
+    // An integer beyond 64 bits would be rounded.
     let whole = !text.contains(['.', 'e', 'E']);
     if whole { None } else { Number::from_f64(text.parse().ok()?) }
 }
@@ -189,7 +166,7 @@ fn json_string(out: &mut String, text: &str) {
     out.push_str(&Value::from(text).to_string());
 }
 
-/// In the quotes that the text does not contain, else with escapes.
+/// Writes a string in quotes that the text does not contain, or else with escapes.
 fn python_string(out: &mut String, text: &str) {
     let quote = if text.contains('"') && !text.contains('\'') { '\'' } else { '"' };
     out.push(quote);
@@ -212,7 +189,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn objects_of_json_are_exact_and_nothing_else_is_one() {
+    fn json_objects_are_read_exactly_and_other_texts_are_refused() {
         let text = r#" {"b": 123456789012345678901234567890, "a": [1.50, -0, "\u00e9\ud83d\ude00\/"], "b": {"c": null}, "h": "\ud83d"} "#;
         let object = Literal::object_of_json(text).unwrap();
         assert_eq!(

@@ -1,9 +1,9 @@
-//! Numbers of Python as JSON writes them, digit by digit, so that none is rounded.
+//! Converts Python's numbers to JSON digit by digit, so that none is rounded.
 
-/// Longest number in another base than ten, in digits.
+/// Maximum number of digits in a base other than ten.
 const MAX_RADIX_DIGITS: usize = 512;
 
-/// A decimal number of Python as JSON writes it: no zeros in front, digits on both sides of the point.
+/// Converts a decimal number of Python to JSON: no leading zeros, digits on both sides of the point.
 pub(super) fn decimal(text: &str) -> Option<String> {
     let (mantissa, exponent) = match text.split_once('e') {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
@@ -37,12 +37,12 @@ pub(super) fn decimal(text: &str) -> Option<String> {
     Some(number)
 }
 
-/// A whole number in base 2, 8 or 16, in decimal digits.
+/// Converts a whole number in base 2, 8 or 16 to decimal digits.
 pub(super) fn in_base(digits: &str, base: u32) -> Option<String> {
     if digits.is_empty() || digits.len() > MAX_RADIX_DIGITS {
         return None;
     }
-    // Nine decimal digits each, the last first.
+    // Limbs of nine decimal digits, the least significant first.
     const LIMB: u64 = 1_000_000_000;
     let mut limbs: Vec<u64> = vec![0];
     for digit in digits.chars() {

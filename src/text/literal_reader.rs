@@ -1,25 +1,26 @@
-//! Reads literals as Python's parser reads them, and as JSON; what a model gets wrong is mended where
-//! that can be told.
+//! Reads literals of Python and JSON, and repairs models' mistakes where the intent is clear.
 //!
-//! Written by hand: a crate for Python's grammar refuses what models write (leading zeros, raw
-//! newlines, a quote that is not escaped) and brings a whole language. The work is bounded: a reader
-//! has fuel for a fixed number of looks at each byte of its text.
+//! The reader is written by hand. Crates for Python's grammar refuse literals that models write
+//! (leading zeros, raw newlines, unescaped quotes) and bring a whole language. The work is bounded:
+//! a reader has fuel to look at each byte of its text 12 times.
 
 use super::literal::Literal;
 use super::literal_numbers::{decimal, in_base};
+use crate::formats::json_bytes;
+use serde::de::IgnoredAny;
 use std::cell::OnceCell;
 
-/// Deepest nesting of lists and objects.
+/// Maximum nesting of lists and objects.
 const MAX_DEPTH: usize = 64;
-/// How often each byte of a text may be looked at, in all attempts together.
+/// Number of looks at each byte for which there is fuel, over all attempts.
 const LOOKS: u64 = 12;
-/// Characters that are looked at behind a quote to tell whether it closes its string.
+/// Number of characters examined after a quote to decide whether it closes its string.
 const LOOKAHEAD: usize = 64;
 
-/// Where a value stands: it decides which quote may close a string whose quotes are not escaped.
+/// The place of a value. It decides which quote may close a string with unescaped quotes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Place {
-    /// Nothing stands around it.
+    /// The value is the whole text.
     Whole,
     /// The argument of a call.
     Argument,
@@ -31,20 +32,20 @@ pub(super) enum Place {
     Field,
 }
 
-/// A position in a text. `None` from any of its functions: what stands there is not it.
+/// A position in a text. Its functions return `None` if the text there does not match.
 pub(super) struct Reader<'a> {
     pub(super) text: &'a str,
     pub(super) at: usize,
     fuel: u64,
-    /// A quote closes its string only where something follows that may follow a string.
+    /// Repair unescaped quotes: a quote closes its string only if a string may end there.
     pub(super) repair: bool,
-    /// Brackets that are open where only closing ones follow count as closed.
+    /// Accept missing or wrong closing brackets at the end of the text.
     pub(super) lenient: bool,
-    /// A string had no end, or the fuel ran out: what was read reaches to the end of the text.
+    /// Whether a string had no end or the fuel ran out: the value then reaches to the end of the text.
     pub(super) unended: bool,
-    /// Where quotes stand, see [`Reader::quotes`].
+    /// Positions of single and double quotes, filled in when first needed.
     pub(super) quotes: OnceCell<[Vec<usize>; 2]>,
-    /// Strings have the escapes of JSON and no prefixes; there are no comments.
+    /// Read JSON: its escapes, no string prefixes, no comments.
     pub(super) json: bool,
 }
 
@@ -72,7 +73,7 @@ impl<'a> Reader<'a> {
         self.text.as_bytes().get(self.at).copied()
     }
 
-    /// Takes `token` if it comes next.
+    /// Consumes `token` if it comes next.
     pub(super) fn take(&mut self, token: &str) -> bool {
         let comes = self.rest().starts_with(token);
         self.at += if comes { token.len() } else { 0 };
@@ -86,7 +87,7 @@ impl<'a> Reader<'a> {
         Some(())
     }
 
-    /// Skips white space, and in Python comments and line continuations.
+    /// Skips white space; in Python also comments and line continuations.
     pub(super) fn space(&mut self) {
         loop {
             let rest = self.rest();
@@ -98,14 +99,14 @@ impl<'a> Reader<'a> {
             };
             let space = rest.len() - trimmed.len() + skipped;
             self.at += space;
-            // Without fuel whatever is read next is refused.
+            // Without fuel, the next read fails.
             if self.burn(space).is_none() || skipped == 0 {
                 return;
             }
         }
     }
 
-    /// A name as tools and arguments have them.
+    /// Reads the name of a tool or an argument.
     pub(super) fn name(&mut self) -> Option<&'a str> {
         let rest = self.rest();
         let name = name_of(rest);
@@ -114,7 +115,7 @@ impl<'a> Reader<'a> {
         (!name.is_empty()).then_some(name)
     }
 
-    /// A value and what belongs to it.
+    /// Reads a value.
     pub(super) fn value(&mut self, place: Place, depth: usize) -> Option<Literal> {
         self.burn(1)?;
         if depth > MAX_DEPTH {
@@ -130,7 +131,7 @@ impl<'a> Reader<'a> {
                 self.at += 1;
                 let (mut items, trailing) = self.items(')', depth)?;
                 match items.len() {
-                    // Parentheses without a comma are only parentheses.
+                    // Parentheses without a comma do not make a tuple.
                     1 if !trailing => items.pop(),
                     _ => Some(Literal::List(items)),
                 }
@@ -145,7 +146,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Items with commas between them, up to `end`, and whether a comma follows the last.
+    /// Reads items separated by commas, up to `end`. Also returns whether a comma follows the last.
     fn items(&mut self, end: char, depth: usize) -> Option<(Vec<Literal>, bool)> {
         let (mut items, mut trailing) = (Vec::new(), false);
         let mut buffer = [0; 4];
@@ -164,7 +165,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// What follows `{`: an object, or a set, which is a list.
+    /// Reads an object after its `{`, or a set, which becomes a list.
     fn braces(&mut self, depth: usize) -> Option<Literal> {
         self.space();
         if self.take("}") {
@@ -200,7 +201,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Whether nothing but closing brackets follows, and the model meant to end.
+    /// Whether only closing brackets follow and the model ended the text itself.
     fn only_closes(&self) -> bool {
         let rest = self.rest();
         let closes = |c: char| matches!(c, ')' | ']' | '}') || c.is_whitespace();
@@ -216,7 +217,7 @@ impl<'a> Reader<'a> {
             "True" | "true" => Literal::Bool(true),
             "False" | "false" => Literal::Bool(false),
             "None" | "null" => Literal::Null,
-            // How Python writes the empty set.
+            // Python's notation of the empty set.
             "set" if rest.get(end..)?.starts_with("()") => {
                 self.at += 2;
                 Literal::List(Vec::new())
@@ -260,9 +261,30 @@ impl<'a> Reader<'a> {
         Some(Literal::Number(format!("{sign}{number}")))
     }
 
-    /// The text from `at` on, past a little white space.
+    /// The text from `at` on, without a bounded amount of leading white space.
     pub(super) fn after(&self, at: usize) -> &'a str {
         skip(self.text.get(at..).unwrap_or_default())
+    }
+}
+
+impl Literal {
+    /// Parses the JSON text of an object; `None` for any other text.
+    pub(super) fn object_of_json(text: &str) -> Option<Self> {
+        Self::of_json(text).filter(|value| matches!(value, Self::Map(_)))
+    }
+
+    /// Parses the JSON text of a list; `None` for any other text.
+    pub(super) fn list_of_json(text: &str) -> Option<Self> {
+        Self::of_json(text).filter(|value| matches!(value, Self::List(_)))
+    }
+
+    /// The value of a JSON text; `None` for any other text.
+    pub(super) fn of_json(text: &str) -> Option<Self> {
+        let bytes = json_bytes(text.as_bytes());
+        serde_json::from_slice::<IgnoredAny>(&bytes).ok()?;
+        let mut reader = Reader::new(std::str::from_utf8(&bytes).ok()?);
+        reader.json = true;
+        reader.value(Place::Whole, 0)
     }
 }
 
@@ -271,24 +293,24 @@ pub(super) fn skip(text: &str) -> &str {
     text.get(space.map(char::len_utf8).sum()..).unwrap_or_default()
 }
 
-/// Whether a call begins here.
+/// Whether a call begins at the start of `text`.
 pub(super) fn begins_item(text: &str) -> bool {
     let name = name_of(text);
     text.starts_with('{')
         || (!name.is_empty() && skip(text.get(name.len()..).unwrap_or_default()).starts_with('('))
 }
 
-/// The name that a text begins with.
+/// The name at the start of `text`.
 pub(super) fn name_of(text: &str) -> &str {
     let is_name =
         |c: char| c.is_alphanumeric() || matches!(c, '_' | '.' | '-' | ':' | '/' | '$' | '@');
-    // No tool's name is longer than this; the rest of a longer run is no part of one.
+    // No tool has a longer name. Longer runs are cut.
     let end = text.char_indices().take(256).find(|(_, c)| !is_name(*c)).map(|(at, _)| at);
     let most = text.char_indices().nth(256).map_or(text.len(), |(at, _)| at);
     text.get(..end.unwrap_or(most)).unwrap_or_default()
 }
 
-/// A key as JSON has it: `json.dumps` writes `1`, `True` and `None` so.
+/// A key of a JSON object: other values than strings as `json.dumps` writes them, e.g. `true`.
 fn key(value: Literal) -> String {
     match value {
         Literal::String(text) => text,
@@ -307,7 +329,7 @@ mod tests {
         reader.rest().is_empty().then(|| value.to_json())
     }
 
-    /// Expected values are those of Python 3.11's ast.literal_eval, as json.dumps writes them.
+    /// Expected values: Python 3.11's `ast.literal_eval`, written by `json.dumps`.
     #[test]
     fn literals_are_read_as_python_reads_them() {
         for (text, json) in [
@@ -373,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_literal_is_none() {
+    fn text_other_than_a_literal_is_refused() {
         let deep = "[".repeat(100_000);
         for text in [
             "",

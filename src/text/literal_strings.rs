@@ -1,9 +1,9 @@
-//! Strings as Python and JSON write them, and where a string ends whose quotes are not escaped.
+//! Reads strings of Python and JSON, and finds the end of strings whose inner quotes are not escaped.
 
 use super::literal_reader::{Place, Reader, begins_item, name_of, skip};
 
 impl Reader<'_> {
-    /// Whether a string begins here, with its prefix if it has one.
+    /// Whether a string begins here, with or without a prefix.
     pub(super) fn string_begins(&self) -> bool {
         let rest = self.rest().as_bytes();
         let quote = |at: usize| matches!(rest.get(at), Some(b'"' | b'\''));
@@ -12,7 +12,7 @@ impl Reader<'_> {
         quote(0) || (prefix(0) && (quote(1) || (prefix(1) && quote(2))))
     }
 
-    /// A string, and those beside it, which Python joins.
+    /// Reads a string and the adjacent strings, which Python joins.
     pub(super) fn strings(&mut self, place: Place) -> Option<String> {
         let mut all = self.string(place)?;
         loop {
@@ -51,14 +51,14 @@ impl Reader<'_> {
             self.at += run;
             match self.peek()? {
                 b'\\' if raw => {
-                    // The next character is no end, and both stay.
+                    // The next character does not end the string, and both stay.
                     let both = self.rest().chars().take(2).map(char::len_utf8).sum();
                     text.push_str(self.rest().get(..both)?);
                     self.at += both;
                 }
                 b'\\' => self.escape(&mut text, bytes)?,
                 brace @ (b'{' | b'}') => {
-                    // Doubled it is a brace, alone a field, which is no literal.
+                    // A doubled brace is a brace. A single one begins a field: this is no literal.
                     if self.text.as_bytes().get(self.at + 1) != Some(&brace) {
                         return None;
                     }
@@ -81,7 +81,7 @@ impl Reader<'_> {
         }
     }
 
-    /// An escape. One that neither Python nor JSON knows stays as it is written, as in Python.
+    /// Reads an escape. Unknown escapes stay as written, as in Python.
     fn escape(&mut self, text: &mut String, bytes: bool) -> Option<()> {
         let escaped = self.rest().chars().nth(1)?;
         let length = 1 + escaped.len_utf8();
@@ -118,7 +118,8 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// `\x41`, `\u00e9`, `\U0001f600`; two halves of a character are joined, one alone is U+FFFD.
+    /// Reads `\x41`, `\u00e9` or `\U0001f600`. A surrogate pair becomes one character, a lone
+    /// surrogate U+FFFD.
     fn hex(&mut self, text: &mut String, digits: usize) -> Option<()> {
         let code = |at: usize| {
             let digits = self.text.get(at + 2..at + 2 + digits)?;
@@ -127,7 +128,7 @@ impl Reader<'_> {
         };
         let length = 2 + digits;
         let Some(first) = code(self.at) else {
-            // Not as many digits as it needs: it stays as it is written.
+            // Digits are missing: the escape stays as written.
             text.push('\\');
             self.at += 1;
             return Some(());
@@ -149,15 +150,15 @@ impl Reader<'_> {
         Some(())
     }
 
-    /// Whether quotes like the one at `at` come in pairs behind it.
+    /// Whether an even number of quotes like the one at `at` follows.
     fn pairs_behind(&self, at: usize) -> bool {
         let [single, double] = self.quotes.get_or_init(|| quotes(self.text));
         let all = if self.text.as_bytes().get(at) == Some(&b'"') { double } else { single };
         (all.len() - all.partition_point(|quote| *quote <= at)).is_multiple_of(2)
     }
 
-    /// Whether a quote at `quote` may close a string at `place`; `balanced`: each bracket in the string
-    /// is closed there.
+    /// Whether the quote at `quote` may close a string at `place`. `balanced`: the string closes all
+    /// brackets that it opens.
     fn closes(&self, place: Place, balanced: bool, quote: usize) -> bool {
         let next = self.after(quote + 1);
         match place {
@@ -168,7 +169,7 @@ impl Reader<'_> {
                         let rest = skip(rest);
                         rest.is_empty()
                             || rest.starts_with([']', ';'])
-                            // What follows may be a call, or code in the string.
+                            // The following text may be a call, or code within the string.
                             || ((comma(rest, begins_item) || begins_item(rest))
                                 && balanced
                                 && self.pairs_behind(quote))
@@ -185,7 +186,7 @@ impl Reader<'_> {
     }
 }
 
-/// Where single and double quotes stand, but for escaped ones and the apostrophes in words.
+/// Positions of single and double quotes, without escaped quotes and apostrophes in words.
 fn quotes(text: &str) -> [Vec<usize>; 2] {
     let mut all = [Vec::new(), Vec::new()];
     let (mut before, mut escaped) = (' ', false);
@@ -205,7 +206,7 @@ fn quotes(text: &str) -> [Vec<usize>; 2] {
     all
 }
 
-/// Counts the brackets that a text leaves open, of each kind.
+/// Adds up the brackets of each kind that a text leaves open.
 fn tally(open: &mut [i64; 3], text: &str) {
     for byte in text.bytes() {
         match byte {

@@ -1,28 +1,28 @@
-//! The marks in an answer: where reasoning and tool calls begin and end. They are known by their text,
-//! whatever ids a vocabulary gives them and whether it calls them special.
+//! The markers at which reasoning and tool calls begin and end. They are recognised by their text,
+//! whatever their ids are and whether or not the vocabulary lists them as special.
 
-/// Before a list of calls.
+/// Begins a list of calls.
 pub(super) const CALL_START: &str = "<|tool_call_start|>";
-/// Behind a list of calls.
+/// Ends a list of calls.
 pub(super) const CALL_END: &str = "<|tool_call_end|>";
 
-/// What stands around tool calls in LFM2's and LFM2.5's answers.
+/// The markers around tool calls in LFM2's and LFM2.5's answers.
 pub const TOOL_CALL_MARKERS: [&str; 2] = [CALL_START, CALL_END];
 
-/// A mark.
+/// A marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) enum Marker {
     ThinkStart,
     ThinkEnd,
     CallStart,
     CallEnd,
     XmlStart,
     XmlEnd,
-    /// The beginning of a call in XML whose start mark is missing.
+    /// The beginning of a call in XML whose start marker is missing.
     Function,
 }
 
-impl Mark {
+impl Marker {
     pub(super) const ALL: [Self; 7] = [
         Self::ThinkStart,
         Self::ThinkEnd,
@@ -45,9 +45,9 @@ impl Mark {
         }
     }
 
-    /// The mark that a token is, by its text.
+    /// The marker with this text.
     pub(super) fn of(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|mark| mark.text() == text)
+        Self::ALL.into_iter().find(|marker| marker.text() == text)
     }
 
     pub(super) fn is_reasoning(self) -> bool {
@@ -55,24 +55,24 @@ impl Mark {
     }
 }
 
-/// What a text consists of.
+/// A piece of text, or a marker in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Piece {
     Text(String),
-    Mark(Mark),
+    Marker(Marker),
 }
 
-/// Finds marks in text that comes in pieces; how it is cut makes no difference.
+/// Finds markers in streamed text. The division into pieces does not affect the result.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scanner {
-    marks: Vec<Mark>,
-    /// What may be the beginning of a mark.
+    markers: Vec<Marker>,
+    /// Text that may be the beginning of a marker.
     held: String,
 }
 
 impl Scanner {
-    pub(super) fn new(marks: Vec<Mark>) -> Self {
-        Self { marks, held: String::new() }
+    pub(super) fn new(markers: Vec<Marker>) -> Self {
+        Self { markers, held: String::new() }
     }
 
     pub(super) fn push(&mut self, text: &str) -> Vec<Piece> {
@@ -87,12 +87,13 @@ impl Scanner {
         while let Some(next) = held.get(at..).and_then(|rest| rest.find('<')) {
             at += next;
             let rest = held.get(at..).unwrap_or_default();
-            if let Some(mark) = self.marks.iter().find(|mark| rest.starts_with(mark.text())) {
+            if let Some(marker) = self.markers.iter().find(|marker| rest.starts_with(marker.text()))
+            {
                 flush(&mut pieces, from, at);
-                pieces.push(Piece::Mark(*mark));
-                at += mark.text().len();
+                pieces.push(Piece::Marker(*marker));
+                at += marker.text().len();
                 from = at;
-            } else if self.marks.iter().any(|mark| mark.text().starts_with(rest)) {
+            } else if self.markers.iter().any(|marker| marker.text().starts_with(rest)) {
                 self.held = rest.to_owned();
                 flush(&mut pieces, from, at);
                 return pieces;
@@ -104,7 +105,7 @@ impl Scanner {
         pieces
     }
 
-    /// Ends the text: what was held is no mark.
+    /// Ends the text and returns the held text, which is no marker.
     pub(super) fn finish(&mut self) -> String {
         std::mem::take(&mut self.held)
     }

@@ -1,34 +1,36 @@
-//! Text on its way in and out: tokenizer, chat template, streamed characters.
+//! Text in and out of the model: tokenizer, chat templates, tool calls, streamed text.
 //!
-//! Pure CPU code without a GPU, threads or files: it takes and gives bytes, so the command line,
-//! a server and a browser use it alike. Bad input of any kind is a [`TextError`].
+//! The code uses no GPU, threads or files. It reads and writes bytes, so that the command line, a
+//! server and a browser use it alike. Bad input of any kind is a [`TextError`].
 
 mod answer;
 mod answer_stream;
 mod byte_level;
 mod call_body;
+mod call_reader;
 mod call_writer;
+mod catch_panic;
 mod chat_format;
 mod chat_template;
 mod conversation;
 mod error;
 mod exact_json;
-mod guard;
 mod history;
 mod jinja;
-mod json;
+mod json_tree;
 mod literal;
 mod literal_numbers;
 mod literal_reader;
 mod literal_strings;
 mod markers;
 mod probes;
+mod stop_strings;
 mod strftime;
+mod text_stream;
 mod tokenizer;
 mod tokenizer_file;
-mod tool_calls;
+mod tool_call;
 mod tools;
-mod utf8;
 mod xml_calls;
 
 pub use answer::{Answer, AnswerFormat, AnswerReader, Calls, tool_calls};
@@ -39,9 +41,10 @@ pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
 pub(crate) use exact_json::request_json;
 pub use markers::TOOL_CALL_MARKERS;
+pub use stop_strings::{StopStep, StopStrings};
 #[cfg(feature = "cli")]
 pub(crate) use strftime::{Moment, strftime};
+pub use text_stream::{SpecialTokens, TextStream};
 pub use tokenizer::Tokenizer;
-pub use tool_calls::ToolCall;
+pub use tool_call::ToolCall;
 pub use tools::Tools;
-pub use utf8::{SpecialTokens, StopStep, StopStrings, TextStream};

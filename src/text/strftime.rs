@@ -1,26 +1,27 @@
-//! `strftime` as Python's `datetime` has it on Linux, and the local time to use it on.
+//! `strftime` as in Python's `datetime` on Linux, and the local time.
 //!
-//! By hand, because the crates of dates leave out flags and widths that C knows, such as `%-d`.
+//! Written by hand, because jiff's `strftime` differs from Python's: `%c` prints
+//! `2024 M07 14, Sun 17:31:59`, `%f` has up to nine digits, and `%y` covers only 1969 to 2068.
 
-/// A moment as a clock on the wall shows it.
+/// A date and time on a local clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Moment {
     /// Seconds since the beginning of 1970 on that clock.
     seconds: i64,
     microsecond: u32,
-    /// Seconds that the clock is ahead of UTC.
+    /// Offset of the clock from UTC, in seconds.
     offset: i64,
 }
 
 impl Moment {
     /// A time in UTC, in seconds since 1970.
     pub(crate) fn utc(unix_seconds: i64) -> Self {
-        // Far beyond any calendar; keeps the sums below from overflowing.
+        // The bound is far beyond any calendar. It prevents overflow in the sums below.
         let seconds = unix_seconds.clamp(-100_000_000_000_000, 100_000_000_000_000);
         Self { seconds, microsecond: 0, offset: 0 }
     }
 
-    /// The local time now, by the time zone of the system (the variable `TZ` where it is set).
+    /// The current time in the system's time zone (or that of the variable `TZ`, if set).
     #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn now() -> Self {
         let now = jiff::Zoned::now();
@@ -34,11 +35,11 @@ impl Moment {
         }
     }
 
-    /// The local time now, as the page or worker has it.
+    /// The current local time of the page or worker.
     #[cfg(target_arch = "wasm32")]
     pub(crate) fn now() -> Self {
         let now = js_sys::Date::new_0();
-        // Minutes that UTC is ahead; both are whole numbers far below 2^53.
+        // The offset is the minutes that UTC is ahead. Both are whole numbers far below 2^53.
         #[expect(clippy::cast_possible_truncation, reason = "a date's numbers are whole and small")]
         let (offset, milliseconds) =
             (-(now.get_timezone_offset() as i64) * 60, now.get_time() as i64);
@@ -48,7 +49,7 @@ impl Moment {
     }
 }
 
-/// A day of the proleptic Gregorian calendar and the seconds of it.
+/// A day of the proleptic Gregorian calendar and the seconds since its beginning.
 struct Date {
     year: i64,
     /// 0 is January.
@@ -108,7 +109,7 @@ impl Date {
         }
     }
 
-    /// The year and week of ISO 8601, whose weeks begin on Monday and belong to the year of their Thursday.
+    /// The year and week of ISO 8601. Weeks begin on Monday and belong to the year of their Thursday.
     fn iso_week(&self) -> (i64, i64) {
         let monday_first = (self.weekday + 6) % 7;
         let week = (self.day_of_year - 1 - monday_first + 10) / 7;
@@ -118,7 +119,7 @@ impl Date {
         if week > weeks(self.year) { (self.year + 1, 1) } else { (self.year, week) }
     }
 
-    /// The week of the year, by the day that weeks begin on; days before the first are in week 0.
+    /// The week of the year if weeks begin on `first_day`. Days before the first week are in week 0.
     fn week(&self, first_day: i64) -> i64 {
         let since = (self.weekday - first_day).rem_euclid(7);
         (self.day_of_year + 6 - since) / 7
@@ -129,31 +130,31 @@ fn is_leap(year: i64) -> bool {
     year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
 }
 
-/// The weeks of a year of ISO 8601.
+/// Number of weeks in an ISO 8601 year.
 fn weeks(year: i64) -> i64 {
     let first = |year: i64| {
         let before = year - 1;
         (1 + before * 365 + before.div_euclid(4) - before.div_euclid(100) + before.div_euclid(400))
             .rem_euclid(7)
     };
-    // Years with 53 begin or end on a Thursday.
+    // Years with 53 weeks begin or end on a Thursday.
     52 + i64::from(first(year) == 4 || first(year + 1) == 5)
 }
 
-/// What a directive stands for.
+/// The value of a directive.
 enum Piece {
-    /// A number, its width, and what fills it up.
+    /// A number, its width and its padding character.
     Number(i64, usize, char),
     Text(String),
     /// Other directives.
     Directives(&'static str),
 }
 
-/// `format` with the directives of Python's `strftime` filled in: all of C's, with their flags, widths
-/// and modifiers, in the language of C. `datetime.now()` knows no time zone, so `%z` and `%Z` are empty.
+/// Formats a time as Python's `strftime` does: all directives of C with their flags, widths and
+/// modifiers, in the C locale. `datetime.now()` has no time zone, so `%z` and `%Z` are empty.
 ///
 /// # Errors
-/// The directive that is not known.
+/// A message that names an unknown directive.
 pub(crate) fn strftime(format: &str, moment: Moment) -> Result<String, String> {
     fill(format, &moment, &Date::new(moment.seconds))
 }
@@ -180,7 +181,7 @@ fn fill(format: &str, moment: &Moment, date: &Date) -> Result<String, String> {
             let digit = usize::try_from(digit).unwrap_or(0);
             width = Some(width.unwrap_or(0) * 10 + digit);
             if width > Some(1000) {
-                return Err("strftime_now: a width of more than 1000".to_owned());
+                return Err("strftime_now: a width is above 1000".to_owned());
             }
         }
         let _ = chars.next_if(|c| matches!(c, 'E' | 'O'));
@@ -275,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dates_are_those_of_python() {
+    fn dates_equal_those_of_python() {
         // From Python 3.11 on Linux: datetime.fromtimestamp(t).strftime(...) with TZ=UTC.
         let format = "%Y-%m-%d %H:%M:%S %j %a %A %b %B %I %p %y %e %-d %-m %F %T %D %R %% %c|%x|%X|%U %W %V %G %g %u %w %C %h %k %l %P %r %s %_d %05d %^a %#p %#Z%z%Z %-I %-H %-j %10B %Ey %Od %n%t|%_H|%-S|%_5Y|%f";
         let cases = [
@@ -346,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_directives_and_absurd_times_are_no_panic() {
+    fn unknown_directives_and_absurd_times_do_not_panic() {
         let at = |format| strftime(format, Moment::utc(0));
         assert_eq!(at("%Q").unwrap_err(), "strftime_now: %Q is not supported");
         assert_eq!(at("x%").unwrap_err(), "strftime_now: the format ends in %");
@@ -358,7 +359,7 @@ mod tests {
     }
 
     #[test]
-    fn now_is_now_and_has_microseconds() {
+    fn now_is_the_current_time_and_has_microseconds() {
         let now = Moment::now();
         let unix: u64 = strftime("%s", now).unwrap().parse().unwrap();
         let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();

@@ -1,12 +1,12 @@
-//! Text to token ids and back.
+//! Converts text to token ids and back.
 //!
-//! Encoding is done by crate `tokenizers` behind our own type, so that it can be replaced; the
-//! vocabulary, special tokens around a text, and decoding are ours.
+//! The crate `tokenizers` encodes, behind our own type, so that it can be replaced. The vocabulary,
+//! the special tokens around a text and decoding are ours.
 
 use super::byte_level::ByteTable;
+use super::catch_panic::catch_panic;
 use super::error::{TextError, bad, one_line};
-use super::guard::guarded;
-use super::json::Node;
+use super::json_tree::Node;
 use super::tokenizer_file::TokenizerFile;
 use crate::formats::{Metadata, json_bytes};
 use std::sync::Arc;
@@ -20,18 +20,18 @@ pub struct Tokenizer {
 
 struct Inner {
     encoder: PipelineTokenizer,
-    /// By id; ids may leave gaps.
+    /// Tokens by id. Ids may have gaps.
     tokens: Vec<Option<Token>>,
-    /// Ids in order of their tokens' text, for lookup.
+    /// Ids sorted by their tokens' text, for lookup.
     by_text: Vec<u32>,
     prefix: Vec<u32>,
     suffix: Vec<u32>,
 }
 
 struct Token {
-    /// As the file spells it.
+    /// The token as the file writes it.
     text: Box<str>,
-    /// What it adds to decoded text.
+    /// The token's bytes in decoded text.
     bytes: Box<[u8]>,
     special: bool,
 }
@@ -50,7 +50,7 @@ impl Tokenizer {
     ///
     /// # Errors
     /// [`TextError::TokenizerFile`] naming the field, if the file is broken or asks for something
-    /// that is not supported (another model than BPE, a normalizer, another pre-tokenizer than a
+    /// that is not supported (a model other than BPE, a normalizer, a pre-tokenizer other than a
     /// known `Split` and `ByteLevel`, ...).
     pub fn from_json(tokenizer_json: &[u8], vocab_size_of_model: usize) -> Result<Self, TextError> {
         let tokenizer_json = json_bytes(tokenizer_json);
@@ -58,8 +58,8 @@ impl Tokenizer {
         Self::load(&TokenizerFile::read(&root, vocab_size_of_model)?)
     }
 
-    /// Loads the tokenizer of a GGUF file's metadata; `None` if it has none. Ids are those that the
-    /// model's own tokenizer.json gives.
+    /// Loads the tokenizer of a GGUF file's metadata; `None` if it has none. The ids equal
+    /// those of the model's own tokenizer.json.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json), naming the key.
@@ -72,7 +72,7 @@ impl Tokenizer {
 
     fn load(file: &TokenizerFile<'_>) -> Result<Self, TextError> {
         let canonical = file.to_canonical_json()?;
-        let encoder = guarded(
+        let encoder = catch_panic(
             |e| failed("load", e),
             || tokenizers::from_json(&canonical).map_err(|e| failed("load", e)),
         )?;
@@ -88,11 +88,11 @@ impl Tokenizer {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Token ids of a text.
+    /// Encodes a text.
     ///
-    /// Special tokens spelled out in the text become their ids, as in the reference. With
-    /// `add_special_tokens` the ids that the file's post-processor names are put around (LFM2: BOS
-    /// in front); a rendered chat already holds BOS and is encoded without.
+    /// Special tokens written in the text become their ids, as in the reference.
+    /// `add_special_tokens` puts the ids of the file's post-processor around the text (LFM2: BOS
+    /// before it). A rendered chat already contains BOS and is encoded without them.
     ///
     /// # Errors
     /// [`TextError::Tokenizer`] if the library fails (a text of 4 GiB or more).
@@ -100,7 +100,7 @@ impl Tokenizer {
         self.encode_as(text, add_special_tokens, false)
     }
 
-    /// As [`Tokenizer::encode`], but a special token spelled out in the text is text like any other.
+    /// As [`Tokenizer::encode`], but special tokens written in the text are ordinary text.
     ///
     /// # Errors
     /// As [`Tokenizer::encode`].
@@ -124,7 +124,7 @@ impl Tokenizer {
             padding: Override::Off,
             truncation: Override::Off,
         };
-        let ids: Vec<PipelineToken> = guarded(
+        let ids: Vec<PipelineToken> = catch_panic(
             |e| failed("encode", e),
             || {
                 let mut ids = Vec::new();
@@ -158,17 +158,17 @@ impl Tokenizer {
         })
     }
 
-    /// The bytes that a token adds to decoded text; not always whole characters.
+    /// The bytes of a token in decoded text. They may not be whole characters.
     pub fn token_bytes(&self, id: u32) -> Option<&[u8]> {
         self.get(id).map(|token| &*token.bytes)
     }
 
-    /// The token as the file spells it: ordinary ones in the byte-level alphabet (`Ġthe`).
+    /// The token as the file writes it: ordinary tokens in the byte-level alphabet (`Ġthe`).
     pub fn token_text(&self, id: u32) -> Option<&str> {
         self.get(id).map(|token| &*token.text)
     }
 
-    /// The id of a token by its spelling in the file.
+    /// The id of a token by its text in the file.
     pub fn token_id(&self, text: &str) -> Option<u32> {
         let by_text = &self.inner.by_text;
         let found = by_text.binary_search_by(|&id| self.token_text(id).cmp(&Some(text)));
@@ -185,8 +185,8 @@ impl Tokenizer {
         self.get(id).is_some()
     }
 
-    /// The ids that have a token, as bits: bit `i % 32` of word `i / 32` is id `i`, for ids below
-    /// `vocab_size`. Others must never be sampled.
+    /// Bit mask of the ids that have a token: bit `i % 32` of word `i / 32` stands for id `i`, for ids
+    /// below `vocab_size`. Other ids must never be sampled.
     pub fn token_mask(&self, vocab_size: usize) -> Vec<u32> {
         let mut mask = vec![0u32; vocab_size.div_ceil(32)];
         for (id, token) in self.inner.tokens.iter().take(vocab_size).enumerate() {
@@ -203,7 +203,7 @@ impl Tokenizer {
         self.inner.tokens.len()
     }
 
-    /// The entry of an id, or the error that says it has none.
+    /// The entry of an id, or an error if it has none.
     fn token(&self, id: u32) -> Result<&Token, TextError> {
         self.get(id).ok_or_else(|| {
             let last = self.len().saturating_sub(1);
@@ -228,7 +228,7 @@ fn failed(operation: &'static str, error: impl std::fmt::Display) -> TextError {
 fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
     let ids = file.vocab.iter().map(|(_, id)| *id);
     let last = ids.chain(file.added.iter().map(|token| token.id)).max().unwrap_or(0);
-    // Bounded by the number of entries of the file: the ids were checked.
+    // The checks bound the ids by the number of entries in the file.
     let len = usize::try_from(last).unwrap_or(usize::MAX).saturating_add(1);
     let mut tokens: Vec<Option<Token>> = Vec::new();
     tokens.resize_with(len, || None);
@@ -242,7 +242,7 @@ fn token_table(file: &TokenizerFile) -> Result<Vec<Option<Token>>, TextError> {
         let bytes = table.bytes_or_text(text);
         put(*id, Token { text: (*text).into(), bytes, special: false })?;
     }
-    // Added tokens are matched and printed as they are written, not in the alphabet.
+    // Added tokens are matched and printed as written, not in the alphabet.
     for token in &file.added {
         let bytes = token.content.as_bytes().into();
         put(token.id, Token { text: token.content.into(), bytes, special: token.special })?;

@@ -1,9 +1,9 @@
-//! Tools that a model is offered: their names, and what their parameters may be.
+//! The tools offered to a model: their names and the types of their parameters.
 
 use super::literal::Literal;
 use serde_json::Value;
 
-/// The tools of a request, as far as reading their calls needs them.
+/// The tools of a request, reduced to the data needed to read calls.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tools(Vec<Tool>);
 
@@ -15,7 +15,7 @@ pub(super) struct Tool {
     parameters: Vec<(String, Vec<Type>)>,
 }
 
-/// A type of JSON Schema that a text without quotes may have; strings are what is left.
+/// A JSON Schema type of a value written without quotes. Any other value is a string.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Type {
     Integer,
@@ -28,7 +28,7 @@ enum Type {
 
 impl Tools {
     /// Reads definitions: OpenAI's `{"type": "function", "function": {...}}`, or Liquid's bare
-    /// `{"name", "description", "parameters"}`. One without a name is none that can be called.
+    /// `{"name", "description", "parameters"}`. Definitions without a name are ignored.
     #[must_use]
     pub fn new(definitions: &[Value]) -> Self {
         Self(definitions.iter().filter_map(Tool::new).collect())
@@ -57,13 +57,13 @@ impl Tool {
         Some(Self { name, parameters: parameters.collect() })
     }
 
-    /// The name of the parameter at `place`.
+    /// The name of the parameter at a position.
     pub(super) fn parameter(&self, place: usize) -> Option<&str> {
         self.parameters.get(place).map(|(name, _)| name.as_str())
     }
 
-    /// What a text without quotes is as the value of a parameter: the first of its declared types
-    /// that it can be, else the text. As transformers 5.24 casts it (`utils/chat_parsing`).
+    /// Casts text without quotes to the first of the parameter's declared types that fits. If none
+    /// fits, the value is the text. Source: transformers 5.24, `utils/chat_parsing`.
     pub(super) fn typed(&self, parameter: &str, text: &str) -> Literal {
         let types = self.parameters.iter().find(|(name, _)| name == parameter);
         let types = types.map(|(_, types)| types.as_slice()).unwrap_or_default();
@@ -72,7 +72,7 @@ impl Tool {
     }
 }
 
-/// Schemas come from JSON, whose depth is bounded.
+/// The recursion is bounded, because parsed JSON has a bounded depth.
 fn add_types(schema: &Value, types: &mut Vec<Type>) {
     let names = match schema.get("type") {
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect(),
@@ -90,7 +90,7 @@ fn add_types(schema: &Value, types: &mut Vec<Type>) {
 }
 
 impl Type {
-    /// JSON Schema's names, and those that collections of tools have beside them.
+    /// Reads JSON Schema's names and other names found in collections of tools.
     fn named(name: &str) -> Option<Self> {
         Some(match name {
             "integer" => Self::Integer,
@@ -120,7 +120,7 @@ impl Type {
     }
 }
 
-/// Python's `int()` of a text, which may have a sign and underscores.
+/// Python's `int()` of text with an optional sign and underscores.
 fn whole(text: &str) -> Option<String> {
     let (sign, digits) = match text.strip_prefix(['-', '+']) {
         Some(digits) => (if text.starts_with('-') { "-" } else { "" }, digits),
@@ -138,16 +138,16 @@ fn whole(text: &str) -> Option<String> {
     }
 }
 
-/// A whole number that is written as a float, e.g. `3.0`.
+/// A whole number written as a float, e.g. `3.0`.
 fn whole_float(text: &str) -> Option<String> {
     let value: f64 = number_text(text)?.parse().ok()?;
-    // Beyond 2^53 a float does not tell which number was meant.
+    // Above 2^53 several integers share one float.
     (value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0)
         .then(|| format!("{value:.0}"))
         .map(|number| if number == "-0" { "0".to_owned() } else { number })
 }
 
-/// Python's `float()` of a text, as JSON; without a point a whole number stays one.
+/// Python's `float()` of text, as JSON. A whole number without a point stays a whole number.
 fn float(text: &str) -> Option<String> {
     let number = number_text(text)?;
     let value: f64 = number.parse().ok()?;
@@ -160,7 +160,7 @@ fn float(text: &str) -> Option<String> {
     }
 }
 
-/// A text as a number of JSON, if it is one.
+/// Text as a JSON number; `None` if it is not a number.
 fn number_text(text: &str) -> Option<String> {
     let mut reader = super::literal_reader::Reader::new(text);
     match reader.value(super::literal_reader::Place::Whole, 0)? {
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    /// The goldens are those of transformers 5.24 for LFM3's response template.
+    /// Goldens: transformers 5.24 with LFM3's response template.
     #[test]
     fn values_are_cast_by_the_schema() {
         let tools =

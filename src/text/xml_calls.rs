@@ -1,9 +1,9 @@
-//! Calls in XML, as LFM3 writes them: `<function=name>`, then a `<parameter=key>` for each argument,
-//! whose value has neither quotes nor escapes; the tool's schema says what it is.
+//! Tool calls in XML, as LFM3 writes them: `<function=name>`, then a `<parameter=key>` for each
+//! argument. Values have neither quotes nor escapes; the tool's schema gives their types.
 
 use super::literal::Literal;
 use super::literal_reader::Reader;
-use super::tool_calls::ToolCall;
+use super::tool_call::ToolCall;
 use super::tools::Tools;
 
 const FUNCTION: &str = "<function=";
@@ -12,10 +12,10 @@ const PARAMETER: &str = "<parameter=";
 const PARAMETER_END: &str = "</parameter>";
 /// Ends the call around the function.
 const CALL_END: &str = "</tool_call>";
-/// Begins it.
+/// Begins the call around the function.
 const CALL_START: &str = "<tool_call>";
 
-/// The function that comes next.
+/// Reads the next function.
 pub(super) fn function(reader: &mut Reader<'_>, tools: Option<&Tools>) -> Option<ToolCall> {
     if reader.take(CALL_START) {
         reader.at += reader.rest().len() - reader.rest().trim_start().len();
@@ -29,7 +29,7 @@ pub(super) fn function(reader: &mut Reader<'_>, tools: Option<&Tools>) -> Option
         if reader.take(FUNCTION_END) {
             break;
         }
-        // A function whose end is missing is whole all the same: its parameters are.
+        // A function without an end tag is accepted if its parameters are complete.
         if reader.rest().is_empty() || reader.take(CALL_END) {
             break;
         }
@@ -41,7 +41,7 @@ pub(super) fn function(reader: &mut Reader<'_>, tools: Option<&Tools>) -> Option
     Some(ToolCall::new(name, arguments))
 }
 
-/// The name in `<function=name>`.
+/// Reads the name in `<function=name>` or `<parameter=name>`.
 fn opening<'a>(reader: &mut Reader<'a>, tag: &str) -> Option<&'a str> {
     if !reader.take(tag) {
         return None;
@@ -54,12 +54,12 @@ fn opening<'a>(reader: &mut Reader<'a>, tag: &str) -> Option<&'a str> {
     closed.then_some(name.trim())
 }
 
-/// The text up to the parameter's end: an end counts only where another parameter or the function's
-/// end follows, and behind that the call's, so that a value may hold one.
+/// Reads a parameter's value. A value may contain an end tag, so an end tag counts only if another
+/// parameter follows, or the ends of function and call.
 fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     let rest = reader.rest();
     let mut from = 0;
-    // An end behind which the call's is missing: it counts if there is no better one in this call.
+    // An end tag before a missing end of the call. It counts if this call has no better one.
     let mut doubtful: Option<usize> = None;
     let at = loop {
         let Some(found) = rest.get(from..)?.find(PARAMETER_END) else { break doubtful? };
@@ -76,12 +76,12 @@ fn value<'a>(reader: &mut Reader<'a>) -> Option<&'a str> {
     };
     reader.at += at + PARAMETER_END.len();
     let value = rest.get(..at)?;
-    // Of the newlines around it one each belongs to the form.
+    // One newline on each side belongs to the form, not to the value.
     let value = value.strip_prefix('\n').unwrap_or(value);
     Some(value.strip_suffix('\n').unwrap_or(value))
 }
 
-/// Whether what follows the end of a parameter shows that it is one.
+/// Whether the text after an end tag confirms that the parameter ends there.
 fn ends_parameter(after: &str) -> bool {
     let next = |tag: &str| after.strip_prefix(tag).map(str::trim_start);
     after.is_empty()
@@ -92,7 +92,7 @@ fn ends_parameter(after: &str) -> bool {
         || next(CALL_END).is_some_and(|rest| rest.is_empty() || rest.starts_with(CALL_START))
 }
 
-/// A call in XML; `arguments` are fields of an object.
+/// Writes a call in XML.
 pub(super) fn write(name: &str, arguments: &[(String, Literal)]) -> String {
     let mut out = format!("<tool_call>\n{FUNCTION}{name}>\n");
     for (key, value) in arguments {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 pub(super) type Name = Arc<str>;
 
-/// A constant; a value of its own type, so that trees can be shared between threads.
+/// A constant. Unlike values, constants can be shared between threads.
 #[derive(Debug, Clone)]
 pub(super) enum Literal {
     None,
@@ -29,10 +29,10 @@ pub(super) enum ExprKind {
     Dict(Vec<(Expr, Expr)>),
     Attr(Box<Expr>, Name),
     Item(Box<Expr>, Box<Expr>),
-    /// `start:stop:step` inside of brackets.
+    /// `start:stop:step` within brackets.
     Slice(Box<[Option<Expr>; 3]>),
     Call(Box<Expr>, Args),
-    /// Without an operand in `{% filter %}` and `{% set x | f %}`.
+    /// The operand is absent in `{% filter %}` and `{% set x | f %}`.
     Filter(Option<Box<Expr>>, Name, Args),
     Test(Box<Expr>, Name, Args),
     Binary(Operator, Box<Expr>, Box<Expr>),
@@ -43,9 +43,9 @@ pub(super) enum ExprKind {
     Positive(Box<Expr>),
     Compare(Box<Expr>, Vec<(Comparison, Expr)>),
     Concat(Vec<Expr>),
-    /// Value, condition, otherwise.
+    /// Value, condition and alternative.
     Condition(Box<Expr>, Box<Expr>, Option<Box<Expr>>),
-    /// The function behind `{% generation %}`.
+    /// The function of `{% generation %}`.
     Generation,
 }
 
@@ -82,7 +82,7 @@ pub(super) enum Comparison {
     NotIn,
 }
 
-/// What is assigned to.
+/// The target of an assignment.
 #[derive(Debug)]
 pub(super) enum Target {
     Name(Name),
@@ -91,20 +91,20 @@ pub(super) enum Target {
     Tuple(Vec<Target>),
 }
 
-/// How a variable of a frame begins (jinja2's idtracking).
+/// The initial value of a frame's variable (jinja2's idtracking).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Load {
-    /// Given when the frame is entered.
+    /// Set when the frame is entered.
     Parameter,
     /// Looked up among the template's variables.
     Resolve,
-    /// A copy of the outer frame's.
+    /// A copy of the outer frame's variable.
     Alias,
     /// Missing until it is assigned.
     Undefined,
 }
 
-/// The variables of a frame, with their beginnings.
+/// The variables of a frame with their initial values.
 pub(super) type Loads = Vec<(Name, Load)>;
 
 #[derive(Debug)]
@@ -132,7 +132,7 @@ pub(super) enum StmtKind {
     },
     For(Arc<For>),
     Macro(Arc<Macro>),
-    /// The call, and its caller.
+    /// The call and its caller block.
     CallBlock(Expr, Arc<Macro>),
     FilterBlock {
         filter: Expr,
@@ -154,7 +154,7 @@ pub(super) enum StmtKind {
         scoped: bool,
         required: bool,
     },
-    /// `include`, `import`, `from`, `extends`: there is nothing to load from.
+    /// `include`, `import`, `from` or `extends`, which fail: there are no other templates.
     Loader(&'static str),
     Break,
     Continue,
@@ -171,7 +171,7 @@ pub(super) struct For {
     pub loads: Loads,
     pub test_loads: Loads,
     pub else_loads: Loads,
-    /// Whether there is a `loop`.
+    /// Whether the loop needs the variable `loop`.
     pub extended: bool,
 }
 

@@ -1,8 +1,9 @@
-//! Attributes, items and slices, by the rules of jinja2's sandbox.
+//! Attributes, items and slices under the rules of jinja2's sandbox.
 
 use super::error::{Class, Res, error};
-use super::eval::{CallArgs, Interp, defined};
-use super::value::{Function, Key, Method, Undefined, Value};
+use super::interp::Interp;
+use super::operands::defined;
+use super::value::{CallArgs, Function, Key, Method, Undefined, Value};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -70,7 +71,7 @@ const VIEW: &[&str] = &["isdisjoint"];
 const LOOP: &[&str] = &["cycle", "changed"];
 const CYCLER: &[&str] = &["next", "reset"];
 
-/// Attributes that every object of Python has; the sandbox shows none of them.
+/// Whether a name is one of the attributes of every Python object, which the sandbox hides.
 fn is_internal(name: &str) -> bool {
     name.starts_with("__") && name.ends_with("__") && name.len() > 4
 }
@@ -158,7 +159,7 @@ impl Interp<'_> {
         })
     }
 
-    /// The attribute that the sandbox hands out, or an undefined value in its place.
+    /// The attribute if the sandbox allows it, else an undefined value.
     fn safe_attribute(&self, value: &Value, name: &Arc<str>) -> Res<Option<Value>> {
         if is_internal(name) {
             return Ok(Some(unsafe_undefined(value, name)));
@@ -178,7 +179,7 @@ impl Interp<'_> {
         }))
     }
 
-    /// `value.name`: an attribute, or else an item.
+    /// `value.name`: an attribute or, failing that, an item.
     pub(super) fn attribute(&self, value: &Value, name: &Arc<str>) -> Res<Value> {
         defined(value)?;
         if let Some(found) = self.safe_attribute(value, name)? {
@@ -192,7 +193,7 @@ impl Interp<'_> {
         Ok(item.unwrap_or_else(|| missing(value, &Value::Str(Arc::clone(name)))))
     }
 
-    /// `value[index]`: an item, or else an attribute.
+    /// `value[index]`: an item or, failing that, an attribute.
     pub(super) fn item(&self, value: &Value, index: &Value) -> Res<Value> {
         defined(value)?;
         if let Some(item) = self.own_item(value, index)? {
@@ -207,7 +208,7 @@ impl Interp<'_> {
     }
 
     fn block_named(&self, name: &str) -> Option<Value> {
-        self.program.blocks.contains_key(name).then(|| Value::Block(Arc::from(name)))
+        self.blocks.contains_key(name).then(|| Value::Block(Arc::from(name)))
     }
 
     /// Python's `value[index]`; `None` for a `TypeError`, `KeyError` or `IndexError`.
@@ -231,7 +232,7 @@ impl Interp<'_> {
                 if index.as_int().is_none() {
                     return Ok(None);
                 }
-                self.meter.bytes(text.len())?;
+                self.meter.pay_bytes(text.len())?;
                 let c = at(text.chars().count()).and_then(|i| text.chars().nth(i));
                 let c = c.map(|c| Arc::from(c.encode_utf8(&mut [0; 4]) as &str));
                 c.map(
@@ -278,7 +279,7 @@ impl Interp<'_> {
         Ok(match value {
             Value::List(seq) | Value::Tuple(seq) | Value::Group(seq) => {
                 let indices = indices(seq.items.len());
-                self.meter.values(indices.len())?;
+                self.meter.pay_values(indices.len())?;
                 let items = indices.into_iter().filter_map(|i| seq.items.get(i)).cloned().collect();
                 if matches!(value, Value::List(_)) {
                     Value::list(items)?
@@ -287,7 +288,7 @@ impl Interp<'_> {
                 }
             }
             Value::Str(text) | Value::Markup(text) => {
-                self.meter.bytes(text.len().saturating_mul(2))?;
+                self.meter.pay_bytes(text.len().saturating_mul(2))?;
                 let chars: Vec<char> = text.chars().collect();
                 let part: String =
                     indices(chars.len()).into_iter().filter_map(|i| chars.get(i)).collect();
@@ -340,7 +341,7 @@ impl Interp<'_> {
     }
 }
 
-/// The indices that a slice takes.
+/// The indices that a slice selects.
 pub(super) fn slice_indices(
     len: usize,
     start: Option<i128>,

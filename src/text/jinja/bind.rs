@@ -1,22 +1,21 @@
-//! Arguments of a call to the parameters of a function, as Python binds them.
+//! Binds the arguments of a call to the parameters of a function, as Python does.
 
 use super::error::{Res, error};
-use super::eval::CallArgs;
-use super::exec::needs;
-use super::value::Value;
+use super::operands::wrong_type;
+use super::value::{CallArgs, Value};
 use std::sync::Arc;
 
 /// A function's parameters.
 pub(super) struct Signature<'s> {
     pub name: &'s str,
     pub params: &'s [&'s str],
-    /// How many of them must be given.
+    /// Number of required parameters.
     pub required: usize,
-    /// How many cannot be given by name.
+    /// Number of positional-only parameters.
     pub positional: usize,
 }
 
-/// Arguments in the order of the parameters.
+/// Arguments by parameter.
 pub(super) struct Bound {
     values: Vec<Option<Value>>,
 }
@@ -72,12 +71,14 @@ impl Bound {
     pub(super) fn int(&mut self, at: usize, default: i128) -> Res<i128> {
         match self.given(at) {
             None => Ok(default),
-            Some(value) => value.as_int().ok_or_else(|| needs(&value, "an integer is required")),
+            Some(value) => {
+                value.as_int().ok_or_else(|| wrong_type(&value, "an integer is required"))
+            }
         }
     }
 
     pub(super) fn text(&mut self, at: usize) -> Res<Arc<str>> {
         let value = self.take(at);
-        value.as_str().cloned().ok_or_else(|| needs(&value, "argument must be str"))
+        value.as_str().cloned().ok_or_else(|| wrong_type(&value, "argument must be str"))
     }
 }

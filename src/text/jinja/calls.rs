@@ -1,16 +1,19 @@
-//! Calls, and the functions that every template has.
+//! Calls, and the global functions of templates.
 
 use super::bind::Signature;
 use super::error::{Class, Error, Res, error};
-use super::eval::{CallArgs, Interp, defined};
-use super::exec::{check_field, needs};
+use super::exec::check_field;
+use super::interp::Interp;
+use super::operands::{defined, wrong_type};
 use super::repr::to_str;
-use super::value::{Cycler, Dict, Function, Joiner, Namespace, Pair, Range, Seq, Value, insert};
+use super::value::{
+    CallArgs, Cycler, Dict, Function, Joiner, Namespace, Pair, Range, Seq, Value, insert,
+};
 use indexmap::IndexMap;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-/// The longest range that jinja2's sandbox makes.
+/// The longest range that jinja2's sandbox allows.
 const MAX_RANGE: i128 = 100_000;
 
 /// Words of `lipsum`.
@@ -120,7 +123,7 @@ impl Interp<'_> {
                 let format = bind("strftime_now", &["format"], 1, 0, args)?.text(0)?;
                 self.meter.pay(1 + format.len().saturating_mul(8) / 64)?;
                 let text = (self.clock)(&format).map_err(|e| error!(Value, "{e}"))?;
-                self.meter.bytes(text.len())?;
+                self.meter.pay_bytes(text.len())?;
                 Ok(Value::str(text))
             }
             Function::Generation => {
@@ -175,9 +178,9 @@ impl Interp<'_> {
         Ok(map)
     }
 
-    /// A number below `below`, the same ones in every run.
+    /// A pseudo-random number below `below`. The sequence is the same in every run.
     pub(super) fn random_below(&self, below: usize) -> usize {
-        // Xorshift: a template's dice need no more.
+        // Xorshift.
         let mut x = self.random.get();
         x ^= x << 13;
         x ^= x >> 7;
@@ -186,7 +189,7 @@ impl Interp<'_> {
         usize::try_from(x >> 33).unwrap_or(0) % below.max(1)
     }
 
-    /// Words without meaning. jinja2's differ from run to run; these are the same in each.
+    /// Filler text. jinja2's differs from run to run; this is the same in each.
     fn lipsum(&self, count: i128, html: bool, min: i128, max: i128) -> Res<Value> {
         if count > 0 && min >= max {
             return Err(error!(Value, "empty range for randrange()"));
@@ -225,7 +228,8 @@ fn range(args: CallArgs) -> Res<Value> {
     let mut bound =
         Signature { name: "range", params: &["start", "stop", "step"], required: 1, positional: 3 }
             .bind(args)?;
-    let int = |value: Value| value.as_int().ok_or_else(|| needs(&value, "range() wants integers"));
+    let int =
+        |value: Value| value.as_int().ok_or_else(|| wrong_type(&value, "range() needs integers"));
     let first = int(bound.take(0))?;
     let stop = bound.given(1).map(int).transpose()?;
     let step = bound.given(2).map(int).transpose()?.unwrap_or(1);

@@ -2,7 +2,7 @@
 
 use super::error::{Res, error};
 use super::numbers::{parse_float, parse_int};
-use super::ops::undefined;
+use super::operands::undefined;
 use super::value::{self, Value};
 
 /// `int(float)`

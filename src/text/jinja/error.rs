@@ -1,14 +1,14 @@
-//! What goes wrong while a template is read or runs.
+//! Errors of parsing and running a template.
 
 use std::fmt;
 
-/// Result of everything in the interpreter.
+/// The interpreter's result type.
 pub(super) type Res<T> = Result<T, Error>;
 
-/// The exceptions of Python and jinja2 that filters and lookups tell apart, and our own limits.
+/// The exceptions of Python and jinja2 that filters and lookups distinguish, and our own limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::text) enum Class {
-    /// The template is not in the language.
+    /// The template has a syntax error.
     Syntax,
     /// `TypeError`.
     Type,
@@ -26,9 +26,9 @@ pub(in crate::text) enum Class {
     Runtime,
     /// The template's own `raise_exception`.
     Raised,
-    /// The template works for longer than it may.
+    /// The template has used up its fuel.
     Fuel,
-    /// Python could go on and this interpreter does not.
+    /// A limit or a missing feature of this interpreter. Python could go on.
     Limit,
 }
 
@@ -48,7 +48,7 @@ impl Error {
         Self(Box::new(Inner { class, line: None, message: message.into() }))
     }
 
-    /// The same error at a line, unless it has one.
+    /// Adds the line, unless the error has one.
     pub(super) fn at(mut self, line: u32) -> Self {
         self.0.line.get_or_insert(usize::try_from(line).unwrap_or(usize::MAX));
         self

@@ -1,145 +1,22 @@
 //! Evaluates expressions.
 
-use super::Program;
-use super::ast::{Args, Expr, ExprKind, Literal, Load, Loads};
+use super::ast::{Args, Expr, ExprKind, Literal};
 use super::error::{Res, error};
-use super::iter::Path;
-use super::ops::undefined;
+use super::escape::escape;
+use super::interp::Interp;
 use super::repr::to_str;
-use super::value::{Function, Meter, Namespace, Scope, Value};
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use super::value::{CallArgs, Function, Path, Scope, Value};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Nesting of everything that runs; a browser's stack has room for it.
-const MAX_RECURSION: usize = 150;
-
-/// Arguments of a call.
-#[derive(Clone, Default)]
-pub(super) struct CallArgs {
-    pub positional: Vec<Value>,
-    pub named: Vec<(Arc<str>, Value)>,
-}
-
-/// A template at work.
-pub(super) struct Interp<'p> {
-    pub program: &'p Program,
-    pub meter: Meter,
-    /// What the template is given, and jinja2's globals.
-    pub vars: HashMap<Arc<str>, Value>,
-    /// What it has assigned at its outermost level.
-    pub exported: RefCell<HashMap<Arc<str>, Value>>,
-    pub autoescape: Cell<bool>,
-    depth: Cell<usize>,
-    /// Frames that macros hold on to, and namespaces: both may hold each other in a ring.
-    pub frames: RefCell<Vec<Rc<Scope>>>,
-    pub namespaces: RefCell<Vec<Rc<Namespace>>>,
-    pub clock: &'p dyn Fn(&str) -> Result<String, String>,
-    pub random: Cell<u64>,
-}
-
-impl Drop for Interp<'_> {
-    fn drop(&mut self) {
-        // One by one, so that neither rings nor long chains are left to be dropped recursively.
-        for frame in self.frames.take() {
-            drop(frame.vars.take());
-        }
-        let fields: Vec<_> = self.namespaces.borrow().iter().map(|n| n.fields.take()).collect();
-        drop(fields);
-    }
-}
-
-impl<'p> Interp<'p> {
-    pub(super) fn new(
-        program: &'p Program,
-        vars: HashMap<Arc<str>, Value>,
-        fuel: u64,
-        clock: &'p dyn Fn(&str) -> Result<String, String>,
-    ) -> Self {
-        Self {
-            program,
-            meter: Meter::new(fuel),
-            vars,
-            exported: RefCell::default(),
-            autoescape: Cell::new(false),
-            depth: Cell::new(0),
-            frames: RefCell::default(),
-            namespaces: RefCell::default(),
-            clock,
-            random: Cell::new(0x9e37_79b9_7f4a_7c15),
-        }
-    }
-
-    /// Runs `work` one level deeper.
-    pub(super) fn deeper<T>(&self, work: impl FnOnce() -> Res<T>) -> Res<T> {
-        let depth = self.depth.get();
-        if depth >= MAX_RECURSION {
-            return Err(error!(Limit, "the template calls itself too deeply (recursion limit)"));
-        }
-        self.depth.set(depth + 1);
-        let result = work();
-        self.depth.set(depth);
-        result
-    }
-
-    fn global(name: &str) -> Option<Value> {
-        Some(match name {
-            "range" => Value::Function(Function::Range),
-            "dict" => Value::Function(Function::Dict),
-            "lipsum" => Value::Function(Function::Lipsum),
-            "cycler" => Value::Function(Function::Cycler),
-            "joiner" => Value::Function(Function::Joiner),
-            "namespace" => Value::Function(Function::Namespace),
-            "raise_exception" => Value::Function(Function::RaiseException),
-            "strftime_now" => Value::Function(Function::StrftimeNow),
-            _ => return None,
-        })
-    }
-
-    /// A name outside of all frames.
-    pub(super) fn resolve(&self, name: &str) -> Option<Value> {
-        if name == "self" {
-            return Some(Value::Template);
-        }
-        let exported = self.exported.borrow().get(name).cloned();
-        exported.or_else(|| self.vars.get(name).cloned()).or_else(|| Self::global(name))
-    }
-
-    /// A new frame with its variables as they begin.
-    pub(super) fn enter(&self, loads: &Loads, parent: Option<&Rc<Scope>>) -> Rc<Scope> {
-        self.new_frame(loads, parent, false)
-    }
-
-    /// The frame that a template begins in.
-    pub(super) fn outermost(&self, loads: &Loads) -> Rc<Scope> {
-        self.new_frame(loads, None, true)
-    }
-
-    fn new_frame(&self, loads: &Loads, parent: Option<&Rc<Scope>>, outermost: bool) -> Rc<Scope> {
-        let mut vars = HashMap::with_capacity(loads.len());
-        for (name, load) in loads {
-            let value = match load {
-                Load::Parameter | Load::Undefined => None,
-                Load::Resolve => self.resolve(name),
-                Load::Alias => parent.and_then(|scope| lookup(scope, name)),
-            };
-            vars.insert(Arc::clone(name), value);
-        }
-        Rc::new(Scope { vars: RefCell::new(vars), parent: parent.cloned(), outermost })
-    }
-
-    pub(super) fn variable(&self, name: &Arc<str>, scope: &Rc<Scope>) -> Value {
-        lookup(scope, name).unwrap_or_else(|| Value::undefined(format!("'{name}' is undefined")))
-    }
-
+impl Interp<'_> {
     pub(super) fn eval(&self, expr: &Expr, scope: &Rc<Scope>) -> Res<Value> {
         self.eval_with(expr, scope, None)
     }
 
-    /// The value of an expression; `input` is what a filter without an operand works on.
+    /// Evaluates an expression. `input` is the operand of a filter without one.
     ///
-    /// Chains to the left (`a.b.c`, `a + b + c`) are gone through without recursion.
+    /// Chains that nest to the left (`a.b.c`, `a + b + c`) are evaluated without recursion.
     pub(super) fn eval_with(
         &self,
         expr: &Expr,
@@ -189,10 +66,10 @@ impl<'p> Interp<'p> {
                 }
                 for value in &values {
                     let part = match markup {
-                        true => super::html::escape(self, value)?,
+                        true => escape(self, value)?,
                         false => to_str(self, value)?,
                     };
-                    self.meter.bytes(part.len())?;
+                    self.meter.pay_bytes(part.len())?;
                     text.push_str(&part);
                 }
                 Ok(if markup { Value::Markup(text.into()) } else { Value::str(text) })
@@ -214,7 +91,7 @@ impl<'p> Interp<'p> {
                 self.filter(name, input.unwrap_or(Value::None), args)
             }
             ExprKind::Generation => Ok(Value::Function(Function::Generation)),
-            ExprKind::Slice(_) => Err(error!(Type, "a slice among several indices")),
+            ExprKind::Slice(_) => Err(error!(Type, "a slice cannot be one of several indices")),
             _ => Err(error!(Runtime, "not an expression")),
         }
     }
@@ -223,7 +100,7 @@ impl<'p> Interp<'p> {
         items.iter().map(|item| self.eval(item, scope)).collect()
     }
 
-    /// One operator of a chain, with the value to its left.
+    /// Applies one operator of a chain to the value to its left.
     fn step(&self, node: &Expr, value: Value, scope: &Rc<Scope>) -> Res<Value> {
         match &node.kind {
             ExprKind::Attr(_, name) => self.attribute(&value, name),
@@ -306,7 +183,7 @@ impl<'p> Interp<'p> {
         if let Some(spread) = &args.spread_named {
             match self.eval(spread, scope)? {
                 Value::Dict(dict) => {
-                    self.meter.values(dict.map.len())?;
+                    self.meter.pay_values(dict.map.len())?;
                     for (key, value) in dict.map.values() {
                         let Some(key) = key.as_str() else {
                             return Err(error!(Type, "keywords must be strings"));
@@ -329,7 +206,7 @@ impl<'p> Interp<'p> {
         Ok(CallArgs { positional, named })
     }
 
-    /// The attribute of an item that a filter was given, e.g. `a.b`.
+    /// Follows an attribute path of a filter, e.g. `a.b`.
     pub(super) fn follow(&self, item: Value, path: &Path, default: Option<&Value>) -> Res<Value> {
         let mut item = item;
         for part in path {
@@ -342,7 +219,7 @@ impl<'p> Interp<'p> {
     }
 }
 
-/// What an expression begins with, if it is a chain.
+/// The left operand of an expression that can be part of a chain.
 fn left(expr: &Expr) -> Option<&Expr> {
     match &expr.kind {
         ExprKind::Attr(inner, _)
@@ -359,21 +236,4 @@ fn left(expr: &Expr) -> Option<&Expr> {
         | ExprKind::Compare(inner, _) => Some(inner),
         _ => None,
     }
-}
-
-/// The variable of the nearest frame that has it; `None` if it is missing there.
-pub(super) fn lookup(scope: &Rc<Scope>, name: &str) -> Option<Value> {
-    let mut at = Some(scope);
-    while let Some(scope) = at {
-        if let Some(value) = scope.vars.borrow().get(name) {
-            return value.clone();
-        }
-        at = scope.parent.as_ref();
-    }
-    None
-}
-
-/// An undefined value that must not be used as a function or number.
-pub(super) fn defined(value: &Value) -> Res<&Value> {
-    if value.is_undefined() { Err(undefined(value)) } else { Ok(value) }
 }

@@ -1,16 +1,15 @@
-//! Runs statements.
+//! Executes statements.
 
-use super::ast::{Body, Expr, Macro, Stmt, StmtKind, Target};
+use super::ast::{Body, Expr, ExprKind, Macro, Stmt, StmtKind, Target};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp, lookup};
-use super::html::escape;
-use super::ops::undefined;
+use super::escape::escape;
+use super::interp::{Interp, lookup};
 use super::repr::to_str;
-use super::value::{MacroValue, Scope, Value, insert};
+use super::value::{CallArgs, MacroValue, Scope, Value, insert};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How a statement ends.
+/// The control flow after a statement.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Flow {
     Next,
@@ -40,12 +39,12 @@ impl Interp<'_> {
         self.write(&text, out)
     }
 
-    /// Text that a block made, safe if that is asked for.
+    /// The output of a block as a value; safe text if autoescape is on.
     pub(super) fn captured(&self, text: String) -> Value {
         if self.autoescape.get() { Value::Markup(text.into()) } else { Value::str(text) }
     }
 
-    /// Writes what a call or filter made of a block, which must be text.
+    /// Writes the result of a call or filter on a block, which must be text.
     fn write_text(&self, value: &Value, out: &mut String) -> Res<()> {
         match value.as_str() {
             Some(text) => self.write(text, out),
@@ -100,7 +99,7 @@ impl Interp<'_> {
         self.deeper(|| self.body(otherwise, scope, out))
     }
 
-    /// Statements with a frame of their own.
+    /// Executes statements with a frame of their own.
     fn block_statement(&self, stmt: &Stmt, scope: &Rc<Scope>, out: &mut String) -> Res<Flow> {
         match &stmt.kind {
             StmtKind::SetBlock { target, filter, body, loads } => {
@@ -167,14 +166,14 @@ impl Interp<'_> {
         Ok(Flow::Next)
     }
 
-    /// Runs a `{% block %}`, which sees the outermost variables and, if scoped, those around it.
+    /// Runs a `{% block %}`. It sees the outermost variables and, if scoped, the surrounding ones.
     pub(super) fn run_block(
         &self,
         name: &str,
         around: Option<&Rc<Scope>>,
         out: &mut String,
     ) -> Res<()> {
-        let Some(block) = self.program.blocks.get(name) else {
+        let Some(block) = self.blocks.get(name) else {
             return Err(error!(Undefined, "there is no block '{name}'"));
         };
         let scope = self.enter(&block.loads, None);
@@ -190,7 +189,7 @@ impl Interp<'_> {
     }
 
     fn call_with_caller(&self, call: &Expr, caller: Value, scope: &Rc<Scope>) -> Res<Value> {
-        let super::ast::ExprKind::Call(callee, args) = &call.kind else {
+        let ExprKind::Call(callee, args) = &call.kind else {
             return Err(error!(Runtime, "expected a call"));
         };
         let callee = self.eval(callee, scope)?;
@@ -311,18 +310,10 @@ impl Interp<'_> {
     }
 }
 
-/// What transformers' namespaces refuse.
+/// Refuses names that transformers' namespaces do not store.
 pub(super) fn check_field(name: &str) -> Res<()> {
     if name.starts_with('_') {
         return Err(error!(Security, "a namespace cannot store the attribute '{name}'"));
     }
     Ok(())
-}
-
-/// An undefined value as an error where Python needs one.
-pub(super) fn needs(value: &Value, what: &str) -> super::error::Error {
-    match value {
-        Value::Undefined(_) => undefined(value),
-        other => error!(Type, "{what}, not {}", other.type_name()),
-    }
 }

@@ -1,78 +1,10 @@
-//! Iterators and generators of Python, which are gone through once and as late as possible.
+//! Python's iterators and generators, which are lazy and run once.
 
-use super::ast::For;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::value::{Dict, Key, Range, Scope, Seq, Value, View, deeper};
-use std::cell::RefCell;
-use std::collections::HashSet;
+use super::interp::Interp;
+use super::value::{Iter, IterState as State, Key, Value, View};
 use std::rc::Rc;
 use std::sync::Arc;
-
-pub(super) struct Iter {
-    state: RefCell<State>,
-    pub depth: u16,
-}
-
-/// The parts of `a.b.0`, as filters take them.
-pub(super) type Path = Vec<Value>;
-
-pub(super) enum State {
-    Items(std::vec::IntoIter<Value>),
-    Seq(Rc<Seq>, usize),
-    /// From the last to the first.
-    Backwards(Rc<Seq>, usize),
-    Text(Arc<str>, usize),
-    Bytes(Rc<[u8]>, usize),
-    Range(Rc<Range>, i128),
-    Dict(Rc<Dict>, View, usize),
-    MapAttr {
-        source: Rc<Iter>,
-        path: Path,
-        default: Option<Value>,
-    },
-    MapFilter {
-        source: Rc<Iter>,
-        name: Arc<str>,
-        args: CallArgs,
-    },
-    Select {
-        source: Rc<Iter>,
-        path: Path,
-        test: Option<(Arc<str>, CallArgs)>,
-        keep: bool,
-    },
-    Unique {
-        source: Rc<Iter>,
-        path: Path,
-        case_sensitive: bool,
-        seen: HashSet<Key>,
-    },
-    Batch {
-        source: Rc<Iter>,
-        count: i128,
-        fill: Value,
-        held: Option<Value>,
-    },
-    /// The items of a loop that its `if` lets through.
-    Filtered {
-        source: Rc<Iter>,
-        node: Arc<For>,
-        scope: Rc<Scope>,
-    },
-    Loop(Value),
-}
-
-impl Iter {
-    pub(super) fn new(state: State, inner: u16) -> Res<Rc<Self>> {
-        Ok(Rc::new(Self { state: RefCell::new(state), depth: deeper(inner)? }))
-    }
-
-    pub(super) fn of_items(items: Vec<Value>) -> Res<Rc<Self>> {
-        let inner = items.iter().map(Value::depth).max().unwrap_or(0);
-        Self::new(State::Items(items.into_iter()), inner)
-    }
-}
 
 impl Interp<'_> {
     /// Python's `iter(value)`.
@@ -165,7 +97,8 @@ impl Interp<'_> {
                 let mut batch: Vec<Value> = held.take().into_iter().collect();
                 let full = |len: usize| i128::try_from(len).unwrap_or(0) == *count;
                 while let Some(item) = self.advance(source)? {
-                    // A count of zero cannot be reached from above, so the first batch is empty.
+                    // As in jinja2, this check precedes the push: with a count of 0 the first
+                    // batch is empty.
                     if full(batch.len()) {
                         *held = Some(item);
                         return Ok(Some(Value::list(batch)?));
@@ -200,10 +133,10 @@ impl Interp<'_> {
         })
     }
 
-    /// Everything that is left, as Python's `list(value)`.
+    /// The remaining items, as Python's `list(value)`.
     pub(super) fn collect(&self, value: &Value) -> Res<Vec<Value>> {
         if let Some(seq) = value.as_seq() {
-            self.meter.values(seq.items.len())?;
+            self.meter.pay_values(seq.items.len())?;
             return Ok(seq.items.clone());
         }
         let iter = self.iterate(value)?;

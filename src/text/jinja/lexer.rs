@@ -1,4 +1,4 @@
-//! Template text to tokens, as jinja2's lexer with `trim_blocks` and `lstrip_blocks`.
+//! Splits template text into tokens, as jinja2's lexer with `trim_blocks` and `lstrip_blocks` does.
 
 use super::error::{Error, Res, error};
 use super::unicode::is_space;
@@ -27,7 +27,7 @@ const OPERATORS: [&str; 25] = [
 
 /// The tokens of `source` with their lines.
 pub(super) fn tokenize(source: &str) -> Res<Vec<(Token, u32)>> {
-    // Any kind of line end is one, and the last is not part of the text.
+    // All kinds of line ends count as newlines, and the last one is not part of the text.
     let mut source = source.replace("\r\n", "\n").replace('\r', "\n");
     if source.ends_with('\n') {
         source.pop();
@@ -64,7 +64,7 @@ impl<'s> Lexer<'s> {
         self.tokens.push((token, self.line));
     }
 
-    /// Goes on behind `bytes` of the text, which are returned.
+    /// Consumes and returns the next `bytes` of the text.
     fn take(&mut self, bytes: usize) -> &'s str {
         let (taken, rest) = self.rest.split_at(bytes);
         self.rest = rest;
@@ -129,7 +129,7 @@ impl<'s> Lexer<'s> {
         (tag, length, sign)
     }
 
-    /// The text in front of a tag, with what the tag strips of it.
+    /// Takes the text before a tag, without the white space that the tag strips.
     fn data(&mut self, bytes: usize, sign: Option<char>, print: bool) {
         let at_line_start = self.at_line_start;
         let line = self.line;
@@ -199,7 +199,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// The tokens of a tag up to its `end`.
+    /// Reads the tokens of a tag up to its `end`.
     fn tag(&mut self, end: &'static str) -> Res<()> {
         let mut open: Vec<char> = Vec::new();
         self.in_tag = true;
@@ -224,7 +224,7 @@ impl<'s> Lexer<'s> {
                 self.operator(&mut open)?;
             }
         }
-        Err(error!(Syntax, "unexpected end of the template inside of a tag, expected {end:?}"))
+        Err(error!(Syntax, "unexpected end of the template within a tag, expected {end:?}"))
     }
 
     fn tag_end(&mut self, end: &'static str) -> bool {
@@ -263,7 +263,7 @@ impl<'s> Lexer<'s> {
         let text = self.rest;
         if !after_dot && let Some(length) = float_length(text) {
             let digits = text.get(..length).unwrap_or_default().replace('_', "");
-            let float = digits.parse().map_err(|_| error!(Syntax, "{digits:?} is no number"))?;
+            let float = digits.parse().map_err(|_| error!(Syntax, "{digits:?} is not a number"))?;
             self.push(Token::Float(float));
             self.take(length);
             return Ok(());
@@ -319,12 +319,12 @@ impl<'s> Lexer<'s> {
     }
 }
 
-/// Bytes of white space at the beginning.
+/// Number of bytes of leading white space.
 fn spaces(text: &str) -> usize {
     text.len() - text.trim_start_matches(is_space).len()
 }
 
-/// The length of `word` with white space around it.
+/// The length of `word` with the white space around it.
 fn raw_word(text: &str, word: &str) -> Option<usize> {
     let before = spaces(text);
     let rest = text.get(before..)?.strip_prefix(word)?;
@@ -364,7 +364,7 @@ fn float_length(text: &str) -> Option<usize> {
     (fraction > 0).then_some(mantissa)
 }
 
-/// Length, radix, and how much of it is a prefix.
+/// Length, radix, and length of the prefix.
 fn int_length(text: &str) -> (usize, u32, usize) {
     for (prefix, radix) in [("0b", 2), ("0o", 8), ("0x", 16)] {
         if text.get(..2).is_some_and(|t| t.eq_ignore_ascii_case(prefix)) {
@@ -400,7 +400,8 @@ fn unescape(text: &str) -> Res<String> {
             let digits: String = chars.by_ref().take(count).collect();
             let complete = digits.len() == count && digits.chars().all(|c| c.is_ascii_hexdigit());
             let code = u32::from_str_radix(&digits, 16).ok().filter(|_| complete);
-            let code = code.ok_or_else(|| error!(Syntax, "\\{escape} without {count} digits"))?;
+            let code =
+                code.ok_or_else(|| error!(Syntax, "\\{escape} needs {count} hexadecimal digits"))?;
             char::from_u32(code).ok_or_else(|| lone(code))
         };
         match escape {
@@ -443,5 +444,5 @@ fn unescape(text: &str) -> Res<String> {
 }
 
 fn lone(code: u32) -> Error {
-    error!(Limit, "\\u{code:04x} is half a character or none: write the character itself")
+    error!(Limit, "\\u{code:04x} is not a character: write the character itself")
 }

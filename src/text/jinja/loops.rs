@@ -1,18 +1,17 @@
-//! Loops, and the `loop` that their bodies see.
+//! Loops, and the variable `loop` in their bodies.
 
 use super::ast::{Body, For, Loads};
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
 use super::exec::Flow;
-use super::iter::{Iter, State};
-use super::ops::equal;
-use super::value::{Loop, LoopState, Scope, Seq, Value, deeper};
+use super::interp::Interp;
+use super::value::{CallArgs, Iter, IterState, Loop, LoopState, Scope, Seq, Value, deeper};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 impl Interp<'_> {
-    /// Whether a loop's `if` lets an item through.
+    /// Whether an item passes a loop's `if`.
     pub(super) fn loop_test(&self, node: &For, scope: &Rc<Scope>, item: &Value) -> Res<bool> {
         let Some(test) = &node.test else {
             return Ok(true);
@@ -34,7 +33,8 @@ impl Interp<'_> {
         if node.test.is_some() {
             let iter = self.iterate(&source)?;
             let (inner, node, scope) = (iter.depth, Arc::clone(node), Rc::clone(scope));
-            source = Value::Iter(Iter::new(State::Filtered { source: iter, node, scope }, inner)?);
+            source =
+                Value::Iter(Iter::new(IterState::Filtered { source: iter, node, scope }, inner)?);
         }
         let iter = self.iterate(&source)?;
         let extended = match node.extended {
@@ -71,7 +71,7 @@ impl Interp<'_> {
             }
             self.assign(&node.target, item, &inner)?;
             match self.body(&node.body, &inner, out)? {
-                // As in jinja2, a loop that was left or cut short counts as one without items.
+                // As in jinja2, only a whole iteration prevents the `else` branch.
                 Flow::Break => break,
                 Flow::Continue => {}
                 Flow::Next => finished_once = true,

@@ -1,10 +1,10 @@
 //! Methods of Python's lists, tuples, dicts, numbers and ranges.
 
 use super::bind::Signature;
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::ops::equal;
-use super::value::{Dict, Key, Value, View};
+use super::interp::Interp;
+use super::value::{CallArgs, Dict, Key, Value, View};
 use std::rc::Rc;
 
 impl Interp<'_> {
@@ -24,7 +24,7 @@ impl Interp<'_> {
             (_, "index") => self.index_of(value, args),
             (Value::List(seq), "copy") => {
                 bind(&[], 0, 0, args)?;
-                self.meter.values(seq.items.len())?;
+                self.meter.pay_values(seq.items.len())?;
                 Ok(value.clone())
             }
             (Value::Dict(dict), _) => self.dict_method(dict, name, args),
@@ -74,7 +74,7 @@ impl Interp<'_> {
             }
             (Value::Bytes(bytes), "hex") => {
                 bind(&[], 0, 0, args)?;
-                self.meter.bytes(bytes.len())?;
+                self.meter.pay_bytes(bytes.len())?;
                 Ok(Value::str(bytes.iter().map(|b| format!("{b:02x}")).collect::<String>()))
             }
             _ => Err(error!(Limit, "the method {name} of {} is not supported", value.type_name())),
@@ -117,7 +117,7 @@ impl Interp<'_> {
             "fromkeys" => self.keyed_dict(args),
             _ => {
                 bind(&[], 0, args)?;
-                self.meter.values(dict.map.len())?;
+                self.meter.pay_values(dict.map.len())?;
                 let view = |view| Ok(Value::View(view, Rc::clone(dict)));
                 match name {
                     "items" => view(View::Items),

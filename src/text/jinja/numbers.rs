@@ -1,4 +1,4 @@
-//! Numbers to text and back, as Python does it.
+//! Converts numbers to text and back, as Python does.
 
 use super::unicode::{decimal, is_space};
 
@@ -12,14 +12,14 @@ pub(in crate::text) fn float_repr(value: f64) -> String {
     }
     let magnitude = value.abs();
     if magnitude == 0.0 || (1e-4..1e16).contains(&magnitude) {
-        // Rust writes the shortest digits as well.
+        // Rust writes the shortest digits too.
         let fixed = format!("{value}");
         return if fixed.contains('.') { fixed } else { fixed + ".0" };
     }
     exponent(&format!("{value:e}"))
 }
 
-/// Rust's `1.5e-7` as C's `1.5e-07`.
+/// Converts Rust's `1.5e-7` to C's `1.5e-07`.
 fn exponent(text: &str) -> String {
     let Some((digits, exponent)) = text.split_once('e') else {
         return text.to_owned();
@@ -31,7 +31,7 @@ fn exponent(text: &str) -> String {
     format!("{digits}e{sign}{exponent:0>2}")
 }
 
-/// No float has more digits behind its point.
+/// No float has more digits after the point.
 const MAX_FRACTION: usize = 1100;
 
 fn fixed(value: f64, precision: usize) -> String {
@@ -46,9 +46,9 @@ fn scientific(value: f64, precision: usize) -> String {
     exponent(&format!("{digits}{}e{power}", "0".repeat(precision - known)))
 }
 
-/// A float without its sign in one of C's formats: `e`, `f` or `g`.
+/// Formats a float without its sign in one of C's formats: `e`, `f` or `g`.
 ///
-/// `alternate` keeps the point and the zeros behind it; `point` makes `g` show a fraction.
+/// `alternate` keeps the point and trailing zeros. `point` makes `g` show a fraction.
 pub(super) fn float_format(
     value: f64,
     kind: char,
@@ -88,7 +88,7 @@ pub(super) fn float_format(
     }
 }
 
-/// Without zeros at the end of a fraction, unless they are asked for.
+/// Removes trailing zeros of a fraction, unless `alternate` is set.
 fn trimmed(digits: &str, alternate: bool) -> String {
     match (digits.contains('.'), alternate) {
         (true, false) => digits.trim_end_matches('0').trim_end_matches('.').to_owned(),
@@ -115,7 +115,7 @@ pub(super) fn parse_int(text: &str, base: u32) -> Option<Result<i128, ()>> {
             (radix, rest.strip_prefix('_').unwrap_or(rest))
         }
         None if base == 0 => {
-            // Zeros alone may begin with a zero.
+            // Only zero itself may have leading zeros.
             if text.starts_with('0') && text.chars().any(|c| c != '0' && c != '_') {
                 return None;
             }
@@ -133,7 +133,7 @@ pub(super) fn parse_int(text: &str, base: u32) -> Option<Result<i128, ()>> {
     Some(value.map(|v| if negative { -v } else { v }).ok_or(()))
 }
 
-/// Digits with underscores only between them.
+/// Removes underscores, which must be between digits.
 fn without_underscores(text: &str) -> Option<String> {
     if text.is_empty() || text.starts_with('_') || text.ends_with('_') || text.contains("__") {
         return None;

@@ -1,135 +1,15 @@
 //! Python's operators.
 
 use super::ast::{Comparison, Operator};
+use super::compare::{equal, order};
 use super::error::{Error, Res, error};
-use super::eval::Interp;
-use super::html::escape;
+use super::escape::escape;
+use super::interp::Interp;
+use super::operands::undefined;
 use super::printf::percent;
-use super::value::{Key, Meter, Value, View};
+use super::value::{Key, Value, View};
 use std::cmp::Ordering;
 use std::sync::Arc;
-
-/// `a == b`
-pub(super) fn equal(m: &Meter, a: &Value, b: &Value) -> Res<bool> {
-    m.pay(1)?;
-    Ok(match (a, b) {
-        (Value::Undefined(_), Value::Undefined(_)) | (Value::None, Value::None) => true,
-        (Value::Str(a) | Value::Markup(a), Value::Str(b) | Value::Markup(b)) => {
-            m.bytes(a.len().min(b.len()))?;
-            a == b
-        }
-        (Value::Bytes(a), Value::Bytes(b)) => a == b,
-        (Value::List(a), Value::List(b))
-        | (Value::Tuple(a) | Value::Group(a), Value::Tuple(b) | Value::Group(b)) => {
-            if a.items.len() != b.items.len() {
-                return Ok(false);
-            }
-            for (a, b) in a.items.iter().zip(&b.items) {
-                if !equal(m, a, b)? {
-                    return Ok(false);
-                }
-            }
-            true
-        }
-        (Value::Dict(a), Value::Dict(b)) => {
-            if a.map.len() != b.map.len() {
-                return Ok(false);
-            }
-            for (key, (_, value)) in &a.map {
-                match b.map.get(key) {
-                    Some((_, other)) if equal(m, value, other)? => {}
-                    _ => return Ok(false),
-                }
-            }
-            true
-        }
-        (Value::View(View::Keys, a), Value::View(View::Keys, b)) => {
-            m.values(a.map.len())?;
-            a.map.len() == b.map.len() && a.map.keys().all(|key| b.map.contains_key(key))
-        }
-        (Value::View(View::Items, a), Value::View(View::Items, b)) => {
-            return equal(m, &Value::Dict(a.clone()), &Value::Dict(b.clone()));
-        }
-        (Value::Range(a), Value::Range(b)) => {
-            let (a, b) = (Value::Range(a.clone()), Value::Range(b.clone()));
-            Key::of(&a)? == Key::of(&b)?
-        }
-        _ => match number_order(a, b) {
-            Some(order) => order == Some(Ordering::Equal),
-            None => a.is(b),
-        },
-    })
-}
-
-/// The order of two numbers, `Some(None)` with a NaN among them; `None` if they are no numbers.
-fn number_order(a: &Value, b: &Value) -> Option<Option<Ordering>> {
-    match (a, b) {
-        (Value::Float(a), Value::Float(b)) => Some(a.partial_cmp(b)),
-        (Value::Float(a), b) => Some(int_float(b.as_int()?, *a).map(Ordering::reverse)),
-        (a, Value::Float(b)) => Some(int_float(a.as_int()?, *b)),
-        (a, b) => Some(Some(a.as_int()?.cmp(&b.as_int()?))),
-    }
-}
-
-/// The order of an integer and a float, exactly.
-#[expect(clippy::cast_possible_truncation, reason = "the float is whole and within range")]
-fn int_float(int: i128, float: f64) -> Option<Ordering> {
-    if float.is_nan() {
-        return None;
-    }
-    if float >= 1.7e38 {
-        return Some(Ordering::Less);
-    }
-    if float <= -1.7e38 {
-        return Some(Ordering::Greater);
-    }
-    let whole = float.floor();
-    Some(int.cmp(&(whole as i128)).then(if float > whole {
-        Ordering::Less
-    } else {
-        Ordering::Equal
-    }))
-}
-
-/// The order of two values that Python can order; `None` with a NaN.
-pub(super) fn order(m: &Meter, a: &Value, b: &Value, sign: &str) -> Res<Option<Ordering>> {
-    m.pay(1)?;
-    if let Some(order) = number_order(a, b) {
-        return Ok(order);
-    }
-    match (a, b) {
-        (Value::Str(a) | Value::Markup(a), Value::Str(b) | Value::Markup(b)) => {
-            m.bytes(a.len().min(b.len()))?;
-            Ok(Some(a.cmp(b)))
-        }
-        (Value::Bytes(a), Value::Bytes(b)) => Ok(Some(a.cmp(b))),
-        (Value::List(a), Value::List(b))
-        | (Value::Tuple(a) | Value::Group(a), Value::Tuple(b) | Value::Group(b)) => {
-            for (a, b) in a.items.iter().zip(&b.items) {
-                if !equal(m, a, b)? {
-                    return order(m, a, b, sign);
-                }
-            }
-            Ok(Some(a.items.len().cmp(&b.items.len())))
-        }
-        (Value::Undefined(_), _) => Err(undefined(a)),
-        (_, Value::Undefined(_)) => Err(undefined(b)),
-        _ => Err(error!(
-            Type,
-            "'{sign}' not supported between instances of '{}' and '{}'",
-            a.type_name(),
-            b.type_name()
-        )),
-    }
-}
-
-/// The error of using an undefined value.
-pub(super) fn undefined(value: &Value) -> Error {
-    match value {
-        Value::Undefined(undefined) => Error::new(undefined.class, undefined.hint.clone()),
-        _ => error!(Undefined, "undefined"),
-    }
-}
 
 impl Interp<'_> {
     pub(super) fn compare(&self, comparison: Comparison, a: &Value, b: &Value) -> Res<bool> {
@@ -154,7 +34,7 @@ impl Interp<'_> {
         match container {
             Value::Str(text) | Value::Markup(text) => match item.as_str() {
                 Some(part) => {
-                    m.bytes(text.len())?;
+                    m.pay_bytes(text.len())?;
                     Ok(text.contains(&**part))
                 }
                 None => Err(error!(
@@ -191,7 +71,7 @@ impl Interp<'_> {
 
     pub(super) fn binary(&self, op: Operator, a: &Value, b: &Value) -> Res<Value> {
         for operand in [a, b] {
-            // Text on the left of % takes anything.
+            // Text on the left of % accepts any operand.
             if operand.is_undefined() && !(op == Operator::Mod && a.as_str().is_some()) {
                 return Err(undefined(operand));
             }
@@ -206,7 +86,7 @@ impl Interp<'_> {
 
     fn add(&self, a: &Value, b: &Value) -> Res<Value> {
         let joined = |a: &str, b: &str| -> Res<Arc<str>> {
-            self.meter.bytes(a.len() + b.len())?;
+            self.meter.pay_bytes(a.len() + b.len())?;
             Ok(Arc::from(format!("{a}{b}")))
         };
         Ok(match (a, b) {
@@ -234,7 +114,7 @@ impl Interp<'_> {
         };
         let times = usize::try_from(times.max(0)).unwrap_or(usize::MAX);
         let text = |text: &str| -> Res<Arc<str>> {
-            self.meter.bytes(text.len().saturating_mul(times))?;
+            self.meter.pay_bytes(text.len().saturating_mul(times))?;
             Ok(Arc::from(text.repeat(if text.is_empty() { 0 } else { times })))
         };
         let items = |items: &[Value]| -> Res<Vec<Value>> {
@@ -245,7 +125,7 @@ impl Interp<'_> {
             Value::Str(s) => Value::Str(text(s)?),
             Value::Markup(s) => Value::Markup(text(s)?),
             Value::Bytes(bytes) => {
-                self.meter.bytes(bytes.len().saturating_mul(times))?;
+                self.meter.pay_bytes(bytes.len().saturating_mul(times))?;
                 Value::Bytes(bytes.repeat(if bytes.is_empty() { 0 } else { times }).into())
             }
             Value::List(seq) => Value::list(items(&seq.items)?)?,
@@ -287,7 +167,7 @@ fn symbol(op: Operator) -> &'static str {
     }
 }
 
-/// Operators on numbers.
+/// Applies an operator to numbers.
 pub(super) fn arithmetic(op: Operator, a: &Value, b: &Value) -> Res<Value> {
     if let (Some(x), Some(y)) = (a.as_int(), b.as_int()) {
         return integers(op, x, y);
@@ -359,7 +239,7 @@ fn quotient(x: i128, y: i128) -> Res<f64> {
     }
     let (x, y) = (x.checked_div(a).unwrap_or(x), y.checked_div(a).unwrap_or(y));
     let exact = |v: i128| v.unsigned_abs().is_power_of_two() || v.unsigned_abs() < 1 << 53;
-    // A power of two in either place only moves the exponent.
+    // A power of two on either side only changes the exponent.
     if (exact(x) && exact(y)) || y.unsigned_abs().is_power_of_two() || x == 0 {
         return Ok(x as f64 / y as f64);
     }

@@ -1,18 +1,18 @@
-//! Tokens to a tree: statements, as jinja2's parser with `loopcontrols` and `generation`.
+//! Parses statements, as jinja2's parser with `loopcontrols` and `generation` does.
 
 use super::ast::{Args, Body, Expr, ExprKind, For, Macro, Name, Stmt, StmtKind, Target};
 use super::error::{Error, Res, error};
 use super::lexer::{Token, tokenize};
 use std::sync::Arc;
 
-/// Nesting of statements and expressions; recursion stays within a browser's stack.
+/// Maximum nesting of statements and expressions. The recursion fits a browser's stack.
 const MAX_NESTING: usize = 90;
-/// Tokens in one tag; each may be an operator that others are evaluated behind.
+/// Maximum number of tokens in one tag, which bounds the length of a chain of operators.
 const MAX_TAG_TOKENS: usize = 1_000;
-/// `elif`s of one `if`.
+/// Maximum number of `elif`s in one `if`.
 const MAX_ELIFS: usize = 500;
 
-/// A block's name, whether it sees its surroundings, and its statements.
+/// A block's name and statements.
 pub(super) type RawBlock = (Name, Body);
 
 pub(super) struct Parser {
@@ -23,7 +23,7 @@ pub(super) struct Parser {
     pub blocks: Vec<RawBlock>,
 }
 
-/// What `for_loop`, `with` and others leave to the analysis of variables.
+/// Parses a template. The frames' variables are still empty: `symbols` fills them in.
 pub(super) fn parse(source: &str) -> Res<(Body, Vec<RawBlock>)> {
     let tokens = tokenize(source)?;
     check_tags(&tokens)?;
@@ -40,7 +40,7 @@ fn check_tags(tokens: &[(Token, u32)]) -> Res<()> {
             _ => count + 1,
         };
         if count > MAX_TAG_TOKENS {
-            return Err(error!(Limit, "a tag of more than {MAX_TAG_TOKENS} words").at(*line));
+            return Err(error!(Limit, "a tag has more than {MAX_TAG_TOKENS} words").at(*line));
         }
     }
     Ok(())
@@ -143,7 +143,7 @@ impl Parser {
         parsed
     }
 
-    /// Statements up to a tag whose name is one of `ends`, which is the next token then.
+    /// Parses statements up to a tag whose name is one of `ends`. That name is then the next token.
     fn body(&mut self, ends: &[&str]) -> Res<Body> {
         let mut body = Vec::new();
         loop {
@@ -176,7 +176,7 @@ impl Parser {
         }
     }
 
-    /// Behind a tag's words: statements up to one of `ends`.
+    /// Parses the end of a tag, and the statements up to one of `ends`.
     fn statements(&mut self, ends: &[&str]) -> Res<Body> {
         self.skip_op(":");
         self.expect_block_end()?;
@@ -189,7 +189,7 @@ impl Parser {
         Ok(body)
     }
 
-    /// Statements that no `break` leaves.
+    /// Parses statements that `break` cannot leave.
     fn closed(&mut self, end: &str) -> Res<Body> {
         let loops = std::mem::take(&mut self.loops);
         let body = self.statements_to(end);
@@ -292,7 +292,9 @@ impl Parser {
             let test = self.tuple(false, &[])?;
             branches.push((test, self.statements(&["elif", "else", "endif"])?));
             if branches.len() > MAX_ELIFS {
-                return Err(error!(Limit, "more than {MAX_ELIFS} elif").at(self.line()));
+                return Err(
+                    error!(Limit, "an if has more than {MAX_ELIFS} elif tags").at(self.line())
+                );
             }
             if !self.skip_word("elif") {
                 break;
@@ -333,9 +335,11 @@ impl Parser {
             }
             let default = if self.skip_op("=") { Some(self.expression()?) } else { None };
             if default.is_none() && params.last().is_some_and(|(_, default)| default.is_some()) {
-                return Err(
-                    error!(Syntax, "a parameter without a default behind one with").at(self.line())
-                );
+                return Err(error!(
+                    Syntax,
+                    "a parameter without a default follows one with a default"
+                )
+                .at(self.line()));
             }
             params.push((name, default));
         }
@@ -392,7 +396,7 @@ impl Parser {
         Ok(StmtKind::Block { name, scoped, required })
     }
 
-    /// Tags that load other templates, of which a chat template has none: an error if they run.
+    /// Parses tags that load other templates. They fail when they run: there are none.
     fn loader(&mut self, tag: &str) -> Res<StmtKind> {
         self.expression()?;
         while *self.peek() != Token::BlockEnd {
@@ -417,7 +421,7 @@ impl Parser {
         Ok(name)
     }
 
-    /// What `set`, `for` and `with` assign to.
+    /// Parses the target of `set`, `for` or `with`.
     fn target(&mut self, fields: bool, ends: &[&str]) -> Res<Target> {
         let mut targets = Vec::new();
         let mut tuple = false;

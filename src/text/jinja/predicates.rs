@@ -2,15 +2,15 @@
 
 use super::ast::{Comparison, Operator};
 use super::bind::Signature;
+use super::compare::equal;
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
 use super::filters;
-use super::ops::equal;
+use super::interp::Interp;
 use super::repr::to_str;
-use super::strings;
-use super::value::{Function, Value, View};
+use super::str_methods;
+use super::value::{CallArgs, Function, Key, Value, View};
 
-/// Tests that look at the value alone.
+/// Tests of a value alone.
 const PLAIN: &[&str] = &[
     "odd",
     "even",
@@ -35,7 +35,7 @@ const PLAIN: &[&str] = &[
     "escaped",
 ];
 
-/// Tests that compare it to another value.
+/// Tests that compare a value with another.
 const BINARY: &[&str] = &[
     "divisibleby",
     "sameas",
@@ -68,7 +68,7 @@ impl Interp<'_> {
         if !binary && !PLAIN.contains(&name) {
             return Err(error!(Runtime, "no test is named '{name}'"));
         }
-        // Names of Python's own functions cannot be given by name.
+        // Parameters of Python's own functions are positional-only.
         let params: &[&str] = match name {
             "divisibleby" => &["num"],
             "sameas" => &["other"],
@@ -97,7 +97,7 @@ impl Interp<'_> {
             "integer" => matches!(value, Value::Int(_)),
             "float" => matches!(value, Value::Float(_)),
             "lower" | "upper" => match &value {
-                // These print as their addresses, in small letters but for the names of classes.
+                // These print as addresses: in lower case, except for names of classes.
                 Value::Cycler(_)
                 | Value::Joiner(_)
                 | Value::Function(Function::Dict)
@@ -110,16 +110,16 @@ impl Interp<'_> {
                 ) => name == "lower",
                 other => {
                     let method = if name == "lower" { "islower" } else { "isupper" };
-                    strings::is(&to_str(self, other)?, method)
+                    str_methods::is(&to_str(self, other)?, method)
                 }
             },
             "string" => value.as_str().is_some(),
             "mapping" => matches!(value, Value::Dict(_)),
             "number" => value.as_number().is_some(),
             "sequence" => match &value {
-                // It has a length and items, of which the view of a dict has none.
+                // A sequence has a length and an index. A view of a dict has no index.
                 Value::View(View::Keys | View::Values | View::Items, _) => false,
-                // An undefined value has no attributes to ask for.
+                // jinja2's undefined values have a length and an index.
                 Value::Undefined(_) => true,
                 other => other.len().is_some(),
             },
@@ -146,9 +146,9 @@ impl Interp<'_> {
         })
     }
 
-    /// Whether a value is a name of those.
+    /// Whether a value is a name that `exists` knows.
     fn named(&self, value: &Value, exists: fn(&str) -> bool) -> Res<bool> {
-        super::value::Key::of(value)?;
+        Key::of(value)?;
         Ok(value.as_str().is_some_and(|name| exists(name)))
     }
 }

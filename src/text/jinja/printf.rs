@@ -1,12 +1,13 @@
-//! `'...' % values`
+//! The operator `'...' % values`.
 
+use super::convert::float_to_int;
 use super::error::{Res, error};
-use super::eval::Interp;
-use super::html::escape_text;
+use super::escape::escape_text;
+use super::format_spec::number;
+use super::interp::Interp;
 use super::numbers::float_format;
-use super::ops::undefined;
+use super::operands::undefined;
 use super::repr::{escaped, repr, to_str};
-use super::spec::number;
 use super::value::Value;
 use std::iter::Peekable;
 use std::str::Chars;
@@ -65,7 +66,7 @@ pub(super) fn percent(i: &Interp, format: &Value, value: &Value) -> Res<Value> {
         one(i, &mut chars, &mut values, markup, &mut out)?;
         i.meter.pay(1 + (out.len() - before) / 64)?;
     }
-    i.meter.bytes(out.len())?;
+    i.meter.pay_bytes(out.len())?;
     if values.next < given.len() && mapping.is_none() {
         return Err(error!(Type, "not all arguments converted during string formatting"));
     }
@@ -159,7 +160,7 @@ fn one(
     Ok(())
 }
 
-/// A width or precision, and whether it is negative.
+/// Reads a width or precision, and whether it is negative.
 fn size(
     i: &Interp,
     chars: &mut Peekable<Chars>,
@@ -179,7 +180,7 @@ fn size(
     if digits.is_empty() { Ok(None) } else { Ok(Some((false, number(i, &digits)?))) }
 }
 
-/// Sign with prefix, the rest, and whether it is a number.
+/// Returns the sign with its prefix, the rest, and whether the field is a number.
 fn convert(
     i: &Interp,
     field: &Field,
@@ -224,9 +225,7 @@ fn convert(
         }
         'd' | 'i' | 'u' | 'o' | 'x' | 'X' => {
             let int = match value {
-                Value::Float(float) if matches!(kind, 'd' | 'i' | 'u') => {
-                    super::convert::float_to_int(*float)?
-                }
+                Value::Float(float) if matches!(kind, 'd' | 'i' | 'u') => float_to_int(*float)?,
                 Value::Undefined(_) => return Err(undefined(value)),
                 other => other.as_int().ok_or_else(|| {
                     error!(

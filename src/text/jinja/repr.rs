@@ -1,9 +1,10 @@
-//! Python's `str` and `repr`, and `pprint`.
+//! Python's `str`, `repr` and `pprint`.
 
-use super::error::{Res, error};
-use super::eval::Interp;
+use super::compare::order;
+use super::error::{Class, Res, error};
+use super::interp::Interp;
 use super::numbers::float_repr;
-use super::ops::order;
+use super::split::{split_lines, words_with_space};
 use super::unicode::is_printable;
 use super::value::{Function, MAX_DEPTH, Pair, Value, View};
 use std::cmp::Ordering;
@@ -29,7 +30,7 @@ struct Writer<'i, 'p> {
     i: &'i Interp<'p>,
     out: String,
     paid: usize,
-    /// Dicts by their keys, as `pprint` writes them.
+    /// Sort dicts by key, as `pprint` does.
     sorted: bool,
 }
 
@@ -43,7 +44,7 @@ impl Writer<'_, '_> {
     fn value(&mut self, value: &Value, depth: u16) -> Res<()> {
         self.pay()?;
         if depth > MAX_DEPTH {
-            return Err(error!(Limit, "a value nested too deeply"));
+            return Err(error!(Limit, "a value is nested too deeply"));
         }
         match value {
             Value::Undefined(_) => self.out.push_str("Undefined"),
@@ -116,7 +117,7 @@ impl Writer<'_, '_> {
             Value::Template => self.out.push_str("<TemplateReference None>"),
             other => {
                 let kind = other.type_name();
-                return Err(error!(Limit, "a {kind} prints as its address in Python (put | list behind a generator)"));
+                return Err(error!(Limit, "a {kind} prints as its address in Python (add | list to print a generator)"));
             }
         }
         Ok(())
@@ -166,7 +167,7 @@ impl Writer<'_, '_> {
     }
 }
 
-/// Text in Python's quotes.
+/// Writes text in Python's quotes.
 pub(super) fn quoted(text: &str, out: &mut String) {
     let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
     out.push(quote);
@@ -183,7 +184,7 @@ pub(super) fn quoted(text: &str, out: &mut String) {
     out.push(quote);
 }
 
-/// `\x07`, `\u200b` or `\U000e0001`.
+/// A character as `\x07`, `\u200b` or `\U000e0001`.
 pub(super) fn escaped(c: char) -> String {
     match u32::from(c) {
         code @ 0..=0xff => format!("\\x{code:02x}"),
@@ -192,12 +193,12 @@ pub(super) fn escaped(c: char) -> String {
     }
 }
 
-/// Pairs in the order of their keys; keys that have none by the names of their types.
+/// Sorts pairs by key. Keys without an order are sorted by the names of their types.
 fn sort_pairs(i: &Interp, pairs: &mut [&Pair]) -> Res<()> {
     let mut failed = None;
     pairs.sort_by(|a, b| match order(&i.meter, &a.0, &b.0, "<") {
         Ok(order) => order.unwrap_or(Ordering::Equal),
-        Err(e) if e.class() == super::error::Class::Fuel => {
+        Err(e) if e.class() == Class::Fuel => {
             failed = Some(e);
             Ordering::Equal
         }
@@ -292,7 +293,7 @@ fn pretty_at(
     Ok(())
 }
 
-/// Long text in pieces that end with lines and words.
+/// Writes long text in pieces that end at lines and words.
 fn pretty_text(
     i: &Interp,
     text: &str,
@@ -312,7 +313,7 @@ fn pretty_text(
         out
     };
     let width = WIDTH - indent;
-    let lines = super::lines::split_lines(text, true);
+    let lines = split_lines(text, true);
     let mut chunks = Vec::new();
     let mut whole = String::new();
     for (at, line) in lines.iter().enumerate() {
@@ -323,7 +324,7 @@ fn pretty_text(
             chunks.push(whole.clone());
             continue;
         }
-        let words = super::lines::words_with_space(line);
+        let words = words_with_space(line);
         let mut current = String::new();
         for (at, word) in words.iter().enumerate() {
             let last = last_line && at + 1 == words.len();
@@ -348,7 +349,7 @@ fn pretty_text(
     }
     let separator = format!("\n{}", spaces(indent));
     let joined = chunks.join(&separator);
-    i.meter.bytes(joined.len())?;
+    i.meter.pay_bytes(joined.len())?;
     out.push_str(&if outermost { format!("({joined})") } else { joined });
     Ok(())
 }

@@ -1,7 +1,8 @@
-//! Which variables a frame has and how they begin: jinja2's idtracking.
+//! Determines the variables of each frame and their initial values (jinja2's idtracking).
 //!
-//! A name that a frame assigns is its own from the frame's beginning, as a copy of the outer one or
-//! missing; every other name is the nearest outer frame's. Loops begin anew with each item.
+//! A name that a frame assigns belongs to the frame from its beginning: it starts as a copy of the
+//! outer variable, or unassigned. Every other name refers to the nearest outer frame. Each iteration
+//! of a loop has a new frame.
 
 use super::ast::{
     Args, Block, Body, Expr, ExprKind, For, Load, Loads, Macro, Name, Stmt, StmtKind, Target,
@@ -14,11 +15,11 @@ use std::sync::Arc;
 
 #[derive(Default)]
 struct Frame {
-    /// Names with what they begin as, in the order of their appearance.
+    /// Names with their initial values, in the order of appearance.
     loads: Vec<(Name, Load)>,
     refs: HashMap<Name, usize>,
     stores: HashSet<Name>,
-    /// Names in the order in which they were first stored.
+    /// Names in the order of their first assignment.
     log: Vec<Name>,
 }
 
@@ -34,10 +35,10 @@ impl Frame {
     }
 }
 
-/// Fills in the frames of a parsed template.
+/// Fills in the frames' variables of a parsed template.
 ///
 /// # Errors
-/// Filters and tests that do not exist, where jinja2 looks for them while it compiles.
+/// Unknown filters and tests, where jinja2 looks them up during compilation.
 pub(super) fn analyse(
     mut body: Body,
     blocks: Vec<RawBlock>,
@@ -60,7 +61,7 @@ fn root(body: &mut Body) -> Res<Loads> {
 
 struct Analyser {
     frames: Vec<Frame>,
-    /// Inside of a condition, where unknown filters and tests are no error until they run.
+    /// Whether this is within a condition, where unknown filters and tests are errors only when run.
     soft: bool,
 }
 
@@ -115,7 +116,7 @@ impl Analyser {
         body.iter().for_each(|stmt| self.visit(stmt));
     }
 
-    /// What a statement means to the frame it stands in.
+    /// Records the names that a statement reads and assigns in its own frame.
     fn visit(&mut self, stmt: &Stmt) {
         match &stmt.kind {
             StmtKind::Print(expr) => self.expr(expr),
@@ -133,7 +134,7 @@ impl Analyser {
                     self.visit_body(body);
                 }
                 self.visit_body(otherwise);
-                // Assigned in a branch only: whatever is outside if the branch is not taken.
+                // A name assigned in a branch has its outer value if the branch is not taken.
                 let new = self.frames.last().and_then(|f| f.log.get(start..));
                 for name in new.map(<[Name]>::to_vec).unwrap_or_default() {
                     let load = if self.outer_knows(&name) { Load::Alias } else { Load::Resolve };
@@ -164,7 +165,7 @@ impl Analyser {
         each_name(expr, &mut |name| self.load(name));
     }
 
-    /// The frames inside of statements, once their own frame is known.
+    /// Analyses the inner frames of statements, after their own frame.
     fn inner_body(&mut self, body: &mut [Stmt]) -> Res<()> {
         body.iter_mut().try_for_each(|stmt| self.inner(stmt))
     }
@@ -314,7 +315,7 @@ impl Analyser {
         Ok(())
     }
 
-    /// Looks for filters and tests that do not exist.
+    /// Refuses unknown filters and tests.
     fn check(&self, expr: &Expr) -> Res<()> {
         if self.soft {
             return Ok(());
@@ -367,12 +368,12 @@ fn assigns_loop(body: &[Stmt]) -> bool {
     })
 }
 
-/// Calls `see` with each expression; with those inside of it if it says so.
+/// Calls `see` with each expression, and with its parts if `see` returns true.
 fn walk<'e>(expr: &'e Expr, see: &mut impl FnMut(&'e Expr) -> bool) {
     let mut left = vec![expr];
     while let Some(expr) = left.pop() {
         if see(expr) {
-            // The last is looked at first.
+            // The last entry is visited first.
             let from = left.len();
             push_parts(expr, &mut left);
             if let Some(new) = left.get_mut(from..) {
@@ -439,7 +440,7 @@ fn each_name<'e>(expr: &'e Expr, see: &mut impl FnMut(&'e Name)) {
     });
 }
 
-/// Every name that is read anywhere in `body`, blocks and their macros included.
+/// Calls `see` with every name that `body` reads, nested statements and macros included.
 fn mentions(body: &[Stmt], see: &mut dyn FnMut(&str)) {
     for stmt in body {
         let mut expr = |expr: &Expr| each_name(expr, &mut |name| see(name));

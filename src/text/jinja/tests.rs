@@ -1,4 +1,4 @@
-//! What jinja2 makes of several thousand templates (tools/template_goldens.py).
+//! Compares the output of some 3,300 templates with jinja2's (tools/template_goldens.py).
 
 use super::{Class, Program};
 use serde_json::{Map, Value as Json};
@@ -8,11 +8,11 @@ fn render(template: &str, vars: &Map<String, Json>) -> Result<String, super::Err
     Program::compile(template)?.render(vars, 1_000_000, &clock)
 }
 
-/// Where jinja2 makes a text and this interpreter refuses to: never another text.
+/// Templates that jinja2 renders and this interpreter refuses.
 const REFUSED: [&str; 1] = [r"{{ '\N{BULLET}' }}"];
 
 #[test]
-fn templates_become_what_jinja2_makes_of_them() {
+fn templates_render_as_in_jinja2() {
     let goldens = include_str!("../../../tests/fixtures/template_goldens.json");
     let goldens: Json = serde_json::from_str(goldens).unwrap();
     let vars = goldens["vars"].as_object().unwrap();
@@ -37,9 +37,9 @@ fn templates_become_what_jinja2_makes_of_them() {
     assert!(failures.is_empty(), "{} differ:\n{}", failures.len(), failures.join("\n"));
 }
 
-/// Words and references are the same in every run here; jinja2's are random.
+/// Random words and items are the same in every run here. jinja2's differ from run to run.
 #[test]
-fn dice_are_fixed() {
+fn random_output_is_the_same_in_every_run() {
     let vars = Map::new();
     let twice = || {
         render(
@@ -52,7 +52,7 @@ fn dice_are_fixed() {
 }
 
 #[test]
-fn errors_say_where_they_are() {
+fn errors_name_their_line() {
     let vars = Map::new();
     let cases = [
         ("a\n{{ nothing.x }}", Some(2), "'nothing' is undefined"),

@@ -1,4 +1,4 @@
-//! Python's questions about characters, and its ways with case.
+//! Character classes and case mapping, as in Python.
 
 use unicode_general_category::{GeneralCategory, get_general_category};
 
@@ -51,7 +51,7 @@ pub(super) fn decimal(c: char) -> Option<u32> {
         return None;
     }
     let code = u32::from(c);
-    // Digits come in tens; those of mathematics in five tens without a gap.
+    // Digits form groups of ten. The mathematical digits are five groups without a gap.
     if (0x1d7ce..=0x1d7ff).contains(&code) {
         return Some((code - 0x1d7ce) % 10);
     }
@@ -63,7 +63,7 @@ pub(super) fn decimal(c: char) -> Option<u32> {
     u32::try_from(before).ok()
 }
 
-/// Digits that are no decimals, such as `²`.
+/// Digits that are not decimal, such as `²`.
 const OTHER_DIGITS: [(u32, u32); 20] = [
     (178, 179),
     (185, 185),
@@ -102,7 +102,7 @@ pub(super) fn is_numeric(c: char) -> bool {
         || NUMERALS.contains(c)
 }
 
-/// Upper case and title case, lower case, neither.
+/// The case of a character.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Case {
     Upper,
@@ -123,12 +123,12 @@ pub(super) fn case(c: char) -> Case {
     }
 }
 
-/// A character as the first of a word.
+/// Writes a character in title case.
 pub(super) fn push_title(c: char, out: &mut String) {
     let code = u32::from(c);
     let from_code = |code: u32, out: &mut String| out.extend(char::from_u32(code));
     match code {
-        // Two letters in one, of which one is big.
+        // Digraphs, of which one letter is a capital.
         0x1c4..=0x1cc => from_code(0x1c5 + (code - 0x1c4) / 3 * 3, out),
         0x1f1..=0x1f3 => from_code(0x1f2, out),
         0x10d0..=0x10fa | 0x10fd..=0x10ff => out.push(c),
@@ -152,7 +152,7 @@ pub(super) fn push_title(c: char, out: &mut String) {
     }
 }
 
-/// Lower case of a text, with the two forms of sigma.
+/// `str.lower`, with both lower-case forms of sigma.
 pub(super) fn lower(text: &str) -> String {
     text.to_lowercase()
 }
@@ -199,9 +199,9 @@ pub(super) fn swap_case(text: &str) -> String {
     out
 }
 
-/// What each character becomes in lower case, where it stands.
+/// The lower case of each character in its context.
 fn lower_in_place(text: &str) -> impl Iterator<Item = String> {
-    // The only one that minds its place is sigma.
+    // Only sigma depends on its context.
     let whole: Option<Vec<char>> = text.contains('Σ').then(|| text.chars().collect());
     text.chars().enumerate().map(move |(at, c)| match &whole {
         Some(chars) if c == 'Σ' => {

@@ -1,51 +1,21 @@
-//! Python's values, as far as templates meet them.
+//! Python's values, as far as templates need them.
 //!
-//! Lists, tuples and dicts never change once they are made: the sandbox that transformers uses
-//! refuses every method that would. What can change (namespaces, loops, cyclers, generators) lies
-//! behind cells. Every container knows how deep it nests, and none nests deeper than [`MAX_DEPTH`],
-//! so that no recursion over values overflows the stack.
+//! Lists, tuples and dicts never change after their creation: transformers' sandbox refuses all
+//! methods that would change them. Mutable values (namespaces, loops, cyclers, generators) use cells.
+//! Every container records its depth, which is at most [`MAX_DEPTH`], so that no recursion over
+//! values overflows the stack.
 
 use super::ast::{For, Macro};
 use super::error::{Class, Res, error};
-use super::iter::Iter;
 use indexmap::IndexMap;
 use serde_json::Value as Json;
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// Nesting of values; JSON that was parsed ends at 128.
+/// Maximum nesting of values. Parsed JSON has at most 128 levels.
 pub(super) const MAX_DEPTH: u16 = 160;
-
-/// What a template may still do, counted down as it works.
-#[derive(Debug)]
-pub(super) struct Meter {
-    fuel: Cell<u64>,
-}
-
-impl Meter {
-    pub(super) fn new(fuel: u64) -> Self {
-        Self { fuel: Cell::new(fuel) }
-    }
-
-    pub(super) fn pay(&self, steps: usize) -> Res<()> {
-        let steps = u64::try_from(steps).unwrap_or(u64::MAX);
-        let left = self.fuel.get().checked_sub(steps);
-        self.fuel.set(left.unwrap_or(0));
-        left.map(|_| ()).ok_or_else(|| error!(Fuel, "out of steps"))
-    }
-
-    /// Pays for text that is read or made.
-    pub(super) fn bytes(&self, bytes: usize) -> Res<()> {
-        self.pay(bytes / 64)
-    }
-
-    /// Pays for values that are looked at or copied.
-    pub(super) fn values(&self, values: usize) -> Res<()> {
-        self.pay(values / 8)
-    }
-}
 
 #[derive(Clone)]
 pub(super) enum Value {
@@ -60,7 +30,7 @@ pub(super) enum Value {
     Bytes(Rc<[u8]>),
     List(Rc<Seq>),
     Tuple(Rc<Seq>),
-    /// A pair that `groupby` makes, with names for its two items.
+    /// A pair made by `groupby`, whose two items have names.
     Group(Rc<Seq>),
     Dict(Rc<Dict>),
     Range(Rc<Range>),
@@ -73,12 +43,12 @@ pub(super) enum Value {
     Method(Rc<Method>),
     Cycler(Rc<Cycler>),
     Joiner(Rc<Joiner>),
-    /// `self`, by which a template calls its blocks.
+    /// `self`, through which a template calls its blocks.
     Template,
     Block(Arc<str>),
 }
 
-/// What is said when an undefined value is used.
+/// The error for the use of an undefined value.
 #[derive(Debug)]
 pub(super) struct Undefined {
     pub class: Class,
@@ -96,7 +66,7 @@ pub(super) struct Dict {
     pub depth: u16,
 }
 
-/// A dict's key, equal and hashed as in Python: `1`, `1.0` and `True` are one.
+/// A dict's key, with Python's equality and hash: `1`, `1.0` and `True` are the same key.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) enum Key {
     None,
@@ -107,7 +77,7 @@ pub(super) enum Key {
     Bytes(Rc<[u8]>),
     Tuple(Vec<Key>),
     Range(Option<(i128, i128, i128)>),
-    /// Something that is only equal to itself.
+    /// A value that only equals itself, by its address.
     Object(usize),
 }
 
@@ -133,7 +103,7 @@ pub(super) struct Namespace {
 pub(super) struct Scope {
     pub vars: RefCell<HashMap<Arc<str>, Option<Value>>>,
     pub parent: Option<Rc<Scope>>,
-    /// The template's outermost frame: what it assigns is seen by blocks too.
+    /// Whether this is the outermost frame, whose assignments blocks see too.
     pub outermost: bool,
 }
 
@@ -160,7 +130,7 @@ pub(super) struct Joiner {
 
 pub(super) struct Loop {
     pub state: RefCell<LoopState>,
-    /// The loop's own statement where it may be called, with the frame around it.
+    /// The loop's statement and outer frame, if the loop may be called.
     pub recursive: Option<(Arc<For>, Rc<Scope>)>,
     pub depth0: usize,
     pub nesting: u16,
@@ -172,11 +142,83 @@ pub(super) struct LoopState {
     /// -1 before the first item.
     pub index0: i128,
     pub length: Option<i128>,
-    /// An item that was looked at ahead of its turn; `Some(None)` if there is none.
+    /// The next item if it was read ahead; `Some(None)` at the end.
     pub after: Option<Option<Value>>,
     pub current: Option<Value>,
     pub before: Option<Value>,
     pub changed: Option<Rc<Seq>>,
+}
+
+/// Arguments of a call.
+#[derive(Clone, Default)]
+pub(super) struct CallArgs {
+    pub positional: Vec<Value>,
+    pub named: Vec<(Arc<str>, Value)>,
+}
+
+pub(super) struct Iter {
+    pub state: RefCell<IterState>,
+    pub depth: u16,
+}
+
+/// An attribute path of a filter: the parts of `a.b.0`.
+pub(super) type Path = Vec<Value>;
+
+pub(super) enum IterState {
+    Items(std::vec::IntoIter<Value>),
+    Seq(Rc<Seq>, usize),
+    /// In reverse order.
+    Backwards(Rc<Seq>, usize),
+    Text(Arc<str>, usize),
+    Bytes(Rc<[u8]>, usize),
+    Range(Rc<Range>, i128),
+    Dict(Rc<Dict>, View, usize),
+    MapAttr {
+        source: Rc<Iter>,
+        path: Path,
+        default: Option<Value>,
+    },
+    MapFilter {
+        source: Rc<Iter>,
+        name: Arc<str>,
+        args: CallArgs,
+    },
+    Select {
+        source: Rc<Iter>,
+        path: Path,
+        test: Option<(Arc<str>, CallArgs)>,
+        keep: bool,
+    },
+    Unique {
+        source: Rc<Iter>,
+        path: Path,
+        case_sensitive: bool,
+        seen: HashSet<Key>,
+    },
+    Batch {
+        source: Rc<Iter>,
+        count: i128,
+        fill: Value,
+        held: Option<Value>,
+    },
+    /// The items of a loop that pass its `if`.
+    Filtered {
+        source: Rc<Iter>,
+        node: Arc<For>,
+        scope: Rc<Scope>,
+    },
+    Loop(Value),
+}
+
+impl Iter {
+    pub(super) fn new(state: IterState, inner: u16) -> Res<Rc<Self>> {
+        Ok(Rc::new(Self { state: RefCell::new(state), depth: deeper(inner)? }))
+    }
+
+    pub(super) fn of_items(items: Vec<Value>) -> Res<Rc<Self>> {
+        let inner = items.iter().map(Value::depth).max().unwrap_or(0);
+        Self::new(IterState::Items(items.into_iter()), inner)
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -216,10 +258,10 @@ impl Dict {
     }
 }
 
-/// The depth of what holds something of depth `inner`.
+/// The depth of a container whose deepest item has depth `inner`.
 pub(super) fn deeper(inner: u16) -> Res<u16> {
     if inner >= MAX_DEPTH {
-        return Err(error!(Limit, "a value nested too deeply"));
+        return Err(error!(Limit, "a value is nested too deeply"));
     }
     Ok(inner + 1)
 }
@@ -253,7 +295,7 @@ impl Key {
     }
 }
 
-/// A whole float as an integer.
+/// A float without a fraction as an integer.
 pub(super) fn float_to_int(float: f64) -> Option<i128> {
     let whole = float.fract() == 0.0 && float.abs() < 1e38;
     #[expect(clippy::cast_possible_truncation, reason = "whole and below 2^127")]
@@ -300,7 +342,7 @@ impl Value {
         Self::Undefined(Rc::new(Undefined { class: Class::Undefined, hint: hint.into() }))
     }
 
-    /// The value of parsed JSON.
+    /// Converts parsed JSON.
     pub(super) fn from_json(json: &Json) -> Res<Self> {
         Ok(match json {
             Json::Null => Self::None,
@@ -321,148 +363,9 @@ impl Value {
             }
         })
     }
-
-    pub(super) fn depth(&self) -> u16 {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.depth,
-            Self::Dict(dict) | Self::View(_, dict) => dict.depth,
-            Self::Iter(iter) => iter.depth,
-            Self::Loop(inner) => inner.nesting,
-            Self::Method(method) => method.of.depth(),
-            Self::Cycler(cycler) => cycler.items.depth,
-            Self::Joiner(joiner) => joiner.separator.depth(),
-            _ => 0,
-        }
-    }
-
-    pub(super) fn as_str(&self) -> Option<&Arc<str>> {
-        match self {
-            Self::Str(text) | Self::Markup(text) => Some(text),
-            _ => None,
-        }
-    }
-
-    /// An integer; booleans are integers in Python.
-    pub(super) fn as_int(&self) -> Option<i128> {
-        match self {
-            Self::Int(int) => Some(*int),
-            Self::Bool(b) => Some(i128::from(*b)),
-            _ => None,
-        }
-    }
-
-    /// A number as a float.
-    pub(super) fn as_number(&self) -> Option<f64> {
-        match self {
-            Self::Float(float) => Some(*float),
-            #[expect(clippy::cast_precision_loss, reason = "Python rounds here too")]
-            other => other.as_int().map(|int| int as f64),
-        }
-    }
-
-    pub(super) fn as_seq(&self) -> Option<&Rc<Seq>> {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Some(seq),
-            _ => None,
-        }
-    }
-
-    pub(super) fn is_undefined(&self) -> bool {
-        matches!(self, Self::Undefined(_))
-    }
-
-    /// The number of its items, for what has a length.
-    pub(super) fn len(&self) -> Option<usize> {
-        Some(match self {
-            Self::Undefined(_) => 0,
-            Self::Str(text) | Self::Markup(text) => text.chars().count(),
-            Self::Bytes(bytes) => bytes.len(),
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => seq.items.len(),
-            Self::Dict(dict) | Self::View(_, dict) => dict.map.len(),
-            Self::Range(range) => usize::try_from(range.len()).unwrap_or(usize::MAX),
-            _ => return None,
-        })
-    }
-
-    pub(super) fn truthy(&self) -> bool {
-        match self {
-            Self::Undefined(_) | Self::None => false,
-            Self::Bool(b) => *b,
-            Self::Int(int) => *int != 0,
-            Self::Float(float) => *float != 0.0,
-            Self::Str(text) | Self::Markup(text) => !text.is_empty(),
-            other => other.len() != Some(0),
-        }
-    }
-
-    pub(super) fn type_name(&self) -> &'static str {
-        match self {
-            Self::Undefined(_) => "Undefined",
-            Self::None => "NoneType",
-            Self::Bool(_) => "bool",
-            Self::Int(_) => "int",
-            Self::Float(_) => "float",
-            Self::Str(_) => "str",
-            Self::Markup(_) => "Markup",
-            Self::Bytes(_) => "bytes",
-            Self::List(_) => "list",
-            Self::Tuple(_) => "tuple",
-            Self::Group(_) => "_GroupTuple",
-            Self::Dict(_) => "dict",
-            Self::Range(_) => "range",
-            Self::View(View::Keys, _) => "dict_keys",
-            Self::View(View::Values, _) => "dict_values",
-            Self::View(View::Items, _) => "dict_items",
-            Self::Iter(_) => "generator",
-            Self::Namespace(_) => "Namespace",
-            Self::Loop(_) => "LoopContext",
-            Self::Macro(_) => "Macro",
-            Self::Function(_) => "function",
-            Self::Method(_) => "builtin_function_or_method",
-            Self::Cycler(_) => "Cycler",
-            Self::Joiner(_) => "Joiner",
-            Self::Template => "TemplateReference",
-            Self::Block(_) => "BlockReference",
-        }
-    }
-
-    /// Where the value lies, for what is only equal to itself.
-    fn identity(&self) -> usize {
-        match self {
-            Self::List(seq) | Self::Tuple(seq) | Self::Group(seq) => Rc::as_ptr(seq).addr(),
-            Self::Dict(dict) | Self::View(_, dict) => Rc::as_ptr(dict).addr(),
-            Self::Str(text) | Self::Markup(text) => Arc::as_ptr(text).addr(),
-            Self::Iter(iter) => Rc::as_ptr(iter).addr(),
-            Self::Namespace(namespace) => Rc::as_ptr(namespace).addr(),
-            Self::Loop(inner) => Rc::as_ptr(inner).addr(),
-            Self::Macro(inner) => Rc::as_ptr(inner).addr(),
-            Self::Function(function) => *function as usize,
-            Self::Method(method) => Rc::as_ptr(method).addr(),
-            Self::Cycler(cycler) => Rc::as_ptr(cycler).addr(),
-            Self::Joiner(joiner) => Rc::as_ptr(joiner).addr(),
-            Self::Range(range) => Rc::as_ptr(range).addr(),
-            _ => 0,
-        }
-    }
-
-    /// Python's `is`, with small integers and equal strings being the same.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::None, Self::None) => true,
-            (Self::Bool(a), Self::Bool(b)) => a == b,
-            (Self::Int(a), Self::Int(b)) => a == b && (-5..=256).contains(a),
-            (Self::Str(a), Self::Str(b)) => Arc::ptr_eq(a, b) || (a == b && a.len() < 2),
-            (Self::Undefined(a), Self::Undefined(b)) => Rc::ptr_eq(a, b),
-            (Self::Template, Self::Template) => true,
-            (a, b) if std::mem::discriminant(a) == std::mem::discriminant(b) => {
-                a.identity() != 0 && a.identity() == b.identity()
-            }
-            _ => false,
-        }
-    }
 }
 
-/// Adds a pair to a dict in the making; a key that is there keeps its place and spelling.
+/// Adds a pair to a dict under construction. An existing key keeps its position and its type.
 pub(super) fn insert(map: &mut IndexMap<Key, Pair>, key: Value, value: Value) -> Res<()> {
     match map.entry(Key::of(&key)?) {
         indexmap::map::Entry::Occupied(mut entry) => entry.get_mut().1 = value,

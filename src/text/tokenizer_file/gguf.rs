@@ -1,11 +1,11 @@
-//! The tokenizer in a GGUF file's metadata, put through the checks of `tokenizer.json`.
+//! Reads the tokenizer in a GGUF file's metadata, with the same checks as `tokenizer.json`.
 //!
-//! Source: llama.cpp `conversion/base.py` (`get_vocab_base`), `gguf-py/gguf/vocab.py` (what is
-//! written), `src/llama-vocab.cpp` (what it means). Unlike there, a piece that is an entry as a
-//! whole is still built by merges (`ignore_merges` is false), as the published tokenizer.json has it.
+//! Sources: llama.cpp `conversion/base.py` (`get_vocab_base`) and `gguf-py/gguf/vocab.py` for the
+//! keys, `src/llama-vocab.cpp` for their meaning. Unlike llama.cpp, a piece that is itself an entry is
+//! still built by merges (`ignore_merges` is false), as in the published tokenizer.json.
 
 use super::super::error::{TextError, quote};
-use super::super::json::Node;
+use super::super::json_tree::Node;
 use super::{Pattern, TokenizerFile, model};
 use crate::formats::{KeyError, Metadata};
 use std::borrow::Cow;
@@ -17,9 +17,9 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const MERGES: &str = "tokenizer.ggml.merges";
 
-/// Pre-tokenizers that cut by LFM2's pattern; older files call it by the model it comes from.
+/// Names of LFM2's pattern. Older files use the name of Llama 3, from which the pattern comes.
 const LLAMA3: [&str; 4] = ["lfm2", "llama-bpe", "llama3", "llama-v3"];
-/// Most tokens and most merges; LFM2.5 has 128,000 tokens.
+/// Maximum number of tokens and of merges. LFM2.5 has 128,000 tokens.
 const MAX_ENTRIES: usize = 1 << 18;
 
 /// `enum llama_token_type`.
@@ -27,18 +27,18 @@ const MAX_ENTRIES: usize = 1 << 18;
 enum TokenType {
     /// Built by merges.
     Normal,
-    /// Matched before text is cut, and special.
+    /// Matched before text is split; special.
     Control,
-    /// Matched before text is cut, and printed.
+    /// Matched before text is split; printed.
     UserDefined,
     /// A row of the embedding without a token.
     Unused,
 }
 
 impl<'a> TokenizerFile<'a> {
-    /// Reads and checks the metadata's tokenizer; ids must be below `vocab_size`, the model's.
-    /// `None` when there is none.
-    pub(in super::super) fn with_gguf<T>(
+    /// Reads and checks the metadata's tokenizer. Ids must be below the model's `vocab_size`.
+    /// `None` if there is no tokenizer.
+    pub(in crate::text) fn with_gguf<T>(
         m: &'a Metadata,
         vocab_size: usize,
         then: impl FnOnce(&TokenizerFile<'_>) -> Result<T, TextError>,
@@ -73,7 +73,7 @@ impl<'a> TokenizerFile<'a> {
     }
 }
 
-/// Whether there is a tokenizer; one that cannot be run as it should be is refused.
+/// Whether there is a tokenizer. Unsupported tokenizers are refused.
 fn check_kind(m: &Metadata) -> Result<bool, KeyError> {
     match m.string(MODEL)? {
         Some("gpt2") => {}
@@ -108,7 +108,7 @@ fn token_types(m: &Metadata) -> Result<Vec<TokenType>, KeyError> {
     numbers.enumerate().map(read).collect()
 }
 
-/// `model.vocab` and `added_tokens` as tokenizer.json would have them.
+/// `model.vocab` and `added_tokens` in the form of tokenizer.json.
 fn vocabulary<'a>(
     m: &'a Metadata,
     types: &[TokenType],
@@ -156,7 +156,7 @@ fn merges(m: &Metadata) -> Result<Node<'_>, KeyError> {
     Ok(Node::Array(texts.map(|text| Node::Str(Cow::Borrowed(text))).collect()))
 }
 
-/// The token that is put before or behind a text, if one is.
+/// The token before or after a text, if any.
 fn around(
     m: &Metadata,
     types: &[TokenType],
@@ -165,7 +165,7 @@ fn around(
     id: &str,
 ) -> Result<Vec<u32>, KeyError> {
     let Some(token) = m.token(id, types.len())? else {
-        // Only a key that asks for the token makes its absence an error.
+        // A missing token is an error only if its flag is true.
         return match m.flag(flag)? {
             Some(true) => Err(m.error(id, format!("is missing, but {flag} is true"))),
             _ => Ok(Vec::new()),
@@ -178,7 +178,7 @@ fn around(
     Ok(if m.flag(flag)?.unwrap_or(default) { vec![token] } else { Vec::new() })
 }
 
-/// An error of the checks of tokenizer.json, naming the metadata's key instead of the field.
+/// Converts an error about tokenizer.json, so that it names the metadata's key.
 fn in_keys(m: &Metadata, error: TextError) -> TextError {
     let TextError::TokenizerFile { field, problem } = error else {
         return error;

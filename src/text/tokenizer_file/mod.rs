@@ -1,11 +1,11 @@
 //! Reads and checks `tokenizer.json` before the tokenizer library sees any of it.
 //!
-//! The library panics, reads out of bounds or mis-tokenizes in silence on files that break its
-//! assumptions, so every assumption is checked here, and what it then loads is a file that this
-//! module wrote (its canonical version 2.0) from the checked values alone.
+//! The library panics, reads out of bounds or silently mis-tokenizes on files that break its
+//! assumptions. Every assumption is therefore checked here. The library then loads a file that this
+//! module writes from the checked values alone (its canonical version 2.0).
 //!
-//! Supported is what LFM2 and LFM2.5 ship: byte-level BPE without a normalizer, one `Split` by a
-//! known pattern, special tokens in front of and behind the text.
+//! The files of LFM2 and LFM2.5 are supported: byte-level BPE without a normalizer, one `Split` by a
+//! known pattern, special tokens before and after the text.
 
 mod gguf;
 mod model;
@@ -13,8 +13,9 @@ mod pipeline;
 mod write;
 
 use super::error::{TextError, bad};
-use super::json::Node;
+use super::json_tree::Node;
 
+use model::AddedToken;
 pub(super) use pipeline::Pattern;
 
 /// A checked tokenizer.
@@ -24,27 +25,16 @@ pub(super) struct TokenizerFile<'a> {
     pub vocab: Vec<(&'a str, u32)>,
     /// Merges in order of rank; parts and products are in the vocabulary.
     pub merges: Vec<(&'a str, &'a str)>,
-    /// A piece that is an entry as a whole is never built by merges.
+    /// Whether a piece that is itself an entry skips the merges.
     pub ignore_merges: bool,
     /// Added tokens in order of id; some of them are in the vocabulary too.
     pub added: Vec<AddedToken<'a>>,
-    /// How text is cut into pieces.
+    /// The pattern that splits text into pieces.
     pub pattern: Pattern,
-    /// Ids in front of a text when special tokens are asked for (BOS).
+    /// Ids before a text if special tokens are requested (BOS).
     pub prefix: Vec<u32>,
-    /// Ids behind a text when special tokens are asked for.
+    /// Ids after a text if special tokens are requested.
     pub suffix: Vec<u32>,
-}
-
-/// An entry of `added_tokens`.
-#[derive(Debug)]
-pub(super) struct AddedToken<'a> {
-    pub id: u32,
-    pub content: &'a str,
-    pub lstrip: bool,
-    pub rstrip: bool,
-    pub normalized: bool,
-    pub special: bool,
 }
 
 const ROOT_KEYS: [&str; 9] = [
@@ -60,7 +50,7 @@ const ROOT_KEYS: [&str; 9] = [
 ];
 
 impl<'a> TokenizerFile<'a> {
-    /// Checks a parsed file; ids must be below `vocab_size`, the model's.
+    /// Checks a parsed file. Ids must be below the model's `vocab_size`.
     pub(super) fn read(root: &'a Node<'a>, vocab_size: usize) -> Result<Self, TextError> {
         root.object("file")?;
         root.only_keys("", &ROOT_KEYS)?;

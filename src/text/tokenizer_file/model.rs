@@ -1,9 +1,8 @@
-//! `model` and `added_tokens`: vocabulary, merges and the tokens matched before them.
+//! Reads `model` and `added_tokens`: vocabulary, merges and the tokens matched before them.
 
 use super::super::byte_level::{ByteTable, byte_to_char};
 use super::super::error::{TextError, bad, quote};
-use super::super::json::Node;
-use super::AddedToken;
+use super::super::json_tree::Node;
 use std::collections::{HashMap, HashSet};
 
 const KEYS: [&str; 10] = [
@@ -21,15 +20,26 @@ const KEYS: [&str; 10] = [
 
 /// The library keeps token lengths in 16 bits.
 const MAX_TOKEN_BYTES: usize = 65_535;
-/// Ids may leave gaps, but tables are sized by the highest one: it must not outgrow the file.
+/// Allowed gap in the ids. Tables are sized by the highest id, which must not outgrow the file.
 const MAX_GAP: usize = 65_536;
 /// The library's table of merges between its first 512 symbols has 16-bit indices.
 const DENSE_SYMBOLS: usize = 512;
 const MAX_DENSE_MERGES: usize = 65_534;
-/// The library hashes entries of up to 7 bytes by their bytes alone, and spends a minute on the
-/// complete grid of two bytes before it gives up. LFM2 has at most 10,000 entries of one length.
+/// The library hashes entries of up to 7 bytes by their bytes alone. With all pairs of two bytes as
+/// entries it fails after a minute. LFM2 has at most 10,000 entries of one length.
 const SHORT_BYTES: usize = 8;
 const MAX_SHORT_OF_A_LENGTH: usize = 40_000;
+
+/// An entry of `added_tokens`.
+#[derive(Debug)]
+pub(in crate::text) struct AddedToken<'a> {
+    pub id: u32,
+    pub content: &'a str,
+    pub lstrip: bool,
+    pub rstrip: bool,
+    pub normalized: bool,
+    pub special: bool,
+}
 
 pub(super) struct Model<'a> {
     pub vocab: Vec<(&'a str, u32)>,
@@ -143,7 +153,7 @@ fn check_id(id: u32, tokens: usize, vocab_size: usize) -> Result<(), String> {
 fn check_length(token: &str) -> Result<(), String> {
     match token.len() {
         0 => Err("an empty token".to_owned()),
-        // In UTF-8, before mapping: never shorter than the token's own bytes.
+        // The length in UTF-8 before mapping is never less than the token's own bytes.
         n if n > MAX_TOKEN_BYTES => Err(format!("{n} bytes long (at most {MAX_TOKEN_BYTES})")),
         _ => Ok(()),
     }
@@ -190,8 +200,8 @@ fn read_added<'a>(
     Ok(added)
 }
 
-/// An added token has the id of its vocabulary entry, or the next free one behind the vocabulary:
-/// the reference library numbers them so whatever the file says.
+/// Checks that an added token has the id of its vocabulary entry, or the next free id after the
+/// vocabulary. The reference library numbers them so, whatever the file says.
 fn check_added_ids(
     added: &[AddedToken],
     positions: &HashMap<&str, usize>,
@@ -227,7 +237,7 @@ fn check_added_ids(
     Ok(())
 }
 
-/// All 256 bytes can be encoded, and no two tokens are the same bytes.
+/// Checks that all 256 bytes can be encoded and that no two tokens have the same bytes.
 fn check_bytes(vocab: &[(&str, u32)], added: &[AddedToken]) -> Result<(), TextError> {
     let table = ByteTable::new();
     let texts: HashSet<&str> = vocab.iter().map(|(token, _)| *token).collect();
@@ -298,14 +308,14 @@ fn read_merges<'a>(
                     ));
                 }
             },
-            // The spelling of older files.
+            // Older files write merges as strings.
             Node::Str(text) if text.starts_with("#version") => continue,
             Node::Str(text) => match text.split_once(' ') {
                 Some((left, right)) if !right.contains(' ') => (left, right),
                 _ => {
                     return Err(bad(
                         field(),
-                        format_args!("{} is not two parts and a space", quote(text)),
+                        format_args!("{} is not two parts separated by a space", quote(text)),
                     ));
                 }
             },
@@ -321,7 +331,7 @@ fn read_merges<'a>(
                 return Err(bad(field(), format_args!("{} is not in model.vocab", quote(part))));
             }
         }
-        // An added token may be spelled in any characters; such a one is never merged.
+        // Added tokens may have characters outside the alphabet, but those are never merged.
         if !product.chars().all(|c| table.byte(c).is_some()) {
             return Err(bad(field(), format_args!("{} is not byte-level", quote(&product))));
         }
@@ -333,8 +343,9 @@ fn read_merges<'a>(
     Ok(merges)
 }
 
-/// The library numbers symbols anew, entries that no merge makes first, and keeps merges among the
-/// first 512 in a table of its own that has room for 65,534 of them; more would stop it.
+/// Checks the number of merges among the library's first 512 symbols. The library renumbers symbols,
+/// with entries that no merge produces first, and its table for such merges has room for 65,534. With
+/// more, the library fails.
 fn check_dense_merges(by_text: &HashMap<&str, u32>, merges: &Merges) -> Result<(), TextError> {
     if merges.len() <= MAX_DENSE_MERGES {
         return Ok(());

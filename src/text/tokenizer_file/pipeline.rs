@@ -1,17 +1,18 @@
-//! Everything around the model: how text is cut, what is put around it, how it is decoded.
+//! Reads the steps around the model: normalizer, pre-tokenizer, post-processor, decoder, truncation
+//! and padding.
 
 use super::super::error::{TextError, bad, quote};
-use super::super::json::Node;
+use super::super::json_tree::Node;
 use super::model::Model;
 
-/// The ways of cutting text into pieces that the tokenizer library runs without a regex engine.
+/// The split patterns that the tokenizer library runs without a regex engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in super::super) enum Pattern {
-    /// Llama-3, cl100k: what LFM2 uses.
+pub(in crate::text) enum Pattern {
+    /// Llama-3, cl100k; used by LFM2.
     Llama3,
-    /// As Llama-3, a digit at a time.
+    /// As Llama-3, but each digit is a piece.
     Qwen2,
-    /// GPT-2, also what a `ByteLevel` with `use_regex` means.
+    /// GPT-2, also the meaning of `ByteLevel` with `use_regex`.
     Gpt2,
     /// GPT-4o.
     O200k,
@@ -20,8 +21,8 @@ pub(in super::super) enum Pattern {
 impl Pattern {
     const ALL: [Self; 4] = [Self::Llama3, Self::Qwen2, Self::Gpt2, Self::O200k];
 
-    /// The regular expression, as files spell it.
-    pub(in super::super) fn regex(self) -> &'static str {
+    /// The regular expression, as files write it.
+    pub(in crate::text) fn regex(self) -> &'static str {
         match self {
             Self::Llama3 => {
                 r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
@@ -58,7 +59,7 @@ pub(super) fn check_normalizer(node: Option<&Node>) -> Result<(), TextError> {
     }
 }
 
-/// The members of a `Sequence`, or the one component that is there instead.
+/// The members of a `Sequence`, or the single component in its place.
 fn members<'n, 'a>(
     node: &'n Node<'a>,
     at: &str,
@@ -118,7 +119,7 @@ fn read_split(split: &Node, at: &str) -> Result<Pattern, TextError> {
     pattern.only_keys(&field, &["Regex", "String"])?;
     let regex = pattern.need(&field, "Regex")?.str(format_args!("{field}.Regex"))?;
     let behavior = split.need(at, "behavior")?.str(format_args!("{at}.behavior"))?;
-    // The two spellings of the same cut: these patterns leave no gaps.
+    // Both mean the same split, since these patterns match all text.
     match (behavior, flag(split, at, "invert", false)?) {
         ("Isolated", false) | ("Removed", true) => {}
         (other, invert) => {
@@ -149,7 +150,7 @@ pub(super) fn check_decoder(node: Option<&Node>) -> Result<(), TextError> {
     }
 }
 
-/// Real files put one or two tokens around a text.
+/// Maximum number of pieces. Real files put one or two tokens around a text.
 const MAX_PIECES: usize = 64;
 
 type Around = (Vec<u32>, Vec<u32>);
@@ -163,7 +164,7 @@ pub(super) fn read_post_processor(node: Option<&Node>, model: &Model) -> Result<
     let mut around: Option<Around> = None;
     for (at, member) in members(node, at, "processors")? {
         match kind(member, &at)? {
-            // It only touches offsets, which we do not report.
+            // It only changes offsets, which we do not report.
             "ByteLevel" => member.only_keys(&at, &BYTE_LEVEL_KEYS)?,
             "TemplateProcessing" if around.is_none() => {
                 around = Some(read_template(member, &at, model)?)
@@ -188,7 +189,7 @@ fn read_template(node: &Node, at: &str, model: &Model) -> Result<Around, TextErr
         check_special(entry, &format!("{specials_at}[{}]", quote(name)), model)?;
     }
     let single = read_pieces(node.need(at, "single")?, &format!("{at}.single"), specials)?;
-    // We never encode pairs, but a file that is broken there is broken.
+    // Pairs are never encoded, but their template is checked too.
     if let Some(pair) = node.field("pair") {
         let at = format!("{at}.pair");
         let pieces = read_pieces(pair, &at, specials)?;
@@ -283,7 +284,7 @@ fn read_pieces<'n>(node: &'n Node, at: &str, specials: &Node) -> Result<Vec<Piec
     Ok(pieces)
 }
 
-/// `{"id": name, "ids": […], "tokens": […]}`: tokens that exist, with the ids they have.
+/// Checks `{"id": name, "ids": […], "tokens": […]}`: the tokens must exist and have these ids.
 fn check_special(entry: &Node, at: &str, model: &Model) -> Result<(), TextError> {
     entry.only_keys(at, &["id", "ids", "tokens"])?;
     entry.need(at, "id")?.str(format_args!("{at}.id"))?;
@@ -311,8 +312,8 @@ fn check_special(entry: &Node, at: &str, model: &Model) -> Result<(), TextError>
     Ok(())
 }
 
-/// Checked and then not applied: a prompt is never cut in silence (transformers sets both anew for
-/// every call, so the file's values have no effect there either).
+/// Checks truncation without applying it: a prompt is never cut silently. transformers sets truncation
+/// and padding for each call, so the file's values have no effect there either.
 pub(super) fn check_truncation(node: Option<&Node>) -> Result<(), TextError> {
     let at = "truncation";
     let Some(node) = node else { return Ok(()) };

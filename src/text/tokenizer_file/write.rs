@@ -1,4 +1,4 @@
-//! Writes what was checked in the form the tokenizer library reads: its version 2.0.
+//! Writes the checked tokenizer in the library's format, version 2.0.
 
 use super::super::error::{TextError, bad};
 use super::TokenizerFile;
@@ -8,9 +8,9 @@ use std::collections::HashSet;
 impl TokenizerFile<'_> {
     /// The library's `tokenizer.json`, version 2.0 (SPEC.md of crate `tk-serialize`).
     ///
-    /// Special tokens around a text and decoding are ours, so post-processor and decoder are left
-    /// out. Added tokens are entries of the vocabulary too: that is what fixes their ids.
-    pub(in super::super) fn to_canonical_json(&self) -> Result<String, TextError> {
+    /// Post-processor and decoder are left out, since special tokens around a text and decoding are
+    /// ours. Added tokens are entries of the vocabulary too, which fixes their ids.
+    pub(in crate::text) fn to_canonical_json(&self) -> Result<String, TextError> {
         let added: Vec<Value> = self
             .added
             .iter()

@@ -1,5 +1,5 @@
-//! Answers of the Berkeley Function Calling Leaderboard come back: a sample of them, or with LFM2_BFCL all
-//! that `tools/bfcl_round_trip.py` wrote to that file.
+//! Reads answers of the Berkeley Function Calling Leaderboard back: a sample, or, with LFM2_BFCL, the
+//! file that `tools/bfcl_round_trip.py` wrote.
 
 use super::{calls::read, fixture};
 use lfm2_wgpu::text::{Answer, AnswerFormat, Calls};
@@ -14,7 +14,7 @@ struct Line {
 }
 
 #[test]
-fn published_answers_come_back() {
+fn published_answers_are_read_back() {
     let text = match std::env::var_os("LFM2_BFCL") {
         Some(path) => std::fs::read_to_string(path).unwrap(),
         None => String::from_utf8(fixture("tool_calls/bfcl_sample.jsonl")).unwrap(),

@@ -1,4 +1,4 @@
-//! Broken tokenizer files: each a typed error that names the field, never a panic.
+//! Broken tokenizer files give typed errors that name the field, never a panic.
 
 use super::broken_cases::CASES;
 use super::{TEXTS, fixture};
@@ -45,7 +45,7 @@ fn files_that_are_not_json_are_errors() {
             text.replacen("\"version\":", "\"model\":1,\"version\":", 1),
             "model: this key is given twice",
         ),
-        // Found by fuzzing: names of the file's own went to the terminal as they are.
+        // Found by fuzzing: names from the file reached the terminal unescaped.
         (r#"{"\u001b[2J\r\n": 1}"#.to_owned(), r"\u{1b}[2J\r\n: not supported"),
         (format!(r#"{{"{}": 1}}"#, "x".repeat(1 << 20)), "xxxx"),
     ];
@@ -70,14 +70,14 @@ fn the_vocabulary_must_fit_the_model() {
         error.to_string().contains("id 943 is not below the model's vocabulary size 943"),
         "{error}"
     );
-    // Ids far beyond the entries of the file would size its tables.
+    // The highest id sizes the tables, so it must not be far beyond the file's entries.
     let mut file = small();
     file["model"]["vocab"]["zzz"] = json!(4_000_000_000u32);
     let error = Tokenizer::from_json(file.to_string().as_bytes(), usize::MAX).unwrap_err();
     assert!(error.to_string().contains("is far beyond the"), "{error}");
 }
 
-/// The small file with 256 bytes, first special tokens, and then these entries and merges.
+/// The small file reduced to special tokens and 256 bytes, with further entries and merges.
 fn with_entries(add: impl Fn(&[String], &mut dyn FnMut(String)) -> Vec<Value>) -> Value {
     let mut file = small();
     file["added_tokens"].as_array_mut().unwrap().truncate(15);
@@ -95,7 +95,7 @@ fn with_entries(add: impl Fn(&[String], &mut dyn FnMut(String)) -> Vec<Value>) -
 
 #[test]
 fn too_many_merges_among_the_first_symbols_are_refused() {
-    // Every pair of 300 symbols: the library's table for them has room for 65,534.
+    // All pairs of 300 symbols: the library's table has room for 65,534.
     let mut file = with_entries(|bytes, add| {
         let mut symbols = bytes[..150].to_vec();
         symbols.extend((0..75).map(|i| format!("{}{}", bytes[151], bytes[152 + i])));
@@ -143,7 +143,7 @@ fn settings_that_are_checked_and_not_applied_load() {
     }
 }
 
-/// The values of a JSON tree, counted in order; `change` is applied to number `n`.
+/// Applies `change` to the `n`th value of a JSON tree, counted in order.
 fn change_nth(value: &mut Value, n: &mut usize, change: &dyn Fn(&mut Value)) {
     if *n == 0 {
         change(value);
@@ -161,7 +161,7 @@ fn change_nth(value: &mut Value, n: &mut usize, change: &dyn Fn(&mut Value)) {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
-    /// Whatever loads also works, and what does not is refused by our checks, not by the library.
+    /// A changed file works, or our checks refuse it before the library does.
     #[test]
     fn changed_files_load_and_work_or_are_refused(
         mut n in 0usize..260,

@@ -1,8 +1,8 @@
-//! Changes that break the small tokenizer file, and how the error for each begins.
+//! Changes that break the small tokenizer file, with the beginning of the error for each.
 
 use serde_json::{Value, json};
 
-/// A change of the file, and how the error begins.
+/// Name, change of the file, and the beginning of the error.
 pub type Case = (&'static str, fn(&mut Value), &'static str);
 
 pub const CASES: &[Case] = &[

@@ -1,4 +1,4 @@
-//! Answers to messages: tool calls and reasoning, whole and cut anywhere.
+//! Tests of reading answers: tool calls and reasoning, whole and divided anywhere.
 
 use super::{cases, fixture};
 use lfm2_wgpu::text::{
@@ -60,7 +60,7 @@ fn answers_are_read_as_the_goldens_say() {
 }
 
 #[test]
-fn how_an_answer_is_cut_makes_no_difference() {
+fn the_division_of_an_answer_does_not_affect_the_result() {
     for case in golden() {
         let (format, text) = (case.format(), case.answer.as_str());
         let whole = read(&format, &[text]);
@@ -75,9 +75,9 @@ fn how_an_answer_is_cut_makes_no_difference() {
     }
 }
 
-/// What is given at one step is never taken back: so it must hold of each beginning of an answer.
+/// Returned parts are final, so they must be right for each beginning of an answer.
 #[test]
-fn what_may_become_a_call_is_held_back() {
+fn text_that_may_become_a_call_is_held_back() {
     let tools = [serde_json::json!({"name": "now"})];
     let calls = Calls::Of(Tools::new(&tools).into());
     let format = AnswerFormat { thinks: true, begins_in_reasoning: true, calls };
@@ -97,7 +97,7 @@ fn what_may_become_a_call_is_held_back() {
     assert_eq!(push("]<|tool_call_end|>"), (String::new(), String::new(), 1));
 }
 
-/// An eighth of a megabyte that is made to be slow, in a debug build on a busy machine.
+/// Texts of 128 KiB that are meant to be slow. The limit allows for a debug build on a busy machine.
 #[test]
 fn hostile_answers_take_little_time() {
     let tools = [serde_json::json!({"name": "f", "parameters": {"properties": {"a": {}}}})];
@@ -165,7 +165,7 @@ mod properties {
 
     proptest! {
         #![proptest_config(cases(256))]
-        /// No answer panics, none depends on its cuts, and without marks and tools all of it is content.
+        /// No answer panics or depends on its division. If no calls are read, all of it is content.
         #[test]
         fn any_answer_is_read(
             parts in prop::collection::vec(prop::sample::select(vec![
@@ -190,19 +190,19 @@ mod properties {
     }
 }
 
-/// A tokenizer that has the marks of reasoning, special or not.
+/// A tokenizer with the markers of reasoning, special or not.
 fn thinking(special: bool) -> Tokenizer {
     let mut file: Value =
         serde_json::from_slice(&fixture("tokenizer-small/tokenizer.json")).unwrap();
-    for (i, mark) in ["<think>", "</think>"].into_iter().enumerate() {
-        file["added_tokens"][16 + i]["content"] = mark.into();
+    for (i, marker) in ["<think>", "</think>"].into_iter().enumerate() {
+        file["added_tokens"][16 + i]["content"] = marker.into();
         file["added_tokens"][16 + i]["special"] = special.into();
     }
     Tokenizer::from_json(file.to_string().as_bytes(), 1024).unwrap()
 }
 
 #[test]
-fn marks_that_are_tokens_are_known_by_their_ids() {
+fn markers_that_are_tokens_are_recognised_by_their_ids() {
     for special in [false, true] {
         let tokenizer = thinking(special);
         let read = |ids: &[u32], specials, stop: &[&str]| {
@@ -226,10 +226,10 @@ fn marks_that_are_tokens_are_known_by_their_ids() {
         assert_eq!(read(&ids, hide, &[]), pair("Why é", "So"));
         assert_eq!(read(&ids, hide, &["</think>"]), pair("Why é", ""));
         assert_eq!(read(&ids, hide, &["y é"]), pair("Wh", ""));
-        // Behind the beginning of the answer it is text.
+        // After the beginning of the content it is text.
         ids.extend(tokenizer.encode_verbatim("<think>x", false).unwrap());
         assert_eq!(read(&ids, hide, &[]), pair("Why é", "So<think>x"));
-        // Whoever reads tokens as text sees the marks, special or not.
+        // A text stream shows the markers, special or not.
         let mut stream = TextStream::new(&tokenizer, hide);
         let text: String = ids.iter().map(|id| stream.push(*id).unwrap()).collect();
         assert_eq!(text, "<think>Why é</think>So<think>x");

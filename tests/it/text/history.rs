@@ -1,4 +1,4 @@
-//! Conversations as clients write them, rendered so that the template loses and breaks nothing.
+//! Tests that conversations of clients render without loss, whatever the template supports.
 
 use super::{calls, cases, fixture};
 use lfm2_wgpu::text::{
@@ -7,7 +7,7 @@ use lfm2_wgpu::text::{
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// A template that writes calls in XML, as LFM3's form is described, and knows `thinking`.
+/// A template that writes calls in LFM3's XML form and renders `thinking`.
 const XML: &str = "{%- for m in messages %}<|im_start|>{{ m.role }}{{ '\\n' }}\
     {%- if m.thinking %}<think>{{ m.thinking }}</think>{% endif %}{{ m.content }}\n\
     {%- for call in m.tool_calls or [] %}<tool_call>\n<function={{ call.function.name }}>\n\
@@ -25,7 +25,7 @@ fn own(name: &str) -> ChatFormat {
     format(&String::from_utf8(fixture(name)).unwrap())
 }
 
-/// LFM2's template, with its marks of calls, which only the vocabulary has.
+/// LFM2's template with its markers of calls, which otherwise only the vocabulary has.
 fn lfm2() -> ChatFormat {
     let source = String::from_utf8(fixture("lfm2_chat_template.jinja")).unwrap();
     format(&format!("{{# <|tool_call_start|> #}}{source}"))
@@ -50,7 +50,7 @@ fn call(name: &str, arguments: Value) -> Value {
 }
 
 #[test]
-fn calls_of_the_history_are_there_whatever_their_content_is() {
+fn calls_of_the_history_are_rendered_beside_any_content() {
     for format in [lfm2(), lfm25()] {
         for content in [Value::Null, "".into(), json!([])] {
             for (arguments, written) in [
@@ -84,7 +84,7 @@ fn calls_of_the_history_are_there_whatever_their_content_is() {
 }
 
 #[test]
-fn calls_stand_behind_what_was_said_and_are_said_once() {
+fn calls_follow_the_content_and_are_rendered_once() {
     let said = "<|tool_call_start|>[f(a=1)]<|tool_call_end|>";
     for format in [lfm2(), lfm25()] {
         let two = json!([call("f", json!("{}")), {"name": "g", "arguments": "{\"x\": 1.5}"}]);
@@ -96,7 +96,7 @@ fn calls_stand_behind_what_was_said_and_are_said_once() {
         assert_eq!(text.matches("f(a=1)").count(), 1, "{text}");
         let text = render(&format, called("No.".into(), json!([]))).unwrap();
         assert!(text.contains("\nNo.<|im_end|>") && !text.contains("tool_call_start"), "{text}");
-        // Markers in a value do not end the call, and no field of it ends the turn.
+        // Markers in a value do not end the call.
         let value = json!({"a": "<|tool_call_end|><|im_end|>"});
         let text = render(&format, called(Value::Null, json!([call("f", value)]))).unwrap();
         assert_eq!(text.matches("<|tool_call_end|>").count(), 1, "{text}");
@@ -107,7 +107,7 @@ fn calls_stand_behind_what_was_said_and_are_said_once() {
 }
 
 #[test]
-fn a_call_that_is_none_is_refused_by_its_path() {
+fn an_invalid_call_is_refused_with_its_path() {
     for (calls, error) in [
         (json!({}), "messages[1].tool_calls: must be a list, not an object"),
         (json!([{}]), "messages[1].tool_calls[0].function.name: must be a string"),
@@ -116,7 +116,7 @@ fn a_call_that_is_none_is_refused_by_its_path() {
         let said = render(&lfm25(), called(Value::Null, calls)).unwrap_err();
         assert!(said.starts_with(error), "{said}");
     }
-    // Nothing tells how this model writes calls, and it drops them.
+    // This model's form of calls is unknown, and its template drops them.
     let silent = format("{% for m in messages %}{{ m.content }}{% endfor %}");
     let said = render(&silent, called(Value::Null, json!([call("f", json!({}))]))).unwrap_err();
     assert!(
@@ -135,7 +135,7 @@ fn a_call_that_is_none_is_refused_by_its_path() {
 }
 
 #[test]
-fn a_mark_that_the_content_mentions_drops_no_call() {
+fn a_marker_mentioned_in_the_content_drops_no_call() {
     for format in [lfm2(), lfm25(), self::format(XML)] {
         for content in ["Behind <|tool_call_start|> comes a list.", "I use <tool_call> for it."] {
             let calls = json!([call("look", json!({"city": "Rome"}))]);
@@ -145,21 +145,35 @@ fn a_mark_that_the_content_mentions_drops_no_call() {
     }
 }
 
-/// `serde_json` makes floats of them.
+/// Parsed JSON has rounded such numbers already. JSON text still holds them exactly.
 #[test]
-fn numbers_that_would_be_rounded_are_refused_by_their_path() {
+fn rounded_numbers_are_refused_with_their_path_and_json_text_keeps_them() {
+    let refused = |json: &str| {
+        let conversation = Conversation::from_value(serde_json::from_str(json).unwrap()).unwrap();
+        lfm25().render(&conversation, true).unwrap_err().to_string()
+    };
+    let exact = |json: &str| {
+        let conversation = Conversation::from_json(json).unwrap();
+        lfm25().render(&conversation, true).unwrap()
+    };
     for number in ["123456789012345678901", "-9223372036854775809", "18446744073709551616"] {
-        let parse = |text: &str| serde_json::from_str::<Value>(&text.replace('N', number)).unwrap();
-        let arguments = parse(r#"{"a": [{"id": N}]}"#);
-        let error = render(&lfm25(), called("".into(), json!([call("f", arguments)]))).unwrap_err();
+        let json = |conversation: &Value| conversation.to_string().replace("\"N\"", number);
+        let call_f = call("f", json!({"a": [{"id": "N"}]}));
+        let arguments = json(&called("".into(), json!([call_f])));
+        let error = refused(&arguments);
         assert!(
-            error.contains("messages[1].tool_calls[0].function.arguments: has a num"),
+            error.contains("messages[1].tool_calls[0].function.arguments: has a number"),
             "{error}"
         );
+        let text = exact(&arguments);
+        assert!(text.contains(&format!("f(a=[{{\"id\": {number}}}])")), "{text}");
         let mut whole = called("".into(), json!([call("f", json!({}))]));
-        whole[2]["content"] = parse(r#"{"rows": [N]}"#);
-        let error = render(&lfm25(), whole).unwrap_err();
+        whole[2]["content"] = json!({"rows": ["N"]});
+        let answer = json(&whole);
+        let error = refused(&answer);
         assert!(error.contains("messages[2].content: has a number"), "{error}");
+        let text = exact(&answer);
+        assert!(text.contains(&format!("{{\"rows\": [{number}]}}")), "{text}");
     }
     let greatest = json!({"a": u64::MAX, "b": i64::MIN, "c": 1.5});
     let text = render(&lfm25(), called("".into(), json!([call("f", greatest)]))).unwrap();
@@ -177,7 +191,7 @@ fn keys_keep_their_order() {
 }
 
 #[test]
-fn parts_of_text_are_the_text() {
+fn text_parts_render_like_the_whole_text() {
     let parts = |texts: &[&str]| -> Value {
         texts.iter().map(|text| json!({"type": "text", "text": text})).collect()
     };
@@ -190,7 +204,7 @@ fn parts_of_text_are_the_text() {
             }
         }
     }
-    // A template that takes lists gets them.
+    // A template that takes lists receives them.
     let takes = format(
         "{% for m in messages %}{% for p in [m.content] if m.content is string %}{{ p }}{% endfor %}\
         {% if m.content is not string %}{% for p in m.content %}{{ p.text }}{% if not loop.last %}|{% endif %}\
@@ -201,7 +215,7 @@ fn parts_of_text_are_the_text() {
 }
 
 #[test]
-fn what_a_tool_answers_is_text() {
+fn a_tools_answer_becomes_text() {
     for (content, text) in [
         (json!({"t": 20, "ok": true, "x": null}), r#"{"t": 20, "ok": true, "x": null}"#),
         (json!([1.0, "é"]), r#"[1.0, "é"]"#),
@@ -219,7 +233,7 @@ fn what_a_tool_answers_is_text() {
 }
 
 #[test]
-fn instructions_at_the_beginning_are_one() {
+fn instructions_at_the_beginning_are_merged() {
     for format in [lfm2(), lfm25()] {
         let chat = json!([{"role": "system", "content": "A"}, {"role": "developer", "content": [{"type": "text", "text": "B"}]},
             {"role": "user", "content": "q"}, {"role": "system", "content": "C"}, {"role": "user", "content": "r"}]);
@@ -237,15 +251,15 @@ fn instructions_at_the_beginning_are_one() {
 }
 
 #[test]
-fn reasoning_goes_where_the_template_looks_for_it() {
+fn reasoning_is_put_where_the_template_looks_for_it() {
     let chat = |name: &str| json!([{"role": "user", "content": "q"}, {"role": "assistant", "content": "A", name: "why"}]);
-    // In content only, as LFM2.5-1.2B's template has it.
+    // A template with reasoning in the content only, like that of LFM2.5-1.2B.
     let content = "{# </think> #}{% for m in messages %}{{ m.role }}:{{ m.content }};{% endfor %}";
     for name in ["reasoning_content", "thinking", "reasoning"] {
         assert!(render(&lfm25(), chat(name)).unwrap().contains("\n<think>why</think>A<|im_end|>"));
         let text = render(&format(content), chat(name)).unwrap();
         assert_eq!(text, "user:q;assistant:<think>why</think>A;");
-        // A model that does not think is not told of it.
+        // A model without reasoning does not see it.
         assert!(!render(&lfm2(), chat(name)).unwrap().contains("why"));
     }
     let mut both = chat("reasoning_content");
@@ -254,7 +268,7 @@ fn reasoning_goes_where_the_template_looks_for_it() {
 }
 
 #[test]
-fn a_turn_without_text_has_its_end() {
+fn a_turn_without_text_has_its_end_marker() {
     let source = "{% for m in messages %}<|im_start|>{{ m.role }}\n{% if m.content or m.role == 'assistant' %}\
         {{ m.content }}<|im_end|>\n{% endif %}{% endfor %}";
     let chat = json!([{"role": "user", "content": ""}, {"role": "assistant", "content": null}]);
@@ -263,7 +277,7 @@ fn a_turn_without_text_has_its_end() {
 }
 
 #[test]
-fn an_answer_begins_where_its_prompt_ends() {
+fn an_answer_may_begin_within_reasoning() {
     let format = lfm25();
     assert!(!format.answer_format("<|im_start|>assistant\n", None).begins_in_reasoning);
     let begun = format.answer_format("<|im_start|>assistant\n<think>\n", None);
@@ -273,7 +287,7 @@ fn an_answer_begins_where_its_prompt_ends() {
     assert_eq!(calls::read(&silent, &["<think>x"]).content, "<think>x");
 }
 
-/// The last turn of the assistant, read again.
+/// Reads the last turn of the assistant back.
 fn reread(text: &str, tools: &[Value]) -> Answer {
     let turn = text.rsplit_once("<|im_start|>assistant\n").unwrap().1;
     let turn = turn.split("<|im_end|>").next().unwrap();
@@ -283,9 +297,9 @@ fn reread(text: &str, tools: &[Value]) -> Answer {
 
 proptest! {
     #![proptest_config(cases(64))]
-    /// Rendered by every kind of template and read again, calls are what they were.
+    /// Calls that any kind of template renders are read back unchanged.
     #[test]
-    fn calls_come_back_through_templates(
+    fn calls_are_read_back_from_rendered_templates(
         values in prop::collection::vec("['\"\\\\\n\r\t{}\\[\\](),=:#é😀a <|>]{0,10}", 1..4),
         number in any::<i64>(),
         said in "[a-zA-Z .]{0,8}",

@@ -1,7 +1,7 @@
-//! Hostile templates: each refused in under a second and with bounded memory.
+//! Hostile templates are refused in under a second and with bounded memory.
 //!
-//! Every case runs in a process of its own, so that one that overflows the stack or eats the memory
-//! is one failure and can be measured.
+//! Every case runs in its own process. A stack overflow or excessive memory is then one failure and
+//! can be measured.
 
 use super::hostile_cases::{cases, deepest};
 use lfm2_wgpu::text::{ChatTemplate, Conversation, Message, SpecialTokenTexts, TextError};
@@ -9,7 +9,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 const CASE: &str = "LFM2_TEST_HOSTILE_CASE";
-/// Peak memory of the child, which holds the test binary's own 30 MB or so.
+/// Maximum peak memory of the child. The test binary itself takes about 30 MB of it.
 const MAX_PEAK_KIB: u64 = 130_000;
 
 fn run(source: &str) -> Result<String, TextError> {
@@ -17,7 +17,7 @@ fn run(source: &str) -> Result<String, TextError> {
     template.render(&Conversation::new([Message::user("Hi")]), true)
 }
 
-/// What this thread has computed so far: on a busy machine the clock says more.
+/// Processor time of this thread. On a busy machine, wall-clock time would be longer.
 fn processor_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the clock exists on every unix, and the pointer is to a timespec.
@@ -25,7 +25,7 @@ fn processor_time() -> Duration {
     Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
-/// The other side of [`hostile_templates_are_refused`]: runs one case and tells how it went.
+/// The child process of [`hostile_templates_are_refused`]: runs one case and prints its outcome.
 #[test]
 #[ignore = "run by hostile_templates_are_refused"]
 fn child() {
@@ -46,8 +46,7 @@ fn child() {
     }
 }
 
-/// Runs the child for a case; a case that gets out of hand ends by itself after 5 seconds of
-/// processor time or at 3 GB.
+/// Runs the child for a case. It is stopped after 5 seconds of processor time or at 3 GB.
 fn limited(name: &str) -> Output {
     let mut command = Command::new("sh");
     command.args(["-c", "ulimit -c 0; ulimit -v 3000000; ulimit -t 5; exec \"$0\" \"$@\""]);
@@ -70,7 +69,7 @@ struct Outcome {
     verdict: String,
 }
 
-/// How a case went, or how its process died.
+/// The outcome of a case, or the failure of its process.
 fn outcome(name: &str) -> Result<Outcome, String> {
     let output = limited(name);
     let stdout = String::from_utf8_lossy(&output.stdout);

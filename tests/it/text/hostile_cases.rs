@@ -1,6 +1,6 @@
-//! The templates of `hostile`.
+//! The templates for the tests in `hostile`.
 
-/// Name, template, and a word that the refusal must hold.
+/// Name, template, and a word that the error must contain.
 pub(super) fn cases() -> Vec<(&'static str, String, &'static str)> {
     let s = str::to_owned;
     vec![
@@ -403,7 +403,7 @@ pub(super) fn cases() -> Vec<(&'static str, String, &'static str)> {
     ]
 }
 
-/// An expression behind many prefixes, a line each.
+/// An expression after many prefixes, one per line.
 fn deep(prefix: &str, inner: &str, times: usize) -> String {
     let close = match prefix {
         "(" => ")\n",
@@ -414,12 +414,12 @@ fn deep(prefix: &str, inner: &str, times: usize) -> String {
     format!("{{{{ {open}{inner}{} }}}}", close.repeat(times))
 }
 
-/// An expression before many suffixes, a line each.
+/// An expression before many suffixes, one per line.
 fn after(inner: &str, suffix: &str, times: usize) -> String {
     format!("{{{{ {inner}{} }}}}", format!("\n{suffix}").repeat(times))
 }
 
-/// Templates that are as deep as the limits allow: they may fail, but not by an overflow.
+/// Templates nested as deeply as the limits allow. They may fail, but not by a stack overflow.
 pub(super) fn deepest() -> Vec<(&'static str, String)> {
     vec![
         ("one long line", "x".repeat(100_000)),

@@ -1,4 +1,4 @@
-//! The text room from outside: tokenizer, streams, templates.
+//! Tests of the public text API: tokenizer, streams, templates.
 
 mod bfcl;
 mod broken;
@@ -32,12 +32,12 @@ pub fn small_oracle() -> tokenizers_oracle::Tokenizer {
     tokenizers_oracle::Tokenizer::from_bytes(fixture("tokenizer-small/tokenizer.json")).unwrap()
 }
 
-/// For property tests that are run by hand, which have no file to keep failures beside.
+/// A configuration for property tests that keep no file of failures.
 pub fn cases(cases: u32) -> Config {
     Config { cases, failure_persistence: None, ..Config::default() }
 }
 
-/// Texts in LFM2's eight languages and in everything that has broken tokenizers.
+/// Texts in LFM2's eight languages, and texts that have broken tokenizers.
 pub const TEXTS: &[&str] = &[
     "",
     " ",

@@ -1,7 +1,7 @@
-//! The published LFM2 tokenizer and template against `tokenizers` and transformers.
+//! Compares the published LFM2 tokenizer and template with `tokenizers` and transformers.
 //!
-//! `tools/real_tokenizer.py --expected` fetches them into .cache. Without it the tests only say that
-//! they are skipped, unless `LFM2_REQUIRE_REAL_TOKENIZER` is 1.
+//! `tools/real_tokenizer.py --expected` fetches the files into .cache. Without them the tests are
+//! skipped with a message, or fail if `LFM2_REQUIRE_REAL_TOKENIZER` is 1.
 
 use super::tokenizer::any_text;
 use lfm2_wgpu::formats::BytesSource;
@@ -41,7 +41,7 @@ fn ids(value: &Value) -> Vec<u32> {
 }
 
 #[test]
-fn ids_and_decoded_texts_are_the_reference_ones() {
+fn ids_and_decoded_texts_equal_those_of_the_reference() {
     let Some((tokenizer, expected)) = published() else { return };
     let texts = expected["texts"].as_array().unwrap();
     assert!(texts.len() >= 120);
@@ -66,7 +66,7 @@ fn ids_and_decoded_texts_are_the_reference_ones() {
 }
 
 #[test]
-fn the_vocabulary_is_the_published_one() {
+fn the_vocabulary_equals_the_published_one() {
     let Some((tokenizer, _)) = published() else { return };
     assert_eq!(tokenizer.len(), 64_400);
     let mask = tokenizer.token_mask(VOCAB_SIZE);
@@ -100,7 +100,7 @@ fn the_vocabulary_is_the_published_one() {
 }
 
 #[test]
-fn conversations_are_rendered_as_by_transformers() {
+fn conversations_render_as_in_transformers() {
     let Some((tokenizer, expected)) = published() else { return };
     let Some(published) = cached("chat_template.jinja") else { return };
     let config = br#"{"bos_token": "<|startoftext|>", "eos_token": {"content": "<|im_end|>"}}"#;
@@ -127,7 +127,7 @@ fn conversations_are_rendered_as_by_transformers() {
     }
 }
 
-/// The published tokenizer in a GGUF file's metadata, as llama.cpp's conversion puts it there.
+/// The published tokenizer in a GGUF file's metadata, as llama.cpp's conversion writes it.
 #[test]
 fn a_gguf_gives_the_published_ids() {
     use crate::formats::gguf_writer::{Gguf, tokenizer_keys};
@@ -181,7 +181,7 @@ fn a_gguf_gives_the_published_ids() {
 }
 
 #[test]
-fn long_runs_take_no_time() {
+fn long_runs_take_little_time() {
     let Some((tokenizer, _)) = published() else { return };
     for piece in ["a", " ", "\n", "中", "ab", "a b ", "1", "😀", "<|im_end|>"] {
         let text = piece.repeat(400_000 / piece.len());

@@ -1,4 +1,4 @@
-//! Chat templates against what transformers renders.
+//! Compares chat templates with transformers' output.
 
 use super::fixture;
 use lfm2_wgpu::text::{ChatTemplate, Conversation, Message, SpecialTokenTexts, TextError};
@@ -32,7 +32,7 @@ fn lfm2_renders_as_transformers_does() {
     assert_eq!(cases.len(), 11 + 27);
     let template = lfm2();
     for case in cases {
-        // We make `developer` a system message, as OpenAI's API does; transformers passes it on.
+        // `developer` becomes a system message here, as in OpenAI's API. transformers passes it on.
         if case["name"] == "unknown_role" {
             continue;
         }
@@ -58,7 +58,7 @@ fn the_template_is_taken_from_the_right_file() {
     assert_eq!(render(Some(jinja), Some(config)).unwrap(), "jinja <s></s>");
     assert_eq!(render(None, Some(config)).unwrap(), "config <s>");
     assert_eq!(render(Some(jinja), None).unwrap(), "jinja ");
-    // An empty file is not passed over (nor is it by transformers, which then makes nothing of all).
+    // An empty file is used, as in transformers, which then renders nothing.
     for empty in [b"".as_slice(), b" \n"] {
         let error = render(Some(empty), Some(config)).unwrap_err();
         assert!(error.to_string().starts_with("chat template: is empty"), "{error}");
@@ -93,7 +93,7 @@ fn the_template_is_taken_from_the_right_file() {
 }
 
 #[test]
-fn whitespace_is_treated_as_transformers_treats_it() {
+fn whitespace_is_treated_as_in_transformers() {
     let cases = [
         ("a\n  {% if true %}\nb\n  {% endif %}\nc\n", "a\nb\nc"),
         ("a\n{%- if true -%}\n  b\n{%- endif -%}\nc\n\n", "abc\n"),
@@ -181,7 +181,7 @@ fn values_print_as_in_python() {
     assert!(today.render(&hi(), true).unwrap().as_str() >= "2025");
 }
 
-/// Line ends of any kind are one in a template, wherever it comes from, and the last is no part of it.
+/// In templates from any source, all kinds of line ends count as newlines, and the last is dropped.
 #[test]
 fn line_ends_are_read_as_jinja2_reads_them() {
     let lines = "a\n{% if true %}\n b {{ 'c\nd' }}\n{% endif %}\n\n";
@@ -201,7 +201,7 @@ fn line_ends_are_read_as_jinja2_reads_them() {
     }
 }
 
-/// The other side of [`dates_are_local`].
+/// The child process of [`dates_are_local`].
 #[test]
 #[ignore = "run by dates_are_local"]
 fn clock_child() {
@@ -209,7 +209,7 @@ fn clock_child() {
     println!("\nCLOCK {}", template.render(&hi(), true).unwrap());
 }
 
-/// `datetime.now()` is local time and knows no zone. In processes of their own, for the variable `TZ`.
+/// `datetime.now()` is local time without a zone. Child processes set the variable `TZ`.
 #[cfg(unix)]
 #[test]
 fn dates_are_local() {

@@ -1,11 +1,11 @@
-//! The tokenizer against `tokenizers` 0.23 on the small fixture.
+//! Compares the tokenizer with `tokenizers` 0.23 on the small fixture.
 
 use super::{TEXTS, small, small_oracle};
 use lfm2_wgpu::text::{SpecialTokens, TextError, TextStream};
 use proptest::prelude::*;
 
 #[test]
-fn ids_are_those_of_the_reference() {
+fn ids_equal_those_of_the_reference() {
     let (ours, oracle) = (small(), small_oracle());
     for text in TEXTS {
         for special in [false, true] {
@@ -16,7 +16,7 @@ fn ids_are_those_of_the_reference() {
 }
 
 #[test]
-fn every_text_comes_back() {
+fn every_text_is_decoded_unchanged() {
     let ours = small();
     for text in TEXTS {
         let ids = ours.encode(text, true).unwrap();
@@ -26,7 +26,7 @@ fn every_text_comes_back() {
 }
 
 #[test]
-fn the_vocabulary_is_that_of_the_reference() {
+fn the_vocabulary_equals_that_of_the_reference() {
     let (ours, oracle) = (small(), small_oracle());
     assert_eq!(ours.len(), oracle.get_vocab_size(true));
     for id in 0..u32::try_from(ours.len()).unwrap() {
@@ -44,7 +44,7 @@ fn the_vocabulary_is_that_of_the_reference() {
 }
 
 #[test]
-fn the_mask_holds_the_ids_with_a_token_and_no_other() {
+fn the_mask_holds_exactly_the_ids_with_a_token() {
     let ours = small();
     let mask = ours.token_mask(1000);
     assert_eq!(mask.len(), 32);
@@ -91,7 +91,7 @@ fn special_tokens_are_hidden_shown_or_only_the_tool_calls() {
 #[test]
 fn a_character_waits_for_its_last_byte() {
     let ours = small();
-    // A character the vocabulary does not have whole: one token per byte.
+    // The vocabulary has no token for this character, so it is one token per byte.
     let ids = ours.encode("🦀", false).unwrap();
     assert!(ids.len() > 1);
     let mut stream = TextStream::new(&ours, SpecialTokens::Hide);
@@ -107,7 +107,7 @@ fn a_character_waits_for_its_last_byte() {
     assert_eq!(stream.finish(), "");
 }
 
-/// Text of the kinds that have broken tokenizers, mixed at random.
+/// Random mixtures of the kinds of text that have broken tokenizers.
 pub fn any_text() -> impl Strategy<Value = String> {
     let piece = prop_oneof![
         4 => "\\PC{0,8}",
@@ -141,7 +141,7 @@ proptest! {
     }
 
     #[test]
-    fn streams_give_what_decode_gives(ids in prop::collection::vec(0u32..944, 0..60)) {
+    fn streamed_text_equals_decoded_text(ids in prop::collection::vec(0u32..944, 0..60)) {
         thread_local!(static OURS: lfm2_wgpu::text::Tokenizer = small());
         thread_local!(static ORACLE: tokenizers_oracle::Tokenizer = small_oracle());
         OURS.with(|ours| {

@@ -1,4 +1,4 @@
-//! Other tokenizers than LFM2's that load: the reference's ids as well.
+//! Tests that supported tokenizers other than LFM2's give the reference's ids.
 
 use super::{TEXTS, fixture, tokenizer::any_text};
 use lfm2_wgpu::text::Tokenizer;
@@ -13,7 +13,7 @@ fn split(regex: &str, behavior: &str, invert: bool) -> Value {
         {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": false}]})
 }
 
-/// Loads a changed small file here and in the reference and compares them.
+/// Loads a changed small file here and in the reference, and compares the ids.
 fn same_ids(change: impl Fn(&mut Value), more: &[&str]) {
     let mut file: Value =
         serde_json::from_slice(&fixture("tokenizer-small/tokenizer.json")).unwrap();
@@ -44,18 +44,18 @@ fn same_ids(change: impl Fn(&mut Value), more: &[&str]) {
 }
 
 #[test]
-fn qwen2_cuts_digit_by_digit() {
+fn qwen2_splits_digit_by_digit() {
     same_ids(|t| t["pre_tokenizer"] = split(QWEN2, "Isolated", false), &["2024 ٣٤ １２"]);
 }
 
 #[test]
-fn gpt2_comes_without_a_split() {
+fn gpt2_needs_no_split() {
     let byte_level = json!({"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true});
     same_ids(|t| t["pre_tokenizer"] = byte_level.clone(), &["don't DON'T 1234 abc"]);
 }
 
 #[test]
-fn o200k_minds_the_case() {
+fn o200k_splits_by_case() {
     same_ids(
         |t| t["pre_tokenizer"] = split(O200K, "Isolated", false),
         &["camelCase HTTPServer it's IT'S a/b//\n/c"],
@@ -63,17 +63,17 @@ fn o200k_minds_the_case() {
 }
 
 #[test]
-fn removed_and_inverted_is_isolated() {
+fn removed_and_inverted_means_isolated() {
     let llama3 = QWEN2.replace(r"\p{N}|", r"\p{N}{1,3}|");
     same_ids(|t| t["pre_tokenizer"] = split(&llama3, "Removed", true), &[]);
 }
 
 #[test]
-fn whole_entries_win_where_merges_are_ignored() {
+fn whole_entries_win_if_merges_are_ignored() {
     same_ids(
         |t| {
             t["model"]["ignore_merges"] = json!(true);
-            // An entry that no merge makes.
+            // An entry that no merge produces.
             t["model"]["vocab"]["Ġzebra"] = json!(1000);
             t["added_tokens"].as_array_mut().unwrap().truncate(15);
         },
@@ -82,7 +82,7 @@ fn whole_entries_win_where_merges_are_ignored() {
 }
 
 #[test]
-fn merges_may_be_spelled_in_one_string() {
+fn merges_may_be_written_as_one_string() {
     same_ids(
         |t| {
             for merge in t["model"]["merges"].as_array_mut().unwrap() {
@@ -95,7 +95,7 @@ fn merges_may_be_spelled_in_one_string() {
 }
 
 #[test]
-fn added_tokens_may_take_the_space_around_them() {
+fn added_tokens_may_strip_the_space_around_them() {
     let token = |strip_left: bool, strip_right: bool, normalized: bool| {
         move |t: &mut Value| {
             let added = &mut t["added_tokens"][16];

@@ -1,13 +1,12 @@
-//! Filters about HTML and addresses.
+//! Filters for HTML and URLs.
 
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
-use super::super::html::{escape, escape_text};
-use super::super::lines::split_space;
-use super::super::ops::undefined;
+use super::super::escape::{escape, escape_text};
+use super::super::interp::Interp;
+use super::super::operands::{undefined, wrong_type};
 use super::super::repr::to_str;
+use super::super::split::split_space;
 use super::super::unicode::{is_alpha, is_numeric, is_space};
 use super::super::value::Value;
 
@@ -16,7 +15,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
         "e" | "escape" => Ok(Value::Markup(escape(i, value)?)),
         "forceescape" => {
             let text = escape_text(&to_str(i, value)?);
-            i.meter.bytes(text.len())?;
+            i.meter.pay_bytes(text.len())?;
             Ok(Value::Markup(text.into()))
         }
         "safe" => Ok(Value::Markup(to_str(i, value)?)),
@@ -30,13 +29,13 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
     }
 }
 
-/// Text without comments and tags, with single spaces and without entities.
-pub(in super::super) fn strip_tags(i: &Interp, text: &str) -> Res<String> {
-    i.meter.bytes(text.len())?;
+/// Removes comments and tags, joins white space and resolves entities.
+pub(in crate::text::jinja) fn strip_tags(i: &Interp, text: &str) -> Res<String> {
+    i.meter.pay_bytes(text.len())?;
     let without = |text: &str, open: &str, close: &str| -> Res<String> {
         let mut text = text.to_owned();
         let mut from = 0;
-        // What is put together by a removal may be one more.
+        // A removal may join its neighbours to another match.
         while let Some(start) = text.get(from..).and_then(|t| t.find(open)).map(|at| at + from) {
             i.meter.pay(1 + (text.len() - start) / 64)?;
             let Some(end) = text.get(start..).and_then(|t| t.find(close)) else {
@@ -55,7 +54,7 @@ pub(in super::super) fn strip_tags(i: &Interp, text: &str) -> Res<String> {
     unescape_checked(&split_space(&text, None, false).join(" "))
 }
 
-/// Entities that need no semicolon, by their codes from 160 on.
+/// Entities that need no semicolon, in the order of their codes from 160 on.
 const LATIN1: [&str; 96] = [
     "nbsp", "iexcl", "cent", "pound", "curren", "yen", "brvbar", "sect", "uml", "copy", "ordf",
     "laquo", "not", "shy", "reg", "macr", "deg", "plusmn", "sup2", "sup3", "acute", "micro",
@@ -84,7 +83,7 @@ fn named(name: &str) -> Option<char> {
     })
 }
 
-/// What a number stands for, Windows' characters included.
+/// The character of a numeric reference, Windows' code points included.
 fn numbered(code: u32) -> String {
     const WINDOWS: [u32; 32] = [
         0x20ac, 0x81, 0x201a, 0x192, 0x201e, 0x2026, 0x2020, 0x2021, 0x2c6, 0x2030, 0x160, 0x2039,
@@ -103,8 +102,8 @@ fn numbered(code: u32) -> String {
     char::from_u32(code).unwrap_or('\u{fffd}').to_string()
 }
 
-/// `html.unescape`, with an error for names that are not known here.
-pub(in super::super) fn unescape_checked(text: &str) -> Res<String> {
+/// `html.unescape`, with an error for unknown names.
+pub(in crate::text::jinja) fn unescape_checked(text: &str) -> Res<String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find('&') {
@@ -119,7 +118,7 @@ pub(in super::super) fn unescape_checked(text: &str) -> Res<String> {
     Ok(out)
 }
 
-/// What stands behind an `&`: its text, and how many bytes it takes.
+/// Resolves the reference after an `&`: its text, and its length in bytes.
 fn reference(inner: &str) -> Res<(String, usize)> {
     if let Some(number) = inner.strip_prefix('#') {
         let (radix, skip) = if number.starts_with(['x', 'X']) { (16, 1) } else { (10, 0) };
@@ -140,7 +139,7 @@ fn reference(inner: &str) -> Res<(String, usize)> {
         return Ok((c.to_string(), name.len() + usize::from(closed)));
     }
     if closed && !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric()) {
-        return Err(error!(Limit, "the HTML entity &{name}; is not known here"));
+        return Err(error!(Limit, "the HTML entity &{name}; is not supported"));
     }
     let prefix = name.char_indices().map(|(at, _)| at).filter(|at| *at > 1).rev();
     for at in prefix {
@@ -175,7 +174,7 @@ fn encode(i: &Interp, value: &Value) -> Res<Value> {
             },
             other => to_str(i, other)?,
         };
-        i.meter.bytes(text.len() * 3)?;
+        i.meter.pay_bytes(text.len() * 3)?;
         Ok(quote(&text, query))
     };
     let pairs = match value {
@@ -205,7 +204,7 @@ fn encode(i: &Interp, value: &Value) -> Res<Value> {
 
 fn attributes(i: &Interp, value: &Value, space: bool) -> Res<Value> {
     let Value::Dict(dict) = value else {
-        return Err(needs(value, "xmlattr needs a mapping"));
+        return Err(wrong_type(value, "xmlattr needs a mapping"));
     };
     let mut items = Vec::new();
     for (key, value) in dict.map.values() {
@@ -213,7 +212,7 @@ fn attributes(i: &Interp, value: &Value, space: bool) -> Res<Value> {
             continue;
         }
         let Some(name) = key.as_str() else {
-            return Err(needs(key, "expected string or bytes-like object"));
+            return Err(wrong_type(key, "expected string or bytes-like object"));
         };
         let bad =
             |c: char| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '/' | '>' | '=');
@@ -226,7 +225,7 @@ fn attributes(i: &Interp, value: &Value, space: bool) -> Res<Value> {
     if space && !text.is_empty() {
         text.insert(0, ' ');
     }
-    i.meter.bytes(text.len())?;
+    i.meter.pay_bytes(text.len())?;
     Ok(if i.autoescape.get() { Value::Markup(text.into()) } else { Value::str(text) })
 }
 
@@ -236,7 +235,9 @@ fn urlize(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     }
     let limit = match args.some(0) {
         None => None,
-        Some(limit) => Some(limit.as_int().ok_or_else(|| needs(&limit, "an integer is required"))?),
+        Some(limit) => {
+            Some(limit.as_int().ok_or_else(|| wrong_type(&limit, "an integer is required"))?)
+        }
     };
     let nofollow = args.truthy(1);
     let target = args.some(2).filter(Value::truthy);
@@ -374,7 +375,7 @@ fn is_mail(text: &str) -> bool {
     })
 }
 
-/// jinja2's pattern of addresses: scheme or `www.`, host, port, path.
+/// jinja2's pattern of URLs: scheme or `www.`, host, port, path.
 fn is_address(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let scheme = ["https://", "http://"].iter().find_map(|s| lower.strip_prefix(s));

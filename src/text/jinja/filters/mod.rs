@@ -8,14 +8,14 @@ mod wrap;
 
 use super::bind::{Bound, Signature};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::iter::Path;
-use super::json;
-use super::repr::to_str;
-use super::value::Value;
+use super::interp::Interp;
+use super::tojson;
+use super::unicode::{is_digit, lower};
+use super::value::{CallArgs, Method, Path, Value};
+use std::rc::Rc;
 use std::sync::Arc;
 
-/// Every filter with its parameters behind the value, and how many of them are required.
+/// Every filter with its parameters after the value and the number of required ones.
 const FILTERS: &[(&str, &[&str], usize)] = &[
     ("abs", &[], 0),
     ("attr", &["name"], 1),
@@ -66,7 +66,7 @@ const FILTERS: &[(&str, &[&str], usize)] = &[
     ("xmlattr", &["autospace"], 0),
 ];
 
-/// Filters that take any arguments.
+/// Filters that accept any arguments.
 const OPEN: &[&str] = &["format", "map", "reject", "rejectattr", "select", "selectattr", "tojson"];
 
 pub(super) fn exists(name: &str) -> bool {
@@ -79,14 +79,14 @@ impl Interp<'_> {
         self.deeper(|| match name {
             "format" => text::format(self, &value, args),
             "tojson" => {
-                // The options may be given in their order, too.
+                // The options may be positional too.
                 let params = ["ensure_ascii", "indent", "separators", "sort_keys"];
                 let CallArgs { positional, mut named } = args;
                 if positional.len() > params.len() {
                     return Err(error!(Type, "tojson takes at most 5 arguments"));
                 }
                 named.extend(params.into_iter().map(Arc::from).zip(positional));
-                json::dumps(self, &value, CallArgs { positional: Vec::new(), named })
+                tojson::dumps(self, &value, CallArgs { positional: Vec::new(), named })
             }
             "map" => sequences::map(self, &value, args),
             "select" | "reject" => sequences::select(self, &value, args, name == "select", false),
@@ -131,7 +131,7 @@ impl Interp<'_> {
             }
             "count" | "length" => match value.len() {
                 Some(len) => {
-                    self.meter.bytes(value.as_str().map_or(0, |t| t.len()))?;
+                    self.meter.pay_bytes(value.as_str().map_or(0, |t| t.len()))?;
                     Ok(Value::Int(i128::try_from(len).unwrap_or(0)))
                 }
                 None => match &value {
@@ -146,7 +146,7 @@ impl Interp<'_> {
         }
     }
 
-    /// The path that a filter was given as `attribute`.
+    /// The path in the parameter `attribute` of a filter.
     pub(super) fn path(&self, attribute: Option<Value>) -> Path {
         match attribute {
             None => Vec::new(),
@@ -157,29 +157,29 @@ impl Interp<'_> {
         }
     }
 
-    /// What an item is sorted by: its attribute, in lower case unless that matters.
+    /// The sort key of an item: its attribute, in lower case unless `case_sensitive` is set.
     pub(super) fn sort_key(&self, item: &Value, path: &Path, case_sensitive: bool) -> Res<Value> {
         let key = self.follow(item.clone(), path, None)?;
         Ok(match key.as_str() {
             Some(text) if !case_sensitive => {
                 self.meter.pay(1 + text.len() / 64)?;
-                Value::str(super::unicode::lower(text))
+                Value::str(lower(text))
             }
             _ => key,
         })
     }
 
-    /// `value|attr(name)`: no items, and only what the sandbox shows.
+    /// `value|attr(name)`: no items, only attributes that the sandbox shows.
     fn attribute_only(&self, value: &Value, name: &Arc<str>) -> Res<Value> {
         if let Value::Dict(_) = value {
-            // Items do not count; a list of the same type has the same attributes.
+            // Items do not count. An empty dict has the same attributes.
             let empty = Value::dict(Vec::new())?;
             let found = self.attribute(&empty, name)?;
             return match (&found, value) {
                 (Value::Method(method), _) => {
                     let of = value.clone();
                     let name = Arc::clone(&method.name);
-                    Ok(Value::Method(std::rc::Rc::new(super::value::Method { of, name })))
+                    Ok(Value::Method(Rc::new(Method { of, name })))
                 }
                 _ => Ok(found),
             };
@@ -189,16 +189,8 @@ impl Interp<'_> {
 }
 
 fn part(part: &str) -> Value {
-    match !part.is_empty() && part.chars().all(super::unicode::is_digit) {
+    match !part.is_empty() && part.chars().all(is_digit) {
         true => part.parse().map_or_else(|_| Value::str(part), Value::Int),
         false => Value::str(part),
-    }
-}
-
-/// `soft_str`: text as it is, anything else as `str` writes it.
-fn soft(i: &Interp, value: &Value) -> Res<Value> {
-    match value {
-        Value::Str(_) | Value::Markup(_) => Ok(value.clone()),
-        other => Ok(Value::Str(to_str(i, other)?)),
     }
 }

@@ -1,13 +1,12 @@
-//! Filters about numbers.
+//! Filters for numbers.
 
 use super::super::ast::Operator;
 use super::super::bind::Bound;
-use super::super::convert::{to_float, to_int};
+use super::super::convert::{float_to_int, to_float, to_int};
 use super::super::error::{Class, Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
+use super::super::interp::Interp;
 use super::super::numbers::{round, round_int};
-use super::super::ops::undefined;
+use super::super::operands::{undefined, wrong_type};
 use super::super::value::Value;
 
 pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) -> Res<Value> {
@@ -19,7 +18,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
                     .checked_abs()
                     .map(Value::Int)
                     .ok_or_else(|| error!(Limit, "an integer of more than 128 bits")),
-                None => Err(needs(value, "bad operand type for abs()")),
+                None => Err(wrong_type(value, "bad operand type for abs()")),
             },
         },
         "float" => {
@@ -33,7 +32,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
         "int" => {
             let default = args.given(0).unwrap_or(Value::Int(0));
             let base = args.int(1, 10)?;
-            i.meter.bytes(value.as_str().map_or(0, |t| t.len()))?;
+            i.meter.pay_bytes(value.as_str().map_or(0, |t| t.len()))?;
             let error = match to_int(value, base) {
                 Ok(int) => return Ok(Value::Int(int)),
                 Err(error) => error,
@@ -41,7 +40,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
             if !matches!(error.class(), Class::Type | Class::Value) {
                 return Err(error);
             }
-            match to_float(value).and_then(super::super::convert::float_to_int) {
+            match to_float(value).and_then(float_to_int) {
                 Ok(int) => Ok(Value::Int(int)),
                 Err(e) if matches!(e.class(), Class::Type | Class::Value | Class::Arithmetic) => {
                     Ok(default)
@@ -79,13 +78,13 @@ fn rounded(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     }
     if &*method == "common" {
         return match (value, &precision) {
-            // Python's round() without digits makes an integer.
+            // Python's round() without digits returns an integer.
             (Value::Float(float), Value::None) => {
-                super::super::convert::float_to_int(float.round_ties_even()).map(Value::Int)
+                float_to_int(float.round_ties_even()).map(Value::Int)
             }
             (Value::Float(float), digits) => {
                 let digits =
-                    digits.as_int().ok_or_else(|| needs(digits, "an integer is required"))?;
+                    digits.as_int().ok_or_else(|| wrong_type(digits, "an integer is required"))?;
                 Ok(Value::Float(round(*float, digits)))
             }
             (value, digits) => {
@@ -94,9 +93,9 @@ fn rounded(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
                 })?;
                 let digits = match digits {
                     Value::None => 0,
-                    digits => {
-                        digits.as_int().ok_or_else(|| needs(digits, "an integer is required"))?
-                    }
+                    digits => digits
+                        .as_int()
+                        .ok_or_else(|| wrong_type(digits, "an integer is required"))?,
                 };
                 Ok(Value::Int(round_int(int, digits)))
             }
@@ -107,9 +106,11 @@ fn rounded(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     let whole = match &scaled {
         Value::Float(float) => {
             let float = if &*method == "ceil" { float.ceil() } else { float.floor() };
-            Value::Int(super::super::convert::float_to_int(float)?)
+            Value::Int(float_to_int(float)?)
         }
-        other => Value::Int(other.as_int().ok_or_else(|| needs(other, "must be real number"))?),
+        other => {
+            Value::Int(other.as_int().ok_or_else(|| wrong_type(other, "must be real number"))?)
+        }
     };
     i.binary(Operator::Div, &whole, &power)
 }
@@ -122,7 +123,7 @@ fn size(value: &Value, binary: bool) -> Res<Value> {
         return Ok(Value::str("1 Byte"));
     }
     if bytes < base {
-        let whole = super::super::convert::float_to_int(bytes)?;
+        let whole = float_to_int(bytes)?;
         return Ok(Value::str(format!("{whole} Bytes")));
     }
     let mut unit = base;
@@ -136,7 +137,7 @@ fn size(value: &Value, binary: bool) -> Res<Value> {
             break;
         }
     }
-    // What is more than everything is infinite or not a number.
+    // Python writes `nan`.
     let text = text.replacen("NaN", "nan", 1);
     Ok(Value::str(text))
 }

@@ -1,14 +1,14 @@
-//! Filters about lists, dicts and what else has items.
+//! Filters for lists, dicts and other iterables.
 
 use super::super::bind::Bound;
+use super::super::compare::{equal, order};
 use super::super::error::{Res, error};
-use super::super::eval::{CallArgs, Interp};
-use super::super::exec::needs;
-use super::super::html::escape_text;
-use super::super::iter::{Iter, Path, State};
-use super::super::ops::{equal, order};
+use super::super::escape::escape_text;
+use super::super::interp::Interp;
+use super::super::operands::{undefined, wrong_type};
+use super::super::ops::modulo;
 use super::super::repr::to_str;
-use super::super::value::{Seq, Value, View};
+use super::super::value::{CallArgs, Iter, IterState as State, Path, Seq, Value, View};
 use std::cmp::Ordering;
 use std::collections::HashSet;
 use std::rc::Rc;
@@ -25,7 +25,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
         }
         "reverse" => match value {
             Value::Str(text) | Value::Markup(text) => {
-                i.meter.bytes(text.len())?;
+                i.meter.pay_bytes(text.len())?;
                 let back: String = text.chars().rev().collect();
                 Ok(if matches!(value, Value::Str(_)) {
                     Value::str(back)
@@ -88,7 +88,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
                 }
             };
             let Value::Dict(dict) = value else {
-                return Err(needs(value, "dictsort needs a mapping"));
+                return Err(wrong_type(value, "dictsort needs a mapping"));
             };
             i.meter.pay(dict.map.len())?;
             let pairs = dict.map.values().map(|(k, v)| Value::tuple(vec![k.clone(), v.clone()]));
@@ -150,14 +150,14 @@ fn reversed(i: &Interp, value: &Value) -> Res<Value> {
         | Value::Range(_)
         | Value::Dict(_)
         | Value::View(..) => Seq::new(i.collect(value)?)?,
-        Value::Undefined(_) => return Err(super::super::ops::undefined(value)),
+        Value::Undefined(_) => return Err(undefined(value)),
         other => return Err(error!(Type, "'{}' object is not reversible", other.type_name())),
     };
     let depth = seq.depth;
     Ok(Value::Iter(Iter::new(State::Backwards(seq, 0), depth)?))
 }
 
-/// Items in the order of their keys; equal ones stay as they are.
+/// Sorts items by key. The sort is stable.
 fn sorted(
     i: &Interp,
     items: Vec<Value>,
@@ -257,7 +257,7 @@ fn slices(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     if count == 0 {
         return Err(error!(Arithmetic, "integer division or modulo by zero"));
     }
-    let (each, extra) = (length.div_euclid(count), super::super::ops::modulo(length, count));
+    let (each, extra) = (length.div_euclid(count), modulo(length, count));
     let mut made = Vec::new();
     let mut offset = 0;
     for number in 0..count.max(0) {

@@ -1,16 +1,16 @@
-//! Filters about text.
+//! Filters for text.
 
+use super::super::ast::Operator;
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::{CallArgs, Interp};
-use super::super::exec::needs;
-use super::super::html::escape;
-use super::super::lines::split_lines;
+use super::super::escape::escape;
+use super::super::interp::Interp;
+use super::super::operands::wrong_type;
 use super::super::printf::percent;
 use super::super::repr::{pretty, to_str};
+use super::super::split::split_lines;
 use super::super::unicode::{self, is_space};
-use super::super::value::Value;
-use super::soft;
+use super::super::value::{CallArgs, Value};
 use std::sync::Arc;
 
 pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) -> Res<Value> {
@@ -32,12 +32,12 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
         "pprint" => pretty(i, value).map(Value::str),
         "title" => {
             let text = to_str(i, value)?;
-            i.meter.bytes(text.len())?;
+            i.meter.pay_bytes(text.len())?;
             Ok(Value::str(title(&text)))
         }
         "wordcount" => {
             let text = to_str(i, value)?;
-            i.meter.bytes(text.len())?;
+            i.meter.pay_bytes(text.len())?;
             let is_word = |c: char| c == '_' || unicode::is_alpha(c) || unicode::is_numeric(c);
             let words = text.split(|c| !is_word(c)).filter(|w| !w.is_empty()).count();
             Ok(Value::Int(i128::try_from(words).unwrap_or(0)))
@@ -50,7 +50,7 @@ pub(super) fn filter(i: &Interp, name: &str, value: &Value, args: &mut Bound) ->
 
 fn method(i: &Interp, value: &Value, name: &str, positional: Vec<Value>) -> Res<Value> {
     let Some(text) = value.as_str() else {
-        return Err(needs(value, "expected text"));
+        return Err(wrong_type(value, "expected text"));
     };
     i.str_method(
         text,
@@ -79,7 +79,7 @@ pub(super) fn format(i: &Interp, value: &Value, args: CallArgs) -> Res<Value> {
     percent(i, &text, &given)
 }
 
-/// Words begin behind white space, `-`, `(`, `{`, `[` and `<`.
+/// `value|title`: words begin after white space, `-`, `(`, `{`, `[` and `<`.
 fn title(text: &str) -> String {
     let begins = |c: char| is_space(c) || "-({[<".contains(c);
     let mut out = String::with_capacity(text.len());
@@ -106,7 +106,9 @@ fn replace(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     let (old, new) = (args.take(0), args.take(1));
     let count = match args.some(2) {
         None => -1,
-        Some(count) => count.as_int().ok_or_else(|| needs(&count, "an integer is required"))?,
+        Some(count) => {
+            count.as_int().ok_or_else(|| wrong_type(&count, "an integer is required"))?
+        }
     };
     if !i.autoescape.get() {
         let (text, old, new) = (to_str(i, value)?, to_str(i, &old)?, to_str(i, &new)?);
@@ -126,29 +128,21 @@ fn indent(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     let indention: Arc<str> = match width.as_str() {
         Some(text) => Arc::clone(text),
         None => {
-            let width = width.as_int().ok_or_else(|| needs(&width, "an integer is required"))?;
+            let width =
+                width.as_int().ok_or_else(|| wrong_type(&width, "an integer is required"))?;
             let width = usize::try_from(width).unwrap_or(0);
-            i.meter.bytes(width)?;
+            i.meter.pay_bytes(width)?;
             " ".repeat(width).into()
         }
     };
     let Some(text) = value.as_str() else {
-        return Err(needs(value, "can only concatenate str"));
+        return Err(wrong_type(value, "can only concatenate str"));
     };
     let markup = matches!(value, Value::Markup(_));
-    let safe = |text: &str| match markup {
-        true => super::super::html::escape_text(text),
-        false => text.to_owned(),
-    };
-    // The width given as text is made safe as it is.
-    let indention = if markup || !matches!(width, Value::Markup(_)) {
-        indention
-    } else {
-        safe(&indention).into()
-    };
     let with_end = format!("{text}\n");
     let lines = split_lines(&with_end, false);
-    i.meter.bytes(lines.len().saturating_mul(indention.len() + 1).saturating_add(text.len()))?;
+    i.meter
+        .pay_bytes(lines.len().saturating_mul(indention.len() + 1).saturating_add(text.len()))?;
     let mut out = String::new();
     for (at, line) in lines.iter().enumerate() {
         if at > 0 {
@@ -168,10 +162,12 @@ fn truncate(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
     let end = args.given(2).unwrap_or_else(|| Value::str("..."));
     let leeway = match args.some(3) {
         None => 5,
-        Some(leeway) => leeway.as_int().ok_or_else(|| needs(&leeway, "an integer is required"))?,
+        Some(leeway) => {
+            leeway.as_int().ok_or_else(|| wrong_type(&leeway, "an integer is required"))?
+        }
     };
     let end_length =
-        i128::try_from(end.len().ok_or_else(|| needs(&end, "end must be text"))?).unwrap_or(0);
+        i128::try_from(end.len().ok_or_else(|| wrong_type(&end, "end must be text"))?).unwrap_or(0);
     if length < end_length {
         return Err(error!(Runtime, "expected length >= {end_length}, got {length}"));
     }
@@ -179,7 +175,7 @@ fn truncate(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
         return Err(error!(Runtime, "expected leeway >= 0, got {leeway}"));
     }
     let Some(size) = value.len() else {
-        return Err(needs(value, "truncate needs text"));
+        return Err(wrong_type(value, "truncate needs text"));
     };
     if i128::try_from(size).unwrap_or(0) <= length.saturating_add(leeway) {
         return Ok(value.clone());
@@ -192,5 +188,13 @@ fn truncate(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value> {
             i.item(&parts, &Value::Int(0))?
         }
     };
-    i.binary(super::super::ast::Operator::Add, &cut, &end)
+    i.binary(Operator::Add, &cut, &end)
+}
+
+/// `soft_str`: text unchanged, other values as `str` writes them.
+fn soft(i: &Interp, value: &Value) -> Res<Value> {
+    match value {
+        Value::Str(_) | Value::Markup(_) => Ok(value.clone()),
+        other => Ok(Value::Str(to_str(i, other)?)),
+    }
 }

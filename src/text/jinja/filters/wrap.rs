@@ -1,10 +1,10 @@
-//! `wordwrap`: Python's `textwrap`.
+//! The filter `wordwrap`, which is Python's `textwrap`.
 
 use super::super::bind::Bound;
 use super::super::error::{Res, error};
-use super::super::eval::Interp;
-use super::super::exec::needs;
-use super::super::lines::split_lines;
+use super::super::interp::Interp;
+use super::super::operands::wrong_type;
+use super::super::split::split_lines;
 use super::super::unicode::{decimal, is_alpha, is_numeric, is_space};
 use super::super::value::Value;
 use std::collections::VecDeque;
@@ -15,10 +15,10 @@ pub(super) fn wordwrap(i: &Interp, value: &Value, args: &mut Bound) -> Res<Value
     let end = args.some(2).unwrap_or_else(|| Value::str("\n"));
     let hyphens = args.given(3).is_none_or(|v| v.truthy());
     let Some(end) = end.as_str() else {
-        return Err(needs(&end, "wrapstring must be text"));
+        return Err(wrong_type(&end, "wrapstring must be text"));
     };
     let Some(text) = value.as_str() else {
-        return Err(needs(value, "wordwrap needs text"));
+        return Err(wrong_type(value, "wordwrap needs text"));
     };
     i.meter.pay(1 + text.len() / 8)?;
     let mut out = String::new();
@@ -45,7 +45,7 @@ fn is_letter(c: char) -> bool {
     is_word(c) && decimal(c).is_none()
 }
 
-/// Words, white space and the parts of hyphenated words.
+/// Splits text into words, white space and the parts of hyphenated words.
 fn chunks(text: &[char], hyphens: bool) -> Vec<&[char]> {
     let mut chunks = Vec::new();
     let mut at = 0;
@@ -74,7 +74,7 @@ fn chunk_end(text: &[char], start: usize) -> usize {
     if is(Some(start), is_blank) {
         return start + rest.iter().position(|c| !is_blank(*c)).unwrap_or(rest.len());
     }
-    // Dashes between words, from `at` on.
+    // The end of dashes between words that begin at `at`.
     let dashes = |at: usize| {
         let count = text.get(at..).unwrap_or_default().iter().take_while(|c| **c == '-').count();
         (count >= 2 && is(at.checked_sub(1), punctuation) && is(Some(at + count), is_word))

@@ -1,4 +1,4 @@
-//! A JSON tree that keeps what validation needs and `serde_json::Value` loses: duplicate keys.
+//! A JSON tree that keeps duplicate keys, so that they can be refused. `serde_json::Value` drops them.
 //!
 //! Strings borrow from the input where they hold no escapes, so a 5 MB tokenizer.json costs little
 //! more than its nodes. Nesting is bounded by serde_json's own limit of 128 levels.
@@ -16,11 +16,11 @@ pub(super) enum Node<'a> {
     Bool(bool),
     /// A non-negative integer.
     Unsigned(u64),
-    /// Any other number; only its presence matters to us.
+    /// Any other number.
     OtherNumber(f64),
     Str(Cow<'a, str>),
     Array(Vec<Node<'a>>),
-    /// Keys in file order, duplicates kept until [`Node::check_duplicates`] has run.
+    /// Fields in the order of the file.
     Object(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
@@ -55,7 +55,7 @@ impl<'a> Node<'a> {
                 }
                 Ok(())
             }
-            // Merges are arrays of strings, 60,000 of them: no path is made for those.
+            // The 60,000 merges are arrays of strings; no paths are made for them.
             Node::Array(items) => items
                 .iter()
                 .enumerate()
@@ -73,7 +73,7 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// What this is, for messages.
+    /// The value's type, for messages.
     fn kind(&self) -> &'static str {
         match self {
             Node::Null => "null",
@@ -137,7 +137,7 @@ impl<'a> Node<'a> {
             .map_err(|_| bad(path, format_args!("{value} is too large for a token id")))
     }
 
-    /// A member of an object; absent for anything else.
+    /// A member of an object; `None` for other values.
     pub(super) fn get(&self, key: &str) -> Option<&Node<'a>> {
         match self {
             Node::Object(entries) => entries.iter().find(|(k, _)| k == key).map(|(_, v)| v),
@@ -145,18 +145,18 @@ impl<'a> Node<'a> {
         }
     }
 
-    /// As [`Node::get`], with `null` counting as absent.
+    /// As [`Node::get`], but `null` counts as absent.
     pub(super) fn field(&self, key: &str) -> Option<&Node<'a>> {
         self.get(key).filter(|node| !matches!(node, Node::Null))
     }
 
-    /// A member that must be there.
+    /// A required member.
     pub(super) fn need(&self, path: impl Display, key: &str) -> Result<&Node<'a>, TextError> {
         self.object(&path)?;
         self.field(key).ok_or_else(|| bad(format_args!("{path}.{key}"), "missing"))
     }
 
-    /// Refuses members this engine knows nothing about: they may change the ids.
+    /// Refuses unknown members, because they may change token ids.
     pub(super) fn only_keys(&self, path: impl Display, known: &[&str]) -> Result<(), TextError> {
         for (key, _) in self.object(&path)? {
             if !known.contains(&&**key) {
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn deep_nesting_and_rubbish_are_errors() {
+    fn deep_nesting_and_invalid_json_are_errors() {
         assert!(problem(&"[".repeat(100_000)).contains("recursion limit"));
         assert!(problem("{} {}").contains("trailing"));
         assert!(problem("  ").contains("empty"));

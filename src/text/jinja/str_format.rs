@@ -1,20 +1,20 @@
-//! `str.format` and `str.format_map`, by the rules of jinja2's sandbox.
+//! `str.format` and `str.format_map` under the rules of jinja2's sandbox.
 
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::html::escape_text;
+use super::escape::escape_text;
+use super::format_spec as spec;
+use super::interp::Interp;
 use super::repr::{escaped, repr, to_str};
-use super::spec;
 use super::unicode::is_digit;
-use super::value::{Key, Value};
+use super::value::{CallArgs, Key, Value};
 use std::cell::Cell;
 use std::sync::Arc;
 
 struct Fields<'a> {
     positional: &'a [Value],
     named: &'a dyn Fn(&Arc<str>) -> Res<Option<Value>>,
-    /// The next field without a number; `None` once a field had one.
-    next: Cell<Option<usize>>,
+    /// The index for the next field without a number.
+    next: Cell<usize>,
     numbered: Cell<bool>,
     markup: bool,
 }
@@ -34,7 +34,7 @@ pub(super) fn format_map(i: &Interp, text: &Arc<str>, markup: bool, args: &CallA
     };
     let named = |name: &Arc<str>| match mapping {
         Value::Dict(dict) => Ok(dict.map.get(&Key::Str(Arc::clone(name))).map(|(_, v)| v.clone())),
-        Value::Undefined(_) => Err(super::ops::undefined(mapping)),
+        Value::Undefined(_) => Err(super::operands::undefined(mapping)),
         other => Err(error!(Type, "'{}' object is not a mapping", other.type_name())),
     };
     whole(i, text, markup, &[], &named)
@@ -48,9 +48,9 @@ fn whole(
     named: &dyn Fn(&Arc<str>) -> Res<Option<Value>>,
 ) -> Res<Value> {
     let fields =
-        Fields { positional, named, next: Cell::new(Some(0)), numbered: Cell::new(false), markup };
+        Fields { positional, named, next: Cell::new(0), numbered: Cell::new(false), markup };
     let out = fill(i, text, &fields, 2)?;
-    i.meter.bytes(out.len())?;
+    i.meter.pay_bytes(out.len())?;
     Ok(if markup { Value::Markup(out.into()) } else { Value::str(out) })
 }
 
@@ -72,7 +72,7 @@ fn fill(i: &Interp, text: &str, fields: &Fields, depth: u32) -> Res<String> {
         let mut brackets = false;
         let end = inner.char_indices().find(|(at, c)| {
             match c {
-                // Braces in the brackets of a name are part of it.
+                // Braces within the brackets of a name are part of it.
                 '[' if nesting == 1 && !inner.get(..*at).is_some_and(|t| t.contains(':')) => {
                     brackets = true
                 }
@@ -105,7 +105,7 @@ fn fill(i: &Interp, text: &str, fields: &Fields, depth: u32) -> Res<String> {
 }
 
 fn one(i: &Interp, field: &str, fields: &Fields, depth: u32) -> Res<String> {
-    // The name ends where a conversion or specification begins, but not inside of brackets.
+    // The name ends at a conversion or specification, but not within brackets.
     let mut brackets = false;
     let end = field.char_indices().find(|(_, c)| {
         match c {
@@ -175,11 +175,11 @@ fn lookup(i: &Interp, name: &str, fields: &Fields) -> Res<Value> {
         if fields.numbered.get() {
             return Err(mixed());
         }
-        let next = fields.next.get().unwrap_or(0);
-        fields.next.set(Some(next + 1));
+        let next = fields.next.get();
+        fields.next.set(next + 1);
         Some(next)
     } else if manual {
-        if fields.next.get().is_some_and(|next| next > 0) {
+        if fields.next.get() > 0 {
             return Err(mixed());
         }
         fields.numbered.set(true);

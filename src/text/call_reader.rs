@@ -1,47 +1,24 @@
-//! Tool calls as models write them: a Python list of calls with keyword arguments, which is LFM2's own
-//! form, JSON objects with `name` and `arguments`, or LFM3's XML.
-
-use serde_json::{Value, json};
+//! Reads tool calls in the forms that models write: a Python list of calls with keyword arguments
+//! (LFM2's form), JSON objects with `name` and `arguments`, or LFM3's XML.
 
 use super::literal::Literal;
 use super::literal_reader::{Place, Reader, begins_item, name_of};
+use super::tool_call::ToolCall;
 use super::tools::{Tool, Tools};
 use super::xml_calls;
 
-/// A tool that the model calls.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ToolCall {
-    /// The tool's name.
-    pub name: String,
-    /// Its arguments: the text of a JSON object, in the model's order, numbers exact.
-    pub arguments: String,
-}
-
-impl ToolCall {
-    pub(super) fn new(name: &str, arguments: Vec<(String, Literal)>) -> Self {
-        Self { name: name.to_owned(), arguments: Literal::object(arguments).to_json() }
-    }
-
-    /// The call as OpenAI's API spells it.
-    #[must_use]
-    pub fn to_json(&self, id: &str) -> Value {
-        let function = json!({ "name": self.name, "arguments": self.arguments });
-        json!({ "id": id, "type": "function", "function": function })
-    }
-}
-
-/// A part of what stands between the markers.
+/// A part of the text between the markers.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Part {
     Call(ToolCall),
-    /// What is no call, as the model wrote it.
+    /// Text that is not a call, as the model wrote it.
     Text(String),
 }
 
-/// Reads what stands between the markers. Where `tools` are given, a call of another is none.
-/// `closed`: the model wrote the end marker, so that what is missing was left out and not cut off.
+/// Reads the text between the markers. If `tools` are given, calls of other tools are text.
+/// `closed`: the model wrote the end marker, so missing brackets were left out and not cut off.
 ///
-/// What can be read is read: one broken call leaves the others beside it whole.
+/// A broken call does not affect the calls beside it.
 pub(super) fn read_block(text: &str, tools: Option<&Tools>, closed: bool) -> Vec<Part> {
     let mut block = Block::new(text, tools, closed);
     block.read();
@@ -52,20 +29,20 @@ struct Block<'a> {
     reader: Reader<'a>,
     tools: Option<&'a Tools>,
     closed: bool,
-    /// Only calls are of use: reading ends at what is none.
+    /// Stop at the first text that is not a call.
     only_calls: bool,
-    /// The last call can be read, but Python refuses it: there is nothing to repair.
+    /// The last call was read, but is invalid in Python. Repairs would not help.
     refused: bool,
     parts: Vec<Part>,
 }
 
-/// A list that has begun.
+/// A list of calls that has begun.
 struct List {
-    /// Where its bracket is.
+    /// Position of its bracket.
     start: usize,
-    /// Parts before it.
+    /// Number of parts before it.
     parts: usize,
-    /// Further brackets at its beginning.
+    /// Number of further brackets at its beginning.
     inner: usize,
 }
 
@@ -81,7 +58,7 @@ impl<'a> Block<'a> {
         loop {
             self.reader.at += self.reader.rest().len() - self.reader.rest().trim_start().len();
             if list.is_some() {
-                // Comments too.
+                // Skips comments too.
                 self.reader.json = false;
                 self.reader.space();
             }
@@ -113,7 +90,7 @@ impl<'a> Block<'a> {
                     list = None;
                     continue;
                 }
-                // The bracket that began the list is missing.
+                // The list's opening bracket is missing.
                 (Some(b']'), None) if !self.parts.is_empty() => {
                     self.reader.at += 1;
                     continue;
@@ -150,24 +127,24 @@ impl<'a> Block<'a> {
         self.parts.push(Part::Text(text.to_owned()));
     }
 
-    /// Ends a list. One without a call is text as a whole, unless it is empty.
+    /// Ends a list. A list without calls becomes text, unless it is empty.
     fn end(&mut self, list: &List) {
         let inside = self.parts.get(list.parts..).unwrap_or_default();
         if !inside.is_empty() && !inside.iter().any(|part| matches!(part, Part::Call(_))) {
             self.parts.truncate(list.parts);
             self.text(list.start, self.reader.at);
-        } else if inside.is_empty() && !self.blank(list) {
+        } else if inside.is_empty() && !self.is_closed(list) {
             self.text(list.start, self.reader.at);
         }
     }
 
-    /// Whether a list holds nothing and has its end.
-    fn blank(&self, list: &List) -> bool {
+    /// Whether a list has its closing bracket.
+    fn is_closed(&self, list: &List) -> bool {
         let text = self.reader.text.get(list.start..self.reader.at).unwrap_or_default();
         text.ends_with(']')
     }
 
-    /// The call that comes next: as it is written, or as it may have been meant.
+    /// Reads the next call: as written, or else with repairs.
     fn item(&mut self, in_list: bool) -> Option<ToolCall> {
         let start = self.reader.at;
         self.reader.repair = false;
@@ -216,14 +193,14 @@ impl<'a> Block<'a> {
         self.tools.is_none_or(|tools| tools.get(name).is_some())
     }
 
-    /// Whether a call may end where the reader is.
+    /// Whether a call may end at the reader's position.
     fn may_end(&self, in_list: bool) -> bool {
         let next = self.reader.after(self.reader.at);
         let apart = !in_list && !self.reader.rest().starts_with(['"', '\'', ')']);
         next.is_empty() || next.starts_with([',', ']', ';', '<', '#']) || begins_item(next) || apart
     }
 
-    /// Arguments up to the closing parenthesis.
+    /// Reads arguments up to the closing parenthesis.
     fn arguments(&mut self, tool: Option<&Tool>) -> Option<Vec<(String, Literal)>> {
         let mut arguments = Vec::new();
         let (mut positional, mut named, mut refused) = (0, false, false);
@@ -243,8 +220,8 @@ impl<'a> Block<'a> {
                 named = true;
                 arguments.push((key, self.reader.value(Place::Argument, 0)?));
             } else {
-                // Only the tool's schema tells what a value without a name is, and Python has none
-                // behind one with a name.
+                // The name of a positional argument comes from the tool's schema. Python allows none
+                // after a keyword argument.
                 let key = tool.and_then(|tool| tool.parameter(positional)).filter(|_| !named);
                 positional += 1;
                 let value = self.reader.value(Place::Argument, 0)?;
@@ -258,15 +235,15 @@ impl<'a> Block<'a> {
         }
     }
 
-    /// Whether the block ends here although a parenthesis is open, and the model meant it to.
+    /// Whether the block ends here without a closing parenthesis, but with its end marker.
     fn cut_off(&self) -> bool {
         let rest = self.reader.rest();
         let rest = rest.strip_prefix(']').unwrap_or(rest);
         self.closed && rest.len() < 64 && rest.trim().is_empty()
     }
 
-    /// Behind a broken item: where the next begins, or the list ends. What stands in a string or in
-    /// brackets is part of the broken item; where one never closes, all of the rest is.
+    /// The position after a broken item: the beginning of the next item or the end of the list.
+    /// Strings and brackets belong to the broken item; if one never closes, so does the rest.
     fn next_item(&self, start: usize) -> usize {
         let text = self.reader.text;
         let bytes = text.as_bytes();
@@ -275,7 +252,7 @@ impl<'a> Block<'a> {
         while let Some(byte) = bytes.get(at).copied() {
             match byte {
                 b'"' | b'\'' => match end_of_string(text, at) {
-                    // A quote in a word has closed nothing.
+                    // A quote directly before a word does not close a string.
                     Some(end) if !self.goes_on(end) => {
                         at = end;
                         continue;
@@ -305,8 +282,8 @@ impl<'a> Block<'a> {
         self.reader.text.get(at..).is_some_and(|rest| rest.starts_with(char::is_alphanumeric))
     }
 
-    /// Behind text in front of the calls: where a list begins. A list in a call, in brackets or in
-    /// quotes is none.
+    /// The position after leading text: the beginning of the list of calls. Lists within a call,
+    /// brackets or quotes do not count.
     fn next_list(&self, start: usize) -> usize {
         let text = self.reader.text;
         let (mut depth, mut quoted) = (0usize, false);
@@ -324,7 +301,7 @@ impl<'a> Block<'a> {
     }
 }
 
-/// Where the string that begins at `at` ends, behind its quotes.
+/// The position after the string that begins at `at`.
 fn end_of_string(text: &str, at: usize) -> Option<usize> {
     let rest = text.get(at..)?;
     let quote = rest.get(..1)?;
@@ -339,13 +316,13 @@ fn end_of_string(text: &str, at: usize) -> Option<usize> {
         if rest.starts_with(close) {
             return Some(end + close.len());
         }
-        // An escape, or a quote of which three are needed.
+        // An escape, or a single quote in a string that needs three.
         let escape = rest.starts_with('\\');
         end += rest.chars().take(1 + usize::from(escape)).map(char::len_utf8).sum::<usize>();
     }
 }
 
-/// The name of an argument, with its equals sign.
+/// Reads the name of an argument and its equals sign.
 fn keyword(reader: &mut Reader<'_>) -> Option<String> {
     let start = reader.at;
     let name = reader.name().unwrap_or_default();
@@ -357,11 +334,11 @@ fn keyword(reader: &mut Reader<'_>) -> Option<String> {
     is_one.then(|| name.to_owned())
 }
 
-/// `{"name": ..., "arguments": {...}}`, also inside of `{"function": {...}}`.
+/// Reads `{"name": ..., "arguments": {...}}`, also within `{"function": {...}}`.
 fn call_of_json(item: Literal) -> Option<ToolCall> {
     let Literal::Map(fields) = item else { return None };
     let (mut name, mut arguments) = (None, Literal::Map(Vec::new()));
-    // With arguments beside the name it is a call, whatever else it has.
+    // An object with a name and arguments is a call, even with unknown fields.
     let (mut given, mut unknown) = (false, false);
     for (key, value) in fields {
         match (key.as_str(), value) {
@@ -380,7 +357,7 @@ fn call_of_json(item: Literal) -> Option<ToolCall> {
         return None;
     }
     let arguments = match arguments {
-        // As OpenAI's API has them.
+        // OpenAI's API has arguments as JSON text.
         Literal::String(text) if text.trim().is_empty() => Literal::Map(Vec::new()),
         Literal::String(text) => Literal::object_of_json(&text)?,
         other => other,
@@ -389,7 +366,7 @@ fn call_of_json(item: Literal) -> Option<ToolCall> {
     Some(ToolCall::new(&name?, arguments))
 }
 
-/// Whether a text without markers may be the beginning of calls of known tools.
+/// Whether text without markers may begin calls of known tools.
 pub(super) fn may_be_calls(text: &str, tools: &Tools) -> bool {
     let Some(rest) = text.strip_prefix('[') else {
         return text.starts_with('{') && may_be_json(text);
@@ -405,7 +382,7 @@ pub(super) fn may_be_calls(text: &str, tools: &Tools) -> bool {
     }
 }
 
-/// Whether an object may be a call: by its first key.
+/// Whether an object may be a call, judged by its first key.
 fn may_be_json(text: &str) -> bool {
     let key = text.get(1..).unwrap_or_default().trim_start();
     let Some(key) = key.strip_prefix(['"', '\'']) else { return key.is_empty() };
@@ -417,8 +394,10 @@ fn may_be_json(text: &str) -> bool {
     )
 }
 
-/// Calls without markers: the whole text is a list of calls of known tools, or one in JSON. Else:
-/// whether what was read reaches to the end of the text.
+/// Reads calls without markers: the whole text must be a list of calls of known tools, or one in JSON.
+///
+/// # Errors
+/// Whether an unended string reaches to the end of the text.
 pub(super) fn read_bare(text: &str, tools: &Tools) -> Result<Vec<ToolCall>, bool> {
     let mut block = Block::new(text.trim(), Some(tools), false);
     block.only_calls = true;

@@ -1,7 +1,7 @@
-//! Text that is safe as HTML, as in markupsafe.
+//! Escapes text for HTML, as markupsafe does.
 
 use super::error::Res;
-use super::eval::Interp;
+use super::interp::Interp;
 use super::repr::to_str;
 use super::value::Value;
 use std::sync::Arc;
@@ -22,13 +22,13 @@ pub(super) fn escape_text(text: &str) -> String {
     out
 }
 
-/// The text of `markupsafe.escape(value)`: safe text stays as it is.
+/// The text of `markupsafe.escape(value)`. Safe text stays unchanged.
 pub(super) fn escape(i: &Interp, value: &Value) -> Res<Arc<str>> {
     if let Value::Markup(text) = value {
         return Ok(Arc::clone(text));
     }
     let text = to_str(i, value)?;
     let out = escape_text(&text);
-    i.meter.bytes(out.len())?;
+    i.meter.pay_bytes(out.len())?;
     Ok(out.into())
 }

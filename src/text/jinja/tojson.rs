@@ -1,12 +1,12 @@
-//! `json.dumps`, behind transformers' `tojson`.
+//! transformers' filter `tojson`, which is Python's `json.dumps`.
 
 use super::bind::Signature;
+use super::compare::order;
 use super::error::{Class, Res, error};
-use super::eval::{CallArgs, Interp};
-use super::exec::needs;
+use super::interp::Interp;
 use super::numbers::float_repr;
-use super::ops::order;
-use super::value::{Pair, Value};
+use super::operands::wrong_type;
+use super::value::{CallArgs, Pair, Value};
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
@@ -33,9 +33,9 @@ pub(super) fn dumps(i: &Interp, value: &Value, args: CallArgs) -> Res<Value> {
             None => {
                 let width = indent
                     .as_int()
-                    .ok_or_else(|| needs(&indent, "tojson: indent must be int or str"))?;
+                    .ok_or_else(|| wrong_type(&indent, "tojson: indent must be int or str"))?;
                 let width = usize::try_from(width.max(0)).unwrap_or(usize::MAX);
-                i.meter.bytes(width)?;
+                i.meter.pay_bytes(width)?;
                 " ".repeat(width)
             }
         }),
@@ -139,7 +139,7 @@ impl Writer<'_, '_> {
         failed.map_or(Ok(()), Err)
     }
 
-    /// What stands before an item.
+    /// Writes the separator and line break before an item.
     fn begin(&mut self, at: usize, depth: usize) -> Res<()> {
         if at > 0 {
             let separator = self.item.clone();
@@ -189,7 +189,7 @@ impl Writer<'_, '_> {
         self.pay()
     }
 
-    /// Fuel for what was written since the last time: one for a step and one for 64 bytes.
+    /// Pays for one step and for the text written since the last call, one unit for 64 bytes.
     fn pay(&mut self) -> Res<()> {
         let new = self.out.len() - self.paid;
         self.paid = self.out.len();

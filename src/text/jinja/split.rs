@@ -1,4 +1,4 @@
-//! Text cut into lines and words.
+//! Splits text into lines and words.
 
 use super::unicode::is_space;
 
@@ -40,7 +40,7 @@ pub(super) fn split_lines(text: &str, keep: bool) -> Vec<&str> {
     lines
 }
 
-/// Words, each with the white space behind it.
+/// Words, each with the white space after it.
 pub(super) fn words_with_space(text: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut rest = text;
@@ -69,7 +69,7 @@ pub(super) fn split_space(text: &str, most: Option<usize>, from_end: bool) -> Ve
             break;
         }
         if most.is_some_and(|most| parts.len() >= most) {
-            // What is left keeps the white space at its other end.
+            // The rest keeps the white space at its other end.
             parts.push(rest);
             break;
         }

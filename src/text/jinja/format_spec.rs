@@ -1,7 +1,7 @@
 //! Python's format specifications, as in `'{:>10,.2f}'`.
 
-use super::error::{Res, error};
-use super::eval::Interp;
+use super::error::{Error, Res, error};
+use super::interp::Interp;
 use super::numbers::{float_format, float_repr};
 use super::repr::to_str;
 use super::value::Value;
@@ -20,11 +20,11 @@ struct Spec {
     kind: Option<char>,
 }
 
-/// A number of digits that a template may ask for; each costs fuel.
+/// Parses a width or precision. Each digit of output costs fuel.
 pub(super) fn number(i: &Interp, digits: &str) -> Res<usize> {
     let number =
         digits.parse().map_err(|_| error!(Value, "too many decimal digits in format string"))?;
-    i.meter.bytes(number)?;
+    i.meter.pay_bytes(number)?;
     Ok(number)
 }
 
@@ -100,7 +100,7 @@ pub(super) fn format(i: &Interp, value: &Value, spec: &str) -> Res<String> {
     }
 }
 
-fn unknown(spec: &Spec, kind: &str) -> super::error::Error {
+fn unknown(spec: &Spec, kind: &str) -> Error {
     let code = spec.kind.unwrap_or('?');
     error!(Value, "Unknown format code '{code}' for object of type '{kind}'")
 }
@@ -137,7 +137,7 @@ fn format_text(spec: &Spec, text: &str) -> Res<String> {
     Ok(pad(spec, &cut, '<'))
 }
 
-/// A number from its parts: padding stands between the sign and the digits if asked for.
+/// Assembles a number. With `=` alignment, the padding is between sign and digits.
 fn number_text(
     spec: &Spec,
     negative: bool,
@@ -171,7 +171,7 @@ fn number_text(
     pad(spec, &format!("{sign}{prefix}{digits}{rest}"), '>')
 }
 
-/// Digits in groups, with zeros in front until they are `least` wide.
+/// Digits in groups, with leading zeros up to a width of `least`.
 fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String {
     if !digits.chars().all(|c| c.is_ascii_hexdigit()) {
         return digits.to_owned();
@@ -185,7 +185,7 @@ fn grouped(digits: &str, separator: char, group: usize, least: usize) -> String 
             break;
         }
         if count > 0 && count % group == 0 {
-            // A separator is not first: it needs a digit in front of it.
+            // A separator is never first: a digit precedes it.
             reversed.push(separator);
         }
         reversed.push(next.unwrap_or('0'));

@@ -1,116 +1,24 @@
-//! Tokens to text, a token at a time: whole characters only, and an eye on stop strings.
+//! Stop strings in streamed text.
 
 use super::error::TextError;
-use super::markers::Mark;
-use super::tokenizer::Tokenizer;
 
-/// Which special tokens appear in streamed text. `<think>` and `</think>` always do: without them
-/// nobody could tell reasoning from the answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum SpecialTokens {
-    /// None of them.
-    #[default]
-    Hide,
-    /// Only those around tool calls, for whoever reads the calls in the text.
-    ToolCalls,
-    /// All of them.
-    Show,
-}
-
-/// Turns token ids into text as they come.
-///
-/// A token may end inside a UTF-8 character; its bytes wait here until the character is whole. The
-/// texts of all [`push`](Self::push)es and of [`finish`](Self::finish) together are exactly what
-/// [`Tokenizer::decode`] gives for all ids (with [`SpecialTokens::Hide`] and
-/// [`SpecialTokens::Show`] as its `skip_special_tokens` true and false, but for the marks of reasoning).
-#[derive(Debug, Clone)]
-pub struct TextStream {
-    tokenizer: Tokenizer,
-    specials: SpecialTokens,
-    /// The start of a character that is not whole yet: at most 3 bytes between pushes.
-    pending: Vec<u8>,
-}
-
-impl TextStream {
-    /// A stream at its start.
-    pub fn new(tokenizer: &Tokenizer, specials: SpecialTokens) -> Self {
-        Self { tokenizer: tokenizer.clone(), specials, pending: Vec::new() }
-    }
-
-    /// Takes the next token and returns the text that is now certain, often empty.
-    ///
-    /// # Errors
-    /// [`TextError::TokenId`] for an id without a token; the stream is then as it was.
-    pub fn push(&mut self, id: u32) -> Result<String, TextError> {
-        let bytes = self.tokenizer.bytes_of(id)?;
-        if self.tokenizer.is_special(id) && !self.shows(id) {
-            return Ok(String::new());
-        }
-        self.pending.extend_from_slice(bytes);
-        Ok(self.take_whole())
-    }
-
-    /// Ends the text: a character that never became whole is U+FFFD. The stream starts anew.
-    pub fn finish(&mut self) -> String {
-        let rest = String::from_utf8_lossy(&self.pending).into_owned();
-        self.pending.clear();
-        rest
-    }
-
-    fn shows(&self, id: u32) -> bool {
-        match self.specials {
-            SpecialTokens::Show => true,
-            hide_or_calls => match self.tokenizer.token_text(id).and_then(Mark::of) {
-                Some(mark) if mark.is_reasoning() => true,
-                Some(_) => hide_or_calls == SpecialTokens::ToolCalls,
-                None => false,
-            },
-        }
-    }
-
-    /// Everything up to a character that may still become whole; what never can is U+FFFD.
-    fn take_whole(&mut self) -> String {
-        let mut text = String::new();
-        let mut rest = &self.pending[..];
-        let waiting = loop {
-            match std::str::from_utf8(rest) {
-                Ok(valid) => {
-                    text.push_str(valid);
-                    break &[][..];
-                }
-                Err(error) => {
-                    let (valid, after) = rest.split_at(error.valid_up_to());
-                    text.push_str(&String::from_utf8_lossy(valid));
-                    let Some(invalid) = error.error_len() else {
-                        break after;
-                    };
-                    text.push(char::REPLACEMENT_CHARACTER);
-                    rest = after.get(invalid..).unwrap_or_default();
-                }
-            }
-        };
-        self.pending = waiting.to_vec();
-        text
-    }
-}
-
-/// Text that a push has made certain, and whether a stop string ended it.
+/// The result of a push.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct StopStep {
     /// Text that can no longer be part of a stop string.
     pub text: String,
-    /// Index of the stop string that was hit; nothing comes after it.
+    /// Index of the stop string that ended the text.
     pub hit: Option<usize>,
 }
 
-/// Watches streamed text for stop strings and holds back what may become one.
+/// Finds stop strings in streamed text and holds back text that may become one.
 ///
-/// The stop string that is complete first wins; of several that end together, the one that begins
-/// first. How the text is cut into pushes makes no difference.
+/// The stop string that is complete first wins; of several that end together, the longest. The
+/// division of the text into pushes does not affect the result.
 #[derive(Debug, Clone, Default)]
 pub struct StopStrings {
     stops: Vec<Stop>,
-    /// Text not given out yet: the longest beginning of a stop string at the end of the text.
+    /// Text held back: the longest beginning of a stop string at the end of the text.
     held: String,
     hit: Option<usize>,
 }
@@ -121,28 +29,28 @@ struct Stop {
     /// `fallback[n]`: the longest proper beginning of the stop string that its first `n + 1` bytes
     /// end with (Knuth, Morris and Pratt's failure function).
     fallback: Vec<usize>,
-    /// How many bytes of the stop string the text so far ends with.
+    /// Number of bytes of the stop string that the text so far ends with.
     matched: usize,
 }
 
 impl StopStrings {
-    /// A watch for these strings; none means that all text passes at once.
+    /// A matcher for these strings. Without strings, all text passes at once.
     ///
     /// # Errors
     /// [`TextError::StopString`] for an empty one.
     pub fn new<S: AsRef<str>>(stops: impl IntoIterator<Item = S>) -> Result<Self, TextError> {
-        let mut watch = Self::default();
+        let mut matcher = Self::default();
         for (index, stop) in stops.into_iter().enumerate() {
             let bytes = stop.as_ref().as_bytes();
             if bytes.is_empty() {
                 return Err(TextError::StopString { index, problem: "is empty" });
             }
-            watch.stops.push(Stop::new(bytes));
+            matcher.stops.push(Stop::new(bytes));
         }
-        Ok(watch)
+        Ok(matcher)
     }
 
-    /// Takes more text and returns what can be shown. After a hit every push is empty.
+    /// Takes more text and returns the text that can be shown. After a hit, pushes return no text.
     pub fn push(&mut self, text: &str) -> StopStep {
         if self.hit.is_some() {
             return StopStep { text: String::new(), hit: self.hit };
@@ -160,7 +68,7 @@ impl StopStrings {
             if let Some((index, length)) = complete {
                 self.hit = Some(index);
                 let mut shown = std::mem::take(&mut self.held);
-                // It began in text that was held back: `matched` never exceeds what is held.
+                // The stop string began in the held text: `matched` never exceeds its length.
                 shown.truncate((before + i + 1).saturating_sub(length));
                 return StopStep { text: shown, hit: self.hit };
             }
@@ -170,7 +78,7 @@ impl StopStrings {
         StopStep { text: std::mem::replace(&mut self.held, kept), hit: None }
     }
 
-    /// Ends the text without a hit: what was held back after all. The watch starts anew.
+    /// Ends the text and returns the held text. The matcher can be used again.
     pub fn finish(&mut self) -> String {
         for stop in &mut self.stops {
             stop.matched = 0;
@@ -196,7 +104,7 @@ impl Stop {
         Self { bytes: bytes.to_vec(), fallback, matched: 0 }
     }
 
-    /// Takes one byte; whether the stop string is now complete.
+    /// Takes one byte. Returns whether the stop string is complete.
     fn step(&mut self, byte: u8) -> bool {
         // `matched` is below the length here: a complete match ends the text.
         while self.matched > 0 && self.bytes[self.matched] != byte {
@@ -254,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_to_be_complete_wins_and_of_those_the_longest() {
+    fn the_first_complete_stop_string_wins_and_of_several_the_longest() {
         assert_eq!(run(&["c", "abcd"], &["abcd"]), ("ab".into(), Some(0)));
         assert_eq!(run(&["c", "abcd"], &["a", "b", "c", "d"]), ("ab".into(), Some(0)));
         assert_eq!(run(&["c", "bc"], &["abc"]), ("a".into(), Some(1)));
@@ -276,7 +184,7 @@ mod tests {
         assert_eq!(error.to_string(), "stop string 1: is empty");
     }
 
-    /// The definition, without state: try every end of the text in turn.
+    /// The definition without state: tries every end of the text in turn.
     fn by_definition(stops: &[String], text: &str) -> (String, Option<usize>) {
         for end in 1..=text.len() {
             let done = &text.as_bytes()[..end];
@@ -292,7 +200,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn chunking_never_changes_what_is_found(
+        fn chunking_never_changes_the_result(
             stops in prop::collection::vec("[abé]{1,4}", 0..4),
             chunks in prop::collection::vec("[abcé]{0,4}", 0..12),
         ) {

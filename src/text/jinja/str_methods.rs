@@ -1,17 +1,17 @@
-//! Methods of Python's `str`, and of `Markup`.
+//! Methods of Python's `str` and of `Markup`.
 
 use super::bind::{Bound, Signature};
 use super::error::{Res, error};
-use super::eval::{CallArgs, Interp};
-use super::exec::needs;
-use super::html::escape_text;
-use super::lines::{split_at, split_lines, split_space};
+use super::escape::{escape, escape_text};
+use super::interp::Interp;
+use super::operands::wrong_type;
+use super::split::{split_at, split_lines, split_space};
 use super::unicode::{self, Case, case, is_space};
-use super::value::{Key, Value};
-use super::{filters, format};
+use super::value::{CallArgs, Key, Value};
+use super::{filters, str_format};
 use std::sync::Arc;
 
-/// Parameters, how many are required, and how many have no name.
+/// A method's parameters, the number of required ones and the number of positional-only ones.
 fn signature(name: &str) -> (&'static [&'static str], usize, usize) {
     match name {
         "center" | "ljust" | "rjust" => (&["width", "fillchar"], 1, 2),
@@ -30,7 +30,7 @@ fn signature(name: &str) -> (&'static [&'static str], usize, usize) {
     }
 }
 
-/// The length of a text in characters, of which most have one byte.
+/// The length of a text in characters.
 fn length(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
@@ -45,20 +45,20 @@ impl Interp<'_> {
     ) -> Res<Value> {
         self.meter.pay(1 + text.len() / 64)?;
         match name {
-            "format" => return format::format(self, text, markup, &args),
-            "format_map" => return format::format_map(self, text, markup, &args),
+            "format" => return str_format::format(self, text, markup, &args),
+            "format_map" => return str_format::format_map(self, text, markup, &args),
             _ => {}
         }
         let (params, required, positional) = signature(name);
         let mut args = Signature { name, params, required, positional }.bind(args)?;
-        // What is made of safe text is safe.
+        // The result is safe text if the input is.
         let same = |text: String| -> Res<Value> {
-            self.meter.bytes(text.len())?;
+            self.meter.pay_bytes(text.len())?;
             Ok(if markup { Value::Markup(text.into()) } else { Value::str(text) })
         };
-        // An argument to go beside safe text.
+        // Escapes an argument that joins safe text.
         let beside = |value: Value| -> Res<Arc<str>> {
-            let text = value.as_str().ok_or_else(|| needs(&value, "argument must be str"))?;
+            let text = value.as_str().ok_or_else(|| wrong_type(&value, "argument must be str"))?;
             let unsafe_text = markup && matches!(value, Value::Str(_));
             Ok(if unsafe_text { escape_text(text).into() } else { Arc::clone(text) })
         };
@@ -143,8 +143,7 @@ impl Interp<'_> {
                         ));
                     }
                     let separator = if at > 0 { &**text } else { "" };
-                    let item =
-                        if markup { super::html::escape(self, &item)? } else { beside(item)? };
+                    let item = if markup { escape(self, &item)? } else { beside(item)? };
                     self.meter.pay(1 + (separator.len() + item.len()) / 64)?;
                     out.push_str(separator);
                     out.push_str(&item);
@@ -205,7 +204,7 @@ impl Interp<'_> {
                     Some(name) => name
                         .as_str()
                         .cloned()
-                        .ok_or_else(|| needs(&name, "encoding must be str"))?,
+                        .ok_or_else(|| wrong_type(&name, "encoding must be str"))?,
                 };
                 encode(text, &encoding)
             }
@@ -213,7 +212,7 @@ impl Interp<'_> {
             "striptags" => Ok(Value::str(filters::html::strip_tags(self, text)?)),
             "escape" => {
                 let value = args.take(0);
-                Ok(Value::Markup(super::html::escape(self, &value)?))
+                Ok(Value::Markup(escape(self, &value)?))
             }
             _ => Ok(Value::Bool(is(text, name))),
         }
@@ -222,11 +221,11 @@ impl Interp<'_> {
     pub(super) fn justify(&self, text: &str, width: i128, fill: char, way: &str) -> Res<String> {
         let width = usize::try_from(width).unwrap_or(0);
         let missing = width.saturating_sub(length(text));
-        self.meter.bytes(missing.saturating_mul(fill.len_utf8()))?;
+        self.meter.pay_bytes(missing.saturating_mul(fill.len_utf8()))?;
         let left = match way {
             "ljust" => 0,
             "rjust" => missing,
-            // As CPython: an odd space goes left if the width is odd.
+            // As in CPython: an odd space goes left if the width is odd.
             _ => missing / 2 + (missing & width & 1),
         };
         let side = |count: usize| std::iter::repeat_n(fill, count);
@@ -236,12 +235,13 @@ impl Interp<'_> {
     pub(super) fn replace(&self, text: &str, old: &str, new: &str, count: i128) -> Res<String> {
         let most = usize::try_from(count).unwrap_or(usize::MAX);
         let found = if old.is_empty() { length(text) + 1 } else { text.matches(old).count() };
-        self.meter.bytes(found.min(most).saturating_mul(new.len()).saturating_add(text.len()))?;
+        self.meter
+            .pay_bytes(found.min(most).saturating_mul(new.len()).saturating_add(text.len()))?;
         Ok(text.replacen(old, new, most))
     }
 
     fn expand_tabs(&self, text: &str, size: usize) -> Res<String> {
-        self.meter.bytes(text.matches('\t').count().saturating_mul(size))?;
+        self.meter.pay_bytes(text.matches('\t').count().saturating_mul(size))?;
         let mut out = String::new();
         let mut column = 0usize;
         for c in text.chars() {
@@ -364,7 +364,7 @@ impl Interp<'_> {
         let sub = args.text(0)?;
         let (start, end) = (range_bound(args.some(1))?, range_bound(args.some(2))?);
         let (part, offset) = match window(text, start, end) {
-            Some((part, offset, _)) => (part, offset),
+            Some((part, offset)) => (part, offset),
             None if name == "count" => return Ok(Value::Int(0)),
             None if name.ends_with("index") => return Err(error!(Value, "substring not found")),
             None => return Ok(Value::Int(-1)),
@@ -396,12 +396,12 @@ impl Interp<'_> {
         for affix in affixes {
             let Some(affix) = affix.as_str() else {
                 let method = if starts { "startswith" } else { "endswith" };
-                return Err(needs(
+                return Err(wrong_type(
                     &affix,
                     &format!("{method} first arg must be str or a tuple of str"),
                 ));
             };
-            let found = part.as_ref().is_some_and(|(part, ..)| {
+            let found = part.as_ref().is_some_and(|(part, _)| {
                 if starts { part.starts_with(&**affix) } else { part.ends_with(&**affix) }
             });
             if found {
@@ -414,14 +414,14 @@ impl Interp<'_> {
 
 fn range_bound(value: Option<Value>) -> Res<Option<i128>> {
     value
-        .map(|v| v.as_int().ok_or_else(|| needs(&v, "slice indices must be integers or None")))
+        .map(|v| v.as_int().ok_or_else(|| wrong_type(&v, "slice indices must be integers or None")))
         .transpose()
 }
 
-/// The part of a text between two indices, and the index at which it begins.
-fn window(text: &str, start: Option<i128>, end: Option<i128>) -> Option<(&str, usize, usize)> {
+/// The part of a text between two indices, with its first index.
+fn window(text: &str, start: Option<i128>, end: Option<i128>) -> Option<(&str, usize)> {
     if start.is_none() && end.is_none() {
-        return Some((text, 0, text.len()));
+        return Some((text, 0));
     }
     let len = i128::try_from(length(text)).unwrap_or(0);
     let clamp = |bound: i128| if bound < 0 { bound.saturating_add(len).max(0) } else { bound };
@@ -434,10 +434,10 @@ fn window(text: &str, start: Option<i128>, end: Option<i128>) -> Option<(&str, u
         let index = usize::try_from(index).unwrap_or(usize::MAX);
         text.char_indices().nth(index).map_or(text.len(), |(at, _)| at)
     };
-    Some((text.get(byte(start)..byte(end))?, usize::try_from(start).ok()?, 0))
+    Some((text.get(byte(start)..byte(end))?, usize::try_from(start).ok()?))
 }
 
-/// The `is…` methods.
+/// The methods `isalpha`, `isupper` and so on.
 pub(super) fn is(text: &str, name: &str) -> bool {
     let all = |test: fn(char) -> bool| !text.is_empty() && text.chars().all(test);
     match name {

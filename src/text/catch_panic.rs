@@ -1,15 +1,15 @@
-//! The last line of defence around other libraries: a panic becomes an error.
+//! Turns panics of other libraries into errors, as the last line of defence.
 //!
-//! Files are validated before a library sees them, so nothing here should ever fire; on wasm32,
-//! where a panic cannot be caught, the validation is all there is. The program's panic hook is left
-//! as it is: if a panic does happen, the hook tells of it too.
+//! Files are validated before a library sees them, so no panic is expected. On wasm32, panics cannot
+//! be caught and validation is the only defence. The program's panic hook stays in place and reports
+//! a panic too.
 
 use super::error::{TextError, one_line};
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// Runs `work`; a panic inside is returned as the error that `panicked` makes of its message.
-pub(super) fn guarded<T>(
+/// Runs `work`. A panic is returned as the error that `panicked` makes of its message.
+pub(super) fn catch_panic<T>(
     panicked: impl FnOnce(String) -> TextError,
     work: impl FnOnce() -> Result<T, TextError>,
 ) -> Result<T, TextError> {
@@ -35,8 +35,8 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_message() {
-        let error = guarded::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
+        let error = catch_panic::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
         assert_eq!(error.to_string(), "the tokenizer failed to load: no entry found for key");
-        assert_eq!(guarded(failed, || Ok(5)), Ok(5));
+        assert_eq!(catch_panic(failed, || Ok(5)), Ok(5));
     }
 }

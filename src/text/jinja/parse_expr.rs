@@ -1,4 +1,4 @@
-//! Tokens to a tree: expressions, with jinja2's precedences.
+//! Parses expressions, with jinja2's precedences.
 
 use super::ast::{Args, Comparison, Expr, ExprKind, Literal, Operator};
 use super::error::{Res, error};
@@ -6,7 +6,7 @@ use super::lexer::Token;
 use super::parser::Parser;
 use std::sync::Arc;
 
-fn boxed(line: u32, kind: ExprKind) -> Expr {
+fn expr_at(line: u32, kind: ExprKind) -> Expr {
     Expr { line, kind }
 }
 
@@ -35,11 +35,11 @@ impl Parser {
             let test = self.binary(OR)?;
             let otherwise =
                 if self.skip_word("else") { Some(Box::new(self.expression()?)) } else { None };
-            value = boxed(line, ExprKind::Condition(Box::new(value), Box::new(test), otherwise));
+            value = expr_at(line, ExprKind::Condition(Box::new(value), Box::new(test), otherwise));
         }
     }
 
-    /// A comma makes a tuple; without parentheses there must be something.
+    /// Parses an expression or a tuple. Without parentheses it must not be empty.
     pub(super) fn tuple(&mut self, conditions: bool, ends: &[&str]) -> Res<Expr> {
         self.tuple_items(conditions, ends, false)
     }
@@ -71,10 +71,10 @@ impl Parser {
                 return Err(self.unexpected("an expression"));
             }
         }
-        Ok(boxed(line, ExprKind::Tuple(items)))
+        Ok(expr_at(line, ExprKind::Tuple(items)))
     }
 
-    /// The operator of a level that comes next.
+    /// The next token as an operator of a level.
     fn operator(&self, level: u8) -> Option<Operator> {
         let Token::Op(op) = self.peek() else {
             return None;
@@ -96,7 +96,7 @@ impl Parser {
         if level == NOT {
             if self.skip_word("not") {
                 let inner = self.nested(|p| p.binary(NOT))?;
-                return Ok(boxed(line, ExprKind::Not(Box::new(inner))));
+                return Ok(expr_at(line, ExprKind::Not(Box::new(inner))));
             }
             return self.binary(COMPARE);
         }
@@ -110,7 +110,7 @@ impl Parser {
                     others.push((comparison, self.binary(SUM)?));
                 }
                 if !others.is_empty() {
-                    left = boxed(line, ExprKind::Compare(Box::new(left), others));
+                    left = expr_at(line, ExprKind::Compare(Box::new(left), others));
                 }
             }
             CONCAT => {
@@ -119,7 +119,7 @@ impl Parser {
                     while self.skip_op("~") {
                         parts.push(tighter(self)?);
                     }
-                    left = boxed(line, ExprKind::Concat(parts));
+                    left = expr_at(line, ExprKind::Concat(parts));
                 }
             }
             OR | AND => {
@@ -127,7 +127,7 @@ impl Parser {
                 let line = self.line();
                 while self.skip_word(word) {
                     let (a, b) = (Box::new(left), Box::new(tighter(self)?));
-                    left = boxed(
+                    left = expr_at(
                         line,
                         if level == OR { ExprKind::Or(a, b) } else { ExprKind::And(a, b) },
                     );
@@ -138,7 +138,8 @@ impl Parser {
                     let line = self.line();
                     self.next();
                     let right = tighter(self)?;
-                    left = boxed(line, ExprKind::Binary(operator, Box::new(left), Box::new(right)));
+                    left =
+                        expr_at(line, ExprKind::Binary(operator, Box::new(left), Box::new(right)));
                 }
             }
         }
@@ -171,10 +172,10 @@ impl Parser {
         let line = self.line();
         let node = if self.skip_op("-") {
             let inner = self.nested(|p| p.unary(false))?;
-            boxed(line, ExprKind::Negative(Box::new(inner)))
+            expr_at(line, ExprKind::Negative(Box::new(inner)))
         } else if self.skip_op("+") {
             let inner = self.nested(|p| p.unary(false))?;
-            boxed(line, ExprKind::Positive(Box::new(inner)))
+            expr_at(line, ExprKind::Positive(Box::new(inner)))
         } else {
             self.primary()?
         };
@@ -189,7 +190,7 @@ impl Parser {
                 self.test(node, line)?
             } else if self.is_op("(") {
                 let args = self.args()?;
-                boxed(line, ExprKind::Call(Box::new(node), args))
+                expr_at(line, ExprKind::Call(Box::new(node), args))
             } else {
                 return Ok(node);
             };
@@ -198,7 +199,7 @@ impl Parser {
 
     fn primary(&mut self) -> Res<Expr> {
         let line = self.line();
-        let literal = |literal| Ok(boxed(line, ExprKind::Literal(literal)));
+        let literal = |literal| Ok(expr_at(line, ExprKind::Literal(literal)));
         match self.peek().clone() {
             Token::Name(name) => {
                 self.next();
@@ -206,7 +207,7 @@ impl Parser {
                     "true" | "True" => literal(Literal::Bool(true)),
                     "false" | "False" => literal(Literal::Bool(false)),
                     "none" | "None" => literal(Literal::None),
-                    _ => Ok(boxed(line, ExprKind::Name(name))),
+                    _ => Ok(expr_at(line, ExprKind::Name(name))),
                 }
             }
             Token::Str(text) => {
@@ -245,7 +246,7 @@ impl Parser {
                     items.push(self.expression()?);
                 }
                 self.expect_op("]")?;
-                Ok(boxed(line, ExprKind::List(items)))
+                Ok(expr_at(line, ExprKind::List(items)))
             }
             Token::Op("{") => {
                 self.next();
@@ -262,7 +263,7 @@ impl Parser {
                     items.push((key, self.expression()?));
                 }
                 self.expect_op("}")?;
-                Ok(boxed(line, ExprKind::Dict(items)))
+                Ok(expr_at(line, ExprKind::Dict(items)))
             }
             _ => Err(self.unexpected("an expression")),
         }
@@ -273,14 +274,14 @@ impl Parser {
             let line = self.line();
             if self.skip_op(".") {
                 node = match self.next() {
-                    Token::Name(name) => boxed(line, ExprKind::Attr(Box::new(node), name)),
+                    Token::Name(name) => expr_at(line, ExprKind::Attr(Box::new(node), name)),
                     Token::Int(int) => {
-                        let index = boxed(line, ExprKind::Literal(Literal::Int(int)));
-                        boxed(line, ExprKind::Item(Box::new(node), Box::new(index)))
+                        let index = expr_at(line, ExprKind::Literal(Literal::Int(int)));
+                        expr_at(line, ExprKind::Item(Box::new(node), Box::new(index)))
                     }
                     _ => {
                         return Err(
-                            error!(Syntax, "expected a name or number behind the dot").at(line)
+                            error!(Syntax, "expected a name or number after the dot").at(line)
                         );
                     }
                 };
@@ -295,12 +296,12 @@ impl Parser {
                 self.expect_op("]")?;
                 let index = match args.len() {
                     1 => args.pop().ok_or_else(|| self.unexpected("an index"))?,
-                    _ => boxed(line, ExprKind::Tuple(args)),
+                    _ => expr_at(line, ExprKind::Tuple(args)),
                 };
-                node = boxed(line, ExprKind::Item(Box::new(node), Box::new(index)));
+                node = expr_at(line, ExprKind::Item(Box::new(node), Box::new(index)));
             } else if self.is_op("(") {
                 let args = self.args()?;
-                node = boxed(line, ExprKind::Call(Box::new(node), args));
+                node = expr_at(line, ExprKind::Call(Box::new(node), args));
             } else {
                 return Ok(node);
             }
@@ -316,7 +317,7 @@ impl Parser {
         let ends = |p: &Self| p.is_op("]") || p.is_op(",");
         let stop = if self.is_op(":") || ends(self) { None } else { Some(self.expression()?) };
         let step = if self.skip_op(":") && !ends(self) { Some(self.expression()?) } else { None };
-        Ok(boxed(line, ExprKind::Slice(Box::new([start, stop, step]))))
+        Ok(expr_at(line, ExprKind::Slice(Box::new([start, stop, step]))))
     }
 
     pub(super) fn args(&mut self) -> Res<Args> {
@@ -372,7 +373,7 @@ impl Parser {
         Ok(name)
     }
 
-    /// Filters behind `node`, or the first of a `{% filter %}` tag without its bar.
+    /// Parses filters after `node`, or those of a `{% filter %}` tag, whose first has no bar.
     pub(super) fn filter(&mut self, mut node: Option<Expr>, mut inline: bool) -> Res<Expr> {
         loop {
             let line = self.line();
@@ -381,11 +382,11 @@ impl Parser {
             }
             let name = self.dotted()?;
             let args = if self.is_op("(") { self.args()? } else { Args::default() };
-            node = Some(boxed(line, ExprKind::Filter(node.map(Box::new), name, args)));
+            node = Some(expr_at(line, ExprKind::Filter(node.map(Box::new), name, args)));
         }
     }
 
-    /// A test, behind its `is`.
+    /// Parses a test after its `is`.
     fn test(&mut self, node: Expr, line: u32) -> Res<Expr> {
         let negated = self.skip_word("not");
         let name = self.dotted()?;
@@ -404,7 +405,7 @@ impl Parser {
             let arg = self.nested(Self::primary)?;
             args.positional.push(self.postfix(arg)?);
         }
-        let test = boxed(line, ExprKind::Test(Box::new(node), name, args));
-        Ok(if negated { boxed(line, ExprKind::Not(Box::new(test))) } else { test })
+        let test = expr_at(line, ExprKind::Test(Box::new(node), name, args));
+        Ok(if negated { expr_at(line, ExprKind::Not(Box::new(test))) } else { test })
     }
 }
