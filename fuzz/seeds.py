@@ -159,6 +159,18 @@ def described():
                 put(target, f"described-{first or 0}-{length}", start + random.randbytes(length))
 
 
+def answers():
+    """Every third case of the tests' answers. First byte: it thinks, and calls are any or of the tools."""
+    cases = (FIXTURES / "tool_calls" / "cases.jsonl").read_text().splitlines()
+    for i, line in enumerate(cases[::3]):
+        case = json.loads(line)
+        text, tools = case["answer"].encode(), case.get("tools")
+        start = bytes([1 | (8 if tools else 4), i])
+        put("answer", f"{i:02}", start + (several({"answer": text, "tools.json": compact(tools)}) if tools else text))
+    for name, options in (("text", 0), ("reasoning", 3)):
+        put("answer", name, bytes([options, 7]) + b"So <think>a</think> <tool_call>b</think>\n\nHi")
+
+
 def main():
     described()
     dense, moe = tensors("dense"), tensors("top-3-of-7")
@@ -209,6 +221,8 @@ def main():
     named = [{"name": "default", "template": "{{ bos_token }}"}, {"name": "rag", "template": "x"}]
     put("chat_template", "named", several({"tokenizer_config.json": compact(
         {"bos_token": {"content": "<s>"}, "chat_template": named})}))
+
+    answers()
 
     files = {"config.json": config("dense"), "model.safetensors": safetensors(dense)}
     listed = [{"name": n, "bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()]
