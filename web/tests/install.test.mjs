@@ -167,7 +167,7 @@ test('without WebGPU the page says so; what is in a wrong place names the cure',
   const cure = "optimizeDeps: \\{ exclude: \\['lfm2-wgpu'\\] \\}";
   const cases = [
     ['createEngine', '**/*.wasm', new RegExp(`^wrong_content: .*\\.wasm: the server sent a page.*${cure}`)],
-    ['createWorkerEngine', '**/worker*.js', new RegExp(`^network: .*its script did not come.*${cure}`)],
+    ['createWorkerEngine', '**/worker*.js', new RegExp(`^network: .*its script did not load.*${cure}`)],
   ];
   for (const [make, missing, told] of cases) {
     await write(saying(make, '/demo/'));

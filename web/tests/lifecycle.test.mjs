@@ -94,7 +94,7 @@ test('preflight tells what a model takes, and downloads next to nothing', async 
   const total = Object.values(model).reduce((sum, bytes) => sum + bytes.length, 0) - model['manifest.json'].length;
   assert.deepEqual(told.bytes, { total, cached: 0 });
   assert.equal(told.verdict, 'risky', 'on a software adapter');
-  assert.deepEqual(told.reasons, ['This browser computes without a real GPU: answers come slowly.']);
+  assert.deepEqual(told.reasons, ['This browser has no real GPU: the model answers slowly.']);
   assert.equal(told.contextLength, 512);
   assert.ok(told.memory.weights > 6e6 && told.memory.total > told.memory.weights);
   assert.ok(told.storage > 1e9 && told.gpu.limits.maxBufferSize >= 2 ** 28);

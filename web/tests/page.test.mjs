@@ -32,7 +32,7 @@ test('before the download it tells what the model takes; loading can be cancelle
   await page.locator('#load').waitFor();
   assert.equal(await text('#verdict'), 'It should run here, but slowly.', 'there is no real GPU');
   assert.notEqual(await page.locator('#verdict').getAttribute('data-verdict'), 'ok', 'so it is not green');
-  assert.match(await text('#reasons'), /without a real GPU/);
+  assert.match(await text('#reasons'), /no real GPU/);
   const facts = await text('#facts');
   assert.match(facts, /Download\s+7\.0 MB/);
   assert.match(facts, /GPU memory\s+1\d\.\d MB, 6\.9 MB of it weights/);
@@ -254,7 +254,7 @@ test('after the GPU is lost the same conversation goes on', async () => {
     };
   });
   await ask(page, 'What is my name?');
-  assert.equal(await text('.problem p'), 'The GPU was reset or taken away. Load the model again to go on.');
+  assert.equal(await text('.problem p'), 'The GPU was reset or removed. Load the model again to continue.');
   const phases = page.evaluate(() => new Promise((resolve) => {
     const seen = new Set();
     const observer = new MutationObserver(() => {
