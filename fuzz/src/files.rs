@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use lfm2_wgpu::formats::source::{BoxFuture, SourceError, check_range};
+use lfm2_wgpu::formats::source::SourceError;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
 
 /// The files of an input; one that does not begin as such is the whole of `default`.
@@ -86,26 +86,19 @@ impl ByteSource for Sparse {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         let wanted = buf.len() as u64;
-        Box::pin(async move {
-            let left = self.left.load(Relaxed).checked_sub(wanted);
-            self.left.store(left.unwrap_or(0), Relaxed);
-            check_range(self, offset, wanted)?;
-            if left.is_none() {
-                let (file, len) = (self.name.clone(), self.len);
-                return Err(SourceError::OutOfRange { file, offset, wanted, len });
-            }
-            buf.fill(0);
-            let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            let there = self.start.get(start..).unwrap_or_default();
-            let n = there.len().min(buf.len());
-            buf[..n].copy_from_slice(&there[..n]);
-            Ok(())
-        })
+        let left = self.left.load(Relaxed).checked_sub(wanted);
+        self.left.store(left.unwrap_or(0), Relaxed);
+        if left.is_none() {
+            let (file, len) = (self.name.clone(), self.len);
+            return Err(SourceError::OutOfRange { file, offset, wanted, len });
+        }
+        buf.fill(0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let there = self.start.get(start..).unwrap_or_default();
+        let n = there.len().min(buf.len());
+        buf[..n].copy_from_slice(&there[..n]);
+        Ok(())
     }
 }

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+pub use super::files::INDEX;
+
 use super::element::ElementType;
+use super::files::SINGLE;
 use super::safetensors::{MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
 use super::{
     FormatError, Metadata, ModelFiles, Object, SourceError, gguf, json_bytes, one_line, quoted,
 };
 
-pub(super) const SINGLE: &str = "model.safetensors";
-/// The file that says in which shard each tensor is.
-pub const INDEX: &str = "model.safetensors.index.json";
 /// Longest index file that is read (that of LFM2-8B-A1B has 0.2 MB).
 const MAX_INDEX_BYTES: u64 = 16 << 20;
 /// Most shards, so that a hostile index cannot use up the process's file handles.

@@ -6,13 +6,15 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
 
-use super::checkpoint::{INDEX, SINGLE};
 #[cfg(not(target_arch = "wasm32"))]
 use super::file::FileSource;
 use super::source::{ByteSource, BytesSource, SourceError, read_small};
 use super::{FormatError, gguf, quoted};
 
 const CONFIG: &str = "config.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+/// Name of the file that says in which shard each tensor is.
+pub const INDEX: &str = "model.safetensors.index.json";
 
 /// The files of one model by name: a directory on disk, one file there, or a table of sources (the
 /// embedded model, files picked in a browser).

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use super::quoted;
+use super::quote::quoted;
 
 /// `Send` where there are threads (natively); nothing in the browser, whose handles are not
 /// `Send`.
@@ -56,15 +56,38 @@ pub trait ByteSource: MaybeSend + MaybeSync + fmt::Debug {
 
     /// Fills `buf` with the bytes from `offset` on.
     ///
+    /// By default it checks the range and calls [`read_blocking`](Self::read_blocking). A source that
+    /// waits for its bytes without blocking (a browser's) implements this method instead.
+    ///
     /// # Errors
-    /// [`SourceError::OutOfRange`] when the range is not within [`len`](Self::len),
-    /// [`SourceError::Truncated`] when the file has become shorter since it was opened,
-    /// [`SourceError::Io`] when the system cannot read it.
+    /// [`SourceError::OutOfRange`] if the range is not within [`len`](Self::len),
+    /// [`SourceError::Truncated`] if the file has become shorter since it was opened,
+    /// [`SourceError::Io`] if the system cannot read it.
     fn read_at<'a>(
         &'a self,
         offset: u64,
         buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>>;
+    ) -> BoxFuture<'a, Result<(), SourceError>> {
+        Box::pin(async move {
+            check_range(self, offset, len_u64(buf))?;
+            self.read_blocking(offset, buf)
+        })
+    }
+
+    /// Fills `buf` with the bytes from `offset` on, a range within [`len`](Self::len).
+    ///
+    /// # Errors
+    /// As [`read_at`](Self::read_at). The default, for sources that only read without blocking, always
+    /// fails.
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        let (file, action) = (self.name().to_owned(), "read");
+        let wanted = len_u64(buf);
+        let error = std::io::Error::new(
+            std::io::ErrorKind::Unsupported,
+            format!("{wanted} bytes at offset {offset} only come without blocking"),
+        );
+        Err(SourceError::Io { file, action, error })
+    }
 }
 
 /// Why a file could not be opened or read. Every message is one line and names the file.
@@ -162,11 +185,15 @@ pub(crate) fn len_u64(bytes: &[u8]) -> u64 {
     u64::try_from(bytes.len()).unwrap_or(u64::MAX)
 }
 
-/// Refuses a range that is not within the source: what every [`ByteSource::read_at`] begins with.
+/// Refuses a range that is not within the source.
 ///
 /// # Errors
 /// [`SourceError::OutOfRange`].
-pub fn check_range(source: &dyn ByteSource, offset: u64, wanted: u64) -> Result<(), SourceError> {
+pub fn check_range<S: ByteSource + ?Sized>(
+    source: &S,
+    offset: u64,
+    wanted: u64,
+) -> Result<(), SourceError> {
     match offset.checked_add(wanted) {
         Some(end) if end <= source.len() => Ok(()),
         _ => Err(SourceError::OutOfRange {
@@ -245,20 +272,13 @@ impl ByteSource for BytesSource {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move {
-            check_range(self, offset, len_u64(buf))?;
-            // Both conversions hold: the range lies within a slice.
-            let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            let end = start.saturating_add(buf.len());
-            if let Some(bytes) = self.bytes().get(start..end) {
-                buf.copy_from_slice(bytes);
-            }
-            Ok(())
-        })
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        // Neither number overflows: the range is within a slice.
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let end = start.saturating_add(buf.len());
+        if let Some(bytes) = self.bytes().get(start..end) {
+            buf.copy_from_slice(bytes);
+        }
+        Ok(())
     }
 }

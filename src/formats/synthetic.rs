@@ -6,7 +6,7 @@ use std::sync::Arc;
 use half::f16;
 
 use super::checkpoint::Checkpoint;
-use super::source::{BoxFuture, ByteSource, SourceError};
+use super::source::{ByteSource, SourceError};
 use super::{ElementType, TensorInfo};
 
 /// What a tensor holds.
@@ -142,14 +142,10 @@ impl ByteSource for Noise {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        // Readers take whole blocks.
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        // Every read is of whole blocks.
         self.fill(offset, buf);
-        Box::pin(std::future::ready(Ok(())))
+        Ok(())
     }
 }
 

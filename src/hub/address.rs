@@ -1,6 +1,7 @@
 //! Addresses of models as people paste them: pages and files of the hub, `hf://`, and names as other
 //! programs take them (`hf.co/owner/repo:QUANT`).
 
+use super::labels::{is_named, plain, split_part};
 use super::places::variable;
 
 const HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"];
@@ -76,7 +77,7 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
     let shown = shown.map(|file| decode(file).ok_or(DECODE)).transpose()?;
     let shown = shown.as_deref().and_then(|path| path.rsplit('/').next());
     if let Some(stem) = file.and_then(gguf_stem).or(shown.and_then(gguf_stem)) {
-        quant = Some(super::labels::plain(stem));
+        quant = Some(plain(stem));
     }
     let mut name = format!("{owner}/{repo}");
     if let Some(quant) = quant {
@@ -93,8 +94,8 @@ const FOLDER: &str = "names a folder, or a branch with a '/' in its name: write 
 
 /// The quantisation of a folder that is called so, as folders of files in parts are.
 fn quant_of_folder(folder: &str) -> Option<String> {
-    let name = super::labels::plain(folder);
-    super::labels::is_named(&name).then_some(name)
+    let name = plain(folder);
+    is_named(&name).then_some(name)
 }
 
 /// `owner/repo[:QUANT]` of `owner/repo/` and `owner/repo/folder/file.gguf`, which may be paths too.
@@ -105,7 +106,7 @@ pub(super) fn of_path(text: &str) -> Option<String> {
         [owner, repo, ""] => Some(format!("{owner}/{repo}")),
         [owner, repo, folders @ .., file] if !folders.contains(&"") => {
             let stem = gguf_stem(file)?;
-            Some(format!("{owner}/{repo}:{}", super::labels::plain(stem)))
+            Some(format!("{owner}/{repo}:{}", plain(stem)))
         }
         _ => None,
     }
@@ -150,7 +151,7 @@ fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 fn gguf_stem(file: &str) -> Option<&str> {
     let (stem, end) = file.split_at_checked(file.len().checked_sub(5)?)?;
     let stem = end.eq_ignore_ascii_case(".gguf").then_some(stem)?;
-    Some(super::select::split_part(stem).map_or(stem, |(stem, ..)| stem))
+    Some(split_part(stem).map_or(stem, |(stem, ..)| stem))
 }
 
 /// Text with its `%XX` put in; `None` if that gives no text.

@@ -151,6 +151,18 @@ pub(super) fn plain(stem: &str) -> String {
     plain.trim_matches(['-', '.']).to_owned()
 }
 
+/// Splits `x-00002-of-00003` into `x`, 2 and 3.
+pub(super) fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
+    let (rest, of) = stem.rsplit_once("-of-")?;
+    let (rest, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| -> Option<usize> {
+        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    let (part, of) = (number(part)?, number(of)?);
+    (1 <= part && part <= of).then_some((rest, part, of))
+}
+
 /// The last part of a path.
 fn last(stem: &str) -> &str {
     stem.rsplit('/').next().unwrap_or(stem)

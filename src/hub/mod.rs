@@ -51,6 +51,8 @@ pub use inventory::{Entry, State};
 pub use name::HubName;
 use select::Selection;
 
+use crate::formats::ModelFiles;
+
 /// Left free on the disk.
 pub(crate) const MARGIN: u64 = 16 << 20;
 
@@ -187,6 +189,13 @@ impl Hub {
             return Err(HubError::Unsupported { name: name.to_string(), problem, there });
         }
         Ok(plan)
+    }
+
+    /// The files of a plan, readable before they are downloaded. Only the beginning of each file can be
+    /// read, and nothing is stored.
+    #[must_use]
+    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
+        probe::beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &Arc::default())
     }
 
     fn fetcher<'a>(&'a self, plan: &'a Plan) -> Fetch<'a> {

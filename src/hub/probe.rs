@@ -5,9 +5,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::RemoteFile;
 use super::http::{Http, Patience};
-use super::{Hub, HubError, HubName, Plan};
+use super::{HubError, HubName};
 use crate::Error;
-use crate::formats::source::BoxFuture;
 use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError, read_small};
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{ModelConfig, validate};
@@ -15,16 +14,6 @@ use crate::model::{ModelConfig, validate};
 /// Bytes that are asked for at first, and the most of one file: its table of contents is there.
 const FIRST: u64 = 64 << 10;
 const MOST: u64 = 64 << 20;
-
-impl Hub {
-    /// The files of a plan, to be looked at before they are fetched. Nothing of them is kept, and of
-    /// each no more can be read than its beginning.
-    #[must_use]
-    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
-        let failure = Arc::new(Mutex::new(None));
-        beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &failure)
-    }
-}
 
 /// A file on the hub, of which the beginning is fetched as far as it is read.
 struct Beginning {
@@ -43,23 +32,22 @@ impl fmt::Debug for Beginning {
     }
 }
 
-impl Beginning {
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+impl ByteSource for Beginning {
+    fn len(&self) -> u64 {
+        self.file.size
+    }
+
+    fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         let io = |error: std::io::Error| SourceError::Io {
             file: self.file.name.clone(),
             action: "read",
             error,
         };
         let end = offset.saturating_add(buf.len() as u64);
-        if end > self.file.size {
-            let (wanted, len) = (buf.len() as u64, self.file.size);
-            return Err(SourceError::OutOfRange {
-                file: self.file.name.clone(),
-                offset,
-                wanted,
-                len,
-            });
-        }
         if end > MOST {
             return Err(io(std::io::ErrorKind::Unsupported.into()));
         }
@@ -84,7 +72,9 @@ impl Beginning {
         }
         Ok(())
     }
+}
 
+impl Beginning {
     fn fetch(&self, from: u64, len: u64) -> Result<Vec<u8>, HubError> {
         let mut patience = Patience::new();
         loop {
@@ -95,24 +85,6 @@ impl Beginning {
                 }
             }
         }
-    }
-}
-
-impl ByteSource for Beginning {
-    fn len(&self) -> u64 {
-        self.file.size
-    }
-
-    fn name(&self) -> &str {
-        &self.file.name
-    }
-
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.read(offset, buf) })
     }
 }
 
@@ -143,7 +115,7 @@ pub(super) fn problem(
 
 /// Files on the hub that are fetched as far as they are read; the last read that failed leaves its
 /// reason in `failure`.
-fn beginnings(
+pub(super) fn beginnings(
     http: &Arc<Http>,
     name: &HubName,
     commit: &str,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::labels::{can_run, label, labels, meant};
+use super::labels::{can_run, label, labels, meant, split_part};
 use super::{HubError, HubName};
 use crate::formats::gguf::is_companion;
 
@@ -76,18 +76,6 @@ pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
         all.entry((stem.to_owned(), of)).or_default().insert(part, name.to_owned());
     }
     all.into_iter().map(|((stem, of), parts)| Gguf { stem, parts, of }).collect()
-}
-
-/// `x-00002-of-00003`: `x`, 2 and 3.
-pub(super) fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
-    let (rest, of) = stem.rsplit_once("-of-")?;
-    let (rest, part) = rest.rsplit_once('-')?;
-    let number = |text: &str| -> Option<usize> {
-        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| text.parse().ok()).flatten()
-    };
-    let (part, of) = (number(part)?, number(of)?);
-    (1 <= part && part <= of).then_some((rest, part, of))
 }
 
 fn strip_suffix_ignoring_case<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {

@@ -36,7 +36,7 @@ test('before the download it tells what the model takes; loading can be cancelle
   const facts = await text('#facts');
   assert.match(facts, /Download\s+7\.0 MB/);
   assert.match(facts, /GPU memory\s+1\d\.\d MB, 6\.9 MB of it weights/);
-  assert.match(facts, /Room in this browser\s+[\d.]+ GB/);
+  assert.match(facts, /Free space in this browser\s+[\d.]+ GB/);
   assert.match(facts, /GPU\s+\S+/);
   assert.equal(await text('#load'), 'Download 7.0 MB and load');
   const ranges = seen.requests.filter(({ url }) => url.endsWith('/model.safetensors')).map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range));
@@ -152,7 +152,7 @@ test('settings hold from the next message on', async () => {
   await setField(page, 'max_tokens', '3');
   await ask(page, 'What is lfm2-wgpu?');
   assert.match(await stats(), /\s3 tokens/);
-  assert.match(await text('.note'), /^Cut here/);
+  assert.match(await text('.note'), /^Cut off/);
   const prompt = async () => Number(/prompt (\d+)/.exec(await stats())[1]) + Number(/(\d+) reused/.exec(await stats())?.[1] ?? 0);
   const withTool = await prompt();
   await freshConversation(page);
@@ -266,7 +266,7 @@ test('after the GPU is lost the same conversation goes on', async () => {
   }));
   await page.locator('.problem .button').first().press('Enter');
   assert.ok((await phases).includes('Copying to the GPU, from the cache'), JSON.stringify(await phases));
-  assert.ok((await phases).some((step) => /^Preparing the GPU’s programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
+  assert.ok((await phases).some((step) => /^Compiling the GPU programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
   assert.match(await answered(page), /Ada/);
   assert.equal(await page.locator('.problem').count(), 0);
 });
@@ -330,8 +330,8 @@ test('a reload keeps the model and the conversations; they are listed, exported,
     file('b.json', '{"messages": [{"role": "user"'),
     file('c.json', '[{"role": "robot", "content": "x"}]'),
   ]);
-  await page.getByText('c.json is no conversation: message 1 has the role "robot".').waitFor();
-  assert.match(await text('#conversations-note'), /“What is 2 \+ 2\?” is here\. b\.json is no conversation: it is not JSON\./);
+  await page.getByText('c.json is not a conversation: message 1 has the role "robot".').waitFor();
+  assert.match(await text('#conversations-note'), /“What is 2 \+ 2\?” was imported\. b\.json is not a conversation: it is not JSON\./);
   assert.equal((await titles()).length, count + 1);
   await dialog.getByRole('button', { name: 'What is 2 + 2?', exact: true }).press('Enter');
   await dialog.waitFor({ state: 'hidden' });
@@ -352,7 +352,7 @@ test('a reload keeps the model and the conversations; they are listed, exported,
 test('a wrong address is told, and the page is usable after it', async () => {
   await page.locator('#change-model').press('Enter');
   await page.locator('#load').waitFor();
-  assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are here already/);
+  assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are already here/);
   assert.equal(await text('#load'), 'Load');
   await page.locator('input[value=remote]').press('Space');
   const proposed = await page.locator('#proposed li').allInnerTexts();

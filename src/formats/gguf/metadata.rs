@@ -3,19 +3,62 @@
 use std::fmt;
 use std::ops::Range;
 
-use super::parser::ValueType;
-use crate::formats::{FormatError, quoted};
+use crate::formats::{FormatError, KeyError, quoted};
 
-/// Why a key's value cannot be used. One line: file, key, what is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {key}: {problem}")]
-pub struct KeyError {
-    /// The file, as the user knows it.
-    pub file: String,
-    /// The key, e.g. `lfm2moe.expert_used_count`.
-    pub key: String,
-    /// What is wrong with it, as "got X, need Y" where there is a value.
-    pub problem: String,
+/// The type of a value, or of an array's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    Text,
+    Array,
+    U64,
+    I64,
+    F64,
+}
+
+/// In the order of their numbers in a file, with the least bytes that a value takes.
+const VALUE_TYPES: [(ValueType, u64, &str); 13] = [
+    (ValueType::U8, 1, "u8"),
+    (ValueType::I8, 1, "i8"),
+    (ValueType::U16, 2, "u16"),
+    (ValueType::I16, 2, "i16"),
+    (ValueType::U32, 4, "u32"),
+    (ValueType::I32, 4, "i32"),
+    (ValueType::F32, 4, "f32"),
+    (ValueType::Bool, 1, "bool"),
+    (ValueType::Text, 8, "string"),
+    (ValueType::Array, 12, "array"),
+    (ValueType::U64, 8, "u64"),
+    (ValueType::I64, 8, "i64"),
+    (ValueType::F64, 8, "f64"),
+];
+
+impl ValueType {
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        VALUE_TYPES.get(usize::try_from(number).ok()?).map(|(value_type, ..)| *value_type)
+    }
+
+    fn row(self) -> (u64, &'static str) {
+        let row = VALUE_TYPES.iter().find(|(value_type, ..)| *value_type == self);
+        row.map_or((1, "?"), |&(_, bytes, name)| (bytes, name))
+    }
+
+    /// The least bytes that a value takes; all of it, but for strings and arrays.
+    pub(super) fn bytes(self) -> u64 {
+        self.row().0
+    }
+
+    /// Its name in errors.
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
 }
 
 /// A key and its value; both in the header's bytes.

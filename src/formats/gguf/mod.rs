@@ -12,7 +12,8 @@ mod parser;
 mod split;
 mod tensors;
 
-pub use metadata::{Array, Counts, KeyError, Metadata, NotUtf8, Value};
+pub use super::error::KeyError;
+pub use metadata::{Array, Counts, Metadata, NotUtf8, Value};
 pub(super) use split::{open_parts, part_of};
 
 use parser::{Fail, Parser};

@@ -4,7 +4,7 @@ use std::sync::{Arc, OnceLock};
 
 use lfm2_wgpu::Error;
 use lfm2_wgpu::formats::gguf::read_header;
-use lfm2_wgpu::formats::source::{BoxFuture, SourceError};
+use lfm2_wgpu::formats::source::SourceError;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, Metadata};
 use lfm2_wgpu::model::expected_slots;
 use lfm2_wgpu::text::Tokenizer;
@@ -197,12 +197,12 @@ impl ByteSource for Longest {
         "dir/m.gguf"
     }
 
-    fn read_at<'a>(&'a self, at: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn read_blocking(&self, at: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         buf.fill(0);
         let there = self.0.get(at as usize..).unwrap_or_default();
         let n = there.len().min(buf.len());
         buf[..n].copy_from_slice(&there[..n]);
-        Box::pin(async { Ok(()) })
+        Ok(())
     }
 }
 
