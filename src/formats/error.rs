@@ -3,34 +3,34 @@
 use super::quote::quoted;
 use super::source::SourceError;
 
-/// What is wrong with a model's weight files. Every message is one line.
+/// An error in a model's files. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 pub enum FormatError {
     /// A file could not be opened or read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A file as a whole is not what it should be.
+    /// A file is invalid as a whole.
     #[error("{file}: {problem}")]
     File {
-        /// The file, as the user knows it.
+        /// The file, as the user named it.
         file: String,
-        /// What is wrong with it, and what was expected.
+        /// The problem, and the expected content.
         problem: String,
     },
-    /// A key of a GGUF file is not what it should be.
+    /// A key of a GGUF file is invalid.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// One tensor of a file is not what it should be.
+    /// One tensor of a file is invalid.
     #[error("{file}: tensor {}: {problem}", quoted(tensor))]
     Tensor {
-        /// The file, as the user knows it.
+        /// The file, as the user named it.
         file: String,
-        /// The tensor's name as the file spells it.
+        /// The tensor's name in the file.
         tensor: String,
-        /// What is wrong with it, and what was expected.
+        /// The problem, and the expected content.
         problem: String,
     },
-    /// The directory holds no weights in a format that is read here.
+    /// The directory has no weights in a supported format.
     #[error(
         "{place}: no weights found, need model.safetensors, or model.safetensors.index.json and its shards, or a GGUF file"
     )]
@@ -38,31 +38,31 @@ pub enum FormatError {
         /// The directory.
         place: String,
     },
-    /// Tensors that the configuration calls for are not in the files.
+    /// Tensors required by the configuration are missing from the files.
     #[error(
-        "{file}: tensor {} is missing ({missing} of {expected} are): the file is not whole, or its configuration (config.json, a GGUF's metadata) is another model's",
+        "{file}: tensor {} is missing ({missing} of {expected} are): the file is incomplete, or its configuration (config.json, a GGUF file's metadata) belongs to another model",
         quoted(first)
     )]
     MissingTensors {
         /// The weight file, or the index of a sharded checkpoint.
         file: String,
-        /// Name of the first missing tensor, in the order of the forward pass.
+        /// Name of the first missing tensor in the order of the forward pass.
         first: String,
-        /// How many are missing.
+        /// Number of missing tensors.
         missing: usize,
-        /// How many the configuration calls for.
+        /// Number of tensors required by the configuration.
         expected: usize,
     },
 }
 
-/// Why a key's value cannot be used. One line: file, key, what is wrong.
+/// An invalid key of a GGUF file. The message is one line: file, key, problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {key}: {problem}")]
 pub struct KeyError {
-    /// The file, as the user knows it.
+    /// The file, as the user named it.
     pub file: String,
     /// The key, e.g. `lfm2moe.expert_used_count`.
     pub key: String,
-    /// What is wrong with it, as "got X, need Y" where there is a value.
+    /// The problem, as "got X, need Y" if the key has a value.
     pub problem: String,
 }

@@ -30,7 +30,7 @@ impl FileSource {
         regular(&name, &std::fs::metadata(path).map_err(io)?)?;
         let mut options = std::fs::OpenOptions::new();
         options.read(true);
-        // Should a pipe take the file's place between the check and the open, do not wait in it.
+        // If a pipe replaces the file between the check and the open, the open must not block.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
         let file = options.open(path).map_err(io)?;
@@ -40,7 +40,7 @@ impl FileSource {
     }
 }
 
-/// One positioned read; the file's own position is not used, so readers need no lock.
+/// Reads once at a position. It does not use the file's own position, so that readers need no lock.
 #[cfg(unix)]
 fn read_some(file: &std::fs::File, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buf, offset)

@@ -1,9 +1,9 @@
-//! Bytes to tensors on the CPU: byte sources, the safetensors and GGUF readers, the checkpoint, the
-//! manifest of a package.
+//! Model files to tensors on the CPU: byte sources, the safetensors and GGUF readers, checkpoints, and
+//! package manifests.
 //!
-//! This room knows no GPU and trusts no input: every length and offset of a file is checked
-//! against the bytes that are really there before anything is allocated or read, and every
-//! error names the file and, where there is one, the tensor.
+//! This module does not use the GPU and trusts no input: it checks every length and offset of a file
+//! against the file's real size before it allocates or reads anything. Every error names the file and, if
+//! there is one, the tensor.
 #![deny(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,

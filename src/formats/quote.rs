@@ -1,23 +1,23 @@
 //! Text of files and of other crates in errors: one line of bounded length.
 
-/// Longest piece of a file's own text that is repeated in an error.
+/// Longest text of a file that an error repeats.
 const MAX_QUOTED_CHARS: usize = 120;
 
-/// A name from a file, in quotes, with control characters escaped and a long one cut, so that
-/// whatever a file says, an error stays one readable line.
+/// A name from a file in quotes, with control characters escaped and long names cut, so that every error is
+/// one readable line.
 pub(crate) fn quoted(name: &str) -> String {
     let clipped: String = name.chars().take(MAX_QUOTED_CHARS).collect();
     let cut = if clipped.len() < name.len() { "..." } else { "" };
     format!("{clipped:?}{cut}")
 }
 
-/// A message of another crate (which may repeat a file's own text) as one line of bounded length.
+/// A message of another crate, which may repeat text of a file, as one line of bounded length.
 pub(crate) fn one_line(message: &dyn std::fmt::Display) -> String {
     let message = message.to_string();
     let chars: Vec<char> = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
     let half = MAX_QUOTED_CHARS;
     match (chars.get(..half), chars.len().checked_sub(half)) {
-        // The end is kept too: serde_json puts line and column there.
+        // The end is kept because serde_json puts line and column there.
         (Some(head), Some(tail)) if chars.len() > 2 * half => {
             let head: String = head.iter().collect();
             let tail: String = chars.iter().skip(tail).collect();

@@ -1,4 +1,4 @@
-//! Whether a model will load, by the beginnings of its files on the hub: known before gigabytes come.
+//! Checks before a download whether a model can be loaded, by the beginnings of its files on the hub.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +11,18 @@ use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError,
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{ModelConfig, validate};
 
-/// Bytes that are asked for at first, and the most of one file: its table of contents is there.
+/// Bytes of the first request, and the most bytes of one file: enough for its header.
 const FIRST: u64 = 64 << 10;
 const MOST: u64 = 64 << 20;
 
-/// A file on the hub, of which the beginning is fetched as far as it is read.
+/// A file on the hub. Its beginning is fetched as far as it is read.
 struct Beginning {
     http: Arc<Http>,
     name: HubName,
     url: String,
     file: RemoteFile,
     have: Mutex<Vec<u8>>,
-    /// Why the last read failed.
+    /// The error of the last failed read.
     failure: Arc<Mutex<Option<HubError>>>,
 }
 
@@ -88,11 +88,11 @@ impl Beginning {
     }
 }
 
-/// Says what is wrong with a model that loading would refuse; `None` if nothing is seen of it, also
-/// where it cannot be told without all of it.
+/// Returns the problem of a model that cannot be loaded. `None` if no problem was found, or if the beginnings of
+/// the files do not suffice to tell.
 ///
 /// # Errors
-/// The hub's and the network's.
+/// Errors of the hub and the network.
 pub(super) fn problem(
     http: &Arc<Http>,
     name: &HubName,
@@ -113,8 +113,8 @@ pub(super) fn problem(
     })
 }
 
-/// Files on the hub that are fetched as far as they are read; the last read that failed leaves its
-/// reason in `failure`.
+/// The beginnings of files on the hub, fetched as far as they are read. The last failed read stores its error
+/// in `failure`.
 pub(super) fn beginnings(
     http: &Arc<Http>,
     name: &HubName,
@@ -137,7 +137,7 @@ pub(super) fn beginnings(
     ModelFiles::from_sources(&name.id(), sources)
 }
 
-/// What of loading needs no weights.
+/// The part of loading that needs no weights.
 async fn check(files: &Arc<ModelFiles>) -> Result<(), Error> {
     let (config, checkpoint) = match files.kind().await {
         Ok(ModelKind::Gguf { source, name }) => {
@@ -150,7 +150,7 @@ async fn check(files: &Arc<ModelFiles>) -> Result<(), Error> {
             let config = ModelConfig::from_json(source.name(), &bytes)?;
             (config, Checkpoint::open(files.clone()).await?)
         }
-        // No model by its first bytes, as loading will say: a hub that serves such is none to argue with.
+        // Not a model by its first bytes. Loading will report that.
         Err(_) => return Ok(()),
     };
     validate(&config, &checkpoint).await?;

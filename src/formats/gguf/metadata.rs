@@ -1,11 +1,11 @@
-//! The keys of a GGUF file, read by type, with errors that name the key.
+//! The keys of a GGUF file. They are read by type, and errors name the key.
 
 use std::fmt;
 use std::ops::Range;
 
 use crate::formats::{FormatError, KeyError, quoted};
 
-/// The type of a value, or of an array's elements.
+/// The type of a value or of an array's elements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ValueType {
     U8,
@@ -23,7 +23,7 @@ pub(super) enum ValueType {
     F64,
 }
 
-/// In the order of their numbers in a file, with the least bytes that a value takes.
+/// The types in the order of their numbers in a file, with the minimum size of a value in bytes.
 const VALUE_TYPES: [(ValueType, u64, &str); 13] = [
     (ValueType::U8, 1, "u8"),
     (ValueType::I8, 1, "i8"),
@@ -50,7 +50,7 @@ impl ValueType {
         row.map_or((1, "?"), |&(_, bytes, name)| (bytes, name))
     }
 
-    /// The least bytes that a value takes; all of it, but for strings and arrays.
+    /// Size of a value in bytes; of strings and arrays, the minimum.
     pub(super) fn bytes(self) -> u64 {
         self.row().0
     }
@@ -61,13 +61,13 @@ impl ValueType {
     }
 }
 
-/// A key and its value; both in the header's bytes.
+/// A key and its value, as ranges of the header's bytes.
 pub(super) struct Entry {
     pub(super) key: Range<usize>,
     pub(super) value: Stored,
 }
 
-/// A value as the table keeps it.
+/// A stored value.
 pub(super) enum Stored {
     Integer(i128),
     Float(f64),
@@ -77,13 +77,13 @@ pub(super) enum Stored {
     Array { element: ValueType, count: usize, bytes: Range<usize> },
 }
 
-/// Text that is no text. Only a key that is read makes it an error: files of careless writers hold
-/// such in a description or a licence.
+/// A string that is not UTF-8. It is an error only if its key is read: some files have such strings in a
+/// description or a licence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8 {
-    /// The first byte that is wrong.
+    /// Offset of the first invalid byte.
     pub at: usize,
-    /// Bytes of the text.
+    /// Length of the string in bytes.
     pub len: usize,
 }
 
@@ -93,10 +93,10 @@ impl fmt::Display for NotUtf8 {
     }
 }
 
-/// A value. Widths do not matter: a number that is there as u32 or as u64 is the same number.
+/// A value. Integer and float types of any width are read alike.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// Of any of the eight integer types.
+    /// A value of any of the eight integer types.
     Integer(i128),
     /// An f32 or f64.
     Float(f64),
@@ -106,12 +106,12 @@ pub enum Value<'a> {
     Text(&'a str),
     /// A string, or an array of strings, that is not UTF-8.
     NotUtf8(NotUtf8),
-    /// An array, of anything but arrays.
+    /// An array of anything but arrays.
     Array(Array<'a>),
 }
 
 impl fmt::Display for Value<'_> {
-    /// As errors show it: cut to a readable length, on one line.
+    /// The form in errors: one line of bounded length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
@@ -124,7 +124,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// An array, its elements still as the file has them.
+/// An array whose elements are still in the file's encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Array<'a> {
     element: ValueType,
@@ -133,12 +133,12 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// Number of elements, all of which are there.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -178,12 +178,12 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The keys of one GGUF file. Values lie in the header's own bytes, so that a table of 128,000
-/// tokens takes no more memory than in the file.
+/// The keys of one GGUF file. Values stay in the header's bytes, so that a table of 128,000 tokens takes no more
+/// memory than in the file.
 pub struct Metadata {
     file: String,
     bytes: Vec<u8>,
-    /// Sorted by key; no key twice.
+    /// Sorted by key, without duplicates.
     entries: Vec<Entry>,
 }
 
@@ -194,7 +194,7 @@ impl fmt::Debug for Metadata {
 }
 
 impl Metadata {
-    /// Sorts the keys and refuses one that is there twice.
+    /// Sorts the keys and refuses duplicates.
     pub(super) fn new(
         file: String,
         bytes: Vec<u8>,
@@ -230,7 +230,7 @@ impl Metadata {
         }
     }
 
-    /// The file, as errors name it.
+    /// The file's name in errors.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -241,7 +241,7 @@ impl Metadata {
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
-        // It was checked to be UTF-8 within the bytes.
+        // The parser has checked that the range is UTF-8.
         let bytes = self.bytes.get(range.clone()).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
@@ -263,12 +263,12 @@ impl Metadata {
         })
     }
 
-    /// An error about a key.
+    /// Makes an error about a key.
     pub fn error(&self, key: &str, problem: impl Into<String>) -> KeyError {
         KeyError { file: self.file.clone(), key: key.to_owned(), problem: problem.into() }
     }
 
-    /// "got X, need Y".
+    /// Makes the error "got X, need Y".
     pub fn mismatch(&self, key: &str, need: impl fmt::Display) -> KeyError {
         let got = self.get(key).map_or("nothing".to_owned(), |value| value.to_string());
         self.error(key, format!("got {got}, need {need}"))
@@ -289,10 +289,10 @@ impl Metadata {
         }
     }
 
-    /// A whole number, 0 or more; `None` when there is no such key.
+    /// A whole number, 0 or more; `None` if there is no such key.
     ///
     /// # Errors
-    /// When the value is anything else. (So are those of the other readers.)
+    /// If the value is anything else.
     pub fn count(&self, key: &str) -> Result<Option<usize>, KeyError> {
         self.read(key, "a whole number, 0 or more", |value| match value {
             Value::Integer(value) => usize::try_from(value).ok(),
@@ -300,7 +300,7 @@ impl Metadata {
         })
     }
 
-    /// Whole numbers: an array of them, or one.
+    /// One whole number, or an array of them.
     ///
     /// # Errors
     /// As [`count`](Self::count).
@@ -363,7 +363,7 @@ impl Metadata {
     /// A token id that the vocabulary has.
     ///
     /// # Errors
-    /// As [`count`](Self::count), and when it is not below `vocab_size`.
+    /// As [`count`](Self::count), and if it is not below `vocab_size`.
     pub fn token(&self, key: &str, vocab_size: usize) -> Result<Option<u32>, KeyError> {
         let need = format!("a token id below the vocabulary's size {vocab_size}");
         self.read(key, &need, |value| match value {
@@ -373,7 +373,7 @@ impl Metadata {
     }
 }
 
-/// What a key of counts holds.
+/// The value of a key of counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counts {
     /// One number.
