@@ -234,7 +234,7 @@ export interface GpuReport {
 
 /** Choices between kernels that round differently. */
 export interface Choices {
-  /** How the lanes of a workgroup form a sum. */
+  /** Method by which the lanes of a workgroup form a sum. */
   reduce: 'tree' | 'subgroup' | 'serial' | 'serial-subgroup';
   /** Precision of activations in products of few rows with quantised weights. */
   activations: 'float' | 'int8';
