@@ -13,7 +13,7 @@ from random import Random
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "tests" / "fixtures"
-# Dimensions of the fixtures made smaller.
+# Smaller dimensions for those of the fixtures.
 SMALLER = {48: 16, 144: 48, 100: 8, 101: 9, 52: 8, 12: 4, 7: 7}
 
 
@@ -24,7 +24,7 @@ def put(target, name, content):
 
 
 def several(files):
-    """As src/files.rs reads them."""
+    """Several files in one input, in the format of src/files.rs."""
     return b"\n".join(b"==> %s <==\n%s" % (name.encode(), content) for name, content in files.items())
 
 
@@ -148,7 +148,7 @@ def tokenizer_keys(t):
 
 
 def described():
-    """Random bytes, as which descriptions begin."""
+    """Random bytes, as seeds of descriptions."""
     random = Random(1)
     kinds = {"config": [0], "tokenizer": [0, 1], "chat_template": [0], "package": [0],
              "gguf_structured": [None], "safetensors_structured": [None]}
@@ -157,6 +157,18 @@ def described():
             for length in (40, 120, 400):
                 start = b"" if first is None else bytes([first])
                 put(target, f"described-{first or 0}-{length}", start + random.randbytes(length))
+
+
+def answers():
+    """Every third answer of the tests' cases, with the options byte of the target."""
+    cases = (FIXTURES / "tool_calls" / "cases.jsonl").read_text().splitlines()
+    for i, line in enumerate(cases[::3]):
+        case = json.loads(line)
+        text, tools = case["answer"].encode(), case.get("tools")
+        start = bytes([1 | (8 if tools else 4), i])
+        put("answer", f"{i:02}", start + (several({"answer": text, "tools.json": compact(tools)}) if tools else text))
+    for name, options in (("text", 0), ("reasoning", 3)):
+        put("answer", name, bytes([options, 7]) + b"So <think>a</think> <tool_call>b</think>\n\nHi")
 
 
 def main():
@@ -209,6 +221,8 @@ def main():
     named = [{"name": "default", "template": "{{ bos_token }}"}, {"name": "rag", "template": "x"}]
     put("chat_template", "named", several({"tokenizer_config.json": compact(
         {"bos_token": {"content": "<s>"}, "chat_template": named})}))
+
+    answers()
 
     files = {"config.json": config("dense"), "model.safetensors": safetensors(dense)}
     listed = [{"name": n, "bytes": len(b), "sha256": hashlib.sha256(b).hexdigest()} for n, b in files.items()]

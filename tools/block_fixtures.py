@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes tests/fixtures/blocks.safetensors: random blocks of every ggml type that is read, and what
-PyPI `gguf` makes of them.
+"""Writes tests/fixtures/blocks.safetensors: random blocks of every supported ggml type, and their values as
+dequantised by PyPI's `gguf`.
 
     pip install gguf==0.19.0 numpy safetensors
     python3 tools/block_fixtures.py
@@ -14,7 +14,7 @@ import gguf
 import numpy as np
 from safetensors.numpy import save_file
 
-# Where the halves of a block are; their random bits could be infinite.
+# Offsets of the f16 values in a block; random bits could make them infinite.
 HALVES = {
     "Q4_0": [0], "Q4_1": [0, 2], "Q5_0": [0], "Q5_1": [0, 2], "Q8_0": [0],
     "Q4_K": [0, 2], "Q5_K": [0, 2], "Q6_K": [208],

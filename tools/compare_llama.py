@@ -2,17 +2,17 @@
 """Compares lfm2 with llama.cpp on the same GGUF files: logits, and greedy answers to questions.
 
     pip install numpy diskcache jinja2 transformers
-    # llama.cpp: the source package llama_cpp_python 0.3.36 has it. Its CPU build must be without AMX
+    # llama.cpp is in the source package llama_cpp_python 0.3.36. Build it for the CPU without AMX
     # (-DGGML_NATIVE=OFF and the machine's own -DGGML_AVX2=ON ...): AMX crashes on some virtual CPUs.
     export PYTHONPATH=.../llama_cpp_python-0.3.36 LLAMA_CPP_LIB_PATH=.../build/bin
     python3 tools/compare_llama.py logits  --lfm2 target/debug/lfm2 MODEL.gguf ...
     python3 tools/compare_llama.py answers --lfm2 target/debug/lfm2 --limit 100 demo-q8_0.gguf ...
 
-`logits` feeds random tokens to both (llama.cpp on the CPU, one token a call, so that both see the
-same positions) and prints the largest difference as a share of the largest logit, and at how many
-positions the greedy token differs, and differs although llama.cpp's margin is larger than twice the
-difference seen. `answers` takes questions of assets/demo/eval.jsonl, rendered by transformers, and
-counts answers that are the same token for token, and right ones.
+`logits` feeds random tokens to both (llama.cpp on the CPU, one token per call, so that both see the same
+positions). It prints the largest difference relative to the largest logit, the number of positions where the
+greedy token differs, and the number of those where llama.cpp's margin is larger than twice that difference.
+`answers` takes questions of assets/demo/eval.jsonl, rendered by transformers, and counts the answers that are
+the same token for token, and the correct ones.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ def load_llama():
         sys.exit(f"compare_llama.py: {error}; see the top of this file for PYTHONPATH")
     folder = os.environ.get("LLAMA_CPP_LIB_PATH", "")
     if (Path(folder) / "libggml.so").exists():
-        # A build with -DGGML_BACKEND_DL=ON finds its backends only when told where.
+        # A build with -DGGML_BACKEND_DL=ON needs the path of its backends.
         ggml = ctypes.CDLL(f"{folder}/libggml.so")
         ggml.ggml_backend_load_all_from_path(folder.encode())
     return llama
 
 
 class Llama:
-    """llama.cpp on the CPU with one sequence."""
+    """A llama.cpp context on the CPU with one sequence."""
 
     def __init__(self, llama, path: str, context: int, threads: int = 2):
         self.llama = llama
@@ -59,7 +59,7 @@ class Llama:
         options.n_ctx = context
         options.n_batch = context
         options.n_threads = options.n_threads_batch = threads
-        # f32 keys and values: only the products are compared.
+        # The KV cache is f32, so that only the products are compared.
         options.type_k = options.type_v = 0
         self.context = llama.llama_init_from_model(self.model, options)
 
@@ -67,7 +67,7 @@ class Llama:
         self.llama.llama_memory_clear(self.llama.llama_get_memory(self.context), True)
 
     def feed(self, tokens: list[int]) -> np.ndarray:
-        """The logits behind the last token."""
+        """The logits after the last token."""
         array = (ctypes.c_int32 * len(tokens))(*tokens)
         if self.llama.llama_decode(self.context, self.llama.llama_batch_get_one(array, len(tokens))):
             sys.exit("llama.cpp: llama_decode failed")

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Fuzzes every reader of foreign files from the corpus of fuzz/corpus: all targets together take
-# SECONDS (240), after they are built.
+# Fuzzes every reader of untrusted input, starting from fuzz/corpus. All targets together take SECONDS (240),
+# after they are built.
 #
 #   tools/fuzz.sh [SECONDS [TARGET...]]
 #
-# Two targets run at a time. The corpus is copied first: what is found stays under
-# fuzz/target/found, and an input that breaks the promise under fuzz/artifacts, to be run again by
+# Two targets run at a time. They work on a copy of the corpus in fuzz/target/found, which keeps new inputs.
+# An input that fails is stored in fuzz/artifacts. Run it again with
 #   RUSTC_BOOTSTRAP=1 cargo fuzz run TARGET fuzz/artifacts/TARGET/crash-...
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -19,22 +19,22 @@ shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | tail -n +2)
 
-# Two at a time share the time; less than 10 seconds hardly read the corpus.
+# Two targets share the time. Less than 10 seconds hardly suffice to read the corpus.
 seconds=$((total * 2 / ${#targets[@]}))
 [ "$seconds" -ge 10 ] || seconds=10
 
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --version 0.13.2
 cargo fuzz build --codegen-units 16
 
-# Its stacks of every allocation would take most of the time.
+# Recording the stack of every allocation would take most of the time.
 export ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=16:detect_leaks=0
 
 found=fuzz/target/found
 mkdir -p "$found"
 
-# What libFuzzer measures is the sanitizer's; the targets themselves hold each input to 100 MB and
-# five seconds of processor time. The seed is the length: the same time is always the same run, so that
-# CI judges a change and not a draw; runs of other lengths look elsewhere.
+# libFuzzer's own limits include the sanitizer; the targets themselves limit each input to 100 MB and five seconds
+# of CPU time. The seed is the run's length, so that runs of the same length are the same: CI judges a change and
+# not a random draw. Runs of other lengths try other inputs.
 run() {
     local target=$1 corpus=$found/$1 dictionary=() log=$found/$1.log
     mkdir -p "$corpus"

@@ -6,10 +6,10 @@
     target/debug/lfm2 -m assets/demo --activations float logits --tokens 1,6,9 --greedy 8 --out /tmp/logits.safetensors
     python3 tools/make_onnx.py assets/demo /tmp/compare/demo-onnx --check 1,6,9 /tmp/logits.safetensors
 
-Inputs and outputs are those that its classes `Lfm2ForCausalLM` and `Lfm2MoeForCausalLM` expect. In f32.
-Built of what ONNX Runtime has on WebGPU: GroupQueryAttention with its rotary embedding and cache,
-SimplifiedLayerNormalization, and for the experts plain products of all of them at once, weighed by the
-router (QMoE takes 4 and 8 bits only). Only the last position's logits are computed if so asked.
+The graph is in f32, with the inputs and outputs of the classes `Lfm2ForCausalLM` and `Lfm2MoeForCausalLM`. It uses
+operators that ONNX Runtime supports on WebGPU: GroupQueryAttention with its rotary embedding and cache, and
+SimplifiedLayerNormalization. The experts are products of all experts at once, weighted by the router, because
+QMoE supports only 4 and 8 bits. On request it computes only the last position's logits.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def feed_forward(g: Graph, x: str, prefix: str, w: dict[str, Any]) -> str:
 
 
 def experts(g: Graph, x: str, prefix: str, w: dict[str, Any], config: dict[str, Any]) -> str:
-    """All experts' answers, those that the router did not choose with the weight 0."""
+    """The output of all experts, weighted by the router; the others have weight 0."""
     ff, count = f"{prefix}.feed_forward", config["num_experts"]
     scores = g.op("Sigmoid", [g.linear(x, f"{prefix}.router", w[f"{ff}.gate.weight"])])
     ranked = scores
@@ -148,7 +148,7 @@ def build(config: dict[str, Any], w: dict[str, Any]) -> Any:
     angles = positions * theta ** (-np.arange(0, size, 2)[None] / size)
     g.const("cos", np.cos(angles).astype(np.float32))
     g.const("sin", np.sin(angles).astype(np.float32))
-    # What GroupQueryAttention asks: the last position's index in i32, and how many there are.
+    # Inputs of GroupQueryAttention: the last position's index in i32, and the number of positions.
     total = g.op("ReduceSum", ["attention_mask", g.ints(1)], keepdims=1)
     g.op("Cast", [g.op("Sub", [total, g.ints(1)])], "seqlens_k", to=TensorProto.INT32)
     length = g.op("Gather", [g.op("Shape", ["attention_mask"]), g.const("one", np.int64(1))])
@@ -177,7 +177,7 @@ def build(config: dict[str, Any], w: dict[str, Any]) -> Any:
         normed = g.norm(x, f"{prefix}.ffn_norm", w[f"{prefix}.ffn_norm.weight"], eps)
         dense = f"{prefix}.feed_forward.w1.weight" in w
         x = g.op("Add", [x, feed_forward(g, normed, prefix, w) if dense else experts(g, normed, prefix, w, config)])
-    # 0 keeps all: a slice from -0.
+    # 0 keeps all positions: it is a slice from -0.
     begin = g.op("Reshape", [g.op("Neg", ["num_logits_to_keep"]), g.ints(1)])
     x = g.op("Slice", [x, begin, g.ints(2**62), g.ints(1)])
     x = g.norm(x, "embedding_norm", w["model.embedding_norm.weight"], eps)

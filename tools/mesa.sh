@@ -4,9 +4,9 @@
 #   tools/mesa.sh PROGRAM [ARGUMENT...]
 #   CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=tools/mesa.sh cargo test --test it cooperative
 #
-# Debian and Ubuntu on x86-64 only: the driver and all that it needs, the C library too, are fetched from
-# Debian 13 into .cache/mesa and started by their own loader. Nothing is installed; apt checks the
-# signatures by the keys of debian-archive-keyring.
+# Only for Debian and Ubuntu on x86-64. The driver and its libraries, including the C library, are fetched from
+# Debian 13 into .cache/mesa and started with their own loader. Nothing is installed. apt checks the signatures
+# with the keys of debian-archive-keyring.
 set -euo pipefail
 [ $# -gt 0 ] || { echo "usage: tools/mesa.sh PROGRAM [ARGUMENT...]" >&2; exit 2; }
 folder=$(cd "$(dirname "$0")/.." && pwd)/.cache/mesa
@@ -40,7 +40,7 @@ fetch() {
         "$folder/root/usr/share/vulkan/icd.d/lvp_icd.json" >"$folder/driver.json"
 }
 
-# The last file that is written.
+# This file is written last.
 [ -e "$folder/driver.json" ] || fetch
 export VK_DRIVER_FILES=$folder/driver.json VK_ICD_FILENAMES=$folder/driver.json
 exec "$folder/root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$libraries" "$@"

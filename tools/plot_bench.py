@@ -4,9 +4,9 @@
     lfm2 bench -p 0 -n 16 -d 0,256,512,1024 -o json > decode.json
     python3 tools/plot_bench.py prefill.json decode.json --svg plot.svg
 
-The table goes to stdout as Markdown; with `--into FILE.md` between that file's lines
-`<!-- bench -->` and `<!-- /bench -->` instead. `--check` writes nothing and fails where a file is
-not what would be written. A test's length is where it ends: the tokens before it and its own.
+The table goes to stdout as Markdown, or with `--into FILE.md` between that file's lines `<!-- bench -->` and
+`<!-- /bench -->`. `--check` writes nothing, and fails if a file differs from the output. A test's length is the
+number of tokens at its end, including the tokens before the test.
 Results of several programs, models or adapters are columns of one table and lines of one plot.
 """
 
@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-# Okabe and Ito's, which people with any colour vision tell apart.
+# Okabe and Ito's colours, which people with any colour vision can distinguish.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9"]
 BEGIN, END = "<!-- bench -->", "<!-- /bench -->"
 
@@ -60,7 +60,7 @@ def series_of(rows: list[dict]) -> list[Series]:
         n_prompt, n_gen, depth = (int(row.get(k) or 0) for k in ("n_prompt", "n_gen", "n_depth"))
         if n_prompt and n_gen:
             continue  # llama-bench's -pg mixes both
-        # llama-bench has a number of its build, we a version.
+        # llama-bench reports a build number, lfm2 a version.
         program = "llama.cpp" if "build_number" in row else "lfm2-wgpu"
         adapter = row.get("gpu_info") or row.get("cpu_info") or "?"
         adapter += f", {row.get('backends', '?')}"
@@ -137,7 +137,7 @@ class Panel:
         for tick in self.ticks:
             x = self.x(tick)
             out.append(f'<line x1="{x:.1f}" y1="{bottom}" x2="{x:.1f}" y2="{bottom + 4}" stroke="#333"/>')
-            # Labels that would touch the one before are left out.
+            # A label that would touch the previous one is left out.
             if x - taken > 8 * len(str(tick)):
                 out.append(text(x, bottom + 18, str(tick), "middle"))
                 taken = x
@@ -147,7 +147,7 @@ class Panel:
 
     def draw(self, tests: list[Test], colour: str) -> list[str]:
         out = []
-        # Lines join prompts of several lengths, and one test behind several depths.
+        # A line joins prompts of several lengths, or one test at several depths.
         lines = [[t for t in tests if t.kind == kind] for kind in sorted({t.kind for t in tests})]
         lines.append([t for t in tests if t.prefill and not t.depth])
         for line in lines:
@@ -201,8 +201,8 @@ def put_into(document: str, content: str, name: Path) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+", help="JSON files of bench")
-    parser.add_argument("--svg", type=Path, help="where the plot goes")
-    parser.add_argument("--into", type=Path, help="the Markdown file that takes the table")
+    parser.add_argument("--svg", type=Path, help="write the plot to this file")
+    parser.add_argument("--into", type=Path, help="write the table into this Markdown file")
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Random LFM2 checkpoints and what the reference implementation computes on them.
+"""Makes random LFM2 checkpoints, and computes their goldens with the reference implementation.
 
 The reference is transformers' `Lfm2MoeForCausalLM` / `Lfm2ForCausalLM`, eager attention and a plain
-loop over the experts, in f32, from the values as stored in the checkpoint. Written with
+loop over the experts, in f32, from the values stored in the checkpoint. Written with
 transformers 5.23.0, torch 2.15.0, safetensors 0.8.0, numpy 2.4.6, Python 3.11:
 
     pip install transformers==5.23.0 torch==2.15.0
@@ -31,9 +31,9 @@ golden.json
     `greedy_margin` (best over second-best logit); `bias_changes_selection`: in how many of all
     router decisions the expert bias matters.
 
-Weights are drawn so that everything matters: logits are O(1), norms and biases are random, and each
-case is refused where neutralising any one tensor (or column of the convolution) leaves the logits
-within 1 % of the largest. Prompts are redrawn position by position until nothing is near a tie.
+The random weights make every tensor matter: logits are O(1), and norms and biases are random. A case is refused
+if neutralising any one tensor (or column of the convolution) changes the logits by less than 1 % of the largest.
+Prompts are redrawn position by position until nothing is near a tie.
 """
 
 from __future__ import annotations
@@ -275,7 +275,7 @@ def golden(model: PreTrainedModel, ids: list[int], last_hidden_only: bool) -> tu
 
 
 # ---------------------------------------------------------------------------------------------------
-# Is it a test at all?
+# Checking that every tensor matters
 
 
 def neutralised(model: PreTrainedModel) -> Iterator[str]:

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs what building and running lfm2-wgpu needs on this machine; run again, it does nothing.
+# Installs the packages that lfm2-wgpu needs on this machine. A second run does nothing.
 #
-#   tools/setup.sh          to build and run: a C linker, a Vulkan loader and driver
-#   tools/setup.sh --dev    also what tests/ and web/ need: rustfmt, clippy, Python, Node, Tint,
+#   tools/setup.sh          packages to build and run: a C linker, a Vulkan loader and driver
+#   tools/setup.sh --dev    also packages for tests/ and web/: rustfmt, clippy, Python, Node, Tint,
 #                           a compiler for wasm32, Chromium
 #
-# Debian and Ubuntu: by apt-get, with sudo if you are not root. Elsewhere it says what to install.
+# On Debian and Ubuntu it uses apt-get, with sudo if you are not root. On other systems it lists the packages.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -31,7 +31,7 @@ if [ "$dev" = yes ]; then
     cargo fmt --version >/dev/null 2>&1 || rustup component add rustfmt
     cargo clippy --version >/dev/null 2>&1 || rustup component add clippy
 fi
-# Where rustup cannot fetch the target for wasm32, Debian's compiler makes it from source.
+# If rustup cannot fetch the target for wasm32, Debian's compiler builds it from source.
 wasm=wasm32-unknown-unknown
 has_wasm() {
     [ -d "$(rustc --print target-libdir --target $wasm)" ] ||
@@ -97,8 +97,8 @@ if [ "$dev" = yes ] && [ "$(printf 'v20.19.0\n%s\n' "$(node --version)" | sort -
     die "Node $(node --version) is too old: Vite needs 20.19 or newer. Install it from https://nodejs.org"
 fi
 
-# 3. Packages of npm: Tint, the browsers' shader compiler, in tools/tint; TypeScript, wasm-opt and what
-# drives Chromium in web; Vite and what the chat page shows answers with in examples/web.
+# 3. npm packages: Tint (Chromium's shader compiler) in tools/tint; TypeScript, wasm-opt and playwright-core in web;
+# Vite and the chat page's libraries in examples/web.
 for folder in tools/tint web examples/web; do
     if [ "$dev" = yes ] && ! cmp -s $folder/package-lock.json $folder/node_modules/.lock; then
         say "installing the packages of $folder"

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# The second command: sets up this machine and passes every check. CI runs just this.
+# Sets up this machine and runs every check. CI runs only this script.
 #
-#   tools/test.sh         about half an hour on two cores; slow tests run a part that shows the same
-#   tools/test.sh --all   every test whole, the web package as published and its size, longer fuzzing:
-#                         hours on a software driver; run it before a release
+#   tools/test.sh         about half an hour on two cores; slow tests run on a part of their cases
+#   tools/test.sh --all   every test in full, the published web package and its size, and longer fuzzing;
+#                         takes hours on a software driver; run it before a release
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in
@@ -11,17 +11,17 @@ case "${1:-}" in
     --all) export LFM2_TESTS=all; all=yes ;;
     *) echo "usage: tools/test.sh [--all]" >&2; exit 2 ;;
 esac
-# rustup was perhaps installed in this very shell, which does not know cargo's folder yet.
+# If rustup was installed in this shell, its PATH does not have cargo's folder yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 if [ $all = yes ]; then
-    # The scores of the demonstration model (assets/demo/README.md) are those of all questions.
+    # The demonstration model's scores in assets/demo/README.md are over all questions.
     eval_limit=() gguf_limit=200 web=() fuzz_seconds=2400
 else
     eval_limit=(--limit 100) gguf_limit=40 web=(--dev) fuzz_seconds=120
-    # The same cases every time: CI judges a change, not a draw.
+    # The same cases every time, so that CI judges a change and not a random draw.
     export PROPTEST_RNG_SEED=1
 fi
-# What setup installs must then be used: a test that misses it fails instead of being skipped.
+# A test whose tool is missing now fails instead of being skipped, since setup has installed all tools.
 export LFM2_REQUIRE_TINT=1 LFM2_REQUIRE_REAL_TOKENIZER=1
 
 step() {
@@ -31,8 +31,8 @@ step() {
     echo "== $((SECONDS - start)) s"
 }
 
-# A driver that aborts takes its whole process along. nextest runs a process per test, so that
-# this is one failure and not the end of the run; without it cargo's own runner does.
+# A driver that aborts kills its process. nextest runs each test in its own process, so that only one test fails.
+# Without nextest, cargo's own runner is used.
 unit_tests() {
     if cargo nextest --version >/dev/null 2>&1; then
         cargo nextest run --locked --no-fail-fast && cargo test --locked --doc
@@ -41,13 +41,13 @@ unit_tests() {
     fi
 }
 
-# With the examples, because these bring in the dependencies of tests: without them cargo would
-# choose other features for wgpu and check it and all below it once more.
+# Includes the examples, because they need the tests' dependencies: without them cargo would choose other features
+# for wgpu and check it and its dependencies again.
 docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
-# The paths that only matrix units take, on a driver that has them.
+# The code paths for matrix units, on a driver that has them.
 matrix_units() {
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
         cargo test --locked --quiet --test it -- cooperative &&
@@ -55,7 +55,7 @@ matrix_units() {
         HOME=$(mktemp -d) tools/mesa.sh "${CARGO_TARGET_DIR:-target}/debug/lfm2" generate "What is 2 + 3?"
 }
 
-# The document's table and plot are those of its results, and this program's results can be plotted.
+# Checks that the document's table and plot match its results, and that this program's results can be plotted.
 plots() {
     local results=${CARGO_TARGET_DIR:-target}/bench.json
     python3 tools/plot_bench.py docs/bench/mini-*.json --svg docs/bench/mini.svg \
@@ -64,7 +64,7 @@ plots() {
         python3 tools/plot_bench.py "$results" --svg "${results%.json}.svg"
 }
 
-# The demonstration model in the files that people have, written by the gguf package.
+# The demonstration model as GGUF files, written by the gguf package.
 demo_gguf() {
     local python=.cache/gguf/bin/python target=${CARGO_TARGET_DIR:-target} type
     [ -x $python ] || python3 -m venv .cache/gguf || return
@@ -80,7 +80,7 @@ step tools/setup.sh --dev
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
-# The library without the command line, and the README's program in the set-up that it recommends.
+# The library without the command line, and the README's program, set up as the README says.
 step cargo clippy --locked --quiet --no-default-features --features demo-model --lib \
     --example quickstart -- -D warnings
 step docs
@@ -91,16 +91,16 @@ if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
 else
     echo "== skipped: matrix units are tested with a driver from Debian's packages (tools/mesa.sh)"
 fi
-# Every bench once, so that none is broken; nothing is measured, so a development build will do.
+# Runs every bench once to see that it works. Nothing is measured, so a development build suffices.
 step cargo bench --locked --quiet --profile dev --bench kernels -- --test
-# With the program that the tests built.
+# Uses the program that the tests have built.
 step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl "${eval_limit[@]}" \
     --min-exact 0.90 --min-tool-calls 0.95
 step demo_gguf
 step cargo xtask web "${web[@]}"
 step cargo xtask web-tests "${web[@]}"
 step npm run build --silent --prefix examples/web
-# In a browser, against the program that the tests built.
+# Browser tests, which compare with the program that the tests have built.
 step npm test --silent --prefix web
 step plots
 step tools/fuzz.sh "$fuzz_seconds"

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The first command: sets up this machine, builds `lfm2` and asks the model one question.
+# Sets up this machine, builds `lfm2` and asks the model one question.
 #
 #   tools/try.sh ["YOUR QUESTION"]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# rustup was perhaps installed in this very shell, which does not know cargo's folder yet.
+# If rustup was installed in this shell, its PATH does not have cargo's folder yet.
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 
 tools/setup.sh

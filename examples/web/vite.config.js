@@ -8,17 +8,17 @@ const here = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 cpSync(here('../../web/demo/model'), here('public/demo'), { recursive: true });
 
 export default defineConfig({
-  // So that the page works in any folder of a server.
+  // Relative URLs, so that the page works in any folder of a server.
   base: './',
-  // The package finds its worker and its wasm beside its own modules.
+  // Otherwise the package's modules would be moved away from its worker and wasm.
   optimizeDeps: { exclude: ['lfm2-wgpu'] },
   server: { fs: { allow: ['.', here('../../web')] } },
   worker: { format: 'es' },
   build: {
     target: 'es2022',
-    // Nothing is inlined as a data: address, which the page's policy does not allow.
+    // Nothing is inlined as a data: URL, which the page's policy forbids.
     assetsInlineLimit: 0,
-    // Vite's polyfill for preloading is not needed where WebGPU is.
+    // Browsers with WebGPU do not need Vite's preloading polyfill.
     modulePreload: { polyfill: false },
   },
 });

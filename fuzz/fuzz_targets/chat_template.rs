@@ -1,4 +1,4 @@
-//! Chat templates, any text or programs of the template's grammar, and conversations through them.
+//! Chat templates (any text, or programs of the grammar), and conversations rendered with them.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -6,11 +6,11 @@ use lfm2_fuzz::template::{Template, conversation};
 use lfm2_fuzz::{files, held, one_line};
 use lfm2_wgpu::text::{ChatFormat, ChatTemplate, Conversation};
 
-/// Longest input that a program is made of.
+/// Longest input of a generated program.
 const MAX_INPUT: usize = 4096;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    // A first byte of 0 or 1: a description. Else files.
+    // A first byte of 0 or 1 marks a description; otherwise the input is files.
     if let Some((0 | 1, rest)) = data.split_first() {
         let mut u = Unstructured::new(&rest[..rest.len().min(MAX_INPUT)]);
         let Ok(chat) = conversation(&mut u) else { return };

@@ -1,4 +1,4 @@
-//! config.json and generation_config.json: any text, or good ones with values changed.
+//! config.json and generation_config.json: any text, or valid files with changed values.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -33,7 +33,7 @@ struct Description {
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    // A first byte of 0: a description. Else files.
+    // A first byte of 0 marks a description; otherwise the input is files.
     if let Some((0, rest)) = data.split_first() {
         let Ok(d) = Description::arbitrary_take_rest(Unstructured::new(rest)) else { return };
         let Some(base) = pick(&BASES, d.base) else { return };

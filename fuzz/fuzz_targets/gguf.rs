@@ -1,4 +1,4 @@
-//! Any bytes as a GGUF file, or as several: the reader and everything that is read of the metadata.
+//! Any bytes as one or several GGUF files: the reader, and all code that reads the metadata.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! Nearly valid GGUF models: the reader, split files, the configuration from the metadata, and which
-//! tensor is which.
+//! Nearly valid GGUF models: the reader, split files, the configuration from the metadata, and the mapping of
+//! tensors to the model's slots.
 #![no_main]
 
 use std::sync::Arc;

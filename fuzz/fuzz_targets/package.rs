@@ -1,4 +1,4 @@
-//! Packages: a manifest, any text or a good one with values changed, and the files that it names.
+//! Packages: a manifest (any text, or a valid one with changed values) and the files that it names.
 #![no_main]
 
 use arbitrary::{Arbitrary, Unstructured};
@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 struct Description {
     files: Vec<File>,
     changes: Vec<Change>,
-    /// Files that no manifest names.
+    /// Files that the manifest does not name.
     more: Vec<(Name, Vec<u8>)>,
     source: String,
 }
@@ -22,14 +22,14 @@ struct Description {
 struct File {
     name: Name,
     content: Vec<u8>,
-    /// What the manifest says, where it lies.
+    /// False values in the manifest.
     bytes: Option<Number>,
     hash: Option<String>,
     upper: bool,
     there: bool,
 }
 
-/// Names that a package has.
+/// File names of a package.
 const NAMES: [&str; 5] = [
     "config.json",
     "model.safetensors",
@@ -39,7 +39,7 @@ const NAMES: [&str; 5] = [
 ];
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    // A first byte of 0: a description. Else files.
+    // A first byte of 0 marks a description; otherwise the input is files.
     if let Some((0, rest)) = data.split_first() {
         let Ok(d) = Description::arbitrary_take_rest(Unstructured::new(rest)) else { return };
         let (manifest, mut all) = d.write();
@@ -72,7 +72,7 @@ fn check(table: &ModelFiles, all: &[(&str, &[u8])]) {
         Err(error) => one_line(error),
     }
     for file in &manifest.files {
-        // The last of a name is the one that the table has.
+        // Of duplicate names, the table has the last file.
         let there = all.iter().rev().find(|(name, _)| *name == file.name).map(|(_, bytes)| bytes);
         let right = there.is_some_and(|bytes| bytes.len() as u64 == file.bytes);
         assert!(right || !sizes, "{file:?}");

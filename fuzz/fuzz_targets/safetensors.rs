@@ -1,4 +1,4 @@
-//! Any bytes as the files of a safetensors checkpoint, an index and its shards among them.
+//! Any bytes as the files of a safetensors checkpoint, including an index and its shards.
 #![no_main]
 
 use std::sync::Arc;

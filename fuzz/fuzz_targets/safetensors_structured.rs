@@ -1,4 +1,4 @@
-//! Nearly valid safetensors checkpoints: the reader, the index, and which tensor is which.
+//! Nearly valid safetensors checkpoints: the reader, the index, and the mapping of tensors to the model's slots.
 #![no_main]
 
 use std::sync::Arc;

@@ -1,4 +1,4 @@
-//! Tokenizers, as tokenizer.json and as a GGUF file's keys, and text through them.
+//! Tokenizers from tokenizer.json and from a GGUF file's keys, and text encoded with them.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -14,7 +14,7 @@ use serde_json::Value;
 /// Rows of the model's embedding.
 const VOCAB: usize = 500;
 
-/// The fixture made smaller: all bytes, special tokens, the first merges.
+/// A smaller version of the fixture: all bytes, the special tokens, the first merges.
 static SMALL: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../../tests/fixtures/tokenizer-small/tokenizer.json");
     let mut json: Value = serde_json::from_str(text).unwrap_or_default();
@@ -48,7 +48,7 @@ struct Description {
     text: String,
 }
 
-/// Of GGUF's arrays.
+/// Changes of GGUF's arrays.
 #[derive(Arbitrary, Debug)]
 struct Keys {
     tokens: Vec<(u16, String, u8)>,
@@ -62,7 +62,7 @@ struct Keys {
 }
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
-    // A first byte of 0 or 1: descriptions. Else files.
+    // A first byte of 0 or 1 marks a description; otherwise the input is files.
     match data.split_first() {
         Some((0, rest)) => {
             let Ok(d) = Description::arbitrary_take_rest(Unstructured::new(rest)) else { return };
@@ -106,7 +106,7 @@ fn use_it(tokenizer: Result<Option<Tokenizer>, TextError>, text: &str) {
         Ok(Some(tokenizer)) => tokenizer,
         Ok(None) => return,
         Err(error) => {
-            // What passes our checks must not fail in the library.
+            // Input that passes our checks must not fail in the library.
             assert!(!matches!(error, TextError::Tokenizer { .. }), "{error}");
             return one_line(&error);
         }
@@ -159,7 +159,7 @@ impl Keys {
             tokens[usize::from(*at) % n] = (text.clone(), kind % 8);
         }
         tokens.extend(self.more_tokens.iter().map(|(text, kind)| (text.clone(), kind % 8)));
-        // Merges of tokens, whose results are tokens too.
+        // Merges of tokens whose result is a token too.
         for (a, b) in self.more_merges.iter().take(16) {
             let n = tokens.len();
             let (a, b) =

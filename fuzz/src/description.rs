@@ -1,19 +1,19 @@
-//! Parts of descriptions: what a structure-aware target puts into a nearly valid file.
+//! Parts of descriptions, from which structure-aware targets make nearly valid files.
 
 use arbitrary::Arbitrary;
 
-/// A number to stand where the true one is.
+/// A number in place of the true one.
 #[derive(Arbitrary, Clone, Copy, Debug)]
 pub enum Number {
     Small(u8),
     Any(u64),
     Power(u8),
     BelowPower(u8),
-    /// That many below 2^64.
+    /// A number this far below 2^64.
     High(u8),
-    /// That many more or fewer than the true one.
+    /// The true number plus this.
     Near(i8),
-    /// The true one times this.
+    /// The true number times this.
     Times(u8),
 }
 
@@ -31,7 +31,7 @@ impl Number {
     }
 }
 
-/// One of a list.
+/// Picks an item of a list.
 pub fn pick<T>(list: &[T], which: u8) -> Option<&T> {
     list.get(usize::from(which) % list.len().max(1))
 }
@@ -42,17 +42,17 @@ pub fn pick_mut<T>(list: &mut [T], which: u8) -> Option<&mut T> {
     list.get_mut(usize::from(which) % n)
 }
 
-/// A name to stand where another is.
+/// A name in place of another.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Name {
     Text(String),
-    /// One byte, that often.
+    /// One byte, repeated.
     Long(u8, u16),
     Bytes(Vec<u8>),
     Known(u8),
 }
 
-/// Names that mean something to a reader.
+/// Names with a meaning for a reader.
 const KNOWN: [&str; 16] = [
     "",
     "..",
@@ -89,7 +89,7 @@ impl Name {
     }
 }
 
-/// A JSON value; `Raw` may be none.
+/// A JSON value; `Raw` may be invalid.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Json {
     Null,
@@ -100,14 +100,14 @@ pub enum Json {
     Text(String),
     Word(u8),
     List(Vec<Json>),
-    /// One value, that often.
+    /// One value, repeated.
     Repeat(Box<Json>, u16),
     Nested(u16),
     Object(Vec<(String, Json)>),
     Raw(String),
 }
 
-/// Words that mean something to a reader.
+/// Words with a meaning for a reader.
 const WORDS: [&str; 24] = [
     "conv",
     "full_attention",
@@ -192,10 +192,10 @@ pub fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
 
-/// A change of a JSON document: the field on the path, a new value, or none.
+/// A change of a JSON document: the path of a field, and its new value, or none to remove it.
 #[derive(Arbitrary, Clone, Debug)]
 pub struct Change {
-    /// At each level, which of the children is entered.
+    /// The index of the child at each level.
     pub path: Vec<u8>,
     pub action: Action,
 }
@@ -211,8 +211,8 @@ pub enum Action {
 }
 
 impl Change {
-    /// Changes a document. What cannot be said in a `serde_json::Value` (raw text, names that are
-    /// there twice) is put into `raw`, as text to stand for a string that this leaves.
+    /// Changes a document. Raw text and duplicate names have no `serde_json::Value`: they go into `raw`, as text
+    /// that replaces a placeholder string in the document.
     pub fn apply(&self, document: &mut serde_json::Value, raw: &mut Vec<(String, String)>) {
         use serde_json::Value;
         let Some((last, path)) = self.path.split_last() else { return };
@@ -248,7 +248,7 @@ impl Change {
                         map.insert(new.clone(), old);
                     }
                     Action::Add(new, json) => {
-                        // Twice, if it is there.
+                        // A duplicate, if the name exists.
                         let text = format!("0,{}:{}", quoted(new), json.text());
                         raw.push((mark.clone(), text));
                         map.insert("\u{2}".to_owned(), mark.into());

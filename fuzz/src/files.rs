@@ -10,10 +10,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use lfm2_wgpu::formats::source::{BoxFuture, SourceError, check_range};
+use lfm2_wgpu::formats::source::SourceError;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, ModelFiles};
 
-/// The files of an input; one that does not begin as such is the whole of `default`.
+/// The files of an input. An input without a heading is the file `default`.
 pub fn split<'a>(input: &'a [u8], default: &'a str) -> Vec<(&'a str, &'a [u8])> {
     let mut files = Vec::new();
     let mut rest = input;
@@ -33,16 +33,16 @@ fn heading(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"==> ")?;
     let line = text.iter().take(300).position(|byte| *byte == b'\n')?;
     let name = std::str::from_utf8(text[..line].strip_suffix(b" <==")?).ok()?;
-    // Errors repeat a name as whoever opens the file gave it; that it is one line is up to them.
+    // Errors repeat the caller's file name, so the caller must keep it on one line.
     (!name.contains(char::is_control)).then_some((name, &text[line + 1..]))
 }
 
-/// The file of that name, if there is one.
+/// The file with that name, if there is one.
 pub fn find<'a>(files: &[(&str, &'a [u8])], name: &str) -> Option<&'a [u8]> {
     files.iter().find(|file| file.0 == name).map(|file| file.1)
 }
 
-/// As the files of a model.
+/// Makes them the files of a model.
 pub fn table(files: &[(&str, &[u8])]) -> Arc<ModelFiles> {
     table_of(files.iter().map(|(name, bytes)| {
         let source = BytesSource::shared(format!("dir/{name}"), Arc::from(*bytes));
@@ -50,22 +50,21 @@ pub fn table(files: &[(&str, &[u8])]) -> Arc<ModelFiles> {
     }))
 }
 
-/// As the files of a model.
+/// Makes them the files of a model.
 pub fn table_of(files: impl IntoIterator<Item = (String, Arc<dyn ByteSource>)>) -> Arc<ModelFiles> {
     Arc::new(ModelFiles::from_sources("dir", files))
 }
 
-/// A file of any length that is zero behind its first bytes, so that a true header of gigabytes can
-/// be had.
+/// A file of any length that is zero after its first bytes, for valid headers of files of gigabytes.
 #[derive(Debug)]
 pub struct Sparse {
-    /// The file, for errors.
+    /// The file's name in errors.
     pub name: String,
-    /// Its first bytes, or more than it has.
+    /// Its first bytes; may be longer than the file.
     pub start: Vec<u8>,
     /// Its length.
     pub len: u64,
-    /// Bytes that may still be read: a terabyte that is there may take its time, but not here.
+    /// Bytes that may still be read, so that reading a terabyte of zeros does not take too long.
     pub left: AtomicU64,
 }
 
@@ -86,26 +85,19 @@ impl ByteSource for Sparse {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         let wanted = buf.len() as u64;
-        Box::pin(async move {
-            let left = self.left.load(Relaxed).checked_sub(wanted);
-            self.left.store(left.unwrap_or(0), Relaxed);
-            check_range(self, offset, wanted)?;
-            if left.is_none() {
-                let (file, len) = (self.name.clone(), self.len);
-                return Err(SourceError::OutOfRange { file, offset, wanted, len });
-            }
-            buf.fill(0);
-            let start = usize::try_from(offset).unwrap_or(usize::MAX);
-            let there = self.start.get(start..).unwrap_or_default();
-            let n = there.len().min(buf.len());
-            buf[..n].copy_from_slice(&there[..n]);
-            Ok(())
-        })
+        let left = self.left.load(Relaxed).checked_sub(wanted);
+        self.left.store(left.unwrap_or(0), Relaxed);
+        if left.is_none() {
+            let (file, len) = (self.name.clone(), self.len);
+            return Err(SourceError::OutOfRange { file, offset, wanted, len });
+        }
+        buf.fill(0);
+        let start = usize::try_from(offset).unwrap_or(usize::MAX);
+        let there = self.start.get(start..).unwrap_or_default();
+        let n = there.len().min(buf.len());
+        buf[..n].copy_from_slice(&there[..n]);
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! GGUF files by description: a whole model's, damaged.
+//! GGUF files by description: a complete model with damage.
 
 use std::path::Path;
 use std::sync::LazyLock;
@@ -18,12 +18,12 @@ use writer::{Gguf, T, V, array, string};
 #[derive(Arbitrary, Debug)]
 pub struct Description {
     base: u8,
-    /// Parts, of which there are at most three.
+    /// Number of parts, at most three.
     parts: u8,
-    /// Under another name than a split file must have.
+    /// Whether a split file has the wrong name.
     misnamed: bool,
     damage: Vec<(u8, Damage)>,
-    /// Length of the data, beside what it should be.
+    /// Change of the data's length.
     data: Number,
     damage_data: bool,
     bytes: Vec<(u16, u8)>,
@@ -49,7 +49,7 @@ enum Damage {
     Dim(u8, u8, Number),
     Kind(u8, u8),
     AnyKind(u8, u32),
-    /// Another type, and as many bytes as it then has.
+    /// Another type, with the bytes that it needs.
     Retype(u8, u8),
     Offset(u8, Number),
     SameOffset(u8, u8),
@@ -75,7 +75,7 @@ enum Value {
     Array(u32, Number, Vec<u8>),
     Texts(Vec<Name>),
     Ints(Vec<i32>),
-    /// Of that many zeros.
+    /// A string of this many zeros.
     Zeros(u16),
     Nested(u16),
     Any(u32, Vec<u8>),
@@ -120,7 +120,7 @@ impl Value {
     }
 }
 
-/// Whole models. Data is left out (it is zero), offsets are written out.
+/// Complete models. The data is left out (it is zero); offsets are given.
 static BASES: LazyLock<Vec<Gguf>> = LazyLock::new(|| {
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
     let convert = |(name, kind): (&str, u32)| {
@@ -161,7 +161,7 @@ fn bytes_of(t: &T) -> u64 {
     (elements / block).saturating_mul(bytes)
 }
 
-/// Lays the tensors out anew.
+/// Sets the tensors' offsets again.
 fn lay_out(gguf: &mut Gguf) {
     let mut end = 0_u64;
     for t in &mut gguf.tensors {
@@ -209,7 +209,7 @@ impl Damage {
                 }
             }
             Self::Element(which, at, number) => {
-                // Of scalars, the value; of arrays, an element or the header.
+                // For a scalar the value, for an array an element or the header.
                 if let Some((_, V(_, bytes))) = pick_mut(&mut gguf.keys, *which) {
                     let words = bytes.len() / 4;
                     if let Some(word) =

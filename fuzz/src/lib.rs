@@ -1,8 +1,8 @@
-//! What the fuzz targets share: the promise that each input is held to, and how inputs become the
-//! files of a model.
+//! Shared code of the fuzz targets: the limits for each input, and the conversion of inputs to a model's files.
 //!
-//! The promise (ARCHITECTURE.md, invariants): no panic, no more than 100 MB beyond what was there, an answer
-//! at once, and whatever is accepted is consistent.
+//! The invariants (ARCHITECTURE.md): no panic, at most 100 MB of memory for one input, a result within a
+//! second, and accepted input is consistent. libFuzzer's panic hook aborts before unwinding, so that a panic
+//! which the library would catch is a finding too.
 
 pub mod description;
 pub mod files;
@@ -12,18 +12,17 @@ pub mod template;
 pub mod tensors;
 
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Once;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-/// Most memory that one input may take.
+/// Maximum memory for one input.
 const MAX_BYTES: usize = 100 << 20;
-/// Most processor time. The promise is a second; sanitizer and checked arithmetic take the rest.
+/// Maximum CPU time. The invariant is a second; the rest is for the sanitizer and checked arithmetic.
 const MAX_SECONDS: f64 = 5.0;
 
 static NOW: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
 
-/// The system allocator, counting. Exact, where the process's size is that of the sanitizer.
+/// The system allocator with a count of bytes. The process's size would include the sanitizer's memory.
 struct Counting;
 
 #[global_allocator]
@@ -59,10 +58,8 @@ fn cpu_seconds() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 * 1e-9
 }
 
-/// Holds one input to the promise.
+/// Runs `work` on one input and asserts its limits of memory and time.
 pub fn held(work: impl FnOnce()) {
-    static ONCE: Once = Once::new();
-    ONCE.call_once(no_panic_is_caught);
     let (before, start) = (NOW.load(Relaxed), cpu_seconds());
     PEAK.store(before, Relaxed);
     work();
@@ -72,21 +69,7 @@ pub fn held(work: impl FnOnce()) {
     assert!(seconds <= MAX_SECONDS, "took {seconds} s of processor time");
 }
 
-/// Makes panics fatal that the text room would catch and report as an error: where panics cannot be
-/// caught (wasm32) its own checks are all there is.
-fn no_panic_is_caught() {
-    // The text room puts its own hook before whichever is there when it first works.
-    let special = lfm2_wgpu::text::SpecialTokenTexts::default();
-    let _ = lfm2_wgpu::text::ChatTemplate::new("x", &special);
-    let former = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        former(info);
-        eprintln!("a panic: {info}");
-        std::process::abort();
-    }));
-}
-
-/// An error as the user would see it: one line of bounded length.
+/// Asserts that an error is one line of bounded length.
 pub fn one_line(error: &dyn std::fmt::Display) {
     let message = error.to_string();
     assert!(!message.contains(['\n', '\r', '\u{1b}']), "an error of several lines: {message:?}");

@@ -1,4 +1,4 @@
-//! Safetensors checkpoints by description: a whole model's, damaged.
+//! Safetensors checkpoints by description: a complete model with damage.
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -15,7 +15,7 @@ use crate::files::{Sparse, table_of};
 #[derive(Arbitrary, Debug)]
 pub struct Description {
     base: u8,
-    /// Shards, of which there are at most three; with none of them, one file.
+    /// Number of shards, at most three; 0 makes one file without an index.
     shards: u8,
     damage: Vec<Damage>,
     files: Vec<(u8, OfFile)>,
@@ -27,19 +27,19 @@ enum Damage {
     Name(u8, Name),
     SameName(u8, u8),
     Dtype(u8, u8),
-    /// Another type, and as many bytes as it then has.
+    /// Another type, with the bytes that it needs.
     Retype(u8, u8),
     DtypeJson(u8, Json),
     Shape(u8, Vec<Number>),
     ShapeJson(u8, Json),
-    /// Another length of a dimension, and as many bytes as there then are.
+    /// Another length of a dimension, with the bytes that it needs.
     Dim(u8, u8, Number),
     Offsets(u8, Number, Number),
     SameOffsets(u8, u8),
     OffsetsJson(u8, Json),
-    /// In blocks, as a package has it.
+    /// In blocks, as in a package.
     Blocks(u8, u8),
-    /// Only said to be in blocks.
+    /// Only declared to be in blocks.
     Said(u8, u8),
     Field(u8, String, Json),
     EntryJson(u8, Json),
@@ -87,7 +87,7 @@ struct Tensor {
     raw: Raw,
 }
 
-/// JSON in the place of what is true.
+/// JSON in place of the true content.
 #[derive(Clone, Default)]
 struct Raw {
     dtype: Option<String>,
@@ -132,7 +132,7 @@ static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| {
     names.iter().map(|name| read(name).unwrap_or_else(|| panic!("fixture {name}"))).collect()
 });
 
-/// Types and the bytes of an element, 0 for half of one.
+/// Types and the bytes of an element; 0 for half a byte.
 const DTYPES: [(&str, u64); 14] = [
     ("F32", 4),
     ("F16", 2),
@@ -149,7 +149,7 @@ const DTYPES: [(&str, u64); 14] = [
     ("F4", 0),
     ("Q4_0", 1),
 ];
-/// Types of blocks: elements and bytes.
+/// Block types with their elements and bytes.
 const BLOCKS: [(&str, u64, u64); 8] = [
     ("Q4_0", 32, 18),
     ("Q8_0", 32, 34),

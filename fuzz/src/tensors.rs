@@ -1,4 +1,4 @@
-//! What must hold of tensors that a reader accepts.
+//! Invariants of the tensors that a reader accepts.
 
 use std::sync::Arc;
 
@@ -7,11 +7,10 @@ use lfm2_wgpu::model::{ModelConfig, expected_tensors, validate};
 
 use crate::one_line;
 
-/// Bytes of a tensor that are read to see that they are there.
+/// Bytes of a tensor that are read to check that they exist.
 const PIECE: u64 = 512;
 
-/// Names are unique, ranges lie within their files, hold just the elements of their shapes and
-/// overlap no other.
+/// Asserts that names are unique, and that ranges are within their files, match their shapes and do not overlap.
 pub fn check(checkpoint: &Checkpoint, files: &ModelFiles) {
     let tensors = checkpoint.tensors();
     for pair in tensors.windows(2) {
@@ -38,7 +37,7 @@ pub fn check(checkpoint: &Checkpoint, files: &ModelFiles) {
     }
 }
 
-/// Whether the tensors are the model's; if they are, every tensor can be read.
+/// Checks whether the tensors are the model's. If they are, every tensor must be readable.
 pub fn check_model(config: &ModelConfig, checkpoint: &Arc<Checkpoint>) -> bool {
     let tensors = match pollster::block_on(validate(config, checkpoint)) {
         Ok(tensors) => tensors,

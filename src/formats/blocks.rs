@@ -1,7 +1,7 @@
-//! ggml's blocks of quantised values, as files hold them.
+//! ggml's blocks of quantised values, in the layout of files.
 //!
-//! `q` is a stored integer, `d` and `m` are halves in front of it. Source: ggml `ggml-common.h`,
-//! `ggml-quants.c` (`dequantize_row_*`), whose order of elements this is.
+//! `q` is a stored integer; `d` and `m` are f16 values in front of the integers. Layout and order of elements:
+//! ggml `ggml-common.h`, `ggml-quants.c` (`dequantize_row_*`).
 //!
 //! | type | elements | bytes | value |
 //! |---|---|---|---|
@@ -18,14 +18,14 @@ use half::f16;
 
 use super::ElementType;
 
-/// One block's integers and what scales them, whatever its type.
+/// One block of any type: its integers and their scales.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quants {
-    /// The stored integers in the order of elements; Q8_0's are signed.
+    /// The stored integers, in the order of elements; signed in Q8_0.
     pub q: [i16; 256],
-    /// `d`, bits of a half.
+    /// `d`, the bits of an f16.
     pub d: u16,
-    /// `m` or `dmin`, bits of a half; 0 where there is none.
+    /// `m` or `dmin`, the bits of an f16; 0 in types without it.
     pub m: u16,
     /// Scales of sub-blocks: 8 of Q4_K and Q5_K (0..63), 16 of Q6_K (i8).
     pub scales: [i8; 16],
@@ -42,7 +42,7 @@ fn word16(block: &[u8], i: usize) -> u16 {
 }
 
 impl Quants {
-    /// Takes a block of `element_type` apart. Bytes that are not there count as zeros.
+    /// Reads a block of `element_type`. Missing bytes count as zeros.
     pub fn read(element_type: ElementType, block: &[u8]) -> Self {
         let mut b = Self { q: [0; 256], d: 0, m: 0, scales: [0; 16], minima: [0; 8] };
         b.d = word16(block, 0);
@@ -76,7 +76,7 @@ impl Quants {
         b
     }
 
-    /// As [`Quants::read`] of Q4_K or Q5_K, without the integers.
+    /// Like [`Quants::read`] for Q4_K or Q5_K, but without the integers.
     pub fn read_head(element_type: ElementType, block: &[u8]) -> Self {
         let mut b =
             Self { q: [0; 256], d: word16(block, 0), m: 0, scales: [0; 16], minima: [0; 8] };
@@ -86,7 +86,7 @@ impl Quants {
         b
     }
 
-    /// 32 elements: low nibbles are the first 16, high ones the others.
+    /// Reads 32 elements: the low nibbles are the first 16, the high ones the others.
     fn nibbles(&mut self, block: &[u8], at: usize, fifth: Option<usize>) {
         for (i, q) in self.q.iter_mut().take(32).enumerate() {
             let pair = byte(block, at + i % 16);
@@ -96,7 +96,7 @@ impl Quants {
         }
     }
 
-    /// d, dmin and the packed scales and minima of Q4_K and Q5_K.
+    /// Reads d, dmin and the packed scales and minima of Q4_K and Q5_K.
     fn super_block(&mut self, block: &[u8]) {
         self.m = word16(block, 2);
         let packed = |i: usize| byte(block, 4 + i);
@@ -113,7 +113,7 @@ impl Quants {
         }
     }
 
-    /// 256 elements: low nibbles of 32 bytes are 32 elements, high ones the next 32.
+    /// Reads 256 elements: the low nibbles of 32 bytes are 32 elements, the high ones the next 32.
     fn pairs(&mut self, block: &[u8], at: usize, fifth: Option<usize>) {
         for (i, q) in self.q.iter_mut().enumerate() {
             let (sub, l) = (i / 32, i % 32);
@@ -139,8 +139,8 @@ impl Quants {
     }
 }
 
-/// The values of whole blocks, computed in f32 in ggml's order of operations. A type that is not
-/// ggml's gives nothing.
+/// Dequantises whole blocks in f32, in ggml's order of operations. The result is empty for types that are
+/// not ggml's blocks.
 pub fn dequantize(element_type: ElementType, bytes: &[u8]) -> Vec<f32> {
     let block = element_type.block();
     let (elements, size) = (len(block.elements), len(block.bytes));
@@ -168,8 +168,8 @@ pub fn dequantize(element_type: ElementType, bytes: &[u8]) -> Vec<f32> {
     out
 }
 
-/// Quantises rows of whole blocks of 32 as ggml does: Q4_0 (`d` = the value of largest magnitude
-/// over -8) or Q8_0 (`d` = that magnitude over 127). `None` for another type.
+/// Quantises rows of whole blocks of 32 like ggml: Q4_0 (`d` = value of largest magnitude / -8) or Q8_0
+/// (`d` = largest magnitude / 127). `None` for other types.
 ///
 /// Source: ggml `quantize_row_q4_0_ref`, `quantize_row_q8_0_ref`.
 pub fn quantize(element_type: ElementType, values: &[f32]) -> Option<Vec<u8>> {
@@ -242,7 +242,7 @@ mod tests {
             for (block, (want, got)) in values.chunks(32).zip(back.chunks(32)).enumerate() {
                 let most = want.iter().fold(0.0_f32, |a, v| a.max(v.abs()));
                 for (w, g) in want.iter().zip(got) {
-                    // Half a step, or a whole one at the end that q4_0 has on one side only.
+                    // Half a step; a whole step at the positive end, which Q4_0 lacks (its integers are -8 to 7).
                     assert!((w - g).abs() <= most / steps * 1.01, "{block}: {w} became {g}");
                 }
             }

@@ -5,28 +5,28 @@ use std::sync::Arc;
 
 use serde::de::{Deserializer, Error as _, MapAccess, Visitor};
 
+pub use super::files::INDEX;
+
 use super::element::ElementType;
+use super::files::SINGLE;
 use super::safetensors::{MAX_TENSORS, TensorInfo, read_header};
 use super::source::{ByteSource, len_u64, read_small};
 use super::{
     FormatError, Metadata, ModelFiles, Object, SourceError, gguf, json_bytes, one_line, quoted,
 };
 
-pub(super) const SINGLE: &str = "model.safetensors";
-/// The file that says in which shard each tensor is.
-pub const INDEX: &str = "model.safetensors.index.json";
-/// Longest index file that is read (that of LFM2-8B-A1B has 0.2 MB).
+/// Longest index file that is read. That of LFM2-8B-A1B has 0.2 MB.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
-/// Most shards, so that a hostile index cannot use up the process's file handles.
+/// Maximum number of shards, so that a hostile index cannot use up the process's file handles.
 pub const MAX_SHARDS: usize = 512;
 
-/// A two-dimensional piece of a tensor: `rows` x `cols` elements, contiguous, from `offset` bytes
-/// into the tensor on. A vector is one row.
+/// A two-dimensional, contiguous piece of a tensor: `rows` x `cols` elements from byte `offset` of the
+/// tensor on. A vector is one row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TensorSlice {
     /// Index into [`Checkpoint::tensors`].
     pub tensor: usize,
-    /// Bytes from the tensor's beginning.
+    /// Bytes from the beginning of the tensor.
     pub offset: u64,
     /// Number of rows.
     pub rows: usize,
@@ -49,17 +49,17 @@ impl TensorSlice {
     }
 }
 
-/// Whose names a checkpoint's tensors have.
+/// Naming scheme of a checkpoint's tensors.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Naming {
-    /// transformers', as on the hub.
+    /// transformers' names, as on the hub.
     Hub,
-    /// ggml's.
+    /// ggml's names.
     Gguf,
 }
 
-/// The tensors of a model's weight files. Only headers are held; elements are read in pieces of
-/// the caller's choosing.
+/// The tensors of a model's weight files. Only the headers are in memory; the caller reads elements in
+/// pieces of any size.
 #[derive(Debug)]
 pub struct Checkpoint {
     name: String,
@@ -71,12 +71,11 @@ pub struct Checkpoint {
 
 impl Checkpoint {
     /// Opens `model.safetensors`, or `model.safetensors.index.json` and its shards, and reads
-    /// their headers. As in transformers, a single file wins over an index.
+    /// their headers. As in transformers, a single file has precedence over an index.
     ///
     /// # Errors
-    /// [`FormatError::NoWeights`] when there is neither, and for anything in the files that is
-    /// not strictly as it should be: see [`read_header`]; an index must name every tensor of its
-    /// shards, each in its right shard.
+    /// [`FormatError::NoWeights`] if there is neither. Any other [`FormatError`] if a file is not strictly valid
+    /// (see [`read_header`]), or if the index does not name every tensor of its shards with the right shard.
     pub async fn open(files: Arc<ModelFiles>) -> Result<Self, FormatError> {
         if let Some(source) = files.open(SINGLE)? {
             return Ok(Self {
@@ -136,12 +135,12 @@ impl Checkpoint {
         Ok(Self { name, naming: Naming::Hub, files: sources, tensors })
     }
 
-    /// Opens a GGUF file of the plain name `name`, and the others in `files` if it is the first of
-    /// a split model; gives the metadata too.
+    /// Opens the GGUF file with the plain name `name`, and the other parts in `files` if it is the first of a
+    /// split model. Returns the metadata too.
     ///
     /// # Errors
-    /// For anything in the files that is not strictly as it should be: see [`gguf::read_header`];
-    /// the parts must all be there, and each be what its name says.
+    /// If a file is not strictly valid (see [`gguf::read_header`]), a part is missing, or a part is not the one
+    /// that its name says.
     pub async fn open_gguf(
         files: &ModelFiles,
         name: &str,
@@ -157,12 +156,12 @@ impl Checkpoint {
         Ok((checkpoint, parts.metadata))
     }
 
-    /// Whose names the tensors have.
+    /// Naming scheme of the tensors.
     pub fn naming(&self) -> Naming {
         self.naming
     }
 
-    /// A checkpoint of sources and the tensors that lie in them.
+    /// Makes a checkpoint of sources and the tensors in them.
     pub(super) fn from_parts(
         name: &str,
         files: Vec<Arc<dyn ByteSource>>,
@@ -172,7 +171,7 @@ impl Checkpoint {
         Self { name: name.to_owned(), naming: Naming::Hub, files, tensors }
     }
 
-    /// What errors about the weights as a whole name: the single file, or the index.
+    /// Name of the single weight file, or of the index, for errors about the weights as a whole.
     pub fn name(&self) -> &str {
         &self.name
     }
@@ -182,7 +181,7 @@ impl Checkpoint {
         &self.tensors
     }
 
-    /// Position of the tensor of that name in [`tensors`](Self::tensors).
+    /// Position of the tensor with that name in [`tensors`](Self::tensors).
     pub fn find(&self, name: &str) -> Option<usize> {
         self.tensors.binary_search_by(|tensor| tensor.name.as_str().cmp(name)).ok()
     }
@@ -192,12 +191,12 @@ impl Checkpoint {
         self.tensors.get(index)
     }
 
-    /// The name of the file that a tensor is in.
+    /// Name of the file that holds a tensor.
     pub fn file_name(&self, tensor: &TensorInfo) -> &str {
         self.files.get(tensor.file).map_or(self.name.as_str(), |file| file.name())
     }
 
-    /// An error about one tensor of this checkpoint.
+    /// Makes an error about one tensor of this checkpoint.
     pub fn error(&self, tensor: &TensorInfo, problem: String) -> FormatError {
         FormatError::Tensor {
             file: self.file_name(tensor).to_owned(),
@@ -206,12 +205,11 @@ impl Checkpoint {
         }
     }
 
-    /// Fills `buf` with the slice's bytes from its element `element_offset` on. `buf` decides how
-    /// much is in memory at a time; its length is a whole number of blocks.
+    /// Fills `buf` with the slice's bytes from element `element_offset` on. The length of `buf` must be a whole
+    /// number of blocks.
     ///
     /// # Errors
-    /// When the piece is not within the slice, the slice not within its tensor, or the file
-    /// cannot be read (any more).
+    /// If the piece is not within the slice, the slice is not within its tensor, or the file cannot be read.
     pub async fn read(
         &self,
         slice: &TensorSlice,
@@ -250,7 +248,7 @@ impl Checkpoint {
     }
 }
 
-/// Checks an index against the tensors that its shards hold, both sorted by name.
+/// Checks an index against the tensors of its shards, both sorted by name.
 fn check_index(
     index: &str,
     weight_map: &[(String, String)],
@@ -299,13 +297,13 @@ fn check_index(
     Ok(())
 }
 
-/// `model.safetensors.index.json`. Its metadata (a total size that is often wrong) is not used.
+/// Content of `model.safetensors.index.json`. Its metadata is ignored: a total size that is often wrong.
 #[derive(serde::Deserialize)]
 struct Index {
     weight_map: WeightMap,
 }
 
-/// Tensor name and shard name, sorted; a name that is there twice is kept twice.
+/// Pairs of tensor name and shard name, sorted. Duplicate names are kept, so that they can be refused.
 struct WeightMap(Vec<(String, String)>);
 
 impl<'de> serde::Deserialize<'de> for WeightMap {

@@ -1,8 +1,8 @@
-//! The types that tensors' elements have in files.
+//! Element types of tensors in files.
 
 use std::fmt;
 
-/// The type of a tensor's elements, as a file stores them.
+/// The type of a tensor's elements in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, non_camel_case_types, reason = "the names are the formats' own")]
 pub enum ElementType {
@@ -38,16 +38,16 @@ pub enum ElementType {
     Q6_K,
 }
 
-/// How elements of a type lie in a file.
+/// Size of a type's block, the smallest unit in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Block {
-    /// Elements that are stored together; along a row.
+    /// Number of elements that are stored together, along a row.
     pub elements: u64,
-    /// Bytes that they take.
+    /// Number of bytes of the block.
     pub bytes: u64,
 }
 
-/// Who defines a type.
+/// The project that defines a type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Origin {
     /// <https://github.com/huggingface/safetensors>
@@ -58,7 +58,7 @@ enum Origin {
 
 use Origin::{Ggml, Safetensors};
 
-/// Every element type: its name, the elements and bytes of a block, who defines it.
+/// Every element type: its name, the elements and bytes of a block, and its origin.
 const ELEMENT_TYPES: [(ElementType, &str, u64, u64, Origin); 30] = [
     (ElementType::F32, "F32", 1, 4, Safetensors),
     (ElementType::F16, "F16", 1, 2, Safetensors),
@@ -100,7 +100,7 @@ impl ElementType {
         )
     }
 
-    /// The type of a name in a safetensors header.
+    /// The type with this name in a safetensors header.
     pub fn from_name(name: &str) -> Option<Self> {
         ELEMENT_TYPES
             .iter()
@@ -108,7 +108,7 @@ impl ElementType {
             .map(|&(element_type, ..)| element_type)
     }
 
-    /// The type of blocks of a name in ggml.
+    /// The block type with this name in ggml.
     pub fn from_block_name(name: &str) -> Option<Self> {
         ELEMENT_TYPES
             .iter()
@@ -121,12 +121,12 @@ impl ElementType {
         self.row().0
     }
 
-    /// How its elements lie in a file.
+    /// Size of its block.
     pub fn block(self) -> Block {
         self.row().1
     }
 
-    /// Bytes of `elements` elements; `None` if they are not whole blocks or too many to count.
+    /// Bytes of `elements` elements; `None` if they are not whole blocks, or on overflow.
     pub fn bytes_of(self, elements: u64) -> Option<u64> {
         let block = self.block();
         if !elements.is_multiple_of(block.elements) {
@@ -135,7 +135,7 @@ impl ElementType {
         (elements / block.elements).checked_mul(block.bytes)
     }
 
-    /// Whether weights of this type can be used: F32, F16, BF16 and ggml's blocks.
+    /// Whether weights of this type are supported: F32, F16, BF16 and ggml's blocks.
     pub fn is_weight(self) -> bool {
         matches!(self, Self::F32 | Self::F16 | Self::BF16) || self.row().2 == Ggml
     }

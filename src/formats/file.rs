@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::source::{BoxFuture, ByteSource, SourceError, check_range, len_u64};
+use super::source::{ByteSource, SourceError, len_u64};
 
 /// A file on disk, read with positioned reads.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl FileSource {
         regular(&name, &std::fs::metadata(path).map_err(io)?)?;
         let mut options = std::fs::OpenOptions::new();
         options.read(true);
-        // Should a pipe take the file's place between the check and the open, do not wait in it.
+        // If a pipe replaces the file between the check and the open, the open must not block.
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
         let file = options.open(path).map_err(io)?;
@@ -38,38 +38,9 @@ impl FileSource {
         regular(&name, &metadata)?;
         Ok(Self { file, len: metadata.len(), name })
     }
-
-    fn read_exact_at(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
-        let wanted = len_u64(buf);
-        check_range(self, offset, wanted)?;
-        let mut rest = buf;
-        let mut at = offset;
-        while !rest.is_empty() {
-            match read_some(&self.file, at, rest) {
-                Ok(0) => {
-                    return Err(SourceError::Truncated {
-                        file: self.name.clone(),
-                        offset,
-                        wanted,
-                        expected: self.len,
-                        actual: self.file.metadata().map_or(at, |m| m.len()),
-                    });
-                }
-                Ok(n) => {
-                    rest = rest.get_mut(n..).unwrap_or_default();
-                    at = at.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
-                }
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    return Err(SourceError::Io { file: self.name.clone(), action: "read", error });
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
-/// One positioned read; the file's own position is not used, so readers need no lock.
+/// Reads once at a position. It does not use the file's own position, so that readers need no lock.
 #[cfg(unix)]
 fn read_some(file: &std::fs::File, offset: u64, buf: &mut [u8]) -> std::io::Result<usize> {
     std::os::unix::fs::FileExt::read_at(file, buf, offset)
@@ -110,11 +81,31 @@ impl ByteSource for FileSource {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.read_exact_at(offset, buf) })
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        let wanted = len_u64(buf);
+        let mut rest = buf;
+        let mut at = offset;
+        while !rest.is_empty() {
+            match read_some(&self.file, at, rest) {
+                Ok(0) => {
+                    return Err(SourceError::Truncated {
+                        file: self.name.clone(),
+                        offset,
+                        wanted,
+                        expected: self.len,
+                        actual: self.file.metadata().map_or(at, |m| m.len()),
+                    });
+                }
+                Ok(n) => {
+                    rest = rest.get_mut(n..).unwrap_or_default();
+                    at = at.saturating_add(u64::try_from(n).unwrap_or(u64::MAX));
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    return Err(SourceError::Io { file: self.name.clone(), action: "read", error });
+                }
+            }
+        }
+        Ok(())
     }
 }

@@ -1,4 +1,4 @@
-//! The set of files that is one model.
+//! The files of one model.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 #[cfg(not(target_arch = "wasm32"))]
 use std::path::PathBuf;
 
-use super::checkpoint::{INDEX, SINGLE};
 #[cfg(not(target_arch = "wasm32"))]
 use super::file::FileSource;
 use super::source::{ByteSource, BytesSource, SourceError, read_small};
 use super::{FormatError, gguf, quoted};
 
 const CONFIG: &str = "config.json";
+pub(super) const SINGLE: &str = "model.safetensors";
+/// Name of the file that says in which shard each tensor is.
+pub const INDEX: &str = "model.safetensors.index.json";
 
 /// The files of one model by name: a directory on disk, one file there, or a table of sources (the
 /// embedded model, files picked in a browser).
@@ -26,7 +28,7 @@ pub struct ModelFiles {
 enum Files {
     #[cfg(not(target_arch = "wasm32"))]
     Directory(PathBuf),
-    /// A file, and the directory where its other parts are.
+    /// A file, and the directory of its other parts.
     #[cfg(not(target_arch = "wasm32"))]
     One {
         source: Arc<dyn ByteSource>,
@@ -36,12 +38,12 @@ enum Files {
     Table(BTreeMap<String, Arc<dyn ByteSource>>),
 }
 
-/// What a model's files are.
+/// Format of a model's files.
 #[derive(Clone, Debug)]
 pub enum ModelKind {
     /// A checkpoint of the hub: config.json, safetensors files, tokenizer.json, ...
     Hub,
-    /// A GGUF file (of a split model the first).
+    /// A GGUF file; of a split model, the first part.
     Gguf {
         /// The file.
         source: Arc<dyn ByteSource>,
@@ -86,7 +88,7 @@ impl ModelFiles {
         }
     }
 
-    /// A table of files compiled into the program. `place` is what errors call the model.
+    /// A table of files compiled into the program. `place` is the model's name in errors.
     pub fn embedded(place: &str, files: &[(&str, &'static [u8])]) -> Self {
         Self::from_sources(
             place,
@@ -97,7 +99,7 @@ impl ModelFiles {
         )
     }
 
-    /// A table of any sources. `place` is what errors call the model.
+    /// A table of any sources. `place` is the model's name in errors.
     pub fn from_sources(
         place: &str,
         sources: impl IntoIterator<Item = (String, Arc<dyn ByteSource>)>,
@@ -105,12 +107,12 @@ impl ModelFiles {
         Self { place: place.to_owned(), files: Files::Table(sources.into_iter().collect()) }
     }
 
-    /// What errors call the model: the directory's path as the user gave it.
+    /// The model's name in errors; for a path, the path as the user gave it.
     pub fn place(&self) -> &str {
         &self.place
     }
 
-    /// Whether they were named as one file and not as a directory.
+    /// Whether the model was given as a file and not as a directory.
     pub fn is_file(&self) -> bool {
         match &self.files {
             #[cfg(not(target_arch = "wasm32"))]
@@ -119,13 +121,13 @@ impl ModelFiles {
         }
     }
 
-    /// What the files are, by what is in them: one file that begins as a GGUF file does; a
-    /// checkpoint directory if there is a config.json, with weights or without a GGUF file; else the one
-    /// GGUF model that is there.
+    /// The format of the files, by their content. A single file must be a GGUF file. A directory with
+    /// config.json is a checkpoint, unless it has GGUF files and no safetensors. Any other directory must
+    /// have exactly one GGUF model.
     ///
     /// # Errors
-    /// For a file that is no GGUF file, saying what it seems to be; for a directory without
-    /// config.json that holds no GGUF model, or several.
+    /// If a single file is not a GGUF file (the error says what it seems to be), or a directory without a
+    /// checkpoint has no GGUF model or several.
     pub async fn kind(&self) -> Result<ModelKind, FormatError> {
         let one = match &self.files {
             #[cfg(not(target_arch = "wasm32"))]
@@ -137,7 +139,7 @@ impl ModelFiles {
             return of_one(name, source).await;
         }
         let mut names = self.gguf_names()?;
-        // Repositories of GGUF files often hold a config.json too, without its weights.
+        // Repositories of GGUF files often have a config.json without its weights.
         if self.open(CONFIG)?.is_some()
             && (names.is_empty() || self.open(SINGLE)?.is_some() || self.open(INDEX)?.is_some())
         {
@@ -152,7 +154,7 @@ impl ModelFiles {
             [one, other, ..] => Err(FormatError::File {
                 file: self.place.clone(),
                 problem: format!(
-                    "holds {} GGUF models, name one of them, e.g. {} or {}",
+                    "has {} GGUF models, name one of them, e.g. {} or {}",
                     names.len(),
                     quoted(one),
                     quoted(other)
@@ -161,7 +163,7 @@ impl ModelFiles {
         }
     }
 
-    /// The GGUF models among the files, sorted; of a split one the first part.
+    /// Names of the GGUF models among the files, sorted; of split models, the first part.
     fn gguf_names(&self) -> Result<Vec<String>, SourceError> {
         let mut names: Vec<String> = match &self.files {
             #[cfg(not(target_arch = "wasm32"))]
@@ -183,14 +185,14 @@ impl ModelFiles {
         Ok(names)
     }
 
-    /// Those of several GGUF files that are models by what their headers say: a projector of images
-    /// or audio, an adapter, an importance matrix lies beside its model often. Where none of them is
-    /// one, all, and the first that is opened tells what it is.
+    /// The models among several GGUF files, by their headers: image or audio projectors, adapters and
+    /// importance matrices are often stored beside a model. If none is a model, returns all files, and
+    /// opening the first reports what it is.
     async fn models_of(&self, names: Vec<String>) -> Result<Vec<String>, FormatError> {
         let mut models = Vec::new();
         for name in &names {
             let is_model = match self.open(name) {
-                // A file that cannot be read is not left out: it may be the one that is meant.
+                // A file that cannot be read stays in the list: it may be the model.
                 Ok(Some(source)) => match gguf::read_header(&*source, 0).await {
                     Ok(header) => gguf::is_model(&header),
                     Err(_) => !gguf::is_companion(name),
@@ -212,11 +214,11 @@ impl ModelFiles {
         Ok(if named.is_empty() { names } else { named })
     }
 
-    /// Opens a file by its plain name; `None` when there is none of that name.
+    /// Opens a file by its plain name; `None` if there is no such file.
     ///
     /// # Errors
-    /// [`SourceError::BadName`] for anything but a plain name (a name from an index file never
-    /// leads out of the directory), and for a file that is there and cannot be opened.
+    /// [`SourceError::BadName`] for anything but a plain name, so that a name from an index file never leads
+    /// out of the directory; other [`SourceError`]s if the file exists and cannot be opened.
     pub fn open(&self, name: &str) -> Result<Option<Arc<dyn ByteSource>>, SourceError> {
         check_name(name)?;
         match &self.files {
@@ -237,7 +239,7 @@ impl ModelFiles {
             .ok_or_else(|| SourceError::Missing { file: format!("{}/{name}", self.place) })
     }
 
-    /// The whole of a small file; `None` when there is none of that name.
+    /// Reads a small file completely; `None` if there is no such file.
     ///
     /// # Errors
     /// As [`open`](Self::open) and [`read_small`].
@@ -253,7 +255,7 @@ impl ModelFiles {
     }
 }
 
-/// `None` when there is no such file.
+/// Opens a file of a directory; `None` if there is no such file.
 #[cfg(not(target_arch = "wasm32"))]
 fn open_in(
     directory: &std::path::Path,
@@ -266,7 +268,7 @@ fn open_in(
     }
 }
 
-/// A model's only file: it says by its first bytes what it is.
+/// Format of a model's only file, by its first bytes.
 async fn of_one(name: &str, source: &Arc<dyn ByteSource>) -> Result<ModelKind, FormatError> {
     let mut start = vec![0; usize::try_from(source.len().min(9)).unwrap_or(0)];
     source.read_at(0, &mut start).await?;
@@ -277,15 +279,15 @@ async fn of_one(name: &str, source: &Arc<dyn ByteSource>) -> Result<ModelKind, F
     Err(FormatError::File { file: source.name().to_owned(), problem })
 }
 
-/// What a file that is no model seems to be, by its first bytes.
+/// Describes a file that is not a model, by its first bytes.
 fn not_a_model(start: &[u8]) -> &'static str {
     match start {
         [] => "is empty",
         [b'v', b'e', b'r', b's', b'i', b'o', b'n', b' ', ..] => {
-            "is a Git LFS pointer and not the model itself: fetch it with `git lfs pull`"
+            "is a Git LFS pointer, not the model itself: fetch it with `git lfs pull`"
         }
         [b'P', b'K', 3, 4, ..] => {
-            "is a PyTorch or zip file, which is not read: convert it to safetensors or GGUF"
+            "is a PyTorch or zip file, which is not supported: convert it to safetensors or GGUF"
         }
         [_, _, _, _, _, _, _, 0, b'{', ..] => {
             "is a safetensors file: name its directory, which also needs config.json"
@@ -296,13 +298,13 @@ fn not_a_model(start: &[u8]) -> &'static str {
                 .iter()
                 .any(|magic| start.starts_with(*magic)) =>
         {
-            "is of a format before GGUF, which is not read: convert the model anew"
+            "is of a format before GGUF, which is not supported: convert the model again"
         }
         _ => "is not a model: need a checkpoint directory or a GGUF file",
     }
 }
 
-/// Refuses a name that could lead out of its directory, on any system.
+/// Refuses names that could lead out of the directory on any system.
 fn check_name(name: &str) -> Result<(), SourceError> {
     let plain = !name.is_empty()
         && name.len() <= 255

@@ -1,6 +1,6 @@
-//! A package: a checkpoint made ready to be fetched, with a manifest of its files.
+//! Packages: checkpoints prepared for download, with a manifest of their files.
 //!
-//! Layout and meaning: docs/weights.md. What makes a directory a package is its manifest.json.
+//! A directory with our manifest.json is a package. Its layout is in docs/weights.md.
 
 use std::collections::BTreeMap;
 
@@ -13,34 +13,34 @@ use super::{
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "manifest.json";
-/// What a manifest says that it is; one that says something else is not ours.
+/// Value of the manifest's `format` field. A manifest with another value is not ours.
 const FORMAT: &str = "lfm2-wgpu package";
-/// The version of the format that is written and read.
+/// The format's version, for writing and reading.
 const VERSION: u64 = 1;
-/// Longest manifest that is read. One of 500 files takes 0.1 MB.
+/// Longest manifest that is read. A manifest of 500 files takes 0.1 MB.
 const MAX_MANIFEST_BYTES: u64 = 1 << 20;
 /// Bytes of a file that are hashed at a time.
 const PIECE_BYTES: u64 = 1 << 20;
 
-/// What a package is made of: `manifest.json`.
+/// Content of `manifest.json`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     format: String,
     version: u64,
-    /// The model that it was made from.
+    /// The model that the package was made from.
     pub source: String,
-    /// How its weights are stored.
+    /// Storage format of the weights.
     pub recipe: PackageRecipe,
-    /// Every file of the package but this one.
+    /// Every file of the package except the manifest.
     pub files: Vec<PackageFile>,
 }
 
-/// How a package's weights are stored, for people: the tensors themselves say it too.
+/// Storage format of a package's weights, for information. The loader uses the tensors' own types.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackageRecipe {
     /// The matrices: `q4`, `q8` or `f16`.
     pub weights: String,
-    /// Parts that are stored in another way.
+    /// Parts with another format.
     #[serde(default)]
     pub keep: BTreeMap<String, String>,
 }
@@ -56,23 +56,23 @@ pub struct PackageFile {
     pub sha256: String,
 }
 
-/// Called with the bytes done so far; `false` stops.
+/// Called with the number of bytes done. It returns `false` to stop.
 pub type OnBytes<'a> = &'a mut (dyn FnMut(u64) -> bool + Send);
 
 impl Manifest {
-    /// A manifest of these files.
+    /// Makes a manifest of these files.
     #[must_use]
     pub fn new(source: &str, recipe: PackageRecipe, files: Vec<PackageFile>) -> Self {
         let (format, source) = (FORMAT.to_owned(), source.to_owned());
         Self { format, version: VERSION, source, recipe, files }
     }
 
-    /// Reads the manifest among a model's files; `None` if there is none, or another program's
-    /// (many call a file so, of any content and length).
+    /// Reads the manifest among a model's files. `None` if there is no manifest.json, or if it belongs to
+    /// another program: many programs use that file name.
     ///
     /// # Errors
-    /// [`FormatError`] for a manifest of ours that is not as it should be; what is no JSON is ours
-    /// if it names the format.
+    /// [`FormatError`] if it is our manifest, but invalid. A file that is not JSON counts as ours if it
+    /// contains the format's name.
     pub async fn open(files: &ModelFiles) -> Result<Option<Self>, FormatError> {
         let source = match files.open(MANIFEST) {
             Ok(Some(source)) => source,
@@ -81,7 +81,7 @@ impl Manifest {
         };
         let file = source.name().to_owned();
         let foreign = || {
-            log::info!("{file}: is not of {FORMAT:?}, and is left aside");
+            log::info!("{file}: is not of {FORMAT:?}, ignored");
             Ok(None)
         };
         let bytes = match read_small(&*source, MAX_MANIFEST_BYTES).await {
@@ -103,7 +103,7 @@ impl Manifest {
             Some(VERSION) => {}
             Some(newer) if newer > VERSION => {
                 return Err(wrong(format!(
-                    "is of version {newer}, need {VERSION}: a newer lfm2 made it"
+                    "has version {newer}, need {VERSION}: it was made by a newer lfm2"
                 )));
             }
             _ => return Err(wrong(format!("version: need {VERSION}"))),
@@ -113,26 +113,26 @@ impl Manifest {
         Ok(Some(manifest))
     }
 
-    /// Its text.
+    /// The manifest as JSON text.
     ///
     /// # Errors
-    /// serde's, which strings and numbers do not give.
+    /// serde_json's, which do not occur for strings and numbers.
     pub fn to_json(&self) -> Result<Vec<u8>, serde_json::Error> {
         let mut json = serde_json::to_vec_pretty(self)?;
         json.push(b'\n');
         Ok(json)
     }
 
-    /// Length of all files together.
+    /// Total length of all files.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.files.iter().fold(0, |sum, file| sum.saturating_add(file.bytes))
     }
 
-    /// Checks that every file is there at its full length. Reads none of them.
+    /// Checks that every file exists and has its length. It reads none of them.
     ///
     /// # Errors
-    /// [`FormatError`] for the first that is not.
+    /// [`FormatError`] for the first file that fails.
     pub fn check_sizes(&self, files: &ModelFiles) -> Result<(), FormatError> {
         for file in &self.files {
             self.open_file(files, file)?;
@@ -140,11 +140,11 @@ impl Manifest {
         Ok(())
     }
 
-    /// Reads every file and compares its SHA-256. For whoever has fetched a package; loading a
-    /// model checks lengths only. Gives `false` if `on_bytes` stopped it.
+    /// Reads every file and checks its SHA-256, for use after a download. Loading a model checks lengths
+    /// only. Returns `false` if `on_bytes` stopped it.
     ///
     /// # Errors
-    /// [`FormatError`] for the first file that is not there, not of its length, or not of its hash.
+    /// [`FormatError`] for the first file that is missing, or has another length or hash.
     pub async fn check_hashes(
         &self,
         files: &ModelFiles,
@@ -173,7 +173,7 @@ impl Manifest {
                 return Err(FormatError::File {
                     file: source.name().to_owned(),
                     problem: format!(
-                        "has SHA-256 {got}, {MANIFEST} says {want}: it is not what was packed, fetch it again"
+                        "has SHA-256 {got}, {MANIFEST} says {want}: it is damaged, fetch it again"
                     ),
                 });
             }
@@ -181,7 +181,7 @@ impl Manifest {
         Ok(true)
     }
 
-    /// A file of the package, of the length that it should have.
+    /// Opens a file of the package, and checks its length.
     fn open_file(
         &self,
         files: &ModelFiles,
@@ -199,7 +199,7 @@ impl Manifest {
             return Err(FormatError::File {
                 file: source.name().to_owned(),
                 problem: format!(
-                    "has {} bytes, {MANIFEST} says {}: it is cut short or another file, fetch it again",
+                    "has {} bytes, {MANIFEST} says {}: it is incomplete or another file, fetch it again",
                     source.len(),
                     file.bytes
                 ),
@@ -209,7 +209,7 @@ impl Manifest {
     }
 }
 
-/// Whether the text of a manifest says somewhere that it is of our format.
+/// Whether a manifest's text contains our format's name.
 fn names_format(bytes: &[u8]) -> bool {
     bytes.windows(FORMAT.len()).any(|piece| piece == FORMAT.as_bytes())
 }

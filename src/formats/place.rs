@@ -1,7 +1,7 @@
-//! What people call a model, by where it is.
+//! Names of models, from their paths and URLs.
 
-/// The name of a model at a path or address: its file's, its folder's, and in the cache of the hub,
-/// whose folders are named by commits, `owner/repo`.
+/// The name of the model at a path or URL: the name of its file or folder. In the hub's cache, whose folders
+/// are named after commits, it is `owner/repo`.
 pub fn model_name(place: &str) -> String {
     let parts: Vec<&str> = place.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
     let of_hub = parts.iter().rev().find_map(|part| {
@@ -15,8 +15,8 @@ pub fn model_name(place: &str) -> String {
     }
 }
 
-/// All texts of a place that may tell which model it is: the last part, the repository on the hub, and
-/// of a file its folder.
+/// The parts of a path that may name the model: the last part, the repository on the hub, and for a file its
+/// folder.
 pub(crate) fn names_of(place: &str) -> Vec<String> {
     let parts: Vec<&str> = place.split(['/', '\\']).filter(|part| !part.is_empty()).collect();
     let of_hub = parts.iter().filter(|part| part.starts_with("models--"));

@@ -1,9 +1,9 @@
-//! Text files as editors and shells write them.
+//! Text files written by editors and shells.
 
-/// The text of a file: without a byte order mark, which is no part of it.
+/// Decodes a text file and removes its byte order mark.
 ///
 /// # Errors
-/// What the file is instead of UTF-8.
+/// A description of the file's encoding, if it is not UTF-8.
 pub fn plain_text(bytes: Vec<u8>) -> Result<String, &'static str> {
     let mark = |mark: &[u8]| bytes.starts_with(mark);
     if mark(&[0xff, 0xfe, 0, 0]) || mark(&[0, 0, 0xfe, 0xff]) {
@@ -11,7 +11,7 @@ pub fn plain_text(bytes: Vec<u8>) -> Result<String, &'static str> {
     }
     if mark(&[0xff, 0xfe]) || mark(&[0xfe, 0xff]) {
         return Err(
-            "is UTF-16 text by its byte order mark, need UTF-8: save it so, or convert it \
+            "is UTF-16 text by its byte order mark, need UTF-8: save it as UTF-8, or convert it \
                     with iconv",
         );
     }
@@ -24,7 +24,7 @@ pub fn plain_text(bytes: Vec<u8>) -> Result<String, &'static str> {
 
 const BYTE_ORDER_MARK: char = '\u{feff}';
 
-/// A line or a text that is there already, without a byte order mark.
+/// Decoded text without its byte order mark.
 #[must_use]
 pub fn without_mark(text: &str) -> &str {
     text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text)
@@ -41,7 +41,7 @@ mod tests {
             (b"Hello", "Hello"),
             (b"\xef\xbb\xbf", ""),
             (b"", ""),
-            // Only one, and only at the beginning.
+            // Only one mark is removed, and only at the beginning.
             (b"\xef\xbb\xbf\xef\xbb\xbfx", "\u{feff}x"),
             (b"x\xef\xbb\xbf", "x\u{feff}"),
         ] {

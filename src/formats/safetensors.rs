@@ -1,14 +1,16 @@
 //! The header of a safetensors file.
 //!
-//! Layout: 8 bytes little endian N, then N bytes of JSON
+//! Layout: N as 8 bytes little endian, then N bytes of JSON
 //! `{"name": {"dtype": "BF16", "shape": [r, c], "data_offsets": [begin, end]}, ...}` (padded with
-//! spaces), then the data, to which the offsets refer.
-//! Source: <https://github.com/huggingface/safetensors>, whose strictness is kept (no overlap, no
-//! gap, no trailing bytes, so that a file means one thing). It is parsed here because that
-//! crate's errors name a column of the header and never the tensor.
+//! spaces), then the data. Offsets count from the beginning of the data.
+//! Source: <https://github.com/huggingface/safetensors>. This reader is as strict: no overlap, no gap, no
+//! trailing bytes.
 //!
-//! A tensor of ggml's blocks is U8 `[rows, bytes of a row]`, and `__metadata__` names its type:
-//! `"<tensor>": "Q4_0"` (docs/weights.md). Here it becomes a tensor `[rows, cols]` of that type.
+//! Why not the crate's reader (0.8.0): its offsets are `usize`, so wasm32 could not read files above 4 GiB;
+//! of two tensors with one name it silently drops one; its JSON errors never name the tensor.
+//!
+//! A tensor of ggml's blocks is stored as U8 `[rows, bytes of a row]`, and `__metadata__` has its type:
+//! `"<tensor>": "Q4_0"` (docs/weights.md). This reader turns it into a tensor `[rows, cols]` of that type.
 
 use std::fmt;
 use std::ops::Range;
@@ -19,36 +21,35 @@ use super::element::ElementType;
 use super::source::ByteSource;
 use super::{FormatError, Object, one_line, quoted};
 
-/// Longest header that is read. The format allows 100 MB; a header of 2,302 tensors (LFM2-8B-A1B)
-/// takes 0.25 MB, and a limit of 16 MiB keeps the table that is made of it below 100 MB.
+/// Longest header that is read. The format allows 100 MB. A header of 2,302 tensors (LFM2-8B-A1B) takes
+/// 0.25 MB, and with 16 MiB the table of tensors stays below 100 MB.
 pub const MAX_HEADER_BYTES: u64 = 16 << 20;
-/// Most tensors of one checkpoint. LFM2-24B-A2B has about 7,500.
+/// Maximum number of tensors of a checkpoint. LFM2-24B-A2B has about 7,500.
 pub const MAX_TENSORS: usize = 100_000;
-/// Most dimensions of a tensor. LFM2's have at most 3.
+/// Maximum number of dimensions of a tensor. LFM2's tensors have at most 3.
 pub const MAX_DIMENSIONS: usize = 8;
 
-/// One tensor of a checkpoint: where its elements are. Its range is checked to lie within the
-/// file and to hold exactly the elements of its shape.
+/// One tensor of a checkpoint. Its range is within the file and has exactly the bytes of its shape.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TensorInfo {
-    /// The name as the file spells it.
+    /// The name in the file.
     pub name: String,
     /// Type of an element.
     pub element_type: ElementType,
     /// Dimensions, the last one contiguous.
     pub shape: Vec<usize>,
-    /// Bytes from the beginning of the file.
+    /// Byte range, from the beginning of the file.
     pub range: Range<u64>,
-    /// Which of the checkpoint's files it is in.
+    /// Index of its file in the checkpoint.
     pub file: usize,
 }
 
-/// Reads the header of a safetensors file: its tensors, sorted by name. `file` is what
-/// [`TensorInfo::file`] will say.
+/// Reads the header of a safetensors file and returns its tensors, sorted by name. `file` becomes
+/// [`TensorInfo::file`].
 ///
 /// # Errors
-/// When the file cannot be read, is shorter than its header says, or its header is not strictly
-/// valid: the message names the file and, where there is one, the tensor.
+/// If the file cannot be read, is shorter than its header says, or its header is not strictly valid. The
+/// message names the file and, if there is one, the tensor.
 pub async fn read_header(
     source: &dyn ByteSource,
     file: usize,
@@ -56,7 +57,7 @@ pub async fn read_header(
     let problem = |problem: String| FormatError::File { file: source.name().to_owned(), problem };
     let cut_short = |need: u64| {
         problem(format!(
-            "not a whole safetensors file: has {} bytes, its header needs {need}",
+            "incomplete safetensors file: has {} bytes, its header needs {need}",
             source.len()
         ))
     };
@@ -67,7 +68,7 @@ pub async fn read_header(
     source.read_at(0, &mut prefix).await?;
     if &prefix == b"version " {
         return Err(problem(
-            "is a Git LFS pointer and not the weights themselves: fetch them with `git lfs pull`"
+            "is a Git LFS pointer, not the weights themselves: fetch them with `git lfs pull`"
                 .to_owned(),
         ));
     }
@@ -81,7 +82,7 @@ pub async fn read_header(
     if data_start > source.len() {
         return Err(cut_short(data_start));
     }
-    // Bounded by MAX_HEADER_BYTES, and the bytes are there.
+    // Bounded by MAX_HEADER_BYTES and by the file's length.
     let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
     source.read_at(8, &mut header).await?;
     let (mut tensors, metadata) = parse(source.name(), &header, data_start, file)?;
@@ -102,7 +103,7 @@ pub async fn read_header(
     Ok(tensors)
 }
 
-/// Parses the JSON of a header; ranges are checked against shapes, not yet against each other.
+/// Parses the JSON of a header. It checks ranges against shapes, but not against each other.
 fn parse(
     file_name: &str,
     header: &[u8],
@@ -136,7 +137,7 @@ fn parse(
     }
 }
 
-/// Checks that the tensors cover the data exactly: no gap, no overlap, nothing behind the last.
+/// Checks that the tensors cover the data exactly: no gap, no overlap, no bytes after the last tensor.
 fn check_ranges(
     file_name: &str,
     tensors: &[TensorInfo],
@@ -186,8 +187,8 @@ fn check_ranges(
     Ok(())
 }
 
-/// Gives the tensors that `metadata` name a block type for that type and the shape of their
-/// elements. What `metadata` say of other names is somebody else's.
+/// Sets the block type and shape of the tensors for which `metadata` has a type. Other entries of `metadata`
+/// are ignored: they belong to other programs.
 fn declare_blocks(
     file_name: &str,
     tensors: &mut [TensorInfo],
@@ -217,8 +218,8 @@ fn declare_blocks(
     Ok(())
 }
 
-/// The type that `value` declares for a tensor of bytes, and its shape in elements; `None` if it
-/// declares nothing.
+/// The block type that `value` declares for a tensor of bytes, and the shape in elements; `None` if it declares
+/// no type.
 fn block_shape(
     tensor: &TensorInfo,
     value: &str,
@@ -227,7 +228,7 @@ fn block_shape(
     let Some(element_type) = ElementType::from_block_name(value) else {
         return match own {
             ElementType::U8 => {
-                Err(format!("is {} by __metadata__, which is no type of blocks", quoted(value)))
+                Err(format!("is {} by __metadata__, which is not a block type", quoted(value)))
             }
             _ => Ok(None),
         };
@@ -248,16 +249,17 @@ fn block_shape(
     match cols {
         Some(cols) => Ok(Some((element_type, vec![rows, cols]))),
         None => Err(format!(
-            "has rows of {bytes} bytes, which are no whole blocks of {element_type} ({} bytes each)",
+            "has rows of {bytes} bytes, not a whole number of {element_type} blocks ({} bytes each)",
             block.bytes
         )),
     }
 }
 
-/// Names and values of `__metadata__`.
+/// Pairs of name and value of `__metadata__`.
 type Strings = Vec<(String, String)>;
 
-/// What parsing a header gathers. `current` is the tensor whose entry is being read, for errors.
+/// State of the header's parser. `current` is the tensor that is being read, for errors. A derived map would
+/// drop duplicate names, and would not know the tensor of an error.
 struct Header {
     current: Option<String>,
     tensors: Vec<TensorInfo>,
@@ -311,11 +313,11 @@ impl<'de> Visitor<'de> for &mut Header {
     }
 }
 
-/// Longest value of `__metadata__` that is kept, more than any type's name has.
+/// Longest value of `__metadata__` that is kept; longer than any type's name.
 const MAX_VALUE_BYTES: usize = 64;
 
-/// A header's `__metadata__`: strings by string. At most as many are kept as there can be tensors,
-/// of long values the beginning.
+/// A header's `__metadata__`: strings by name. At most [`MAX_TENSORS`] entries are kept, and only the beginning
+/// of long values.
 struct Metadata(Strings);
 
 impl<'de> serde::Deserialize<'de> for Metadata {
@@ -355,7 +357,7 @@ struct Entry {
 }
 
 impl Entry {
-    /// The tensor's bytes from the beginning of the file, if its offsets hold its shape.
+    /// The tensor's byte range from the beginning of the file, if its offsets match its shape.
     fn range(&self, data_start: u64) -> Result<Range<u64>, String> {
         let (begin, end) = self.data_offsets;
         let offsets = format!("data_offsets [{begin}, {end}]");
@@ -372,7 +374,7 @@ impl Entry {
             return Err(if elements.is_multiple_of(dtype.block().elements) {
                 format!("shape {shape:?} has too many elements")
             } else {
-                format!("shape {shape:?} of {dtype} is no whole number of bytes")
+                format!("shape {shape:?} of {dtype} is not a whole number of bytes")
             });
         };
         if need != len {

@@ -1,24 +1,24 @@
-//! A checkpoint without a file: seeded random weights of any shapes and types, made as they are
-//! read. For measuring a model's true size and speed without its gigabytes.
+//! Checkpoints without files: seeded random weights of any shape and type, generated when they are read. They
+//! measure a model's real size and speed without a download.
 
 use std::sync::Arc;
 
 use half::f16;
 
 use super::checkpoint::Checkpoint;
-use super::source::{BoxFuture, ByteSource, SourceError};
+use super::source::{ByteSource, SourceError};
 use super::{ElementType, TensorInfo};
 
-/// What a tensor holds.
+/// Content of a synthetic tensor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Synthetic {
-    /// Values near 1, in f32: norms.
+    /// Values near 1 in f32, for norms.
     Ones,
-    /// Values of either sign whose size is that of trained weights, in any weight type.
+    /// Values of either sign with the magnitude of trained weights, in any weight type.
     Weights(ElementType),
 }
 
-/// Names, shapes and contents to a checkpoint that `name` stands for in errors.
+/// Makes a checkpoint of tensors by name, shape and content. `name` is its name in errors.
 pub fn synthetic(
     name: &str,
     tensors: impl IntoIterator<Item = (String, Vec<usize>, Synthetic)>,
@@ -52,7 +52,7 @@ pub fn synthetic(
     Checkpoint::from_parts(name, sources.collect(), infos)
 }
 
-/// Random bytes by their offset, with scales in their places.
+/// A source of random bytes, determined by their offset, with valid scales in each block.
 #[derive(Debug)]
 struct Noise {
     name: String,
@@ -60,7 +60,7 @@ struct Noise {
     len: u64,
 }
 
-/// A byte's random word: SplitMix64 of its index.
+/// The random word with this index: SplitMix64.
 fn noise(index: u64) -> u64 {
     let z = index.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -69,7 +69,7 @@ fn noise(index: u64) -> u64 {
 }
 
 impl Noise {
-    /// Halves in a block and where: such that values have a deviation of about 0.02.
+    /// Offsets and values of the f16 scales in a block, chosen so that weights have a standard deviation of about 0.02.
     fn scales(element_type: ElementType) -> &'static [(usize, f32)] {
         match element_type {
             ElementType::Q4_0 | ElementType::Q5_0 => &[(0, 0.004)],
@@ -83,7 +83,7 @@ impl Noise {
     }
 
     fn fill(&self, offset: u64, buf: &mut [u8]) {
-        // The first word may have begun before.
+        // The first word may begin before the offset.
         let skipped = usize::try_from(offset % 8).unwrap_or(0);
         let (head, rest) = buf.split_at_mut(((8 - skipped) % 8).min(buf.len()));
         let random = noise(offset / 8).to_le_bytes();
@@ -118,7 +118,7 @@ impl Noise {
     }
 }
 
-/// Replaces words by floats made of a value in -1 .. 1.
+/// Replaces each 32-bit word by `value` of a random number in -1 .. 1.
 fn floats(buf: &mut [u8], value: impl Fn(f32) -> f32) {
     for bytes in buf.chunks_exact_mut(4) {
         let v = bytes.iter().fold(0_u16, |a, b| a << 4 ^ u16::from(*b));
@@ -142,14 +142,10 @@ impl ByteSource for Noise {
         &self.name
     }
 
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        // Readers take whole blocks.
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+        // Every read is of whole blocks.
         self.fill(offset, buf);
-        Box::pin(std::future::ready(Ok(())))
+        Ok(())
     }
 }
 

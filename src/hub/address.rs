@@ -1,26 +1,27 @@
-//! Addresses of models as people paste them: pages and files of the hub, `hf://`, and names as other
-//! programs take them (`hf.co/owner/repo:QUANT`).
+//! URLs of models: pages and files of the hub, `hf://`, and names in the form of other programs
+//! (`hf.co/owner/repo:QUANT`).
 
+use super::labels::{is_named, plain, split_part};
 use super::places::variable;
 
 const HOSTS: [&str; 4] = ["huggingface.co", "www.huggingface.co", "hf.co", "www.hf.co"];
-/// Beginnings of paths on the hub that are not a model's.
+/// First path parts on the hub that are not a model's.
 const OTHERS: [&str; 8] =
     ["datasets", "spaces", "collections", "papers", "docs", "blog", "organizations", "settings"];
-/// Parts of a model's pages that a revision follows, and a file.
+/// Path parts of a model's pages that are followed by a revision and a file.
 const WITH_REVISION: [&str; 8] =
     ["tree", "blob", "resolve", "raw", "blame", "edit", "commit", "commits"];
-/// Of these, the ones that a folder may follow.
+/// Those of them that may be followed by a folder.
 const FOLDERS: [&str; 3] = ["tree", "commit", "commits"];
-/// Parts of a model's pages that say nothing of a revision.
+/// Path parts of a model's pages without a revision.
 const WITHOUT: [&str; 3] = ["discussions", "settings", "community"];
 
-/// The name `owner/repo[:QUANT][@revision]` of what is an address; `None` for what is none.
+/// Converts a URL to the name `owner/repo[:QUANT][@revision]`; `None` if the text is not a URL.
 pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
     let (path, bare) = match path_of(text)? {
         Some(found) => found,
         None if text.starts_with(['/', '.', '~']) => return Ok(None),
-        // The path of an address alone.
+        // Only the path of a URL.
         None => {
             let parts: Vec<&str> = text.split('/').collect();
             match parts.get(2) {
@@ -37,7 +38,7 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
         parts.drain(..2);
     }
     let (owner, repo, rest) = match &parts[..] {
-        [first, ..] if OTHERS.contains(first) => return Err("is not the address of a model"),
+        [first, ..] if OTHERS.contains(first) => return Err("is not the URL of a model"),
         [owner, repo, rest @ ..] => (*owner, *repo, rest),
         _ => return Err("names no repository of a model"),
     };
@@ -46,7 +47,7 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
         None => (repo, None),
     };
     let (repo, mut quant) = match repo.split_once(':') {
-        // What ollama calls the default.
+        // ollama's name of the default.
         Some((repo, quant)) if quant.eq_ignore_ascii_case("latest") => (repo, None),
         Some((repo, quant)) => (repo, Some(quant.to_owned())),
         None => (repo, None),
@@ -55,12 +56,12 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
         [] => None,
         [page, ..] if !bare && WITHOUT.contains(page) => None,
         [page, rest @ ..] if !bare && WITH_REVISION.contains(page) => {
-            // A revision that has slashes itself, not written as %2F.
+            // A revision with slashes that are not written as %2F.
             let length = if rest.first() == Some(&"refs") { 3 } else { 1 };
             let (of_revision, file) = rest.split_at_checked(length).ok_or("names no revision")?;
             revision = Some(of_revision.join("/")).filter(|r| r != "main");
             match file.last() {
-                // A page of a folder.
+                // The page of a folder.
                 Some(folder) if FOLDERS.contains(page) && gguf_stem(folder).is_none() => {
                     quant = Some(quant_of_folder(folder).ok_or(FOLDER)?);
                     None
@@ -69,14 +70,14 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
             }
         }
         path if bare => path.last().copied(),
-        _ => return Err("is no page of a model: copy the address of its repository or of a file"),
+        _ => return Err("is not a page of a model: copy the URL of its repository or of a file"),
     };
-    // A file that is shown beside the list.
+    // A file shown beside the list.
     let shown = query.split('&').find_map(|pair| pair.strip_prefix("show_file_info="));
     let shown = shown.map(|file| decode(file).ok_or(DECODE)).transpose()?;
     let shown = shown.as_deref().and_then(|path| path.rsplit('/').next());
     if let Some(stem) = file.and_then(gguf_stem).or(shown.and_then(gguf_stem)) {
-        quant = Some(super::labels::plain(stem));
+        quant = Some(plain(stem));
     }
     let mut name = format!("{owner}/{repo}");
     if let Some(quant) = quant {
@@ -91,13 +92,13 @@ pub(super) fn name_of(text: &str) -> Result<Option<String>, &'static str> {
 const FOLDER: &str = "names a folder, or a branch with a '/' in its name: write owner/repo:QUANT for a \
                       quantisation, owner/repo@BRANCH for a branch";
 
-/// The quantisation of a folder that is called so, as folders of files in parts are.
+/// The quantisation in a folder's name: split files are often in folders named after it.
 fn quant_of_folder(folder: &str) -> Option<String> {
-    let name = super::labels::plain(folder);
-    super::labels::is_named(&name).then_some(name)
+    let name = plain(folder);
+    is_named(&name).then_some(name)
 }
 
-/// `owner/repo[:QUANT]` of `owner/repo/` and `owner/repo/folder/file.gguf`, which may be paths too.
+/// Converts `owner/repo/` and `owner/repo/folder/file.gguf` to `owner/repo[:QUANT]`. They may also be local paths.
 pub(super) fn of_path(text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split('/').collect();
     match &parts[..] {
@@ -105,15 +106,15 @@ pub(super) fn of_path(text: &str) -> Option<String> {
         [owner, repo, ""] => Some(format!("{owner}/{repo}")),
         [owner, repo, folders @ .., file] if !folders.contains(&"") => {
             let stem = gguf_stem(file)?;
-            Some(format!("{owner}/{repo}:{}", super::labels::plain(stem)))
+            Some(format!("{owner}/{repo}:{}", plain(stem)))
         }
         _ => None,
     }
 }
 
-const DECODE: &str = "is no address: what follows a % in it are no two digits";
+const DECODE: &str = "is not a valid URL: a % must be followed by two hexadecimal digits";
 
-/// The path of an address, and whether a file's path follows the repository at once (`hf://`).
+/// The path of a URL, and whether the file's path directly follows the repository (`hf://`).
 fn path_of(text: &str) -> Result<Option<(&str, bool)>, &'static str> {
     if let Some(path) = strip(text, "hf://") {
         return Ok(Some((path, true)));
@@ -128,13 +129,13 @@ fn path_of(text: &str) -> Result<Option<(&str, bool)>, &'static str> {
     match (of_hub, with_scheme) {
         (true, _) => Ok(Some((path, false))),
         (false, scheme) if scheme.is_some() || text.contains("://") => {
-            Err("is not an address of the hub (huggingface.co or hf.co)")
+            Err("is not a URL of the hub (huggingface.co or hf.co)")
         }
         (false, _) => Ok(None),
     }
 }
 
-/// The host of `HF_ENDPOINT`, a mirror perhaps.
+/// The host of `HF_ENDPOINT`, which may be a mirror.
 fn endpoint_host() -> Option<String> {
     let endpoint = variable("HF_ENDPOINT")?.into_string().ok()?.trim().to_ascii_lowercase();
     let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"))?;
@@ -150,10 +151,10 @@ fn strip<'a>(text: &'a str, prefix: &str) -> Option<&'a str> {
 fn gguf_stem(file: &str) -> Option<&str> {
     let (stem, end) = file.split_at_checked(file.len().checked_sub(5)?)?;
     let stem = end.eq_ignore_ascii_case(".gguf").then_some(stem)?;
-    Some(super::select::split_part(stem).map_or(stem, |(stem, ..)| stem))
+    Some(split_part(stem).map_or(stem, |(stem, ..)| stem))
 }
 
-/// Text with its `%XX` put in; `None` if that gives no text.
+/// Decodes `%XX`; `None` if the result is not UTF-8.
 fn decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -244,33 +245,33 @@ mod tests {
     #[test]
     fn other_addresses_say_what_they_are_not() {
         for (address, words) in [
-            ("https://example.com/a/b", "not an address of the hub"),
+            ("https://example.com/a/b", "not a URL of the hub"),
             ("https://huggingface.co/", "names no repository"),
             ("https://huggingface.co", "names no repository"),
             ("https://huggingface.co/LiquidAI", "names no repository"),
             ("hf.co/LiquidAI", "names no repository"),
-            ("https://huggingface.co/datasets/a/b", "not the address of a model"),
-            ("https://huggingface.co/spaces/a/b", "not the address of a model"),
+            ("https://huggingface.co/datasets/a/b", "not the URL of a model"),
+            ("https://huggingface.co/spaces/a/b", "not the URL of a model"),
             ("https://huggingface.co/a/b/blob", "names no revision"),
-            ("https://huggingface.co/a/b/nonsense/c", "no page of a model"),
+            ("https://huggingface.co/a/b/nonsense/c", "not a page of a model"),
             ("https://huggingface.co/a/b/tree/feature/a", "owner/repo@BRANCH"),
             ("https://huggingface.co/a/b/tree/main/onnx", "owner/repo:QUANT"),
             ("a/b/tree/feature/a", "owner/repo@BRANCH"),
-            ("https://huggingface.co/a/b?show_file_info=%zz", "two digits"),
-            ("a/b/c/x.txt", "none that the hub allows"),
-            ("a/b//x.gguf", "none that the hub allows"),
-            ("./b/x.gguf", "none that the hub allows"),
-            ("/b/x.gguf", "none that the hub allows"),
-            ("../x/y.gguf", "none that the hub allows"),
-            ("https://huggingface.co/a/b/tree/%zz", "two digits"),
-            ("https://huggingface.co/a/b%2", "two digits"),
+            ("https://huggingface.co/a/b?show_file_info=%zz", "hexadecimal digits"),
+            ("a/b/c/x.txt", "not allowed on the hub"),
+            ("a/b//x.gguf", "not allowed on the hub"),
+            ("./b/x.gguf", "not allowed on the hub"),
+            ("/b/x.gguf", "not allowed on the hub"),
+            ("../x/y.gguf", "not allowed on the hub"),
+            ("https://huggingface.co/a/b/tree/%zz", "hexadecimal digits"),
+            ("https://huggingface.co/a/b%2", "hexadecimal digits"),
             ("https://huggingface.co/a/b/tree/..%2F..", "revision"),
-            ("https://huggingface.co/../b", "the owner is none"),
-            ("https://huggingface.co/a%2Fb/c", "the repository is none"),
+            ("https://huggingface.co/../b", "the owner is not allowed"),
+            ("https://huggingface.co/a%2Fb/c", "the repository is not allowed"),
             ("hf://a", "names no repository"),
-            ("ftp://huggingface.co/a/b", "not an address of the hub"),
-            ("/a/tree/b", "none that the hub allows"),
-            ("./a/tree/b", "none that the hub allows"),
+            ("ftp://huggingface.co/a/b", "not a URL of the hub"),
+            ("/a/tree/b", "not allowed on the hub"),
+            ("./a/tree/b", "not allowed on the hub"),
         ] {
             let error = HubName::parse(address).map(|n| n.to_string()).unwrap_err().to_string();
             assert!(error.contains(words), "{address}: {error}");

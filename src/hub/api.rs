@@ -1,4 +1,4 @@
-//! What the hub says of a repository: its commit, its files, their hashes and lengths.
+//! The hub's list of a repository: its commit, its files, their hashes and lengths.
 
 use serde::Deserialize;
 use ureq::http::HeaderMap;
@@ -8,7 +8,7 @@ use super::name::{is_hash, is_safe_path};
 use super::{HubError, HubName};
 use crate::formats::quoted;
 
-/// Longest listing that is read; that of a repository of 1000 files has 0.3 MB.
+/// Longest list that is read. That of a repository of 1000 files has 0.3 MB.
 const MAX_LISTING: u64 = 32 << 20;
 
 /// A file on the hub.
@@ -16,7 +16,7 @@ const MAX_LISTING: u64 = 32 << 20;
 pub(super) struct RemoteFile {
     /// Its path in the repository.
     pub(super) name: String,
-    /// What the hub calls its content: 64 digits are its SHA-256, 40 the hash that git gives it.
+    /// Hash of its content: 64 digits are a SHA-256, 40 digits are git's hash.
     pub(super) id: String,
     /// Its length in bytes.
     pub(super) size: u64,
@@ -32,7 +32,7 @@ pub(super) struct Listing {
     pub(super) siblings: Vec<Sibling>,
 }
 
-/// A file as the listing has it.
+/// A file in the hub's list.
 #[derive(Debug, Deserialize)]
 pub(super) struct Sibling {
     #[serde(rename = "rfilename")]
@@ -50,7 +50,7 @@ struct Lfs {
 }
 
 impl Http {
-    /// Asks for the files of the name's revision.
+    /// Requests the files of the name's revision.
     pub(super) fn listing(
         &self,
         name: &HubName,
@@ -87,7 +87,7 @@ impl Http {
         Ok(listing)
     }
 
-    /// The hash and length of a file of a listing.
+    /// The hash and length of a file in the list.
     pub(super) fn remote_file(
         &self,
         name: &HubName,
@@ -112,7 +112,7 @@ impl Http {
         {
             return Ok(file(id, size));
         }
-        // A hub that does not tell in its listing tells for each file.
+        // A hub without hashes in its list sends them for each file.
         let answer = self.head(name, commit, &sibling.name, tell)?;
         match identity(&answer) {
             Some((id, size)) => Ok(file(&id, size)),
@@ -142,19 +142,19 @@ impl Http {
         }
     }
 
-    /// Where a file is.
+    /// URL of a file.
     pub(super) fn file_url(&self, name: &HubName, commit: &str, file: &str) -> String {
         let parts: Vec<_> = file.split('/').map(encode).collect();
         format!("{}/{}/resolve/{commit}/{}", self.endpoint(), name.id(), parts.join("/"))
     }
 }
 
-/// Whether a redirect tells all of its target that is to be known.
+/// Whether a redirect already has the hash and length of its target.
 fn has_link(headers: &HeaderMap) -> bool {
     headers.contains_key("x-linked-etag")
 }
 
-/// Hash and length by an answer's headers; of the hub's own answers only.
+/// Hash and length from a response's headers, if the hub itself sent it.
 fn identity(answer: &Answer) -> Option<(String, u64)> {
     let header = |name| text_header(&answer.headers, name);
     let etag = header("x-linked-etag").or_else(|| header("etag"))?;

@@ -1,10 +1,10 @@
-//! The cache on disk, laid out as `huggingface_hub` lays it out, so that nothing is fetched twice:
+//! The cache on disk, in the layout of `huggingface_hub`, so that both share downloads:
 //!
 //! ```text
 //! models--owner--repo/refs/<revision>             the commit's hash
-//! models--owner--repo/blobs/<hash of content>     files; <hash>.incomplete while they come
+//! models--owner--repo/blobs/<hash of content>     files; <hash>.incomplete during the download
 //! models--owner--repo/snapshots/<commit>/<file>   links to ../../blobs/<hash>
-//! .locks/models--owner--repo/<hash>.lock          locked while a blob is being fetched
+//! .locks/models--owner--repo/<hash>.lock          locked while a blob is downloaded
 //! ```
 
 use std::fs::{self, File};
@@ -19,7 +19,7 @@ use crate::formats::{FileSource, json_bytes, read_small};
 
 /// Longest index of shards that is read.
 const MAX_INDEX_BYTES: u64 = 16 << 20;
-/// Deepest folder of a snapshot that is looked at.
+/// Maximum depth of a snapshot's folders.
 const MAX_DEPTH: usize = 8;
 
 /// The cache's folder.
@@ -28,12 +28,12 @@ pub struct Cache {
     root: PathBuf,
 }
 
-/// A model in the cache, whole.
+/// A complete model in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Model {
     /// A checkpoint folder.
     Folder(PathBuf),
-    /// A `.gguf` file, the first if it has several parts.
+    /// A `.gguf` file; of a split model, the first part.
     Gguf(PathBuf),
 }
 
@@ -48,11 +48,11 @@ impl Model {
 }
 
 impl Cache {
-    /// The folder that `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME` or the
-    /// system's habits name, as `huggingface_hub` reads them. It may not be there.
+    /// The cache in the folder given by `HF_HUB_CACHE`, `HUGGINGFACE_HUB_CACHE`, `HF_HOME`, `XDG_CACHE_HOME` or
+    /// the system's default, with the rules of `huggingface_hub`. The folder need not exist.
     ///
     /// # Errors
-    /// [`HubError::Setting`] when there is not even a home folder.
+    /// [`HubError::Setting`] if none is set and there is no home folder.
     pub fn from_env() -> Result<Self, HubError> {
         Ok(Self { root: places::hub_cache()? })
     }
@@ -89,7 +89,7 @@ impl Cache {
         self.repo(name).join("snapshots").join(commit)
     }
 
-    /// The commit that a revision was when it was last fetched.
+    /// The commit of a revision at its last download.
     pub(super) fn commit(&self, name: &HubName) -> Option<String> {
         let revision = name.revision();
         if is_hash(revision, 40) && self.snapshot(name, revision).is_dir() {
@@ -100,11 +100,10 @@ impl Cache {
         is_hash(commit, 40).then(|| commit.to_owned())
     }
 
-    /// The model, if it is there whole. Asks nobody.
+    /// Finds a model that is complete in the cache, without network access.
     ///
     /// # Errors
-    /// [`HubError::Choose`] when several are there and the name does not say which, and the
-    /// system's.
+    /// [`HubError::Choose`] if the name matches several models, and the system's errors.
     pub fn find(&self, name: &HubName) -> Result<Option<Model>, HubError> {
         let Some(commit) = self.commit(name) else { return Ok(None) };
         let snapshot = self.snapshot(name, &commit);
@@ -130,7 +129,7 @@ impl Cache {
         }
     }
 
-    /// Notes which commit a revision is.
+    /// Stores the commit of a revision.
     pub(super) fn set_commit(&self, name: &HubName, commit: &str) -> Result<(), HubError> {
         let revision = name.revision();
         if revision == commit {
@@ -150,7 +149,7 @@ impl Cache {
         write().map_err(io(&place, "write"))
     }
 
-    /// Puts a whole blob into a snapshot under its file's name.
+    /// Links a complete blob into a snapshot under its file's name.
     pub(super) fn link(
         &self,
         name: &HubName,
@@ -170,7 +169,7 @@ impl Cache {
         id: &str,
     ) -> Result<(), HubError> {
         if !is_safe_path(file) {
-            // Checked when the listing was read; nothing else may come here.
+            // The list's names were checked when it was read; this guards against other callers.
             return Err(HubError::reply(file, "a file's name leads out of its folder"));
         }
         let place = self.snapshot(name, commit).join(file);
@@ -178,7 +177,7 @@ impl Cache {
         let folder = place.parent().unwrap_or(&place);
         fs::create_dir_all(folder).map_err(io(folder, "create"))?;
         let mut target = PathBuf::new();
-        // Up from the file's folder to the repository's.
+        // The relative path from the file's folder up to the repository's.
         target.extend(std::iter::repeat_n("..", file.split('/').count() + 1));
         target.push("blobs");
         target.push(id);
@@ -186,7 +185,7 @@ impl Cache {
         let linked = symlink(&target, &beside).and_then(|()| fs::rename(&beside, &place));
         if let Err(e) = linked {
             let _ = fs::remove_file(&beside);
-            // As huggingface_hub does where there are no links: the file itself goes in.
+            // Without links, like huggingface_hub, the file itself is moved.
             log::debug!("{}: no symbolic link ({e}), the file is moved", place.display());
             fs::rename(&blob, &place).map_err(io(&place, "write"))?;
         }
@@ -195,7 +194,7 @@ impl Cache {
     }
 }
 
-/// A rename is only safe on disk when its folder is.
+/// Syncs a folder, which makes a rename in it durable.
 pub(crate) fn sync_folder(folder: &Path) {
     #[cfg(unix)]
     if let Err(e) = File::open(folder).and_then(|f| f.sync_all()) {
@@ -223,14 +222,14 @@ fn symlink(_: &Path, _: &Path) -> std::io::Result<()> {
 /// A file of a snapshot.
 #[derive(Debug)]
 pub(super) struct SnapshotFile {
-    /// Its path below the snapshot, with `/`.
+    /// Path below the snapshot, with `/`.
     pub(super) name: String,
     pub(super) path: PathBuf,
-    /// Its length; `None` for a link whose file is gone.
+    /// Length; `None` for a link whose target is missing.
     pub(super) len: Option<u64>,
 }
 
-/// All files of a snapshot, none if there is no such folder.
+/// All files of a snapshot; empty if the folder does not exist.
 pub(super) fn files(snapshot: &Path) -> Result<Vec<SnapshotFile>, HubError> {
     let mut found = Vec::new();
     let mut folders = vec![(snapshot.to_owned(), String::new(), 0)];
@@ -252,12 +251,12 @@ pub(super) fn files(snapshot: &Path) -> Result<Vec<SnapshotFile>, HubError> {
     Ok(found)
 }
 
-/// The files of a snapshot that are there, not only linked to.
+/// The files of a snapshot whose content exists.
 pub(super) fn whole_files(snapshot: &Path) -> Result<Vec<SnapshotFile>, HubError> {
     Ok(files(snapshot)?.into_iter().filter(|f| f.len.is_some()).collect())
 }
 
-/// What a folder holds, by names that are text; nothing if there is no such folder.
+/// The entries of a folder with UTF-8 names; empty if the folder does not exist.
 pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, HubError> {
     let read = match fs::read_dir(folder) {
         Ok(read) => read,
@@ -275,7 +274,7 @@ pub(super) fn entries(folder: &Path) -> Result<Vec<(String, PathBuf)>, HubError>
     Ok(found)
 }
 
-/// Whether all shards that the index names are there, if there is one.
+/// Whether all shards named by the index exist, if there is an index.
 pub(super) fn has_all_shards(snapshot: &Path, files: &[String]) -> bool {
     if !files.iter().any(|f| f == INDEX) {
         return true;
@@ -299,7 +298,7 @@ mod tests {
     const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
     const ID: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
-    /// A snapshot of plain files, as where there are no links.
+    /// A snapshot of plain files, as on systems without links.
     fn cache(files: &[(&str, &str)]) -> (TempDir, Cache, HubName) {
         let dir = TempDir::new().unwrap();
         let (cache, name) = (Cache::at(dir.path().to_owned()), HubName::parse("a/b").unwrap());

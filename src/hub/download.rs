@@ -1,4 +1,4 @@
-//! Fetches a file into the cache: goes on where it stopped, and takes nothing for whole that is not.
+//! Downloads a file into the cache: it resumes interrupted downloads, and accepts only files with the right hash.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -15,14 +15,14 @@ use super::http::{Failure, Http, Patience, Want, passing, range_start};
 use super::{HubError, HubName};
 
 const PIECE: usize = 256 << 10;
-/// Bytes after which a broken connection counts as the first one again.
+/// Bytes of progress after which the count of broken connections starts again.
 const PROGRESS: u64 = 1 << 20;
 
-/// What is told while a file comes: bytes of it that are there, and what is waited for. An error ends
-/// the fetch.
+/// Callback during a download: the file's downloaded bytes, and the reason for waiting. An error ends the
+/// download.
 pub(super) type Tell<'a> = &'a mut dyn FnMut(u64, Option<&str>) -> Result<(), HubError>;
 
-/// A repository at a commit, and where its files go.
+/// A repository at a commit, and the cache for its files.
 pub(super) struct Fetch<'a> {
     pub(super) http: &'a Http,
     pub(super) cache: &'a Cache,
@@ -30,10 +30,10 @@ pub(super) struct Fetch<'a> {
     pub(super) commit: &'a str,
 }
 
-/// The hash that a file's content is known by.
+/// The hash of a file's content.
 enum Hasher {
     Sha256(Sha256),
-    /// Git's own, of the length and the content.
+    /// Git's hash, of the length and the content.
     Git(Sha1),
 }
 
@@ -69,7 +69,7 @@ impl Hasher {
     }
 }
 
-/// A file that is coming, the hash of what is there, and its length.
+/// A partly downloaded file, with the hash and length of its bytes.
 struct Partial<'a> {
     remote: &'a RemoteFile,
     path: PathBuf,
@@ -79,7 +79,7 @@ struct Partial<'a> {
 }
 
 impl<'a> Partial<'a> {
-    /// Opens what an earlier run left, or begins.
+    /// Opens the partial file of an earlier run, or creates it.
     fn open(remote: &'a RemoteFile, path: PathBuf, tell: Tell<'_>) -> Result<Self, HubError> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -99,7 +99,7 @@ impl<'a> Partial<'a> {
         }
     }
 
-    /// Forgets what is there.
+    /// Discards the bytes.
     fn restart(&mut self) -> Result<(), HubError> {
         let emptied = self.file.set_len(0).and_then(|()| self.file.seek(SeekFrom::Start(0)));
         emptied.map_err(io(&self.path, "write"))?;
@@ -115,7 +115,7 @@ impl<'a> Partial<'a> {
         Ok(())
     }
 
-    /// The whole file becomes the blob, or is deleted if it is not what the hub says.
+    /// Turns the file into the blob, or deletes it if its hash is wrong.
     fn finish(self, blob: &Path) -> Result<(), HubError> {
         let kind = self.hasher.kind();
         let got = self.hasher.finish();
@@ -146,13 +146,13 @@ fn remove(path: &Path) -> Result<(), HubError> {
 }
 
 impl Fetch<'_> {
-    /// Whether the snapshot holds the file, by its length.
+    /// Whether the snapshot has the file, by its length.
     pub(super) fn is_there(&self, file: &RemoteFile) -> bool {
         let place = self.cache.snapshot(self.name, self.commit).join(&file.name);
         has_len(&place, file.size)
     }
 
-    /// Bytes of the file that need not come.
+    /// Bytes of the file that are already on disk.
     pub(super) fn bytes_there(&self, file: &RemoteFile) -> u64 {
         let blob = self.cache.blob(self.name, &file.id);
         if self.is_there(file) || has_len(&blob, file.size) {
@@ -162,8 +162,8 @@ impl Fetch<'_> {
         partial.map_or(0, |m| m.len().min(file.size))
     }
 
-    /// Fetches the file unless it is there, and puts it into the snapshot. `check` reads a file
-    /// that is there and fetches it again if its hash is wrong.
+    /// Downloads the file if it is missing, and links it into the snapshot. With `check` it reads an existing
+    /// file, and downloads it again if its hash is wrong.
     pub(super) fn file(
         &self,
         file: &RemoteFile,
@@ -180,7 +180,7 @@ impl Fetch<'_> {
             if !check || is_sound(file, &place, tell)? {
                 return Ok(());
             }
-            log::warn!("{}: its content is wrong, it is fetched again", place.display());
+            log::warn!("{}: its hash is wrong, it is downloaded again", place.display());
             remove(&blob)?;
             remove(&place)?;
         }
@@ -190,7 +190,7 @@ impl Fetch<'_> {
         self.cache.link(self.name, self.commit, &file.name, &file.id)
     }
 
-    /// One process at a time writes a blob; huggingface_hub locks the same file.
+    /// Locks a blob, so that one process at a time writes it. huggingface_hub locks the same file.
     fn lock(&self, id: &str, tell: Tell<'_>) -> Result<Option<File>, HubError> {
         let folder = self.cache.locks(self.name);
         fs::create_dir_all(&folder).map_err(io(&folder, "create"))?;
@@ -202,12 +202,12 @@ impl Fetch<'_> {
             match file.try_lock() {
                 Ok(()) => return Ok(Some(file)),
                 Err(TryLockError::WouldBlock) => {
-                    tell(0, Some("another process is fetching it"))?;
+                    tell(0, Some("another process is downloading it"))?;
                     std::thread::sleep(Duration::from_millis(200));
                 }
                 Err(TryLockError::Error(e)) => {
-                    // A file system without locks: two at once would spoil the partial file, which
-                    // its hash then shows.
+                    // A file system without locks. Two processes could damage the partial file; its hash
+                    // would show that.
                     log::warn!("{}: cannot be locked: {e}", path.display());
                     return Ok(None);
                 }
@@ -222,9 +222,9 @@ impl Fetch<'_> {
         let old = partial.have;
         self.complete(&mut partial, tell)?;
         match partial.finish(blob) {
-            // What an earlier run or program left may be at fault: once more from the beginning.
+            // The partial file of an earlier run or program may be damaged: start once more.
             Err(HubError::Corrupt { .. }) if old > 0 => {
-                log::warn!("{}: what was left of it was wrong, it is fetched anew", file.name);
+                log::warn!("{}: its partial file was damaged, it is downloaded again", file.name);
                 let mut partial = open(tell)?;
                 self.complete(&mut partial, tell)?;
                 partial.finish(blob)
@@ -233,7 +233,7 @@ impl Fetch<'_> {
         }
     }
 
-    /// Asks for what is missing until it is all there.
+    /// Requests the missing bytes until the file is complete.
     fn complete(&self, partial: &mut Partial<'_>, tell: Tell<'_>) -> Result<(), HubError> {
         let url = self.http.file_url(self.name, self.commit, &partial.remote.name);
         let mut patience = Patience::new();
@@ -255,7 +255,7 @@ impl Fetch<'_> {
         Ok(())
     }
 
-    /// One request, and all that comes of it.
+    /// Sends one request, and appends its bytes.
     fn some(&self, url: &str, partial: &mut Partial<'_>, tell: Tell<'_>) -> Result<(), Failure> {
         let remote = partial.remote;
         let answer = self.http.request(false, url, Want::From(partial.have), |_| false)?;
@@ -263,9 +263,9 @@ impl Fetch<'_> {
             200 => partial.restart()?,
             206 if range_start(&answer) == Some(partial.have) => {}
             206 | 416 => {
-                // Another range than was asked for, or none: from the beginning.
+                // Another range than requested, or none: start from the beginning.
                 partial.restart()?;
-                return Err(passing(&"the server does not go on where it was asked to"));
+                return Err(passing(&"the server sends another part than requested"));
             }
             _ => return Err(self.http.refusal(self.name, &remote.name, &answer)),
         }
@@ -297,7 +297,7 @@ fn has_len(path: &Path, len: u64) -> bool {
     fs::metadata(path).is_ok_and(|m| m.is_file() && m.len() == len)
 }
 
-/// Whether the content of a file is what the hub says.
+/// Whether a file's content has the hub's hash.
 fn is_sound(file: &RemoteFile, path: &Path, tell: Tell<'_>) -> Result<bool, HubError> {
     let mut hasher = Hasher::new(file);
     let mut open = File::open(path).map_err(io(path, "read"))?;

@@ -1,4 +1,4 @@
-//! What can go wrong with the hub, each in one line that says what to do.
+//! Errors of the hub and its cache. Each message is one line and says what to do.
 
 use std::path::{Path, PathBuf};
 
@@ -6,60 +6,62 @@ use thiserror::Error;
 
 use crate::formats::one_line;
 
-/// Why a model could not be had from the hub or from its cache.
+/// An error of finding or downloading a model.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum HubError {
-    /// Not a name of the hub.
-    #[error("{name}: {problem}; a name of the hub is owner/repo[:QUANT][@revision]")]
+    /// Not a valid name of a model on the hub.
+    #[error("{name}: {problem}; hub names have the form owner/repo[:QUANT][@revision]")]
     Name {
         /// The text, quoted.
         name: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// A variable of the environment that cannot be used.
+    /// An environment variable with an invalid value.
     #[error("{variable}: {problem}")]
     Setting {
         /// The variable.
         variable: &'static str,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// `HF_HUB_OFFLINE` is set and the cache does not hold the model.
-    #[error("{name}: HF_HUB_OFFLINE is set and the cache does not hold it whole. {there}")]
+    /// `HF_HUB_OFFLINE` is set, and the model is not in the cache.
+    #[error(
+        "{name}: HF_HUB_OFFLINE is set, and the cache does not have the complete model. {there}"
+    )]
     Offline {
         /// The model.
         name: String,
-        /// What the cache holds.
+        /// The content of the cache, as a sentence.
         there: String,
     },
-    /// The cache does not hold the model.
+    /// The model is not in the cache.
     #[error("{name}: not in the cache. {there}")]
     NotCached {
         /// The model.
         name: String,
-        /// What the cache holds.
+        /// The content of the cache, as a sentence.
         there: String,
     },
-    /// The hub lets this user not have it (401 or 403).
+    /// The hub denies access (401 or 403).
     #[error(
-        "{repo}: the hub refuses it ({status}). {token} If it is there and asks for consent to its licence, give it at {url}"
+        "{repo}: the hub denies access ({status}). {token} If the model is gated, accept its licence at {url}"
     )]
     Denied {
         /// The repository.
         repo: String,
-        /// The answer's status.
+        /// The response's status.
         status: u16,
-        /// What to do about the token.
+        /// Advice about the token.
         token: &'static str,
         /// Its page.
         url: String,
     },
     /// No such repository, revision or file (404).
-    #[error("{what}: the hub has no such {kind}, is the name right?")]
+    #[error("{what}: the hub has no such {kind}, check the name")]
     NotFound {
-        /// Which one.
+        /// Its name.
         what: String,
         /// `model or revision`, `revision` or `file`.
         kind: &'static str,
@@ -69,105 +71,105 @@ pub enum HubError {
     NoQuant {
         /// The repository.
         repo: String,
-        /// What was asked for.
+        /// The requested quantisation.
         quant: String,
-        /// What there is, the nearest first.
+        /// The available quantisations, the most similar first.
         there: String,
     },
-    /// Several models and none was named.
+    /// Several models match the name.
     #[error(
-        "{repo}: holds several models, add one to the name, e.g. {repo}:{first}. There are: {there}"
+        "{repo}: has several models, add one to the name, e.g. {repo}:{first}. There are: {there}"
     )]
     Choose {
         /// The repository.
         repo: String,
         /// The first of them.
         first: String,
-        /// All of them.
+        /// All their labels.
         there: String,
     },
-    /// Nothing that this program runs.
-    #[error("{repo}: holds neither .gguf files nor config.json with model*.safetensors")]
+    /// No supported model.
+    #[error("{repo}: has neither .gguf files nor config.json with model*.safetensors")]
     NoModel {
         /// The repository.
         repo: String,
     },
-    /// A split file of which parts are missing on the hub.
-    #[error("{repo}: {file} has {of} parts, the hub holds {there} of them")]
+    /// A split file with parts missing on the hub.
+    #[error("{repo}: {file} has {of} parts, the hub has {there} of them")]
     PartsMissing {
         /// The repository.
         repo: String,
-        /// The first part that is there.
+        /// The first available part.
         file: String,
-        /// How many there should be.
+        /// Number of parts by the file's name.
         of: usize,
-        /// How many there are.
+        /// Number of available parts.
         there: usize,
     },
-    /// An answer that does not make sense.
-    #[error("{url}: the server's answer is not the hub's: {problem}")]
+    /// An invalid response.
+    #[error("{url}: the response is not the hub's: {problem}")]
     BadReply {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// The server could not be reached, or the connection broke again and again.
-    #[error("{url}: {problem}. What was fetched is kept: run it again to go on")]
+    /// The server could not be reached, or the connection broke repeatedly.
+    #[error("{url}: {problem}. The downloaded part is kept: run the command again to resume")]
     Network {
         /// The address.
         url: String,
         /// The last problem.
         problem: String,
     },
-    /// The hub's name is not known: there is no network, or none to it.
+    /// The hub's host name cannot be resolved: there is no network, or a wrong name.
     #[error(
-        "{host} is not found: is this computer online? What has been fetched needs no network (`lfm2 list`)"
+        "{host} is not found: check that this computer is online. Downloaded models need no network (`lfm2 list`)"
     )]
     NoNetwork {
         /// The server.
         host: String,
     },
-    /// A model of the hub that this version does not load.
+    /// A model that this version cannot load.
     #[error("{name}: {problem}; it was not downloaded.{there}")]
     Unsupported {
         /// The model.
         name: String,
-        /// Why, by file.
+        /// The problem, with its file.
         problem: String,
-        /// Which others of the repository load, as a sentence after a space.
+        /// Other supported models of the repository, as a sentence after a space.
         there: String,
     },
-    /// The caller stopped it.
-    #[error("stopped; the next run goes on")]
+    /// The caller stopped the download.
+    #[error("stopped; the next run resumes")]
     Cancelled,
-    /// A server whose certificate nobody known has signed.
+    /// A server whose certificate is not signed by a known authority.
     #[error(
-        "{url}: {problem}. If a proxy stands between, set SSL_CERT_FILE to its authorities, often /etc/ssl/certs/ca-certificates.crt"
+        "{url}: {problem}. Behind a proxy, set SSL_CERT_FILE to its certificate authorities, often /etc/ssl/certs/ca-certificates.crt"
     )]
     Certificate {
         /// The address.
         url: String,
-        /// What is wrong with it.
+        /// The problem.
         problem: String,
     },
-    /// What came is not what the hub says it is.
+    /// A downloaded file does not match the hub's hash or length.
     #[error(
-        "{file}: what came is not the file: its {kind} is {got}, the hub says {wanted}. It was deleted; try again, or another network"
+        "{file}: the download is damaged: its {kind} is {got}, the hub says {wanted}. It was deleted; try again, or use another network"
     )]
     Corrupt {
         /// The file.
         file: String,
         /// `SHA-256`, `git hash` or `length`.
         kind: &'static str,
-        /// What was computed.
+        /// The computed value.
         got: String,
-        /// What the hub says.
+        /// The hub's value.
         wanted: String,
     },
-    /// A file whose content could not be checked.
+    /// A file whose content cannot be checked.
     #[error(
-        "{file}: the server tells no hash or length of it, so it cannot be checked; is {url} a hub?"
+        "{file}: the server sends no hash or length for it, so it cannot be checked; check that {url} is a hub"
     )]
     NoHash {
         /// The file.
@@ -175,7 +177,7 @@ pub enum HubError {
         /// The server.
         url: String,
     },
-    /// Not enough room.
+    /// Not enough space on the disk.
     #[error(
         "{}: {need} more bytes are needed, {have} are free. Free some (`lfm2 list`, `lfm2 rm`), or set HF_HOME to a folder on another disk",
         path.display()
@@ -188,8 +190,8 @@ pub enum HubError {
         /// Bytes free.
         have: u64,
     },
-    /// Another process is at it.
-    #[error("{name}: another process is fetching it, wait for it or end it")]
+    /// Another process is downloading the model.
+    #[error("{name}: another process is downloading it, wait for it or end it")]
     Busy {
         /// The model.
         name: String,
@@ -199,7 +201,7 @@ pub enum HubError {
     Io {
         /// The file or folder.
         path: PathBuf,
-        /// What was tried.
+        /// The failed action.
         action: &'static str,
         /// The system's reason.
         #[source]
@@ -208,7 +210,7 @@ pub enum HubError {
 }
 
 impl HubError {
-    /// Whether the user can mend it, against a network or a server that fails.
+    /// Whether the user can fix the cause; false for failures of the network or a server.
     #[must_use]
     pub fn is_user(&self) -> bool {
         !matches!(
@@ -226,7 +228,7 @@ impl HubError {
     }
 }
 
-/// For `map_err`: what was tried with which file.
+/// Makes an error of `action` on a path, for `map_err`.
 pub(super) fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> HubError {
     let path = path.to_owned();
     move |error| HubError::Io { path, action, error }

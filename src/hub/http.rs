@@ -1,4 +1,4 @@
-//! Requests to the hub: redirects, the token, what a status means, and when to try again.
+//! Requests to the hub: redirects, the token, errors by status, and retries.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -15,47 +15,47 @@ use crate::formats::{one_line, quoted};
 const DEFAULT_ENDPOINT: &str = "https://huggingface.co";
 const MAX_REDIRECTS: usize = 10;
 const CONNECT: Duration = Duration::from_secs(20);
-/// Longest silence of a server, unless `HF_HUB_DOWNLOAD_TIMEOUT` says otherwise.
+/// Timeout for a server that sends nothing, unless `HF_HUB_DOWNLOAD_TIMEOUT` is set.
 const SILENCE: Duration = Duration::from_secs(30);
-/// Longest wait that a server may ask for.
+/// Longest delay that a server may request.
 const MAX_WAIT: Duration = Duration::from_secs(120);
-/// Tries without progress.
+/// Maximum number of tries without progress.
 const TRIES: u32 = 5;
 
-/// A hub and how to talk with it.
+/// An HTTP client for a hub.
 pub(super) struct Http {
     agent: ureq::Agent,
     endpoint: String,
     token: Option<String>,
 }
 
-/// Which bytes are asked for.
+/// The requested bytes.
 #[derive(Clone, Copy)]
 pub(super) enum Want {
-    /// All from this one on.
+    /// All bytes from this one on.
     From(u64),
-    /// From the first to the last of these.
+    /// The bytes from the first to the last.
     Part(u64, u64),
 }
 
-/// The last answer of a chain of redirects.
+/// The last response of a chain of redirects.
 pub(super) struct Answer {
     pub(super) url: String,
     pub(super) status: u16,
     pub(super) headers: HeaderMap,
     pub(super) body: ureq::Body,
-    /// Whether the hub itself gave it, not a server that it sent us to.
+    /// Whether the hub itself sent it, and not the target of a redirect.
     pub(super) from_hub: bool,
 }
 
-/// Why a request has to be made again, or never.
+/// A failed request, which may or may not be repeated.
 pub(super) enum Failure {
-    /// May work another time, after the wait that the server asks for.
+    /// May succeed later, after the delay that the server requests.
     Passing {
         problem: String,
         after: Option<Duration>,
     },
-    /// The server's name is not known: there is no network, or no such server.
+    /// The host name cannot be resolved: there is no network, or no such server.
     NoHost(String),
     Final(HubError),
 }
@@ -66,7 +66,7 @@ impl From<HubError> for Failure {
     }
 }
 
-/// A small text setting.
+/// The value of a text variable.
 fn text_variable(name: &'static str) -> Result<Option<String>, HubError> {
     let Some(value) = variable(name) else { return Ok(None) };
     match value.into_string() {
@@ -75,13 +75,13 @@ fn text_variable(name: &'static str) -> Result<Option<String>, HubError> {
     }
 }
 
-/// Whether `HF_HUB_OFFLINE` says that no network may be used.
+/// Whether `HF_HUB_OFFLINE` forbids network access.
 pub(super) fn offline() -> bool {
     variable("HF_HUB_OFFLINE")
         .is_some_and(|v| ["1", "on", "yes", "true"].iter().any(|yes| v.eq_ignore_ascii_case(yes)))
 }
 
-/// The token of `HF_TOKEN`, or of the file where `hf auth login` leaves it.
+/// The token of `HF_TOKEN`, or of the file that `hf auth login` writes.
 fn token() -> Result<Option<String>, HubError> {
     let mut from = "HF_TOKEN";
     let mut token = text_variable(from)?;
@@ -91,7 +91,7 @@ fn token() -> Result<Option<String>, HubError> {
         token = Some(text.trim().to_owned()).filter(|t| !t.is_empty());
     }
     match token {
-        // It goes into a header, and into no message.
+        // The token goes into a header, and never into a message.
         Some(t) if t.len() > 1000 || !t.bytes().all(|b| b.is_ascii_graphic()) => {
             Err(HubError::Setting { variable: from, problem: "is not a token".to_owned() })
         }
@@ -99,7 +99,7 @@ fn token() -> Result<Option<String>, HubError> {
     }
 }
 
-/// The certificate authorities of a file, where the user names one (a company's proxy).
+/// The certificate authorities of the user's file, e.g. for a company's proxy.
 fn roots() -> Result<RootCerts, HubError> {
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
         let Some(place) = variable(name) else { continue };
@@ -113,7 +113,7 @@ fn roots() -> Result<RootCerts, HubError> {
             })
             .collect();
         if certificates.is_empty() {
-            return Err(setting(format!("{shown}: holds no certificate")));
+            return Err(setting(format!("{shown}: has no certificate")));
         }
         return Ok(RootCerts::Specific(Arc::new(certificates)));
     }
@@ -121,7 +121,7 @@ fn roots() -> Result<RootCerts, HubError> {
 }
 
 impl Http {
-    /// As the environment says: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT`, proxies,
+    /// A client configured by the environment: `HF_ENDPOINT`, `HF_TOKEN`, `HF_HUB_DOWNLOAD_TIMEOUT`, proxies,
     /// certificates.
     pub(super) fn from_env() -> Result<Self, HubError> {
         let endpoint = text_variable("HF_ENDPOINT")?.unwrap_or_else(|| DEFAULT_ENDPOINT.to_owned());
@@ -158,8 +158,8 @@ impl Http {
         &self.endpoint
     }
 
-    /// Follows redirects to an answer. The token goes to the hub only: not to another scheme, host
-    /// or port. `until` ends the chain at an answer that has what is wanted.
+    /// Follows redirects to a response. The token is sent only to the hub's scheme, host and port. `until` ends
+    /// the chain early at a response that suffices.
     pub(super) fn request(
         &self,
         head: bool,
@@ -181,7 +181,7 @@ impl Http {
                 Want::Part(from, to) => request.header(header::RANGE, format!("bytes={from}-{to}")),
             };
             let answer = request.call().map_err(|e| match e.to_string() {
-                // The crate has no kind for these.
+                // ureq has no error kind for these.
                 e if e.contains("peer certificate") => {
                     HubError::Certificate { url: without_query(&url), problem: one_line(&e) }.into()
                 }
@@ -210,7 +210,7 @@ impl Http {
         Err(HubError::reply(&without_query(&url), "more than 10 redirects").into())
     }
 
-    /// `len` bytes of a file from byte `from` on.
+    /// Requests `len` bytes of a file from byte `from` on.
     pub(super) fn part(
         &self,
         name: &HubName,
@@ -226,7 +226,7 @@ impl Http {
             // A server without ranges sends the file from its beginning.
             200 => from,
             206 | 416 => {
-                return Err(passing(&"the server sends another part than it was asked for"));
+                return Err(passing(&"the server sends another part than requested"));
             }
             _ => return Err(self.refusal(name, file, &answer)),
         };
@@ -241,7 +241,7 @@ impl Http {
         }
     }
 
-    /// What an answer without the content means.
+    /// The error of a response without the content.
     pub(super) fn refusal(&self, name: &HubName, what: &str, answer: &Answer) -> Failure {
         let code = text_header(&answer.headers, "x-error-code").unwrap_or_default();
         let after = text_header(&answer.headers, "retry-after")
@@ -254,7 +254,7 @@ impl Http {
                 };
                 Failure::Passing { problem, after }
             }
-            // A signed address that has run out: the hub gives another.
+            // A signed URL has expired: the hub gives another.
             401 | 403 | 404 | 410 if !answer.from_hub => Failure::Passing {
                 problem: format!("the file's server refused ({})", answer.status),
                 after: None,
@@ -263,8 +263,8 @@ impl Http {
                 repo: name.id(),
                 status,
                 token: match &self.token {
-                    Some(_) => "Is the name right, and may HF_TOKEN's owner read it?",
-                    None => "Is the name right? If it is private or gated, set HF_TOKEN.",
+                    Some(_) => "Check the name, and that HF_TOKEN's owner may read it.",
+                    None => "Check the name. If the model is private or gated, set HF_TOKEN.",
                 },
                 url: format!("{}/{}", self.endpoint, name.id()),
             }),
@@ -283,10 +283,10 @@ impl Http {
     }
 }
 
-/// Counts tries and waits between them.
+/// Counts tries, and waits between them.
 pub(super) struct Patience {
     left: u32,
-    /// Whether a name that is not known ends it at once.
+    /// Whether an unresolved host name ends it at once.
     strict: bool,
 }
 
@@ -295,20 +295,20 @@ impl Patience {
         Self { left: TRIES, strict: false }
     }
 
-    /// Of the first request: without a network there is nothing to wait for.
+    /// For the first request: without a network, waiting does not help.
     pub(super) fn first() -> Self {
         Self { strict: true, ..Self::new() }
     }
 
-    /// After progress all tries are there again.
+    /// Resets the count of tries after progress.
     pub(super) fn renew(&mut self) {
         self.left = TRIES;
     }
 
-    /// Waits before another try; `tell` is told for how long and why.
+    /// Waits before another try. `tell` gets the duration and the reason.
     ///
     /// # Errors
-    /// When it is over.
+    /// The failure, if there are no more tries.
     pub(super) fn wait(
         &mut self,
         url: &str,
@@ -317,7 +317,7 @@ impl Patience {
     ) -> Result<(), HubError> {
         let (problem, after) = match failure {
             Failure::Final(e) => return Err(e),
-            // Once something came, the network is a moment away perhaps; before, nothing is kept.
+            // After some progress the network may return soon; before, nothing would be lost.
             Failure::NoHost(host) if self.strict => return Err(HubError::NoNetwork { host }),
             Failure::NoHost(host) => (format!("{host} is not found"), None),
             Failure::Passing { problem, after } => (problem, after),
@@ -340,7 +340,7 @@ impl Patience {
     }
 }
 
-/// How long a server asks to wait: seconds, or until a date (RFC 9110, 10.2.3).
+/// The delay that a server requests: seconds, or until a date (RFC 9110, 10.2.3).
 fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if let Ok(seconds) = value.parse() {
@@ -351,13 +351,13 @@ fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(Duration::from_secs(wait.as_secs() + u64::from(wait.subsec_nanos() > 0)))
 }
 
-/// The first byte of a partial answer.
+/// Offset of the first byte of a partial response.
 pub(super) fn range_start(answer: &Answer) -> Option<u64> {
     let range = text_header(&answer.headers, "content-range")?.strip_prefix("bytes ")?;
     range.split('-').next()?.trim().parse().ok()
 }
 
-/// A request that got no answer.
+/// A request without a response.
 pub(super) fn passing(error: &dyn std::fmt::Display) -> Failure {
     Failure::Passing { problem: one_line(error), after: None }
 }
@@ -366,9 +366,9 @@ pub(super) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
     headers.get(name).and_then(|v| v.to_str().ok())
 }
 
-const NO_ADDRESS: &str = "not an address that begins with http:// or https://";
+const NO_ADDRESS: &str = "not a URL that begins with http:// or https://";
 
-/// An absolute address of HTTP.
+/// Parses an absolute HTTP URL.
 fn parse_url(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| NO_ADDRESS)?;
     match (uri.scheme_str(), uri.host()) {
@@ -377,7 +377,7 @@ fn parse_url(text: &str) -> Result<Uri, &'static str> {
     }
 }
 
-/// Where a redirect leads.
+/// The target of a redirect.
 fn join(base: &Uri, location: &str) -> Result<Uri, &'static str> {
     let scheme = base.scheme_str().unwrap_or("https");
     let next = if location.starts_with("//") {
@@ -388,7 +388,7 @@ fn join(base: &Uri, location: &str) -> Result<Uri, &'static str> {
     } else {
         parse_url(location)
     };
-    let next = next.map_err(|_| "a redirect to no address")?;
+    let next = next.map_err(|_| "a redirect to an invalid URL")?;
     if scheme == "https" && next.scheme_str() != Some("https") {
         return Err("a redirect from https to http");
     }
@@ -403,13 +403,13 @@ fn origin(uri: &Uri) -> (Option<&str>, Option<String>, Option<u16>) {
     (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().or(default))
 }
 
-/// For messages: a signed address is long, and its signature is nobody's business.
+/// The URL without its query, for messages: a signed URL is long, and its signature is secret.
 fn without_query(uri: &Uri) -> String {
     let text = uri.to_string();
     text.split('?').next().unwrap_or_default().to_owned()
 }
 
-/// Text as one part of an address's path.
+/// Encodes a text as one part of a URL's path.
 pub(super) fn encode(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {
@@ -446,7 +446,7 @@ mod tests {
         let seconds = |value: &str| retry_after(value, now).map(|wait| wait.as_secs());
         assert_eq!(seconds(" 7 "), Some(7));
         assert_eq!(seconds("Sun, 06 Nov 1994 08:51:07 GMT"), Some(90));
-        // Gone by; and what is neither.
+        // A past date, and invalid values.
         assert_eq!(seconds("Sat, 05 Nov 1994 08:49:37 GMT"), Some(0));
         for bad in ["", "-1", "1.5", "soon", "Sun, 06 Nov 1994", "99999999999999999999"] {
             assert_eq!(seconds(bad), None, "{bad}");

@@ -1,4 +1,4 @@
-//! What the cache holds, and its removal.
+//! Lists and removes models in the cache.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, TryLockError};
@@ -13,11 +13,11 @@ use super::{HubError, HubName, labels, select};
 pub struct Entry {
     /// `owner/repo`.
     pub repo: String,
-    /// The quantisation of a `.gguf`.
+    /// The quantisation of a `.gguf` file.
     pub quant: Option<String>,
-    /// Names of the revision: branches, tags; the commit if it has none.
+    /// Names of the revision (branches, tags); the commit if it has no name.
     pub revisions: Vec<String>,
-    /// The commit; `None` for what only began to come.
+    /// The commit; `None` for a download without a snapshot.
     pub commit: Option<String>,
     /// Bytes on the disk.
     pub bytes: u64,
@@ -25,23 +25,23 @@ pub struct Entry {
     pub path: PathBuf,
     /// Whether it can be used.
     pub state: State,
-    /// The `.gguf`'s name in the repository, without its ending.
+    /// Name of the `.gguf` file in the repository, without its ending.
     stem: Option<String>,
 }
 
 /// Whether a model in the cache can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// All files are there.
+    /// All files are complete.
     Whole,
-    /// Files are missing or have only begun to come.
+    /// Files are missing or incomplete.
     Incomplete,
-    /// Nothing that this program runs.
+    /// Not a supported model.
     Other,
 }
 
 impl Entry {
-    /// Whether it is of the repository and revision that a name means.
+    /// Whether it belongs to the repository and revision of a name.
     fn is_of(&self, name: &HubName) -> bool {
         let revision = |r: &str| {
             self.commit.as_deref() == Some(r) || self.revisions.iter().any(|known| known == r)
@@ -49,7 +49,7 @@ impl Entry {
         self.repo == name.id() && name.given_revision().is_none_or(revision)
     }
 
-    /// The name by which it is found again.
+    /// The name that selects it.
     #[must_use]
     pub fn name(&self) -> String {
         let mut name = self.repo.clone();
@@ -69,7 +69,7 @@ impl Cache {
     /// All models, by name.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn list(&self) -> Result<Vec<Entry>, HubError> {
         let mut found = Vec::new();
         for (folder, path) in entries(self.root())? {
@@ -80,10 +80,10 @@ impl Cache {
         Ok(found)
     }
 
-    /// The models that a name means, by name.
+    /// The models that a name selects, by name.
     ///
     /// # Errors
-    /// The system's.
+    /// The system's errors.
     pub fn meant(&self, name: &HubName) -> Result<Vec<Entry>, HubError> {
         let mut all = self.list()?;
         all.retain(|entry| entry.is_of(name));
@@ -93,25 +93,25 @@ impl Cache {
         })
     }
 
-    /// What the cache holds of a repository, or else at all, as a sentence.
+    /// The models of a repository in the cache, or otherwise all models, as a sentence.
     pub(super) fn there(&self, name: &HubName) -> Result<String, HubError> {
         let usable: Vec<_> = self.list()?.into_iter().filter(|e| e.state == State::Whole).collect();
         let of_repo: Vec<_> = usable.iter().filter(|e| e.repo == name.id()).collect();
         let shown = if of_repo.is_empty() { usable.iter().collect() } else { of_repo };
         let names: Vec<_> = shown.iter().take(8).map(|e| e.name()).collect();
         Ok(match (shown.len(), names.len()) {
-            (0, _) => "It holds no model".to_owned(),
-            (all, some) if all > some => format!("It holds {} and more", names.join(", ")),
-            _ => format!("It holds {}", names.join(", ")),
+            (0, _) => "The cache has no model".to_owned(),
+            (all, some) if all > some => format!("The cache has {} and more", names.join(", ")),
+            _ => format!("The cache has {}", names.join(", ")),
         })
     }
 
-    /// Removes what a name means: a repository; with a revision, that one; with a quantisation,
-    /// its files. Content that another revision needs stays. Gives the bytes that were freed.
+    /// Removes a repository, only a revision of it, or only the files of a quantisation, depending on the name.
+    /// Content that another revision needs stays. Returns the number of freed bytes.
     ///
     /// # Errors
-    /// [`HubError::NotCached`], [`HubError::Busy`] while another process fetches it,
-    /// [`HubError::Choose`], and the system's.
+    /// [`HubError::NotCached`], [`HubError::Busy`] while another process downloads it, [`HubError::Choose`],
+    /// and the system's errors.
     pub fn remove(&self, name: &HubName) -> Result<u64, HubError> {
         let repo = self.repo(name);
         let not_cached = || -> Result<u64, HubError> {
@@ -161,7 +161,7 @@ impl Cache {
         Ok(())
     }
 
-    /// Nobody begins or goes on to fetch while these are held.
+    /// Locks all blobs of a repository, so that no process can start or resume a download.
     fn lock_all(&self, name: &HubName) -> Result<Vec<fs::File>, HubError> {
         let mut held = Vec::new();
         for (_, path) in entries(&self.locks(name))? {
@@ -183,7 +183,7 @@ fn only_quant(
     quant: &str,
     snapshots: Vec<Vec<SnapshotFile>>,
 ) -> Result<Vec<SnapshotFile>, HubError> {
-    // Of all at once: a file of just that name in one means no other in the next.
+    // The selection covers all snapshots at once, so that an exact name in one excludes other names in the rest.
     let ggufs = snapshots.iter().enumerate().flat_map(|(i, files)| {
         let ggufs = select::ggufs(files.iter().map(|f| f.name.as_str()));
         ggufs.into_iter().map(move |gguf| (i, gguf))
@@ -206,7 +206,7 @@ fn only_quant(
     Ok(removed)
 }
 
-/// Deletes files of snapshots, what only they linked to, and what is empty then.
+/// Deletes files of snapshots, the blobs that only they linked to, and folders that become empty.
 fn remove_files(repo: &Path, removed: &[SnapshotFile]) -> Result<(), HubError> {
     let blobs: BTreeSet<String> = removed.iter().filter_map(blob_of).collect();
     for file in removed {
@@ -235,7 +235,7 @@ fn remove_files(repo: &Path, removed: &[SnapshotFile]) -> Result<(), HubError> {
     Ok(())
 }
 
-/// The blob that a file of a snapshot links to: `../../blobs/<name>` and nothing else.
+/// The blob that a file of a snapshot links to, if the link has the form `../../blobs/<name>`.
 fn blob_of(file: &SnapshotFile) -> Option<String> {
     let target = fs::read_link(&file.path).ok()?;
     let mut parts = target.components().skip_while(|p| *p == Component::ParentDir);
@@ -264,7 +264,7 @@ fn refs(repo: &Path) -> Result<Vec<(Ref, PathBuf)>, HubError> {
     Ok(found)
 }
 
-/// Bytes of a repository on the disk: links are not followed.
+/// Bytes of a repository on the disk, without following links.
 fn bytes_of(repo: &Path) -> Result<u64, HubError> {
     let own = |f: &SnapshotFile| fs::symlink_metadata(&f.path).map_or(0, |m| m.len());
     let real = |f: &&SnapshotFile| !f.path.is_symlink();

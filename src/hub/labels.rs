@@ -1,26 +1,25 @@
-//! Which of several files a quantisation means, and what each is called.
+//! Selects a file by its quantisation, and gives each file a label that selects it.
 //!
-//! A file's name is read in words. `:Q4_0` means the files that have that word; of several, the plain
-//! one: that whose words all others have too (`x-Q4_0` beside `x-UD-Q4_0` and `x-Q4_0-new`).
+//! A file's name is split into words. `:Q4_0` selects the file with that word. Of several it selects the plain
+//! one, whose words all others also have (`x-Q4_0` beside `x-UD-Q4_0` and `x-Q4_0-new`).
 
 use crate::formats::gguf::is_quant;
 
-/// Words before a quantisation that belong to it, in lower case: how it was made.
+/// Lower-case words before a quantisation that say how it was made, and belong to it.
 const MARKS: [&str; 6] = ["qad", "qat", "ud", "i1", "imat", "imatrix"];
-/// Of these, the ones of other weights: trained anew for few bits. They are never meant by the
-/// quantisation alone.
+/// Those of them that mark other weights, trained again for few bits. The quantisation alone never selects them.
 const OTHER_WEIGHTS: [&str; 2] = ["qad", "qat"];
-/// Quantisations that run, by the beginnings of their names.
+/// Beginnings of the names of supported quantisations.
 const RUN: [&str; 11] =
     ["q4_0", "q4_1", "q5_0", "q5_1", "q8_0", "q4_k", "q5_k", "q6_k", "f16", "bf16", "f32"];
 
-/// A word of a file's name, and where it begins there.
+/// A word of a file's name, with its position.
 struct Word {
     text: String,
     start: usize,
 }
 
-/// The words of a name; `1.5B` is one.
+/// The words of a name. `1.5B` is one word.
 fn words(stem: &str) -> Vec<Word> {
     let mut words: Vec<Word> = Vec::new();
     let (mut before, mut within) = (' ', false);
@@ -39,25 +38,25 @@ fn words(stem: &str) -> Vec<Word> {
     words
 }
 
-/// Whether a file called so runs, as far as its name tells.
+/// Whether a file is supported, as far as its name tells.
 pub(super) fn can_run(label: &str) -> bool {
     let quants: Vec<_> = words(label).into_iter().filter(|w| is_quant(&w.text)).collect();
     let runs = |word: &Word| RUN.iter().any(|known| word.text.starts_with(known));
     !quants.is_empty() && quants.iter().all(runs)
 }
 
-/// Whether a name holds a quantisation.
+/// Whether a name has a quantisation.
 pub(super) fn is_named(name: &str) -> bool {
     words(name).iter().any(|word| is_quant(&word.text))
 }
 
-/// Which of `stems` a quantisation means, or a file's whole name: none, one, or several that it does
-/// not tell apart.
+/// The `stems` that a quantisation or a whole file name selects: none, one, or several that it cannot
+/// distinguish.
 pub(super) fn meant(stems: &[&str], quant: &str) -> Vec<usize> {
     let chosen = |by: &dyn Fn(&str) -> bool| -> Vec<usize> {
         (0..stems.len()).filter(|i| stems.get(*i).is_some_and(|stem| by(stem))).collect()
     };
-    // A name with its folder before the same name in another folder.
+    // A name with its folder has precedence over the same name in another folder.
     let whole = chosen(&|stem| plain(stem).eq_ignore_ascii_case(quant));
     let exact = if whole.is_empty() {
         chosen(&|stem| last(stem).eq_ignore_ascii_case(quant))
@@ -88,7 +87,7 @@ pub(super) fn meant(stems: &[&str], quant: &str) -> Vec<usize> {
     }
 }
 
-/// Whether a name has these words one after another, and none beside them that makes it another model.
+/// Whether a name has these words in sequence, without a neighbour that makes it another model.
 fn has_words(name: &[Word], wanted: &[String]) -> bool {
     let other = |at: Option<usize>| {
         let word = at.and_then(|at| name.get(at));
@@ -102,7 +101,7 @@ fn has_words(name: &[Word], wanted: &[String]) -> bool {
         })
 }
 
-/// The items that `quant` means, of all that have a file's name.
+/// The items that `quant` selects, of all that have a file's name.
 pub(super) fn named<T>(all: Vec<T>, stem: impl Fn(&T) -> &str, quant: &str) -> Vec<T> {
     let mut stems: Vec<&str> = all.iter().map(&stem).filter(|stem| !stem.is_empty()).collect();
     stems.sort_unstable();
@@ -113,13 +112,13 @@ pub(super) fn named<T>(all: Vec<T>, stem: impl Fn(&T) -> &str, quant: &str) -> V
     all.into_iter().filter(|item| found.iter().any(|name| name == stem(item))).collect()
 }
 
-/// What each of `stems` is called.
+/// The labels of all `stems`.
 pub(super) fn labels(stems: &[&str]) -> Vec<String> {
     (0..stems.len()).map(|i| label(stems, i)).collect()
 }
 
-/// What one of `stems` is called so that it is meant by that name: its quantisation with all that
-/// follows and the marks before it, with words before those where others are called so too.
+/// The label that selects one of `stems`: its quantisation, the words after it and the marks before it. If other
+/// stems have the same label, it includes earlier words too.
 pub(super) fn label(stems: &[&str], of: usize) -> String {
     let stem = stems.get(of).copied().unwrap_or_default();
     let words = words(stem);
@@ -143,12 +142,23 @@ pub(super) fn label(stems: &[&str], of: usize) -> String {
     plain(stem)
 }
 
-/// A name of the characters that a quantisation may have in a model's name; the others separate words
-/// like any sign.
+/// A name in the characters that are allowed in a quantisation. Other characters are replaced.
 pub(super) fn plain(stem: &str) -> String {
     let allowed = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     let plain: String = stem.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
     plain.trim_matches(['-', '.']).to_owned()
+}
+
+/// Splits `x-00002-of-00003` into `x`, 2 and 3.
+pub(super) fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
+    let (rest, of) = stem.rsplit_once("-of-")?;
+    let (rest, part) = rest.rsplit_once('-')?;
+    let number = |text: &str| -> Option<usize> {
+        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
+        plain.then(|| text.parse().ok()).flatten()
+    };
+    let (part, of) = (number(part)?, number(of)?);
+    (1 <= part && part <= of).then_some((rest, part, of))
 }
 
 /// The last part of a path.
@@ -180,7 +190,7 @@ mod tests {
         assert_eq!(one(&liquid, "bf16"), liquid[0]);
         assert_eq!(one(&liquid, "F16"), "0");
         assert_eq!(labels(&liquid), ["BF16", "Q4_0", "QAD-Q4_0", "Q4_K_M"]);
-        // Alone it is another model all the same.
+        // A file with such a word is another model even if it is the only file.
         assert_eq!(
             (one(&liquid[2..3], "Q4_0"), one(&liquid[2..3], "QAD-Q4_0")),
             ("0".into(), liquid[2].into())
@@ -224,7 +234,7 @@ mod tests {
         assert_eq!(labels(&["x-Q4_0", "y-Q4_0"]), ["x-Q4_0", "y-Q4_0"]);
         assert_eq!(labels(&["model", "b"]), ["model", "b"]);
         assert_eq!(one(&["LFM2-Q4_0_4_4", "LFM2-IQ4_0"], "Q4_0"), "0");
-        // A number with a point is one word.
+        // A number with a decimal point is one word.
         let audio = ["LFM2-Audio-1.5B-Q4_0", "audiodecoder-LFM2-Audio-1.5B-Q4_0", "x-0.5B.Q4_0"];
         assert_eq!(labels(&audio[..1]), ["Q4_0"]);
         assert_eq!(labels(&[audio[0], "LFM2-Audio-3B-Q4_0"]), ["1.5B-Q4_0", "3B-Q4_0"]);
@@ -233,7 +243,7 @@ mod tests {
             assert!(!label.starts_with('5'), "{label}");
             assert_eq!(meant(&audio, label), [i], "{label}");
         }
-        // The signs beside it cut.
+        // Dots beside a word separate it.
         assert_eq!(labels(&["LFM2.5.Q4_0", "LFM2.5.Q8_0"]), ["Q4_0", "Q8_0"]);
         let matrix = ["x-Q4_K_M", "x-imatrix-Q4_K_M", "x-Q4_K_M-imatrix"];
         assert_eq!(labels(&matrix), ["Q4_K_M", "imatrix-Q4_K_M", "Q4_K_M-imatrix"]);
@@ -257,7 +267,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
-        /// Whatever the files are called, each has a name that means it and no other.
+        /// For any file names, each file has a label that selects only it.
         #[test]
         fn labels_can_be_given_back(
             stems in proptest::collection::btree_set(
@@ -266,7 +276,7 @@ mod tests {
             ),
         ) {
             let stems: Vec<&str> = stems.iter().map(String::as_str).collect();
-            // Names that differ in case, or in a folder's sign, cannot be told apart.
+            // Names that differ only in case, or in a folder's separator, cannot be distinguished.
             let mut folded: Vec<_> = stems.iter().map(|s| plain(s).to_lowercase()).collect();
             folded.sort();
             folded.dedup();

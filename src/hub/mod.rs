@@ -1,6 +1,6 @@
-//! Models from the hub: fetched whole or not at all, into the cache that `huggingface_hub` uses.
+//! Downloads models from the hub into the cache of Python's `huggingface_hub`.
 //!
-//! A host app needs [`Hub::pull`] alone:
+//! A host app only needs [`Hub::pull`]:
 //!
 //! ```no_run
 //! # fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,9 +14,12 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`HubName`] is what a user writes, [`Cache`] what is there already, [`Hub`] what asks and
-//! fetches. A file is what its hash says: it comes as `<hash>.incomplete`, is checked as a whole,
-//! and only then gets its name; a run that is ended anywhere is continued by the next one.
+//! [`HubName`] is the name that a user writes, [`Cache`] the models on disk, [`Hub`] the client that lists
+//! and downloads. A file is downloaded as `<hash>.incomplete`, and gets its name only after its hash was
+//! checked. An interrupted download resumes in the next run.
+//!
+//! Why not `hf-hub` (1.0): it needs tokio and reqwest (284 crates, aws-lc-sys among them), and does not
+//! check the hashes of downloads.
 #![deny(
     clippy::cast_possible_truncation,
     clippy::cast_possible_wrap,
@@ -51,22 +54,24 @@ pub use inventory::{Entry, State};
 pub use name::HubName;
 use select::Selection;
 
-/// Left free on the disk.
+use crate::formats::ModelFiles;
+
+/// Bytes that stay free on the disk.
 pub(crate) const MARGIN: u64 = 16 << 20;
 
-/// Whether `HF_HUB_OFFLINE` forbids all network.
+/// Whether `HF_HUB_OFFLINE` forbids network access.
 #[must_use]
 pub fn is_offline() -> bool {
     http::offline()
 }
 
-/// A hub and a cache.
+/// A client of a hub, with a cache.
 pub struct Hub {
     http: Arc<Http>,
     cache: Cache,
 }
 
-/// What is to be fetched for a model.
+/// The files of a model to download.
 #[derive(Debug)]
 pub struct Plan {
     name: HubName,
@@ -83,40 +88,40 @@ impl Plan {
         &self.commit
     }
 
-    /// How many files the model has.
+    /// Number of files.
     #[must_use]
     pub fn files(&self) -> usize {
         self.files.len()
     }
 
-    /// Their bytes.
+    /// Bytes of all files.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.files.iter().fold(0, |sum, f| sum.saturating_add(f.size))
     }
 
-    /// Bytes that are still to come.
+    /// Bytes that are not downloaded yet.
     #[must_use]
     pub fn missing(&self) -> u64 {
         self.missing
     }
 }
 
-/// How far a fetch is.
+/// Progress of a download.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress<'a> {
-    /// The file that is coming.
+    /// The current file.
     pub file: &'a str,
-    /// Bytes of all files that are there.
+    /// Bytes of all files that are downloaded.
     pub done: u64,
     /// Bytes of all files.
     pub total: u64,
-    /// What is being waited for, if anything.
+    /// The reason for waiting, if the download waits.
     pub waiting: Option<&'a str>,
 }
 
 impl Hub {
-    /// The hub that the environment names (`HF_ENDPOINT`, `HF_TOKEN`, proxies) and a cache.
+    /// A client configured by the environment (`HF_ENDPOINT`, `HF_TOKEN`, proxies), with this cache.
     ///
     /// # Errors
     /// [`HubError::Setting`].
@@ -124,7 +129,7 @@ impl Hub {
         Ok(Self { http: Arc::new(Http::from_env()?), cache })
     }
 
-    /// The hub and the cache that the environment names.
+    /// A client and a cache configured by the environment.
     ///
     /// # Errors
     /// As [`Hub::from_env`] and [`Cache::from_env`].
@@ -132,9 +137,9 @@ impl Hub {
         Self::from_env(Cache::from_env()?)
     }
 
-    /// A model by its name, `owner/repo[:QUANT][@revision]` or an address of the hub: from the cache,
-    /// which asks no network, else fetched. `progress` is told how far it is, and says whether to go
-    /// on. The thread waits meanwhile.
+    /// Returns a model by its name, `owner/repo[:QUANT][@revision]`, or by a URL of the hub. It takes the model
+    /// from the cache without network access, or downloads it. `progress` returns whether to continue. The
+    /// call blocks the thread.
     ///
     /// # Errors
     /// As [`HubName::parse`], [`Hub::plan`] and [`Hub::fetch`].
@@ -151,12 +156,12 @@ impl Hub {
         }
     }
 
-    /// Asks the hub which files a name means, and what of them is missing here. Where something is, the
-    /// beginnings of the files are read first: what loading would refuse is not fetched.
+    /// Lists the files of a model, and finds those missing from the cache. If any is missing, it reads the
+    /// beginnings of the files first, so that a model that cannot be loaded is not downloaded.
     ///
     /// # Errors
-    /// The hub's refusals, a name that does not choose one model, a model that does not load here
-    /// ([`HubError::Unsupported`]), too little space on the disk; [`HubError::Offline`] where
+    /// If the hub refuses, the name does not select one model, the model cannot be loaded
+    /// ([`HubError::Unsupported`]), or the disk has too little space; [`HubError::Offline`] if
     /// `HF_HUB_OFFLINE` is set.
     pub fn plan(&self, name: &HubName) -> Result<Plan, HubError> {
         if is_offline() {
@@ -189,6 +194,13 @@ impl Hub {
         Ok(plan)
     }
 
+    /// The files of a plan, readable before they are downloaded. Only the beginning of each file can be
+    /// read, and nothing is stored.
+    #[must_use]
+    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
+        probe::beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &Arc::default())
+    }
+
     fn fetcher<'a>(&'a self, plan: &'a Plan) -> Fetch<'a> {
         Fetch { http: &self.http, cache: &self.cache, name: &plan.name, commit: &plan.commit }
     }
@@ -203,12 +215,12 @@ impl Hub {
         }
     }
 
-    /// Fetches what a plan says is missing. `check` also reads what is there, and fetches again
-    /// what is wrong. `tell` is told how far it is, and says whether to go on. The process may be ended
-    /// at any time: the next fetch goes on.
+    /// Downloads the missing files of a plan. With `check` it also reads the files in the cache, and downloads
+    /// damaged ones again. `tell` gets the progress and returns whether to continue. The process may be killed
+    /// at any time: the next download resumes.
     ///
     /// # Errors
-    /// The hub's, the network's after several tries, the disk's, [`HubError::Corrupt`], and
+    /// Errors of the hub, of the network after several tries, and of the disk, [`HubError::Corrupt`], and
     /// [`HubError::Cancelled`].
     pub fn fetch(
         &self,
@@ -231,7 +243,7 @@ impl Hub {
             told(file.size, None)?;
             before = before.saturating_add(file.size);
         }
-        // Last: a revision means a commit whose files are there.
+        // Last, so that a revision in the cache always names a commit with all its files.
         self.cache.set_commit(&plan.name, &plan.commit)?;
         let snapshot = self.cache.snapshot(&plan.name, &plan.commit);
         Ok(match (plan.gguf, plan.files.first()) {
@@ -241,7 +253,7 @@ impl Hub {
     }
 }
 
-/// The other models of a repository that load by their names, as a sentence after a space.
+/// The other supported models of a repository, by their names, as a sentence after a space.
 fn others(name: &HubName, names: &[&str], plan: &Plan) -> String {
     let ggufs = select::ggufs(names.iter().copied());
     let stems: Vec<&str> = ggufs.iter().map(|gguf| &*gguf.stem).collect();
@@ -254,11 +266,11 @@ fn others(name: &HubName, names: &[&str], plan: &Plan) -> String {
     let found: Vec<String> = found.map(|(_, label)| format!("{}:{label}", name.id())).collect();
     match found.is_empty() {
         true => String::new(),
-        false => format!(" By their names these run: {}", found.join(", ")),
+        false => format!(" By their names, these are supported: {}", found.join(", ")),
     }
 }
 
-/// Free bytes of the disk that a path is on, or will be; `None` where the system does not tell.
+/// Free bytes on the disk of a path, which need not exist; `None` if the system does not report them.
 pub(crate) fn free_bytes(path: &Path) -> Option<u64> {
     #[cfg(unix)]
     {

@@ -5,12 +5,12 @@ use std::fmt;
 use super::{HubError, address};
 use crate::formats::quoted;
 
-/// Longest owner or repository, by the hub's own rule.
+/// Longest owner or repository that the hub allows.
 const MAX_PART: usize = 96;
 /// Longest quantisation or revision.
 const MAX_TAIL: usize = 200;
 
-/// A model on the hub. No part of it can lead out of a folder: see [`HubName::parse`].
+/// The name of a model on the hub. No part of it can lead out of a folder, see [`HubName::parse`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct HubName {
     owner: String,
@@ -20,15 +20,15 @@ pub struct HubName {
 }
 
 impl HubName {
-    /// Reads `owner/repo[:QUANT][@revision]`, or an address that names one: of a page or a file on the
-    /// hub, `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`.
+    /// Reads `owner/repo[:QUANT][@revision]`, or a URL that names a model: of a page or a file on the hub,
+    /// `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`.
     ///
-    /// Owner and repository are as the hub allows them: letters, digits, `-`, `_` and `.`, neither
-    /// `--` nor `..`, no `-` or `.` at either end, at most 96 characters. A quantisation has the
-    /// same characters; a revision may hold single slashes too (`refs/pr/1`).
+    /// Owner and repository follow the hub's rules: letters, digits, `-`, `_` and `.`, neither `--` nor `..`,
+    /// no `-` or `.` at either end, at most 96 characters. A quantisation has the same characters. A revision
+    /// may also have single slashes (`refs/pr/1`).
     ///
     /// # Errors
-    /// [`HubError::Name`], which says what is wrong.
+    /// [`HubError::Name`], with the problem.
     pub fn parse(text: &str) -> Result<Self, HubError> {
         let wrong =
             |problem: &str| HubError::Name { name: quoted(text), problem: problem.to_owned() };
@@ -38,14 +38,13 @@ impl HubName {
         }
     }
 
-    /// Whether a text is an address of the hub or of something like it, and so neither a plain name nor
-    /// a path.
+    /// Whether a text is a URL of the hub or a similar URL, and so neither a plain name nor a path.
     #[must_use]
     pub fn is_address(text: &str) -> bool {
         !matches!(address::name_of(text), Ok(None))
     }
 
-    /// `given` is what the user wrote, for errors.
+    /// Parses a plain name. `given` is the user's text, for errors.
     fn parse_name(given: &str, text: &str) -> Result<Self, HubError> {
         let wrong =
             |problem: &str| HubError::Name { name: quoted(given), problem: problem.to_owned() };
@@ -58,20 +57,20 @@ impl HubName {
             None => (rest, None),
         };
         let (owner, repo) = id.split_once('/').ok_or_else(|| wrong("has no owner"))?;
-        // The address that git clones.
+        // A URL for `git clone`.
         let repo = repo.strip_suffix(".git").unwrap_or(repo);
         if !is_part(owner) {
-            return Err(wrong("the owner is none that the hub allows"));
+            return Err(wrong("the owner is not allowed on the hub"));
         }
         if !is_part(repo) {
-            return Err(wrong("the repository is none that the hub allows"));
+            return Err(wrong("the repository is not allowed on the hub"));
         }
         if quant.is_some_and(|q| !is_plain(q)) {
-            return Err(wrong("the quantisation after ':' is none, write e.g. Q4_0"));
+            return Err(wrong("the quantisation after ':' is invalid, write e.g. Q4_0"));
         }
         let whole = |r: &str| r.len() <= MAX_TAIL && r.split('/').all(is_plain);
         if revision.is_some_and(|r| !whole(r)) {
-            return Err(wrong("the revision after '@' is none, write a branch, tag or commit"));
+            return Err(wrong("the revision after '@' is invalid, write a branch, tag or commit"));
         }
         Ok(Self {
             owner: owner.to_owned(),
@@ -110,7 +109,7 @@ impl HubName {
         format!("models--{}--{}", self.owner, self.repo)
     }
 
-    /// `owner/repo` of a folder in the cache.
+    /// Converts the name of a folder in the cache to `owner/repo`.
     pub(super) fn id_of_folder(folder: &str) -> Option<String> {
         let (owner, repo) = folder.strip_prefix("models--")?.split_once("--")?;
         (is_part(owner) && is_part(repo)).then(|| format!("{owner}/{repo}"))
@@ -130,7 +129,7 @@ impl fmt::Display for HubName {
     }
 }
 
-/// An owner or a repository.
+/// Whether a text is a valid owner or repository.
 fn is_part(text: &str) -> bool {
     let end = |c: char| matches!(c, '-' | '.');
     is_plain(text)
@@ -141,7 +140,7 @@ fn is_part(text: &str) -> bool {
         && !text.ends_with(".git")
 }
 
-/// A name of one folder or file that is the same on any system.
+/// Whether a text is a valid name of one folder or file on any system.
 fn is_plain(text: &str) -> bool {
     (1..=MAX_TAIL).contains(&text.len())
         && !text.contains("..")
@@ -150,8 +149,7 @@ fn is_plain(text: &str) -> bool {
         && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
 }
 
-/// Whether a file's name from the hub can be a path below a folder: on any system, and nowhere
-/// else.
+/// Whether a file's name from the hub is a path that stays below its folder, on any system.
 pub(super) fn is_safe_path(name: &str) -> bool {
     let plain = |part: &str| {
         (1..=255).contains(&part.len())
@@ -162,7 +160,7 @@ pub(super) fn is_safe_path(name: &str) -> bool {
     name.len() <= 1024 && name.split('/').count() <= 8 && name.split('/').all(plain)
 }
 
-/// Whether a text is so many digits of a hash in lower case.
+/// Whether a text is a hash of `digits` lower-case hexadecimal digits.
 pub(super) fn is_hash(text: &str, digits: usize) -> bool {
     text.len() == digits && text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
@@ -259,7 +257,7 @@ mod tests {
         fn any_text_is_a_name_that_reads_back_or_an_error(text in "\\PC{0,40}|[a-c./:@_-]{0,14}") {
             if let Ok(name) = HubName::parse(&text) {
                 prop_assert_eq!(HubName::parse(&name.to_string()).unwrap(), name.clone());
-                // One folder, and it tells whose it is.
+                // The folder's name is one path part, and can be converted back.
                 let folder = name.folder();
                 prop_assert!(is_safe_path(&folder) && !folder.contains('/'));
                 prop_assert_eq!(HubName::id_of_folder(&folder), Some(name.id()));

@@ -1,11 +1,11 @@
-//! Where models and the token are: the environment as `huggingface_hub`'s constants.py reads it.
+//! Paths of the cache and the token, from the environment by the rules of `huggingface_hub`'s constants.py.
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 use super::HubError;
 
-/// A variable that is set and not empty.
+/// The value of a variable, if it is set and not empty.
 pub(super) fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
 }
@@ -15,7 +15,7 @@ pub(super) fn hub_cache() -> Result<PathBuf, HubError> {
     Places { get: &variable, home: std::env::home_dir() }.hub_cache()
 }
 
-/// Where `hf auth login` leaves the token.
+/// The token file that `hf auth login` writes.
 pub(super) fn token_file() -> Result<PathBuf, HubError> {
     Places { get: &variable, home: std::env::home_dir() }.token_file()
 }
@@ -42,7 +42,7 @@ impl Places<'_> {
         }
     }
 
-    /// `HF_HOME`, or where it is by default.
+    /// `HF_HOME`, or its default.
     fn hf_home(&self) -> Result<PathBuf, HubError> {
         let default = || {
             let cache =
@@ -55,12 +55,12 @@ impl Places<'_> {
         })
     }
 
-    /// A variable that holds a path, the home folder and variables in it put in.
+    /// The path in a variable, with the home folder and variables expanded.
     fn path(&self, name: &str) -> Option<PathBuf> {
         Some(PathBuf::from(self.expand_vars(self.expand_user((self.get)(name)?))))
     }
 
-    /// As Python's `os.path.expanduser`, but that another user's `~name` stays as it is.
+    /// Like Python's `os.path.expanduser`, except that another user's `~name` stays unchanged.
     fn expand_user(&self, path: OsString) -> OsString {
         let Some(rest) = path.to_str().and_then(|text| text.strip_prefix('~')) else { return path };
         let own = rest.is_empty() || rest.starts_with(std::path::is_separator);
@@ -70,8 +70,8 @@ impl Places<'_> {
         }
     }
 
-    /// As Python's `os.path.expandvars`: `$NAME` and `${NAME}`, on Windows `%NAME%` too. What is not
-    /// set stays as it is, and what is put in is not looked through again.
+    /// Like Python's `os.path.expandvars`: expands `$NAME` and `${NAME}`, on Windows also `%NAME%`. Unset variables
+    /// stay unchanged, and values are not expanded again.
     fn expand_vars(&self, path: OsString) -> OsString {
         let Some(mut rest) = path.to_str() else { return path };
         let mut out = OsString::new();
@@ -90,7 +90,7 @@ impl Places<'_> {
     }
 }
 
-/// How many bytes a reference to a variable has at the beginning of `text`, and the name in it.
+/// Length in bytes of the variable reference at the beginning of `text`, and the variable's name.
 fn reference(text: &str) -> (usize, &str) {
     let (sign, behind) = text.split_at(1);
     let closed = |open: usize, close: char| {
@@ -127,7 +127,7 @@ mod tests {
         with(set, |p| p.hub_cache().unwrap().to_str().unwrap().replace('\\', "/"))
     }
 
-    /// Each line as huggingface_hub 2.4 gives it with HOME=/home/me.
+    /// The expected values are those of huggingface_hub 2.4 with HOME=/home/me.
     #[test]
     fn the_cache_is_where_huggingface_hub_has_it() {
         let vars = [("HOME", "/home/me"), ("D", "/disk"), ("X_1", "models")];

@@ -1,39 +1,28 @@
-//! Whether a model will load, by the beginnings of its files on the hub: known before gigabytes come.
+//! Checks before a download whether a model can be loaded, by the beginnings of its files on the hub.
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::api::RemoteFile;
 use super::http::{Http, Patience};
-use super::{Hub, HubError, HubName, Plan};
+use super::{HubError, HubName};
 use crate::Error;
-use crate::formats::source::BoxFuture;
 use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError, read_small};
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{ModelConfig, validate};
 
-/// Bytes that are asked for at first, and the most of one file: its table of contents is there.
+/// Bytes of the first request, and the most bytes of one file: enough for its header.
 const FIRST: u64 = 64 << 10;
 const MOST: u64 = 64 << 20;
 
-impl Hub {
-    /// The files of a plan, to be looked at before they are fetched. Nothing of them is kept, and of
-    /// each no more can be read than its beginning.
-    #[must_use]
-    pub fn remote_files(&self, plan: &Plan) -> ModelFiles {
-        let failure = Arc::new(Mutex::new(None));
-        beginnings(&self.http, &plan.name, &plan.commit, &plan.files, &failure)
-    }
-}
-
-/// A file on the hub, of which the beginning is fetched as far as it is read.
+/// A file on the hub. Its beginning is fetched as far as it is read.
 struct Beginning {
     http: Arc<Http>,
     name: HubName,
     url: String,
     file: RemoteFile,
     have: Mutex<Vec<u8>>,
-    /// Why the last read failed.
+    /// The error of the last failed read.
     failure: Arc<Mutex<Option<HubError>>>,
 }
 
@@ -43,23 +32,22 @@ impl fmt::Debug for Beginning {
     }
 }
 
-impl Beginning {
-    fn read(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
+impl ByteSource for Beginning {
+    fn len(&self) -> u64 {
+        self.file.size
+    }
+
+    fn name(&self) -> &str {
+        &self.file.name
+    }
+
+    fn read_blocking(&self, offset: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         let io = |error: std::io::Error| SourceError::Io {
             file: self.file.name.clone(),
             action: "read",
             error,
         };
         let end = offset.saturating_add(buf.len() as u64);
-        if end > self.file.size {
-            let (wanted, len) = (buf.len() as u64, self.file.size);
-            return Err(SourceError::OutOfRange {
-                file: self.file.name.clone(),
-                offset,
-                wanted,
-                len,
-            });
-        }
         if end > MOST {
             return Err(io(std::io::ErrorKind::Unsupported.into()));
         }
@@ -84,7 +72,9 @@ impl Beginning {
         }
         Ok(())
     }
+}
 
+impl Beginning {
     fn fetch(&self, from: u64, len: u64) -> Result<Vec<u8>, HubError> {
         let mut patience = Patience::new();
         loop {
@@ -98,29 +88,11 @@ impl Beginning {
     }
 }
 
-impl ByteSource for Beginning {
-    fn len(&self) -> u64 {
-        self.file.size
-    }
-
-    fn name(&self) -> &str {
-        &self.file.name
-    }
-
-    fn read_at<'a>(
-        &'a self,
-        offset: u64,
-        buf: &'a mut [u8],
-    ) -> BoxFuture<'a, Result<(), SourceError>> {
-        Box::pin(async move { self.read(offset, buf) })
-    }
-}
-
-/// Says what is wrong with a model that loading would refuse; `None` if nothing is seen of it, also
-/// where it cannot be told without all of it.
+/// Returns the problem of a model that cannot be loaded. `None` if no problem was found, or if the beginnings of
+/// the files do not suffice to tell.
 ///
 /// # Errors
-/// The hub's and the network's.
+/// Errors of the hub and the network.
 pub(super) fn problem(
     http: &Arc<Http>,
     name: &HubName,
@@ -141,9 +113,9 @@ pub(super) fn problem(
     })
 }
 
-/// Files on the hub that are fetched as far as they are read; the last read that failed leaves its
-/// reason in `failure`.
-fn beginnings(
+/// The beginnings of files on the hub, fetched as far as they are read. The last failed read stores its error
+/// in `failure`.
+pub(super) fn beginnings(
     http: &Arc<Http>,
     name: &HubName,
     commit: &str,
@@ -165,7 +137,7 @@ fn beginnings(
     ModelFiles::from_sources(&name.id(), sources)
 }
 
-/// What of loading needs no weights.
+/// The part of loading that needs no weights.
 async fn check(files: &Arc<ModelFiles>) -> Result<(), Error> {
     let (config, checkpoint) = match files.kind().await {
         Ok(ModelKind::Gguf { source, name }) => {
@@ -178,7 +150,7 @@ async fn check(files: &Arc<ModelFiles>) -> Result<(), Error> {
             let config = ModelConfig::from_json(source.name(), &bytes)?;
             (config, Checkpoint::open(files.clone()).await?)
         }
-        // No model by its first bytes, as loading will say: a hub that serves such is none to argue with.
+        // Not a model by its first bytes. Loading will report that.
         Err(_) => return Ok(()),
     };
     validate(&config, &checkpoint).await?;

@@ -1,12 +1,12 @@
-//! Which files of a repository are the model.
+//! Selects the files of a model in a repository.
 
 use std::collections::BTreeMap;
 
-use super::labels::{can_run, label, labels, meant};
+use super::labels::{can_run, label, labels, meant, split_part};
 use super::{HubError, HubName};
 use crate::formats::gguf::is_companion;
 
-/// What a model without a named quantisation is, if it is there.
+/// Default quantisations of a name without one, in order of preference.
 const DEFAULTS: [&str; 3] = ["Q4_0", "Q4_K_M", "QAD-Q4_0"];
 
 /// Files of a checkpoint beside its weights.
@@ -28,7 +28,7 @@ pub(super) const INDEX: &str = "model.safetensors.index.json";
 pub(super) enum Selection {
     /// A checkpoint folder.
     Folder(Vec<String>),
-    /// One `.gguf`, or the parts of one in their order.
+    /// One `.gguf` file, or its parts in order.
     Gguf(Vec<String>),
 }
 
@@ -43,11 +43,11 @@ impl Selection {
 /// A `.gguf` file, or all parts of a split one.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Gguf {
-    /// Its name without `-00001-of-00003.gguf` or `.gguf`.
+    /// Name without `-00001-of-00003.gguf` or `.gguf`.
     pub(super) stem: String,
-    /// Its parts by number.
+    /// Parts by number.
     parts: BTreeMap<usize, String>,
-    /// How many parts there should be.
+    /// Number of parts by the file's name.
     of: usize,
 }
 
@@ -61,7 +61,7 @@ impl Gguf {
     }
 }
 
-/// All `.gguf` models among file names: no projectors of images, no importance matrices.
+/// The `.gguf` models among file names, without image projectors and importance matrices.
 pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
     let mut all: BTreeMap<(String, usize), BTreeMap<usize, String>> = BTreeMap::new();
     for name in names {
@@ -78,28 +78,16 @@ pub(super) fn ggufs<'a>(names: impl IntoIterator<Item = &'a str>) -> Vec<Gguf> {
     all.into_iter().map(|((stem, of), parts)| Gguf { stem, parts, of }).collect()
 }
 
-/// `x-00002-of-00003`: `x`, 2 and 3.
-pub(super) fn split_part(stem: &str) -> Option<(&str, usize, usize)> {
-    let (rest, of) = stem.rsplit_once("-of-")?;
-    let (rest, part) = rest.rsplit_once('-')?;
-    let number = |text: &str| -> Option<usize> {
-        let plain = text.len() == 5 && text.bytes().all(|b| b.is_ascii_digit());
-        plain.then(|| text.parse().ok()).flatten()
-    };
-    let (part, of) = (number(part)?, number(of)?);
-    (1 <= part && part <= of).then_some((rest, part, of))
-}
-
 fn strip_suffix_ignoring_case<'a>(name: &'a str, suffix: &str) -> Option<&'a str> {
     let at = name.len().checked_sub(suffix.len())?;
     let (stem, end) = name.split_at_checked(at)?;
     end.eq_ignore_ascii_case(suffix).then_some(stem)
 }
 
-/// Chooses the model's files among all that a repository holds.
+/// Selects the model's files among all files of a repository.
 ///
 /// # Errors
-/// When there is none, several without one being named, or a split file is not whole.
+/// If there is no model, the name matches several, or parts of a split file are missing.
 pub(super) fn select(name: &HubName, names: &[&str]) -> Result<Selection, HubError> {
     let repo = name.id();
     let ggufs = ggufs(names.iter().copied());
@@ -152,12 +140,12 @@ fn pick<'a>(repo: &str, ggufs: &'a [Gguf], quant: Option<&str>) -> Result<&'a Gg
     })
 }
 
-/// How many characters two names begin with in common.
+/// Length of the common prefix of two names, in characters.
 fn likeness(a: &str, b: &str) -> usize {
     a.chars().zip(b.chars()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count()
 }
 
-/// The files of a checkpoint folder: as the loader reads it, a single file goes before shards.
+/// The files of a checkpoint folder. As in the loader, a single file has precedence over shards.
 pub(super) fn folder(names: &[&str]) -> Option<Vec<String>> {
     let has = |name: &str| names.contains(&name);
     let shard = |name: &&&str| {
@@ -194,7 +182,7 @@ mod tests {
     #[test]
     fn a_quantisation_is_a_whole_word_of_the_name() {
         assert_eq!(chosen("a/b:q4_k_m", &QUANTS).unwrap(), ["LFM2-8B-A1B-Q4_K_M.gguf"]);
-        // A whole name does too.
+        // A whole file name also selects.
         assert_eq!(chosen("a/b:LFM2-8B-A1B-F16", &QUANTS).unwrap(), ["LFM2-8B-A1B-F16.gguf"]);
     }
 
@@ -210,7 +198,7 @@ mod tests {
         assert!(error.contains("x-Q4_0, y-Q4_0"), "{error}");
         let qad = ["x-F16.gguf", "x-QAD-Q4_0.gguf"];
         assert_eq!(chosen("a/b", &qad).unwrap(), [qad[1]]);
-        // The one that is named in the advice is one that runs.
+        // The example in the message is a supported model.
         let error = chosen("a/b", &["x-IQ4_NL.gguf", "x-Q8_0.gguf"]).unwrap_err();
         assert!(error.contains("e.g. a/b:Q8_0"), "{error}");
     }
@@ -250,7 +238,7 @@ mod tests {
         assert_eq!(chosen("a/b:Q8_0", &parts).unwrap(), [parts[1], parts[0]]);
         let error = chosen("a/b:Q8_0", &parts[..1]).unwrap_err();
         assert!(error.contains("has 2 parts") && error.contains("1 of them"), "{error}");
-        // Not the form of a part: a file of its own.
+        // It does not have the form of a part, so it is a separate file.
         assert_eq!(chosen("a/b", &["x-00003-of-00002.gguf"]).unwrap().len(), 1);
     }
 

@@ -81,8 +81,8 @@ fn bad_ggufs_are_refused() {
         let path = written(&dir, name, &file);
         refused(&mut lfm2(&["-q", "-m", str(&path), "generate", "-p", "x"]), words);
     }
-    refused(&mut lfm2(&["-m", str(dir.path()), "generate", "-p", "x"]), &["holds 9 GGUF models"]);
-    refused(&mut lfm2(&["-m", str(dir.path()), "tokenize", "x"]), &["holds 9 GGUF models"]);
+    refused(&mut lfm2(&["-m", str(dir.path()), "generate", "-p", "x"]), &["has 9 GGUF models"]);
+    refused(&mut lfm2(&["-m", str(dir.path()), "tokenize", "x"]), &["has 9 GGUF models"]);
 
     let bytes = demo().bytes();
     for len in [0, 4, 23, 1000, bytes.len() / 2, bytes.len() - 64] {

@@ -164,7 +164,7 @@ fn a_pulled_model_answers_and_needs_no_network_then() {
     assert_eq!(text(&gone.run(&[&["-m", "owner/repo@main"], &ANSWER[..]].concat()).stdout), own);
     assert!(server.seen().is_empty());
     let mut other = gone.command(&["-m", "owner/other", "generate", "-p", "x"]);
-    let names = &["owner/other", "HF_HUB_OFFLINE", "It holds owner/repo"];
+    let names = &["owner/other", "HF_HUB_OFFLINE", "The cache has owner/repo"];
     refused(other.env("HF_HUB_OFFLINE", "1"), names);
     let mut pull = gone.command(&["pull", "owner/other"]);
     refused(pull.env("HF_HUB_OFFLINE", "yes"), names);

@@ -191,8 +191,8 @@ fn pasted_addresses_are_taken() {
     let line = text(&line.stderr);
     assert!(line.contains("owner/repo BF16") && !line.contains("01234567"), "{line}");
     for (name, words) in [
-        ("https://example.com/owner/repo", "not an address of the hub"),
-        ("https://huggingface.co/datasets/a/b", "not the address of a model"),
+        ("https://example.com/owner/repo", "not a URL of the hub"),
+        ("https://huggingface.co/datasets/a/b", "not the URL of a model"),
         ("hf.co/owner", "names no repository"),
     ] {
         refused(&mut folder.command(&["pull", name]), &[words]);

@@ -12,30 +12,30 @@ import type {
   Usage,
 } from './types.js';
 
-/** What an answer ends with. */
+/** The end of an answer. */
 export interface Summary {
-  /** null: it was stopped before its end. */
+  /** null if the answer was stopped before its end. */
   finish_reason: FinishReason | null;
   usage: Usage;
   timings: Timings;
 }
 
-/** What answers requests: the engine in this thread, or a worker. */
+/** Answers requests: the engine in this thread, or a worker. */
 export interface Answerer {
-  /** Throws what is wrong with a request. */
+  /** Throws if a request is invalid. */
   check(request: string): Promise<void>;
-  /** Calls `onPiece` after each step with a `Piece` as JSON; it says whether to go on. */
+  /** Calls `onPiece` after each step with a `Piece` as JSON; its result says whether to continue. */
   answer(request: string, onPiece: (piece: string) => Promise<boolean>): Promise<Summary>;
 }
 
-/** What a step makes certain; calls come whole. */
+/** The output that a step has settled. Calls are complete. */
 interface Piece {
   content?: string;
   reasoning_content?: string;
   tool_calls?: ToolCall['function'][];
 }
 
-/** Of a request that was stopped before its turn came. */
+/** Summary of a request that was stopped before its turn. */
 const NOTHING: Summary = {
   finish_reason: null,
   usage: {
@@ -57,11 +57,11 @@ const NOTHING: Summary = {
   },
 };
 
-/** The part of an engine that people call. */
+/** `chat.completions` of an engine. */
 export class Completions {
   readonly #answerer: Answerer;
   readonly #model: string;
-  /** Ends when the last request so far has been answered. */
+  /** Settles when the last request so far has been answered. */
   #last: Promise<unknown> = Promise.resolve();
   readonly #disposed = new AbortController();
 
@@ -72,13 +72,13 @@ export class Completions {
 
   readonly create = ((request, options) => this.#create(request, options)) as ChatCompletions['create'];
 
-  /** Stops everything; gives when nothing runs any more. */
+  /** Stops all requests, and resolves when none is running. */
   async dispose(): Promise<void> {
     this.#disposed.abort();
     await this.#last;
   }
 
-  /** Does what is no answer in its turn: after all requests before, and before all that come. */
+  /** Runs other work in the queue: after all earlier requests and before all later ones. */
   inTurn(work: (disposed: AbortSignal) => Promise<void>): Promise<void> {
     const turn = this.#last.then(() => work(this.#disposed.signal));
     this.#last = turn.catch(() => undefined);
@@ -146,11 +146,11 @@ export class Completions {
       choices: [{ index: 0, delta, finish_reason, logprobs: null }],
     });
     const pieces = new Handoff<Piece>();
-    // Whoever has stopped it need not take what is left.
+    // A caller that has stopped the answer need not take the remaining pieces.
     const left = new AbortController();
     const stop = AbortSignal.any([left.signal, this.#disposed.signal, ...(signal ? [signal] : [])]);
     stop.addEventListener('abort', () => pieces.close());
-    // Nothing runs until the first chunk is asked for.
+    // Nothing runs until the first chunk is requested.
     const run = this.#run(json, stop, async (piece) => {
       if (Object.keys(piece).length > 0) await pieces.put(piece);
       return true;
@@ -170,12 +170,12 @@ export class Completions {
         yield { ...head, object: 'chat.completion.chunk', choices: [], usage: summary.usage };
       }
     } finally {
-      // The loop was left: the answer ends with its present step.
+      // The caller left the loop: the answer ends with its current step.
       left.abort();
     }
   }
 
-  /** Answers when all requests before have been answered. */
+  /** Answers after all earlier requests have been answered. */
   #run(
     json: string,
     signal: AbortSignal | undefined,
@@ -197,12 +197,12 @@ export class Completions {
 
   #checkDisposed(): void {
     if (this.#disposed.signal.aborted) {
-      throw new Lfm2Error('disposed', 'the engine has been disposed of');
+      throw new Lfm2Error('disposed', 'the engine was disposed');
     }
   }
 }
 
-/** Calls with ids. */
+/** Adds ids to calls. */
 function named(calls: ToolCall['function'][] = []): ToolCall[] {
   return calls.map((f) => ({ id: `call_${crypto.randomUUID()}`, type: 'function', function: f }));
 }

@@ -15,7 +15,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine> {
   return ModelEngine.start(options, load);
 }
 
-/** Puts a model on a device, for this thread. */
+/** Loads a model onto a device of this thread. */
 export async function load(options: EngineOptions): Promise<Loaded> {
   const { signal } = options;
   const reporter = new Reporter(options.onProgress);
@@ -29,7 +29,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     engine = undefined;
   };
   const free = (late: WebEngine) => ((engine = late), destroy());
-  // The first failure of a read says more than what the engine makes of it.
+  // The first failure of a read says more than the engine's error about it.
   const reads = { failure: undefined as unknown };
   try {
     checkAborted(signal);
@@ -65,7 +65,7 @@ export async function load(options: EngineOptions): Promise<Loaded> {
   return loaded(engine, { gpu, cached });
 }
 
-/** A warm-up that is stopped ends when its device has gone. */
+/** Runs the warm-up. A cancelled warm-up ends when its device is destroyed. */
 async function warmUp(engine: WebEngine, signal: AbortSignal | undefined): Promise<void> {
   const warming = engine.warmUp();
   try {
@@ -77,7 +77,7 @@ async function warmUp(engine: WebEngine, signal: AbortSignal | undefined): Promi
   }
 }
 
-/** A file as the engine reads it: a read can be stopped, and what it fails with is kept. */
+/** The file with cancellable reads, whose first failure is kept in `reads`. */
 function watched(file: ModelFile, signal: AbortSignal | undefined, reads: { failure: unknown }): ModelFile {
   const { name, size } = file;
   const read = async (offset: number, length: number) => {
@@ -92,7 +92,7 @@ function watched(file: ModelFile, signal: AbortSignal | undefined, reads: { fail
   return { name, size, read };
 }
 
-/** The engine's answers, in this thread. */
+/** A loaded engine of this thread. */
 function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): Loaded {
   return {
     info: { ...about, ...JSON.parse(engine.info()) },

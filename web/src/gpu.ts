@@ -14,7 +14,7 @@ export async function describeGpu(): Promise<GpuReport> {
     throw new Lfm2Error('no_webgpu', 'navigator.gpu is missing: no WebGPU, or not a secure context');
   }
   const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
-  if (adapter === null) throw new Lfm2Error('no_adapter', 'navigator.gpu.requestAdapter() gave null');
+  if (adapter === null) throw new Lfm2Error('no_adapter', 'navigator.gpu.requestAdapter() returned null');
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   return {
     name: gpuName(adapter.info),
@@ -24,20 +24,20 @@ export async function describeGpu(): Promise<GpuReport> {
   };
 }
 
-/** What the engine asks of `navigator.gpu`. */
+/** The part of `navigator.gpu` that the engine uses. */
 interface GpuLike {
   requestAdapter(options?: GPURequestAdapterOptions): Promise<AdapterLike | null>;
 }
 type AdapterLike = Pick<GPUAdapter, 'features' | 'limits' | 'info' | 'requestDevice'>;
 
-/** Gives the page's device to whoever asks for one. */
+/** A stand-in for `navigator.gpu` that returns the page's device. */
 function ofDevice(device: GPUDevice): GpuLike {
   const { features, limits, adapterInfo: info } = device;
   const adapter: AdapterLike = { features, limits, info: info ?? {}, requestDevice: async () => device };
   return { requestAdapter: async () => adapter };
 }
 
-/** The browser's, whose devices have subgroups too where its adapters have them: wgpu never asks for them. */
+/** The browser's GPU, but with subgroups requested if the adapter has them: wgpu never requests them. */
 function withSubgroups(gpu: GPU): GpuLike {
   return {
     requestAdapter: async (options) => {
@@ -54,12 +54,12 @@ function withSubgroups(gpu: GPU): GpuLike {
 }
 
 /**
- * Calls `f`, to which `navigator.gpu` is where the engine's device comes from: the page's own, or
- * the browser. Nobody else can ask it meanwhile, since `f` does not wait.
+ * Calls `f` with `navigator.gpu` replaced by the source of the engine's device: the page's own device, or the
+ * browser. No other code sees the replacement, because `f` is synchronous.
  */
 export function withGpu<T>(device: GPUDevice | undefined, f: () => T): T {
   const value = device ? ofDevice(device) : withSubgroups(navigator.gpu);
-  // The browser's own is the prototype's; the page may have put another in its place.
+  // The browser's own property is on the prototype; the page may have defined another on the object.
   const before = Object.getOwnPropertyDescriptor(navigator, 'gpu');
   Object.defineProperty(navigator, 'gpu', { value, configurable: true });
   try {

@@ -1,12 +1,12 @@
-/** One value at a time from a producer to a consumer; each waits for the other. */
+/** Passes one value at a time from a producer to a consumer; each waits for the other. */
 export class Handoff<T> {
   #value: { value: T } | undefined;
   #failure: { error: unknown } | undefined;
   #closed = false;
-  /** Wakes whichever side waits. */
+  /** Wakes the waiting side. */
   #wake: (() => void) | undefined;
 
-  /** Waits until the value has been taken; false if nobody will take more. */
+  /** Waits until the value was taken; false if the consumer has closed. */
   async put(value: T): Promise<boolean> {
     if (this.#closed) return false;
     this.#value = { value };
@@ -15,7 +15,7 @@ export class Handoff<T> {
     return !this.#closed;
   }
 
-  /** The next value; undefined after the last one. Throws what the producer failed with. */
+  /** Returns the next value, or undefined after the last one. Throws the producer's error. */
   async take(): Promise<T | undefined> {
     while (this.#value === undefined && !this.#closed) await this.#wait();
     const taken = this.#value;
@@ -26,7 +26,7 @@ export class Handoff<T> {
     return undefined;
   }
 
-  /** Ends it, for either side; a value that was put and not taken can still be taken. */
+  /** Closes it, from either side. A value that was put can still be taken. */
   close(): void {
     this.#closed = true;
     this.#signal();

@@ -6,26 +6,26 @@ import type { Model } from './loader/open.js';
 import { absolute } from './loader/resolve.js';
 import type { Counters, Engine, EngineInfo, EngineOptions, RecoverOptions } from './types.js';
 
-/** A model on a device: in this thread or in a worker. */
+/** A model on a device, in this thread or in a worker. */
 export interface Loaded {
   info: Omit<EngineInfo, 'model'>;
   answerer: Answerer;
   counters(): Promise<Counters>;
-  /** Frees the GPU. Nothing of it can be called any more. */
+  /** Frees the GPU. No other method may be called afterwards. */
   destroy(): Promise<void>;
 }
 
-/** Puts a model on a device. */
+/** Loads a model onto a device. */
 export type Load = (options: EngineOptions) => Promise<Loaded>;
 
-/** A model that outlives the device it is on. */
+/** A model that survives the loss of its device. */
 export class ModelEngine implements Engine {
   readonly chat: { readonly completions: Completions };
   readonly #load: Load;
-  /** What it was made with, but how the first load was watched and stopped. */
+  /** The options of the engine, without those of the first load only. */
   readonly #options: Omit<EngineOptions, 'signal' | 'onProgress'>;
   #info: EngineInfo;
-  /** Absent while it is recovered, and when that has failed. */
+  /** Absent during a recovery, and after a failed one. */
   #loaded: Loaded | undefined;
   #recovery: Promise<void> | undefined;
   #disposal: Promise<void> | undefined;
@@ -34,7 +34,7 @@ export class ModelEngine implements Engine {
     const { signal: _signal, onProgress: _onProgress, ...kept } = options;
     this.#load = load;
     this.#info = { model: name, ...loaded.info };
-    // A conversation must not become too long for the device that comes next.
+    // The next device keeps the context length, so that conversations still fit.
     this.#options = { ...kept, contextLength: loaded.info.contextLength };
     this.#loaded = loaded;
     const answerer: Answerer = {
@@ -50,7 +50,7 @@ export class ModelEngine implements Engine {
   /** Loads a model for the first time. */
   static async start(options: EngineOptions, load: Load): Promise<ModelEngine> {
     checkAborted(options.signal);
-    // The page's address may change, and what is gone through once may be empty then.
+    // The page's URL may change, and an iterable of files may be consumed by its first use.
     const model = asBlobs(options.model) ?? absolute(options.model as string | URL);
     const pinned = { ...options, model };
     return new ModelEngine(load, pinned, await load(pinned), nameOf(model, options.model));
@@ -78,7 +78,7 @@ export class ModelEngine implements Engine {
   async #recover({ device, signal, onProgress }: RecoverOptions): Promise<void> {
     this.#checkDisposed();
     if ((device === undefined) !== (this.#options.device === undefined)) {
-      const problem = device === undefined ? 'needs a new device of the page\'s' : 'the engine asks for a device itself';
+      const problem = device === undefined ? 'device: is missing; the engine runs on the page\'s own device' : 'device: is not allowed; the engine requests its own device';
       throw new Lfm2Error('invalid_request', `recover: ${problem}`);
     }
     checkAborted(signal);
@@ -107,11 +107,11 @@ export class ModelEngine implements Engine {
   }
 
   #checkDisposed(): void {
-    if (this.#disposal) throw new Lfm2Error('disposed', 'the engine has been disposed of');
+    if (this.#disposal) throw new Lfm2Error('disposed', 'the engine was disposed');
   }
 }
 
-/** What the caller gave as the model, to show. */
+/** The caller's model, as a name to show. */
 function nameOf(model: Blob[] | string, given: Model): string {
   if (typeof model === 'string') return String(given);
   const [first] = model;

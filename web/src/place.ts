@@ -1,11 +1,11 @@
-/** What errors say about a file of this package that is not where its modules look for it. */
+/** Advice in errors about a file of this package that its modules did not find. */
 export const CURE =
-  "a bundler that moves this package's modules has to leave them beside its files, Vite by optimizeDeps: { exclude: ['lfm2-wgpu'] } in its configuration";
+  "the bundler must keep this package's modules beside its files; in Vite's configuration, set optimizeDeps: { exclude: ['lfm2-wgpu'] }";
 
 /**
- * The folder of this package's files on Vite's development server, which serves its modules from
- * `node_modules/.vite/deps` unless it is told not to. Undefined elsewhere: there the files are beside
- * the modules, or a bundler has rewritten the addresses that it found in them.
+ * The folder of this package's files on Vite's development server, which by default serves the modules from
+ * `node_modules/.vite/deps`. Undefined elsewhere: there the files are beside the modules, or a bundler has
+ * rewritten their URLs.
  */
 export function packageFolder(): URL | undefined {
   const modules = /^(.*\/node_modules)\/\.vite\/(?:[^?#]*\/)?deps\//.exec(import.meta.url)?.[1];

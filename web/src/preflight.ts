@@ -10,14 +10,14 @@ import type { GpuReport, ModelOptions, Preflight } from './types.js';
 import { initWasm } from './wasm.js';
 import { inspect } from './wasm/lfm2.js';
 
-/** Parameters with which a software adapter still answers in bearable time. */
+/** Most parameters with which a software adapter still answers in acceptable time. */
 const SLOW_PARAMETERS = 100e6;
-/** Bytes that most GPUs, also those that share the machine's memory, can give to a page. */
+/** Bytes that most GPUs can provide to a page, including GPUs that share the machine's memory. */
 const LARGE_BYTES = 2 * 2 ** 30;
 
 /**
- * Tells what a model would take and whether it would run, before it is downloaded: of its files only
- * configuration, tokenizer and tables of contents are read. Rejects if there is no such model.
+ * Tells before a download whether a model would run, and its memory. It reads only the configuration, the tokenizer
+ * and the headers of the weight files. Rejects if the model does not exist.
  */
 export async function preflight(options: ModelOptions): Promise<Preflight> {
   const { signal } = options;
@@ -30,7 +30,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
   await initWasm();
   const looked = await look(options).catch((thrown: unknown) => toLfm2Error(thrown));
   if (looked instanceof Lfm2Error) {
-    // By its name it is of a type that does not run.
+    // Its name shows a weight type that is not supported.
     if (looked.code !== 'bad_model') throw looked;
     return { verdict: 'no', reasons: [looked.forVisitor], gpu };
   }
@@ -44,7 +44,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
     plan = JSON.parse(await raceAbort(inspected, signal, () => undefined));
   } catch (thrown) {
     const error = toLfm2Error(thrown);
-    // It is told that a model cannot run here; it is thrown that it could not be looked at.
+    // A model that cannot run here is a verdict; a model that could not be read is an error.
     if (!['bad_model', 'out_of_memory', 'no_adapter'].includes(error.code)) throw error;
     return { verdict: 'no', reasons: [error.forVisitor], ...told };
   } finally {
@@ -53,25 +53,25 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
   const reasons: string[] = [];
   if (gpu.software) {
     const slowly = plan.parameters > SLOW_PARAMETERS ? 'very slowly' : 'slowly';
-    reasons.push(`This browser computes without a real GPU: answers come ${slowly}.`);
+    reasons.push(`This browser has no real GPU: the model answers ${slowly}.`);
   }
   if (plan.memory.total > LARGE_BYTES) {
     const gigabytes = (plan.memory.total / 1e9).toFixed(1);
-    reasons.push(`It needs ${gigabytes} GB of GPU memory, and browsers do not tell how much there is.`);
+    reasons.push(`The model needs ${gigabytes} GB of GPU memory. Browsers do not reveal whether this GPU has that much.`);
   }
   const verdict = reasons.length > 0 ? 'risky' : 'ok';
   if (options.cache !== 'none' && free !== undefined && free < total - cached) {
-    reasons.push('The browser has no room to keep it: it is downloaded anew at every visit.');
+    reasons.push('The browser has no space to keep the model: every visit downloads it again.');
   }
   return { verdict, reasons, ...told, ...plan };
 }
 
-/** A model's files, read from where they are, and the bytes of them that are in the cache. */
+/** A model's files, read from their source, and the number of their bytes in the cache. */
 interface Look {
   place: string;
   files: readonly ModelFile[];
   cached: number;
-  /** Leaves what still comes. */
+  /** Cancels pending downloads. */
   close(): Promise<unknown>;
 }
 
@@ -83,7 +83,7 @@ async function look(options: ModelOptions): Promise<Look> {
   }
   const { place, files, entry, http } = await findModel(options, options.signal);
   const stores = await entry?.stores();
-  /** Of files on a server that sends no parts of them. */
+  /** Beginnings of files on a server without ranges. */
   const beginnings = new Map<string, Beginning>();
   const readable = files.map(({ name, url, size }, i): ModelFile => {
     const read = async (offset: number, length: number) => {

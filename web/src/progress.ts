@@ -2,7 +2,7 @@ import type { Progress } from './types.js';
 
 type Phase = Progress['phase'];
 
-/** What part of the whole each phase is. */
+/** Each phase's share of the whole. */
 const SHARES: Record<Phase, number> = {
   download: 12,
   verify: 1,
@@ -12,7 +12,7 @@ const SHARES: Record<Phase, number> = {
   ready: 0,
 };
 
-/** Tells the caller how far loading is. */
+/** Reports the progress of loading to the caller. */
 export class Reporter {
   readonly #tell: ((progress: Progress) => void) | undefined;
   readonly #done = new Map<Phase, number>();
@@ -22,7 +22,7 @@ export class Reporter {
     this.#tell = tell;
   }
 
-  /** Counts phases that do not happen as done. */
+  /** Counts phases as done that do not happen. */
   skip(...phases: Phase[]): void {
     for (const phase of phases) this.#done.set(phase, 1);
   }

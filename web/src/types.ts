@@ -1,23 +1,23 @@
 import type { HubOptions } from './loader/hub.js';
 
-/** One of these words; any string for the compiler, which widens the words of a literal. Others are refused. */
+/** One of these words. The type also accepts any string, because TypeScript widens literals; at run time others are refused. */
 type OneOf<Word extends string> = Word | (string & {});
 
 /**
- * The page's device: `GPUDevice`, or any object where TypeScript knows no such type, as older ones without the
- * package @webgpu/types.
+ * The page's device: `GPUDevice`, or any object if TypeScript does not know that type (older versions without the
+ * package @webgpu/types).
  */
 export type PageDevice = typeof globalThis extends { GPUDevice: { prototype: infer Device } } ? Device : object;
 
-/** A message of a conversation, as OpenAI's API spells it. */
+/** A message of a conversation, in OpenAI's format. */
 export interface ChatMessage {
   role: OneOf<'system' | 'developer' | 'user' | 'assistant' | 'tool'>;
   content?: string | readonly { type: OneOf<'text'>; text: string }[] | null;
-  /** What the model thought before it answered, as `create` gives it. */
+  /** The model's reasoning before its answer, as returned by `create`. */
   reasoning_content?: string | null;
-  /** What an assistant's message calls, as `create` gives it. */
+  /** The tool calls of an assistant's message, as returned by `create`. */
   tool_calls?: readonly (Omit<ToolCall, 'type'> & { type: OneOf<'function'> })[] | null;
-  /** Further fields go to the model's chat template as they are. `any`, since interfaces fit no other type. */
+  /** Further fields are passed to the model's chat template. Their type is `any`, because interfaces fit no other. */
   [field: string]: any;
 }
 
@@ -27,20 +27,20 @@ export interface ChatTool {
   function: { name: string; description?: string; parameters?: object };
 }
 
-/** What an answer is asked for with. Fields that are not here are refused, never ignored. */
+/** The fields of a request. Any other field is refused, never ignored. */
 export interface ChatRequest {
   messages: readonly ChatMessage[];
-  /** A name for the model, given back in the answer. */
+  /** A name for the model; the response repeats it. */
   model?: string;
-  /** Whether the answer comes in chunks. */
+  /** Whether to stream the answer in chunks. */
   stream?: boolean | null;
-  /** Only with `stream`: a last chunk tells `usage`. */
+  /** Only with `stream`: whether a last chunk has `usage`. */
   stream_options?: { include_usage?: boolean } | null;
-  /** Most tokens of the answer; to the end of the context if it is not said. */
+  /** Maximum number of tokens of the answer. Default: to the end of the context. */
   max_tokens?: number | null;
-  /** The same under its newer name. */
+  /** Newer name of `max_tokens`. */
   max_completion_tokens?: number | null;
-  /** 0 is greedy. Sampling fields that are not given are as the model's authors recommend. */
+  /** 0 is greedy. The defaults of the sampling fields are the values that the model's authors recommend. */
   temperature?: number | null;
   top_p?: number | null;
   top_k?: number | null;
@@ -48,47 +48,47 @@ export interface ChatRequest {
   repetition_penalty?: number | null;
   frequency_penalty?: number | null;
   presence_penalty?: number | null;
-  /** By token id, from -100, which bans a token, to 100, which forces it; at most 1024. */
+  /** Bias by token id, from -100 (bans the token) to 100 (forces it); at most 1024 tokens. */
   logit_bias?: Record<number, number> | null;
   /**
-   * The same seed gives the same answer, of the same version, model, GPU and driver, with the same
-   * options and the same requests before it in the engine; random if it is not said, or -1.
+   * The same seed gives the same answer with the same version, model, GPU, driver and options, and after the
+   * same earlier requests to the engine. Default, or -1: a random seed.
    */
   seed?: number | null;
   /** Strings that end the answer and are not part of it. */
   stop?: string | readonly string[] | null;
   tools?: readonly ChatTool[] | null;
-  /** Whether the model is told of the tools. */
+  /** `none` hides the tools from the model. */
   tool_choice?: OneOf<'auto' | 'none'> | null;
-  /** Further variables of the model's chat template. */
+  /** Further variables for the model's chat template. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }
 
-/** A request for one whole answer. */
+/** A request for a complete answer. */
 export interface ChatRequestWhole extends ChatRequest {
   stream?: false | null;
 }
 
-/** A request for an answer in chunks. */
+/** A request for a streamed answer. */
 export interface ChatRequestStreaming extends ChatRequest {
   stream: true;
 }
 
 /**
- * Why an answer ended: the model ended it (or a stop string did), in order to call tools or not;
- * `max_tokens` or the context did; or the caller did by its signal.
+ * Why an answer ended. `stop`: the model ended it, or a stop string did. `tool_calls`: the model ended it to call
+ * tools. `length`: `max_tokens` or the context was reached. `abort`: the caller stopped it.
  */
 export type FinishReason = 'stop' | 'tool_calls' | 'length' | 'abort';
 
-/** A tool that the model calls. Its answer is the content of a message of the role `tool`. */
+/** A tool call of the model. Send the tool's result as the content of a message with the role `tool`. */
 export interface ToolCall {
   id: string;
   type: 'function';
-  /** `arguments` is JSON: an object. */
+  /** `arguments` is the text of a JSON object. */
   function: { name: string; arguments: string };
 }
 
-/** Tokens that an answer took. */
+/** Token counts of a request. */
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
@@ -96,24 +96,24 @@ export interface Usage {
   prompt_tokens_details: { cached_tokens: number };
 }
 
-/** Counts and times of an answer, in llama-server's names. */
+/** Counts and times of an answer, with llama-server's names. */
 export interface Timings {
-  /** Prompt tokens whose state was there from the turn before. */
+  /** Prompt tokens reused from the previous turn. */
   cache_n: number;
-  /** Prompt tokens that were computed. */
+  /** Prompt tokens computed. */
   prompt_n: number;
   prompt_ms: number;
   prompt_per_second: number;
   predicted_n: number;
   predicted_ms: number;
   predicted_per_second: number;
-  /** From the call to the first token. */
+  /** Time from the call to the first token. */
   first_token_ms: number;
-  /** The seed, given or random: given again, it repeats the answer. */
+  /** The seed, given or random. With the same seed the answer can be repeated. */
   seed: number;
 }
 
-/** A whole answer. */
+/** A complete answer. */
 export interface ChatCompletion {
   id: string;
   object: 'chat.completion';
@@ -123,11 +123,11 @@ export interface ChatCompletion {
   choices: [
     {
       index: 0;
-      /** `content` is null beside calls if nothing was said. Send the message back as it is. */
+      /** `content` is null if the message has only tool calls. Send the message back unchanged. */
       message: {
         role: 'assistant';
         content: string | null;
-        /** What the model thought before it answered. */
+        /** The model's reasoning before its answer. */
         reasoning_content?: string;
         tool_calls?: ToolCall[];
       };
@@ -139,16 +139,16 @@ export interface ChatCompletion {
   timings: Timings;
 }
 
-/** A piece of an answer. */
+/** A chunk of a streamed answer. */
 export interface ChatCompletionChunk {
   id: string;
   object: 'chat.completion.chunk';
   created: number;
   model: string;
-  /** Empty in the chunk that tells `usage`. */
+  /** Empty in the chunk that has `usage`. */
   choices: {
     index: 0;
-    /** A tool call comes once and whole, as soon as the model has written it. */
+    /** A tool call comes once and complete, as soon as the model has written it. */
     delta: {
       role?: 'assistant';
       content?: string;
@@ -158,19 +158,19 @@ export interface ChatCompletionChunk {
     finish_reason: FinishReason | null;
     logprobs: null;
   }[];
-  /** In the last chunk, if `stream_options.include_usage` asked for it. */
+  /** In the last chunk, if `stream_options.include_usage` is set. */
   usage?: Usage;
-  /** In the chunk that tells `finish_reason`. */
+  /** In the chunk that has `finish_reason`. */
   timings?: Timings;
 }
 
 /** Options of a request beside its fields. */
 export interface RequestOptions {
-  /** Stops the answer; what there is of it stays, with the finish reason `abort`. */
+  /** Stops the answer; its text so far is kept, with the finish reason `abort`. */
   signal?: AbortSignal;
 }
 
-/** `chat.completions`, as of OpenAI's client. */
+/** `chat.completions`, as in OpenAI's client. */
 export interface ChatCompletions {
   create(request: ChatRequestStreaming, options?: RequestOptions): Promise<AsyncIterable<ChatCompletionChunk>>;
   create(request: ChatRequestWhole, options?: RequestOptions): Promise<ChatCompletion>;
@@ -180,30 +180,30 @@ export interface ChatCompletions {
   ): Promise<ChatCompletion | AsyncIterable<ChatCompletionChunk>>;
 }
 
-/** What was loaded. */
+/** A description of the loaded model. */
 export interface EngineInfo {
-  /** What the caller gave as the model. */
+  /** The `model` option as the caller gave it. */
   model: string;
-  /** The GPU, as far as the browser tells. */
+  /** The GPU's name, as far as the browser reveals it. */
   gpu: string;
-  /** Whether all of it is in the cache, so that the next visit needs no network. */
+  /** Whether the whole model is in the cache, so that the next visit needs no network. */
   cached: boolean;
-  /** Tokens that a conversation may have. */
+  /** Maximum number of tokens of a conversation. */
   contextLength: number;
   parameters: number;
-  /** How most of the weights are stored. */
+  /** Storage format of most of the weights. */
   weightFormat: string;
-  /** Optional device features that are used. */
+  /** Optional device features in use. */
   features: string[];
-  /** How the engine computes. It follows from the device, the model and the options alone. */
+  /** The kernel choices. They follow only from the device, the model and the options. */
   choices: Choices;
-  /** Bytes on the GPU. */
+  /** Bytes on the GPU, by purpose. */
   memory: { weights: number; keysAndValues: number; other: number; total: number };
-  /** How tokens are chosen where a request does not say it: as the model's authors recommend. */
+  /** Default sampling values, as the model's authors recommend. */
   sampling: Sampling;
 }
 
-/** How tokens are chosen, in the names of a request's fields. */
+/** Sampling values, with the names of a request's fields. */
 export interface Sampling {
   /** 0 is greedy. */
   temperature: number;
@@ -221,137 +221,137 @@ export interface Sampling {
   frequency_penalty: number;
 }
 
-/** What the browser tells of the GPU. */
+/** The browser's description of the GPU. */
 export interface GpuReport {
   /** A name to show. */
   name: string;
-  /** Whether it is a program on the CPU that does as if it were a GPU. */
+  /** Whether it is a software adapter, which runs on the CPU. */
   software: boolean;
-  /** Optional features that the engine uses where they are there. */
+  /** The available optional features that the engine uses. */
   features: string[];
   limits: { maxBufferSize: number; maxStorageBufferBindingSize: number };
 }
 
-/** How an engine computes where there are several ways, which round differently. */
+/** Choices between kernels that round differently. */
 export interface Choices {
-  /** How lanes add up. */
+  /** Method by which the lanes of a workgroup form a sum. */
   reduce: 'tree' | 'subgroup' | 'serial' | 'serial-subgroup';
-  /** What products with quantised weights make of their inputs, for few rows. */
+  /** Precision of activations in products of few rows with quantised weights. */
   activations: 'float' | 'int8';
-  /** What multiplies in products of many rows. */
+  /** Hardware that multiplies in products of many rows. */
   multiply: 'lanes' | 'matrix-units';
-  /** Most rows that count as few. */
+  /** Largest number of rows that counts as few. */
   matvec_rows: number;
 }
 
-/** What has been asked of the GPU since the engine was made. */
+/** GPU statistics since the engine was created. */
 export interface Counters {
   dispatches: number;
   submissions: number;
   readbackBytes: number;
-  /** Of buffers that are alive. */
+  /** Bytes of the buffers that exist now. */
   allocatedBytes: number;
-  /** The most that were alive at once. */
+  /** Highest value of `allocatedBytes`. */
   peakAllocatedBytes: number;
 }
 
-/** A model on the visitor's GPU. Requests are answered one at a time, in their order. */
+/** A model on the visitor's GPU. It answers requests one at a time, in order. */
 export interface Engine {
   readonly info: EngineInfo;
   readonly chat: { readonly completions: ChatCompletions };
-  /** What has been asked of the GPU so far. */
+  /** GPU statistics so far. */
   counters(): Promise<Counters>;
   /**
-   * Loads the model again on a new device, from the cache or from where it came, after the one it was
-   * on has been lost: until then all requests are rejected with `device_lost`. Takes its turn among the
-   * requests; those that are made meanwhile wait for it. Conversations go on as they were, the next
-   * request of each computes its whole prompt anew. If it fails it can be called again; a call while
-   * one runs gives that one's result.
+   * Loads the model again on a new device, from the cache or from its source. Call it after the device was
+   * lost; until then all requests are rejected with `device_lost`. It is queued among the requests, and requests
+   * made meanwhile wait for it. Conversations can continue: the next request of each prefills its whole prompt
+   * again. If it fails, it can be called again. A second call while one is running returns the result of the
+   * first.
    */
   recover(options?: RecoverOptions): Promise<void>;
-  /** Stops what runs and frees the GPU. Calling it again does nothing. */
+  /** Stops running requests and frees the GPU. Calling it again does nothing. */
   dispose(): Promise<void>;
 }
 
-/** How far loading is. `loaded` and `total` are bytes of the phase, of `compile` kernels; `total` is 0 where unknown. */
+/** Progress of loading. `loaded` and `total` are bytes of the phase (in `compile`: pipelines); `total` is 0 if unknown. */
 export interface Progress {
   /**
-   * `download`: from the network; `verify`: its hashes; `upload`: to the GPU; `compile`: the GPU's
-   * programs; `warmup`: a first answer nobody sees; `ready`: done.
+   * `download`: from the network; `verify`: the hashes; `upload`: to the GPU; `compile`: the pipelines;
+   * `warmup`: one hidden answer; `ready`: done.
    */
   phase: 'download' | 'verify' | 'upload' | 'compile' | 'warmup' | 'ready';
   loaded: number;
   total: number;
-  /** The file that is worked on, if it is one. */
+  /** The current file, if the phase has one. */
   file?: string;
-  /** Whether the bytes come from the cache and not from the network. */
+  /** Whether the bytes come from the cache. */
   fromCache: boolean;
-  /** All phases together, from 0 to 1; never less than before. */
+  /** Progress of all phases together, from 0 to 1; never decreases. */
   fraction: number;
 }
 
-/** Where a model is and whether it is kept. */
+/** A model's source, and whether it is cached. */
 export interface ModelOptions {
   /**
-   * The URL of a package's or a checkpoint's folder, or of a .gguf file (of a split one the first);
-   * a model on the hub as `owner/repo[:QUANT][@revision]`; or files that the visitor picked.
+   * The URL of a package's or a checkpoint's folder, or of a .gguf file (of the first part, if it is split); a hub
+   * name, `owner/repo[:QUANT][@revision]`; or files that the visitor picked.
    */
   model: string | URL | Blob | Iterable<Blob>;
   /**
-   * `opfs` (the default) keeps the model in the browser's private file system, so that the next
-   * visit needs no network; where it does not fit, or there is none, it runs all the same.
+   * `opfs` (the default) keeps the model in the browser's private file system, so that the next visit needs no
+   * network. Without that file system, or if the model does not fit, it runs uncached.
    */
   cache?: 'opfs' | 'none';
-  /** Where names of models are looked up. */
+  /** The hub of model names. */
   hub?: HubOptions;
-  /** A Jinja template that renders conversations in place of the model's own. */
+  /** A Jinja template that replaces the model's own chat template. */
   chatTemplate?: string;
-  /** Tokens that a conversation may have; 0: as many as the model was made for; default: as many as fit, at most 32,768. */
+  /** Maximum number of tokens of a conversation. Default: as many as fit, at most 32,768. 0: the model's full context. */
   contextLength?: number;
-  /** Stops it. */
+  /** Cancels it. */
   signal?: AbortSignal;
 }
 
 /** Options of `createEngine`. */
 export interface EngineOptions extends ModelOptions {
   /**
-   * What products with quantised weights make of their inputs. Default: `float`; `int8` for files whose
-   * name has the word QAD, which were trained so.
+   * Precision of activations in products with quantised weights. Default: `float`, or `int8` for files with the
+   * word QAD in their name, which were trained for it.
    */
   activations?: 'float' | 'int8';
-  /** Called often while loading. */
+  /** Called often during loading. */
   onProgress?: (progress: Progress) => void;
   /**
-   * The page's own device, which is not destroyed with the engine: what the model takes on it is free
-   * when the browser has collected its garbage. Not for `createWorkerEngine`.
+   * The page's own device, not for `createWorkerEngine`. The engine does not destroy it; the model's memory on it
+   * is free after the browser's garbage collection.
    */
   device?: PageDevice;
 }
 
 /** Options of `Engine.recover`. */
 export interface RecoverOptions {
-  /** Called often, as while loading. */
+  /** Called often, as during loading. */
   onProgress?: (progress: Progress) => void;
-  /** Stops it; the engine has no device then. */
+  /** Cancels it; then the engine has no device. */
   signal?: AbortSignal;
-  /** A new one, if and only if the engine was made with a `device` of the page's own. */
+  /** The page's new device; required if the engine was created with a `device`, otherwise refused. */
   device?: PageDevice;
 }
 
-/** What would be downloaded and whether it would run: `preflight`. */
+/** Result of `preflight`: the download's size, and whether the model would run. */
 export interface Preflight {
   /** `ok`: it should run; `risky`: it may not, or slowly; `no`: it cannot. */
   verdict: 'ok' | 'risky' | 'no';
-  /** Why, in sentences for the visitor; empty if there is nothing to say. */
+  /** The reasons, as sentences for the visitor; may be empty. */
   reasons: string[];
-  /** Absent if the browser grants none. */
+  /** Absent if the browser provides no GPU. */
   gpu?: GpuReport;
-  /** Bytes of the model, and how many of them are in the cache. */
+  /** The model's bytes, and how many of them are in the cache. */
   bytes?: { total: number; cached: number };
-  /** Bytes that the model takes on the GPU. */
+  /** The model's bytes on the GPU. */
   memory?: EngineInfo['memory'];
   contextLength?: number;
   parameters?: number;
-  /** Bytes that still fit into the browser's storage, as far as it tells. */
+  /** Free bytes in the browser's storage, as far as the browser reveals it. */
   storage?: number;
 }

@@ -17,7 +17,7 @@ async function start(): Promise<void> {
   const folder = packageFolder();
   const url = folder ? new URL('wasm/lfm2_bg.wasm', folder) : new URL('./wasm/lfm2_bg.wasm', import.meta.url);
   const wrong = (code: 'network' | 'wrong_content', problem: string, cause?: unknown) =>
-    new Lfm2Error(code, `the engine's wasm did not come: ${url.href}: ${problem}`, { cause });
+    new Lfm2Error(code, `the engine's wasm did not load: ${url.href}: ${problem}`, { cause });
   const response = await fetch(url).catch((thrown: unknown) => {
     throw wrong('network', String(thrown), thrown);
   });
@@ -28,7 +28,7 @@ async function start(): Promise<void> {
   try {
     await init({ module_or_path: response });
   } catch (thrown) {
-    // A connection that broke in the middle. What the browser refuses to compile is no TypeError.
+    // A TypeError is a broken connection; code that the browser refuses to compile is not a TypeError.
     throw thrown instanceof TypeError ? wrong('network', thrown.message, thrown) : thrown;
   }
 }

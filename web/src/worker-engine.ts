@@ -6,13 +6,13 @@ import type { Loaded } from './model-engine.js';
 import type { Engine, EngineOptions } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
-/** As `createEngine`, in a worker of its own: the page never waits for it. */
+/** Like `createEngine`, but in its own worker, so that the page stays responsive. */
 export async function createWorkerEngine(options: Omit<EngineOptions, 'device'>): Promise<Engine> {
   if ('device' in options) throw new Lfm2Error('invalid_request', 'device: a worker cannot use the page\'s device');
   return ModelEngine.start(options, loadInWorker);
 }
 
-/** Puts a model on a device of a new worker's. */
+/** Loads a model onto a device in a new worker. */
 async function loadInWorker(options: EngineOptions): Promise<Loaded> {
   const { signal, onProgress, ...rest } = options;
   checkAborted(signal);
@@ -43,16 +43,16 @@ interface Pending {
 function startWorker(): Worker {
   const folder = packageFolder();
   if (folder) return new Worker(new URL('worker.js', folder), { type: 'module' });
-  // Bundlers know a worker by this very form.
+  // Bundlers recognise a worker by exactly this expression.
   return new Worker(new URL('./worker.js', import.meta.url), { type: 'module' });
 }
 
-/** Calls to the worker and their answers. */
+/** Calls to the worker and their replies. */
 class Remote implements Answerer {
   readonly #worker = startWorker();
   readonly #pending = new Map<number, Pending>();
   #next = 0;
-  /** Why nothing can be called any more. */
+  /** Why no more calls are possible. */
   #over: unknown;
 
   constructor(onProgress: EngineOptions['onProgress']) {
@@ -72,8 +72,8 @@ class Remote implements Answerer {
       else pending?.reject(new Lfm2Error(data.code, data.message));
     });
     this.#worker.addEventListener('error', (event) => {
-      // Without a message its script did not come.
-      const [code, problem] = event.message ? (['internal', event.message] as const) : (['network', `its script did not come; ${CURE}`] as const);
+      // The event has no message if the script did not load.
+      const [code, problem] = event.message ? (['internal', event.message] as const) : (['network', `its script did not load; ${CURE}`] as const);
       this.end(new Lfm2Error(code, `the worker failed: ${problem}`));
     });
   }
@@ -103,13 +103,13 @@ class Remote implements Answerer {
     this.#send({ call: 'abort' });
   }
 
-  /** Ends the worker when it has freed the GPU; one that has failed frees it by its end. */
+  /** Ends the worker after it has freed the GPU. A failed worker frees the GPU by ending. */
   async destroy(): Promise<void> {
     await this.call('dispose', undefined).catch(() => undefined);
-    this.end(new Lfm2Error('disposed', 'the engine has been disposed of'));
+    this.end(new Lfm2Error('disposed', 'the engine was disposed'));
   }
 
-  /** Ends the worker; whatever waits fails with `reason`. */
+  /** Ends the worker; pending calls fail with `reason`. */
   end(reason: unknown): void {
     this.#over ??= reason;
     this.#worker.terminate();

@@ -2,7 +2,7 @@ import type { Lfm2Error } from './errors.js';
 import type { Counters, EngineInfo, EngineOptions, Progress } from './types.js';
 import type { Summary } from './chat.js';
 
-/** What the page asks of the worker; each call is answered by one `reply` or `failed`. */
+/** The page's calls to the worker; each gets one `reply` or `failed`. */
 export interface Calls {
   load: { argument: Omit<EngineOptions, 'signal' | 'onProgress' | 'device'>; result: Omit<EngineInfo, 'model'> };
   check: { argument: string; result: void };
@@ -13,7 +13,7 @@ export interface Calls {
 
 export type ToWorker =
   | { [K in keyof Calls]: { call: K; id: number; argument: Calls[K]['argument'] } }[keyof Calls]
-  /** Stops loading. */
+  /** Cancels loading. */
   | { call: 'abort' }
   /** The piece of answer `id` was taken. */
   | { call: 'taken'; id: number; goOn: boolean };

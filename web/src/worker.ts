@@ -7,7 +7,7 @@ import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
 const tell = (message: FromWorker) => postMessage(message);
 const abort = new AbortController();
-/** By answer: told whether the piece was taken and the answer goes on. */
+/** By answer id: resolves with whether the piece was taken and the answer continues. */
 const taken = new Map<number, (goOn: boolean) => void>();
 let loaded: Loaded | undefined;
 

@@ -1,4 +1,4 @@
-// A real Chromium, headless, whose WebGPU is the software adapter SwiftShader.
+// Headless Chromium, with WebGPU on its software adapter SwiftShader.
 import { chromium } from 'playwright-core';
 
 const ARGS = [
@@ -13,7 +13,7 @@ const ARGS = [
   '--disable-sync',
 ];
 
-/** Starts the browser, with further arguments; ends with `close()`. */
+/** Starts the browser with further arguments. `close()` ends it. */
 export function launch(more = []) {
   return chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: [...ARGS, ...more] });
 }

@@ -1,4 +1,4 @@
-// The cache in the browser's private file system: no model runs here, only its files are read.
+// The cache in the browser's private file system. The tests only read files; no model runs.
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
@@ -15,7 +15,7 @@ let server, browser, context, page;
 before(async () => {
   server = await serve();
   browser = await launch();
-  // All pages of a context are of one visitor.
+  // All pages of a context belong to one visitor.
   context = await browser.newContext();
 });
 after(async () => {
@@ -50,7 +50,7 @@ async function newPage() {
         try {
           for (const file of model.files) {
             const hasher = new Sha256();
-            // Pieces that are no chunks, the second half first.
+            // Pieces that are not aligned to chunks, the second half first.
             const half = file.size >> 1;
             const second = await file.read(half, file.size - half);
             hasher.update(await file.read(0, half));
@@ -74,7 +74,7 @@ async function newPage() {
 const EXPECTED = { 'config.json': sha256(Buffer.from('{}')), 'model.safetensors': sha256(BIG) };
 const fetchModel = (options, abortAt) => page.evaluate(([o, a]) => fetchModel(o, a ?? undefined), [options ?? {}, abortAt]);
 const list = () => page.evaluate(() => lfm2.listModels());
-/** Bytes of the big file that were asked for. */
+/** Number of requested bytes of the big file. */
 const asked = () =>
   server.log.reduce((sum, { pathname, range }) => {
     const [, start, end] = (pathname.endsWith('model.safetensors') && /(\d+)-(\d+)/.exec(range ?? '')) || [];
@@ -83,7 +83,7 @@ const asked = () =>
 
 test('the second visit needs no network, until the model is deleted', async () => {
   assert.deepEqual(await fetchModel(), { hashes: EXPECTED, fromCache: false });
-  assert.equal(asked(), BIG.length, 'nothing comes twice');
+  assert.equal(asked(), BIG.length, 'no byte is fetched twice');
   const [entry, ...others] = await list();
   assert.deepEqual([entry.model, entry.complete, others], [`${server.address}/model/`, true, []]);
   assert.ok(entry.bytes >= TOTAL);
@@ -100,11 +100,11 @@ test('the second visit needs no network, until the model is deleted', async () =
   assert.deepEqual(await fetchModel(), { code: 'network' });
 });
 
-test('what was interrupted goes on in a later visit', async () => {
+test('an interrupted download resumes in a later visit', async () => {
   server.send({ slow: 5 });
   assert.deepEqual(await fetchModel({}, CHUNK), { code: 'aborted' });
   const [{ complete, bytes }] = await list();
-  // The last chunk may have come first: the length does not tell, `complete` does.
+  // The last chunk may arrive first, so `complete` decides and not the length.
   assert.ok(!complete && bytes >= CHUNK, `${bytes} bytes`);
   await page.close();
   page = await newPage();
@@ -114,7 +114,7 @@ test('what was interrupted goes on in a later visit', async () => {
   assert.ok((await list())[0].complete);
 });
 
-test('a page that is closed in the middle leaves no half chunk', async () => {
+test('a page that is closed during the download leaves no partial chunk', async () => {
   server.send({ slow: 5 });
   await page.evaluate(() => {
     globalThis.running = fetchModel();
@@ -127,7 +127,7 @@ test('a page that is closed in the middle leaves no half chunk', async () => {
   assert.deepEqual(await fetchModel(), { hashes: EXPECTED, fromCache: false });
 });
 
-test('a damaged download is thrown away, and the next one is whole', async () => {
+test('a damaged download is deleted, and the next one is complete', async () => {
   server.send({ corrupt: 'model.safetensors' });
   assert.deepEqual(await fetchModel(), { code: 'integrity' });
   assert.equal((await list())[0].complete, false);
@@ -135,7 +135,7 @@ test('a damaged download is thrown away, and the next one is whole', async () =>
   assert.deepEqual(await fetchModel(), { hashes: EXPECTED, fromCache: false });
 });
 
-test('files that have changed at their source are fetched anew', async () => {
+test('files that have changed at their source are fetched again', async () => {
   server.send({ slow: 5 });
   assert.deepEqual(await fetchModel({}, CHUNK), { code: 'aborted' });
   const other = Buffer.from(BIG).reverse();
@@ -165,7 +165,7 @@ test('a server without ranges, with and without the cache', async () => {
   }
 });
 
-test('where it does not fit, or there is no such file system, it is read uncached', async () => {
+test('without the file system, or if the model does not fit, it is read uncached', async () => {
   for (const obstacle of ['estimate', 'getDirectory', 'createWritable']) {
     await page.evaluate((obstacle) => {
       const { estimate, getDirectory } = StorageManager.prototype;
@@ -173,7 +173,7 @@ test('where it does not fit, or there is no such file system, it is read uncache
       if (obstacle === 'estimate') StorageManager.prototype.estimate = async () => ({ quota: 1e6, usage: 0 });
       if (obstacle === 'getDirectory') StorageManager.prototype.getDirectory = () => Promise.reject(new DOMException('no', 'SecurityError'));
       if (obstacle === 'createWritable') {
-        // The disk is full all of a sudden.
+        // The disk becomes full during the download.
         FileSystemFileHandle.prototype.createWritable = () => Promise.reject(new DOMException('full', 'QuotaExceededError'));
       }
     }, obstacle);

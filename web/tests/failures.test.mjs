@@ -1,5 +1,5 @@
-// What the browser or the network refuses: a typed error, or the model runs all the same, and the
-// page goes on.
+// Failures of the browser or the network: the result is a typed error, or the model runs anyway, and the page
+// stays usable.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -26,7 +26,7 @@ beforeEach(async () => {
   page = await visit();
 });
 
-/** A page with `attempt(options)`: what came of loading the model, asking it, and disposing of it. */
+/** A page with `attempt(options)`, which loads the model, asks it, disposes of it, and returns the result. */
 async function visit() {
   const page = await openPage(context, server.address);
   await page.evaluate(() => {
@@ -50,7 +50,7 @@ async function visit() {
 const attempt = (options, make) => page.evaluate(([options, make]) => attempt(options, make ?? undefined), [options ?? {}, make]);
 const list = () => page.evaluate(() => lfm2.listModels());
 const size = () => Object.values(model).reduce((sum, bytes) => sum + bytes.length, 0) - model['manifest.json'].length;
-/** Bytes that were asked for. */
+/** Number of requested bytes. */
 const asked = () =>
   server.log.reduce((sum, { range }) => {
     const [, start, end] = /(\d+)-(\d+)/.exec(range ?? '') ?? [];
@@ -63,7 +63,7 @@ function assertAnswer(told, cached) {
   assert.equal(told.cached, cached);
 }
 
-test('no adapter, no memory, no WebGPU: and with them, the same page goes on', async () => {
+test('after no adapter, no memory and no WebGPU the same page works once they are back', async () => {
   const told = await page.evaluate(async () => {
     const told = [];
     const fail = async () => told.push(await attempt({ cache: 'none' }), await lfm2.preflight({ model: '/model/' }));
@@ -75,7 +75,7 @@ test('no adapter, no memory, no WebGPU: and with them, the same page goes on', a
     let scopes = 0;
     GPUDevice.prototype.popErrorScope = async function () {
       const error = await popErrorScope.call(this);
-      // In the midst of making buffers.
+      // While buffers are created.
       return ++scopes === 40 ? new GPUOutOfMemoryError('full') : error;
     };
     told.push(await attempt({ cache: 'none' }));
@@ -91,7 +91,7 @@ test('no adapter, no memory, no WebGPU: and with them, the same page goes on', a
   assertAnswer(told.last, false);
 });
 
-test('a quota that is used up in the middle of a download: it runs uncached', async () => {
+test('if the quota is used up during a download, the model runs uncached', async () => {
   await page.evaluate(() => {
     const { write } = FileSystemWritableFileStream.prototype;
     let written = 0;
@@ -106,21 +106,21 @@ test('a quota that is used up in the middle of a download: it runs uncached', as
   const [{ complete, bytes }] = await list();
   assert.ok(!complete && bytes > CHUNK / 8 && bytes < size(), `${bytes} bytes are kept`);
 
-  // Once there is room, what is missing is fetched and kept.
+  // Once there is space, the missing chunks are fetched and kept.
   await page.evaluate(() => undo());
   server.send();
   assertAnswer(await attempt(), true);
-  // meta.json is one of the kept.
+  // meta.json is also kept.
   assert.ok(asked() > 0 && asked() <= size() - bytes + 4096, `${asked()} bytes were asked for, ${bytes} were kept`);
 });
 
-test('a disk that is full at the very end of a download leaves no model marked whole', async () => {
+test('a disk that is full at the end of a download leaves no model marked as complete', async () => {
   await page.evaluate(() => {
     const { createWritable } = FileSystemFileHandle.prototype;
     let begun = false;
     FileSystemFileHandle.prototype.createWritable = async function () {
       const writable = await createWritable.call(this);
-      // It is written when the download begins, and when it is whole.
+      // It is written at the beginning of the download, and at its end.
       if (this.name === 'meta.json' && begun) {
         writable.close = async () => {
           await writable.abort();
@@ -134,7 +134,7 @@ test('a disk that is full at the very end of a download leaves no model marked w
   assertAnswer(await attempt(), false);
   const [{ complete, bytes }] = await list();
   assert.ok(!complete && bytes >= size());
-  // The next visit finds every byte, and only compares hashes.
+  // The next visit finds every byte, and only checks hashes.
   await page.close();
   page = await visit();
   server.send();
@@ -143,7 +143,7 @@ test('a disk that is full at the very end of a download leaves no model marked w
   assert.ok((await list())[0].complete);
 });
 
-test('a page with status 200 in the place of every file, of some, or of the model\'s own server', async () => {
+test('a page with status 200 in place of every file, of some files, or from the model\'s own server', async () => {
   server.send({ pages: true });
   server.model = {};
   for (const model of ['/model/', '/model/x.gguf', 'test/model']) {
@@ -160,7 +160,7 @@ test('a page with status 200 in the place of every file, of some, or of the mode
   assertAnswer(await attempt(), true);
 });
 
-test('offline: the first visit is told so, the second needs no network', async () => {
+test('offline, the first visit gets an error, and the second needs no network', async () => {
   await context.setOffline(true);
   for (const make of ['createEngine', 'createWorkerEngine']) {
     const { code, sentence } = await attempt({}, make);
@@ -178,7 +178,7 @@ test('offline: the first visit is told so, the second needs no network', async (
   assert.deepEqual(server.log, []);
 });
 
-test('what is stopped in any phase is gone on with', async () => {
+test('loading that was stopped in any phase resumes', async () => {
   let kept = 0;
   for (const phase of ['download', 'upload', 'compile', 'verify', 'warmup']) {
     const told = await page.evaluate((phase) => {
@@ -188,9 +188,9 @@ test('what is stopped in any phase is gone on with', async () => {
     }, phase);
     assert.equal(told.code, 'aborted', `${phase}: ${JSON.stringify(told)}`);
     const [{ bytes, complete }] = await list();
-    // meta.json is a byte shorter with `true`.
+    // meta.json is one byte shorter with `true`.
     assert.ok(bytes >= kept - 1, `${phase}: ${bytes} after ${kept}`);
-    // What is stopped while hashes are compared may have been whole.
+    // A download stopped during the hash check may be complete already.
     if (phase !== 'verify') assert.equal(complete, phase === 'warmup', phase);
     kept = bytes;
   }

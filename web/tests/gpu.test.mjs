@@ -1,6 +1,6 @@
-// Every kernel against its CPU twin, and whole models against their goldens, as tests/it does natively, on
-// the browser's device: `cargo xtask web-tests` builds what runs. Compiling pipelines takes nearly all the
-// time, so without LFM2_TESTS=all a part runs: some weight formats, and every third model.
+// Every kernel against its CPU reference, and whole models against their goldens, as in tests/it, on the browser's
+// device. `cargo xtask web-tests` builds the tests. Compiling pipelines takes nearly all the time, so without
+// LFM2_TESTS=all only a part runs: some weight formats, and every third model.
 import assert from 'node:assert/strict';
 import { readdir } from 'node:fs/promises';
 import path from 'node:path';
@@ -34,7 +34,7 @@ async function open(browser) {
   page.on('console', (message) => console.log(`[page] ${message.text()}`));
   page.on('pageerror', (error) => {
     console.log(`[page] ${error}`);
-    // After a panic nothing in it would ever settle.
+    // After a panic no promise of the module would settle.
     page.close();
   });
   await page.goto(`${server.address}/`);
@@ -47,7 +47,7 @@ async function open(browser) {
   return page;
 }
 
-/** Runs each task on the page that is free next; gives the results in the tasks' order. */
+/** Runs each task on the next free page. Returns the results in the order of the tasks. */
 async function onAll(tasks, run) {
   const [queue, results] = [[...tasks.entries()], []];
   const work = async (page) => {
@@ -67,7 +67,7 @@ async function fixtures() {
   return found.sort((a, b) => Number(b.name === 'long') - Number(a.name === 'long'));
 }
 
-test('the device is what the adapter offers', async () => {
+test('the device has the features of the adapter', async () => {
   const offered = await pages[0].evaluate(async () => {
     const { features } = await navigator.gpu.requestAdapter();
     return { f16: features.has('shader-f16'), subgroups: features.has('subgroups') };
@@ -85,7 +85,7 @@ test(`every kernel agrees with its twin, ${ALL ? 'in every variant' : 'with some
   const ran = new Set(parts.flatMap((part) => part.ran));
   if (ALL) assert.deepEqual(info.variants.filter((variant) => !ran.has(variant)), []);
 
-  // A kernel that the device can run in no variant has to be known here.
+  // Kernels without a variant for this device must be listed here.
   const shaders = (await readdir(path.join(ROOT, 'shaders'))).filter((file) => file.endsWith('.wgsl'));
   const kernels = new Set([...ran].map((variant) => variant.split(' ')[0]));
   const not = shaders.map((file) => path.basename(file, '.wgsl')).filter((kernel) => !kernels.has(kernel));

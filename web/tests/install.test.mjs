@@ -1,4 +1,4 @@
-// What a web developer does first: the packed package in a new Vite and TypeScript project, with the README's lines.
+// A web developer's first steps: the packed package in a new Vite and TypeScript project, with the README's code.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
 import { access, cp, mkdir, mkdtemp, readFile, readdir, rm, symlink, writeFile } from 'node:fs/promises';
@@ -14,10 +14,10 @@ const ROOT = fileURLToPath(new URL('../..', import.meta.url));
 const run = (file, args, cwd) => promisify(execFile)(file, args, { cwd });
 
 let project, vite, browser;
-/** Ends every server, in the end. */
+/** Servers to close at the end. */
 const servers = [];
 
-/** The code of a document's section on the web: what is pasted into a page. */
+/** The code of a document's web section, which readers paste into a page. */
 async function pasted(document) {
   const text = await readFile(path.join(ROOT, document), 'utf8');
   const section = text.includes('## In the browser') ? text.slice(text.indexOf('## In the browser')) : text;
@@ -27,14 +27,14 @@ async function pasted(document) {
 /** Writes the page's script. */
 const write = (code) => writeFile(path.join(project, 'src/main.ts'), code);
 
-/** A script that shows what goes wrong. */
+/** A script that shows the error. */
 const saying = (make, model) => `import { ${make} } from 'lfm2-wgpu';
 ${make}({ model: '${model}' }).catch((error) => document.body.append(error.code + ': ' + error.message));`;
 
-/** What the page shows once that matches, or in the end. */
+/** The page's text once it matches, or after a timeout. */
 async function shown(address, expected, { prepare = () => undefined, missing } = {}) {
   const context = await browser.newContext();
-  // Many servers send their start page where there is no file.
+  // Many servers send their start page if a file does not exist.
   if (missing) await context.route(missing, (route) => route.fulfill({ contentType: 'text/html', body: '<!doctype html>' }));
   const page = await context.newPage();
   const problems = [];
@@ -71,7 +71,7 @@ before(async () => {
   assert.equal(tarballs.length, 2, `${tarballs}`);
   await writeFile(path.join(project, 'package.json'), '{"name": "page", "private": true, "type": "module"}');
   await run('npm', ['install', '--offline', '--no-audit', '--no-fund', ...tarballs.map((name) => `./${name}`)], project);
-  // What is here already is not fetched once more.
+  // Packages that are installed already are not fetched again.
   for (const [name, from] of [['vite', 'examples/web'], ['typescript', 'web'], ['typescript-5.5', 'web']]) {
     await symlink(path.join(ROOT, from, 'node_modules', name), path.join(project, 'node_modules', name));
   }
@@ -88,7 +88,7 @@ after(async () => {
   if (project !== undefined) await rm(project, { recursive: true });
 });
 
-test('the packages carry their licences, their documents lead somewhere, and neither burdens the other', async () => {
+test('the packages have their licences, their links work, and neither contains the other', async () => {
   for (const name of ['lfm2-wgpu', 'lfm2-wgpu-demo']) {
     const folder = path.join(project, 'node_modules', name);
     for (const file of ['LICENSE-MIT', 'LICENSE-APACHE', 'README.md', 'package.json']) await access(path.join(folder, file));
@@ -100,7 +100,7 @@ test('the packages carry their licences, their documents lead somewhere, and nei
   assert.deepEqual(files.filter((name) => /safetensors|tokenizer/.test(name)), []);
 });
 
-test('messages, tools and options are accepted as people write them, by new and older TypeScript', async () => {
+test('new and older TypeScript accept common forms of messages, tools and options', async () => {
   await write(`
 import { createEngine, createWorkerEngine, preflight } from 'lfm2-wgpu';
 import type { ChatMessage, ChatTool, EngineOptions, Preflight } from 'lfm2-wgpu';
@@ -119,21 +119,21 @@ export async function ask(said: Said[], given: readonly ChatTool[]): Promise<str
   for (const messages of [literal, fixed, typed, said]) await create({ messages, tools, stop, tool_choice: 'auto' });
   const request = { messages: literal, tools: fixedTools, tool_choice: 'none', temperature: 0, max_tokens: 8 };
   const { message } = (await create(request)).choices[0];
-  // An answer that calls tools may have no content: its type is not that of a plain literal.
+  // An answer with tool calls may have no content, so its type differs from that of a literal.
   const conversation: ChatMessage[] = [{ role: 'user', content: 'Hi' }];
   conversation.push(message, { role: 'user', content: 'And?' });
   let text = '';
   for await (const chunk of await create({ messages: [...said, message], tools: given, stream: true })) text += chunk.choices[0]?.delta.content ?? '';
   // @ts-expect-error: no such field
   await create({ messages: said, temprature: 0 });
-  // @ts-expect-error: a model there must be
+  // @ts-expect-error: the model is required
   await createEngine({});
   return text + engine.info.sampling.temperature.toFixed(1) + engine.info.memory.total;
 }
 `);
   await writeFile(path.join(project, 'src/pasted.ts'), await pasted('README.md'));
   await writeFile(path.join(project, 'src/pasted_package.ts'), await pasted('web/README.md'));
-  // As Vite's template has it, but for skipLibCheck: what the package declares is checked too.
+  // Like Vite's template, but without skipLibCheck, so that the package's types are checked too.
   const compilerOptions = { target: 'es2022', module: 'esnext', moduleResolution: 'bundler', lib: ['es2022', 'dom'], types: [], strict: true, noEmit: true };
   await writeFile(path.join(project, 'tsconfig.json'), JSON.stringify({ compilerOptions, include: ['src'] }));
   await Promise.all(['typescript', 'typescript-5.5'].map(async (name) => {
@@ -142,7 +142,7 @@ export async function ask(said: Said[], given: readonly ChatTool[]): Promise<str
   }));
 });
 
-test('the README\'s lines answer as Vite builds them, without any configuration', async () => {
+test('the README\'s code answers when built by Vite without any configuration', async () => {
   const code = await pasted('README.md');
   assert.equal(await pasted('web/README.md'), code);
   await write(code);
@@ -150,24 +150,24 @@ test('the README\'s lines answer as Vite builds them, without any configuration'
   assert.match(await shown(await built(), answer), answer);
 });
 
-test('in the development server, too, wasm and worker come', async () => {
+test('wasm and worker also load from the development server', async () => {
   for (const make of ['createEngine', 'createWorkerEngine']) {
     await write(saying(make, '/nowhere.gguf'));
-    // The engine is there when the model is looked for.
+    // The model is looked up after the engine has loaded.
     const told = /^wrong_content: .*\/nowhere\.gguf: the server sent a page/;
     assert.match(await shown(await developed(), told), told);
   }
 });
 
-test('without WebGPU the page says so; what is in a wrong place names the cure', async () => {
+test('without WebGPU the page says so; a missing wasm or worker names the fix', async () => {
   await write(await pasted('README.md'));
   const sentence = /^This browser has no WebGPU\. Try a current Chrome, Edge, Firefox or Safari, over https\.$/m;
   assert.match(await shown(await built(), sentence, { prepare: () => delete Navigator.prototype.gpu }), sentence);
-  // As where a bundler has moved the modules away from the files.
+  // As if a bundler had moved the modules away from the files.
   const cure = "optimizeDeps: \\{ exclude: \\['lfm2-wgpu'\\] \\}";
   const cases = [
     ['createEngine', '**/*.wasm', new RegExp(`^wrong_content: .*\\.wasm: the server sent a page.*${cure}`)],
-    ['createWorkerEngine', '**/worker*.js', new RegExp(`^network: .*its script did not come.*${cure}`)],
+    ['createWorkerEngine', '**/worker*.js', new RegExp(`^network: .*its script did not load.*${cure}`)],
   ];
   for (const [make, missing, told] of cases) {
     await write(saying(make, '/demo/'));

@@ -1,4 +1,4 @@
-// What can go wrong from the first request to the last token, and that the page stays usable.
+// Failures between the first request and the last token; the page stays usable.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -23,7 +23,7 @@ beforeEach(async () => {
   await page?.close();
   page = await openPage(context, server.address);
   await page.evaluate(() => {
-    /** The code and sentence of what it is rejected with. */
+    /** The code and sentence of the rejection. */
     globalThis.failure = async (make, options) => {
       const began = performance.now();
       try {
@@ -52,7 +52,7 @@ for (const make of MAKES) {
       ['bad_model', () => (server.model = packageOf({ 'x.gguf': Buffer.from('GGUF, or not') }))],
       ['wrong_content', () => (server.model = { 'manifest.json': Buffer.from('<html>') })],
     ];
-    // A wrong hash is found when all else is done, without a cache: that takes a whole load.
+    // Without a cache a wrong hash is found at the end of loading, so this takes a complete load.
     for (const [code, prepare, way] of cases.filter(([code]) => code !== 'integrity' || make === 'createEngine')) {
       server.model = model;
       server.send(way);
@@ -65,7 +65,7 @@ for (const make of MAKES) {
   });
 }
 
-test('loading can be stopped in every phase, at once', async () => {
+test('loading can be stopped in every phase without delay', async () => {
   for (const make of MAKES) {
     for (const phase of ['before', 'download', 'upload', 'compile', 'warmup']) {
       server.send({ slow: phase === 'download' ? 20 : 0 });
@@ -75,7 +75,7 @@ test('loading can be stopped in every phase, at once', async () => {
           let stopped = performance.now();
           const stop = () => ((stopped = performance.now()), controller.abort());
           if (phase === 'before') stop();
-          // The first byte of a slow download comes late: it is stopped while nothing has come.
+          // The first byte of a slow download comes late: it is stopped before any byte.
           if (phase === 'download') setTimeout(stop, 200);
           const onProgress = (progress) => progress.phase === phase && phase !== 'download' && stop();
           const told = await failure(make, { signal: controller.signal, onProgress });
@@ -89,19 +89,19 @@ test('loading can be stopped in every phase, at once', async () => {
   }
 });
 
-test('preflight tells what a model takes, and downloads next to nothing', async () => {
+test('preflight reports a model\'s memory, and downloads almost nothing', async () => {
   const told = await page.evaluate(() => lfm2.preflight({ model: '/model/', contextLength: 512 }));
   const total = Object.values(model).reduce((sum, bytes) => sum + bytes.length, 0) - model['manifest.json'].length;
   assert.deepEqual(told.bytes, { total, cached: 0 });
   assert.equal(told.verdict, 'risky', 'on a software adapter');
-  assert.deepEqual(told.reasons, ['This browser computes without a real GPU: answers come slowly.']);
+  assert.deepEqual(told.reasons, ['This browser has no real GPU: the model answers slowly.']);
   assert.equal(told.contextLength, 512);
   assert.ok(told.memory.weights > 6e6 && told.memory.total > told.memory.weights);
   assert.ok(told.storage > 1e9 && told.gpu.limits.maxBufferSize >= 2 ** 28);
   const asked = server.log.map(({ range }) => /(\d+)-(\d+)/.exec(range ?? '') ?? [0, 0, 0]);
   const bytes = asked.reduce((sum, [, start, end]) => sum + Number(end) - Number(start) + 1, 0);
   assert.ok(bytes < 200_000, `${bytes} bytes were asked for`);
-  // A server without ranges is asked for the beginnings of files.
+  // On a server without ranges only the beginnings of files are read.
   server.send({ ranges: false, slow: 20 });
   assert.deepEqual(await page.evaluate(() => lfm2.preflight({ model: '/model/', contextLength: 512 })), told);
   const weights = model['model.safetensors'].length;
@@ -113,7 +113,7 @@ test('preflight tells what a model takes, and downloads next to nothing', async 
   assert.equal(code, 'not_found');
 });
 
-test('a lost device ends the answer, and the conversation goes on with a new engine', async () => {
+test('a lost device ends the answer, and the conversation continues with a new engine', async () => {
   const told = await page.evaluate(async () => {
     const { requestDevice } = GPUAdapter.prototype;
     const devices = [];
@@ -148,7 +148,7 @@ test('a lost device ends the answer, and the conversation goes on with a new eng
   assert.deepEqual(told.phases, ['compile true', 'upload true', 'warmup true', 'ready true']);
 });
 
-test('a page\'s own device is used, found nowhere else, and survives', async () => {
+test('a page\'s own device is used, is not visible elsewhere, and survives', async () => {
   const told = await page.evaluate(async () => {
     const adapter = await navigator.gpu.requestAdapter();
     const device = await adapter.requestDevice({ label: 'the page\'s' });

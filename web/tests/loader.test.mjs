@@ -1,4 +1,4 @@
-// How a model comes over the network, without a browser or a GPU.
+// Loading a model over the network, without a browser or a GPU.
 import assert from 'node:assert/strict';
 import { createHash, randomBytes } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
@@ -28,7 +28,7 @@ function newHasher() {
   return { update: (bytes) => hash.update(bytes), finish: () => hash.digest('hex') };
 }
 
-/** The big file, as it is fetched. */
+/** The big file as a remote file. */
 function bigFile({ hash = sha256(BIG), signal, size = BIG.length } = {}) {
   const about = { name: 'model.safetensors', url: `${MODEL_URL()}model.safetensors`, size, ...(hash && { sha256: hash }) };
   let bytes = 0;
@@ -48,12 +48,12 @@ for (const ranges of [true, false]) {
       assert.deepEqual(Buffer.from(await file.read(offset, length)), BIG.subarray(offset, offset + length));
     }
     await file.finish(false);
-    assert.equal(file.network(), BIG.length, 'nothing comes twice');
+    assert.equal(file.network(), BIG.length, 'no byte is fetched twice');
     if (ranges) assert.ok(server.log.every((request) => request.range !== undefined));
   });
 }
 
-test('the beginning of a file, of a server without ranges, and no more', async () => {
+test('only the beginning of a file is read from a server without ranges', async () => {
   const options = { signal: undefined, headers: {} };
   const open = (most) => new Beginning(`${MODEL_URL()}model.safetensors`, BIG.length, options, most);
   server.send({ ranges: false, slow: 5 });
@@ -74,7 +74,7 @@ test('the beginning of a file, of a server without ranges, and no more', async (
   assert.deepEqual(Buffer.from(await open(1000).read(990, 10)), BIG.subarray(990, 1000));
 });
 
-test('an answer that ends in the middle is asked for again, and not for ever', async () => {
+test('a response that ends early is requested again, but not forever', async () => {
   for (const ranges of [true, false]) {
     server.send({ ranges, truncate: 2 });
     const file = bigFile();
@@ -85,7 +85,7 @@ test('an answer that ends in the middle is asked for again, and not for ever', a
   assert.equal(await code(bigFile().read(0, 10)), 'network');
 });
 
-test('a file that is not what its hash says is refused', async () => {
+test('a file with a wrong hash is refused', async () => {
   server.send({ corrupt: 'model.safetensors' });
   const file = bigFile();
   await file.read(CHUNK, 10);
@@ -93,7 +93,7 @@ test('a file that is not what its hash says is refused', async () => {
   assert.equal(await code(bigFile({ hash: null }).finish(true)), 'no error');
 });
 
-test('a file of another length, a missing one, a broken server, no server', async () => {
+test('wrong lengths, missing files, broken and missing servers are errors', async () => {
   assert.equal(await code(bigFile({ size: BIG.length + 1 }).read(0, 10)), 'wrong_content');
   server.model = {};
   assert.equal(await code(bigFile().read(0, 10)), 'not_found');
@@ -104,7 +104,7 @@ test('a file of another length, a missing one, a broken server, no server', asyn
   assert.equal(await code(bigFile().read(0, 10)), 'network');
 });
 
-test('a signal stops it at once', async () => {
+test('a signal stops loading at once', async () => {
   server.send({ slow: 50 });
   const controller = new AbortController();
   const file = bigFile({ signal: controller.signal });
@@ -116,7 +116,7 @@ test('a signal stops it at once', async () => {
   assert.equal(await code(file.read(0, 1)), 'aborted');
 });
 
-test('a package by its manifest, a checkpoint by its names, a GGUF file by its own', async () => {
+test('packages are found by manifest, checkpoints by file names, GGUF files by their own name', async () => {
   const named = ({ files }) => files.map(({ name, size, sha256 }) => [name, size, sha256 !== undefined]);
   assert.deepEqual(named(await resolve(MODEL_URL())), [
     ['config.json', 2, true],
@@ -145,7 +145,7 @@ test('a package by its manifest, a checkpoint by its names, a GGUF file by its o
   assert.equal(await code(resolve(`${MODEL_URL()}z.gguf`)), 'not_found');
 });
 
-test('a manifest that is broken, or leads out of its folder, is refused', async () => {
+test('a manifest that is invalid, or leads out of its folder, is refused', async () => {
   const about = { format: 'lfm2-wgpu package', version: 1, files: [] };
   const file = { name: 'a', bytes: 1, sha256: '0'.repeat(64) };
   for (const manifest of [
@@ -163,7 +163,7 @@ test('a manifest that is broken, or leads out of its folder, is refused', async 
   }
 });
 
-test('a name on the hub is its listing at one commit', async () => {
+test('a hub name resolves to its file list at one commit', async () => {
   server.model = { 'README.md': Buffer.from('x'), 'm-Q4_0.gguf': Buffer.alloc(10), 'm-Q8_0.gguf': Buffer.alloc(20) };
   const hub = { endpoint: `${server.address}/hub` };
   const { files } = await resolve('test/model:q8_0', hub);
@@ -175,7 +175,7 @@ test('a name on the hub is its listing at one commit', async () => {
   assert.equal(await code(resolve('test/model@elsewhere', hub)), 'not_found');
 });
 
-test('names on the hub are told from addresses, and choose as the native program does', () => {
+test('hub names are distinguished from URLs, and select files as in the native program', () => {
   for (const name of ['a/b', 'LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0', 'a/b@refs/pr/1', 'a/b:Q4_0@main']) {
     assert.equal(absolute(name), name);
   }
@@ -189,12 +189,12 @@ test('names on the hub are told from addresses, and choose as the native program
   assert.deepEqual(select('a/b', 'x-Q4_0', ['x-Q4_0.gguf', 'x-Q4_0-new.gguf']), ['x-Q4_0.gguf']);
   assert.throws(() => select('a/b', 'Q4_K', quants), /There are: F16, Q4_0, Q4_K_M/);
   assert.throws(() => select('a/b', undefined, ['x-F16.gguf', 'x-Q8_0.gguf']), /several/);
-  // Made with an importance matrix, and such matrices.
+  // Models made with an importance matrix, and importance matrices.
   const matrix = ['x-imatrix-Q4_K_M.gguf', 'x-Q4_0-imatrix.gguf', 'x.imatrix.gguf', 'mmproj-x-Q8_0-imatrix.gguf'];
   assert.deepEqual(select('a/b', undefined, matrix), [matrix[1]]);
   assert.deepEqual(select('a/b', 'imatrix-Q4_K_M', matrix), [matrix[0]]);
   assert.throws(() => select('a/b', undefined, matrix.slice(2)), /neither/);
-  // A number with a point is one word.
+  // A number with a decimal point is one word.
   assert.throws(() => select('a/b', undefined, ['x-1.5B-Q4_0.gguf', 'x-3B-Q4_0.gguf']), /There are: 1\.5B-Q4_0, 3B-Q4_0/);
   const parts = ['d/x-Q8_0-00002-of-00002.gguf', 'd/x-Q8_0-00001-of-00002.gguf'];
   assert.deepEqual(select('a/b', undefined, parts), [parts[1], parts[0]]);
@@ -205,7 +205,7 @@ test('names on the hub are told from addresses, and choose as the native program
   assert.throws(() => select('a/b', undefined, ['README.md']), /neither/);
 });
 
-test('addresses of the hub are names', () => {
+test('hub URLs become hub names', () => {
   const commit = '0123456789abcdef0123456789abcdef01234567';
   for (const [address, name] of [
     ['hf.co/a/b', 'a/b'],
@@ -254,7 +254,7 @@ test('addresses of the hub are names', () => {
   }
 });
 
-test('the plain quantisation, the others by names that are taken, and what cannot run', () => {
+test('selects the plain quantisation, others by their labels, and refuses unsupported types', () => {
   const stems = ['M-BF16', 'M-Q4_0', 'M-QAD-Q4_0', 'UD/M-UD-Q4_K_XL', 'M.i1-Q4_K_M', 'M-f16-Q6_K', 'M-Q6_K'];
   const names = stems.map((stem) => `${stem}.gguf`);
   assert.deepEqual(stems.map((stem) => label(stems, stem)), ['BF16', 'Q4_0', 'QAD-Q4_0', 'UD-Q4_K_XL', 'i1-Q4_K_M', 'f16-Q6_K', 'Q6_K']);

@@ -1,4 +1,4 @@
-// What the native program says to the same questions.
+// The native program's answers to the same questions.
 import { execFile } from 'node:child_process';
 import { readFile, writeFile, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -11,7 +11,7 @@ const LFM2 = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target')
 
 const GREEDY = { temperature: 0, 'repetition-penalty': 1, 'min-p': 0 };
 
-/** `n` conversations from all over the demonstration model's held-out questions. */
+/** `n` conversations, spread over the demonstration model's held-out questions. */
 export async function questions(n) {
   const text = await readFile(path.join(ROOT, 'assets/demo/eval.jsonl'), 'utf8');
   const lines = text.split('\n').filter(Boolean);
@@ -34,7 +34,7 @@ export async function nativeAnswers(conversations, maxTokens) {
       options.push('--max-tokens', String(maxTokens), '--messages', file);
       if (conversation.tools !== undefined) options.push('--tool-calls');
       const { stdout } = await promisify(execFile)(LFM2, options, { env: { ...process.env, LFM2_MODEL: '' } });
-      // The program ends its output with a line end of its own.
+      // The program adds a newline to its output.
       answers.push(stdout.replace(/\n$/, ''));
     }
     return answers;
@@ -43,7 +43,7 @@ export async function nativeAnswers(conversations, maxTokens) {
   }
 }
 
-/** An answer as an OpenAI message: what the native program reads out of its text. */
+/** An answer parsed by the native program, as an OpenAI message. */
 export async function nativeMessage(answer) {
   const folder = await mkdtemp(path.join(tmpdir(), 'lfm2-web-'));
   try {

@@ -1,4 +1,4 @@
-// The chat page of examples/web, as it is built, in a browser.
+// The built chat page of examples/web in a browser.
 import { access, readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
@@ -14,7 +14,7 @@ const TYPES = {
   '.json': 'application/json',
 };
 
-/** Serves the built page in a folder, as any server of files would, with nothing but its own policy. */
+/** Serves the built page in a folder, like any static file server, with only its own policy. */
 export async function servePage() {
   await access(path.join(BUILT, 'index.html')).catch(() => {
     throw new Error('the page is not built: npm run build --prefix examples/web');
@@ -41,7 +41,7 @@ export async function servePage() {
   };
 }
 
-/** Opens the page; `seen` collects its requests, its errors, and what its policy forbade. */
+/** Opens the page. `seen` collects its requests, errors and policy violations. */
 export async function openChatPage(context, address) {
   const page = await context.newPage();
   page.setDefaultTimeout(60_000);
@@ -56,34 +56,34 @@ export async function openChatPage(context, address) {
   return { page, seen };
 }
 
-/** Loads the demonstration model by the page's button. */
+/** Loads the demonstration model with the page's button. */
 export async function loadDemo(page) {
   await page.locator('#load').waitFor();
   await page.locator('#load').press('Enter');
   await page.locator('#chat').waitFor({ timeout: 120_000 });
 }
 
-/** Waits until the model has answered, and gives its last answer. */
+/** Waits until the model has answered, and returns its last answer. */
 export async function answered(page) {
   await page.locator('#send').waitFor({ timeout: 120_000 });
   const bodies = await page.locator('.turn.model .body').allInnerTexts();
   return bodies.at(-1) ?? '';
 }
 
-/** Says something and waits for the answer. */
+/** Sends a message and waits for the answer. */
 export async function ask(page, question) {
   await page.locator('#question').fill(question);
   await page.locator('#question').press('Enter');
   return answered(page);
 }
 
-/** Forgets what was said. */
+/** Starts a new conversation. */
 export async function freshConversation(page) {
   await page.locator('#new-conversation').press('Enter');
   await page.locator('#welcome').waitFor();
 }
 
-/** Sets a field of the settings, as a visitor does. */
+/** Sets a field of the settings like a visitor. */
 export async function setField(page, name, value) {
   await page.locator('#open-settings').press('Enter');
   await page.locator(`#settings [name=${name}]`).fill(value);
@@ -91,7 +91,7 @@ export async function setField(page, name, value) {
   await page.locator('#settings').waitFor({ state: 'hidden' });
 }
 
-/** Lets the model's next answer be these pieces: the demonstration model writes no Markdown. */
+/** Replaces the model's next answer by these pieces, because the demonstration model writes no Markdown. */
 export async function writes(page, pieces) {
   await page.workers()[0].evaluate((pieces) => {
     const post = self.postMessage;

@@ -1,4 +1,4 @@
-// The chat page of examples/web, as its visitors use it.
+// The chat page of examples/web, used like a visitor.
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { after, before, test } from 'node:test';
@@ -20,23 +20,23 @@ after(async () => {
 });
 
 const text = (selector) => page.locator(selector).last().innerText();
-/** The last answer's statistics, which are folded. */
+/** The last answer's statistics, which are collapsed. */
 const stats = () => page.locator('.stats').last().evaluate((stats) => [...stats.children].map(({ textContent }) => textContent).join(' · '));
-/** Whether anything is wider than the window. */
+/** Elements that are wider than the window. */
 const overflow = () => page.evaluate(() => {
   const wide = [document.documentElement, document.body, ...document.querySelectorAll('main, .setup, .chat, .log, dialog')];
   return wide.filter((element) => element.scrollWidth > element.clientWidth + 1).map(({ tagName, className }) => `${tagName} ${className}`);
 });
 
-test('before the download it tells what the model takes; loading can be cancelled', async () => {
+test('the page shows the model\'s size and memory before the download; loading can be cancelled', async () => {
   await page.locator('#load').waitFor();
   assert.equal(await text('#verdict'), 'It should run here, but slowly.', 'there is no real GPU');
   assert.notEqual(await page.locator('#verdict').getAttribute('data-verdict'), 'ok', 'so it is not green');
-  assert.match(await text('#reasons'), /without a real GPU/);
+  assert.match(await text('#reasons'), /no real GPU/);
   const facts = await text('#facts');
   assert.match(facts, /Download\s+7\.0 MB/);
   assert.match(facts, /GPU memory\s+1\d\.\d MB, 6\.9 MB of it weights/);
-  assert.match(facts, /Room in this browser\s+[\d.]+ GB/);
+  assert.match(facts, /Free space in this browser\s+[\d.]+ GB/);
   assert.match(facts, /GPU\s+\S+/);
   assert.equal(await text('#load'), 'Download 7.0 MB and load');
   const ranges = seen.requests.filter(({ url }) => url.endsWith('/model.safetensors')).map(({ range }) => /^bytes=(\d+)-(\d+)$/.exec(range));
@@ -51,7 +51,7 @@ test('before the download it tells what the model takes; loading can be cancelle
   assert.match(await text('#load'), /load$/i);
 });
 
-test('it loads, and is used by the keyboard alone; the answer comes in pieces, with its statistics', async () => {
+test('the model loads with the keyboard alone; the answer streams, with its statistics', async () => {
   await loadDemo(page);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question', 'one can write at once');
   assert.match(await text('#welcome-note'), /3\.4 M parameters in BF16 · 2,048 tokens of context · .* · kept for the next visit/);
@@ -66,7 +66,7 @@ test('it loads, and is used by the keyboard alone; the answer comes in pieces, w
   assert.match(await text('#status'), /^lfm2-wgpu is an engine/, 'a screen reader is told the whole answer once');
   assert.match(await text('#model-line'), /demonstration model · .*swiftshader/i);
   assert.equal(await page.evaluate(() => document.activeElement.id), 'question');
-  // Everything can be reached by Tab, and what has the focus is outlined.
+  // Tab reaches everything, and the focused element is outlined.
   const reached = new Set();
   for (let i = 0; i < 18; i++) {
     await page.keyboard.press('Tab');
@@ -77,7 +77,7 @@ test('it loads, and is used by the keyboard alone; the answer comes in pieces, w
   for (const id of ['new-conversation', 'open-conversations', 'change-model', 'open-settings', 'theme', 'log', 'question', 'send']) assert.ok(reached.has(id), id);
 });
 
-test('Escape stops an answer, and the conversation goes on with what there is', async () => {
+test('Escape stops an answer, and the conversation continues with its text so far', async () => {
   await freshConversation(page);
   await setField(page, 'temperature', '0');
   await page.locator('#question').fill('What is lfm2-wgpu?');
@@ -92,14 +92,14 @@ test('Escape stops an answer, and the conversation goes on with what there is', 
   assert.match(await stats(), /prompt \d+ \+ \d+ reused/);
 });
 
-test('a new conversation knows nothing of the one before', async () => {
+test('a new conversation does not know the previous one', async () => {
   await page.locator('#new-conversation').press('Enter');
   await page.locator('#welcome').waitFor();
   assert.equal(await page.locator('.turn').count(), 0);
   assert.doesNotMatch(await ask(page, 'What is my name?'), /Ada/);
 });
 
-test('the model calls a tool, the page answers it, the model speaks of it', async () => {
+test('the model calls a tool, the page answers it, the model uses the result', async () => {
   await freshConversation(page);
   const now = () => new Date().toLocaleTimeString('en-GB', { timeZone: 'Europe/Rome', hour: '2-digit', minute: '2-digit' });
   const earliest = now();
@@ -113,7 +113,7 @@ test('the model calls a tool, the page answers it, the model speaks of it', asyn
   assert.doesNotMatch(await text('#turns'), /tool_call_start/);
 });
 
-test('a question is changed, an answer is given again', async () => {
+test('a question can be edited, and an answer generated again', async () => {
   await freshConversation(page);
   await ask(page, 'My name is Ada.');
   assert.match(await ask(page, 'What is my name?'), /Ada/);
@@ -129,7 +129,7 @@ test('a question is changed, an answer is given again', async () => {
   await page.keyboard.press('Escape');
   assert.equal(await page.locator('.editor').count(), 0);
   assert.ok(await edit.evaluate((button) => button === document.activeElement));
-  assert.equal(await page.locator('.turn').count(), 4, 'nothing was taken back');
+  assert.equal(await page.locator('.turn').count(), 4, 'no message was removed');
   await edit.press('Enter');
   assert.deepEqual(await page.evaluate(() => [document.activeElement.tagName, document.activeElement.value]), ['TEXTAREA', 'My name is Ada.']);
   await page.setViewportSize({ width: 360, height: 740 });
@@ -139,11 +139,11 @@ test('a question is changed, an answer is given again', async () => {
   await page.keyboard.type('Hi');
   await page.keyboard.press('Enter');
   await answered(page);
-  assert.deepEqual(await page.locator('.turn.user .said').allInnerTexts(), ['Hi'], 'what was said after it is taken back');
+  assert.deepEqual(await page.locator('.turn.user .said').allInnerTexts(), ['Hi'], 'the messages after it are removed');
   assert.doesNotMatch(await ask(page, 'What is my name?'), /Ada/);
 });
 
-test('settings hold from the next message on', async () => {
+test('settings apply from the next message on', async () => {
   await freshConversation(page);
   const recommended = JSON.parse(await readFile(new URL('../../assets/demo/generation_config.json', import.meta.url)));
   for (const name of ['temperature', 'min_p', 'repetition_penalty']) {
@@ -152,7 +152,7 @@ test('settings hold from the next message on', async () => {
   await setField(page, 'max_tokens', '3');
   await ask(page, 'What is lfm2-wgpu?');
   assert.match(await stats(), /\s3 tokens/);
-  assert.match(await text('.note'), /^Cut here/);
+  assert.match(await text('.note'), /^Cut off/);
   const prompt = async () => Number(/prompt (\d+)/.exec(await stats())[1]) + Number(/(\d+) reused/.exec(await stats())?.[1] ?? 0);
   const withTool = await prompt();
   await freshConversation(page);
@@ -166,7 +166,7 @@ test('settings hold from the next message on', async () => {
   await setField(page, 'system', 'Answer briefly.');
   await ask(page, 'What is lfm2-wgpu?');
   assert.ok(await prompt() > withoutTool, 'the system prompt is sent');
-  // The same seed says the same, however wild.
+  // The same seed gives the same answer, even at a high temperature.
   await setField(page, 'temperature', '5');
   await setField(page, 'min_p', '0');
   await setField(page, 'max_tokens', '8');
@@ -178,7 +178,7 @@ test('settings hold from the next message on', async () => {
   }
   assert.equal(answers[0], answers[1]);
   assert.notEqual(answers[0], answers[2]);
-  // What is wrong keeps the dialog open.
+  // An invalid value keeps the dialog open.
   await page.locator('#open-settings').press('Enter');
   await page.locator('[name=top_p]').fill('7');
   await page.locator('#settings button[type=submit]').press('Enter');
@@ -188,7 +188,7 @@ test('settings hold from the next message on', async () => {
   await page.locator('#settings').waitFor({ state: 'hidden' });
 });
 
-test('Markdown is shown, markup and what could fetch or run is not', async () => {
+test('Markdown is rendered; HTML and anything that could fetch or run is not', async () => {
   await freshConversation(page);
   const evil = 'https://evil.example/';
   await writes(page, [
@@ -218,7 +218,7 @@ test('Markdown is shown, markup and what could fetch or run is not', async () =>
   await page.setViewportSize({ width: 1280, height: 800 });
 });
 
-test('Arabic runs from right to left', async () => {
+test('Arabic is shown from right to left', async () => {
   await freshConversation(page);
   const direction = (selector) => page.locator(selector).last().evaluate((element) => getComputedStyle(element).direction);
   await page.locator('#question').fill('ما اسمك؟');
@@ -230,7 +230,7 @@ test('Arabic runs from right to left', async () => {
   assert.equal(await direction('.turn.user p'), 'ltr');
 });
 
-test('dark and light are as the system has them, until they are switched', async () => {
+test('dark or light follows the system until it is switched', async () => {
   const background = () => page.evaluate(() => getComputedStyle(document.documentElement).backgroundColor);
   await page.emulateMedia({ colorScheme: 'light' });
   const light = await background();
@@ -242,7 +242,7 @@ test('dark and light are as the system has them, until they are switched', async
   assert.match(await page.locator('#theme').getAttribute('aria-label'), /dark/);
 });
 
-test('after the GPU is lost the same conversation goes on', async () => {
+test('after the GPU is lost the same conversation continues', async () => {
   await freshConversation(page);
   await ask(page, 'My name is Ada.');
   await page.workers()[0].evaluate(() => {
@@ -254,7 +254,7 @@ test('after the GPU is lost the same conversation goes on', async () => {
     };
   });
   await ask(page, 'What is my name?');
-  assert.equal(await text('.problem p'), 'The GPU was reset or taken away. Load the model again to go on.');
+  assert.equal(await text('.problem p'), 'The GPU was reset or removed. Load the model again to continue.');
   const phases = page.evaluate(() => new Promise((resolve) => {
     const seen = new Set();
     const observer = new MutationObserver(() => {
@@ -266,24 +266,24 @@ test('after the GPU is lost the same conversation goes on', async () => {
   }));
   await page.locator('.problem .button').first().press('Enter');
   assert.ok((await phases).includes('Copying to the GPU, from the cache'), JSON.stringify(await phases));
-  assert.ok((await phases).some((step) => /^Preparing the GPU’s programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
+  assert.ok((await phases).some((step) => /^Compiling the GPU programs \d+ of \d+$/.test(step)), JSON.stringify(await phases));
   assert.match(await answered(page), /Ada/);
   assert.equal(await page.locator('.problem').count(), 0);
 });
 
-/** The file that a button gives. */
+/** The file that a button downloads. */
 async function exported(name) {
   const [download] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name }).first().press('Enter')]);
   return { name: download.suggestedFilename(), text: await readFile(await download.path(), 'utf8') };
 }
 
-test('a reload keeps the model and the conversations; they are listed, exported, imported and deleted', async () => {
+test('a reload keeps the model and the conversations, which are listed, exported, imported and deleted', async () => {
   await freshConversation(page);
   await ask(page, 'What time is it in Rome?');
   await freshConversation(page);
   await ask(page, 'My name is Ada.');
   const before = await page.locator('.turn').allInnerTexts();
-  // An answer that does not come to its end.
+  // An answer that is interrupted by a reload.
   await page.workers()[0].evaluate(() => {
     const post = self.postMessage;
     self.postMessage = (message) => (message.tell === 'text' ? undefined : post.call(self, message));
@@ -296,7 +296,7 @@ test('a reload keeps the model and the conversations; they are listed, exported,
   await page.locator('#chat').waitFor();
   const after = await page.locator('.turn').allInnerTexts();
   assert.equal(after.length, 3, 'what was asked last is there, though it was not answered');
-  // The last answer can be given again, this one is no more the last.
+  // The earlier answer is no longer the last, and cannot be generated again.
   assert.deepEqual(after.slice(0, 2).map((turn) => turn.replace(/\s+/g, ' ')), before.map((turn) => turn.replace('Answer again', '').replace(/\s+/g, ' ')));
   assert.deepEqual(seen.requests.slice(requests).filter(({ url }) => url.endsWith('.safetensors')), [], 'the model comes from the cache');
   await page.getByRole('button', { name: 'Answer it' }).press('Enter');
@@ -321,7 +321,7 @@ test('a reload keeps the model and the conversations; they are listed, exported,
   assert.deepEqual(await overflow(), []);
   await page.setViewportSize({ width: 1280, height: 800 });
 
-  // One from elsewhere, by a model that reasons; and what is none.
+  // A conversation from elsewhere, by a reasoning model; and files that are not conversations.
   const thought = { role: 'assistant', content: 'Four.', reasoning_content: 'Two and **two**' };
   const file = (name, text) => ({ name, mimeType: 'application/json', buffer: Buffer.from(text) });
   const count = (await titles()).length;
@@ -330,8 +330,8 @@ test('a reload keeps the model and the conversations; they are listed, exported,
     file('b.json', '{"messages": [{"role": "user"'),
     file('c.json', '[{"role": "robot", "content": "x"}]'),
   ]);
-  await page.getByText('c.json is no conversation: message 1 has the role "robot".').waitFor();
-  assert.match(await text('#conversations-note'), /“What is 2 \+ 2\?” is here\. b\.json is no conversation: it is not JSON\./);
+  await page.getByText('c.json is not a conversation: message 1 has the role "robot".').waitFor();
+  assert.match(await text('#conversations-note'), /“What is 2 \+ 2\?” was imported\. b\.json is not a conversation: it is not JSON\./);
   assert.equal((await titles()).length, count + 1);
   await dialog.getByRole('button', { name: 'What is 2 + 2?', exact: true }).press('Enter');
   await dialog.waitFor({ state: 'hidden' });
@@ -349,15 +349,15 @@ test('a reload keeps the model and the conversations; they are listed, exported,
   await page.locator('#welcome').waitFor();
 });
 
-test('a wrong address is told, and the page is usable after it', async () => {
+test('a wrong URL is reported, and the page stays usable', async () => {
   await page.locator('#change-model').press('Enter');
   await page.locator('#load').waitFor();
-  assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are here already/);
+  assert.match(await text('#facts'), /Download\s+nothing: all 7\.0 MB are already here/);
   assert.equal(await text('#load'), 'Load');
   await page.locator('input[value=remote]').press('Space');
   const proposed = await page.locator('#proposed li').allInnerTexts();
-  assert.match(proposed[0], /^LFM2\.5-8B-A1B\s+4\.8 GB/, 'the best leads');
-  assert.match(proposed.at(-1), /^LFM2\.5-350M\s+Suits this machine\s+220 MB/, 'and what suits a machine without a GPU is said');
+  assert.match(proposed[0], /^LFM2\.5-8B-A1B\s+4\.8 GB/, 'the best model is first');
+  assert.match(proposed.at(-1), /^LFM2\.5-350M\s+Suits this machine\s+220 MB/, 'the one for a machine without a GPU is marked');
   await page.locator('#remote').fill(`${server.address}nowhere/`);
   await page.locator('#remote').press('Enter');
   assert.equal(await text('.problem p'), 'The model is not at this address.');
@@ -393,7 +393,7 @@ test('the next visit finds the model in the cache, and can delete it', async () 
   await page.getByText('Download 7.0 MB and load').waitFor();
 });
 
-test('the policy is in force: nothing broke it, nothing went elsewhere, and eval is not allowed', async () => {
+test('the policy is in force: there are no violations, no requests elsewhere, and no eval', async () => {
   assert.deepEqual(seen.violations, []);
   assert.deepEqual(seen.errors, []);
   assert.deepEqual(seen.requests.filter(({ url }) => !url.startsWith(server.address)).map(({ url }) => url), []);

@@ -1,4 +1,4 @@
-// A lost device: the same engine goes on, on a new one, with the conversation as it was.
+// After a lost device the same engine continues on a new one, with the same conversation.
 import assert from 'node:assert/strict';
 import { after, before, beforeEach, test } from 'node:test';
 
@@ -37,7 +37,7 @@ beforeEach(async () => {
   });
 });
 
-/** Destroys the engine's device, wherever it is, when it is used for the `n`th time from now. */
+/** Destroys the engine's device, in the page or its worker, at its `n`th use from now. */
 async function loseDevice(n) {
   const where = page.workers()[0] ?? page;
   await where.evaluate((n) => {
@@ -73,7 +73,7 @@ for (const [make, cache] of [['createEngine', 'opfs'], ['createWorkerEngine', 'n
       const { contextLength } = engine.info;
       const progress = [];
       const recovery = engine.recover({ onProgress: (p) => progress.push(p) });
-      // Whoever asks meanwhile waits for it.
+      // Requests made meanwhile wait for the recovery.
       const early = ask(engine);
       await recovery;
       const answers = [await early, await ask(engine)];
@@ -116,7 +116,7 @@ test('a recovery that fails or is stopped can be tried again', async () => {
   assert.deepEqual(told.codes, ['disposed', 'disposed', 'disposed']);
 });
 
-test('a page\'s own device is replaced by another of its own, and by nothing else', async () => {
+test('a page\'s own device can only be replaced by another of its own', async () => {
   const told = await page.evaluate(async () => {
     const make = async () => (await navigator.gpu.requestAdapter()).requestDevice();
     const device = await make();

@@ -1,4 +1,4 @@
-// A small web server for tests: the package, a blank page, and a model that comes as a test wants it.
+// A small web server for tests, with the package, a blank page, and a model that it sends as a test requires.
 import { createHash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -7,34 +7,34 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 
 const WEB = fileURLToPath(new URL('..', import.meta.url));
-/** Folders that are served as they are. */
+/** Folders that are served unchanged. */
 const FOLDERS = { dist: 'dist', demo: 'demo/model', 'web-tests': '../target/web-tests', fixtures: '../tests/fixtures' };
 const TYPES = { '.js': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
-// The strictest policy under which the package must run.
+// The strictest policy that the package must support.
 const POLICY = "default-src 'self'; script-src 'self' 'wasm-unsafe-eval'; object-src 'none'";
 const COMMIT = '0123456789abcdef0123456789abcdef01234567';
 
-/** Whether and how the server sends the files of `/model/`; all is well by default. */
+/** Faults of the server for the files of `/model/`; by default there are none. */
 const WELL = {
-  /** Whether it knows Range. */
+  /** Whether it supports Range. */
   ranges: true,
-  /** Every connection is cut before an answer. */
+  /** Every connection is cut before a response. */
   down: false,
-  /** Answers with this instead. */
+  /** Responds with this instead. */
   status: undefined,
-  /** As many of the next answers end in the middle. */
+  /** This many of the next responses end early. */
   truncate: 0,
   /** This file has a wrong byte. */
   corrupt: undefined,
   /** Milliseconds before each 64 KiB. */
   slow: 0,
-  /** Whatever is not there is a page, as of many development servers. */
+  /** Missing files are answered with a page, as by many development servers. */
   pages: false,
 };
 
 export const sha256 = (bytes) => createHash('sha256').update(bytes).digest('hex');
 
-/** A package of these files: them and their manifest. */
+/** A package: these files and their manifest. */
 export function packageOf({ 'manifest.json': _, ...files }) {
   const entries = Object.entries(files).map(([name, bytes]) => ({ name, bytes: bytes.length, sha256: sha256(bytes) }));
   const manifest = { format: 'lfm2-wgpu package', version: 1, source: 'test', recipe: { weights: 'q4' }, files: entries };
@@ -61,7 +61,7 @@ export async function serve() {
   const address = `http://localhost:${server.address().port}`;
   return Object.assign(site, {
     address,
-    /** Sends the model in another way from now on, and forgets the log. */
+    /** Sets other faults, and clears the log. */
     send(way = {}) {
       site.way = { ...WELL, ...way };
       site.log.length = 0;

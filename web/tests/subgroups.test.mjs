@@ -1,5 +1,5 @@
-// Subgroups, which wgpu does not ask browsers for: used where the adapter has them, and the answers are
-// the same without.
+// Subgroups, which wgpu does not request in browsers: they are used if the adapter has them, and the answers are
+// the same without them.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -53,7 +53,7 @@ test('with and without subgroups the answers are the native program\'s', async (
             const request = { ...conversation, temperature: 0, repetition_penalty: 1, min_p: 0, max_tokens: 32 };
             answers.push((await engine.chat.completions.create(request)).choices[0].message.content);
           }
-          // Sampling adds up by subgroups on every adapter that has them.
+          // Sampling forms sums with subgroups on every adapter that has them.
           const sampled = { messages: [{ role: 'user', content: 'Hi' }], temperature: 1, top_p: 0.9, seed: 7, max_tokens: 24 };
           const drawn = (await engine.chat.completions.create(sampled)).choices[0].message.content;
           await engine.dispose();
@@ -77,7 +77,7 @@ test('with and without subgroups the answers are the native program\'s', async (
   }
 });
 
-test('a page\'s own device has them if it was made with them', async () => {
+test('a page\'s own device has subgroups if it was created with them', async () => {
   const told = await page.evaluate(async () => {
     const features = [];
     for (const requiredFeatures of [['subgroups'], []]) {

@@ -1,16 +1,16 @@
-// The built package beside wllama and transformers.js in one headless Chromium's SwiftShader, on the same
-// weights, in turns: docs/performance.md.
+// Measures the built package beside wllama and transformers.js in headless Chromium with SwiftShader, on the same
+// weights, in turns (docs/performance.md).
 //
 //   npm install --ignore-scripts --prefix /tmp/compare @wllama/wllama@3.13.0 @huggingface/transformers@4.3.2
 //   python3 tools/make_gguf.py assets/demo /tmp/compare/demo.gguf
 //   python3 tools/make_onnx.py assets/demo /tmp/compare/demo-onnx
 //   node web/tools/compare.mjs /tmp/compare --gguf /tmp/compare/demo.gguf --onnx /tmp/compare/demo-onnx --turns 5
 //
-// wllama uses a GPU with shader-f16 only. `--rewrite-f16`, which does nothing else and needs no `--onnx`,
-// counts what it would dispatch, with f32 in its shaders instead: minutes for some tokens without a sense.
+// wllama only uses GPUs with shader-f16. `--rewrite-f16` only counts its dispatches, with f32 in place of f16 in its
+// shaders. That takes minutes, the tokens are meaningless, and `--onnx` is not needed.
 //
-// The others are no dependencies of this project. `--json FILE` keeps every figure of every turn,
-// `--only NAME,NAME` takes some engines. Without `--onnx` transformers.js is left out.
+// The other engines are not dependencies of this project. `--json FILE` stores every figure of every turn, and
+// `--only NAME,NAME` selects engines. Without `--onnx` transformers.js is left out.
 import { readFileSync, statSync, createReadStream } from 'node:fs';
 import { writeFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
@@ -25,7 +25,7 @@ import { count } from './compare_page.mjs';
 
 const WEB = fileURLToPath(new URL('..', import.meta.url));
 const TYPES = { '.js': 'text/javascript', '.mjs': 'text/javascript', '.wasm': 'application/wasm', '.json': 'application/json' };
-// With these headers wllama may have threads, and clocks are finer. The package does not need them.
+// With these headers wllama can use threads, and clocks are finer. The package does not need them.
 const ISOLATED = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 
 const { values: options, positionals } = parseArgs({
@@ -81,10 +81,10 @@ const conversation = (name) => [
   user('What is my name again please?'),
 ];
 const MOST = 64;
-// Of the two answers whose difference is decoded tokens alone.
+// Lengths of two answers to the same prompt, which differ only in decoded tokens.
 const LENGTHS = [4, 40];
 
-// The engine's own files that the page of a turn has asked for.
+// The engine's own files that the page of a turn has requested.
 const CODE = /^\/(dist|installed)\/.*\.(js|mjs|wasm)$/;
 const fetched = new Set();
 
@@ -108,7 +108,7 @@ const server = createServer((request, response) => {
   return createReadStream(file, { start, end }).pipe(response);
 });
 
-/** The file that a path of the server stands for. */
+/** The file behind a path of the server. */
 function fileOf(pathname) {
   if (pathname === '/model.gguf') return options.gguf;
   if (pathname === '/page.mjs') return path.join(WEB, 'tools/compare_page.mjs');
@@ -121,7 +121,7 @@ function fileOf(pathname) {
 await new Promise((resolve) => server.listen(0, 'localhost', resolve));
 const address = `http://localhost:${server.address().port}/`;
 
-/** Seconds of processor time and MB in memory of a browser's processes of a type. */
+/** CPU seconds and MB of memory of a browser's processes of a type. */
 async function processes(session, type) {
   const { processInfo } = await session.send('SystemInfo.getProcessInfo');
   const own = processInfo.filter((one) => type === undefined || one.type === type);
@@ -134,14 +134,14 @@ async function processes(session, type) {
   };
 }
 
-/** Objects of numbers, added up. */
+/** The sum of objects of numbers. */
 function sum(objects) {
   const all = {};
   for (const one of objects) for (const [key, value] of Object.entries(one)) all[key] = (all[key] ?? 0) + value;
   return all;
 }
 
-/** A browser of its own with a loaded engine in it; `use` is given what it can be asked and counted with. */
+/** Starts a browser with a loaded engine. `use` gets functions to ask it and to read the counts. */
 async function withEngine({ engine, options: how }, rewriteF16, use) {
   fetched.clear();
   const browser = await launch();
@@ -149,7 +149,7 @@ async function withEngine({ engine, options: how }, rewriteF16, use) {
     const session = await browser.newBrowserCDPSession();
     const page = await browser.newPage();
     page.setDefaultTimeout(300_000);
-    // Only the first: the others are llama.cpp's threads, which wait in wasm, have its memory and call no WebGPU.
+    // Only the first worker: the others are llama.cpp's threads, which share its memory and do not call WebGPU.
     let worker;
     page.once('worker', (first) => (worker = first));
     await page.goto(address);
@@ -173,7 +173,7 @@ async function withEngine({ engine, options: how }, rewriteF16, use) {
   }
 }
 
-/** What a decoded token takes: two answers of such lengths after one prompt, whose own work is the same in both. */
+/** Counts per decoded token: the difference of two answers to one prompt, divided by the tokens between them. */
 async function eachToken({ ask, counts }, [few, more]) {
   await ask(SHORT, few);
   const spent = [];
@@ -214,7 +214,7 @@ function turn(one) {
       firstEver: warm.first,
       first: short.first,
       firstLong: long.first,
-      // From the first token to the last that has text.
+      // The time from the first token to the last one with text.
       rate: (1000 * (short.pieces - 1)) / (short.last - short.first),
       ...each,
       heap: usedSize / 1e6,
@@ -236,16 +236,16 @@ if (options['rewrite-f16']) {
 const ROWS = [
   ['code to download, gzipped', 'payload', 'MB', 2],
   ['load, from a server on this machine', 'load', 's', 2],
-  ['first token of the first question after loading', 'firstEver', 'ms', 0],
-  ['first token of a short prompt', 'first', 'ms', 0],
-  ['first token of a conversation', 'firstLong', 'ms', 0],
+  ['time to first token, first question after loading', 'firstEver', 'ms', 0],
+  ['time to first token, short prompt', 'first', 'ms', 0],
+  ['time to first token, conversation', 'firstLong', 'ms', 0],
   ['decode', 'rate', 'tokens/s', 1],
-  ['processor time a decoded token, all processes', 'cpu', 'ms', 1],
-  ['dispatches a decoded token', 'dispatches', '', 1],
-  ['submissions a decoded token', 'submissions', '', 1],
-  ['reads back from the GPU a decoded token', 'readbacks', '', 1],
-  ['bytes read back a decoded token', 'readbackBytes', '', 0],
-  ["JavaScript's heap, the page's thread alone, after a collection", 'heap', 'MB', 1],
+  ['CPU time per decoded token, all processes', 'cpu', 'ms', 1],
+  ['dispatches per decoded token', 'dispatches', '', 1],
+  ['submissions per decoded token', 'submissions', '', 1],
+  ['read-backs from the GPU per decoded token', 'readbacks', '', 1],
+  ['bytes read back per decoded token', 'readbackBytes', '', 0],
+  ["JavaScript's heap of the page's thread, after a garbage collection", 'heap', 'MB', 1],
   ["wasm's memory", 'wasm', 'MB', 1],
   ["page's process", 'renderer', 'MB', 0],
   ['GPU process', 'gpuProcess', 'MB', 0],

@@ -1,10 +1,10 @@
-// What tools/compare.mjs has a page do: load a model with one of the engines and ask it.
-// Every engine's answers are timed here, in the page, by the same clock around the same loop.
+// The page's side of tools/compare.mjs: it loads a model with one of the engines and asks it. All engines' answers
+// are timed in the page, with the same clock and the same loop.
 
 /**
- * Counts what code of this thread, and of workers it makes of text, asks of WebGPU and keeps as wasm
- * memory, whoever's code it is. With `rewriteF16` an adapter without shader-f16 says that it has it, and
- * shaders get f32 instead: what they compute is worthless, but what is dispatched can be counted.
+ * Counts the WebGPU calls and the wasm memory of this thread, and of workers that it creates from text, for any
+ * engine. With `rewriteF16` an adapter without shader-f16 claims to have it, and shaders get f32 instead: their
+ * results are worthless, but their dispatches can be counted.
  */
 export function count(rewriteF16) {
   const counts = { dispatches: 0, submissions: 0, readbacks: 0, readbackBytes: 0 };
@@ -49,7 +49,7 @@ export function count(rewriteF16) {
     };
   }
 
-  // Every wasm memory of this thread, whether it is made here or by an instance.
+  // Every wasm memory of this thread, created directly or by an instance.
   const memories = new Set();
   const { Memory, instantiate, instantiateStreaming } = WebAssembly;
   WebAssembly.Memory = class extends Memory {
@@ -114,7 +114,7 @@ async function lfm2(model) {
   return { ask, about: engine.info };
 }
 
-/** llama.cpp. One thread is what a page without COOP and COEP headers gets. */
+/** llama.cpp. A page without COOP and COEP headers has one thread. */
 async function wllama(model, { threads, ignore_eos = false }) {
   const { Wllama } = await import('/installed/@wllama/wllama/esm/index.min.js');
   const log = [];
@@ -132,7 +132,7 @@ async function wllama(model, { threads, ignore_eos = false }) {
   return { ask, about };
 }
 
-/** transformers.js, that is ONNX Runtime, in the page's thread. */
+/** transformers.js, which uses ONNX Runtime, in the page's thread. */
 async function transformers(model, { device }) {
   const library = '/installed/@huggingface/transformers/dist/transformers.min.js';
   const { AutoModelForCausalLM, AutoTokenizer, TextStreamer, env } = await import(library);
@@ -172,7 +172,7 @@ async function transformers(model, { device }) {
 
 const ENGINES = { lfm2, wllama, transformers };
 
-/** Loads a model; `globalThis.ask` asks it afterwards. */
+/** Loads a model. Afterwards `globalThis.ask` asks it. */
 export async function load(engine, model, options) {
   const began = performance.now();
   const { ask, about } = await ENGINES[engine](model, options);

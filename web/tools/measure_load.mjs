@@ -1,5 +1,5 @@
-// Loads a .gguf file of any size through the built package in headless Chromium, uncached, from a server
-// of its own, and prints what it takes: docs/performance.md.
+// Loads a .gguf file of any size with the built package in headless Chromium, uncached, from its own server, and
+// prints times and memory (docs/performance.md).
 //
 //   node web/tools/measure_load.mjs FILE.gguf
 import { execFileSync } from 'node:child_process';
@@ -41,7 +41,7 @@ const server = createServer(async (request, response) => {
 });
 await new Promise((resolve) => server.listen(0, 'localhost', resolve));
 
-/** MB that the browser's processes of a kind have in memory, the largest of them. */
+/** Memory in MB of the largest of the browser's processes of a kind. */
 function resident(kind) {
   const lines = execFileSync('ps', ['-eo', 'rss,args'], { maxBuffer: 1 << 24 }).toString().split('\n');
   const own = lines.filter((line) => line.includes('chromium') && line.includes(`--type=${kind}`));
@@ -76,7 +76,7 @@ try {
   });
   console.log(`${size} bytes, ${sent} sent; seconds until each phase:`, phases);
   const mb = (bytes) => Math.round(bytes / 1e6);
-  console.log(`most: wasm ${mb(most.wasm)} MB, JavaScript's heap ${mb(most.js)} MB,`);
+  console.log(`peak: wasm ${mb(most.wasm)} MB, JavaScript's heap ${mb(most.js)} MB,`);
   console.log(`page's process ${most.renderer} MB (${idle} before), GPU process ${most.gpu} MB`);
 } finally {
   clearInterval(timer);

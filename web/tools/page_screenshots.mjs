@@ -1,5 +1,5 @@
-// Makes the pictures of the chat page in docs/web: node web/tools/page_screenshots.mjs [folder]
-// The page has to be built. What is seen is what the demonstration model answers.
+// Makes the screenshots of the chat page in docs/web: node web/tools/page_screenshots.mjs [folder]
+// Build the page first. The answers are the demonstration model's.
 import { mkdir } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -1,6 +1,6 @@
-//! `cargo xtask web` builds the web package into web/dist and the demonstration model's into web/demo,
-//! `cargo xtask web-tests` the tests that run in a browser into target/web-tests. With `--dev` both
-//! compile in a quarter of the time, to larger wasm.
+//! `cargo xtask web` builds the web package into web/dist, and the demonstration model's package into web/demo.
+//! `cargo xtask web-tests` builds the browser tests into target/web-tests. With `--dev` both compile in a quarter
+//! of the time, to larger wasm.
 
 mod web;
 

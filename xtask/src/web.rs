@@ -1,5 +1,5 @@
-//! The web package: the engine compiled to wasm32, its JavaScript, and the TypeScript around them. The
-//! demonstration model, which is a package of its own. And the tests that are wasm themselves.
+//! Builds the web package (the engine as wasm32, its JavaScript, and the TypeScript around them), the demonstration
+//! model's package, and the tests that are compiled to wasm.
 
 use std::error::Error;
 use std::fs;
@@ -9,7 +9,7 @@ use std::process::Command;
 use sha2::{Digest, Sha256};
 
 const TARGET: &str = "wasm32-unknown-unknown";
-/// Files of assets/demo that are the model.
+/// Files of assets/demo that belong to the model.
 const DEMO: [&str; 6] = [
     "config.json",
     "generation_config.json",
@@ -18,9 +18,9 @@ const DEMO: [&str; 6] = [
     "tokenizer_config.json",
     "chat_template.jinja",
 ];
-/// Files that every package carries.
+/// Files of every package.
 const LICENCES: [&str; 2] = ["LICENSE-MIT", "LICENSE-APACHE"];
-/// What the compiler emits and every browser with WebGPU has.
+/// wasm features that the compiler emits; every browser with WebGPU has them.
 const WASM_FEATURES: [&str; 6] = [
     "--enable-bulk-memory",
     "--enable-nontrapping-float-to-int",
@@ -29,22 +29,22 @@ const WASM_FEATURES: [&str; 6] = [
     "--enable-reference-types",
     "--enable-multivalue",
 ];
-/// Most bytes of wasm and JavaScript together, compressed.
+/// Maximum size of wasm and JavaScript together, gzipped.
 const MAX_GZIP: usize = 1_000_000;
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
 
-/// How the wasm is compiled.
+/// Build profile of the wasm.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Profile {
-    /// As small as it gets: one link of everything takes minutes.
+    /// Smallest size: linking everything as one takes minutes.
     Published,
-    /// As quickly as it gets, for tests: neither made small by wasm-opt nor held to a size.
+    /// Fastest build, for tests: without wasm-opt and without a size limit.
     Dev,
 }
 
 impl Profile {
-    /// Its name in Cargo.toml.
+    /// Name in Cargo.toml.
     fn name(self) -> &'static str {
         match self {
             Self::Published => "web",
@@ -62,7 +62,7 @@ pub fn build(profile: Profile) -> Outcome<()> {
         return Err("no web/node_modules: run tools/setup.sh --dev".into());
     }
     if profile == Profile::Published {
-        say("compiling; the last crate takes many minutes, since all are linked as one");
+        say("compiling; the last crate takes many minutes, because all crates are linked as one");
     }
     let compiled = compile(&root, "lfm2-wgpu-web", profile)?;
 
@@ -74,7 +74,7 @@ pub fn build(profile: Profile) -> Outcome<()> {
     bind(&compiled, "lfm2", &dist.join("wasm"))?;
     if profile == Profile::Published {
         let wasm = dist.join("wasm/lfm2_bg.wasm");
-        say("making the wasm smaller, which takes minutes");
+        say("optimising the wasm's size, which takes minutes");
         run(Command::new(bin.join("wasm-opt"))
             .args(WASM_FEATURES)
             .arg("-Oz")
@@ -82,7 +82,7 @@ pub fn build(profile: Profile) -> Outcome<()> {
             .arg("-o")
             .arg(&wasm))?;
     }
-    // By its path: an older compiler is there too, for a test, and `.bin/tsc` may be either.
+    // By its path: `.bin/tsc` may be the older compiler that a test needs.
     let compiler = web.join("node_modules/typescript/bin/tsc");
     run(Command::new("node").arg(compiler).arg("--project").arg(&web))?;
     let model = web.join("demo");
@@ -102,7 +102,7 @@ pub fn build_tests(profile: Profile) -> Outcome<()> {
     bind(&compiled, "tests", &root.join("target/web-tests"))
 }
 
-/// Names the step that begins: some are silent for minutes.
+/// Prints the step that begins. Some steps are silent for minutes.
 fn say(step: &str) {
     eprintln!("xtask: {step}");
 }
@@ -111,9 +111,9 @@ fn root() -> Outcome<PathBuf> {
     Ok(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?)
 }
 
-/// A crate as wasm, by rustup's target or by Debian's compiler.
+/// Compiles a crate to wasm, with rustup's target or Debian's compiler.
 fn compile(root: &Path, package: &str, profile: Profile) -> Outcome<PathBuf> {
-    // A folder of its own: its profile and flags are not those of the native builds.
+    // A separate folder, because profile and flags differ from those of native builds.
     let target = root.join("target/web");
     let folder = target.join(TARGET).join(profile.name());
     let compiled = folder.join(package.replace('-', "_") + ".wasm");
@@ -145,7 +145,7 @@ fn compile(root: &Path, package: &str, profile: Profile) -> Outcome<PathBuf> {
     Ok(compiled)
 }
 
-/// Makes what a compiled crate says of JavaScript: an ES module of this name, and its wasm.
+/// Generates the JavaScript bindings of a compiled crate: an ES module of this name, and its wasm.
 fn bind(compiled: &Path, name: &str, into: &Path) -> Outcome<()> {
     wasm_bindgen_cli_support::Bindgen::new()
         .input_path(compiled)
@@ -164,7 +164,7 @@ fn run(command: &mut Command) -> Outcome<()> {
     if status.success() { Ok(()) } else { Err(format!("{command:?}: {status}").into()) }
 }
 
-/// The demonstration model as a package: its files and their manifest (docs/weights.md).
+/// Writes the demonstration model as a package: its files and their manifest (docs/weights.md).
 fn demo(from: &Path, to: &Path) -> Outcome<()> {
     fs::create_dir_all(to)?;
     let mut files = Vec::new();
@@ -186,7 +186,7 @@ fn demo(from: &Path, to: &Path) -> Outcome<()> {
     Ok(())
 }
 
-/// Prints what a visitor downloads, and refuses more than it may be.
+/// Prints the size of a visitor's download, and fails if it is too large.
 fn sizes(dist: &Path) -> Outcome<()> {
     let mut total = 0;
     for path in scripts(dist)? {

@@ -4,7 +4,7 @@ import { byId, make } from './dom.js';
 import { bytes } from './format.js';
 import { DEMO, labelOf } from './choice.js';
 
-/** The list of the models in the cache, with what can be done to them. */
+/** The list of the models in the cache, with buttons to use and delete them. */
 export class CachedModels {
   readonly #section = byId('cached', HTMLElement);
   readonly #title = byId('cached-title', HTMLElement);
@@ -26,7 +26,7 @@ export class CachedModels {
     this.#list.replaceChildren(
       ...models.map(({ model, bytes: size, complete }) => {
         const label = labelOf(model);
-        const about = `${bytes(size)}${complete ? '' : ', not whole yet'}${model === DEMO ? ', comes with this page' : ''}`;
+        const about = `${bytes(size)}${complete ? '' : ', incomplete'}${model === DEMO ? ', comes with this page' : ''}`;
         const use = () => this.#use(model);
         const remove = () => void this.#remove(model, label).catch(this.#failed);
         return make(

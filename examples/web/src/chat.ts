@@ -16,7 +16,7 @@ import { titleOf } from './transfer.js';
 import { ModelTurn, userTurn } from './turns.js';
 
 const SUGGESTIONS = ['What is lfm2-wgpu?', 'What time is it in Rome?', 'What is 7 + 5?', 'ما اسمك؟'];
-/** As near to the end, in pixels, the log stays there when something comes. */
+/** The log follows new text if it is scrolled to within this many pixels of its end. */
 const NEAR = 48;
 
 /** The conversation on the page. */
@@ -36,17 +36,17 @@ export class Chat {
   readonly #kept: KeptConversations;
   readonly #change: () => void;
   #conversation = new Conversation();
-  /** Of the conversation, where it is kept. */
+  /** Id of the stored conversation. */
   #id = '';
-  /** Tells the list which one is open. */
+  /** Called with the id of the open conversation. */
   list: ConversationsDialog | undefined;
   #engine: Engine | undefined;
-  /** Stops what runs; absent if nothing does. */
+  /** Stops the running work; absent if there is none. */
   #running: { controller: AbortController; over: Promise<void> } | undefined;
   #problem: HTMLElement | undefined;
   #atEnd = true;
 
-  /** `change` goes back to the choice of a model. */
+  /** `change` returns to the choice of a model. */
   constructor(settings: SettingsDialog, kept: KeptConversations, change: () => void) {
     this.#settings = settings;
     this.#kept = kept;
@@ -58,7 +58,7 @@ export class Chat {
       this.#ask(this.#question.value);
     });
     this.#question.addEventListener('keydown', (event) => {
-      // Enter also ends the choice of a character in many scripts.
+      // In many scripts Enter also confirms a character of an input method.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
       event.preventDefault();
       this.#ask(this.#question.value);
@@ -71,7 +71,7 @@ export class Chat {
     let before = 0;
     this.#log.addEventListener('scroll', () => {
       const { scrollHeight, scrollTop, clientHeight } = this.#log;
-      // Away from the end by what has come since is not away by the visitor's will.
+      // New text moves the end away; only the visitor's own scrolling stops the log from following.
       if (scrollHeight - scrollTop - clientHeight < NEAR) this.#atEnd = true;
       else if (scrollTop < before) this.#atEnd = false;
       before = scrollTop;
@@ -89,7 +89,7 @@ export class Chat {
       `${parameters(info.parameters)} parameters in ${info.weightFormat}`,
       `${count(info.contextLength)} tokens of context`,
       `${bytes(info.memory.total)} on ${info.gpu}`,
-      ...(typeof model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it anew'] : []),
+      ...(typeof model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it again'] : []),
     ];
     byId('welcome-note', HTMLElement).textContent = about.join(' · ');
     this.#settings.recommend(info.sampling);
@@ -99,7 +99,7 @@ export class Chat {
     void this.#resume();
   }
 
-  /** Goes on with the conversation that was open last. */
+  /** Opens the conversation that was open last. */
   async #resume(): Promise<void> {
     const kept = await this.#kept.find(read('conversation') ?? '');
     await (kept === undefined ? this.#restart() : this.show(kept));
@@ -116,7 +116,7 @@ export class Chat {
     await engine?.dispose();
   }
 
-  /** Goes on with a conversation that was kept. */
+  /** Opens a stored conversation. */
   async show({ id, title, said }: Kept): Promise<void> {
     await this.#begin(id, new Conversation(structuredClone(said)), title);
     if (!this.#conversation.waits) return;
@@ -144,13 +144,13 @@ export class Chat {
     this.#question.focus();
   }
 
-  /** Stops what runs. */
+  /** Stops the running work. */
   async #idle(): Promise<void> {
     this.#abort();
     await this.#running?.over;
   }
 
-  /** Shows the conversation as it is. */
+  /** Shows the whole conversation. */
   #draw(): void {
     this.#turns.replaceChildren();
     this.#problem = undefined;
@@ -190,7 +190,7 @@ export class Chat {
     this.#run((engine, signal) => this.#answer(engine, signal));
   }
 
-  /** Asks something else in the place of the `n`-th that was said. */
+  /** Asks another question in place of the `n`-th message. */
   async #edit(n: number, text: string): Promise<void> {
     await this.#idle();
     this.#conversation.cut(n);
@@ -200,7 +200,7 @@ export class Chat {
     this.#question.value = draft;
   }
 
-  /** Asks for another answer in the place of the last. */
+  /** Generates the last answer again. */
   async #again(): Promise<void> {
     await this.#idle();
     this.#conversation.takeBackAnswer();
@@ -228,7 +228,7 @@ export class Chat {
         this.#status.textContent = answer.calls.length > 0 ? 'The model calls a tool' : answer.content;
       },
       result: (id, content) => turn?.result(id, content),
-      tooManyRounds: () => turn?.note('It called tools again and again, and is not answered any more.'),
+      tooManyRounds: () => turn?.note('The model called tools too often. The page answers no more of its calls.'),
     };
     try {
       await this.#conversation.answer(engine, this.#settings.current(), signal, listener);
@@ -238,7 +238,7 @@ export class Chat {
     }
   }
 
-  /** Loads the model again on a new device, and goes on with what was not answered. */
+  /** Loads the model again on a new device, and answers the open question. */
   async #recover(engine: Engine, signal: AbortSignal): Promise<void> {
     const card = new LoadingCard(() => this.#abort());
     this.#turns.append(card.element);
@@ -250,14 +250,14 @@ export class Chat {
     await this.#answer(engine, signal);
   }
 
-  /** Does one thing after the other; what fails is told. */
+  /** Runs one piece of work at a time, and shows its failure. */
   #run(work: (engine: Engine, signal: AbortSignal) => Promise<void>): void {
     const engine = this.#engine;
     if (engine === undefined || this.#running !== undefined) return;
     this.#problem?.remove();
     this.#problem = undefined;
     const controller = new AbortController();
-    // What is asked outlives a page that is closed before the answer.
+    // The question is stored before the answer, in case the page is closed.
     this.#keep();
     const over = work(engine, controller.signal)
       .catch((thrown: unknown) => this.#fail(thrown))
@@ -273,7 +273,7 @@ export class Chat {
   #fail(thrown: unknown): void {
     const error = asLfm2Error(thrown);
     const again: Remedy = { label: 'Try again', run: () => this.#run((engine, signal) => this.#answer(engine, signal)) };
-    const recover: Remedy = { label: 'Load the model again and go on', run: () => this.#run((engine, signal) => this.#recover(engine, signal)) };
+    const recover: Remedy = { label: 'Load the model again and continue', run: () => this.#run((engine, signal) => this.#recover(engine, signal)) };
     const restart: Remedy = { label: 'New conversation', run: () => void this.#restart() };
     const change: Remedy = { label: 'Choose a model', run: this.#change };
     const remedies = (() => {
@@ -293,7 +293,7 @@ export class Chat {
     this.#tell(notice(error, remedies));
   }
 
-  /** Shows a notice until something is done. */
+  /** Shows a notice until the next action. */
   #tell(problem: HTMLElement): void {
     this.#problem = problem;
     this.#turns.append(problem);

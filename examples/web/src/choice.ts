@@ -3,7 +3,7 @@ import { bytes } from './format.js';
 import type { Machine } from './models.js';
 import { PROPOSED, bestFor } from './models.js';
 
-/** Where the demonstration model is: beside the page. */
+/** URL of the demonstration model, beside the page. */
 export const DEMO = new URL('demo/', document.baseURI).href;
 
 export type Source = 'demo' | 'remote' | 'files';
@@ -31,7 +31,7 @@ export class ChoiceForm {
   readonly #propose: (model: string) => void;
   #files: File[] = [];
 
-  /** `propose` is called with a model of the list; `changed` is called when what was known of the choice before no longer holds. */
+  /** `propose` is called with a model of the list; `changed` is called when the choice has changed. */
   constructor(changed: () => void, propose: (model: string) => void) {
     this.#propose = propose;
     this.form.addEventListener('input', ({ target }) => {
@@ -56,7 +56,7 @@ export class ChoiceForm {
       if (relatedTarget === null) document.body.classList.remove('dropping');
     });
     addEventListener('drop', (event) => {
-      // Never to leave the page for the file.
+      // Otherwise the browser would open the file in place of the page.
       event.preventDefault();
       document.body.classList.remove('dropping');
       if (this.#active && event.dataTransfer) void dropped(event.dataTransfer);
@@ -75,20 +75,20 @@ export class ChoiceForm {
     this.#show();
   }
 
-  /** Chooses a model by its name or address. */
+  /** Chooses a model by its name or URL. */
   choose(model: string): void {
     if (model !== DEMO) this.#remote.value = model;
     this.source = model === DEMO ? 'demo' : 'remote';
   }
 
-  /** Lists the models that the page proposes, and which of them suits this machine. */
+  /** Lists the page's models, and marks the one that suits this machine. */
   propose(machine: Machine): void {
     const best = bestFor(machine);
     byId('proposed', HTMLElement).replaceChildren(
       ...PROPOSED.map((proposed) => {
         const { model, name, size, about } = proposed;
         const suits = proposed === best ? [make('span', { class: 'suits' }, 'Suits this machine')] : [];
-        const kept = machine.storage !== undefined && machine.storage < size ? '. There is no room to keep it' : '';
+        const kept = machine.storage !== undefined && machine.storage < size ? '. There is no space to keep it' : '';
         const check = () => this.#propose(model);
         return make(
           'li',
@@ -100,7 +100,7 @@ export class ChoiceForm {
     );
   }
 
-  /** What is chosen, if it is. */
+  /** The chosen model, if there is one. */
   get choice(): Choice | undefined {
     const model = { demo: DEMO, remote: this.#remote.value.trim(), files: this.#files }[this.source];
     if (model.length === 0) return undefined;
@@ -108,7 +108,7 @@ export class ChoiceForm {
     return { model, label: labelOf(model), contextLength: Number.isNaN(length) ? undefined : length };
   }
 
-  /** Whether files can be dropped: not while a model is loaded. */
+  /** Whether files can be dropped; not while a model loads. */
   get #active(): boolean {
     return this.form.offsetParent !== null;
   }

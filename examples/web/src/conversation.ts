@@ -4,17 +4,17 @@ import type { Settings } from './settings.js';
 import { requestFields } from './settings.js';
 import { runTool } from './tools.js';
 
-/** As often the model may call tools before it has to be asked again. */
+/** Rounds of tool calls after which the model gets no more results. */
 const MOST_ROUNDS = 5;
 
-/** How an answer came about. */
+/** Statistics of an answer. */
 export interface About {
   finish: FinishReason;
   timings?: Timings;
   gpu: string;
 }
 
-/** Something that was said. An answer's text may be empty, and then it calls tools. */
+/** A message. An answer with tool calls may have no text. */
 export type Said =
   | { role: 'user'; content: string }
   | { role: 'assistant'; content: string; reasoning: string; calls: ToolCall[]; about?: About }
@@ -23,20 +23,20 @@ export type Said =
 /** An answer of the model. */
 export type Answer = Extract<Said, { role: 'assistant' }>;
 
-/** Shows what happens while the model answers. */
+/** Callbacks while the model answers. */
 export interface Listener {
-  /** An answer begins; what follows belongs to it. */
+  /** An answer begins; later calls belong to it. */
   begin(): void;
-  /** Its text and its reasoning so far. */
+  /** The answer's text and reasoning so far. */
   text(text: string, reasoning: string): void;
   end(answer: Answer): void;
   /** The page has run a tool. */
   result(id: string, content: string): void;
-  /** The model goes on calling tools and is not answered any more. */
+  /** The model has called tools too often, and gets no more results. */
   tooManyRounds(): void;
 }
 
-/** What has been said. */
+/** The messages of a conversation. */
 export class Conversation {
   readonly said: Said[];
 
@@ -44,31 +44,31 @@ export class Conversation {
     this.said = said;
   }
 
-  /** Says something to the model. What it has not answered before is taken back. */
+  /** Adds a question. An earlier unanswered question is removed. */
   say(content: string): void {
     while (this.waits) this.said.pop();
     this.said.push({ role: 'user', content });
   }
 
-  /** Takes back what was said from the `n`-th on. */
+  /** Removes the messages from the `n`-th on. */
   cut(n: number): void {
     this.said.splice(n);
   }
 
-  /** Takes back the last answer, with the calls that led to it. */
+  /** Removes the last answer and the tool calls before it. */
   takeBackAnswer(): void {
     while (this.said.length > 0 && this.said.at(-1)?.role !== 'user') this.said.pop();
   }
 
-  /** Whether the model has the next word. */
+  /** Whether it is the model's turn. */
   get waits(): boolean {
     const last = this.said.at(-1)?.role;
     return last === 'user' || last === 'tool';
   }
 
   /**
-   * Lets the model answer, and runs the tools that it calls, until it has said what it has to say. If it
-   * rejects, the conversation is as before the answer that failed, and this can be called again.
+   * Lets the model answer and runs the tools that it calls, until it calls no more. If it rejects, the conversation
+   * is as before the failed answer, and this can be called again.
    */
   async answer(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<void> {
     for (let round = 1; this.waits && !signal.aborted; round++) {
@@ -77,7 +77,7 @@ export class Conversation {
       const answer = await this.#ask(engine, settings, signal, listener);
       listener.end(answer);
       const { content, reasoning, calls } = answer;
-      // Stopped before it said anything.
+      // Stopped before any text.
       if (answer.about?.finish === 'abort' && content === '' && reasoning === '') return;
       this.said.push(answer);
       for (const call of calls) {
@@ -112,7 +112,7 @@ export class Conversation {
   }
 }
 
-/** In the words of the API. */
+/** A message in the format of the API. */
 export function asMessages(said: readonly Said[]): ChatMessage[] {
   return said.map((one) => {
     if (one.role === 'user') return { role: 'user', content: one.content };

@@ -13,10 +13,10 @@ export class ConversationsDialog {
   readonly #kept: KeptConversations;
   readonly #open: (kept: Kept) => void;
   readonly #leave: (id: string) => Promise<void>;
-  /** The one that is open. */
+  /** Id of the open conversation. */
   current = '';
 
-  /** `open` is called for the one to go on with, `leave` before one is deleted. */
+  /** `open` is called with the conversation to open, `leave` before one is deleted. */
   constructor(kept: KeptConversations, open: (kept: Kept) => void, leave: (id: string) => Promise<void>) {
     this.#kept = kept;
     this.#open = open;
@@ -29,7 +29,7 @@ export class ConversationsDialog {
   }
 
   async #show(): Promise<void> {
-    this.#note.textContent = (await this.#kept.lasting) ? '' : 'This browser keeps nothing: they end with this page.';
+    this.#note.textContent = (await this.#kept.lasting) ? '' : 'This browser stores nothing: conversations are lost when you close this page.';
     await this.#refresh();
     this.#dialog.showModal();
   }
@@ -68,7 +68,7 @@ export class ConversationsDialog {
 
   async #remove({ id, title }: Kept): Promise<void> {
     if (!confirm(`Delete “${title}”?`)) return;
-    // What runs in it would keep it once more when it ends.
+    // A running answer would store the conversation again when it ends.
     await this.#leave(id);
     await this.#kept.remove(id);
     await this.#refresh();
@@ -84,9 +84,9 @@ export class ConversationsDialog {
         const said = fromJson(await file.text());
         const title = titleOf(said);
         await this.#kept.keep({ id: crypto.randomUUID(), title, changed: Date.now(), said });
-        told.push(`“${title}” is here.`);
+        told.push(`“${title}” was imported.`);
       } catch (thrown) {
-        told.push(`${file.name} is no conversation: ${(thrown as Error).message}.`);
+        told.push(`${file.name} is not a conversation: ${(thrown as Error).message}.`);
       }
     }
     await this.#refresh();
@@ -94,10 +94,10 @@ export class ConversationsDialog {
   }
 }
 
-/** Gives the visitor a file. */
+/** Lets the visitor save a file. */
 function save(name: string, type: string, text: string): void {
   const url = URL.createObjectURL(new Blob([text], { type }));
-  // No signs that a file system takes for its own.
+  // Characters that file systems reserve are replaced.
   make('a', { href: url, download: name.replace(/[\\/:*?"<>|\p{Cc}]+/gu, '-') }).click();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }

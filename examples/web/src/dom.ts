@@ -1,14 +1,14 @@
 type Child = Node | string;
 type Attributes = Record<string, string | boolean | ((event: Event) => void)>;
 
-/** The page's element of this id; its absence is a fault of the page. */
+/** The page's element with this id. It throws if there is none, which is a bug of the page. */
 export function byId<T extends HTMLElement>(id: string, type: new () => T): T {
   const found = document.getElementById(id);
   if (!(found instanceof type)) throw new Error(`the page has no ${type.name} #${id}`);
   return found;
 }
 
-/** A new element. Strings become text, never markup; functions listen to the event they are named after. */
+/** Creates an element. Strings become text, never HTML; a function listens to the event with its name. */
 export function make<K extends keyof HTMLElementTagNameMap>(
   tag: K,
   attributes: Attributes = {},

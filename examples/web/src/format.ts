@@ -7,19 +7,19 @@ export function bytes(count: number): string {
   return `${unit === 0 || value >= 100 ? value.toFixed(0) : value.toPrecision(value >= 10 ? 3 : 2)} ${UNITS[unit]}`;
 }
 
-/** A duration to read, not to compute with. */
+/** A rounded duration for display. */
 export function duration(seconds: number): string {
   if (seconds < 59.5) return `${Math.max(1, Math.round(seconds))} s`;
   const minutes = Math.round(seconds / 60);
   return minutes < 60 ? `${minutes} min` : `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
 }
 
-/** A count with the reader's own separators. */
+/** A count with the visitor's digit separators. */
 export function count(value: number): string {
   return value.toLocaleString('en');
 }
 
-/** Parameters of a model: 8.3 B. */
+/** A number of parameters, e.g. 8.3 B. */
 export function parameters(value: number): string {
   return value >= 1e9 ? `${(value / 1e9).toFixed(1)} B` : `${(value / 1e6).toFixed(1)} M`;
 }

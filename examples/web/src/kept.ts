@@ -1,6 +1,6 @@
 import type { Said } from './conversation.js';
 
-/** A conversation as it is kept. */
+/** A stored conversation. */
 export interface Kept {
   id: string;
   title: string;
@@ -12,10 +12,10 @@ export interface Kept {
 const NAME = 'lfm2-chat-page';
 const STORE = 'conversations';
 
-/** The conversations of this visit and those before: in IndexedDB, and where there is none only in this page. */
+/** The conversations of this and earlier visits, in IndexedDB; without IndexedDB, only in this page. */
 export class KeptConversations {
   readonly #database: Promise<IDBDatabase | undefined>;
-  /** What is kept where the browser keeps nothing. */
+  /** Conversations of a browser that stores nothing. */
   readonly #here = new Map<string, Kept>();
 
   constructor() {
@@ -27,7 +27,7 @@ export class KeptConversations {
     return this.#database.then((database) => database !== undefined);
   }
 
-  /** All of them, those changed last first. */
+  /** All conversations, the last changed first. */
   async all(): Promise<Kept[]> {
     const all = (await this.#do('readonly', (store) => store.getAll() as IDBRequest<Kept[]>)) ?? [...this.#here.values()];
     return all.sort((a, b) => b.changed - a.changed);
@@ -39,7 +39,7 @@ export class KeptConversations {
 
   async keep(kept: Kept): Promise<void> {
     const done = await this.#do('readwrite', (store) => store.put(kept));
-    // A full disk, too, costs the next visit and not this one.
+    // If the disk is full, only later visits lose the conversation.
     if (done === undefined) this.#here.set(kept.id, structuredClone(kept));
   }
 

@@ -7,25 +7,25 @@ const PHASES: Record<Progress['phase'], string> = {
   download: 'Downloading',
   verify: 'Checking the download',
   upload: 'Copying to the GPU',
-  compile: 'Preparing the GPU’s programs',
+  compile: 'Compiling the GPU programs',
   warmup: 'Warming up',
   ready: 'Ready',
 };
-/** A rate is that of the last seconds. */
+/** Seconds over which the rate is measured. */
 const WINDOW_MS = 8000;
 
-/** Shows how far loading is, with a button that stops it. */
+/** Shows the progress of loading, with a button that cancels it. */
 export class LoadingCard {
   readonly element: HTMLElement;
   readonly title = make('h3', { id: 'loading-title', tabindex: '-1' }, 'Loading');
   readonly #bar = make('progress', { max: '1', value: '0', 'aria-labelledby': 'loading-title' });
   readonly #phase = make('span', { role: 'status' }, 'Starting');
   readonly #detail = make('span', { class: 'detail' });
-  /** Bytes that were there at a time, while one phase lasts. */
+  /** Bytes by time, within one phase. */
   #samples: { at: number; loaded: number }[] = [];
   #current: Progress['phase'] | undefined;
   #downloading = false;
-  /** The last that was told of what is done beside the download. */
+  /** The last report of a phase that runs beside the download. */
   #beside: Progress | undefined;
 
   constructor(onCancel: () => void) {
@@ -38,7 +38,7 @@ export class LoadingCard {
     this.#bar.value = progress.fraction;
     if (progress.phase === 'download') this.#downloading = progress.loaded < progress.total;
     else this.#beside = progress;
-    // What has come goes to the GPU at the same time; while there is a download, the visitor waits for that.
+    // Downloaded bytes go to the GPU at the same time, but the visitor waits for the download.
     if (!this.#downloading) this.#tell(this.#beside ?? progress);
     else if (progress.phase === 'download') this.#tell(progress);
   }
@@ -49,7 +49,7 @@ export class LoadingCard {
       this.#samples = [];
       this.#phase.textContent = `${PHASES[phase]}${fromCache && phase === 'upload' ? ', from the cache' : ''}`;
     }
-    // The GPU gets ready for it before it takes anything.
+    // The GPU compiles before it takes any bytes.
     if (phase === 'download' && !this.#downloading) this.#phase.textContent = 'Downloaded';
     const told = phase === 'compile' ? `${loaded} of ${total}` : this.#sizes(loaded, total);
     this.#detail.textContent = total > 0 && phase !== 'ready' ? told : '';

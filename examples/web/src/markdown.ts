@@ -8,20 +8,20 @@ const marked = new Marked({
   gfm: true,
   breaks: true,
   renderer: {
-    // Markup that the model writes is text to read. An image would be fetched from anywhere.
+    // The model's HTML is shown as text. Images are left out: they would be fetched from any server.
     html: ({ text }) => escape(text),
     image: ({ href, text }) => escape(`![${text}](${href})`),
   },
 });
 
-/** What an answer may consist of: no images, no forms, no styles, links to the web only. */
+/** Allowed HTML of an answer: no images, no forms, no styles, and only web links. */
 const ALLOWED = {
   ALLOWED_TAGS: [
     ...['p', 'br', 'hr', 'h1', 'h2', 'h3', 'h4', 'h5', 'h6', 'ul', 'ol', 'li', 'blockquote', 'pre', 'code'],
     ...['strong', 'em', 'del', 'a', 'table', 'thead', 'tbody', 'tr', 'th', 'td'],
   ],
   ALLOWED_ATTR: ['href', 'start', 'align'],
-  // What is no address is not held to be one.
+  // Only absolute web URLs count as links.
   ADD_URI_SAFE_ATTR: ['start', 'align'],
   ALLOWED_URI_REGEXP: /^(?:https?|mailto):/i,
   ALLOW_DATA_ATTR: false,
@@ -36,9 +36,9 @@ export function render(markdown: string): DocumentFragment {
     link.target = '_blank';
     link.rel = 'noopener noreferrer';
   }
-  // Wide ones scroll by themselves; with the keyboard too.
+  // Wide blocks scroll on their own, also with the keyboard.
   for (const wide of fragment.querySelectorAll('pre, table')) wide.setAttribute('tabindex', '0');
-  // A word of another script in one paragraph does not turn the others.
+  // Each block has its own direction, whatever script the others use.
   for (const block of fragment.querySelectorAll('p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th')) {
     block.setAttribute('dir', 'auto');
   }

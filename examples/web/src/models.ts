@@ -11,19 +11,19 @@ export interface Proposed {
   about: string;
 }
 
-/** Those of the hub that people ask for, the best first. */
+/** Models of the hub, the best first. */
 export const PROPOSED: readonly Proposed[] = [
-  { model: 'LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0', name: 'LFM2.5-8B-A1B', size: 4.84e9, about: 'The best here; for GPUs with 6 GB or more' },
+  { model: 'LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0', name: 'LFM2.5-8B-A1B', size: 4.84e9, about: 'The best answers; for GPUs with 6 GB or more' },
   { model: 'LiquidAI/LFM2.5-1.2B-Instruct-GGUF:Q4_0', name: 'LFM2.5-1.2B', size: 0.7e9, about: 'For most laptops' },
   { model: 'LiquidAI/LFM2.5-350M-GGUF:Q4_0', name: 'LFM2.5-350M', size: 0.22e9, about: 'For phones and old machines' },
 ];
 
-/** What the browser tells of the machine. */
+/** The browser's description of the machine. */
 export interface Machine {
   gpu?: GpuReport | undefined;
-  /** Bytes that can still be kept. */
+  /** Free bytes in the browser's storage. */
   storage?: number | undefined;
-  /** Gigabytes of memory, rounded down to a power of two; few browsers tell, and none more than 32. */
+  /** Gigabytes of memory, rounded down to a power of two. Few browsers give it, and none more than 32. */
   memory?: number | undefined;
   phone: boolean;
 }
@@ -34,14 +34,14 @@ export function thisMachine(gpu: GpuReport | undefined, storage: number | undefi
   return { gpu, storage, memory: deviceMemory, phone };
 }
 
-/** The largest that the machine can be expected to run; browsers do not tell the memory of a GPU. */
+/** The largest model that the machine can probably run; browsers do not reveal the GPU's memory. */
 export function bestFor({ gpu, storage, memory, phone }: Machine): Proposed {
   const most = gpu?.software || phone ? 0.5e9 : memory !== undefined && memory < 8 ? 1e9 : Infinity;
   const fits = PROPOSED.find(({ size }) => size <= most && size <= (storage ?? Infinity));
   return fits ?? (PROPOSED.at(-1) as Proposed);
 }
 
-/** Those smaller than `size` bytes. */
+/** The models smaller than `size` bytes. */
 export function smallerThan(size: number): readonly Proposed[] {
   return PROPOSED.filter((proposed) => proposed.size < size * 0.8);
 }

@@ -10,12 +10,12 @@ const VERDICTS: Record<Preflight['verdict'], string> = {
   no: 'It cannot run here.',
 };
 
-/** Shows what `preflight` says, and how it can be gone on with; `use` is called for a smaller model. */
+/** Shows the result of `preflight`, and buttons to continue; `use` is called for a smaller model. */
 export function showReport(told: Preflight, use: (model: string) => void): void {
   const { verdict, reasons, bytes: size, memory, contextLength, parameters: size2, storage, gpu } = told;
   const line = byId('verdict', HTMLElement);
   line.dataset.verdict = verdict;
-  // Without a GPU it runs, and slowness is all there is to say.
+  // On a software adapter the model runs, only slowly.
   const slow = verdict === 'risky' && gpu?.software === true && reasons.length === 1;
   line.textContent = slow ? 'It should run here, but slowly.' : VERDICTS[verdict];
   byId('reasons', HTMLElement).replaceChildren(...reasons.map((reason) => make('li', {}, reason)));
@@ -25,7 +25,7 @@ export function showReport(told: Preflight, use: (model: string) => void): void 
   if (memory !== undefined) {
     facts.push(['GPU memory', `${bytes(memory.total)}, ${bytes(memory.weights)} of it weights`]);
   }
-  if (storage !== undefined) facts.push(['Room in this browser', bytes(storage)]);
+  if (storage !== undefined) facts.push(['Free space in this browser', bytes(storage)]);
   if (contextLength !== undefined) facts.push(['Conversation', `up to ${count(contextLength)} tokens`]);
   if (size2 !== undefined) facts.push(['Parameters', parameters(size2)]);
   if (gpu !== undefined) facts.push(['GPU', `${gpu.name}${gpu.software ? ', in software' : ''}`]);
@@ -48,6 +48,6 @@ export function showReport(told: Preflight, use: (model: string) => void): void 
 
 function download({ total, cached }: NonNullable<Preflight['bytes']>): string {
   if (cached === 0) return bytes(total);
-  if (cached < total) return `${bytes(total - cached)}; ${bytes(cached)} of ${bytes(total)} are here already`;
-  return `nothing: all ${bytes(total)} are here already`;
+  if (cached < total) return `${bytes(total - cached)}; ${bytes(cached)} of ${bytes(total)} are already here`;
+  return `nothing: all ${bytes(total)} are already here`;
 }

@@ -4,32 +4,32 @@ import { byId, make } from './dom.js';
 import { read, write } from './storage.js';
 import { TOOLS } from './tools.js';
 
-/** The numbers that a request can be asked with, in the names of the API. `unset` is what an empty field means. */
+/** The numeric fields of a request, with the API's names. `unset` describes an empty field. */
 const NUMBERS = [
-  { name: 'temperature', label: 'Temperature', hint: '0: the likeliest', unset: undefined, min: 0, max: 10, step: 'any' },
+  { name: 'temperature', label: 'Temperature', hint: '0 is greedy', unset: undefined, min: 0, max: 10, step: 'any' },
   { name: 'top_p', label: 'Top p', hint: '1 is off', unset: undefined, min: 0, max: 1, step: 'any' },
   { name: 'top_k', label: 'Top k', hint: '0 is off', unset: undefined, min: 0, max: 1_000_000, step: '1' },
   { name: 'min_p', label: 'Min p', hint: '0 is off', unset: undefined, min: 0, max: 1, step: 'any' },
   { name: 'repetition_penalty', label: 'Repetition', hint: 'penalty, 1 is off', unset: undefined, min: 0, max: 10, step: 'any' },
-  { name: 'max_tokens', label: 'Most tokens', hint: 'of an answer', unset: 'no limit', min: 1, max: 1_000_000, step: '1' },
+  { name: 'max_tokens', label: 'Maximum tokens', hint: 'of an answer', unset: 'no limit', min: 1, max: 1_000_000, step: '1' },
   { name: 'seed', label: 'Seed', hint: 'same seed, same answer', unset: 'random', min: 0, max: Number.MAX_SAFE_INTEGER, step: '1' },
 ] as const;
 
 type Numbers = Partial<Record<(typeof NUMBERS)[number]['name'], number>>;
 
-/** What the visitor has set. */
+/** The visitor's settings. */
 export interface Settings {
   system: string;
   tool: boolean;
   numbers: Numbers;
 }
 
-/** The part of a request that is set here. */
+/** The part of a request that the settings decide. */
 export function requestFields({ numbers, tool }: Settings): Partial<ChatRequest> {
   return { ...numbers, ...(tool ? { tools: TOOLS } : {}) };
 }
 
-/** The dialog of the settings; `current()` is what is set. */
+/** The settings dialog; `current()` returns the settings. */
 export class SettingsDialog {
   readonly #dialog = byId('settings', HTMLDialogElement);
   readonly #form = byId('settings-form', HTMLFormElement);
@@ -55,15 +55,15 @@ export class SettingsDialog {
       this.#keep();
     });
     byId('open-settings', HTMLButtonElement).addEventListener('click', () => this.#dialog.showModal());
-    // What is shown is what holds: a wrong number does not outlive the dialog.
+    // The dialog shows the values in use: an invalid number is dropped when it closes.
     this.#dialog.addEventListener('close', () => this.#fill(this.current()));
-    // A click beside the dialog hits the dialog itself, one in it hits the form. What is wrong must be mended.
+    // A click beside the dialog hits the dialog itself, a click inside hits the form. Invalid values keep it open.
     this.#dialog.addEventListener('click', ({ target }) => {
       if (target === this.#dialog) this.#form.requestSubmit();
     });
   }
 
-  /** Shows what holds where a field is empty: what the model's authors recommend, if there is a model. */
+  /** Shows the default values in empty fields: those recommended by the model's authors, if a model is loaded. */
   recommend(sampling: Sampling | undefined): void {
     for (const { name, unset } of NUMBERS) {
       const input = this.#numbers.get(name);
@@ -90,7 +90,7 @@ export class SettingsDialog {
   }
 }
 
-/** The settings of the last visit, as far as they can be read. */
+/** The valid settings of the last visit. */
 function restore(): Settings {
   const kept: { system?: unknown; tool?: unknown; numbers?: Record<string, unknown> } = (() => {
     try {

@@ -12,7 +12,7 @@ import { asLfm2Error, notice } from './problem.js';
 import { showReport } from './report.js';
 import { read, write } from './storage.js';
 
-/** Chooses a model, tells what it takes, and loads it. */
+/** Lets the visitor choose a model, shows its size and memory, and loads it. */
 export class Setup {
   readonly #section = byId('setup', HTMLElement);
   readonly #report = byId('report', HTMLElement);
@@ -20,9 +20,9 @@ export class Setup {
   readonly #form = new ChoiceForm(() => this.#changed(), (model) => this.#use(model));
   readonly #cached = new CachedModels((model) => this.#use(model), () => this.#changed(), (thrown) => this.#tell(thrown));
   readonly #loaded: (engine: Engine, choice: Choice) => void;
-  /** Stops what runs: a check or a load. */
+  /** Stops the running check or load. */
   #stop = new AbortController();
-  /** What the report is about. */
+  /** The model in the report. */
   #checked: Choice | undefined;
 
   constructor(loaded: (engine: Engine, choice: Choice) => void) {
@@ -38,16 +38,16 @@ export class Setup {
     this.#form.propose(thisMachine(undefined, undefined));
   }
 
-  /** Loads the model of the last visit again, if it was loaded then and all of it is here; else shows the choice. */
+  /** Loads the model of the last visit again, if it was loaded then and is completely cached; otherwise shows the choice. */
   async resume(): Promise<void> {
     const choice = lastChoice();
-    // What fails or is cancelled is not tried by itself once more.
+    // A load that fails or is cancelled is not repeated automatically.
     write('model', '');
     if (choice === undefined) return this.show();
     const { signal } = (this.#stop = new AbortController());
-    this.#busy('Looking at the model of the last visit …');
+    this.#busy('Checking the model of the last visit …');
     const { bytes } = (await preflight({ ...ofChoice(choice), signal }).catch(() => undefined)) ?? {};
-    // The visitor does not wait for it.
+    // The visitor need not wait for this.
     if (signal.aborted) return this.#refresh();
     this.#busy('');
     if (bytes === undefined || bytes.cached < bytes.total) return this.show();
@@ -56,7 +56,7 @@ export class Setup {
     await this.#load(choice);
   }
 
-  /** Back to the choice; `problem` is what went wrong on the way. */
+  /** Returns to the choice, and shows `problem`. */
   show(problem?: unknown): void {
     this.#section.hidden = false;
     this.#changed();
@@ -73,7 +73,7 @@ export class Setup {
     this.#busy('');
     this.#report.hidden = true;
     this.#problems.replaceChildren();
-    // What costs nothing to look at is looked at unasked.
+    // Models that need no download are checked at once.
     const { source } = this.#form;
     if (source === 'demo' || (source === 'files' && this.#form.choice !== undefined)) void this.#check(false);
   }
@@ -90,7 +90,7 @@ export class Setup {
     const { signal } = (this.#stop = new AbortController());
     const { choice } = this.#form;
     if (choice === undefined) return;
-    this.#busy('Looking at the model …');
+    this.#busy('Checking the model …');
     try {
       const told = await preflight({ ...ofChoice(choice), signal });
       if (signal.aborted) return;
@@ -107,7 +107,7 @@ export class Setup {
     }
   }
 
-  /** What the visitor waits for, if it is something. */
+  /** Shows the work that the visitor waits for; empty if there is none. */
   #busy(hint: string): void {
     this.#form.form.ariaBusy = hint === '' ? null : 'true';
     byId('setup-hint', HTMLElement).textContent = hint;
@@ -142,7 +142,7 @@ export class Setup {
   }
 }
 
-/** Files of the visitor's disk cannot be opened again by the page. */
+/** Whether the page can open the model again by itself, which it cannot for files from the visitor's disk. */
 function keepChoice({ model, contextLength }: Choice): void {
   if (typeof model !== 'string') return;
   write('model', JSON.stringify({ model, contextLength }));

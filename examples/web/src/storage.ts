@@ -1,6 +1,6 @@
 const PREFIX = 'lfm2-chat-page.';
 
-/** What an earlier visit kept; nothing where the browser keeps nothing. */
+/** A value that an earlier visit stored, if the browser stores any. */
 export function read(name: string): string | null {
   try {
     return localStorage.getItem(PREFIX + name);
@@ -9,11 +9,11 @@ export function read(name: string): string | null {
   }
 }
 
-/** Keeps it for later visits, if the browser does. */
+/** Stores a value for later visits, if the browser allows it. */
 export function write(name: string, value: string): void {
   try {
     localStorage.setItem(PREFIX + name, value);
   } catch {
-    // A browser that keeps nothing has said so to whoever set it up that way.
+    // The visitor has set the browser to store nothing.
   }
 }

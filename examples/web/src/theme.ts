@@ -1,7 +1,7 @@
 import { byId } from './dom.js';
 import { read, write } from './storage.js';
 
-/** The switch between light and dark; as the system has it until it is used. */
+/** The switch between light and dark. Until it is used, the system's setting applies. */
 export function setUpTheme(): void {
   const button = byId('theme', HTMLButtonElement);
   const label = byId('theme-label', HTMLElement);

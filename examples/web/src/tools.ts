@@ -1,6 +1,6 @@
 import type { ChatTool, ToolCall } from 'lfm2-wgpu';
 
-/** What the model is told that it may call. */
+/** The tools that the model may call. */
 export const TOOLS: ChatTool[] = [
   {
     type: 'function',
@@ -16,7 +16,7 @@ export const TOOLS: ChatTool[] = [
   },
 ];
 
-/** Runs a tool in this page. A call that fails is answered too: the model is told what is wrong. */
+/** Runs a tool in this page. If the call fails, the result tells the model the error. */
 export function runTool({ function: { name, arguments: given } }: ToolCall): string {
   if (name !== 'get_time') return JSON.stringify({ error: `there is no tool ${name}` });
   const { city } = JSON.parse(given) as { city?: unknown };

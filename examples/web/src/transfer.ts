@@ -3,18 +3,18 @@ import type { ToolCall } from 'lfm2-wgpu';
 import type { Said } from './conversation.js';
 import { asMessages } from './conversation.js';
 
-/** A title for a conversation: how it begins. */
+/** A conversation's title: the beginning of its first question. */
 export function titleOf(said: readonly Said[]): string {
   const first = said.find(({ role }) => role === 'user')?.content.trim().replace(/\s+/g, ' ') ?? '';
   return first.length > 60 ? `${first.slice(0, 59).trimEnd()}…` : first || 'Conversation';
 }
 
-/** A conversation as OpenAI's messages; `lfm2 chat` reads it with /load. */
+/** A conversation as OpenAI's messages, which /load in `lfm2 chat` reads. */
 export function toJson(said: readonly Said[]): string {
   return `${JSON.stringify({ messages: asMessages(said) }, undefined, 2)}\n`;
 }
 
-/** A conversation to read. */
+/** A conversation as Markdown. */
 export function toMarkdown(title: string, said: readonly Said[]): string {
   const parts = said.map((one) => {
     if (one.role === 'user') return `## You\n\n${one.content}`;
@@ -26,14 +26,14 @@ export function toMarkdown(title: string, said: readonly Said[]): string {
   return `# ${title}\n\n${parts.join('\n\n')}\n`;
 }
 
-/** A block of code around any text: its fence is longer than any in it. */
+/** A code block around any text, with a fence longer than any in the text. */
 function fenced(text: string): string {
   const longest = Math.max(2, ...[...text.matchAll(/`+/g)].map(([ticks]) => ticks.length));
   const fence = '`'.repeat(longest + 1);
   return `${fence}\n${text}\n${fence}`;
 }
 
-/** Reads a conversation: an object with OpenAI's `messages`, or the list of them. Throws a sentence if it is none. */
+/** Reads a conversation: an object with OpenAI's `messages`, or the list alone. Throws a sentence if it is invalid. */
 export function fromJson(text: string): Said[] {
   const json: unknown = (() => {
     try {
@@ -45,16 +45,16 @@ export function fromJson(text: string): Said[] {
   const messages = Array.isArray(json) ? (json as unknown[]) : (json as { messages?: unknown } | null)?.messages;
   if (!Array.isArray(messages)) throw new Error('it has no list of messages');
   const said = messages.flatMap((message, i) => one(message, i + 1));
-  if (!said.some(({ role }) => role === 'user')) throw new Error('nobody asks anything in it');
+  if (!said.some(({ role }) => role === 'user')) throw new Error('it has no message of a user');
   return said;
 }
 
 function one(message: unknown, n: number): Said[] {
-  if (typeof message !== 'object' || message === null) throw new Error(`message ${n} is no object`);
+  if (typeof message !== 'object' || message === null) throw new Error(`message ${n} is not an object`);
   const { role, content, tool_calls, tool_call_id, reasoning_content } = message as Record<string, unknown>;
   const text = textOf(content, n);
   switch (role) {
-    // What the model is to do is one of the page's settings, for all conversations.
+    // The system prompt is a setting of the page, for all conversations.
     case 'system':
     case 'developer':
       return [];

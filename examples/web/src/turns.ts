@@ -5,10 +5,10 @@ import { make } from './dom.js';
 import { count } from './format.js';
 import { render } from './markdown.js';
 
-/** How LFM2 writes calls of tools; the end is missing while it does. */
+/** LFM2's format of tool calls; the end is missing while it is being written. */
 const WRITTEN_CALLS = /<\|tool_call_start\|>[\s\S]*?(?:<\|tool_call_end\|>|$)/g;
 
-/** What the visitor said; `onEdit` gets what it should have been. */
+/** The visitor's message; `onEdit` gets the changed text. */
 export function userTurn(text: string, onEdit: (text: string) => void): HTMLElement {
   const edit = make('button', { type: 'button', class: 'copy', click: () => change() }, 'Edit');
   const said = make('div', { class: 'said' }, make('p', { dir: 'auto' }, text));
@@ -35,7 +35,7 @@ function editorOf(text: string, onCancel: () => void, onDone: (text: string) => 
   };
   area.addEventListener('keydown', (event) => {
     if (event.key === 'Escape') {
-      // It leaves the editor, and stops no answer.
+      // Escape closes the editor, and does not stop an answer.
       event.stopPropagation();
       onCancel();
     } else if (event.key === 'Enter' && !event.shiftKey && !event.isComposing) {
@@ -44,12 +44,12 @@ function editorOf(text: string, onCancel: () => void, onDone: (text: string) => 
     }
   });
   const cancel = make('button', { type: 'button', class: 'button', click: onCancel }, 'Cancel');
-  const send = make('button', { type: 'button', class: 'button primary', click: done }, 'Ask anew');
-  const hint = make('p', { class: 'hint' }, 'What was said after it is taken back.');
+  const send = make('button', { type: 'button', class: 'button primary', click: done }, 'Ask again');
+  const hint = make('p', { class: 'hint' }, 'The messages after it will be removed.');
   return make('div', { class: 'editor' }, area, hint, make('div', { class: 'row' }, cancel, send));
 }
 
-/** An answer of the model, from its beginning on. */
+/** An answer of the model, shown from its first token on. */
 export class ModelTurn {
   readonly element: HTMLElement;
   readonly #thoughts = make('div', { class: 'thoughts', dir: 'auto' });
@@ -57,13 +57,13 @@ export class ModelTurn {
   readonly #body = make('div', { class: 'body', dir: 'auto' });
   readonly #foot = make('div', { class: 'foot' });
   readonly #again: () => void;
-  /** The blocks of the calls, by the calls' ids. */
+  /** The calls' elements by call id. */
   readonly #calls = new Map<string, HTMLElement>();
   #text = '';
   #thought = '';
   #frame: number | undefined;
 
-  /** `again` asks for another answer in its place. */
+  /** `again` generates the answer again. */
   constructor(again: () => void) {
     this.#again = again;
     this.#body.append(make('p', { class: 'reading' }, 'Reading …'));
@@ -90,7 +90,7 @@ export class ModelTurn {
     }
     if (about?.finish === 'abort') this.note(content === '' ? 'Stopped before an answer.' : 'Stopped.');
     if (about?.finish === 'length') {
-      this.note('Cut here: the answer reached the most tokens that are set, or the end of the context.');
+      this.note('Cut off: the answer reached the maximum tokens in the settings, or the end of the context.');
     }
     const again = make('button', { type: 'button', class: 'copy again', click: this.#again }, 'Answer again');
     const buttons = calls.length > 0 ? [] : [...(content === '' ? [] : [copyButton(content)]), again];
@@ -98,7 +98,7 @@ export class ModelTurn {
     if (buttons.length + told.length > 0) this.#foot.append(make('div', { class: 'actions-row' }, ...buttons, ...told));
   }
 
-  /** Nothing more comes; what there is stays. */
+  /** Ends the answer and keeps its text. */
   settle(): void {
     if (this.#frame !== undefined) cancelAnimationFrame(this.#frame);
     this.#frame = undefined;
@@ -106,14 +106,14 @@ export class ModelTurn {
     this.element.removeAttribute('aria-busy');
   }
 
-  /** The answer failed: of one that had not begun nothing is left. */
+  /** The answer failed. It is removed if it had no text yet. */
   fail(): void {
     this.settle();
     if (this.#text === '') this.element.remove();
-    else this.note('This answer is not whole.');
+    else this.note('This answer is incomplete.');
   }
 
-  /** What the page answers to a call. */
+  /** Shows the page's result of a call. */
   result(id: string, content: string): void {
     this.#calls.get(id)?.append(make('p', {}, 'The page answers'), code(content));
   }
@@ -129,7 +129,7 @@ export class ModelTurn {
       this.#reasoning.hidden = false;
       this.#thoughts.replaceChildren(render(this.#thought));
     }
-    // Calls are shown below, as they were understood; what was not understood, as it was written.
+    // Parsed calls are shown below; malformed calls stay in the text.
     const said = parsed ? this.#text.replace(WRITTEN_CALLS, '') : this.#text;
     const busy = said.trim() === '' && this.element.ariaBusy === 'true';
     const waits = busy && said !== this.#text ? 'Calls a tool …' : busy && this.#thought !== '' ? 'Thinking …' : undefined;
@@ -141,7 +141,7 @@ function code(text: string): HTMLElement {
   return make('pre', { tabindex: '0', dir: 'ltr' }, make('code', {}, text));
 }
 
-/** The speed, and on demand how it came about. */
+/** The speed, and the other statistics on demand. */
 function statistics(timings: Timings, gpu: string): HTMLElement {
   const { predicted_n, predicted_per_second, first_token_ms, prompt_n, cache_n, seed } = timings;
   const speed = predicted_n > 0 ? `${predicted_per_second.toFixed(1)} tokens/s` : 'nothing computed';

@@ -1,30 +1,73 @@
-//! The keys of a GGUF file, read by type, with errors that name the key.
+//! The keys of a GGUF file. They are read by type, and errors name the key.
 
 use std::fmt;
 use std::ops::Range;
 
-use super::parser::ValueType;
-use crate::formats::{FormatError, quoted};
+use crate::formats::{FormatError, KeyError, quoted};
 
-/// Why a key's value cannot be used. One line: file, key, what is wrong.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{file}: {key}: {problem}")]
-pub struct KeyError {
-    /// The file, as the user knows it.
-    pub file: String,
-    /// The key, e.g. `lfm2moe.expert_used_count`.
-    pub key: String,
-    /// What is wrong with it, as "got X, need Y" where there is a value.
-    pub problem: String,
+/// The type of a value or of an array's elements.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ValueType {
+    U8,
+    I8,
+    U16,
+    I16,
+    U32,
+    I32,
+    F32,
+    Bool,
+    Text,
+    Array,
+    U64,
+    I64,
+    F64,
 }
 
-/// A key and its value; both in the header's bytes.
+/// The types in the order of their numbers in a file, with the minimum size of a value in bytes.
+const VALUE_TYPES: [(ValueType, u64, &str); 13] = [
+    (ValueType::U8, 1, "u8"),
+    (ValueType::I8, 1, "i8"),
+    (ValueType::U16, 2, "u16"),
+    (ValueType::I16, 2, "i16"),
+    (ValueType::U32, 4, "u32"),
+    (ValueType::I32, 4, "i32"),
+    (ValueType::F32, 4, "f32"),
+    (ValueType::Bool, 1, "bool"),
+    (ValueType::Text, 8, "string"),
+    (ValueType::Array, 12, "array"),
+    (ValueType::U64, 8, "u64"),
+    (ValueType::I64, 8, "i64"),
+    (ValueType::F64, 8, "f64"),
+];
+
+impl ValueType {
+    pub(super) fn from_number(number: u32) -> Option<Self> {
+        VALUE_TYPES.get(usize::try_from(number).ok()?).map(|(value_type, ..)| *value_type)
+    }
+
+    fn row(self) -> (u64, &'static str) {
+        let row = VALUE_TYPES.iter().find(|(value_type, ..)| *value_type == self);
+        row.map_or((1, "?"), |&(_, bytes, name)| (bytes, name))
+    }
+
+    /// Size of a value in bytes; of strings and arrays, the minimum.
+    pub(super) fn bytes(self) -> u64 {
+        self.row().0
+    }
+
+    /// Its name in errors.
+    pub(super) fn name(self) -> &'static str {
+        self.row().1
+    }
+}
+
+/// A key and its value, as ranges of the header's bytes.
 pub(super) struct Entry {
     pub(super) key: Range<usize>,
     pub(super) value: Stored,
 }
 
-/// A value as the table keeps it.
+/// A stored value.
 pub(super) enum Stored {
     Integer(i128),
     Float(f64),
@@ -34,13 +77,13 @@ pub(super) enum Stored {
     Array { element: ValueType, count: usize, bytes: Range<usize> },
 }
 
-/// Text that is no text. Only a key that is read makes it an error: files of careless writers hold
-/// such in a description or a licence.
+/// A string that is not UTF-8. It is an error only if its key is read: some files have such strings in a
+/// description or a licence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotUtf8 {
-    /// The first byte that is wrong.
+    /// Offset of the first invalid byte.
     pub at: usize,
-    /// Bytes of the text.
+    /// Length of the string in bytes.
     pub len: usize,
 }
 
@@ -50,10 +93,10 @@ impl fmt::Display for NotUtf8 {
     }
 }
 
-/// A value. Widths do not matter: a number that is there as u32 or as u64 is the same number.
+/// A value. Integer and float types of any width are read alike.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'a> {
-    /// Of any of the eight integer types.
+    /// A value of any of the eight integer types.
     Integer(i128),
     /// An f32 or f64.
     Float(f64),
@@ -63,12 +106,12 @@ pub enum Value<'a> {
     Text(&'a str),
     /// A string, or an array of strings, that is not UTF-8.
     NotUtf8(NotUtf8),
-    /// An array, of anything but arrays.
+    /// An array of anything but arrays.
     Array(Array<'a>),
 }
 
 impl fmt::Display for Value<'_> {
-    /// As errors show it: cut to a readable length, on one line.
+    /// The form in errors: one line of bounded length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
@@ -81,7 +124,7 @@ impl fmt::Display for Value<'_> {
     }
 }
 
-/// An array, its elements still as the file has them.
+/// An array whose elements are still in the file's encoding.
 #[derive(Clone, Copy, Debug)]
 pub struct Array<'a> {
     element: ValueType,
@@ -90,12 +133,12 @@ pub struct Array<'a> {
 }
 
 impl<'a> Array<'a> {
-    /// Number of elements, all of which are there.
+    /// Number of elements.
     pub fn len(&self) -> usize {
         self.count
     }
 
-    /// Whether there are none.
+    /// Whether the array is empty.
     pub fn is_empty(&self) -> bool {
         self.count == 0
     }
@@ -135,12 +178,12 @@ impl<'a> Array<'a> {
     }
 }
 
-/// The keys of one GGUF file. Values lie in the header's own bytes, so that a table of 128,000
-/// tokens takes no more memory than in the file.
+/// The keys of one GGUF file. Values stay in the header's bytes, so that a table of 128,000 tokens takes no more
+/// memory than in the file.
 pub struct Metadata {
     file: String,
     bytes: Vec<u8>,
-    /// Sorted by key; no key twice.
+    /// Sorted by key, without duplicates.
     entries: Vec<Entry>,
 }
 
@@ -151,7 +194,7 @@ impl fmt::Debug for Metadata {
 }
 
 impl Metadata {
-    /// Sorts the keys and refuses one that is there twice.
+    /// Sorts the keys and refuses duplicates.
     pub(super) fn new(
         file: String,
         bytes: Vec<u8>,
@@ -187,7 +230,7 @@ impl Metadata {
         }
     }
 
-    /// The file, as errors name it.
+    /// The file's name in errors.
     pub fn file(&self) -> &str {
         &self.file
     }
@@ -198,7 +241,7 @@ impl Metadata {
     }
 
     fn text(&self, range: &Range<usize>) -> &str {
-        // It was checked to be UTF-8 within the bytes.
+        // The parser has checked that the range is UTF-8.
         let bytes = self.bytes.get(range.clone()).unwrap_or_default();
         std::str::from_utf8(bytes).unwrap_or_default()
     }
@@ -220,12 +263,12 @@ impl Metadata {
         })
     }
 
-    /// An error about a key.
+    /// Makes an error about a key.
     pub fn error(&self, key: &str, problem: impl Into<String>) -> KeyError {
         KeyError { file: self.file.clone(), key: key.to_owned(), problem: problem.into() }
     }
 
-    /// "got X, need Y".
+    /// Makes the error "got X, need Y".
     pub fn mismatch(&self, key: &str, need: impl fmt::Display) -> KeyError {
         let got = self.get(key).map_or("nothing".to_owned(), |value| value.to_string());
         self.error(key, format!("got {got}, need {need}"))
@@ -246,10 +289,10 @@ impl Metadata {
         }
     }
 
-    /// A whole number, 0 or more; `None` when there is no such key.
+    /// A whole number, 0 or more; `None` if there is no such key.
     ///
     /// # Errors
-    /// When the value is anything else. (So are those of the other readers.)
+    /// If the value is anything else.
     pub fn count(&self, key: &str) -> Result<Option<usize>, KeyError> {
         self.read(key, "a whole number, 0 or more", |value| match value {
             Value::Integer(value) => usize::try_from(value).ok(),
@@ -257,7 +300,7 @@ impl Metadata {
         })
     }
 
-    /// Whole numbers: an array of them, or one.
+    /// One whole number, or an array of them.
     ///
     /// # Errors
     /// As [`count`](Self::count).
@@ -320,7 +363,7 @@ impl Metadata {
     /// A token id that the vocabulary has.
     ///
     /// # Errors
-    /// As [`count`](Self::count), and when it is not below `vocab_size`.
+    /// As [`count`](Self::count), and if it is not below `vocab_size`.
     pub fn token(&self, key: &str, vocab_size: usize) -> Result<Option<u32>, KeyError> {
         let need = format!("a token id below the vocabulary's size {vocab_size}");
         self.read(key, &need, |value| match value {
@@ -330,7 +373,7 @@ impl Metadata {
     }
 }
 
-/// What a key of counts holds.
+/// The value of a key of counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Counts {
     /// One number.

@@ -1,18 +1,19 @@
 //! GGUF files: the header of one file, and the parts of a split one.
 //!
-//! Versions 2 and 3, little endian: `GGUF`, the version (u32), how many tensors and keys there are
-//! (u64 each), the keys with their typed values, the tensors' names, dimensions, types and offsets,
-//! padding to `general.alignment`, the data.
-//! Source: ggml `docs/gguf.md`, `include/gguf.h` and `src/gguf.cpp`. As strict as that reader, and
-//! stricter: what it takes and cannot mean anything (a `bool` of 7, text that is not UTF-8, bytes
-//! behind the last tensor) is refused.
+//! Versions 2 and 3, little endian. Layout: `GGUF`, the version (u32), the numbers of tensors and keys (u64
+//! each), the keys with their typed values, the tensors' names, dimensions, types and offsets, padding to
+//! `general.alignment`, the data.
+//! Source: ggml `docs/gguf.md`, `include/gguf.h` and `src/gguf.cpp`. This reader is stricter than ggml's: it
+//! also refuses content without a meaning (a `bool` of 7, a key that is read and is not UTF-8, bytes after the
+//! last tensor).
 
 mod metadata;
 mod parser;
 mod split;
 mod tensors;
 
-pub use metadata::{Array, Counts, KeyError, Metadata, NotUtf8, Value};
+pub use super::error::KeyError;
+pub use metadata::{Array, Counts, Metadata, NotUtf8, Value};
 pub(super) use split::{open_parts, part_of};
 
 use parser::{Fail, Parser};
@@ -24,28 +25,28 @@ use super::{FormatError, TensorInfo};
 pub const MAGIC: [u8; 4] = *b"GGUF";
 /// Longest header that is read. That of LFM2.5-8B-A1B (128,000 tokens and as many merges) has 6 MB.
 pub const MAX_HEADER_BYTES: u64 = 32 << 20;
-/// Most keys of one file. Real ones have some 50.
+/// Maximum number of keys of a file. Real files have about 50.
 const MAX_KEYS: u64 = 1 << 16;
-/// Bytes that are read at first; then twice as many each time.
+/// Bytes of the first read; each further read doubles them.
 const FIRST_BYTES: u64 = 64 << 10;
 
-/// What stands before the data of one GGUF file.
+/// The header of one GGUF file.
 #[derive(Debug)]
 pub struct GgufHeader {
-    /// Its keys and their values.
+    /// The keys and their values.
     pub metadata: Metadata,
-    /// Its tensors, sorted by name, every range checked.
+    /// The tensors, sorted by name, with checked ranges.
     pub tensors: Vec<TensorInfo>,
 }
 
-/// Reads the header of a GGUF file. `file` is what [`TensorInfo::file`] will say.
+/// Reads the header of a GGUF file. `file` becomes [`TensorInfo::file`].
 ///
-/// No more than the bytes that are there are ever allocated, whatever the counts and lengths in
-/// the file say, and no more than [`MAX_HEADER_BYTES`] of them.
+/// It never allocates more bytes than the file has, whatever the counts and lengths in the file claim, and at
+/// most [`MAX_HEADER_BYTES`].
 ///
 /// # Errors
-/// When the file cannot be read, or is not strictly valid: the message names the file and, where
-/// there is one, the key or the tensor.
+/// If the file cannot be read, or is not strictly valid. The message names the file and, if there is one, the
+/// key or the tensor.
 pub async fn read_header(source: &dyn ByteSource, file: usize) -> Result<GgufHeader, FormatError> {
     let mut bytes = Vec::new();
     let mut wanted = FIRST_BYTES;
@@ -77,8 +78,8 @@ pub async fn read_header(source: &dyn ByteSource, file: usize) -> Result<GgufHea
     }
 }
 
-/// Whether a file is a model by its metadata: no projector of a vision or audio model, no adapter, no
-/// importance matrix, no vocabulary alone.
+/// Whether the metadata is that of a model, and not of a vision or audio projector, an adapter, an importance
+/// matrix or a vocabulary alone.
 pub(super) fn is_model(header: &GgufHeader) -> bool {
     let text = |key| match header.metadata.get(key) {
         Some(Value::Text(text)) => Some(text),
@@ -90,15 +91,15 @@ pub(super) fn is_model(header: &GgufHeader) -> bool {
     kind == "model" && text("general.architecture") != Some("clip") && has_weights
 }
 
-/// Whether a file's name is that of a projector or an importance matrix, which come beside a model.
-/// `x-imatrix-Q4_K_M` is a model whose quantisation was made with such a matrix.
+/// Whether a file's name is that of a projector or an importance matrix, which are stored beside a model.
+/// `x-imatrix-Q4_K_M` is a model that was quantised with an importance matrix.
 pub(crate) fn is_companion(name: &str) -> bool {
     let file = name.rsplit('/').next().unwrap_or(name).to_ascii_lowercase();
     let is_quantised = || file.split(|c: char| !c.is_alphanumeric()).any(is_quant);
     file.contains("mmproj") || (file.contains("imatrix") && !is_quantised())
 }
 
-/// Whether a word of a file's name, in lower case, is a quantisation.
+/// Whether a lower-case word of a file name is a quantisation.
 pub(crate) fn is_quant(word: &str) -> bool {
     let digit_after = |prefix: &str| {
         word.strip_prefix(prefix).is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()))
@@ -107,7 +108,7 @@ pub(crate) fn is_quant(word: &str) -> bool {
         || matches!(word, "f16" | "f32" | "bf16")
 }
 
-/// Makes `bytes` hold the file's first `wanted` bytes, or as many of them as there may be.
+/// Extends `bytes` to the first `wanted` bytes of the file, or to the longest possible header.
 async fn read_up_to(
     source: &dyn ByteSource,
     bytes: &mut Vec<u8>,
@@ -136,7 +137,7 @@ fn parse(p: &mut Parser<'_>, source: &dyn ByteSource, file: usize) -> Result<Par
         2 | 3 => {}
         1 => {
             return Err(Fail::Wrong(
-                "GGUF version 1 is not supported, need 2 or 3: convert the model anew".to_owned(),
+                "GGUF version 1 is not supported, need 2 or 3: convert the model again".to_owned(),
             ));
         }
         other if (1..=3).contains(&other.swap_bytes()) => {
@@ -145,7 +146,7 @@ fn parse(p: &mut Parser<'_>, source: &dyn ByteSource, file: usize) -> Result<Par
             ));
         }
         other => {
-            return Err(Fail::Wrong(format!("GGUF version {other} is not known, need 2 or 3")));
+            return Err(Fail::Wrong(format!("GGUF version {other} is unknown, need 2 or 3")));
         }
     }
     let n_tensors = p.u64()?;

@@ -1,94 +1,38 @@
-//! Steps through the bytes of a header. Nothing is allocated for a number that the bytes claim.
+//! Parser of a header's bytes. It never allocates memory for a count that the bytes claim.
 
 use std::ops::Range;
 
-use super::metadata::{Entry, NotUtf8, Stored};
+use super::metadata::{Entry, NotUtf8, Stored, ValueType};
 use crate::formats::{FormatError, KeyError, quoted};
 
-/// Longest key, by the format's definition.
+/// Longest key that the format allows.
 const MAX_KEY_BYTES: u64 = 65_535;
 
-/// Why parsing stopped.
+/// Reason for which parsing stopped.
 pub(super) enum Fail {
-    /// The bytes at hand end before `end`.
+    /// More bytes are needed.
     Short {
-        /// Byte of the file up to which they would have to go.
+        /// Number of bytes needed, from the beginning of the file.
         end: u64,
     },
-    /// The bytes are wrong; where, the parser knows.
+    /// The bytes are invalid; the parser knows the place.
     Wrong(String),
-    /// An error that says itself where.
+    /// An error that names its place.
     Error(FormatError),
 }
 
-/// What is being read, for errors.
+/// The part being read, for errors.
 pub(super) enum At {
     File,
     Key(String),
     Tensor(String),
 }
 
-/// The type of a value, or of an array's elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum ValueType {
-    U8,
-    I8,
-    U16,
-    I16,
-    U32,
-    I32,
-    F32,
-    Bool,
-    Text,
-    Array,
-    U64,
-    I64,
-    F64,
-}
-
-/// In the order of their numbers in a file, with the least bytes that a value takes.
-const VALUE_TYPES: [(ValueType, u64, &str); 13] = [
-    (ValueType::U8, 1, "u8"),
-    (ValueType::I8, 1, "i8"),
-    (ValueType::U16, 2, "u16"),
-    (ValueType::I16, 2, "i16"),
-    (ValueType::U32, 4, "u32"),
-    (ValueType::I32, 4, "i32"),
-    (ValueType::F32, 4, "f32"),
-    (ValueType::Bool, 1, "bool"),
-    (ValueType::Text, 8, "string"),
-    (ValueType::Array, 12, "array"),
-    (ValueType::U64, 8, "u64"),
-    (ValueType::I64, 8, "i64"),
-    (ValueType::F64, 8, "f64"),
-];
-
-impl ValueType {
-    fn from_number(number: u32) -> Option<Self> {
-        VALUE_TYPES.get(usize::try_from(number).ok()?).map(|(value_type, ..)| *value_type)
-    }
-
-    fn row(self) -> (u64, &'static str) {
-        let row = VALUE_TYPES.iter().find(|(value_type, ..)| *value_type == self);
-        row.map_or((1, "?"), |&(_, bytes, name)| (bytes, name))
-    }
-
-    /// The least bytes that a value takes; all of it, but for strings and arrays.
-    pub(super) fn bytes(self) -> u64 {
-        self.row().0
-    }
-
-    /// Its name in errors.
-    pub(super) fn name(self) -> &'static str {
-        self.row().1
-    }
-}
-
 /// A position in the first bytes of a file.
 pub(super) struct Parser<'a> {
     bytes: &'a [u8],
     at: usize,
-    /// What is being read.
+    /// The part being read.
     pub(super) what: At,
 }
 
@@ -102,7 +46,7 @@ impl<'a> Parser<'a> {
         u64::try_from(self.at).unwrap_or(u64::MAX)
     }
 
-    /// The error of what is being read.
+    /// Makes an error about the part being read.
     pub(super) fn error(&self, file: &str, problem: String) -> FormatError {
         let file = file.to_owned();
         match &self.what {
@@ -112,12 +56,12 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// The bytes at hand, for ranges that were given out.
+    /// All bytes, for ranges returned before.
     pub(super) fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The next `n` bytes.
+    /// Takes the next `n` bytes.
     pub(super) fn take(&mut self, n: u64) -> Result<&'a [u8], Fail> {
         let end = self.position().saturating_add(n);
         let range = usize::try_from(end).ok().and_then(|end| self.bytes.get(self.at..end));
@@ -128,7 +72,7 @@ impl<'a> Parser<'a> {
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Fail> {
         let bytes = self.take(u64::try_from(N).unwrap_or(u64::MAX))?;
-        <[u8; N]>::try_from(bytes).map_err(|_| Fail::Wrong("is not whole".to_owned()))
+        <[u8; N]>::try_from(bytes).map_err(|_| Fail::Wrong("is incomplete".to_owned()))
     }
 
     pub(super) fn u32(&mut self) -> Result<u32, Fail> {
@@ -139,7 +83,7 @@ impl<'a> Parser<'a> {
         Ok(u64::from_le_bytes(self.array()?))
     }
 
-    /// A length and as many bytes; their range, or where they are not UTF-8.
+    /// Takes a string. Returns its range, or the first byte that is not UTF-8.
     fn text(&mut self) -> Result<Result<Range<usize>, NotUtf8>, Fail> {
         let len = self.u64()?;
         let start = self.at;
@@ -150,7 +94,7 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// A name of at most `most` bytes; its range and the name itself.
+    /// Takes a name of at most `most` bytes. Returns its range and the name.
     pub(super) fn name(&mut self, what: &str, most: u64) -> Result<(Range<usize>, &'a str), Fail> {
         let start = self.at;
         let len = self.u64()?;
@@ -165,11 +109,11 @@ impl<'a> Parser<'a> {
         Ok((range, name.unwrap_or_default()))
     }
 
-    /// A key and its value.
+    /// Takes a key and its value.
     pub(super) fn entry(&mut self) -> Result<Entry, Fail> {
         self.what = At::File;
         let (key, name) = self.name("key", MAX_KEY_BYTES)?;
-        // A name that would break a line, or fill many, is quoted.
+        // A long key, or one with control characters, is quoted.
         let plain = name.len() <= 80 && name.chars().all(|c| c.is_ascii_graphic());
         self.what = At::Key(if plain { name.to_owned() } else { quoted(name) });
         let value_type = self.value_type()?;
@@ -188,9 +132,7 @@ impl<'a> Parser<'a> {
     fn value_type(&mut self) -> Result<ValueType, Fail> {
         let number = self.u32()?;
         ValueType::from_number(number).ok_or_else(|| {
-            Fail::Wrong(format!(
-                "is of value type {number}, which there is not (0 to 12 are known)"
-            ))
+            Fail::Wrong(format!("has the unknown value type {number} (0 to 12 are known)"))
         })
     }
 
@@ -214,18 +156,17 @@ impl<'a> Parser<'a> {
                 }
             },
             ValueType::Text | ValueType::Array => {
-                return Err(Fail::Wrong("is no scalar".to_owned()));
+                return Err(Fail::Wrong("is not a scalar".to_owned()));
             }
         })
     }
 
-    /// An array stays as it lies in the file; its elements are checked.
+    /// Takes an array. Its elements are checked and stay in the file's bytes.
     fn array_value(&mut self) -> Result<Stored, Fail> {
         let element = self.value_type()?;
         if element == ValueType::Array {
             return Err(Fail::Wrong(
-                "is an array of arrays, which is not supported (no key of a model has one)"
-                    .to_owned(),
+                "is an array of arrays, which is not supported (no model has one)".to_owned(),
             ));
         }
         let count = self.u64()?;
@@ -255,7 +196,7 @@ impl<'a> Parser<'a> {
                 self.take(least)?;
             }
         }
-        // It fits: the elements are in memory, each at least a byte long.
+        // It fits: all elements are in memory, and each has at least one byte.
         let count = usize::try_from(count).unwrap_or(usize::MAX);
         Ok(Stored::Array { element, count, bytes: start..self.at })
     }

@@ -1,5 +1,5 @@
-//! Models in several GGUF files, as `gguf-split` makes them: `NAME-00001-of-00003.gguf`, of which
-//! the first has the metadata and each has some of the tensors.
+//! Models in several GGUF files, made by `gguf-split`: `NAME-00001-of-00003.gguf` and so on. The first part has
+//! the metadata, and each part has some of the tensors.
 
 use std::sync::Arc;
 
@@ -9,18 +9,18 @@ use crate::formats::{ByteSource, FormatError, KeyError, ModelFiles, TensorInfo};
 const NO: &str = "split.no";
 const COUNT: &str = "split.count";
 const TENSORS: &str = "split.tensors.count";
-/// Most parts, so that a hostile file cannot use up the process's file handles.
+/// Maximum number of parts, so that a hostile file cannot use up the process's file handles.
 const MAX_PARTS: usize = 512;
 
-/// A GGUF model: its parts, the first one's metadata, the tensors of all, sorted by name.
+/// A GGUF model: its parts, the metadata of the first, and the tensors of all, sorted by name.
 pub(in crate::formats) struct Parts {
     pub(in crate::formats) files: Vec<Arc<dyn ByteSource>>,
     pub(in crate::formats) metadata: Metadata,
     pub(in crate::formats) tensors: Vec<TensorInfo>,
 }
 
-/// Reads the headers of a model whose only or first file is `first`, of the plain name `name`; the
-/// others are beside it in `files`.
+/// Reads the headers of a model. `first` is its only or first file, with the plain name `name`; the other parts
+/// are in `files`.
 pub(in crate::formats) async fn open_parts(
     files: &ModelFiles,
     name: &str,
@@ -63,7 +63,7 @@ pub(in crate::formats) async fn open_parts(
     if tensors.len() != total {
         let got = tensors.len();
         return Err(metadata
-            .mismatch(TENSORS, format_args!("{got}, which all parts together have"))
+            .mismatch(TENSORS, format_args!("{got}, the total of all parts"))
             .into());
     }
     tensors.sort_by(|a, b| a.name.cmp(&b.name));
@@ -81,7 +81,7 @@ pub(in crate::formats) async fn open_parts(
     Ok(Parts { files: sources, metadata, tensors })
 }
 
-/// A file that says it is the only one.
+/// Checks the keys of a file that is not split.
 fn check_single(metadata: &Metadata, tensors: usize) -> Result<(), KeyError> {
     if metadata.count(NO)?.is_some_and(|no| no != 0) {
         return Err(metadata.mismatch(NO, format_args!("0, since there is one file ({COUNT})")));
@@ -94,7 +94,7 @@ fn check_single(metadata: &Metadata, tensors: usize) -> Result<(), KeyError> {
     }
 }
 
-/// Why a part's name is not the first's of `count`.
+/// Makes the error about a file whose name is not that of the first of `count` parts.
 fn wrong_name(metadata: &Metadata, name: &str, count: usize) -> KeyError {
     let problem = match metadata.count(NO) {
         Ok(Some(no)) if no > 0 => {
@@ -107,7 +107,7 @@ fn wrong_name(metadata: &Metadata, name: &str, count: usize) -> KeyError {
             )
         }
         _ => format!(
-            "is the first of {count} parts, but not named so: need NAME-00001-of-{count:05}.gguf"
+            "is the first of {count} parts, but has another name: need NAME-00001-of-{count:05}.gguf"
         ),
     };
     metadata.error(COUNT, problem)
@@ -134,7 +134,7 @@ fn stem_of(name: &str, part: usize, count: usize) -> Option<&str> {
     name.strip_suffix(suffix(part, count).as_str())
 }
 
-/// Which part of how many a file name says it is: `(1, 3)` of `NAME-00001-of-00003.gguf`.
+/// The part and the number of parts in a file name: `(1, 3)` of `NAME-00001-of-00003.gguf`.
 pub(in crate::formats) fn part_of(name: &str) -> Option<(usize, usize)> {
     let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
     let (_, part) = rest.rsplit_once('-')?;

@@ -1,15 +1,15 @@
-//! The tensors' part of a GGUF header.
+//! The tensor table of a GGUF header.
 
 use super::metadata::{Entry, Stored};
 use super::parser::{At, Fail, Parser};
 use crate::formats::{ByteSource, ElementType, FormatError, TensorInfo, quoted};
 
-/// Longest name of a tensor, by the format's definition.
+/// Longest tensor name that the format allows.
 const MAX_NAME_BYTES: u64 = 64;
 const MAX_DIMENSIONS: u32 = 4;
-/// Where data begins if the file does not say.
+/// Alignment of a file without `general.alignment`.
 const DEFAULT_ALIGNMENT: u64 = 32;
-/// Widest alignment that is read; real ones are 32.
+/// Largest alignment that is read. Real files have 32.
 const MAX_ALIGNMENT: u64 = 1 << 20;
 
 /// ggml's types by their numbers (`enum ggml_type`); gaps are types that were removed.
@@ -76,7 +76,7 @@ pub(super) fn alignment(p: &mut Parser<'_>, entries: &[Entry]) -> Result<u64, Fa
     }))
 }
 
-/// A tensor's entry before it is known where the data begins.
+/// A tensor's entry. Its offset counts from the beginning of the data, which is not known yet.
 struct Listed {
     name: String,
     element_type: ElementType,
@@ -85,7 +85,7 @@ struct Listed {
     bytes: u64,
 }
 
-/// Reads the tensors' entries: sorted by name, each range within the file, none over another.
+/// Reads the tensor table. The result is sorted by name, and the ranges are within the file without overlap.
 pub(super) fn read(
     p: &mut Parser<'_>,
     count: u64,
@@ -106,7 +106,7 @@ pub(super) fn read(
         let (Some(start), Some(end)) = (start, end.filter(|end| *end <= source.len())) else {
             let problem = format!(
                 "its {bytes} bytes from byte {offset} of the data on go beyond the file's end at \
-                 {}: the file is cut short, or not valid",
+                 {}: the file is cut short or invalid",
                 source.len()
             );
             p.what = At::Tensor(name);
@@ -155,11 +155,11 @@ fn entry(p: &mut Parser<'_>, alignment: u64) -> Result<Listed, Fail> {
     let element_type = match TYPES.iter().find(|(known, ..)| *known == number) {
         Some((_, _, Some(element_type))) => *element_type,
         Some((_, name, None)) => {
-            return wrong(format!("is of type {name}, which is not supported, {SUPPORTED}"));
+            return wrong(format!("has type {name}, which is not supported, {SUPPORTED}"));
         }
-        None => return wrong(format!("is of type {number}, which is not known, {SUPPORTED}")),
+        None => return wrong(format!("has the unknown type {number}, {SUPPORTED}")),
     };
-    // Blocks lie along rows, and the first dimension is a row's.
+    // Blocks go along rows, and the first dimension is the length of a row.
     let row = shape.first().and_then(|row| u64::try_from(*row).ok()).unwrap_or(0);
     let block = element_type.block().elements;
     if !row.is_multiple_of(block) {
@@ -180,8 +180,8 @@ fn entry(p: &mut Parser<'_>, alignment: u64) -> Result<Listed, Fail> {
     Ok(Listed { name: name.to_owned(), element_type, shape, offset, bytes })
 }
 
-/// Tensors fill the data without a gap but padding, and none is over another: a file means one
-/// thing, and hides nothing.
+/// Checks that the tensors fill the data without overlap and without gaps other than padding, so that a file
+/// cannot hide anything.
 fn check_ranges(
     source: &dyn ByteSource,
     tensors: &mut [TensorInfo],
@@ -213,7 +213,7 @@ fn check_ranges(
     if left >= alignment && !tensors.is_empty() {
         return Err(FormatError::File {
             file: source.name().to_owned(),
-            problem: format!("{left} bytes follow the last tensor, need none but padding"),
+            problem: format!("{left} bytes follow the last tensor, only padding may follow"),
         });
     }
     Ok(())

@@ -1,11 +1,11 @@
-//! config.json as it should not be: refused in one line that names file and field.
+//! Invalid config.json files are refused in one line that names the file and the field.
 
 use serde_json::{Value, json};
 
 use super::config::{MISSING, dense, edited, moe, read};
 use super::refused::{refused, refused_within};
 
-/// Field to set, value, what the error must say beside the file.
+/// A field, its value, and the words that the error must contain beside the file's name.
 type Case = (&'static str, Option<Value>, Vec<&'static str>);
 
 fn wrong_moe() -> Vec<Case> {
@@ -306,6 +306,6 @@ fn files_that_are_no_configuration() {
     for (case, bytes, words) in cases {
         refused(case, &[words, &["dir/config.json: "]].concat(), || read(&bytes));
     }
-    // The worst that a file of the longest length can make of itself.
+    // The largest data structure that a file of maximum length can produce.
     refused_within("200,000 numbers", 48 << 20, &["model_type"], || read(many.as_bytes()));
 }

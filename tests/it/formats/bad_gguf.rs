@@ -1,6 +1,5 @@
-//! GGUF files as they should not be: refused in one line that names file and key or tensor, fast,
-//! and with little memory whatever they claim. The families are those that other readers accepted,
-//! aborted or hung on.
+//! Invalid GGUF files are refused in one line that names the file and the key or tensor, quickly and with little
+//! memory, whatever sizes they claim. The cases come from files that other readers accepted, aborted or hung on.
 
 use lfm2_wgpu::Error;
 
@@ -8,7 +7,7 @@ use super::gguf::{demo, open, open_one};
 use super::gguf_writer::{F32, Gguf, T, V, array, convert, string};
 use super::refused::{refused, refused_within};
 
-/// Bytes that may be held while a whole model is opened to be refused: its own header, twice.
+/// Maximum memory while a complete model is opened and refused: twice its header.
 const HELD: usize = 24 << 20;
 
 fn tiny() -> Gguf {
@@ -19,12 +18,12 @@ fn dense() -> Gguf {
     convert(&super::fixture("dense"), F32)
 }
 
-/// The name of a case, what to do to a valid model, what the error must say.
+/// The name of a case, a change of a valid model, and the words that the error must contain.
 type Case = (&'static str, fn(&mut Gguf), &'static [&'static str]);
 
 fn check(base: &Gguf, cases: &[Case]) -> usize {
     assert!(open_one(base).is_ok());
-    // All that fail are shown, not the first alone.
+    // All failures are shown, not only the first.
     let mut failed = Vec::new();
     for (case, edit, words) in cases {
         let mut file = base.clone();
@@ -54,7 +53,7 @@ fn wrong_structure() {
         ("an old magic", |f| f.magic = *b"ggjt", &["before GGUF"]),
         ("version 0", |f| f.version = 0, &["version 0"]),
         ("version 1", |f| f.version = 1, &["version 1 is not supported"]),
-        ("version 4", |f| f.version = 4, &["version 4 is not known"]),
+        ("version 4", |f| f.version = 4, &["version 4 is unknown"]),
         ("version 2^31", |f| f.version = 1 << 31, &["version 2147483648"]),
         ("big endian", |f| f.version = 3_u32.swap_bytes(), &["big-endian"]),
         ("2^64 - 1 tensors", |f| f.n_tensors = Some(u64::MAX), &["18446744073709551615 tensors"]),
@@ -128,8 +127,8 @@ fn wrong_tensors() {
         ("0 after an overflow", |f| first(f).ne = vec![1 << 40, 1 << 40, 0], &["too many elements"]),
         ("3e9 rows", |f| first(f).ne = vec![64, 3_000_000_000], &["768000000000 bytes", "cut short"]),
         ("a row more than there is", |f| f.tensors.last_mut().unwrap().ne[0] += 8, &["token_embd_norm.weight", "cut short"]),
-        ("type 4", |f| first(f).kind = 4, &["of type 4"]),
-        ("type 5", |f| first(f).kind = 5, &["of type 5"]),
+        ("type 4", |f| first(f).kind = 4, &["unknown type 4"]),
+        ("type 5", |f| first(f).kind = 5, &["unknown type 5"]),
         ("Q8_1", |f| first(f).kind = 9, &["Q8_1", "not supported", "Q4_K_M"]),
         ("Q2_K", |f| first(f).kind = 10, &["Q2_K", "not supported"]),
         ("Q3_K", |f| first(f).kind = 11, &["Q3_K", "not supported"]),
@@ -140,7 +139,7 @@ fn wrong_tensors() {
         ("IQ4_XS", |f| first(f).kind = 23, &["IQ4_XS", "not supported"]),
         ("TQ1_0", |f| first(f).kind = 34, &["TQ1_0", "not supported"]),
         ("MXFP4", |f| first(f).kind = 39, &["MXFP4", "not supported"]),
-        ("type 77", |f| first(f).kind = 77, &["of type 77", "not known"]),
+        ("type 77", |f| first(f).kind = 77, &["unknown type 77"]),
         ("type 2^32 - 1", |f| first(f).kind = u32::MAX, &["type 4294967295"]),
         ("integers as weights", |f| first(f).kind = 26, &["token_embd.weight", "is I32"]),
         ("doubles as weights", |f| { let t = first(f); t.kind = 28; let n = t.data.len(); t.data.resize(2 * n, 0); }, &["token_embd.weight", "is F64"]),
@@ -161,7 +160,7 @@ fn wrong_tensors() {
         ("a megabyte behind the last", |f| f.tail = vec![0; 1 << 20], &["1048576 bytes follow"]),
         ("the last cut short", |f| { let t = f.tensors.last_mut().unwrap(); t.data.truncate(128); }, &["token_embd_norm.weight", "cut short"]),
         ("no data at all", |f| f.tensors.iter_mut().for_each(|t| t.data.clear()), &["cut short"]),
-        ("no embedding", |f| f.tensors.retain(|t| !t.name.starts_with(b"token_embd.")), &["\"token_embd.weight\" is missing", "another model's"]),
+        ("no embedding", |f| f.tensors.retain(|t| !t.name.starts_with(b"token_embd.")), &["\"token_embd.weight\" is missing", "another model"]),
         ("no final norm", |f| f.tensors.retain(|t| t.name != b"token_embd_norm.weight"), &["token_embd_norm.weight", "(1 of"]),
         ("no taps", |f| f.tensors.retain(|t| !t.name.ends_with(b"conv.conv.weight")), &["shortconv.conv.weight", "is missing"]),
         ("no router", |f| f.tensors.retain(|t| t.name != b"blk.3.ffn_gate_inp.weight"), &["blk.3.ffn_gate_inp.weight", "is missing"]),
@@ -341,7 +340,7 @@ fn wrong_tokenizers() {
     assert!(check(&demo(), cases) >= 33);
 }
 
-/// The strings of an array, read by hand.
+/// The strings of an array, read without the reader under test.
 fn texts(file: &Gguf, key: &str) -> Vec<String> {
     let (_, V(_, bytes)) = file.keys.iter().find(|(k, _)| k == key.as_bytes()).unwrap();
     let mut rest = &bytes[12..];
@@ -380,7 +379,7 @@ fn retoken(file: &mut Gguf, id: usize, to: fn(&[String]) -> String) {
     file.set("tokenizer.ggml.tokens", &tokens[..]);
 }
 
-/// A template is broken when it is used, so that a model without one can still be run raw.
+/// A broken template is an error only when it is used, so that the model can still run on raw prompts.
 #[test]
 fn wrong_templates() {
     let conversation = lfm2_wgpu::text::Conversation::from_json(
@@ -411,7 +410,7 @@ fn wrong_templates() {
     refused("none", &words, || opened.text.encode_chat(&conversation));
 }
 
-/// Cut anywhere, a file is refused.
+/// A file that is cut short at any byte is refused.
 #[test]
 fn cut_at_every_length() {
     let whole = convert(&super::fixture("top-3-of-7"), F32);
@@ -424,7 +423,7 @@ fn cut_at_every_length() {
     }
 }
 
-/// Headers of 32 MiB full of what takes the most memory, and one longer.
+/// Headers of 32 MiB with the content that takes the most memory, and a longer one.
 #[test]
 fn the_largest_headers_take_little_memory() {
     let mut long = Gguf::new();
@@ -460,7 +459,7 @@ fn the_largest_headers_take_little_memory() {
     }
 }
 
-/// The errors are the library's own, so that a program can tell them apart.
+/// The errors are typed, so that a program can distinguish them.
 #[test]
 fn errors_are_typed() {
     let mut file = tiny();

@@ -1,4 +1,4 @@
-//! Safetensors files as they should not be: refused in one line that names file and tensor.
+//! Invalid safetensors files are refused in one line that names the file and the tensor.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use lfm2_wgpu::formats::{ByteSource, BytesSource, Checkpoint, FormatError, Model
 
 use super::refused::{refused, refused_within};
 
-/// A file of this header and so many bytes of data.
+/// A file with this header and this many bytes of data.
 pub fn file(header: &str, data: usize) -> Vec<u8> {
     let len = header.len() as u64;
     [&len.to_le_bytes()[..], header.as_bytes(), &vec![0; data]].concat()
@@ -40,7 +40,7 @@ fn a_strictly_valid_file() {
     let b = checkpoint.tensor(checkpoint.find("b").unwrap()).unwrap();
     assert_eq!((b.range.clone(), &b.shape[..]), (start + 4..start + 16, &[2, 3][..]));
     assert_eq!(checkpoint.find("d"), None);
-    // Nothing in it: valid as a file.
+    // A file without tensors is valid.
     assert_eq!(open_one(&file("{}", 0)).unwrap().tensors().len(), 0);
 }
 
@@ -87,7 +87,7 @@ fn files_that_are_no_safetensors() {
     }
 }
 
-/// A header of the tensor `ok` (bytes 0..8) and a tensor `bad` with this entry.
+/// A header with the tensor `ok` (bytes 0..8) and a tensor `bad` with this entry.
 fn beside(bad: &str) -> String {
     format!(r#"{{"ok":{{"dtype":"F32","shape":[2],"data_offsets":[0,8]}},"bad":{bad}}}"#)
 }
@@ -190,7 +190,7 @@ fn wrong_as_a_whole() {
     refused("a tensor twice", &["\"a\"", "twice"], || open_one(&bytes));
 }
 
-/// The largest tables that the limits allow stay below the 100 MB that are promised.
+/// The largest tables that the limits allow take less than 100 MB, the limit for any input.
 #[test]
 fn headers_at_the_limits() {
     let entries = |n: usize| {

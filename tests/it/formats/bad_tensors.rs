@@ -1,4 +1,4 @@
-//! Files that are valid safetensors and not the model that config.json describes.
+//! Valid safetensors files that do not match config.json.
 
 use lfm2_wgpu::formats::FormatError;
 use lfm2_wgpu::model::{ResolvedTensors, TensorId, expected_tensors, validate};
@@ -130,7 +130,7 @@ fn a_fused_tensor_of_other_experts() {
     assert!(resolve(&config, &tensors).is_ok());
 }
 
-/// What other tools write and means the same.
+/// Variants of other tools with the same meaning are accepted.
 #[test]
 fn other_layouts() {
     let resolved = |edit: Edit| {
@@ -151,7 +151,7 @@ fn other_layouts() {
     assert_eq!(bare.size(), plain.size());
     resolved(|tensors| of(tensors, "0.conv.conv.weight").shape = vec![64, 3]);
     resolved(|tensors| of(tensors, "embed_tokens.weight").name = "lm_head.weight".into());
-    // A tied head that is there as well, and the same; tensors that nothing uses.
+    // A tied head that is stored too, with the same content; tensors that nothing uses.
     let extra = resolved(|tensors| {
         for name in ["lm_head.weight", "rotary.inv_freq"] {
             tensors.push(Tensor {

@@ -1,4 +1,4 @@
-//! config.json as it should be, in every spelling.
+//! Valid config.json files, in every spelling.
 
 use lfm2_wgpu::model::{
     ConfigError, FfnKind, ModelConfig, ModelType, OperatorKind, expected_tensors,
@@ -24,7 +24,7 @@ pub fn moe() -> Value {
     })
 }
 
-/// As the first published LFM2 models have it.
+/// The spelling of the first published LFM2 models.
 pub fn dense() -> Value {
     json!({
         "architectures": ["Lfm2ForCausalLM"], "model_type": "lfm2",
@@ -151,7 +151,7 @@ fn a_model_of_dense_layers_only_needs_no_experts() {
     assert_eq!(read(&edited(moe(), &edits)).unwrap().moe, None);
 }
 
-/// As Lfm2MLP computes it: `int(2 I / 3)`, times the multiplier, rounded up to the multiple.
+/// Lfm2MLP computes it as `int(2 I / 3)`, times the multiplier, rounded up to the multiple.
 #[test]
 fn the_dense_width() {
     let width =

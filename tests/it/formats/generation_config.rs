@@ -1,4 +1,4 @@
-//! generation_config.json: what is read, and what is refused and how.
+//! Reading generation_config.json, and its errors.
 
 use lfm2_wgpu::model::{ConfigError, GenerationConfig};
 

@@ -1,4 +1,4 @@
-//! GGUF files as they should be: what is read of them, and split ones.
+//! Reading valid GGUF files, including split ones.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use lfm2_wgpu::text::Conversation;
 use super::gguf_writer::{BF16, F16, F32, Gguf, T, V, array, convert};
 use super::refused::refused;
 
-/// Opens files as a table, the way a browser would; an error's names are `dir/NAME`.
+/// Opens files as a table, like a browser. Errors name them `dir/NAME`.
 pub fn open(files: &[(&str, Vec<u8>)]) -> Result<OpenedModel, lfm2_wgpu::Error> {
     let sources = files.iter().map(|(name, bytes)| {
         let source = BytesSource::shared(format!("dir/{name}"), Arc::from(&bytes[..]));
@@ -26,7 +26,7 @@ pub fn open_one(file: &Gguf) -> Result<OpenedModel, lfm2_wgpu::Error> {
     open(&[("m.gguf", file.bytes())])
 }
 
-/// The demonstration model: it has a tokenizer and a template too.
+/// The demonstration model, which also has a tokenizer and a template.
 pub fn demo() -> Gguf {
     convert(&Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo"), BF16)
 }
@@ -206,7 +206,7 @@ fn the_demonstration_models_text_is_that_of_its_directory() {
     assert_eq!(gguf.text.place(), "dir/m.gguf");
 }
 
-/// A model cut into `count` parts after `gguf-split`; the first has the keys.
+/// A model cut into `count` parts like those of `gguf-split`; the first part has the keys.
 pub fn split(file: &Gguf, count: usize) -> Vec<(String, Gguf)> {
     let per_part = file.tensors.len().div_ceil(count);
     let mut parts = Vec::new();
@@ -231,7 +231,7 @@ fn a_split_model_is_the_same_model() {
     let file = convert(&super::fixture("tiny-a"), F32);
     let want = open_one(&file).unwrap();
     let mut parts = split(&file, 3);
-    // As with --no-tensor-first-split.
+    // A first part without tensors, like that of --no-tensor-first-split.
     let tensors = std::mem::take(&mut parts[0].1.tensors);
     parts[1].1.tensors.extend(tensors);
     let dir = tempfile::tempdir().unwrap();
@@ -320,12 +320,12 @@ fn what_is_neither_a_directory_nor_a_gguf() {
             pollster::block_on(OpenedModel::open(&files)).map(drop)
         });
     }
-    // One file of any name, as picked in a browser.
+    // One file with any name, as picked in a browser.
     assert!(open(&[("download", convert(&super::fixture("top-3-of-7"), F32).bytes())]).is_ok());
     refused("picked", &["dir/picked: is not a model"], || {
         open(&[("picked", b"hello".to_vec())]).map(drop)
     });
-    // Several in a directory; a name without its ending is found out too.
+    // Several models in a directory; a file without the ending is recognised too.
     let file = convert(&super::fixture("top-3-of-7"), F32).bytes();
     let renamed = write("model.bin", &file);
     let files = Arc::new(ModelFiles::path(renamed).unwrap());
@@ -336,6 +336,6 @@ fn what_is_neither_a_directory_nor_a_gguf() {
         let opened = pollster::block_on(OpenedModel::open(&files));
         let error = opened.map(drop).map_err(|e| e.to_string());
         assert_eq!(error.is_ok(), ok, "{error:?}");
-        assert!(ok || error.unwrap_err().contains("holds 2 GGUF models"));
+        assert!(ok || error.unwrap_err().contains("has 2 GGUF models"));
     }
 }

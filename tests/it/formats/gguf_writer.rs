@@ -1,6 +1,6 @@
-//! Writes GGUF files for tests: any bytes, right or wrong, and whole models from checkpoints.
-//! Small on purpose and of its own, so that reader and writer do not share a mistake;
-//! `tools/make_gguf.py` writes with ggml's own package.
+//! Writes GGUF files for tests: valid or invalid bytes, and complete models from checkpoints. It shares no code
+//! with the reader, so that they do not share a mistake. `tools/make_gguf.py` writes files with ggml's own
+//! package.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub fn string(text: &str) -> Vec<u8> {
     [&(text.len() as u64).to_le_bytes()[..], text.as_bytes()].concat()
 }
 
-/// An array of `count` elements of a type, whatever the bytes.
+/// An array header of `count` elements of a type, followed by any bytes.
 pub fn array(element: u32, count: u64, bytes: Vec<u8>) -> V {
     V(9, [&element.to_le_bytes()[..], &count.to_le_bytes(), &bytes].concat())
 }
@@ -81,18 +81,18 @@ impl From<&[String]> for V {
     }
 }
 
-/// A tensor. `ne` as ggml has it: the first dimension is contiguous.
+/// A tensor. `ne` are ggml's dimensions; the first is contiguous.
 #[derive(Clone)]
 pub struct T {
     pub name: Vec<u8>,
     pub ne: Vec<u64>,
     pub kind: u32,
     pub data: Vec<u8>,
-    /// Else where the one before ends.
+    /// By default the end of the previous tensor.
     pub offset: Option<u64>,
 }
 
-/// A file. Counts that are `None` are the true ones.
+/// A file. A count of `None` means the true count.
 #[derive(Clone)]
 pub struct Gguf {
     pub magic: [u8; 4],
@@ -119,7 +119,7 @@ impl Gguf {
         }
     }
 
-    /// Sets a key, in its place if it is there.
+    /// Sets a key, or replaces its value.
     pub fn set(&mut self, key: &str, value: impl Into<V>) -> &mut Self {
         let value = value.into();
         match self.keys.iter_mut().find(|(name, _)| name == key.as_bytes()) {
@@ -140,7 +140,7 @@ impl Gguf {
         self.tensors.iter_mut().find(|t| t.name == name.as_bytes()).unwrap()
     }
 
-    /// A tensor of other dimensions, its data zero.
+    /// Gives a tensor other dimensions, with zeros as data.
     pub fn reshape(&mut self, name: &str, ne: &[u64]) -> &mut Self {
         let t = self.tensor(name);
         (t.ne, t.kind) = (ne.to_vec(), F32);
@@ -148,7 +148,7 @@ impl Gguf {
         self
     }
 
-    /// Where the data begins.
+    /// Offset of the data.
     pub fn header(&self) -> Vec<u8> {
         let mut out = self.magic.to_vec();
         out.extend(self.version.to_le_bytes());
@@ -179,15 +179,15 @@ impl Gguf {
             out.resize(out.len().next_multiple_of(self.alignment as usize), 0);
             out.extend(&t.data);
         }
-        // As both of ggml's writers do.
+        // Like both of ggml's writers.
         out.resize(out.len().next_multiple_of(self.alignment as usize), 0);
         out.extend(&self.tail);
         out
     }
 }
 
-/// A checkpoint directory as llama.cpp's conversion would write it, matrices as `kind`, what it
-/// keeps in f32 so.
+/// A checkpoint directory as a GGUF file, in the form of llama.cpp's conversion: matrices as `kind`, and in f32 the
+/// tensors that the conversion keeps in f32.
 pub fn convert(dir: &Path, kind: u32) -> Gguf {
     let files = Arc::new(ModelFiles::directory(dir).unwrap());
     let source = files.require("config.json").unwrap();
@@ -284,7 +284,7 @@ fn model_keys(out: &mut Gguf, c: &ModelConfig) {
         ] {
             set(key, (value as u32).into());
         }
-        // llama.cpp's conversion writes neither; the fixtures differ in them.
+        // llama.cpp's conversion writes neither key; the fixtures differ in them.
         if !moe.norm_topk_prob {
             set("expert_weights_norm", false.into());
         }
@@ -300,8 +300,8 @@ fn model_keys(out: &mut Gguf, c: &ModelConfig) {
     }
 }
 
-/// As `get_vocab_base` and `SpecialVocab` write them: rows of the embedding without a token are
-/// `[PADn]`, unused.
+/// The tokenizer's keys in the form of `get_vocab_base` and `SpecialVocab`: rows of the embedding without a token
+/// are `[PADn]`, unused.
 pub fn tokenizer_keys(out: &mut Gguf, json: &Value, vocab_size: usize) {
     let mut tokens: Vec<String> = (0..vocab_size).map(|i| format!("[PAD{i}]")).collect();
     let mut types = vec![5; vocab_size];

@@ -3,7 +3,7 @@
 use super::bad_safetensors::{file, open};
 use super::refused::refused;
 
-/// A shard of `n` one-byte tensors of these names.
+/// A shard with one-byte tensors of these names.
 fn shard(names: &[&str]) -> Vec<u8> {
     let entries: Vec<String> = names
         .iter()
@@ -47,7 +47,7 @@ fn tensors_of_all_shards() {
     assert_eq!(checkpoint.name(), format!("dir/{INDEX}"));
 }
 
-/// As in transformers: an index that an earlier, sharded version left behind does not count.
+/// As in transformers, an index left behind by an earlier, sharded version is ignored.
 #[test]
 fn a_single_file_wins() {
     let files = [(INDEX, &b"not JSON"[..]), ("model.safetensors", &shard(&["a"]))];

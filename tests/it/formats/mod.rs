@@ -1,4 +1,4 @@
-//! Formats and configuration from outside: checkpoints of every layout that the hub has.
+//! Tests of formats and configuration, with checkpoints of every layout on the hub.
 
 mod bad_config;
 mod bad_gguf;
@@ -53,7 +53,7 @@ fn load(path: &Path) -> Model {
     })
 }
 
-/// A tensor's bytes, read in pieces of an odd number of elements.
+/// A tensor's bytes, read in pieces with an odd number of elements.
 fn bytes_of(model: &Model, id: TensorId) -> Vec<u8> {
     let slice = *model.tensors.get(id).unwrap();
     let element = usize::try_from(slice.element_type.block().bytes).unwrap();

@@ -1,4 +1,4 @@
-//! Random and nearly valid files: never a panic, and what is accepted is consistent.
+//! Random and nearly valid files never cause a panic, and accepted files are consistent.
 
 use std::sync::{Arc, OnceLock};
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::bad_safetensors::open;
 use super::config::{dense, moe, read};
 
-/// Fixture `fused`: both layouts' code is reached from its tensors.
+/// Fixture `fused`. Its tensors reach the code of both layouts.
 fn fixture() -> &'static (Vec<u8>, Vec<u8>) {
     static FILES: OnceLock<(Vec<u8>, Vec<u8>)> = OnceLock::new();
     FILES.get_or_init(|| {
@@ -20,7 +20,7 @@ fn fixture() -> &'static (Vec<u8>, Vec<u8>) {
     })
 }
 
-/// Whatever is accepted lies within the file, and can be read.
+/// Accepted tensors are within the file and can be read.
 fn check(checkpoint: &Checkpoint, len: u64) {
     for tensor in checkpoint.tensors() {
         assert!(tensor.range.start <= tensor.range.end && tensor.range.end <= len);
@@ -45,7 +45,7 @@ fn open_and_validate(config: &[u8], weights: &[u8]) {
     }
 }
 
-/// Values that parsers get wrong.
+/// Values that parsers often get wrong.
 fn extreme() -> impl Strategy<Value = Value> {
     prop_oneof![
         Just(Value::Null),
@@ -116,8 +116,8 @@ proptest! {
         open_and_validate(config, &weights);
     }
 
-    /// Numbers, names and types of a valid header replaced, so that the parser is passed and the
-    /// checks behind it are reached.
+    /// Replaces numbers, names and types of a valid header, so that parsing succeeds and the later checks are
+    /// reached.
     #[test]
     fn a_header_with_values_changed(
         tensor in any::<prop::sample::Index>(),
@@ -168,7 +168,7 @@ proptest! {
         }
     }
 
-    /// A configuration that is accepted has tensors whose sizes can be computed.
+    /// The tensor sizes of an accepted configuration can be computed.
     #[test]
     fn a_config_with_values_changed(
         is_moe in any::<bool>(),
@@ -207,7 +207,7 @@ proptest! {
     }
 }
 
-/// The error of a mutated file must not depend on where the bytes come from.
+/// The error of a mutated file does not depend on the source of its bytes.
 #[test]
 fn the_fixture_itself_is_valid() {
     let (config, weights) = fixture();

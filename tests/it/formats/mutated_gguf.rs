@@ -1,10 +1,10 @@
-//! GGUF files changed at random: loaded or refused, never a panic, and never much memory.
+//! Randomly changed GGUF files are loaded or refused, without a panic and without much memory.
 
 use std::sync::{Arc, OnceLock};
 
 use lfm2_wgpu::Error;
 use lfm2_wgpu::formats::gguf::read_header;
-use lfm2_wgpu::formats::source::{BoxFuture, SourceError};
+use lfm2_wgpu::formats::source::SourceError;
 use lfm2_wgpu::formats::{ByteSource, BytesSource, Metadata};
 use lfm2_wgpu::model::expected_tensors;
 use lfm2_wgpu::text::Tokenizer;
@@ -15,7 +15,7 @@ use super::gguf_writer::{F32, Gguf, T, V, array, convert, string};
 use super::refused::refused;
 use crate::allocations::peak_bytes;
 
-/// A small model, and where its data begins.
+/// A small model, and the offset of its data.
 fn model() -> &'static (Gguf, Vec<u8>, usize) {
     static FILE: OnceLock<(Gguf, Vec<u8>, usize)> = OnceLock::new();
     FILE.get_or_init(|| {
@@ -35,7 +35,7 @@ fn text() -> &'static Vec<u8> {
     })
 }
 
-/// Opens a file; what is accepted can be read to its end.
+/// Opens a file. If it is accepted, it can be read to its end.
 fn load_or_refuse(bytes: Vec<u8>) {
     let (loaded, held) = peak_bytes(|| match open(&[("m.gguf", bytes)]) {
         Ok(opened) => {
@@ -61,7 +61,7 @@ fn metadata(bytes: Vec<u8>) -> Option<Metadata> {
     Some(pollster::block_on(read_header(&source, 0)).ok()?.metadata)
 }
 
-/// Values of every type that parsers get wrong.
+/// Values of every type that parsers often get wrong.
 fn extreme() -> impl Strategy<Value = V> {
     prop_oneof![
         any::<u32>().prop_map(V::from),
@@ -116,7 +116,7 @@ proptest! {
         load_or_refuse(bytes);
     }
 
-    /// Whole values replaced, so that the parser is passed and the checks behind it are reached.
+    /// Replaces whole values, so that parsing succeeds and the later checks are reached.
     #[test]
     fn values_changed(
         changes in prop::collection::vec((any::<prop::sample::Index>(), extreme()), 1..3),
@@ -153,7 +153,7 @@ proptest! {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(192) })]
 
-    /// The tokenizer of a file with bytes changed: it is refused, or encodes and decodes.
+    /// The tokenizer of a file with changed bytes is refused, or it encodes and decodes.
     #[test]
     fn tokenizers_changed(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
@@ -184,7 +184,7 @@ fn the_files_themselves_are_valid() {
     assert!(Tokenizer::from_gguf(&metadata, 2688).unwrap().is_some());
 }
 
-/// A file as long as numbers go; bytes behind its beginning are zero.
+/// A file of the maximum length; all bytes after its beginning are zero.
 #[derive(Debug)]
 struct Longest(Vec<u8>);
 
@@ -197,16 +197,16 @@ impl ByteSource for Longest {
         "dir/m.gguf"
     }
 
-    fn read_at<'a>(&'a self, at: u64, buf: &'a mut [u8]) -> BoxFuture<'a, Result<(), SourceError>> {
+    fn read_blocking(&self, at: u64, buf: &mut [u8]) -> Result<(), SourceError> {
         buf.fill(0);
         let there = self.0.get(at as usize..).unwrap_or_default();
         let n = there.len().min(buf.len());
         buf[..n].copy_from_slice(&there[..n]);
-        Box::pin(async { Ok(()) })
+        Ok(())
     }
 }
 
-/// Where a tensor ends is no number, so no file is long enough for it. Found by fuzzing.
+/// A tensor's end overflows, so that no file is long enough for it. Found by fuzzing.
 #[test]
 fn a_tensor_that_ends_beyond_all_numbers() {
     let at = |offset, elements: u64| {
@@ -224,7 +224,7 @@ fn a_tensor_that_ends_beyond_all_numbers() {
     };
     refused_at(0, u64::MAX - 50);
     refused_at(u64::MAX - 31, 1);
-    // The longest that is possible.
+    // The longest possible tensor.
     let source = at(0, 1);
     let start = (source.0.len() as u64).next_multiple_of(32);
     let whole = pollster::block_on(read_header(&at(0, u64::MAX - start), 0)).unwrap();

@@ -42,7 +42,7 @@ fn metadata_declare_blocks() {
         assert_eq!(tensor.shape, [3, 2 * elements]);
         assert_eq!(tensor.range.end, bytes.len() as u64);
     }
-    // Nothing is declared: bytes stay bytes, and what is said of plain tensors is not for us.
+    // Without a declaration bytes stay bytes, and entries about plain tensors are ignored.
     for (metadata, dtype) in [(r#"{"format":"pt"}"#, "U8"), (r#"{"w":"trained"}"#, "I8")] {
         let bytes = one(metadata, dtype, "[2,18]", 36);
         let checkpoint = open(&[("model.safetensors", &bytes)]).unwrap();
@@ -55,18 +55,18 @@ fn metadata_declare_blocks() {
 fn wrong_declarations_are_refused() {
     let long = "x".repeat(100_000);
     let cases: [(&str, &str, &str, usize, &[&str]); 12] = [
-        (r#"{"w":"Q4_0"}"#, "U8", "[2,19]", 38, &["19 bytes", "no whole blocks of Q4_0"]),
-        (r#"{"w":"Q8_0"}"#, "U8", "[2,18]", 36, &["18 bytes", "no whole blocks of Q8_0"]),
+        (r#"{"w":"Q4_0"}"#, "U8", "[2,19]", 38, &["19 bytes", "not a whole number of Q4_0 blocks"]),
+        (r#"{"w":"Q8_0"}"#, "U8", "[2,18]", 36, &["18 bytes", "not a whole number of Q8_0 blocks"]),
         (r#"{"w":"Q4_0"}"#, "U8", "[36]", 36, &["1 dimensions, need 2"]),
         (r#"{"w":"Q4_0"}"#, "U8", "[2,1,18]", 36, &["3 dimensions, need 2"]),
         (r#"{"w":"Q4_0"}"#, "U8", "[]", 1, &["0 dimensions, need 2"]),
         (r#"{"w":"Q4_0"}"#, "I8", "[2,18]", 36, &["dtype I8, need U8"]),
         (r#"{"w":"Q4_0"}"#, "F32", "[1,9]", 36, &["dtype F32, need U8"]),
-        (r#"{"w":"Q9_9"}"#, "U8", "[2,18]", 36, &["\"Q9_9\"", "no type of blocks"]),
-        (r#"{"w":"q4_0"}"#, "U8", "[2,18]", 36, &["\"q4_0\"", "no type of blocks"]),
-        (r#"{"w":"BF16"}"#, "U8", "[2,18]", 36, &["\"BF16\"", "no type of blocks"]),
+        (r#"{"w":"Q9_9"}"#, "U8", "[2,18]", 36, &["\"Q9_9\"", "not a block type"]),
+        (r#"{"w":"q4_0"}"#, "U8", "[2,18]", 36, &["\"q4_0\"", "not a block type"]),
+        (r#"{"w":"BF16"}"#, "U8", "[2,18]", 36, &["\"BF16\"", "not a block type"]),
         (r#"{"w":"Q4_0","w":"Q8_0"}"#, "U8", "[2,306]", 612, &["__metadata__ twice"]),
-        (&format!(r#"{{"w":"{long}"}}"#), "U8", "[2,18]", 36, &["no type of blocks"]),
+        (&format!(r#"{{"w":"{long}"}}"#), "U8", "[2,18]", 36, &["not a block type"]),
     ];
     for (metadata, dtype, shape, bytes, words) in cases {
         let bytes = one(metadata, dtype, shape, bytes);
@@ -75,13 +75,13 @@ fn wrong_declarations_are_refused() {
             open(&[("model.safetensors", &bytes)])
         });
     }
-    // Rows without end of no bytes at all.
+    // A huge number of rows of zero bytes.
     let bytes = one(r#"{"w":"Q4_0"}"#, "U8", "[0,18446744073709551612]", 0);
     refused("a row of 2^64 elements", &["\"w\""], || open(&[("model.safetensors", &bytes)]));
 }
 
 proptest! {
-    /// Whatever is declared, what is accepted holds exactly its bytes.
+    /// With any declaration, accepted tensors have exactly their bytes.
     #[test]
     fn declared_shapes_hold_their_bytes(
         rows in 0_usize..5,
@@ -101,7 +101,7 @@ proptest! {
         }
     }
 
-    /// Nearly valid manifests: never a panic.
+    /// Nearly valid manifests never cause a panic.
     #[test]
     fn manifests_with_values_changed(
         field in prop::sample::select(vec!["format", "version", "source", "recipe", "files"]),
@@ -181,7 +181,7 @@ fn a_manifest_is_held_against_its_files() {
     for (case, manifest, x, words) in cases {
         refused(case, words, || with(&manifest, x));
     }
-    // Another program's, of any content and length, or none.
+    // Manifests of other programs, of any content and length, or no manifest.
     let long = format!("{{\"icons\":{:?}}}", "x".repeat(2 << 20));
     for foreign in ["", "{}", "[]", r#"{"format":"x","version":9}"#, "name: x\n", "{\"a\":", &long]
     {
@@ -192,7 +192,7 @@ fn a_manifest_is_held_against_its_files() {
     let files = ModelFiles::directory(dir.path()).unwrap();
     assert_eq!(block_on(Manifest::open(&files)).unwrap(), None);
     assert_eq!(block_on(Manifest::open(&table(&[]))).unwrap(), None);
-    // Whoever asks can stop.
+    // The callback can stop it.
     let files = table(&[("manifest.json", manifest.as_bytes()), ("x", b"abc")]);
     let manifest = block_on(Manifest::open(&files)).unwrap().unwrap();
     assert!(!block_on(manifest.check_hashes(&files, &mut |_| false)).unwrap());
@@ -222,7 +222,7 @@ fn pack(from: &Path, recipe: &Recipe, limit: u64, to: &Path) -> Result<Manifest,
     })
 }
 
-/// Names of a shard's tensors as they follow one another, and the bytes of the largest.
+/// Names of a shard's tensors in order, and the bytes of the largest.
 fn tensors_of(shard: &Path) -> Vec<(String, u64)> {
     let bytes = std::fs::read(shard).unwrap();
     let len = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
@@ -233,8 +233,8 @@ fn tensors_of(shard: &Path) -> Vec<(String, u64)> {
     entries.map(|(name, e)| (name.clone(), at(e, 1) - at(e, 0))).collect()
 }
 
-/// Every layout becomes a package whose tensors are what quantising while loading gives, in small
-/// files in the order of the forward pass.
+/// Every layout becomes a package with the same tensors as quantising during loading, in small files in the
+/// order of the forward pass.
 #[test]
 fn packages_of_every_fixture() {
     let recipes = [
@@ -292,7 +292,7 @@ fn packages_of_every_fixture() {
     assert_eq!(MAX_FILE_BYTES, 256 << 20);
 }
 
-/// Parts in ways of their own, and FFNs that are filled up: the same logits to the bit.
+/// With different formats for parts, and padded FFNs, the logits are the same to the bit.
 #[test]
 fn a_package_computes_what_its_recipe_does_while_loading() {
     let recipe = Recipe::new(WeightChoice::Q4).keeping([
@@ -302,7 +302,7 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
     ]);
     let logits = |path: &Path, recipe: Option<&Recipe>| {
         let builder = Engine::builder().path(path).unwrap().context_length(64);
-        // Not measured, which may come out differently.
+        // The same precision of activations for both.
         let mut builder = builder.activations(Activations::Float);
         if let Some(recipe) = recipe {
             builder = builder.weights(recipe.clone());
@@ -312,18 +312,18 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
             block_on(engine.session().unwrap().logits(&[1, 17, 42, 90, 7, 64], 8)).unwrap();
         logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
     };
-    // tiny-a is f32: keys and values are stored alike too.
+    // tiny-a is f32, so the KV cache is f32 in both.
     for name in ["tiny-a", "tiny-b", "odd-ffn"] {
         let dir = TempDir::new().unwrap();
         pack(&fixture(name), &recipe, 100_000, dir.path()).unwrap();
         let want = logits(&fixture(name), Some(&recipe));
         assert!(logits(dir.path(), None) == want, "{name}");
-        // Rows of 60 are no whole blocks.
+        // Rows of 60 elements are not whole blocks.
         assert!(name == "odd-ffn" || logits(&fixture(name), None) != want, "{name}");
     }
 }
 
-/// A piece of 32 MiB is not a whole matrix, and the threads' parts are put together in order.
+/// A matrix longer than a piece of 32 MiB is quantised by several threads, and their parts are joined in order.
 #[test]
 fn a_matrix_of_several_pieces() {
     let dir = TempDir::new().unwrap();
@@ -333,7 +333,7 @@ fn a_matrix_of_several_pieces() {
     let from = fixture("tiny-a");
     let mut config: Value =
         serde_json::from_slice(&std::fs::read(from.join("config.json")).unwrap()).unwrap();
-    // The embedding anew, longer: everything else as it is.
+    // A longer embedding; everything else is unchanged.
     let weights = std::fs::read(from.join("model.safetensors")).unwrap();
     let len = usize::try_from(u64::from_le_bytes(weights[..8].try_into().unwrap())).unwrap();
     let mut header: Value = serde_json::from_slice(&weights[8..8 + len]).unwrap();
@@ -388,7 +388,7 @@ fn what_cannot_be_packed() {
     let again = error(pack(dir.path(), &q4, MAX_FILE_BYTES, dir.path()));
     assert!(matches!(again, PackageError::Source { .. }), "{again}");
     assert!(again.to_string().contains("quantised already"), "{again}");
-    // A file is there already; the folder is not.
+    // The file exists already; the folder does not.
     for place in [dir.path(), &dir.path().join("none")] {
         let error = error(pack(&fixture("tiny-b"), &q4, MAX_FILE_BYTES, place));
         assert!(matches!(error, PackageError::Write { .. }), "{error}");

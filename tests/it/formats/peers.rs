@@ -1,5 +1,5 @@
-//! Files as other programs make them: names, ids and texts that are not as llama.cpp's conversion and
-//! transformers write them, and what lies beside a model.
+//! Files of other programs: names, ids and texts that differ from those of llama.cpp's conversion and
+//! transformers, and files stored beside a model.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -36,7 +36,7 @@ fn the_final_norm_by_either_name() {
             want,
             "{of}"
         );
-        // Both, of other values, another type and another shape: llama.cpp's name is read.
+        // With both names, and other values, type and shape, llama.cpp's name is read.
         let own = file.clone().tensor(NORM).clone();
         let wrong = T { name: OTHER_NORM.into(), data: vec![7; own.data.len()], ..own.clone() };
         let same = T { name: OTHER_NORM.into(), ..own.clone() };
@@ -48,7 +48,7 @@ fn the_final_norm_by_either_name() {
                 assert_eq!(tensor_bytes(&open_one(&both).unwrap(), TensorId::EmbeddingNorm), want);
             }
         }
-        // Alone, it must be as the norm is.
+        // Alone, it must match the norm.
         let mut short = renamed.clone();
         short.reshape(OTHER_NORM, &[4]);
         refused("a short norm", &[OTHER_NORM, "shape"], || open_one(&short).map(drop));
@@ -56,7 +56,7 @@ fn the_final_norm_by_either_name() {
         neither.tensor(OTHER_NORM).name = b"norm.weight".to_vec();
         refused("no norm", &[NORM, "is missing"], || open_one(&neither).map(drop));
     }
-    // A name of GGUF files alone: a checkpoint of the hub has its own.
+    // The name is only valid in GGUF files: a checkpoint of the hub has another.
     let model = super::load(&fixture("tiny-a"));
     assert!(model.checkpoint.find(OTHER_NORM).is_none());
 }
@@ -80,7 +80,7 @@ fn text_that_nobody_reads_may_be_no_text() {
             assert!(opened.text.tokenizer().is_ok(), "{key}");
         }
     }
-    // Text that is read says what is wrong with it, where it is needed.
+    // A text that is needed reports its problem.
     let words = |key: &'static str| [key, "text that is not UTF-8 (byte 3 of 15)"];
     let list = || array(8, 2, [string("ok"), broken(latin1).1].concat());
     for (key, value) in [
@@ -102,7 +102,7 @@ fn text_that_nobody_reads_may_be_no_text() {
     refused("a template", &words("tokenizer.chat_template"), || {
         opened.text.encode_chat(&Conversation::new([Message::user("x")]))
     });
-    // Lengths are held to what is there as before.
+    // Lengths are still checked against the file's length.
     for bytes in [u64::MAX, 1 << 40, 1 << 20] {
         let mut file = convert(&fixture("top-3-of-7"), F32);
         file.set("x.s", V(8, [&bytes.to_le_bytes()[..], latin1].concat()));
@@ -110,7 +110,7 @@ fn text_that_nobody_reads_may_be_no_text() {
     }
 }
 
-/// A projector of images as llama.cpp's conversion writes it.
+/// An image projector in the form of llama.cpp's conversion.
 fn projector() -> Gguf {
     let mut file = Gguf::new();
     file.set("general.architecture", "clip").set("general.type", "mmproj");
@@ -163,7 +163,7 @@ fn a_model_beside_what_comes_with_it() {
     let config = std::fs::read(fixture("tiny-a").join("config.json")).unwrap();
     let both = [("config.json", config), ("m.gguf", bytes.clone())];
     assert_eq!(open(&both).unwrap().config, want);
-    // All of them at once, in a folder, and a model in parts.
+    // All of them in one folder, and a model in parts.
     let dir = tempfile::tempdir().unwrap();
     for (name, companion) in &companions {
         std::fs::write(dir.path().join(name), companion).unwrap();
@@ -173,15 +173,15 @@ fn a_model_beside_what_comes_with_it() {
     }
     let files = Arc::new(ModelFiles::path(dir.path()).unwrap());
     assert_eq!(pollster::block_on(OpenedModel::open(&files)).unwrap().config, want);
-    // Two models are still two, and a projector alone is told to be one.
+    // Two models are still an error, and a projector alone is reported as one.
     let two = [("a.gguf", bytes.clone()), ("b.gguf", bytes.clone()), ("mmproj.gguf", bytes)];
-    refused("two", &["holds 2 GGUF models", "a.gguf", "b.gguf"], || open(&two).map(drop));
+    refused("two", &["has 2 GGUF models", "a.gguf", "b.gguf"], || open(&two).map(drop));
     let alone = [("mmproj-a.gguf", projector().bytes()), ("README.md", Vec::new())];
     refused("a projector", &["projector"], || open(&alone).map(drop));
 }
 
-/// The demonstration model with its special tokens behind its text pieces, as LFM2.5's large
-/// vocabulary has them, and two rows without a token between.
+/// The demonstration model with its special tokens after its text tokens, as in LFM2.5's large vocabulary, and two
+/// rows without a token between them.
 fn specials_last() -> Gguf {
     let json = std::fs::read(demo_dir().join("tokenizer.json")).unwrap();
     let mut json: serde_json::Value = serde_json::from_slice(&json).unwrap();
@@ -267,7 +267,7 @@ fn a_turn_ends_where_the_template_ends_it() {
         }),
         [0, END_OF_TEXT, IM_END]
     );
-    // A base model has no template; an old file has broken ones.
+    // A base model has no template; an old file has a broken one.
     for template in ["{% if %}", "{{ raise_exception('no') }}", "{{ messages[0].content }}"] {
         assert_eq!(
             ends(&|f| {
@@ -283,7 +283,7 @@ fn a_turn_ends_where_the_template_ends_it() {
         }),
         both
     );
-    // A template with an end of its own, by any of the ways to write one.
+    // A template with its own end token, in every way to write one.
     let more = [
         "{% for m in messages %}{{ m.role }}: {{ m.content }}<|fim_mid|>\n{% endfor %}",
         "{% for m in messages %}<|im_start|>{{ m.content }}\n  <|fim_mid|>{% endfor %}",
@@ -297,14 +297,14 @@ fn a_turn_ends_where_the_template_ends_it() {
         });
         assert_eq!(found, [END_OF_TEXT, 4, IM_END], "{template}");
     }
-    // All that the metadata name are united.
+    // All end tokens in the metadata count.
     let all = ends(&|f| {
         f.set(eos, 0_u32).set("tokenizer.ggml.eot_token_id", 3_u32);
         f.set("tokenizer.ggml.eom_token_id", 4_u32)
             .set("tokenizer.ggml.eos_token_ids", &[5, 0][..]);
     });
     assert_eq!(all, [0, END_OF_TEXT, 3, 4, 5, IM_END]);
-    // Tokens that the file marks as ordinary or user-defined end a turn all the same.
+    // Tokens that the file marks as ordinary or user-defined also end a turn.
     for kind in [1, 4] {
         let found = ends(&|f| {
             let mut types = [3_i32; 14];
@@ -319,7 +319,7 @@ fn a_turn_ends_where_the_template_ends_it() {
     }
 }
 
-/// The demonstration model's directory as a table, with some files changed.
+/// The demonstration model's directory as a table, with some changed files.
 pub fn hub(edits: &[(&str, Option<&str>)]) -> Result<OpenedModel, lfm2_wgpu::Error> {
     let names =
         ["config.json", "generation_config.json", "tokenizer.json", "tokenizer_config.json"];
@@ -364,7 +364,7 @@ fn ends_of_a_directory_are_united() {
         ];
         assert_eq!(hub(&edits).unwrap().ends, want, "{in_config} {in_generation} {in_tokenizer}");
     }
-    // Without a tokenizer what is named is all that is known.
+    // Without a tokenizer only the named tokens are known.
     let bare = [("tokenizer.json", None), ("generation_config.json", None)];
     assert_eq!(hub(&bare).unwrap().ends, [7]);
 }
@@ -391,7 +391,7 @@ fn byte_order_marks_before_every_file_of_a_model() {
         same(&[*edit]);
     }
     same(&all);
-    // The table of contents of a sharded checkpoint.
+    // The index of a sharded checkpoint.
     let dir = tempfile::tempdir().unwrap();
     for entry in std::fs::read_dir(fixture("sharded")).unwrap() {
         let path = entry.unwrap().path();

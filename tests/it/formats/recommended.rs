@@ -1,4 +1,4 @@
-//! The sampling that is recommended for a model, and who says so.
+//! Recommended sampling options of a model, and their origin.
 
 use lfm2_wgpu::engine::{OpenedModel, Recommendation, SamplingOptions};
 use lfm2_wgpu::formats::{ElementType, ModelFiles};
@@ -8,7 +8,7 @@ use super::gguf::{demo, open_one};
 use super::peers::hub;
 use crate::quantised;
 
-/// A model of this shape and name, of few weights otherwise.
+/// A small model with this shape and name.
 fn of(layers: usize, hidden: usize, vocab: usize, names: &[&str]) -> Recommendation {
     let (config, checkpoint) = quantised::model(&[ElementType::F32]);
     pollster::block_on(async {

@@ -1,11 +1,11 @@
-//! What every refusal must be: typed, one line that names what is wrong, fast and small.
+//! Checks that a refusal is typed, one line, quick, and takes little memory.
 
 use std::error::Error;
 use std::time::{Duration, Instant};
 
 use crate::allocations::peak_bytes;
 
-/// More than any refusal of a small file needs, and far below the 100 MB that are promised.
+/// More memory than any refusal of a small file needs, and far below 100 MB, the limit for any input.
 const SMALL: usize = 4 << 20;
 
 /// Runs `read`, which must fail, and checks the error's text.
@@ -13,7 +13,7 @@ pub fn refused<T, E: Error>(case: &str, words: &[&str], read: impl FnOnce() -> R
     refused_within(case, SMALL, words, read);
 }
 
-/// As [`refused`], with at most `max_bytes` held at any time.
+/// Like [`refused`], with at most `max_bytes` of memory at any time.
 pub fn refused_within<T, E: Error>(
     case: &str,
     max_bytes: usize,

@@ -1,4 +1,4 @@
-//! Files and directories: what is read, what is refused unopened, and what changes under our feet.
+//! Files and directories: reading them, refusing some without opening them, and changes during use.
 
 use std::fs::{self, OpenOptions};
 use std::sync::Arc;
@@ -149,7 +149,7 @@ fn places_that_are_no_directory() {
     refused("a device", &["/dev/zero: is not a directory"], || ModelFiles::directory("/dev/zero"));
 }
 
-/// None of these is opened: opening a pipe would wait for a writer for ever.
+/// None of these is opened: opening a pipe would wait for a writer forever.
 #[cfg(unix)]
 #[test]
 fn what_is_not_a_regular_file() {
@@ -180,7 +180,7 @@ fn what_is_not_a_regular_file() {
     }
 }
 
-/// The same where a checkpoint is opened, for every file that it may have.
+/// The same for every file of a checkpoint.
 #[cfg(unix)]
 #[test]
 fn checkpoints_of_pipes_and_devices() {
@@ -197,8 +197,8 @@ fn checkpoints_of_pipes_and_devices() {
     }
 }
 
-/// A file that claims to be large and is not: nothing is allocated for what is not there, and a
-/// sparse file costs no more than the longest header.
+/// For a header with false sizes nothing is allocated, and a sparse file takes no more memory than the longest
+/// header.
 #[test]
 fn a_sparse_file() {
     let dir = tempfile::tempdir().unwrap();

@@ -2,12 +2,12 @@ import { Lfm2Error, checkAborted } from '../errors.js';
 import { openBody, patiently } from './http.js';
 import type { Body, HttpOptions } from './http.js';
 
-/** Bytes of a file that are kept: several times the largest header or tokenizer there is. */
+/** Most bytes of a file that are kept: several times the largest known header or tokenizer. */
 const MOST = 64 << 20;
 
 /**
- * The beginning of a file on a server that sends no parts of files: as much of it as is asked for
- * comes, in one answer that is left when enough has come, and stays in memory.
+ * The beginning of a file on a server without ranges. It reads one response as far as requested, keeps the bytes in
+ * memory, and cancels the rest.
  */
 export class Beginning {
   readonly #url: string;
@@ -17,7 +17,7 @@ export class Beginning {
   #have = new Uint8Array(0);
   #length = 0;
   #body: Body | undefined;
-  /** Ends when the reads so far have ended. */
+  /** Settles when the reads so far have ended. */
   #last: Promise<unknown> = Promise.resolve();
 
   constructor(url: string, size: number, http: HttpOptions, most = MOST) {
@@ -30,7 +30,7 @@ export class Beginning {
   async read(offset: number, length: number): Promise<Uint8Array> {
     const end = offset + length;
     if (end > this.#most) {
-      const problem = `the server sends no parts of files, and byte ${end} is too far behind to look at`;
+      const problem = `the server does not support Range requests, and byte ${end} is too far into the file to read`;
       throw new Lfm2Error('wrong_content', `${this.#url}: ${problem}`);
     }
     const come = this.#last.then(() => patiently(this.#http, () => this.#readTo(end)));
@@ -39,7 +39,7 @@ export class Beginning {
     return this.#have.slice(offset, end);
   }
 
-  /** Leaves the rest of it. */
+  /** Cancels the rest. */
   async close(): Promise<void> {
     await this.#body?.cancel();
     this.#body = undefined;
@@ -51,7 +51,7 @@ export class Beginning {
       try {
         this.#body ??= await openBody(this.#url, this.#size, this.#http);
         const { at, bytes } = await this.#body.next();
-        // After a failure it comes from its beginning again.
+        // After a failure the file starts from its beginning again.
         this.#keep(at, bytes);
       } catch (thrown) {
         await this.close();

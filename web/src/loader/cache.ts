@@ -9,13 +9,13 @@ import type { ChunkStore } from './store.js';
 const ROOT = 'lfm2-wgpu';
 const META = 'meta.json';
 
-/** What the cache knows of a model; written when a download begins, and anew when it is whole. */
+/** Content of meta.json; written when a download begins, and again when it is complete. */
 interface Meta {
-  /** What the caller gave as the model. */
+  /** The model's name or absolute URL. */
   model: string;
   place: string;
   files: readonly RemoteDescription[];
-  /** Whether every file is there and has been compared with its hash. */
+  /** Whether every file is present and matched its hash. */
   complete: boolean;
 }
 
@@ -25,14 +25,13 @@ export interface CachedModel {
   model: string;
   /** Bytes in the cache. */
   bytes: number;
-  /** Whether it loads without the network. What is not complete is gone on with. */
+  /** Whether it loads without the network. An incomplete download resumes. */
   complete: boolean;
 }
 
 /**
- * A model's folder: meta.json, and `<file>.<chunk>` for every chunk of every file. A chunk appears
- * under its name only when it has been written whole, so there is never half of one; a model counts
- * as whole only by its meta.json, which says so last.
+ * A model's folder: meta.json, and `<file>.<chunk>` for every chunk of every file. A chunk gets its name only when
+ * it is completely written, so there are no partial chunks. meta.json is marked complete last.
  */
 export class CacheEntry {
   readonly #folder: FileSystemDirectoryHandle;
@@ -43,7 +42,7 @@ export class CacheEntry {
     this.meta = meta;
   }
 
-  /** The entry of a model, if there is one. */
+  /** Returns the entry of a model, if there is one. */
   static async find(model: string): Promise<CacheEntry | undefined> {
     const root = await openRoot();
     const folder = await root?.getDirectoryHandle(await key(model)).catch(() => undefined);
@@ -51,7 +50,7 @@ export class CacheEntry {
     return folder !== undefined && meta !== undefined ? new CacheEntry(folder, meta) : undefined;
   }
 
-  /** A new entry, in the place of another of the same model. Undefined without a cache. */
+  /** Creates an entry and replaces one of the same model. Undefined without a cache. */
   static async create(model: string, { place, files }: Resolved): Promise<CacheEntry | undefined> {
     const root = await openRoot();
     if (root === undefined) return undefined;
@@ -67,12 +66,12 @@ export class CacheEntry {
     }
   }
 
-  /** Whether it is of these very files. */
+  /** Whether the entry is of exactly these files. */
   holds(resolved: Resolved): boolean {
     return JSON.stringify(this.meta.files) === JSON.stringify(resolved.files);
   }
 
-  /** The stores of all files, which know the chunks that are there. */
+  /** The stores of all files, with their present chunks. */
   async stores(): Promise<FileStore[]> {
     const sizes = new Map<string, number>();
     for await (const [name, handle] of this.#folder.entries()) {
@@ -81,7 +80,7 @@ export class CacheEntry {
     return this.meta.files.map((file, i) => new FileStore(this.#folder, i, file, sizes));
   }
 
-  /** Says that all of it is there. */
+  /** Marks the model as complete. */
   complete(): Promise<void> {
     return this.#writeMeta({ ...this.meta, complete: true });
   }
@@ -91,13 +90,13 @@ export class CacheEntry {
   }
 }
 
-/** A file's chunks in the cache. What does not fit is kept in memory for a while instead. */
+/** A file's chunks in the cache. Chunks that do not fit are kept in memory for a while. */
 export class FileStore implements ChunkStore {
   readonly #folder: FileSystemDirectoryHandle;
   readonly #index: number;
   readonly #there = new Set<number>();
   #overflow: MemoryStore | undefined;
-  /** Bytes that are there. */
+  /** Bytes present. */
   bytes = 0;
 
   constructor(folder: FileSystemDirectoryHandle, index: number, file: RemoteDescription, sizes: Map<string, number>) {
@@ -111,7 +110,7 @@ export class FileStore implements ChunkStore {
     }
   }
 
-  /** Whether something did not fit. */
+  /** Whether a chunk did not fit. */
   get overflowed(): boolean {
     return this.#overflow !== undefined;
   }
@@ -126,13 +125,13 @@ export class FileStore implements ChunkStore {
       const file = await (await this.#folder.getFileHandle(this.#name(n))).getFile();
       return await readBlob(this.#name(n), file, 0, file.size);
     } catch {
-      // Removed by the visitor, or by the browser for want of space.
+      // Removed by the visitor, or by the browser because the disk was full.
       this.#there.delete(n);
       return undefined;
     }
   }
 
-  /** A piece of the file, if all of it is there. */
+  /** A piece of the file, if it is present completely. */
   async read(offset: number, length: number): Promise<Uint8Array | undefined> {
     const out = new Uint8Array(length);
     for (let done = 0; done < length; ) {
@@ -183,7 +182,7 @@ export async function listModels(): Promise<CachedModel[]> {
   return found;
 }
 
-/** Removes a model, as `listModels` names it or as it was given, from the cache: whether it was there. */
+/** Removes a model from the cache, by its name from `listModels` or as it was given. Returns whether it was there. */
 export async function removeModel(model: string): Promise<boolean> {
   const root = await openRoot();
   if (root === undefined || (await CacheEntry.find(model)) === undefined) return false;
@@ -191,13 +190,13 @@ export async function removeModel(model: string): Promise<boolean> {
   return true;
 }
 
-/** Bytes that still fit, as far as the browser tells. */
+/** Free bytes, as far as the browser reveals it. */
 export async function freeBytes(): Promise<number | undefined> {
   const { quota, usage } = (await navigator.storage?.estimate?.().catch(() => undefined)) ?? {};
   return quota === undefined ? undefined : quota - (usage ?? 0);
 }
 
-/** Undefined where the browser has no such file system, or forbids it (private windows). */
+/** Undefined if the browser has no such file system, or forbids it (private windows). */
 async function openRoot(): Promise<FileSystemDirectoryHandle | undefined> {
   try {
     const origin = await navigator.storage.getDirectory();
@@ -220,7 +219,7 @@ async function readMeta(folder: FileSystemDirectoryHandle): Promise<Meta | undef
   }
 }
 
-/** Writes a file that appears when it is whole: the browser puts it in place when it is closed. */
+/** Writes a file. It appears only when it is complete, because the browser moves it into place on close. */
 async function writeWhole(folder: FileSystemDirectoryHandle, name: string, bytes: Uint8Array): Promise<void> {
   const writable = await (await folder.getFileHandle(name, { create: true })).createWritable();
   try {

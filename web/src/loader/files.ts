@@ -4,33 +4,33 @@ export interface ModelFile {
   readonly name: string;
   /** Length in bytes. */
   readonly size: number;
-  /** Exactly these bytes, or a rejection. */
+  /** Reads exactly these bytes, or rejects. */
   read(offset: number, length: number): Promise<Uint8Array>;
 }
 
 /** A model that is ready to be read. */
 export interface OpenModel {
-  /** What errors call the model. */
+  /** The model's name in errors. */
   readonly place: string;
   readonly files: readonly ModelFile[];
-  /** Whether all of it is in the cache. */
+  /** Whether the whole model is in the cache. */
   readonly fromCache: boolean;
-  /** Waits until every file has been compared with its hash; whether all of it is in the cache. */
+  /** Waits until every file has matched its hash. Returns whether the whole model is in the cache. */
   finish(): Promise<boolean>;
-  /** Stops what still runs; what is in the cache stays. */
+  /** Cancels pending downloads; the cache keeps its chunks. */
   close(): Promise<void>;
 }
 
-/** A file that is to be fetched. */
+/** A file to fetch. */
 export interface RemoteDescription {
   name: string;
   url: string;
   size: number;
-  /** SHA-256 in hexadecimal, where it is known. */
+  /** SHA-256 in hexadecimal, if known. */
   sha256?: string;
 }
 
-/** What a model is made of, before any of its weights are read. */
+/** The files of a model, before any weights are read. */
 export interface Resolved {
   place: string;
   files: readonly RemoteDescription[];

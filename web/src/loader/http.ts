@@ -1,15 +1,15 @@
 import { Lfm2Error, aborted, checkAborted } from '../errors.js';
 
-/** Tries after the first, and how long is waited before each. */
+/** Delays before the second and later tries, in milliseconds. */
 const WAITS_MS = [300, 1000, 3000];
 
-/** Something that may be over when it is tried again. */
+/** A failure that may pass when it is tried again. */
 class Passing extends Lfm2Error {}
 
-/** Nothing is at the address: the server says so, or sends a page in its place. */
+/** The file does not exist: the server says so, or sends a page instead. */
 class NotThere extends Lfm2Error {}
 
-/** Undefined where there is no such file. */
+/** Undefined if the file does not exist. */
 export function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
   return work.catch((thrown: unknown) => {
     if (thrown instanceof NotThere) return undefined;
@@ -17,7 +17,7 @@ export function ifThere<T>(work: Promise<T>): Promise<T | undefined> {
   });
 }
 
-/** Says in `problem` what it means that there is no such file. */
+/** Rejects with `problem` if the file does not exist. */
 export function needed<T>(work: Promise<T>, problem: string): Promise<T> {
   return work.catch((thrown: unknown) => {
     if (thrown instanceof NotThere) throw new NotThere(thrown.code, `${problem}: ${thrown.message}`);
@@ -25,14 +25,14 @@ export function needed<T>(work: Promise<T>, problem: string): Promise<T> {
   });
 }
 
-/** How requests are sent. */
+/** Options of requests. */
 export interface HttpOptions {
   signal: AbortSignal | undefined;
-  /** Sent with each, e.g. `Authorization` for a private repository. */
+  /** Headers of every request, e.g. `Authorization` for a private repository. */
   headers: Record<string, string>;
 }
 
-/** Does `attempt` again after failures that may pass. */
+/** Repeats `attempt` after failures that may pass. */
 export async function patiently<T>(options: HttpOptions, attempt: () => Promise<T>): Promise<T> {
   for (const wait of WAITS_MS) {
     try {
@@ -52,7 +52,7 @@ function sleep(ms: number, signal: AbortSignal | undefined): Promise<void> {
   });
 }
 
-/** Sends a request; failures of the network and of the server are typed errors. */
+/** Sends a request. Network and server failures are typed errors. */
 export async function send(url: string, options: HttpOptions, init: RequestInit = {}): Promise<Response> {
   const { signal } = options;
   checkAborted(signal);
@@ -63,7 +63,7 @@ export async function send(url: string, options: HttpOptions, init: RequestInit 
   } catch (thrown) {
     throw networkError(url, thrown, signal);
   }
-  // Some servers answer with their start page where there is no file.
+  // Some servers answer with their start page if a file does not exist.
   const isPage = response.headers.get('content-type')?.startsWith('text/html') === true;
   if (response.ok && !isPage) return response;
   await response.body?.cancel().catch(() => undefined);
@@ -79,7 +79,7 @@ function networkError(url: string, thrown: unknown, signal: AbortSignal | undefi
   return new Passing('network', `${url}: ${String(thrown)}`, { cause: thrown });
 }
 
-/** The whole of a small file. */
+/** Fetches a small file completely. */
 export function fetchSmall(url: string, options: HttpOptions): Promise<Uint8Array> {
   return patiently(options, async () => bodyOf(await send(url, options), url, options));
 }
@@ -92,30 +92,30 @@ async function bodyOf(response: Response, url: string, options: HttpOptions): Pr
   }
 }
 
-/** A file's length. */
+/** Fetches a file's length. */
 export function fetchSize(url: string, options: HttpOptions): Promise<number> {
   return patiently(options, async () => {
-    // Servers that compress what they send would tell another length.
+    // A server that compresses its response would report another length.
     const response = await send(url, options, { method: 'HEAD' });
     const length = response.headers.get('content-length');
     if (length !== null && response.headers.get('content-encoding') === null) return Number(length);
     const first = await send(url, options, { headers: { Range: 'bytes=0-0' } });
     await first.body?.cancel();
     const total = rangeTotal(first);
-    if (total === undefined) throw new Lfm2Error('wrong_content', `${url}: the server does not tell its length`);
+    if (total === undefined) throw new Lfm2Error('wrong_content', `${url}: the server does not send its length`);
     return total;
   });
 }
 
-/** The total of `Content-Range: bytes 0-9/100`; other origins may hide it. */
+/** The total in `Content-Range: bytes 0-9/100`; other origins may hide the header. */
 function rangeTotal(response: Response): number | undefined {
   const total = response.headers.get('content-range')?.split('/')[1];
   return total !== undefined && /^\d+$/.test(total) ? Number(total) : undefined;
 }
 
 /**
- * A range of a file of `size` bytes; undefined if the server does not know ranges and sends the
- * whole file instead.
+ * Fetches a range of a file of `size` bytes. Undefined if the server does not support ranges and sends the whole
+ * file.
  */
 export function fetchRange(
   url: string,
@@ -138,8 +138,8 @@ export function fetchRange(
 }
 
 /**
- * A whole file in pieces of `piece` bytes, from its beginning, for a server without ranges. After a
- * failure that may pass it begins again.
+ * Fetches a whole file from its beginning, in pieces of `piece` bytes, for a server without ranges. After a failure
+ * that may pass, it starts again.
  */
 export function fetchPieces(
   url: string,
@@ -176,16 +176,16 @@ async function piecesOnce(
   await body.end();
 }
 
-/** A whole file as it comes, from its beginning. */
+/** A response that streams a whole file from its beginning. */
 export interface Body {
-  /** The next bytes, and where in the file they are. Rejects if it ends early or is too long. */
+  /** The next bytes and their offset in the file. Rejects if the file is too short or too long. */
   next(): Promise<{ at: number; bytes: Uint8Array }>;
-  /** Rejects if more comes than the file has. */
+  /** Rejects if the response is longer than the file. */
   end(): Promise<void>;
   cancel(): Promise<void>;
 }
 
-/** Asks for a file of `size` bytes. */
+/** Requests a file of `size` bytes. */
 export async function openBody(url: string, size: number, options: HttpOptions): Promise<Body> {
   const response = await send(url, options);
   checkTotal(url, size, response);

@@ -8,11 +8,11 @@ import { select } from './select.js';
 
 const DEFAULT_ENDPOINT = 'https://huggingface.co';
 
-/** Where names of models are looked up. */
+/** The hub of model names. */
 export interface HubOptions {
   /** Default: https://huggingface.co */
   endpoint?: string;
-  /** For private repositories; it is sent to the endpoint only. */
+  /** A token for private repositories. It is sent only to the endpoint. */
   token?: string;
 }
 
@@ -22,7 +22,7 @@ interface Sibling {
   lfs?: { sha256?: string; size?: number };
 }
 
-/** The files of a model on the hub, at the revision's present commit. */
+/** The files of a model on the hub, at the revision's current commit. */
 export async function resolveHub(name: HubName, hub: HubOptions, http: HttpOptions): Promise<Resolved> {
   const { id, quant, revision = 'main' } = name;
   const base = (hub.endpoint ?? DEFAULT_ENDPOINT).replace(/\/+$/, '');
@@ -37,13 +37,13 @@ export async function resolveHub(name: HubName, hub: HubOptions, http: HttpOptio
   }
   const { sha, siblings } = listing;
   if (typeof sha !== 'string' || !/^[0-9a-f]{40}$/.test(sha) || !Array.isArray(siblings)) {
-    throw wrong('is not a listing of files');
+    throw wrong('is not a list of files');
   }
   const byName = new Map(siblings.map((sibling) => [sibling.rfilename, sibling]));
   const files = select(id, quant, [...byName.keys()]).map((path): RemoteDescription => {
     const sibling = byName.get(path);
     const size = sibling?.lfs?.size ?? sibling?.size;
-    if (!Number.isSafeInteger(size)) throw wrong(`does not tell the size of ${path}`);
+    if (!Number.isSafeInteger(size)) throw wrong(`does not give the size of ${path}`);
     const url = `${base}/${id}/resolve/${sha}/${path.split('/').map(encodeURIComponent).join('/')}`;
     const sha256 = sibling?.lfs?.sha256;
     const hash = typeof sha256 === 'string' && /^[0-9a-fA-F]{64}$/.test(sha256) ? { sha256 } : {};

@@ -1,11 +1,11 @@
 import { Lfm2Error } from '../errors.js';
 
-/** A package's manifest.json: docs/weights.md. */
+/** A package's manifest.json (docs/weights.md). */
 export interface Manifest {
   files: { name: string; bytes: number; sha256: string }[];
 }
 
-/** Reads a manifest; `place` names it in errors. Undefined if it is another program's. */
+/** Reads a manifest; `place` is its name in errors. Undefined if it belongs to another program. */
 export function readManifest(place: string, bytes: Uint8Array): Manifest | undefined {
   const wrong = (problem: string) => new Lfm2Error('wrong_content', `${place}: ${problem}`);
   let json: unknown;
@@ -23,7 +23,7 @@ export function readManifest(place: string, bytes: Uint8Array): Manifest | undef
     const named = typeof file?.name === 'string' && /^[^/\\:]{1,255}$/.test(file.name) && !file.name.includes('..');
     const sized = Number.isSafeInteger(file?.bytes) && (file.bytes ?? -1) >= 0;
     const hashed = typeof file?.sha256 === 'string' && /^[0-9a-fA-F]{64}$/.test(file.sha256);
-    if (!named || !sized || !hashed) throw wrong(`wrong file ${JSON.stringify(file)}`);
+    if (!named || !sized || !hashed) throw wrong(`files: invalid entry ${JSON.stringify(file)}`);
   }
   return { files: files as Manifest['files'] };
 }

@@ -1,6 +1,6 @@
 import { isQuantised, plain } from './select.js';
 
-/** A model on the hub, as it is asked for: the rules of the native program's `HubName`. */
+/** A model name on the hub, by the same rules as the native program's `HubName`. */
 export interface HubName {
   /** `owner/repo`. */
   id: string;
@@ -11,22 +11,22 @@ export interface HubName {
 /** Owner, repository, quantisation and revision of `owner/repo[:QUANT][@revision]`. */
 const NAME = /^([\w.-]{1,96})\/([\w.-]{1,96})(?::([\w.-]{1,200}))?(?:@([\w./-]{1,200}))?$/;
 const HOSTS = ['huggingface.co', 'www.huggingface.co', 'hf.co', 'www.hf.co'];
-/** Parts of a model's pages that a revision follows, and a file; those that a folder may follow; those that say nothing of it. */
+/** Path parts after a model's name: with a revision behind them (in FOLDERS a folder may follow), and without. */
 const WITH_REVISION = ['tree', 'blob', 'resolve', 'raw', 'blame', 'edit', 'commit', 'commits'];
 const FOLDERS = ['tree', 'commit', 'commits'];
 const WITHOUT = ['discussions', 'settings', 'community'];
-/** Beginnings of paths on the hub that are not a model's. */
+/** First path parts on the hub that are not a model's. */
 const OTHERS = ['datasets', 'spaces', 'collections', 'papers', 'docs', 'blog', 'organizations', 'settings'];
 
 /**
- * Reads the name of a model on the hub, or an address that names one: of a page or a file there,
- * `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`. Undefined for any other address; a
- * relative one begins with `./`, `../` or `/`.
+ * Reads the name of a model on the hub, or a URL that names one: of a page or a file on the hub,
+ * `hf.co/owner/repo:QUANT`, `hf://owner/repo`, `owner/repo/file.gguf`. Undefined for any other URL. A relative URL
+ * begins with `./`, `../` or `/`.
  */
 export function parseHubName(text: string): HubName | undefined {
   const name = fromAddress(text) ?? fromPath(text) ?? text;
   const [, owner, repository, quant, revision] = NAME.exec(name) ?? [];
-  // The address that git clones.
+  // A URL for `git clone`.
   const repo = repository?.replace(/\.git$/, '');
   const parts = [owner, repo, quant, ...(revision?.split('/') ?? [])];
   const bad = (part: string | undefined) => part !== undefined && (part === '' || /^\.|\.\.|\.$/.test(part));
@@ -34,12 +34,12 @@ export function parseHubName(text: string): HubName | undefined {
   return { id: `${owner}/${repo}`, quant, revision };
 }
 
-/** The same name from whatever was given, as the cache knows it. */
+/** The canonical name, which is the key in the cache. */
 export function shown({ id, quant, revision }: HubName): string {
   return `${id}${quant === undefined ? '' : `:${quant}`}${revision === undefined ? '' : `@${revision}`}`;
 }
 
-/** The plain name in an address; undefined for what is no address of the hub. */
+/** The plain name in a URL; undefined if it is not a URL of the hub. */
 function fromAddress(text: string): string | undefined {
   const [, scheme, rest = ''] = /^(hf:\/\/|https?:\/\/)?(.*)$/is.exec(text) ?? [];
   const bare = scheme?.toLowerCase() === 'hf://';
@@ -48,13 +48,13 @@ function fromAddress(text: string): string | undefined {
   if (!bare && slash > 0 && HOSTS.includes(rest.slice(0, slash).toLowerCase())) path = rest.slice(slash + 1);
   if (path === undefined && scheme === undefined) {
     const parts = text.split('/');
-    // The path of an address alone.
+    // Only the path of a URL.
     if (parts.length > 3 && WITH_REVISION.includes(parts[2] as string) && !/^[./]/.test(text)) path = text;
   }
   let parts: string[];
   let shownFile: string | undefined;
   try {
-    // A file that is shown beside the list.
+    // A file shown beside the list.
     const [, asked] = /^[^?#]*\?(?:[^#]*&)?show_file_info=([^&#]*)/.exec(path ?? '') ?? [];
     shownFile = asked && decodeURIComponent(asked);
     parts = path?.split(/[?#]/)[0]?.split('/').map(decodeURIComponent).filter((part) => part !== '') ?? [];
@@ -67,19 +67,19 @@ function fromAddress(text: string): string | undefined {
   const at = repository.indexOf('@');
   let revision = at < 0 ? undefined : repository.slice(at + 1);
   const [repo, tag] = (at < 0 ? repository : repository.slice(0, at)).split(':');
-  // What ollama calls the default.
+  // ollama's name of the default.
   let quant = tag?.toLowerCase() === 'latest' ? undefined : tag;
   let file = bare ? more.at(-1) : undefined;
   if (!bare && more.length > 0 && !WITHOUT.includes(more[0] as string)) {
     if (!WITH_REVISION.includes(more[0] as string)) return undefined;
-    // A revision that has slashes itself, not written as %2F.
+    // A revision with slashes that are not written as %2F.
     const length = more[1] === 'refs' ? 4 : 2;
     if (more.length < length) return undefined;
     revision = more.slice(1, length).join('/');
     if (revision === 'main') revision = undefined;
     file = more.slice(length).at(-1);
     if (file !== undefined && FOLDERS.includes(more[0] as string) && ggufStem(file) === undefined) {
-      // A folder that is called by its quantisation; any other may be the end of a branch's name.
+      // A folder named after its quantisation; any other may be the end of a branch's name.
       quant = plain(file);
       if (!isQuantised(quant)) return undefined;
     }

@@ -11,13 +11,13 @@ import type { Hasher } from './remote.js';
 import { absolute, resolveModel } from './resolve.js';
 import { MemoryStore } from './store.js';
 
-/** Bytes of the cache's own that are left free beside a model. */
+/** Bytes of storage that stay free beside a model. */
 const SPARE = 16 << 20;
 
 export type Model = ModelOptions['model'];
 type Where = Pick<ModelOptions, 'model' | 'cache' | 'hub'>;
 
-/** Files that the visitor gave, if the model is such. */
+/** The visitor's files, if the model consists of them. */
 export function asBlobs(model: Model): Blob[] | undefined {
   if (typeof model === 'string' || model instanceof URL) return undefined;
   return model instanceof Blob ? [model] : Array.from(model);
@@ -27,23 +27,23 @@ export function asBlobs(model: Model): Blob[] | undefined {
 export { listModels };
 export type { CachedModel };
 
-/** Removes a model from the cache; whether it was there. */
+/** Removes a model from the cache. Returns whether it was there. */
 export function deleteModel(model: string | URL): Promise<boolean> {
   return removeModel(absolute(model));
 }
 
-/** What is known of a model before its weights are read. */
+/** A model before its weights are read. */
 export interface Found {
   place: string;
   files: readonly RemoteDescription[];
-  /** In the cache, whole or not. */
+  /** Its entry in the cache, complete or not. */
   entry: CacheEntry | undefined;
   http: HttpOptions;
 }
 
 /**
- * Finds a model: in the cache if it is whole there, which asks no network, else where it comes from.
- * What is in the cache of other files than it has now is not used.
+ * Finds a model: in the cache without the network if it is complete there, otherwise at its source. A cache entry of
+ * files that have changed at the source is not used.
  */
 export async function findModel(where: Where, signal: AbortSignal | undefined): Promise<Found> {
   const model = absolute(where.model as string | URL);
@@ -56,7 +56,7 @@ export async function findModel(where: Where, signal: AbortSignal | undefined): 
   return { ...resolved, entry: entry?.holds(resolved) ? entry : undefined, http };
 }
 
-/** Opens a model: its files can be read while they come. */
+/** Opens a model. Its files can be read during the download. */
 export async function openModel(
   where: Where,
   signal: AbortSignal | undefined,
@@ -77,7 +77,7 @@ export async function openModel(
   return new Download(found, stores, total, signal, newHasher, reporter);
 }
 
-/** A model that is whole in the cache: nothing is fetched, and its hashes were compared before. */
+/** A model that is complete in the cache: nothing is fetched, and its hashes were checked before. */
 function openCached(found: Found, stores: FileStore[], newHasher: () => Hasher): OpenModel {
   const ignore = () => undefined;
   const files = found.files.map((file, i) => {
@@ -87,7 +87,7 @@ function openCached(found: Found, stores: FileStore[], newHasher: () => Hasher):
   return { place: found.place, files, fromCache: true, finish: async () => true, close: async () => undefined };
 }
 
-/** A model on its way: into the cache, or through memory. */
+/** A model that is downloaded, into the cache or through memory. */
 class Download implements OpenModel {
   readonly place: string;
   readonly files: readonly ModelFile[];
@@ -96,7 +96,7 @@ class Download implements OpenModel {
   readonly #stores: FileStore[] | undefined;
   readonly #entry: CacheEntry | undefined;
   readonly #stop = new AbortController();
-  /** Fetches all of it in order while it is read, if it goes into the cache. */
+  /** Fetches all files in order while they are read, if they go into the cache. */
   readonly #ahead: Promise<void>;
   #failure: unknown;
 
@@ -113,7 +113,7 @@ class Download implements OpenModel {
     this.#entry = stores === undefined ? undefined : found.entry;
     let loaded = stores?.reduce((sum, store) => sum + store.bytes, 0) ?? 0;
     const onBytes = (file: string, bytes: number) => {
-      // Without a cache some may come twice.
+      // Without a cache some bytes may be downloaded twice.
       loaded = Math.min(loaded + bytes, total);
       reporter.report({ phase: 'download', loaded, total, file, fromCache: false });
     };
@@ -129,7 +129,7 @@ class Download implements OpenModel {
         try {
           return await file.read(offset, length);
         } catch (thrown) {
-          // What failed ahead of it is the reason for which it was stopped.
+          // An earlier failure of the download is the reason for this one.
           throw this.#failure ?? thrown;
         }
       },
@@ -145,7 +145,7 @@ class Download implements OpenModel {
     await this.#ahead;
     if (this.#stores === undefined) for (const file of this.#files) await file.finish(false);
     if (this.#entry === undefined || this.#stores?.some((store) => store.overflowed)) return false;
-    // A disk that is full at this very end costs the next visit a download, and this one nothing.
+    // If the disk is full now, only the next visit has to download again.
     return this.#entry.complete().then(() => true, () => false);
   }
 
@@ -159,7 +159,7 @@ class Download implements OpenModel {
   }
 }
 
-/** Rejects at once when the signal is aborted, whatever `work` is at; `late` gets what it still gives. */
+/** Rejects at once when the signal is aborted. `late` gets the result that `work` may still produce. */
 export function raceAbort<T>(work: Promise<T>, signal: AbortSignal | undefined, late: (result: T) => void): Promise<T> {
   if (signal === undefined) return work;
   return new Promise((resolve, reject) => {

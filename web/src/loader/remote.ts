@@ -5,7 +5,7 @@ import type { HttpOptions } from './http.js';
 import { MemoryStore } from './store.js';
 import type { ChunkStore } from './store.js';
 
-/** Bytes that are asked for in one request, and kept as one file of the cache. */
+/** Bytes of one request, and of one file in the cache. */
 export const CHUNK = 4 << 20;
 /** Chunks of a file that are fetched ahead at the same time. */
 export const AHEAD = 4;
@@ -13,11 +13,11 @@ export const AHEAD = 4;
 /** An incremental SHA-256. */
 export interface Hasher {
   update(bytes: Uint8Array): void;
-  /** In hexadecimal; it cannot be used any more. */
+  /** The hash in hexadecimal. The object cannot be used afterwards. */
   finish(): string;
 }
 
-/** A file that comes over the network in chunks, each into a store. */
+/** A file that is downloaded in chunks into a store. */
 export class RemoteFile implements ModelFile {
   readonly name: string;
   readonly size: number;
@@ -26,14 +26,14 @@ export class RemoteFile implements ModelFile {
   readonly #http: HttpOptions;
   readonly #onBytes: (file: string, bytes: number) => void;
   readonly #coming = new Map<number, Promise<Uint8Array>>();
-  /** Chunks that have come before. */
+  /** Chunks downloaded before. */
   readonly #fetched = new Set<number>();
-  /** Runs while the whole file comes in one answer of a server without ranges. */
+  /** Pending while a server without ranges sends the whole file in one response. */
   #pump: Promise<void> | undefined;
-  /** Who waits for which chunk of it. */
+  /** Waiting reads by chunk of that response. */
   readonly #waiting = new Map<number, (bytes: Uint8Array) => void>();
   #hasher: Hasher | undefined;
-  /** The next chunk to be hashed. */
+  /** The next chunk to hash. */
   #hashed = 0;
 
   constructor(
@@ -77,8 +77,8 @@ export class RemoteFile implements ModelFile {
   }
 
   /**
-   * Compares the whole with its hash, for which it fetches, in order, what has not been hashed;
-   * `all`: what the store misses too.
+   * Checks the file against its hash. For that it fetches the chunks that were not hashed yet, in order; with `all`,
+   * also the chunks missing from the store.
    */
   async finish(all: boolean): Promise<void> {
     for (let n = 0; n < this.chunks; n++) {
@@ -99,16 +99,16 @@ export class RemoteFile implements ModelFile {
     this.#hashed = n + 1;
   }
 
-  /** A chunk, from the store or the network; those after it may begin to come too. */
+  /** A chunk from the store or the network. It may start the download of the next ones. */
   async #chunk(n: number): Promise<Uint8Array> {
     checkAborted(this.#http.signal);
     const stored = this.#store.has(n) ? await this.#store.get(n) : undefined;
     const wanted = stored ?? this.#fetch(n);
-    // Only where the file is read on: elsewhere what comes next is not asked for soon.
+    // Only during sequential reads: otherwise the next chunks are not needed soon.
     const onward = n === 0 || this.#store.has(n - 1) || this.#coming.has(n - 1);
     if (onward && this.#pump === undefined) {
       for (let next = n + 1; next < Math.min(n + AHEAD, this.chunks); next++) {
-        // What was there and is not kept has been read. Whoever needs it learns of its failure.
+        // Chunks that were read and dropped are not fetched again. A read of a failed chunk reports the failure.
         if (!this.#store.has(next) && !this.#fetched.has(next)) this.#fetch(next).catch(() => undefined);
       }
     }
@@ -138,7 +138,7 @@ export class RemoteFile implements ModelFile {
     return bytes;
   }
 
-  /** A chunk from a server without ranges, which sends all from the beginning. */
+  /** A chunk from a server without ranges, which sends the file from its beginning. */
   async #fromPump(n: number): Promise<Uint8Array> {
     if (this.#store.has(n)) {
       const bytes = await this.#store.get(n);
@@ -147,13 +147,13 @@ export class RemoteFile implements ModelFile {
     const arrived = new Promise<Uint8Array>((resolve) => this.#waiting.set(n, resolve));
     this.#pump ??= this.#run().finally(() => (this.#pump = undefined));
     const pump = this.#pump.then(() => {
-      throw new Lfm2Error('network', `${this.#about.url}: chunk ${n} did not come`);
+      throw new Lfm2Error('network', `${this.#about.url}: chunk ${n} is missing from the response`);
     });
     return Promise.race([arrived, pump]);
   }
 
   async #run(): Promise<void> {
-    // What has gone by does not come again.
+    // Chunks before the current position do not come again.
     if (this.#store instanceof MemoryStore) this.#store.most = this.chunks;
     await fetchPieces(this.#about.url, this.size, CHUNK, this.#http, async (n, bytes) => {
       if (!this.#store.has(n)) {

@@ -8,18 +8,18 @@ import { readManifest } from './manifest.js';
 import { parseHubName, shown } from './name.js';
 import { CONFIG, INDEX, SINGLE, SMALL } from './select.js';
 
-/** A model's name as the cache knows it: a name on the hub, also of an address there, else an absolute URL. */
+/** A model's key in the cache: a hub name (also from a hub URL), otherwise an absolute URL. */
 export function absolute(model: string | URL): string {
   const name = parseHubName(String(model));
   if (name !== undefined) return shown(name);
   try {
     return new URL(model, globalThis.location?.href).href;
   } catch (thrown) {
-    throw new Lfm2Error('invalid_request', `model: ${String(model)} is neither an address nor a name`, { cause: thrown });
+    throw new Lfm2Error('invalid_request', `model: ${String(model)} is neither a URL nor a hub name`, { cause: thrown });
   }
 }
 
-/** Finds the files of a model; reads only what it must to know their names and lengths. */
+/** Finds the names and lengths of a model's files with as few requests as possible. */
 export async function resolveModel(model: string, hub: HubOptions, http: HttpOptions): Promise<Resolved> {
   const name = parseHubName(model);
   if (name !== undefined) return resolveHub(name, hub, http);
@@ -30,13 +30,13 @@ export async function resolveModel(model: string, hub: HubOptions, http: HttpOpt
   return { place: url.href, files };
 }
 
-/** A file of which only the address is known. */
+/** A file at a URL; its length is fetched. */
 async function sized(url: URL, http: HttpOptions): Promise<RemoteDescription> {
   const size = await fetchSize(url.href, http);
   return { name: decodeURIComponent(url.pathname.split('/').at(-1) ?? ''), url: url.href, size };
 }
 
-/** A GGUF file, or all parts of a split one whose first part is named. */
+/** A GGUF file, or all parts of a split one, by the URL of the first part. */
 function ggufFiles(url: URL, http: HttpOptions): Promise<RemoteDescription[]> {
   const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(url.pathname) ?? [];
   if (of === undefined) return Promise.all([sized(url, http)]);
@@ -62,12 +62,12 @@ async function checkpointFiles(base: URL, http: HttpOptions): Promise<RemoteDesc
   const [single, ...small] = await Promise.all(
     [SINGLE, ...SMALL].map((name) => {
       const file = sized(at(name), http);
-      return name === CONFIG ? needed(file, 'there is neither manifest.json nor config.json') : ifThere(file);
+      return name === CONFIG ? needed(file, 'the folder has neither manifest.json nor config.json') : ifThere(file);
     }),
   );
   const files = small.filter((file) => file !== undefined);
   if (single !== undefined) return [...files, single];
-  const index = await needed(fetchSmall(at(INDEX).href, http), `there is neither ${SINGLE} nor ${INDEX}`);
+  const index = await needed(fetchSmall(at(INDEX).href, http), `the folder has neither ${SINGLE} nor ${INDEX}`);
   const shards = await Promise.all(shardNames(at(INDEX).href, index).map((name) => sized(at(name), http)));
   return [...files, { name: INDEX, url: at(INDEX).href, size: index.length }, ...shards];
 }

@@ -1,6 +1,6 @@
 import { Lfm2Error } from '../errors.js';
 
-/** What a model without a named quantisation is, if it is there. */
+/** Default quantisation of a name without one, if it exists. */
 const DEFAULTS = ['q4_0', 'q4_k_m', 'qad-q4_0'];
 export const CONFIG = 'config.json';
 /** Files of a checkpoint beside its weights. */
@@ -13,16 +13,16 @@ export const SMALL = [
 ];
 export const SINGLE = 'model.safetensors';
 export const INDEX = 'model.safetensors.index.json';
-/** Words before a quantisation that say how it was made; the first two are other weights. */
+/** Words before a quantisation that say how it was made; the first two mark other weights. */
 const MARKS = ['qad', 'qat', 'ud', 'i1', 'imat', 'imatrix'];
 const OTHER_WEIGHTS = MARKS.slice(0, 2);
-/** Quantisations that run, by the beginnings of their names. */
+/** Beginnings of the names of supported quantisations. */
 const RUN = /^(q4_[01k]|q5_[01k]|q8_0|q6_k|b?f16|f32)/;
 
 /** A word of a file's name; `1.5B` is one. */
 const WORD = /(?:[\p{L}\p{N}_]|(?<=\d)\.(?=\d))+/gu;
 
-/** Which files of a repository are the model: the rules of the native program. */
+/** Selects the model's files in a repository, by the same rules as the native program. */
 export function select(repo: string, quant: string | undefined, names: string[]): string[] {
   const ggufs = groupGgufs(names);
   const fail = (problem: string) => new Lfm2Error('not_found', `${repo}: ${problem}`);
@@ -52,14 +52,14 @@ export function select(repo: string, quant: string | undefined, names: string[])
   return [...parts].sort(([a], [b]) => a - b).map(([, name]) => name);
 }
 
-/** Which of the files a quantisation means, or a file's whole name; of several, the plain one. */
+/** The file that a quantisation or a whole file name selects; of several, the plain one. */
 export function meant(stems: string[], quant: string): string[] {
   const same = (name: string | undefined) => name?.toLowerCase() === quant.toLowerCase();
   const exact = stems.filter((stem) => same(plain(stem)) || same(stem.split('/').at(-1)));
   if (exact.length > 0) return exact;
   const wanted = words(quant);
   const found = stems.filter((stem) => hasWords(words(stem), wanted));
-  // That whose words all others have too, and more.
+  // The file whose words all other candidates also have.
   const within = (a: string[], b: string[]) => {
     let at = 0;
     for (const word of b) if (word === a[at]) at++;
@@ -69,7 +69,7 @@ export function meant(stems: string[], quant: string): string[] {
   return one === undefined ? found : [one];
 }
 
-/** Whether a name has these words one after another, and none beside them that makes it another model. */
+/** Whether a name has these words in sequence, without a neighbour that makes it another model. */
 function hasWords(name: string[], wanted: string[]): boolean {
   const other = (at: number) => OTHER_WEIGHTS.includes(name[at] ?? '');
   const ofQuant = wanted.some(isQuant);
@@ -79,7 +79,7 @@ function hasWords(name: string[], wanted: string[]): boolean {
   });
 }
 
-/** What a file is called so that it is meant by that name. */
+/** The shortest label that selects a file. */
 export function label(stems: string[], stem: string): string {
   const found = [...stem.matchAll(WORD)];
   const word = (at: number) => found[at]?.[0].toLowerCase() ?? '';
@@ -103,7 +103,7 @@ function quants(text: string): string[] {
   return words(text).filter(isQuant);
 }
 
-/** A name of the characters that a quantisation may have in a model's name. */
+/** A name in the characters that are allowed in a quantisation. */
 export function plain(stem: string): string {
   return stem.replace(/[^\p{L}\p{N}_.-]/gu, '-').replace(/^[.-]+|[.-]+$/g, '');
 }
@@ -117,13 +117,13 @@ export function isQuantised(name: string): boolean {
   return quants(name).length > 0;
 }
 
-/** A projector of images or an importance matrix; `x-imatrix-Q4_K_M` was quantised with one. */
+/** Whether it is an image projector or an importance matrix. `x-imatrix-Q4_K_M` is neither: it was quantised with one. */
 function isCompanion(file: string): boolean {
   if (/mmproj/i.test(file)) return true;
   return /imatrix/i.test(file) && !file.toLowerCase().split(/[^\p{L}\p{N}]+/u).some(isQuant);
 }
 
-/** `.gguf` models by name, without projectors of images and importance matrices. */
+/** `.gguf` models by name, without image projectors and importance matrices. */
 function groupGgufs(names: string[]): Map<string, { of: number; parts: Map<number, string> }> {
   const all = new Map<string, { of: number; parts: Map<number, string> }>();
   for (const name of names) {
@@ -137,7 +137,7 @@ function groupGgufs(names: string[]): Map<string, { of: number; parts: Map<numbe
   return all;
 }
 
-/** The files of a checkpoint folder: a single file of weights goes before shards. */
+/** The files of a checkpoint folder. A single weight file has precedence over shards. */
 function folder(names: string[]): string[] | undefined {
   const has = (name: string) => names.includes(name);
   const shards = names.filter((name) => /^model[^/]*\.safetensors$/.test(name));

@@ -1,17 +1,17 @@
-/** Where the chunks of one file are kept once they have been fetched. */
+/** Storage for the fetched chunks of one file. */
 export interface ChunkStore {
   has(n: number): boolean;
-  /** Undefined if it is not there (any more). */
+  /** Undefined if the chunk is not there (any more). */
   get(n: number): Promise<Uint8Array | undefined>;
   put(n: number, bytes: Uint8Array): Promise<void>;
-  /** Forgets everything of the file. */
+  /** Removes all chunks of the file. */
   clear(): Promise<void>;
 }
 
-/** Chunks in memory: those that were used last. */
+/** Stores the most recently used chunks in memory. */
 export class MemoryStore implements ChunkStore {
   readonly #chunks = new Map<number, Uint8Array>();
-  /** Most chunks that are kept. */
+  /** Maximum number of chunks. */
   most: number;
 
   constructor(most: number) {
@@ -40,7 +40,7 @@ export class MemoryStore implements ChunkStore {
     this.#chunks.clear();
   }
 
-  /** A Map remembers the order in which keys came. */
+  /** A Map keeps its keys in order of insertion. */
   #keep(n: number, bytes: Uint8Array): void {
     this.#chunks.delete(n);
     this.#chunks.set(n, bytes);

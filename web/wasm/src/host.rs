@@ -1,12 +1,12 @@
-//! What gives the engine its device. wgpu asks `navigator.gpu` for an adapter and that for a device,
-//! cannot wrap one, and never asks for subgroups; TypeScript (`web/src/gpu.ts`) lets it find something
-//! in the place of `navigator.gpu` that does.
+//! Source of the engine's device. wgpu requests an adapter from `navigator.gpu`, and a device from that. It cannot
+//! wrap an existing device, and never requests subgroups. So TypeScript (`web/src/gpu.ts`) replaces
+//! `navigator.gpu` by an object that does both.
 
 use lfm2_wgpu::gpu::{Device, DeviceOptions};
 use lfm2_wgpu::wgpu;
 use wasm_bindgen::prelude::*;
 
-/// What `navigator.gpu` is at the moment it is made.
+/// The value of `navigator.gpu` at the time of creation.
 #[wasm_bindgen]
 pub struct Gpu(wgpu::Instance);
 
@@ -20,12 +20,12 @@ impl Gpu {
 }
 
 impl Gpu {
-    /// A device of the engine's.
+    /// Requests a device for the engine.
     pub async fn own(&self) -> Result<Device, JsValue> {
         Device::request_of(&self.0, &DeviceOptions::default()).await.map_err(super::error)
     }
 
-    /// The page's device, with whatever limits and features it was made with.
+    /// The page's device, with its limits and features.
     pub async fn pages(&self) -> Result<Device, JsValue> {
         let failed = |e: &dyn std::fmt::Display| JsValue::from(js_sys::Error::new(&e.to_string()));
         let adapter = self.0.request_adapter(&wgpu::RequestAdapterOptions::default()).await;

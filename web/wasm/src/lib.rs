@@ -1,5 +1,5 @@
-//! The engine's functions as JavaScript calls them. It decides nothing: TypeScript (`web/src`) owns
-//! network, files and the API, the engine owns the model; this passes their values on.
+//! The engine's functions for JavaScript. This crate only converts values: TypeScript (`web/src`) is responsible for
+//! network, files and the API, the engine for the model.
 #![cfg(target_arch = "wasm32")]
 #![allow(clippy::arc_with_non_send_sync, reason = "a browser's handles stay in their thread")]
 
@@ -22,7 +22,7 @@ use sha2::Digest;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// Tells the console where a defect is, before it ends this module.
+/// Prints a panic to the console before it ends the module.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| {
@@ -36,22 +36,22 @@ pub fn start() {
     }));
 }
 
-/// A model on the browser's GPU, with one sequence that goes on from turn to turn.
+/// A model on the browser's GPU, with one session that is reused from turn to turn.
 #[wasm_bindgen]
 pub struct WebEngine {
     engine: Engine,
     /// Absent before the warm-up and while an answer runs.
     session: Cell<Option<Session>>,
-    /// Whether the device is the engine's, and not the page's.
+    /// Whether the device belongs to the engine, and not to the page.
     own: bool,
 }
 
 #[wasm_bindgen]
 impl WebEngine {
-    /// Loads the model that `files` are: `{name, size, read(offset, length): Promise<Uint8Array>}`, with
-    /// its own chat template or with this one.
-    /// `on_progress` gets a phase, `compile` (in kernels) or `upload` (in bytes of the weights), how
-    /// much of it is done and how much there is, and says whether to go on. `own`: whether `gpu` gives a device of the engine's, and not the page's.
+    /// Loads the model in `files`: `{name, size, read(offset, length): Promise<Uint8Array>}`, with its own chat
+    /// template or `chat_template`. `on_progress` gets a phase, `compile` (in kernels) or `upload` (in bytes of
+    /// the weights), the amount done and the total, and returns whether to continue. `own`: whether the device of
+    /// `gpu` belongs to the engine, and not to the page.
     #[allow(clippy::too_many_arguments, reason = "JavaScript calls it")]
     pub async fn load(
         place: String,
@@ -75,7 +75,7 @@ impl WebEngine {
             let (phase, done, total) = match progress {
                 BuildProgress::Kernels { done, total } => ("compile", done as f64, total as f64),
                 BuildProgress::Weights { loaded, total } => ("upload", loaded as f64, total as f64),
-                // Whatever else there will be to tell does not stop it.
+                // Unknown phases do not stop it.
                 _ => return true,
             };
             let told =
@@ -85,7 +85,7 @@ impl WebEngine {
         let device = if own { gpu.own().await? } else { gpu.pages().await? };
         let wgpu_device = device.wgpu_device().clone();
         let built = builder.gpu(device).build().await;
-        // What was uploaded would stay until the browser collects its garbage.
+        // Otherwise the uploaded data would stay until the browser's garbage collection.
         let engine = built
             .inspect_err(|_| {
                 if own {
@@ -96,7 +96,7 @@ impl WebEngine {
         Ok(Self { engine, session: Cell::new(None), own })
     }
 
-    /// Runs every kernel once, and begins the sequence.
+    /// Runs every kernel once, and creates the session.
     #[wasm_bindgen(js_name = warmUp)]
     pub async fn warm_up(&self) -> Result<(), JsValue> {
         self.engine.warm_up().await.map_err(error)?;
@@ -104,7 +104,7 @@ impl WebEngine {
         Ok(())
     }
 
-    /// What was loaded, as JSON.
+    /// A description of the loaded model, as JSON.
     pub fn info(&self) -> String {
         let adapter = self.engine.device().adapter();
         json!({
@@ -119,7 +119,7 @@ impl WebEngine {
         .to_string()
     }
 
-    /// What has been asked of the GPU so far, as JSON.
+    /// GPU statistics so far, as JSON.
     pub fn counters(&self) -> String {
         let counters = self.engine.device().counters();
         json!({
@@ -132,14 +132,14 @@ impl WebEngine {
         .to_string()
     }
 
-    /// Throws what is wrong with a request of the chat API.
+    /// Throws if a request of the chat API is invalid.
     pub fn check(&self, request: &str) -> Result<(), JsValue> {
         let request = ChatRequest::from_json(request).map_err(error)?;
         request.options(&self.engine).map(|_| ()).map_err(error)
     }
 
-    /// Answers a request of the chat API. `on_piece` gets what is certain after each step as JSON,
-    /// often an empty object, and gives (or promises) whether to go on. Gives the summary as JSON.
+    /// Answers a request of the chat API. `on_piece` gets the settled output of each step as JSON, often an empty
+    /// object, and returns whether to continue, or a promise of that. The result is the summary as JSON.
     pub async fn chat(&self, request: String, on_piece: Function) -> Result<String, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
         let options = request.options(&self.engine).map_err(error)?;
@@ -150,7 +150,7 @@ impl WebEngine {
         told
     }
 
-    /// Destroys the device, unless it is the page's: all that is on the GPU is gone at once.
+    /// Destroys the device, which frees its GPU memory at once, unless the device is the page's.
     pub fn destroy(&self) {
         if self.own {
             self.engine.device().wgpu_device().destroy();
@@ -158,8 +158,8 @@ impl WebEngine {
     }
 }
 
-/// What a model would take on the browser's GPU, as JSON, or an error that says why it cannot run.
-/// Reads all of its files but the weights.
+/// The memory of a model on the browser's GPU, as JSON, or the reason why it cannot run. Reads all of its files
+/// except the weights.
 #[wasm_bindgen]
 pub async fn inspect(
     place: String,
@@ -172,7 +172,7 @@ pub async fn inspect(
     let builder = sized(Engine::builder(), context_length);
     let adapters = gpu::adapters().await;
     let adapter = adapters.first().ok_or_else(|| {
-        error(GpuError::NoAdapter { reason: "the browser grants none".to_owned() })
+        error(GpuError::NoAdapter { reason: "the browser provides none".to_owned() })
     })?;
     let memory = builder.memory_plan(&model, &adapter.caps, adapter.memory).map_err(error)?;
     Ok(json!({
@@ -199,7 +199,7 @@ impl Sha256 {
         self.0.update(bytes);
     }
 
-    /// The hash of all bytes in hexadecimal. It cannot be used any more.
+    /// The hash of all bytes in hexadecimal. The object cannot be used afterwards.
     pub fn finish(self) -> String {
         self.0.finalize().iter().map(|b| format!("{b:02x}")).collect()
     }
@@ -232,9 +232,9 @@ fn memory_json(memory: &MemoryPlan) -> serde_json::Value {
     })
 }
 
-/// In the names of the chat API.
+/// Sampling values with the names of the chat API.
 fn sampling_json(sampling: &SamplingOptions) -> serde_json::Value {
-    // A f32 as it is written, and not as the f64 that is nearest: 0.3, not 0.30000001192092896.
+    // The shortest decimal form of an f32, not of the nearest f64: 0.3, not 0.30000001192092896.
     let plain = |value: f32| value.to_string().parse::<f64>().unwrap_or(f64::from(value));
     json!({
         "temperature": plain(sampling.temperature),
@@ -264,11 +264,11 @@ async fn answer(
     Ok(summary(generation.finish_reason(), &generation.timings()).to_string())
 }
 
-/// An error as JavaScript throws it: an `Error` with the engine's `code`.
+/// Converts an error to a JavaScript `Error` with the engine's `code`.
 fn error(e: impl Into<Error>) -> JsValue {
     let e = e.into();
     let thrown = js_sys::Error::new(&e.to_string());
-    // Fails only for frozen objects.
+    // This fails only for frozen objects.
     let _ = Reflect::set(&thrown, &"code".into(), &e.code().into());
     thrown.into()
 }

@@ -1,4 +1,4 @@
-//! A file whose bytes JavaScript reads: from the network, the cache or the visitor's disk.
+//! A file that JavaScript reads: from the network, the cache or the visitor's disk.
 
 use std::sync::Arc;
 
@@ -8,8 +8,8 @@ use lfm2_wgpu::formats::{ByteSource, SourceError};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// Bytes that are asked for at a time: small beside the chunks that TypeScript has in memory, so that
-/// most pieces are views of them and no copies that wait for the garbage collector.
+/// Bytes of one read: small compared with TypeScript's chunks in memory, so that most pieces are views of them and
+/// not copies that wait for the garbage collector.
 const PIECE_BYTES: usize = 1 << 20;
 
 #[derive(Debug)]
@@ -22,7 +22,7 @@ struct JsSource {
 /// A file and its plain name.
 pub type Named = (String, Arc<dyn ByteSource>);
 
-/// A file as TypeScript describes it.
+/// Reads TypeScript's description of a file.
 pub fn open(file: JsValue) -> Result<Named, JsValue> {
     let get = |key: &str| Reflect::get(&file, &key.into());
     let name = get("name")?.as_string().ok_or("a file's name must be a string")?;

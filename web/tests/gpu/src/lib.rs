@@ -1,5 +1,4 @@
-//! The tests of kernels and goldens that tests/it runs natively, on a browser's device; gpu.test.mjs
-//! calls them.
+//! The kernel tests and goldens of tests/it, on a browser's device. gpu.test.mjs calls them.
 #![cfg(target_arch = "wasm32")]
 
 #[path = "../../../../tests/it/goldens/checks.rs"]
@@ -28,7 +27,7 @@ extern "C" {
     fn console_error(text: &str);
 }
 
-/// Tells the console what is wrong before a panic ends this module.
+/// Prints a panic to the console before it ends the module.
 #[wasm_bindgen(start)]
 pub fn start() {
     std::panic::set_hook(Box::new(|panic| console_error(&panic.to_string())));
@@ -40,13 +39,12 @@ pub struct Device(gpu::Device);
 
 #[wasm_bindgen]
 impl Device {
-    /// As the engine asks for it.
+    /// Requests the device in the same way as the engine.
     pub async fn request(gpu: host::Gpu) -> Result<Device, JsValue> {
         Ok(Self(gpu.own().await?))
     }
 
-    /// What the device has, the variants of kernels that it can run, and the parts of the self-test,
-    /// as JSON.
+    /// The device's capabilities, the kernel variants that it supports, and the parts of the self-test, as JSON.
     pub fn info(&self) -> String {
         json!({
             "features": self.0.adapter().features,
@@ -56,8 +54,8 @@ impl Device {
         .to_string()
     }
 
-    /// A part of the self-test: every kernel in every variant against its twin. Gives the number of
-    /// cases, the variants that ran, and what is wrong, as JSON.
+    /// Runs a part of the self-test: every kernel variant against its CPU reference. Returns the number of cases,
+    /// the variants that ran, and the failures, as JSON.
     pub async fn selftest(&self, part: usize) -> Result<String, JsValue> {
         let shard = *shards(&self.0).get(part).ok_or_else(|| error("no such part"))?;
         let checks = check_shard(&self.0, shard).await.map_err(error)?;
@@ -69,9 +67,9 @@ impl Device {
         .to_string())
     }
 
-    /// A fixture, of whose files `files` has `[name, bytes]`, against its golden; with what the
-    /// device's capabilities choose, or with lanes that share a row, in fewer chunks since their
-    /// barriers are slow here. Gives the number of values that were compared.
+    /// Compares a fixture with its golden. `files` has `[name, bytes]` of each file. It runs with the default kernel
+    /// choices, or with lanes that share a row, in fewer chunks because their barriers are slow here. Returns the
+    /// number of compared values.
     pub async fn golden(&self, name: String, files: Array, share: bool) -> Result<usize, JsValue> {
         let files = contents(&files)?;
         let golden = Golden::of(&name, |file| files.get(file).map(|bytes| bytes.to_vec()));

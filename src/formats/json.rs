@@ -1,22 +1,21 @@
-//! JSON as files and requests hold it, made into JSON as the reader demands it.
+//! JSON of files and requests, made acceptable to serde_json.
 
 use std::borrow::Cow;
 
-/// The mark that some editors put before a text.
+/// The byte order mark that some editors put before a text.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// The bytes of a JSON text, for any reader of JSON: without a byte order mark, and with U+FFFD for
-/// each half of a character (`\ud83d` without its other half), which Rust's strings cannot hold.
+/// A JSON text without its byte order mark, and with U+FFFD for each unpaired surrogate (`\ud83d` alone),
+/// which Rust's strings cannot hold.
 ///
-/// Python and JavaScript write such halves when they cut a text in the middle of an emoji. Nothing is
-/// copied where there is none, and nothing behind the mark moves, so that the columns of errors stay
-/// true.
+/// Python and JavaScript write unpaired surrogates when they cut a text inside an emoji. The text is copied
+/// only if it has any. Its length stays the same, so that columns in errors stay right.
 #[must_use]
 pub fn json_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
     let bytes = bytes.strip_prefix(BYTE_ORDER_MARK).unwrap_or(bytes);
     let mut mended: Cow<'_, [u8]> = Cow::Borrowed(bytes);
     let mut at = 0;
-    // Outside of strings a backslash is an error, which the reader will tell.
+    // Outside of strings a backslash is an error, which serde_json reports.
     while let Some(next) = bytes.get(at..).and_then(|rest| rest.iter().position(|b| *b == b'\\')) {
         at += next;
         let unit = unit(bytes, at);
@@ -30,17 +29,41 @@ pub fn json_bytes(bytes: &[u8]) -> Cow<'_, [u8]> {
                 }
                 at += 6;
             }
-            // The escaped character may be a backslash itself.
+            // The escaped character may itself be a backslash.
             _ => at += 2,
         }
     }
     mended
 }
 
-/// The value of an escape `\uXXXX` that stands at `at`.
+/// The value of the escape `\uXXXX` at `at`.
 fn unit(bytes: &[u8], at: usize) -> Option<u32> {
     let digits = bytes.get(at..at + 6)?.strip_prefix(b"\\u")?;
     digits.iter().try_fold(0, |value, digit| Some(value * 16 + char::from(*digit).to_digit(16)?))
+}
+
+/// `T` from a JSON object only. serde's derived code would also accept a list of the fields' values.
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        struct Fields<T>(std::marker::PhantomData<T>);
+        impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Fields<T> {
+            type Value = Object<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                map: A,
+            ) -> Result<Object<T>, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(map)).map(Object)
+            }
+        }
+        json.deserialize_map(Fields(std::marker::PhantomData))
+    }
 }
 
 #[cfg(test)]
@@ -79,7 +102,7 @@ mod tests {
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(256))]
-        /// Whatever escapes stand together, the text is read, as UTF-16 that may be broken is.
+        /// Any sequence of escapes reads as lossily decoded UTF-16.
         #[test]
         fn every_order_of_halves_is_read(
             units in prop::collection::vec(prop::sample::select(vec![0x41u16, 0x5c, 0xd83d, 0xde00, 0xdbff]), 0..12),
