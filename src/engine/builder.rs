@@ -334,7 +334,7 @@ impl EngineBuilder {
         let (config, recipe) = (model.config.clone(), self.recipe.as_ref());
         let (weights, _) =
             make_weights(&device, &config, &model.checkpoint, &model.tensors, recipe).await?;
-        let gpu_state = State::new(&device, &config, &state).await?;
+        let gpu_state = State::new(&device, &state).await?;
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&device, &scratch, n_slots, &[]).await?;
         let rows = scratch.rows as u32;
