@@ -39,7 +39,7 @@ struct Path {
     names: Vec<String>,
     /// The name under which a `pub use` lists it.
     listed_as: Option<String>,
-    /// Whether that name stands elsewhere in the file too.
+    /// Whether that name also occurs elsewhere in the file.
     used_here: bool,
 }
 
@@ -79,7 +79,7 @@ impl Crate {
         }
     }
 
-    /// The modules that a module uses. A list of a child's public names is no use of them.
+    /// The modules that a module uses. A list of a child's public names does not count.
     fn uses(&self, module: &Module) -> BTreeSet<Module> {
         let own = |path: &Path| {
             path.listed_as.is_some() && !path.used_here && path.names.starts_with(module)
@@ -88,7 +88,7 @@ impl Crate {
         let mut all: BTreeSet<Module> =
             paths.filter_map(|path| self.definition(&path.names, 0)).collect();
         all.remove(module);
-        // The crate's root lists names for others and defines none.
+        // The crate's root only lists names.
         all.remove(&Vec::new());
         all
     }
@@ -107,7 +107,7 @@ impl Crate {
         found
     }
 
-    /// Sets of modules each of which uses all others of its set, through others of it or itself.
+    /// Sets of modules in which each uses all others, directly or through others of the set.
     fn cycles(&self) -> Vec<Vec<String>> {
         let uses: BTreeMap<&Module, BTreeSet<Module>> =
             self.paths.keys().map(|module| (module, self.uses(module))).collect();
@@ -182,7 +182,7 @@ fn tokens(text: &str) -> Vec<String> {
     all
 }
 
-/// What follows a string that ends in `end`, or in a quote that no backslash escapes.
+/// The text after a string that ends in `end`, or in a quote without a backslash.
 fn after_string<'a>(text: &'a str, end: &str) -> &'a str {
     if !end.is_empty() {
         return text.split_once(end).map_or("", |(_, after)| after);
@@ -352,13 +352,13 @@ fn upward_uses_and_cycles_are_found() {
     let upward = files("fn f() -> crate::Thing {}\n", "");
     assert_eq!(upward.upward(&["low", "high"]), ["low -> high::first"]);
     assert_eq!(upward.cycles(), [["high::first", "low"]]);
-    // The name is re-exported by mod.rs, which makes it no less a use of the file that defines it.
+    // A name that mod.rs re-exports still counts as a use of the file that defines it.
     let cyclic = files("", "use super::Thing;\n");
     assert_eq!(cyclic.upward(&["low", "high"]), Vec::<String>::new());
     assert_eq!(cyclic.cycles(), [["high::first", "high::second"]]);
 }
 
-/// A reader who knows the rooms below a room can read it; nothing has to be known at once.
+/// A room can be understood by a reader who knows the rooms below it.
 #[test]
 fn rooms_use_lower_rooms_only() {
     let modules = Crate::new(&sources(&["src"], &[".rs"]));
@@ -371,7 +371,7 @@ fn rooms_use_lower_rooms_only() {
     super::assert_none(&modules.upward(&rooms), "a room uses one that is not below it (ROOMS)");
 }
 
-/// Two files that use each other have to be read at once.
+/// Two files that use each other can only be understood together.
 #[test]
 fn files_use_each_other_in_no_circle() {
     let modules = Crate::new(&sources(&["src"], &[".rs"]));
