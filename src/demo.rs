@@ -8,7 +8,7 @@ macro_rules! embedded {
     };
 }
 
-/// Its files.
+/// The model's files.
 #[must_use]
 pub fn files() -> ModelFiles {
     ModelFiles::embedded(

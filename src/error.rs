@@ -1,4 +1,5 @@
-//! The library's error: one transparent variant for each room's own, and what the engine says.
+//! The library's error: a transparent variant for the error of each room, and the engine's own
+//! variants.
 
 use thiserror::Error;
 
@@ -7,7 +8,7 @@ use crate::gpu::{GpuError, size};
 use crate::model::{ConfigError, LoadError};
 use crate::text::TextError;
 
-/// Anything that can go wrong. The message is one line: what, where, what to do.
+/// Any error of the library. The message is one line: the problem, its place and the remedy.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -17,7 +18,7 @@ pub enum Error {
     /// A file that cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// A checkpoint that is not one, or not whole.
+    /// An invalid or incomplete checkpoint.
     #[error(transparent)]
     Format(#[from] FormatError),
     /// config.json or generation_config.json.
@@ -34,17 +35,17 @@ pub enum Error {
     Option {
         /// The option.
         option: &'static str,
-        /// What it was.
+        /// The value that was given.
         got: String,
-        /// What it may be.
+        /// The values that are allowed.
         need: String,
     },
-    /// A field of a request that is wrong, or that this engine does not support.
+    /// An invalid field of a request, or one that this engine does not support.
     #[error("{field}: {problem}")]
     Request {
         /// The field, e.g. `logit_bias`.
         field: String,
-        /// What is wrong, and what it may be.
+        /// The problem, and the values that are allowed.
         problem: String,
     },
     /// The prompt and an answer do not fit the context.
@@ -73,7 +74,7 @@ pub enum Error {
     /// An empty prompt.
     #[error("the prompt is empty: give at least one token")]
     EmptyPrompt,
-    /// More than the device has.
+    /// The model does not fit the GPU's memory.
     #[error(
         "the model needs {} of GPU memory ({} weights, {} keys and values at context {context}, {} \
          activations), {} are there. Try {advice}",
@@ -90,9 +91,9 @@ pub enum Error {
         other: u64,
         /// Positions of the context.
         context: u32,
-        /// Bytes there are.
+        /// Bytes available.
         have: u64,
-        /// What would fit.
+        /// Options with which it would fit.
         advice: String,
     },
     /// All sequences are taken.
@@ -103,15 +104,15 @@ pub enum Error {
         /// Sequences of the engine.
         slots: u32,
     },
-    /// A model without text.
+    /// A model without the file that text needs.
     #[error("{place}: has no {file}, which this needs. Copy it from the model's repository")]
     NoTextFile {
         /// The model.
         place: String,
-        /// `tokenizer.json`, or that it is not in a GGUF's metadata.
+        /// `tokenizer.json`, or the tokenizer in a GGUF file's metadata.
         file: &'static str,
     },
-    /// NaN or infinity came out of the model.
+    /// The model's logits are NaN or infinite.
     #[error(
         "the model gave logits that are NaN or infinite at position {position}: its weights are \
          broken, or the driver computes wrongly (try `lfm2 selftest`)"
@@ -133,8 +134,8 @@ impl From<LoadError> for Error {
 }
 
 impl Error {
-    /// Whether the user can mend it (a file, an option, a missing driver): exit code 2 of the
-    /// command line, against 1 for the rest.
+    /// Whether the user can remedy the error (a file, an option, a missing driver). The command
+    /// line then exits with code 2, else with code 1.
     #[must_use]
     pub fn is_user(&self) -> bool {
         match self {
@@ -151,7 +152,7 @@ impl Error {
         }
     }
 
-    /// What kind of error it is, in a word that stays the same from version to version:
+    /// The kind of error, in a word that stays the same from version to version:
     ///
     /// | code | meaning |
     /// |---|---|

@@ -1,4 +1,4 @@
-//! Runs Liquid AI's LFM2 models on the GPU a person already has, through WebGPU.
+//! Runs Liquid AI's LFM2 models on GPUs through WebGPU.
 //!
 //! An [`Engine`] is a model on a device; a [`engine::Session`] is one sequence on it; a
 //! [`engine::Generation`] is an answer that streams and can be dropped at any time.

@@ -1,12 +1,12 @@
-//! How an engine is made: files, checks, memory plan, weights, plans; in this order, so that what
-//! can be refused is refused before anything is uploaded.
+//! Builds an engine: files, checks, memory plan, weights, plans. The order lets every refusal come
+//! before the first upload.
 
 use std::sync::{Arc, Mutex};
 
 use super::handle::{Free, Inner};
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
-use super::progress::{BuildProgress, Teller};
+use super::progress::{BuildProgress, Reporter};
 use super::runner::Runner;
 use super::{Engine, OpenedModel};
 use crate::error::Error;
@@ -24,11 +24,12 @@ use crate::state::{Pages, State};
 
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
-/// Most tokens that are read ahead: fewer than a sequence can go back ([`crate::state::MAX_REWIND`]).
+/// Most tokens that are submitted ahead: fewer than a sequence can go back
+/// ([`crate::state::MAX_REWIND`]).
 const MAX_AHEAD: u32 = 4;
 
 impl Engine {
-    /// Begins an engine: model, device, sizes.
+    /// Options of a new engine: model, device, sizes.
     #[must_use]
     pub fn builder() -> EngineBuilder {
         EngineBuilder::default()
@@ -53,7 +54,7 @@ pub struct EngineBuilder {
     multiply: Option<Multiply>,
     read_ahead: Option<u32>,
     chat_template: Option<String>,
-    teller: Teller,
+    reporter: Reporter,
 }
 
 impl EngineBuilder {
@@ -83,7 +84,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Takes a model that was opened before, perhaps to look at its prompt first.
+    /// Takes a model that is already open, for example to check a prompt first.
     #[must_use]
     pub fn model(mut self, model: OpenedModel) -> Self {
         self.model = Some(model);
@@ -97,22 +98,22 @@ impl EngineBuilder {
         self.files(crate::demo::files())
     }
 
-    /// Uses this device: one that exists already, perhaps the application's own.
+    /// Uses an existing device, for example the application's own.
     #[must_use]
     pub fn gpu(mut self, device: Device) -> Self {
         self.device = Some(device);
         self
     }
 
-    /// Which adapter and limits to ask for, if no device is given.
+    /// Adapter and limits to request if no device is given.
     #[must_use]
     pub fn gpu_options(mut self, options: DeviceOptions) -> Self {
         self.device_options = options;
         self
     }
 
-    /// Positions of each sequence; 0 is what the model was made for. Default: the least of 32,768, what the model was made for, and
-    /// what fits the device's limits.
+    /// Context length of each sequence in positions; 0 is the model's own. Default: the least of
+    /// 32,768, the model's own, and the longest that fits the device's limits.
     #[must_use]
     pub fn context_length(mut self, positions: u32) -> Self {
         self.context_length = Some(positions);
@@ -126,89 +127,92 @@ impl EngineBuilder {
         self
     }
 
-    /// Most rows of a pass: a longer prompt is cut into chunks of this many tokens. Default 512.
+    /// Most rows of a pass. A longer prompt is cut into chunks of this many tokens. Default 512.
     #[must_use]
     pub fn chunk(mut self, rows: u32) -> Self {
         self.chunk = Some(rows);
         self
     }
 
-    /// Bytes of GPU memory that the engine may take. Default: what the adapter tells, if it does.
+    /// Bytes of GPU memory that the engine may take. Default: the memory that the adapter reports,
+    /// if it reports any.
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.memory = Some(bytes);
         self
     }
 
-    /// How keys and values are stored. Default: f32 beside f32 weights, else f16.
+    /// Storage format of keys and values. Default: f32 with f32 weights, else f16.
     #[must_use]
     pub fn kv_format(mut self, kv: KvFormat) -> Self {
         self.kv = Some(kv);
         self
     }
 
-    /// What products with quantised weights make of their inputs, for few rows. Default: they stay
-    /// float; int8 for models that were trained with it ([`OpenedModel::trained_for_int8`]).
+    /// Precision of activations in products of few rows with quantised weights. Default: float;
+    /// int8 for models that were trained with it ([`OpenedModel::trained_for_int8`]).
     #[must_use]
     pub fn activations(mut self, activations: Activations) -> Self {
         self.activations = Some(activations);
         self
     }
 
-    /// What multiplies in products of many rows. Default: lanes with weights in f32, else matrix units
-    /// where the device has them.
+    /// Unit that multiplies in products of many rows. Default: lanes for weights in f32, else
+    /// matrix units if the device has them.
     #[must_use]
     pub fn multiply(mut self, multiply: Multiply) -> Self {
         self.multiply = Some(multiply);
         self
     }
 
-    /// Tokens that are asked of the GPU before the one is read that they follow: the GPU then need not
-    /// wait for the host. An answer that ends has computed as many in vain. The text is the same.
-    /// Default 1, on a software adapter 0, since it runs on the cores that read.
+    /// Tokens that are submitted before the host has read the token they follow, so that the GPU
+    /// does not wait for the host. The text is the same; at the end of an answer as many tokens
+    /// were computed in vain. Default 1; 0 on a software adapter, which runs on the host's own
+    /// cores.
     #[must_use]
     pub fn read_ahead(mut self, tokens: u32) -> Self {
         self.read_ahead = Some(tokens);
         self
     }
 
-    /// Stores plain weights (f32, f16, bf16) smaller: quantised while they are loaded.
+    /// Quantises plain weights (f32, f16, bf16) while they are loaded.
     #[must_use]
     pub fn weights(mut self, recipe: Recipe) -> Self {
         self.recipe = Some(recipe);
         self
     }
 
-    /// Forces kernel choices that are otherwise made for the device and the model, such as those that
-    /// another engine reported; `activations` and `multiply` still say more.
+    /// Sets the kernel choices that are otherwise made for the device and the model, for example to
+    /// those of another engine. `activations` and `multiply` override them.
     #[must_use]
     pub fn choices(mut self, choices: Choices) -> Self {
         self.choices = Some(choices);
         self
     }
 
-    /// Renders conversations by this template in place of the model's own.
+    /// Renders conversations by this template instead of the model's own.
     #[must_use]
     pub fn chat_template(mut self, source: impl Into<String>) -> Self {
         self.chat_template = Some(source.into());
         self
     }
 
-    /// Called while kernels are compiled and weights are loaded; return `false` to stop.
+    /// Calls `progress` while kernels are compiled and weights are loaded; its `false` cancels the
+    /// build.
     #[must_use]
     pub fn on_progress(
         mut self,
         progress: impl FnMut(BuildProgress) -> bool + MaybeSend + 'static,
     ) -> Self {
-        self.teller = Teller::new(progress);
+        self.reporter = Reporter::new(progress);
         self
     }
 
     /// Checks the files, plans the memory, loads the weights and compiles the kernels.
     ///
     /// # Errors
-    /// Whatever is wrong with the files, the options or the device; nothing is uploaded before the
-    /// files have been checked and the plan fits.
+    /// Any problem of the files, the options or the device. Nothing is uploaded before the files
+    /// have been checked and the plan fits.
     pub async fn build(mut self) -> Result<Engine, Error> {
         let model = match (self.model.take(), &self.files) {
             (Some(model), _) => model,
@@ -227,15 +231,16 @@ impl EngineBuilder {
         let read_ahead = in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_AHEAD)?;
         let Planned { state, scratch, memory } = self.plan(&model, device.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
-        // Before the weights: nothing that can be refused comes after gigabytes of loading.
+        // Choices are checked before the weights are loaded: a refusal must not come after
+        // gigabytes.
         let choices = self.choose(&model, device.caps())?;
         let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
         let text = match &self.chat_template {
             Some(source) => text.with_chat_template(source)?,
             None => text,
         };
-        let teller = self.teller.clone();
-        let mut on_progress = move |progress: LoadProgress| teller.weights(progress);
+        let reporter = self.reporter.clone();
+        let mut on_progress = move |progress: LoadProgress| reporter.weights(progress);
         let recipe = self.recipe.as_ref();
         let (weights, unread) =
             make_weights(&device, &config, &checkpoint, &tensors, recipe).await?;
@@ -249,7 +254,7 @@ impl EngineBuilder {
         let rows = scratch.rows as u32;
         let runner =
             Runner::new(device.clone(), config, weights, gpu_state, buffers, choices, rows).await?;
-        let compiled = runner.compile(self.teller);
+        let compiled = runner.compile(self.reporter);
         let runner = meanwhile(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
         let free = Mutex::new(Free {
@@ -261,7 +266,7 @@ impl EngineBuilder {
         Ok(Engine { inner: Arc::new(inner) })
     }
 
-    /// What was asked for, else what suits the device and the model.
+    /// The requested choices, else those that suit the device and the model.
     ///
     /// # Errors
     /// [`Error::Option`] for a choice that the device does not have.
@@ -288,7 +293,7 @@ impl EngineBuilder {
         let wrong = |option, got: String, need: &str| {
             Err(Error::Option { option, got, need: need.to_owned() })
         };
-        // Scratch memory is planned for so many rows.
+        // Scratch memory is planned for at most this many rows.
         let most = Choices::by_capability(caps).matvec_rows;
         if !(1..=most).contains(&choices.matvec_rows) {
             let need = format!("1 to {most}");
@@ -297,14 +302,14 @@ impl EngineBuilder {
         if !Reduce::available(caps).contains(&choices.reduce) {
             return wrong("reduce", format!("{:?}", choices.reduce), "one that the device has");
         }
-        // Lanes that own rows leave nothing to matrix units.
+        // Serial kernels do not use matrix units.
         if choices.multiply == Multiply::MatrixUnits && choices.reduce.is_serial() {
             choices.reduce = Reduce::shared_rows(caps);
         }
         Ok(choices)
     }
 
-    /// What `model` would take on a device with `caps` and `known` bytes of memory.
+    /// The memory plan of `model` on a device with `caps` and `known` bytes of memory.
     ///
     /// # Errors
     /// [`Error::Option`], [`Error::ModelTooLarge`].
@@ -343,8 +348,8 @@ impl EngineBuilder {
         Ok(runner.variants())
     }
 
-    /// Whether weights are in f32 as they will be stored: a package must mean the same as its recipe
-    /// while loading. Such a model is computed in f32 throughout.
+    /// Whether the weights will be stored in f32; such a model is computed in f32 throughout. The
+    /// stored type decides, so that a package behaves like its recipe applied while loading.
     fn f32_weights(&self, tensors: &ResolvedTensors) -> bool {
         tensors.get(TensorId::Embedding).is_some_and(|slice| {
             let own = slice.element_type;
@@ -354,7 +359,7 @@ impl EngineBuilder {
         })
     }
 
-    /// Sizes everything and refuses what does not fit.
+    /// Computes all sizes and refuses a plan that does not fit.
     fn plan(&self, model: &OpenedModel, caps: &Caps, known: Option<u64>) -> Result<Planned, Error> {
         let config = &model.config;
         let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
@@ -385,7 +390,7 @@ impl EngineBuilder {
         if memory.total() <= have {
             return Ok(planned);
         }
-        // A shorter context is chosen only where none was asked for, and it is shown.
+        // A shorter context is chosen only if none was requested, and it is shown.
         if self.context_length.is_none()
             && let Some(fitting) = planning.shorter(&setup, have)
         {
@@ -406,7 +411,7 @@ impl EngineBuilder {
     }
 }
 
-/// Compiles while weights load: the runner on a thread of its own.
+/// Compiles kernels while weights load: the runner is made on a thread of its own.
 #[cfg(not(target_arch = "wasm32"))]
 async fn meanwhile(
     runner: impl Future<Output = Result<Runner, Error>> + Send + 'static,
@@ -422,7 +427,7 @@ async fn meanwhile(
     runner
 }
 
-/// As above where there are no threads.
+/// The same without threads.
 #[cfg(target_arch = "wasm32")]
 async fn meanwhile(
     runner: impl Future<Output = Result<Runner, Error>>,
@@ -433,7 +438,7 @@ async fn meanwhile(
     Ok(runner)
 }
 
-/// A large model on an adapter that does not tell its memory may fail late: said beforehand.
+/// Warns about a large model on an adapter that does not report its memory: loading may fail late.
 fn warn_unknown(plan: &MemoryPlan, known: Option<u64>) {
     const LARGE: u64 = 2 << 30;
     if known.is_none() && plan.total() > LARGE {

@@ -1,4 +1,4 @@
-//! An answer on its way: prefill, then a token at a time, until something ends it.
+//! Generation of an answer: prefill, then one token at a time until the answer ends.
 
 use std::collections::VecDeque;
 
@@ -13,20 +13,20 @@ use crate::gpu::{Readback, Submission};
 use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, SampleParams, SeqRows};
 use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, ToolCall};
 
-/// How to answer.
+/// Options of an answer.
 #[derive(Clone, Debug, Default)]
 pub struct GenerateOptions {
-    /// How tokens are drawn; `None`: as the model recommends.
+    /// Sampling options; `None`: those that the model recommends.
     pub sampling: Option<SamplingOptions>,
     /// Most tokens of the answer; `None`: to the end of the context.
     pub max_tokens: Option<usize>,
     /// Strings that end the answer and are not part of it.
     pub stop: Vec<String>,
-    /// Which special tokens appear in the text. In an answer to a conversation
-    /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the calls in it, as the model wrote them, and
+    /// Special tokens that appear in the text. In an answer to a conversation
+    /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the model's calls in it verbatim, and
     /// [`Show`](SpecialTokens::Show) everything, reasoning too.
     pub specials: SpecialTokens,
-    /// End tokens do not end the answer.
+    /// Whether generation goes on after end tokens.
     pub ignore_end: bool,
 }
 
@@ -46,7 +46,7 @@ impl GenerateOptions {
     }
 }
 
-/// Why an answer ended.
+/// Reason for an answer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {
     /// The model ended it, or a stop string did.
@@ -57,25 +57,25 @@ pub enum FinishReason {
     Length,
 }
 
-/// What one step of an answer gives.
+/// Result of one step of an answer.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Delta {
-    /// Text that is certain now: whole characters, often empty.
+    /// Text that has become certain: whole characters, often empty.
     pub text: String,
-    /// What the model thought before it answers, as certain as `text`.
+    /// Reasoning before the answer, as certain as `text`.
     pub reasoning: String,
-    /// Tools that the model calls, each once and whole.
+    /// Tool calls of the model, each once and whole.
     pub tool_calls: Vec<ToolCall>,
     /// The token drawn; absent after a chunk of the prompt.
     pub token: Option<u32>,
 }
 
-/// How far the prompt is.
+/// Progress of the prefill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefillProgress {
     /// Tokens of the prompt.
     pub total: usize,
-    /// Of these, tokens whose state was there already.
+    /// Of these, tokens whose state was cached.
     pub cached: usize,
     /// Tokens done, the cached ones included.
     pub processed: usize,
@@ -83,7 +83,7 @@ pub struct PrefillProgress {
     pub time_ms: u64,
 }
 
-/// A token that the GPU has been asked for and the host has not read.
+/// A token that was submitted and that the host has not read.
 struct InFlight {
     submission: Submission,
     readback: usize,
@@ -97,12 +97,12 @@ enum Phase {
 
 type OnPrefill<'s> = Box<dyn FnMut(PrefillProgress) + Send + 's>;
 
-/// An answer on its way. Dropping it stops it; the session keeps what has been read.
+/// An answer in progress. Dropping it stops it; the session keeps the tokens that were read.
 pub struct Generation<'s> {
     session: &'s mut Session,
     prompt: Vec<u32>,
     sample: SampleParams,
-    /// Tokens that may still be asked for.
+    /// Tokens that may still be drawn.
     budget: usize,
     ignore_end: bool,
     /// Whether the token that ends the answer adds no text to it.
@@ -112,7 +112,7 @@ pub struct Generation<'s> {
     called: bool,
     on_prefill: Option<OnPrefill<'s>>,
     phase: Phase,
-    /// Tokens asked for ahead of the one that is read.
+    /// Tokens submitted ahead of the one that is read.
     lead: usize,
     in_flight: VecDeque<InFlight>,
     readbacks: Vec<Readback>,
@@ -199,14 +199,14 @@ impl<'s> Generation<'s> {
             Err(e) => {
                 self.phase = Phase::Ended;
                 self.in_flight.clear();
-                // What the device holds is not known any more.
+                // The state on the device is unknown after an error.
                 self.session.clear();
                 Some(Err(e))
             }
         }
     }
 
-    /// The answer as a stream, for combinators that want one. Dropping it stops the answer.
+    /// The answer as a stream, for use with combinators. Dropping it stops the answer.
     pub fn into_stream(self) -> impl Stream<Item = Result<Delta, Error>> + 's {
         stream::unfold(self, |mut generation| async move {
             generation.next().await.map(|delta| (delta, generation))
@@ -221,7 +221,7 @@ impl<'s> Generation<'s> {
         Ok(self.answer().await?.content)
     }
 
-    /// The whole answer: its text, what the model thought, and the tools it calls.
+    /// The whole answer: its text, its reasoning and its tool calls.
     ///
     /// # Errors
     /// As [`Generation::next`].
@@ -234,7 +234,7 @@ impl<'s> Generation<'s> {
         Ok(all)
     }
 
-    /// Why the answer ended; `None` while it has not.
+    /// Reason for the answer's end; `None` before it.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
         self.finish
@@ -281,8 +281,8 @@ impl<'s> Generation<'s> {
         let mut answer = Answer::default();
         let mut stopped = ends;
         if let Some(stream) = &mut self.text {
-            // A model's padding rows have no token; the mask keeps them from being drawn.
-            // An end is no text, even where a file does not mark it as special.
+            // Padding rows of the embedding have no token; the mask keeps them from being drawn. An
+            // end token adds no text, even if a file does not mark it as special.
             if !(ends && self.hide_end) {
                 let (certain, stop) = stream.push(token)?;
                 answer = certain;
@@ -347,7 +347,7 @@ impl<'s> Generation<'s> {
         Ok(submission)
     }
 
-    /// One decode step: the row takes the token that the step before left on the GPU.
+    /// Submits a decode step: its row takes the token that the step before drew on the GPU.
     async fn submit_decode(&mut self) -> Result<(), Error> {
         self.session.reserve(self.position + 1)?;
         let generated_from = self.prompt.len();
@@ -365,8 +365,8 @@ impl<'s> Generation<'s> {
         Ok(())
     }
 
-    /// Tells the session which tokens are on the GPU: those read and fed back. As many more as the
-    /// engine reads ahead may have been fed back unread.
+    /// Tells the session which tokens have state on the GPU: those that were read and fed back. Up
+    /// to `lead` more may have been fed back unread.
     fn sync(&mut self) {
         let known = self.position.min(self.prompt.len() + self.generated.len());
         let start = self.session.tokens().len().max(self.prompt.len());
@@ -388,7 +388,7 @@ impl<'s> Generation<'s> {
         Ok(submission)
     }
 
-    /// A read-back buffer that is not in flight.
+    /// Index of a readback buffer that is not in flight.
     async fn readback(&mut self) -> Result<usize, Error> {
         if self.readbacks.len() < self.lead + 2 {
             let device = self.session.engine().device().clone();

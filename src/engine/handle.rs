@@ -29,7 +29,7 @@ pub(super) struct Inner {
     pub read_ahead: u32,
 }
 
-/// What sequences take and give back.
+/// Slots and pages that no sequence uses.
 pub(super) struct Free {
     pub slots: Vec<u32>,
     pub pages: Pages,
@@ -48,13 +48,13 @@ impl Engine {
         &self.inner.runner.config
     }
 
-    /// What people call the model: its name on the hub, else that of its folder or file.
+    /// The model's common name: that on the hub, else that of its folder or file.
     #[must_use]
     pub fn name(&self) -> String {
         crate::formats::model_name(self.place())
     }
 
-    /// Where the model came from: its directory, or `embedded`.
+    /// The model's source: its directory or file, or `embedded`.
     #[must_use]
     pub fn place(&self) -> &str {
         self.inner.text.place()
@@ -66,13 +66,13 @@ impl Engine {
         self.inner.size
     }
 
-    /// What the model takes on the GPU.
+    /// The model's memory on the GPU by purpose.
     #[must_use]
     pub fn memory(&self) -> &MemoryPlan {
         &self.inner.memory
     }
 
-    /// How most of the weights are stored, e.g. `BF16` or `Q4`.
+    /// Storage format of most weights, e.g. `BF16` or `Q4`.
     #[must_use]
     pub fn weight_format(&self) -> &'static str {
         self.inner.runner.weights.format().name()
@@ -84,21 +84,21 @@ impl Engine {
         self.inner.runner.weights.is_quantised()
     }
 
-    /// How this engine chose between ways to compute: with the same choices, on the same adapter and
-    /// driver, this version of the engine computes the same bits of the same tokens, however often it
-    /// is started. [`EngineBuilder::choices`] takes them.
+    /// Kernel choices of this engine. With the same choices on the same adapter and driver, this
+    /// version of the engine computes the same bits for the same tokens after every start.
+    /// [`EngineBuilder::choices`] takes them.
     #[must_use]
     pub fn choices(&self) -> Choices {
         self.inner.runner.choices
     }
 
-    /// Tokens that are asked of the GPU ahead of the one that is read.
+    /// Tokens that are submitted ahead of the one that is read.
     #[must_use]
     pub fn read_ahead(&self) -> u32 {
         self.inner.read_ahead
     }
 
-    /// Positions of a sequence.
+    /// Context length of a sequence in positions.
     #[must_use]
     pub fn context_length(&self) -> usize {
         self.inner.runner.state.context as usize
@@ -110,14 +110,14 @@ impl Engine {
         self.inner.recommended.sampling.clone()
     }
 
-    /// The same, and whether a file of the model says so or the table of published models.
+    /// The same with its source: a file of the model, or the table of published models.
     #[must_use]
     pub fn recommendation(&self) -> &Recommendation {
         &self.inner.recommended
     }
 
     /// Whether a token ends an answer: one that the model's files name as an end, or that its own
-    /// template writes behind an answer.
+    /// template writes after an answer.
     #[must_use]
     pub fn is_end(&self, token: u32) -> bool {
         self.inner.ends.contains(&token)
@@ -143,8 +143,8 @@ impl Engine {
         self.inner.text.render(conversation, add_generation_prompt)
     }
 
-    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
-    /// conversation itself says no to that).
+    /// The token ids of a conversation up to the beginning of the assistant's answer, or without
+    /// that beginning if the conversation says so.
     ///
     /// # Errors
     /// As [`Engine::render`] and [`Engine::tokenizer`].

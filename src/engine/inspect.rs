@@ -1,4 +1,4 @@
-//! Looking inside: all logits of a text, and every intermediate of a pass.
+//! Inspection of a pass: all logits of a text, every intermediate, the time of each kernel.
 
 use super::Session;
 use super::runner::Wanted;
@@ -19,7 +19,7 @@ impl Session {
         let engine = self.engine().clone();
         let runner = &engine.inner.runner;
         for piece in tokens.chunks(runner.max_rows as usize) {
-            // No row's logits are wanted: nothing is drawn.
+            // Without logit rows no token is drawn.
             runner.prepare(piece.len() as u32, true).await?;
             let batch = self.next_batch(piece, Vec::new())?;
             let submission = runner.submit(&batch, true, None)?;
@@ -29,8 +29,8 @@ impl Session {
     }
 
     /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the session, at most
-    /// `chunk` tokens a pass. The first call takes up to 64 MiB more on the GPU than
-    /// [`Engine::memory`](super::Engine::memory) tells.
+    /// `chunk` tokens a pass. The first call allocates up to 64 MiB on the GPU beyond
+    /// [`Engine::memory`](super::Engine::memory).
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], [`Error::Gpu`].
@@ -49,10 +49,10 @@ impl Session {
         Ok(all)
     }
 
-    /// Runs `tokens` in one pass, continuing the session, and gives every named intermediate:
+    /// Runs `tokens` in one pass, continuing the session, and returns every named intermediate:
     /// `model.embed_tokens`, `model.layers.N` (the residual stream after layer N),
-    /// `model.layers.N.feed_forward.ids` and `.gates`, and `logits`. Buffers are whole: rows beyond
-    /// the pass hold what was there before.
+    /// `model.layers.N.feed_forward.ids` and `.gates`, and `logits`. Buffers are returned whole:
+    /// rows beyond the pass hold older values.
     ///
     /// # Errors
     /// As [`Session::logits`]; also [`Error::Option`] for more tokens than one pass takes.
@@ -70,9 +70,10 @@ impl Session {
         engine.inner.runner.trace(&batch).await
     }
 
-    /// Runs `tokens` in one pass, continuing the session, and tells the GPU time of each kernel: medians
-    /// of several replays, after a warm-up of 0.3 s. `None` if the device has no timestamps. Only the
-    /// last token's logits are made, as in generation. Nothing else may run on the engine meanwhile.
+    /// Runs `tokens` in one pass, continuing the session, and returns the GPU time of each kernel:
+    /// medians of several replays, after a warm-up of 0.3 s. `None` if the device has no
+    /// timestamps. Only the last token's logits are computed, as in generation. Nothing else may
+    /// run on the engine meanwhile.
     ///
     /// # Errors
     /// As [`Session::trace`].
@@ -89,7 +90,7 @@ impl Session {
         Ok(tokens.chunks(chunk.clamp(1, runner.inspected_rows())).collect())
     }
 
-    /// Refuses tokens that are none or that do not fit the context.
+    /// Refuses invalid tokens, and more tokens than the context has room for.
     fn check_room(&self, tokens: &[u32]) -> Result<(), Error> {
         self.check_prompt(tokens)?;
         let (context, have) = (self.engine().context_length(), self.tokens().len());
@@ -103,7 +104,7 @@ impl Session {
         Ok(())
     }
 
-    /// A batch of these tokens at the session's next positions, all of their logits wanted.
+    /// A batch of these tokens at the session's next positions, with the logits of all of them.
     fn inspected(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
         self.next_batch(tokens, (0..tokens.len() as u32).collect())
     }

@@ -15,7 +15,7 @@
 //! ```
 
 mod builder;
-mod ends;
+mod end_tokens;
 mod generation;
 mod handle;
 mod inspect;

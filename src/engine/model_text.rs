@@ -10,28 +10,29 @@ use crate::text::{
 const MAX_TOKENIZER_BYTES: u64 = 64 << 20;
 const MAX_TEMPLATE_BYTES: u64 = 4 << 20;
 
-/// What turns text into tokens and back: all that is needed of a model without running it.
+/// A model's tokenizer and chat template: everything that text needs without the weights.
 pub struct ModelText {
-    /// What errors call the model: its directory or file, or `embedded`.
+    /// The model's name in errors: its directory or file, or `embedded`.
     place: String,
-    /// Absent if the model has none.
+    /// `None` if the model has no tokenizer.
     tokenizer: Option<Tokenizer>,
-    /// Where it would be.
+    /// The tokenizer's file, for errors.
     tokenizer_file: &'static str,
-    /// Or why there is none.
+    /// The chat format, or the reason for its absence.
     format: Result<ChatFormat, TextError>,
-    /// What templates know of the vocabulary.
+    /// Special tokens that templates know by name.
     special: SpecialTokenTexts,
-    /// What tokenizer_config.json calls the end-of-text token.
+    /// The end-of-text token by tokenizer_config.json.
     named_end: Option<String>,
 }
 
 impl ModelText {
-    /// Reads the tokenizer and the template of a model of either kind. Nothing else is needed: a
-    /// directory may have neither config.json nor weights. Ids must be below `vocab_size`.
+    /// Reads the tokenizer and the template of a model of either kind. A directory may have neither
+    /// config.json nor weights. Ids must be below `vocab_size`.
     ///
     /// # Errors
-    /// A broken tokenizer. A missing or broken template is told by whoever renders.
+    /// An invalid tokenizer. A missing or invalid template is reported when a conversation is
+    /// rendered.
     pub async fn open(files: &ModelFiles, vocab_size: usize) -> Result<Self, Error> {
         if !files.is_file() && files.open("tokenizer.json")?.is_some() {
             return Self::from_files(files, vocab_size).await;
@@ -41,7 +42,7 @@ impl ModelText {
                 let header = gguf::read_header(&*source, 0).await?;
                 Self::from_gguf(files.place(), &header.metadata, vocab_size)
             }
-            // Not even config.json is needed.
+            // config.json may be missing too.
             Ok(ModelKind::Hub) | Err(FormatError::Source(SourceError::Missing { .. })) => {
                 Self::from_files(files, vocab_size).await
             }
@@ -49,7 +50,8 @@ impl ModelText {
         }
     }
 
-    /// As a GGUF file has them. `place` is what errors call the model.
+    /// Reads tokenizer and template from a GGUF file's metadata. `place` is the model's name in
+    /// errors.
     ///
     /// # Errors
     /// As [`ModelText::open`].
@@ -77,7 +79,7 @@ impl ModelText {
         let bos = first.and_then(|(tokenizer, id)| tokenizer.token_text(id));
         let template = ChatTemplate::from_files(jinja.as_deref(), config.as_deref())
             .map(|template| template.with_default_bos(bos));
-        // A broken file is told by whoever renders, as a broken template is.
+        // An invalid file is reported when a conversation is rendered, like an invalid template.
         let special = config.map(|config| SpecialTokenTexts::from_tokenizer_config(&config));
         let mut special = special.and_then(Result::ok).unwrap_or_default();
         special.bos_token = special.bos_token.or(bos.map(str::to_owned));
@@ -110,13 +112,13 @@ impl ModelText {
         Ok(Self { format, ..self })
     }
 
-    /// The same model as one without a tokenizer: every id may be sampled, and answers are ids.
+    /// The same model without its tokenizer: every id may be sampled, and answers are ids.
     #[must_use]
     pub fn without_tokenizer(self) -> Self {
         Self { tokenizer: None, ..self }
     }
 
-    /// What errors call the model: its directory or file, or `embedded`.
+    /// The model's name in errors: its directory or file, or `embedded`.
     #[must_use]
     pub fn place(&self) -> &str {
         &self.place
@@ -133,7 +135,7 @@ impl ModelText {
         })
     }
 
-    /// The token that tokenizer_config.json calls the end of a text.
+    /// The id of the end-of-text token by tokenizer_config.json.
     pub(super) fn named_end(&self) -> Option<u32> {
         self.tokenizer.as_ref()?.token_id(self.named_end.as_ref()?)
     }
@@ -154,8 +156,8 @@ impl ModelText {
         self.format.as_ref().map_err(|e| Error::Text(e.clone()))
     }
 
-    /// The token ids of a conversation, up to where the assistant's answer begins (unless the
-    /// conversation itself says no to that).
+    /// The token ids of a conversation up to the beginning of the assistant's answer, or without
+    /// that beginning if the conversation says so.
     ///
     /// # Errors
     /// As [`ModelText::render`] and [`ModelText::tokenizer`].
@@ -163,7 +165,7 @@ impl ModelText {
         Ok(self.chat(conversation)?.0)
     }
 
-    /// As [`ModelText::encode_chat`], with how the answer is read.
+    /// As [`ModelText::encode_chat`], together with the format of the answer.
     ///
     /// # Errors
     /// As [`ModelText::encode_chat`].
@@ -176,13 +178,13 @@ impl ModelText {
         Ok((ids, self.format()?.answer_format(&text, tools)))
     }
 
-    /// How an answer of the model is read of which nothing but its text is known; with `tools`, those
-    /// that it was told of, without them calls of any.
+    /// The format of an answer whose prompt is unknown. With `tools` only calls of these are read,
+    /// without them calls of any tool.
     #[must_use]
     pub fn answer_format(&self, tools: Option<&[serde_json::Value]>) -> AnswerFormat {
         let format = match &self.format {
             Ok(format) => {
-                // A template that refuses these turns does not begin the answer by itself.
+                // A template that refuses these turns adds no beginning to the answer.
                 let turns = Conversation::new([Message::user("Hi")]);
                 let prompt = format.render(&turns, true).unwrap_or_default();
                 format.answer_format(&prompt, tools)

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::ends::end_tokens;
+use super::end_tokens::end_tokens;
 use super::recommended::recommendation;
 use super::{ModelText, Recommendation};
 use crate::error::Error;
@@ -15,34 +15,34 @@ use crate::model::{
     GenerationConfig, ModelConfig, ResolvedTensors, WeightChoice, synthetic_model, validate,
 };
 
-/// Positions of a sequence unless asked otherwise; the model card's context.
+/// Default context length: the model card's.
 pub(super) const DEFAULT_CONTEXT: u32 = 32_768;
 /// Keys of a GGUF file that may hold the model's name.
 const NAME_KEYS: [&str; 4] =
     ["general.name", "general.basename", "general.finetune", "general.base_model.0.name"];
 
-/// A model's files, read and checked; the weights themselves are still to be read.
+/// A model's files, read and checked, except for the weights themselves.
 pub struct OpenedModel {
-    /// Sizes.
+    /// The configuration.
     pub config: ModelConfig,
-    /// What generation_config.json, or a GGUF's keys, say of sampling and token ids.
+    /// Sampling and token ids by generation_config.json or a GGUF file's keys.
     pub generation: GenerationConfig,
-    /// Tokens that end an answer, by all that the files and the template say.
+    /// Tokens that end an answer, by all files and the template.
     pub ends: Vec<u32>,
-    /// Where the tensors are.
+    /// The tensors' files.
     pub checkpoint: Checkpoint,
-    /// Which tensor is which.
+    /// The place of each tensor of the model in them.
     pub tensors: ResolvedTensors,
     /// Tokenizer and chat template.
     pub text: ModelText,
-    /// How the model's authors would have it sampled.
+    /// The sampling that the model's authors recommend.
     pub recommended: Recommendation,
 }
 
 impl OpenedModel {
-    /// Whether its weights were trained together with activations of 8 bits in blocks of 32: what
-    /// Liquid AI publishes as QAD (quantisation-aware distillation). Only the name of the file or
-    /// directory tells, as in `LFM2.5-1.2B-Instruct-QAD-Q4_0.gguf`.
+    /// Whether the weights were trained with activations of 8 bits in blocks of 32, which Liquid AI
+    /// publishes as QAD (quantisation-aware distillation). Only the name of the file or directory
+    /// says so, e.g. `LFM2.5-1.2B-Instruct-QAD-Q4_0.gguf`.
     #[must_use]
     pub fn trained_for_int8(&self) -> bool {
         let name = self.text.place().trim_end_matches('/').rsplit(['/', '\\']).next();
@@ -50,11 +50,11 @@ impl OpenedModel {
         words.any(|word| word.eq_ignore_ascii_case("qad"))
     }
 
-    /// Reads and checks everything of a model but the weights themselves. Of which kind it is, is
-    /// told by what is in the files ([`ModelFiles::kind`]).
+    /// Reads and checks everything of a model except the weights themselves. The contents of the
+    /// files decide the kind of model ([`ModelFiles::kind`]).
     ///
     /// # Errors
-    /// What is missing, broken or contradictory, by file and field.
+    /// A missing, invalid or contradictory file or field.
     pub async fn open(files: &Arc<ModelFiles>) -> Result<Self, Error> {
         match files.kind().await? {
             ModelKind::Hub => Self::open_hub(files).await,
@@ -80,8 +80,8 @@ impl OpenedModel {
         Ok(Self::new(config, generation, checkpoint, tensors, text, &names))
     }
 
-    /// A checkpoint directory. One that is a package is refused if a file of it is missing or not
-    /// of its length.
+    /// Opens a checkpoint directory. A package is refused if one of its files is missing or has
+    /// another length.
     async fn open_hub(files: &Arc<ModelFiles>) -> Result<Self, Error> {
         if let Some(manifest) = Manifest::open(files).await? {
             manifest.check_sizes(files)?;
@@ -103,8 +103,8 @@ impl OpenedModel {
         Ok(Self::new(config, generation, checkpoint, tensors, text, &names))
     }
 
-    /// A model of these parts: unites what its files say of a text's end, and finds how it is to be
-    /// sampled. `names` are texts that may hold its name.
+    /// A model of these parts. Unites the end tokens of all files and looks up the recommended
+    /// sampling; `names` are texts that may contain the model's name.
     #[must_use]
     pub fn new(
         config: ModelConfig,
@@ -120,11 +120,11 @@ impl OpenedModel {
         Self { config, generation, checkpoint, tensors, text, ends, recommended }
     }
 
-    /// A model of a published shape with seeded random weights and without a tokenizer: for
-    /// measuring. `None` for an unknown name.
+    /// A model of published sizes with seeded random weights and without a tokenizer, for
+    /// measurements. `None` for an unknown name.
     ///
     /// # Errors
-    /// As [`OpenedModel::open`], of a defect in the table of shapes.
+    /// A defect in the table of published models.
     pub async fn of_shape(name: &str, weights: WeightChoice) -> Option<Result<Self, Error>> {
         let (config, checkpoint) = match synthetic_model(name, weights)? {
             Ok(made) => made,
@@ -141,9 +141,8 @@ impl OpenedModel {
         })
     }
 
-    /// Refuses a prompt that fits no engine of this model, however much memory the device has:
-    /// known before the weights are read. `context`: the positions that will be asked for; 0 is the
-    /// model's own.
+    /// Refuses a prompt that fits no engine of this model, whatever the device's memory, before the
+    /// weights are read. `context`: the context length to be requested; 0 is the model's own.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], or [`Error::ContextFull`] if not even one token of an answer fits.

@@ -1,4 +1,4 @@
-//! What a model takes on a device with given options, and, where that does not fit, what would.
+//! Memory of a model on a device with given options, and options with which it would fit.
 
 use crate::error::Error;
 use crate::gpu::Caps;
@@ -6,10 +6,10 @@ use crate::kernels::{Choices, KvFormat, PAGE};
 use crate::model::{MemoryPlan, ModelConfig, Recipe, ResolvedTensors, ScratchShape, WeightChoice};
 use crate::state::StateShape;
 
-/// The shortest context that is chosen or advised where a longer one does not fit.
+/// The shortest context that is chosen or advised if a longer one does not fit.
 const LEAST_CONTEXT: u32 = 256;
 
-/// What is given: the model, the device, and options that nobody would change to save memory.
+/// The fixed inputs: the model, the device, and options that do not serve to save memory.
 pub(super) struct Planning<'a> {
     pub config: &'a ModelConfig,
     pub tensors: &'a ResolvedTensors,
@@ -18,7 +18,7 @@ pub(super) struct Planning<'a> {
     pub chunk: u32,
 }
 
-/// What can be chosen to save memory.
+/// The options that serve to save memory.
 #[derive(Clone, Debug)]
 pub(super) struct Setup {
     pub context: u32,
@@ -34,7 +34,7 @@ pub(super) struct Planned {
 }
 
 impl Planning<'_> {
-    /// Sizes everything.
+    /// Computes all sizes.
     pub fn plan(&self, setup: &Setup) -> Planned {
         let state = self.state(setup.context, setup.kv);
         let rows = self.chunk.min(setup.context) as usize;
@@ -55,7 +55,7 @@ impl Planning<'_> {
         self.tensors.gpu_bytes(recipe, self.caps.max_part())
     }
 
-    /// The context halved until all of it fits `have` bytes.
+    /// The plan with the context halved until it fits `have` bytes.
     pub fn shorter(&self, setup: &Setup, have: u64) -> Option<Planned> {
         (1..)
             .map(|halvings| setup.context.checked_shr(halvings).unwrap_or(0))
@@ -64,7 +64,7 @@ impl Planning<'_> {
             .find(|planned| planned.memory.total() <= have)
     }
 
-    /// The options that would make it fit `have` bytes: each alone, or else all of them.
+    /// Options with which the model would fit `have` bytes: single ones, or else all together.
     pub fn advice(&self, setup: &Setup, have: u64) -> String {
         let fits = |setup: &Setup| self.plan(setup).memory.total() <= have;
         let smaller_kv = self.smaller_kv(setup.kv);
@@ -109,13 +109,14 @@ impl Planning<'_> {
         u32::try_from(self.config.max_position_embeddings).unwrap_or(u32::MAX)
     }
 
-    /// The longest context that a layer's keys and values of one binding hold, and the model takes.
+    /// The longest context that the model supports and whose keys and values fit one binding a
+    /// layer.
     pub fn longest(&self, kv_format: KvFormat) -> u32 {
         let page = self.state(PAGE, kv_format);
         MemoryPlan::longest_context(&page, self.caps).min(self.models_own())
     }
 
-    /// Refuses a context that is too long for one binding, or for the model.
+    /// Refuses a context that is too long for one binding or for the model.
     ///
     /// # Errors
     /// [`Error::Option`], naming the format of keys and values with which it would fit.
@@ -136,7 +137,7 @@ impl Planning<'_> {
         Err(Error::Option { option: "context", got: context.to_string(), need })
     }
 
-    /// Formats of keys and values that take less than `now`, the largest first.
+    /// Formats of keys and values that take less memory than `now`, the largest first.
     fn smaller_kv(&self, now: KvFormat) -> Vec<KvFormat> {
         let head_dim = self.config.head_dim;
         let words = |kv: KvFormat| kv.words(1, head_dim);
@@ -146,7 +147,7 @@ impl Planning<'_> {
         all
     }
 
-    /// Ways to store the weights that take less, the largest first.
+    /// Weight formats that take less memory, the largest first.
     fn smaller_weights(&self, setup: &Setup) -> Vec<WeightChoice> {
         let bytes = |weights| self.weights(Some(&Recipe::new(weights)));
         let now = self.weights(setup.recipe.as_ref());

@@ -1,4 +1,4 @@
-//! What an engine that is being built is at.
+//! Progress of an engine's build.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,19 +6,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::formats::source::MaybeSend;
 use crate::model::LoadProgress;
 
-/// How far a step of [`EngineBuilder::build`](super::EngineBuilder::build) is. Natively kernels are
-/// compiled while weights are loaded, so the two steps alternate.
+/// Progress of a step of [`EngineBuilder::build`](super::EngineBuilder::build). Natively kernels
+/// are compiled while weights are loaded, so the two steps alternate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BuildProgress {
-    /// The GPU's programs.
+    /// Compilation of the kernels.
     Kernels {
         /// Compiled so far.
         done: usize,
-        /// To be compiled: those that the model needs and the device has not compiled yet.
+        /// Kernels that the model needs and that the device had not compiled before.
         total: usize,
     },
-    /// The weights, in bytes of the files.
+    /// Loading of the weights, in bytes of the files.
     Weights {
         /// Bytes on the GPU.
         loaded: u64,
@@ -32,20 +32,20 @@ type Callback = Box<dyn FnMut(BuildProgress) -> bool + Send>;
 #[cfg(target_arch = "wasm32")]
 type Callback = Box<dyn FnMut(BuildProgress) -> bool>;
 
-/// The caller's function, for all the threads that have something to tell.
+/// The caller's callback, shared by the threads that report progress.
 #[derive(Clone, Default)]
-pub(super) struct Teller {
+pub(super) struct Reporter {
     callback: Option<Arc<Mutex<Callback>>>,
     stopped: Arc<AtomicBool>,
 }
 
-impl Teller {
+impl Reporter {
     pub fn new(callback: impl FnMut(BuildProgress) -> bool + MaybeSend + 'static) -> Self {
         Self { callback: Some(Arc::new(Mutex::new(Box::new(callback)))), ..Self::default() }
     }
 
-    /// Tells; gives whether to go on.
-    fn tell(&self, progress: BuildProgress) -> bool {
+    /// Reports progress; returns whether to go on.
+    fn report(&self, progress: BuildProgress) -> bool {
         let Some(callback) = &self.callback else { return true };
         let mut callback = callback.lock().unwrap_or_else(PoisonError::into_inner);
         let goes_on = (*callback)(progress);
@@ -53,16 +53,16 @@ impl Teller {
         goes_on
     }
 
-    /// Whether the caller has said to stop.
+    /// Whether the caller has cancelled.
     pub fn stopped(&self) -> bool {
         self.stopped.load(Ordering::Relaxed)
     }
 
     pub fn kernels(&self, done: usize, total: usize) {
-        self.tell(BuildProgress::Kernels { done, total });
+        self.report(BuildProgress::Kernels { done, total });
     }
 
     pub fn weights(&self, LoadProgress { loaded, total }: LoadProgress) -> bool {
-        self.tell(BuildProgress::Weights { loaded, total })
+        self.report(BuildProgress::Weights { loaded, total })
     }
 }

@@ -1,19 +1,21 @@
-//! The sampling that a model's authors recommend: what its files say, else a table by family.
+//! The sampling that a model's authors recommend: by its files, else by a table of published
+//! models.
 //!
-//! The published files hold no values: generation_config.json of LFM2.5 has token ids alone, and the
-//! recommendation is on the model's page. Hence the table, whose rows are those pages' (November 2026).
+//! The published files have no values: generation_config.json of LFM2.5 has token ids alone, and
+//! the recommendation is on the model's page. The table's rows are from those pages (November
+//! 2026).
 
 use std::fmt;
 
 use super::{ModelText, SamplingOptions};
 use crate::model::{GenerationConfig, ModelConfig};
 
-/// What a model's authors recommend, and who says so.
+/// A recommendation and its source.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recommendation {
     /// The options.
     pub sampling: SamplingOptions,
-    /// The file whose values they are, the model of the table, or both.
+    /// The file with these values, the model in the table, or both.
     pub source: String,
 }
 
@@ -24,7 +26,7 @@ impl fmt::Display for Recommendation {
     }
 }
 
-/// A line of the table.
+/// A row of the table.
 struct Row {
     model: &'static str,
     temperature: f32,
@@ -42,7 +44,7 @@ const LFM2: Row =
 const LFM3: Row =
     Row { model: "LFM3", temperature: 0.1, top_k: 50, min_p: 0.0, repetition_penalty: 1.1 };
 const THINKING: Row = row("LFM2.5-1.2B-Thinking", 0.05, 50);
-/// LFM2.5 of another shape than those below: its models of the large vocabulary, and the others.
+/// LFM2.5 models of sizes that the table below lacks: with the large vocabulary, and the others.
 const LARGE: Row = row("LFM2.5", 0.2, 80);
 const SMALL: Row = row("LFM2.5", 0.1, 50);
 
@@ -59,8 +61,8 @@ const SHAPES: [(usize, usize, Row); 6] = [
 /// Ids of the tokenizer of LFM2.5's larger models; the others have LFM2's 65,536.
 const LARGE_VOCABULARY: usize = 100_000;
 
-/// What is recommended for a model. `names` are all texts that may hold its name: its place and what
-/// its files call it.
+/// The recommendation for a model. `names` are all texts that may contain its name: its path and
+/// the names in its files.
 pub(super) fn recommendation(
     config: &ModelConfig,
     generation: &GenerationConfig,
@@ -104,19 +106,19 @@ pub(super) fn recommendation(
     Recommendation { sampling, source }
 }
 
-/// Which model of the table it is: by its name, its vocabulary and its shape.
+/// The row of a model, by its name, its vocabulary and its sizes.
 fn row_of(config: &ModelConfig, text: &ModelText, names: &[String]) -> &'static Row {
     let named = |word: &str| names.iter().any(|name| name.to_ascii_lowercase().contains(word));
     if named("lfm3") {
         return &LFM3;
     }
-    // Shape and vocabulary tell more than a name that a person gave.
+    // Sizes and vocabulary are more reliable than a name that a person gave.
     let large = config.vocab_size >= LARGE_VOCABULARY;
     let thinks = text.tokenizer().is_ok_and(|t| t.token_id("<think>").is_some());
     let named_new = ["lfm2.5", "lfm2_5", "lfm25", "lfm2-5"].iter().any(|word| named(word));
     let shape = (config.layers.len(), config.hidden_size);
     let of_shape = SHAPES.iter().find(|(layers, hidden, _)| (*layers, *hidden) == shape);
-    // LFM2-24B-A2B is of LFM2.5's kind by all but its name.
+    // LFM2-24B-A2B belongs to LFM2.5 in everything but its name.
     let new = large || thinks || named_new || shape == (40, 2048);
     match of_shape {
         _ if !new => &LFM2,

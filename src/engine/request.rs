@@ -1,4 +1,4 @@
-//! A chat request as OpenAI's API spells it, with the fields that llama-server adds.
+//! A chat request in the format of OpenAI's API, with llama-server's additional fields.
 
 use serde_json::{Map, Value, json};
 
@@ -9,23 +9,23 @@ use crate::text::{Conversation, SpecialTokens, request_json};
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
 /// `chat.completions.create` of the web package.
 ///
-/// Nothing is ignored: a field that this engine does not know or cannot do is refused by name.
+/// No field is ignored: an unknown or unsupported one is refused by name.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChatRequest {
-    /// What is to be answered.
+    /// The messages, tools and template options.
     pub conversation: Conversation,
-    /// The name that the caller gives the model; not looked at.
+    /// The model's name by the caller; it is not checked.
     pub model: Option<String>,
-    /// Whether the answer comes in pieces.
+    /// Whether the answer is streamed.
     pub stream: bool,
-    /// Whether the last piece tells the counts.
+    /// Whether the last piece of the stream has the token counts.
     pub include_usage: bool,
     max_tokens: Option<usize>,
     stop: Vec<String>,
     sampling: Overrides,
 }
 
-/// The sampling options that were given; the others are as the model recommends.
+/// The sampling options of the request; the model's recommendation supplies the others.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct Overrides {
     temperature: Option<f32>,
@@ -44,8 +44,7 @@ impl ChatRequest {
     ///
     /// # Errors
     /// [`Error::Request`] for the first field that is unknown, not supported or of the wrong type,
-    /// [`Error::Text`] for a message that is none. Ranges are checked by
-    /// [`GenerateOptions::check`].
+    /// [`Error::Text`] for an invalid message. Ranges are checked by [`GenerateOptions::check`].
     pub fn from_json(json: &str) -> Result<Self, Error> {
         let fields = match request_json(json) {
             Ok(Value::Object(fields)) => fields,
@@ -89,7 +88,7 @@ impl ChatRequest {
         Ok(request)
     }
 
-    /// How to answer it on `engine`: what the request says, else what the model recommends.
+    /// Options for an answer on `engine`: those of the request, else the model's recommendation.
     ///
     /// # Errors
     /// As [`GenerateOptions::check`].
@@ -120,8 +119,8 @@ impl ChatRequest {
     }
 }
 
-/// What a step of an answer gives, in OpenAI's names: `content`, `reasoning_content`, and `tool_calls`
-/// as their functions, whole; the ids are the caller's. What is empty is left out.
+/// A step's result under OpenAI's names: `content`, `reasoning_content`, and `tool_calls` with
+/// whole functions; the caller adds ids. Empty fields are omitted.
 #[must_use]
 pub fn piece(delta: &Delta) -> Value {
     let mut piece = Map::new();
@@ -139,7 +138,7 @@ pub fn piece(delta: &Delta) -> Value {
     piece.into()
 }
 
-/// What is told at an answer's end, in OpenAI's and llama-server's names: `finish_reason`
+/// The summary at an answer's end under OpenAI's and llama-server's names: `finish_reason`
 /// (`"stop"`, `"tool_calls"`, `"length"`, or null for an answer that was stopped before its end),
 /// `usage` and `timings`.
 #[must_use]
@@ -179,7 +178,7 @@ fn wrong(field: &str, problem: impl Into<String>) -> Error {
 struct Fields(Map<String, Value>);
 
 impl Fields {
-    /// A field's value; null is as if it were not there.
+    /// Takes a field's value; null counts as absent.
     fn take(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key).filter(|value| !value.is_null())
     }
@@ -206,7 +205,7 @@ impl Fields {
         self.take(key).map(read).transpose()
     }
 
-    /// A whole number; `Some(None)` for the -1 that other servers take for "none".
+    /// A whole number; `Some(None)` for -1, which other servers take for "none".
     fn or_minus_one<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<Option<T>>, Error> {
         let problem = "must be a whole number, 0 or more or -1, of its usual size";
         let read = |value: Value| match value.as_i64() {
@@ -219,7 +218,7 @@ impl Fields {
         self.take(key).map(read).transpose()
     }
 
-    /// `logit_bias`: an object from token ids to what is added to their logits.
+    /// `logit_bias`: an object from token ids to the biases of their logits.
     fn logit_bias(&mut self) -> Result<Vec<(u32, f32)>, Error> {
         let key = "logit_bias";
         let entries = match self.take(key) {
@@ -263,7 +262,7 @@ impl Fields {
         }
     }
 
-    /// `stream_options`: whether the last piece tells the counts.
+    /// `stream_options`: whether the last piece has the token counts.
     fn stream_options(&mut self, stream: bool) -> Result<bool, Error> {
         let Some(value) = self.take("stream_options") else { return Ok(false) };
         if !stream {
@@ -280,7 +279,7 @@ impl Fields {
         }
     }
 
-    /// `tool_choice`: the model decides, or is not told of the tools.
+    /// `tool_choice`: `auto` leaves the choice to the model, `none` hides the tools from it.
     fn tool_choice(&mut self, conversation: &mut Map<String, Value>) -> Result<(), Error> {
         match self.string("tool_choice")?.as_deref() {
             None | Some("auto") => {}
@@ -294,7 +293,7 @@ impl Fields {
         Ok(())
     }
 
-    /// A field of which one value is supported, which is also what its absence means.
+    /// A field with one supported value, which is also its default.
     fn only(&mut self, key: &str, value: &Value, problem: &str) -> Result<(), Error> {
         match self.take(key) {
             Some(other) if other != *value => Err(wrong(key, problem)),
@@ -354,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_told_in_the_names_of_openai() {
+    fn the_summary_has_the_names_of_openai() {
         let timings = Timings { cache_n: 3, prompt_n: 4, predicted_n: 5, ..Timings::default() };
         let told = summary(Some(FinishReason::ToolCalls), &timings);
         assert_eq!(told["finish_reason"], "tool_calls");
@@ -365,9 +364,9 @@ mod tests {
         assert!(summary(None, &timings)["finish_reason"].is_null());
     }
 
-    /// As llama.cpp and vLLM have it: unlimited, off, random.
+    /// -1 means unlimited, off or random, as in llama.cpp and vLLM.
     #[test]
-    fn minus_one_is_none() {
+    fn minus_one_means_none() {
         let none = read(r#", "max_tokens": -1, "top_k": -1, "seed": -1"#).unwrap();
         assert_eq!(
             (none.max_tokens, none.sampling.top_k, none.sampling.seed),
@@ -378,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_supported_is_refused_by_name() {
+    fn unsupported_fields_are_refused_by_name() {
         for (rest, field) in [
             (r#", "logit_bias": [[5, 1]]"#, "logit_bias"),
             (r#", "logit_bias": {"05": 1}"#, "logit_bias"),

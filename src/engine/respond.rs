@@ -1,12 +1,13 @@
-//! A session answers: a conversation, a prompt, or a few tokens to warm the device up.
+//! Answers of a session: to a conversation, to a prompt, or to a few tokens that warm the device
+//! up.
 
 use super::{Engine, GenerateOptions, Generation, Session};
 use crate::error::Error;
 use crate::text::{AnswerFormat, Calls, Conversation, SpecialTokens};
 
 impl Session {
-    /// Answers a conversation by the model's chat template. Reasoning is told apart from the text, and
-    /// if the conversation has tools, so are calls of them.
+    /// Answers a conversation by the model's chat template. Reasoning is separated from the text,
+    /// and tool calls too if the conversation has tools.
     ///
     /// # Errors
     /// [`Error::Text`], [`Error::ContextFull`], [`Error::Option`].
@@ -19,12 +20,12 @@ impl Session {
         self.answer(&prompt, format, options)
     }
 
-    /// Continues a prompt; the text is all that the model says. What the prompt has in common with
+    /// Continues a prompt; the text is the model's whole output. The prompt's common prefix with
     /// the session's tokens is not computed again.
     ///
     /// # Errors
     /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`] if not even one
-    /// token of an answer fits, [`Error::Option`]. The session is then as it was.
+    /// token of an answer fits, [`Error::Option`]. The session is then unchanged.
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -33,8 +34,8 @@ impl Session {
         self.answer(prompt, AnswerFormat::default(), options)
     }
 
-    /// Continues a prompt whose answer has a form ([`ModelText::chat`](super::ModelText::chat) gives
-    /// both), as [`Session::generate`].
+    /// Continues a prompt, as [`Session::generate`], and reads the answer by `format`
+    /// ([`ModelText::chat`](super::ModelText::chat) returns both).
     ///
     /// # Errors
     /// As [`Session::generate`].
@@ -62,14 +63,15 @@ impl Session {
 }
 
 impl Engine {
-    /// Answers a few tokens that nobody sees, so that no driver compiles or allocates while a person
-    /// waits for the first answer. Needs a free sequence.
+    /// Generates a few tokens and discards them, so that the driver does not compile or allocate
+    /// during the first answer. Needs a free sequence.
     ///
     /// # Errors
     /// [`Error::NoFreeSequence`], and as [`Generation::next`].
     pub async fn warm_up(&self) -> Result<(), Error> {
         let mut session = self.session()?;
-        // More rows than `matvec` takes, so that the kernels of long prompts run too.
+        // The prompt has more rows than `matvec` takes, so that the kernels for long prompts run
+        // too.
         let few = self.inner.runner.choices.matvec_rows as usize;
         let prompt = vec![0; (2 * few).min(self.context_length() - 1)];
         let options =

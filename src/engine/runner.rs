@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use web_time::Instant;
 
-use super::progress::Teller;
+use super::progress::Reporter;
 use crate::error::Error;
 use crate::gpu::{
     Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
@@ -15,14 +15,15 @@ use crate::kernels::{Batch, Choices, PAGE, flash_tile_rows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
 use crate::state::State;
 
-/// How long one submission of a long pass may take, in seconds: drivers reset after about two.
+/// Target duration of one submission of a long pass, in seconds. Drivers reset a device after about
+/// two.
 const SUBMISSION_SECONDS: f64 = 0.1;
-/// Bytes of logits that one inspected pass may make; more rows are made in more passes.
+/// Bytes of logits of one inspected pass; more rows take more passes.
 const INSPECTED_BYTES: usize = 64 << 20;
-/// A profile begins when the device has worked for so long: an idle GPU has a slow clock.
+/// Work of the device before a profile begins: an idle GPU has a slow clock.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// What a plan was recorded for.
+/// Key of a recorded plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct PlanKey {
     /// Most rows.
@@ -43,31 +44,31 @@ pub(super) struct Runner {
     pub max_rows: u32,
     batch_table: Tensor<u32>,
     plans: Mutex<BTreeMap<PlanKey, Arc<Plan>>>,
-    /// Held while a batch is uploaded and submitted: both use the one batch table.
+    /// The lock is held while a batch is uploaded and submitted, since all batches share one table.
     pub(super) pace: Mutex<Pace>,
-    /// `[rows, vocab_size]`: logits of passes that draw nothing, made when the first one comes.
+    /// `[rows, vocab_size]`: logits of passes that draw no token; made for the first such pass.
     inspected: Mutex<Option<Tensor<f32>>>,
 }
 
-/// What the host wants of a pass: copied in the pass's own submission, before another pass can
-/// write over it.
+/// Output of a pass that the host reads. It is copied in the pass's own submission, before another
+/// pass can overwrite it.
 pub(super) enum Wanted {
-    /// The token drawn in this slot.
+    /// The token that was drawn for this slot.
     Token(u32),
-    /// The logits of all rows that they were made for.
+    /// The logits of all logit rows.
     Logits,
 }
 
-/// What is known of the device's speed.
+/// Estimate of the device's speed.
 pub(super) struct Pace {
     pub macs_per_second: f64,
-    /// Whether it was measured, and is not a guess.
+    /// Whether the speed was measured.
     pub known: bool,
 }
 
 impl Pace {
-    /// A guess on the safe side. No watchdog ends a software adapter's work; of GPUs, a discrete one
-    /// is at least ten times as fast as the slowest integrated ones.
+    /// A low guess. No watchdog ends a software adapter's work; discrete GPUs are at least ten
+    /// times as fast as the slowest integrated ones.
     fn guess(device: &Device) -> Self {
         let macs_per_second = if device.adapter().kind == "discrete" { 200e9 } else { 20e9 };
         Self { macs_per_second, known: false }
@@ -78,8 +79,9 @@ impl Pace {
         (self.macs_per_second * SUBMISSION_SECONDS) as u64
     }
 
-    /// Learns from a first submission of a long pass. Short ones are mostly overhead: they make the
-    /// next longer, but not too long, and do not count as known.
+    /// Learns from one of the first submissions of a long pass. Short submissions are mostly
+    /// overhead: they lengthen the next one, but not too much, and the speed does not count as
+    /// measured.
     fn learn_piece(&mut self, macs: u64, seconds: f64) {
         let measured = macs as f64 / seconds.max(1e-6);
         self.macs_per_second = measured.clamp(1e8, 8.0 * self.macs_per_second);
@@ -119,11 +121,11 @@ impl Runner {
 
     /// Records the plans that generation needs and compiles their kernels. All are recorded before the
     /// first kernel is compiled, so that progress has a total.
-    pub async fn compile(self, teller: Teller) -> Result<Self, Error> {
+    pub async fn compile(self, reporter: Reporter) -> Result<Self, Error> {
         let recorded = self.recorded();
         let variants = recorded.iter().flat_map(|(_, r)| r.variants());
-        self.device.compile(variants, &|done, total| teller.kernels(done, total)).await?;
-        if teller.stopped() {
+        self.device.compile(variants, &|done, total| reporter.kernels(done, total)).await?;
+        if reporter.stopped() {
             return Err(Error::Cancelled);
         }
         for (key, recorder) in recorded {
@@ -149,8 +151,8 @@ impl Runner {
         keys.map(|key| (key, self.recorder(key, false, &self.scratch.logits))).collect()
     }
 
-    /// Rows that plans are recorded for: one sequence decodes with 1, few rows with up to 8, and
-    /// one plan takes all chunks, since its grids follow the rows.
+    /// Row counts of the recorded plans: 1 for decoding one sequence, up to 8 for few rows, and one
+    /// plan for all chunks, since its grids follow the rows.
     fn buckets(&self) -> Vec<u32> {
         let few = self.choices.matvec_rows;
         let mut all = vec![1];
@@ -168,7 +170,7 @@ impl Runner {
         self.buckets().into_iter().find(|b| rows <= *b).unwrap_or(self.max_rows)
     }
 
-    /// Records the plan that `rows` rows need, unless it is there.
+    /// Records the plan for `rows` rows unless it exists.
     pub async fn prepare(&self, rows: u32, sample: bool) -> Result<(), GpuError> {
         let key = PlanKey { rows: self.bucket(rows), sample };
         if self.plan(key).is_none() {
@@ -205,12 +207,13 @@ impl Runner {
         recorder
     }
 
-    /// Most rows whose logits a pass makes that draws nothing.
+    /// Most logit rows of a pass that draws no token.
     pub fn inspected_rows(&self) -> usize {
         (INSPECTED_BYTES / (4 * self.config.vocab_size)).clamp(1, self.max_rows as usize)
     }
 
-    /// Where they go. An engine that only answers never needs it.
+    /// The buffer of inspected logits, made on first use. An engine that only answers never needs
+    /// it.
     async fn inspected(&self) -> Result<Tensor<f32>, GpuError> {
         if let Some(logits) = &*lock(&self.inspected) {
             return Ok(logits.clone());
@@ -228,9 +231,9 @@ impl Runner {
         shape
     }
 
-    /// Runs a batch, and copies what is wanted of it to `target`. A decode step is one submission. A
-    /// long chunk is cut into several, none of them long; until the device's speed is known, each is
-    /// waited for.
+    /// Runs a batch and copies the wanted output to `target`. A decode step is one submission. A
+    /// long chunk is cut into several short ones; until the device's speed is known, each is waited
+    /// for.
     pub fn submit(
         &self,
         batch: &Batch,
@@ -295,8 +298,8 @@ impl Runner {
         }
     }
 
-    /// Runs a batch that draws its tokens again and again, and times every kernel. Between three and
-    /// nine times, as a device's speed allows.
+    /// Runs a batch repeatedly and times every kernel: three to nine times, depending on the
+    /// device's speed.
     pub async fn profile(&self, batch: &Batch) -> Result<Option<Profile>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
         let plan = self.record(PlanKey { rows, sample: true }, false).await?;
@@ -315,7 +318,7 @@ impl Runner {
         Ok(self.device.profile(&plan, &shape, goes_on).await?)
     }
 
-    /// Runs a batch with all intermediates kept, and reads them: for tests and `selftest`.
+    /// Runs a batch, keeps all intermediates and reads them.
     pub async fn trace(&self, batch: &Batch) -> Result<Vec<(String, Vec<u32>)>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
         let plan = self.record(PlanKey { rows, sample: false }, true).await?;
@@ -339,8 +342,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Submissions of a chunk, and the longest in seconds, on a device of this speed whose submissions
-    /// cost `overhead` seconds beside their work.
+    /// Number of submissions of a chunk and the longest in seconds, on a device of this speed with
+    /// `overhead` seconds a submission.
     fn cut(mut pace: Pace, macs: f64, speed: f64, overhead: f64) -> (usize, f64) {
         let (mut left, mut pieces, mut longest) = (macs, 0, 0.0_f64);
         while left > 0.0 {
@@ -354,10 +357,10 @@ mod tests {
         (pieces, longest)
     }
 
-    /// 512 rows of LFM2-8B-A1B are 0.8 T multiply-adds: few submissions of a device that is fast, no
-    /// long one of a device that is slow.
+    /// 512 rows of LFM2-8B-A1B are 0.8 T multiply-adds. A fast device gets few submissions, a slow
+    /// one no long submission.
     #[test]
-    fn a_first_chunk_is_cut_by_what_its_first_submissions_tell() {
+    fn a_first_chunk_is_cut_by_measured_speed() {
         let chunk = 512.0 * 1.5e9;
         for guess in [20e9, 200e9] {
             let pace = || Pace { macs_per_second: guess, known: false };
@@ -365,7 +368,8 @@ mod tests {
             assert!(pieces <= 6 && longest < 0.2, "{pieces}, {longest}");
             let (pieces, longest) = cut(pace(), chunk, 1.25e12, 80e-6);
             assert!(pieces <= 10 && longest < 0.2, "{pieces}, {longest}");
-            // A tenth of the guess: the first one is longer than wanted, by no watchdog's length.
+            // At a tenth of the guessed speed the first submission is longer than wanted, but below
+            // a watchdog's limit.
             let (pieces, longest) = cut(pace(), chunk, guess / 10.0, 80e-6);
             assert!(longest <= 1.01, "{pieces}, {longest}");
         }

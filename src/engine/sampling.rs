@@ -5,10 +5,11 @@ use std::fmt;
 use crate::error::Error;
 use crate::kernels::{MAX_LOGIT_BIAS, SampleParams};
 
-/// How tokens are drawn. The order is transformers': biases, penalties, temperature, top-k, top-p, min-p.
+/// Sampling options. They apply in transformers' order: biases, penalties, temperature, top-k,
+/// top-p, min-p.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SamplingOptions {
-    /// 0 is greedy; larger is more varied.
+    /// 0 is greedy; larger values give more varied text.
     pub temperature: f32,
     /// Keep the k most likely tokens; 0 is off.
     pub top_k: u32,
@@ -20,22 +21,23 @@ pub struct SamplingOptions {
     pub repetition_penalty: f32,
     /// Subtracted from the logits of tokens generated already; 0 is off.
     pub presence_penalty: f32,
-    /// Subtracted as often as the token was generated; 0 is off.
+    /// Subtracted once for each time the token was generated; 0 is off.
     pub frequency_penalty: f32,
-    /// Added to the logits of these tokens, from -100, which all but bans one, to 100; each token once,
-    /// at most [`MAX_LOGIT_BIAS`].
+    /// Biases of tokens' logits, from -100 (nearly a ban) to 100. Each token may occur once, at
+    /// most [`MAX_LOGIT_BIAS`] in all.
     pub logit_bias: Vec<(u32, f32)>,
-    /// Seed. The same seed gives the same text: of the same version of this crate, model, adapter and
-    /// driver, with the same options ([`Engine::choices`](super::Engine::choices) among them), and the
-    /// same calls of the session before it, since what it can use again is not computed anew. Other
-    /// sessions do not matter. `None`: another with every answer, which [`Timings`](super::Timings)
-    /// tells.
+    /// Seed of the draws. The same seed gives the same text with the same version of this crate,
+    /// model, adapter and driver, the same options (including
+    /// [`Engine::choices`](super::Engine::choices)), and the same earlier calls of the session,
+    /// since cached state is not computed again. Other sessions do not matter. `None` takes a
+    /// random seed for each answer, which [`Timings`](super::Timings) reports.
     pub seed: Option<u64>,
 }
 
 impl Default for SamplingOptions {
-    /// As LFM2's page recommends: temperature 0.3, min_p 0.15, repetition_penalty 1.05. What a loaded
-    /// model's authors recommend is [`Engine::recommended_sampling`](super::Engine::recommended_sampling).
+    /// The recommendation of LFM2's page: temperature 0.3, min_p 0.15, repetition_penalty 1.05. The
+    /// recommendation for a loaded model is
+    /// [`Engine::recommended_sampling`](super::Engine::recommended_sampling).
     fn default() -> Self {
         Self {
             temperature: 0.3,
@@ -52,10 +54,10 @@ impl Default for SamplingOptions {
 }
 
 impl fmt::Display for SamplingOptions {
-    /// What differs from drawing from all tokens as they are: `temperature 0.2, top_k 80`.
+    /// Lists the options that are not off, e.g. `temperature 0.2, top_k 80`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "temperature {}", self.temperature)?;
-        // The most likely token stays whatever is cut behind it.
+        // Cuts never remove the most likely token, so greedy sampling ignores them.
         let draws = self.temperature != 0.0;
         if draws && self.top_k != 0 {
             write!(f, ", top_k {}", self.top_k)?;
@@ -97,7 +99,7 @@ impl SamplingOptions {
             ("frequency_penalty", self.frequency_penalty, -100.0, 100.0),
         ];
         for (option, value, low, high) in ranges {
-            // Written so that NaN is refused.
+            // The comparison is written so that NaN is refused.
             if !(value >= low && value <= high) {
                 let need = format!("a number from {low} to {high}");
                 return Err(Error::Option { option, got: value.to_string(), need });
@@ -122,7 +124,7 @@ impl SamplingOptions {
         }
     }
 
-    /// Checks that a model of `vocab` ids has all tokens that are named.
+    /// Checks that a model of `vocab` ids has all tokens of `logit_bias`.
     pub(super) fn check_tokens(&self, vocab: usize) -> Result<(), Error> {
         match self.logit_bias.iter().find(|(token, _)| *token as usize >= vocab) {
             None => Ok(()),
@@ -134,13 +136,13 @@ impl SamplingOptions {
         }
     }
 
-    /// What the kernels take, with `seed` for the one that may not have been given.
+    /// The kernels' parameters, with `seed` in place of the option.
     pub(super) fn params(&self, seed: u64) -> SampleParams {
         SampleParams {
-            // Both halves of the seed count.
+            // Both halves of the seed matter.
             seed: (seed ^ (seed >> 32).wrapping_mul(0x9e37_79b9)) as u32,
             top_k: self.top_k,
-            // Below this the division by it overflows; there it is greedy in effect.
+            // A division by a smaller temperature overflows; sampling is greedy in effect there.
             temperature: if self.temperature < 1e-4 { 0.0 } else { self.temperature },
             top_p: self.top_p,
             min_p: self.min_p,
@@ -152,15 +154,15 @@ impl SamplingOptions {
     }
 }
 
-/// A seed nobody can foresee, short enough to be typed again.
+/// A random seed, short enough to be typed again.
 #[cfg(not(target_arch = "wasm32"))]
 pub(super) fn random_seed() -> u64 {
     use std::hash::{BuildHasher, Hasher};
     std::hash::RandomState::new().build_hasher().finish() >> 32
 }
 
-/// A seed nobody can foresee, short enough to be typed again. The browser's own random numbers: hashes
-/// have the same keys on every page.
+/// A random seed, short enough to be typed again, from the browser's random numbers: hashes have
+/// the same keys on every page.
 #[cfg(target_arch = "wasm32")]
 pub(super) fn random_seed() -> u64 {
     getrandom::u32().map_or(0, u64::from)

@@ -1,4 +1,4 @@
-//! A session: one sequence and what of it is on the GPU.
+//! A session: one sequence and its state on the GPU.
 
 use super::Engine;
 use crate::error::Error;
@@ -6,15 +6,15 @@ use crate::kernels::{PAGE, Row, SampleParams, SeqRows};
 use crate::state::MAX_REWIND;
 
 /// One sequence. Its state stays on the GPU between answers, so that a conversation's next turn
-/// computes only what is new. Dropping it frees the sequence.
+/// computes only its new tokens. Dropping it frees the sequence.
 pub struct Session {
     engine: Engine,
     slot: u32,
     pages: Vec<u32>,
     /// Tokens whose state is on the GPU, by position.
     tokens: Vec<u32>,
-    /// Positions that have been written, at least `tokens.len()`: the rest was computed past a
-    /// stop and is not part of the text. The conv ring can go back only so far from here.
+    /// Positions that have been written, at least `tokens.len()`. The rest was computed past a stop
+    /// and is not part of the text. The conv ring can go back [`MAX_REWIND`] positions from here.
     written: usize,
 }
 
@@ -47,7 +47,7 @@ impl Session {
         &self.tokens
     }
 
-    /// Forgets everything.
+    /// Forgets all tokens.
     pub fn clear(&mut self) {
         self.tokens.clear();
         self.written = 0;
@@ -64,8 +64,8 @@ impl Session {
         }
     }
 
-    /// Goes back to the longest beginning of `prompt` whose state can be used, and returns its
-    /// length: at most `prompt.len() - 1`, since the last token has to run for its logits.
+    /// Goes back to the longest prefix of `prompt` whose state can be reused, and returns its
+    /// length: at most `prompt.len() - 1`, since the last token must run for its logits.
     pub(super) fn reuse(&mut self, prompt: &[u32]) -> usize {
         let common = self.tokens.iter().zip(prompt).take_while(|(a, b)| a == b).count();
         let kept = common.min(prompt.len() - 1);
@@ -88,7 +88,7 @@ impl Session {
         Ok(())
     }
 
-    /// The rows of this session's next pass: `tokens` at the positions after the present ones.
+    /// The rows of this session's next pass: `tokens` at the positions from `first_position` on.
     pub(super) fn rows(
         &self,
         first_position: usize,
@@ -116,7 +116,8 @@ impl Session {
         self.slot
     }
 
-    /// Notes that `tokens` are on the GPU now, up to position `written`.
+    /// Records that the state of `tokens` is on the GPU and that positions below `written` were
+    /// written.
     pub(super) fn advance(&mut self, tokens: &[u32], written: usize) {
         self.tokens.extend_from_slice(tokens);
         self.written = self.written.max(written);

@@ -1,4 +1,4 @@
-//! How fast a device will answer, from a measurement of a second, before a model is there.
+//! Estimate of a device's speed, from a measurement of about a second, before a model is loaded.
 
 use web_time::Instant;
 
@@ -9,31 +9,31 @@ use crate::kernels::{
 };
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 
-/// The measured matrix is of LFM2-8B's shape: `in_proj` of a convolution.
+/// Shape of the measured matrix: `in_proj` of LFM2-8B's convolutions.
 const ROWS: usize = 6144;
 const COLS: usize = 2048;
-/// Distinct matrices on a GPU, together more than most caches hold; and products with each.
+/// Distinct matrices on a GPU, together larger than most caches, and products with each.
 const MATRICES: usize = 8;
 const ROUNDS: usize = 4;
-/// A software adapter reads no more than its arithmetic lets it.
+/// Fewer rows on a software adapter, which is limited by arithmetic.
 const SOFTWARE_ROWS: usize = 1024;
-/// Small dispatches in a row.
+/// Small dispatches in sequence.
 const CHAIN: usize = 512;
 const SOFTWARE_CHAIN: usize = 64;
 
-/// What a device does in a second.
+/// Measured speeds of a device.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct DeviceSpeed {
-    /// Bytes that a copy within its memory moves.
+    /// Bytes a second of a copy within its memory.
     pub copy: f64,
-    /// Bytes of weights in 4 bits that products with a token's row read.
+    /// Bytes a second of 4-bit weights in products with one row.
     pub products: f64,
-    /// Seconds of a small kernel that waits for the one before.
+    /// Seconds of a small kernel that depends on the one before.
     pub launch: f64,
 }
 
 impl DeviceSpeed {
-    /// Measures a device. Takes about a second, most of it to compile two kernels.
+    /// Measures a device. Takes about a second, most of it for compiling two kernels.
     ///
     /// # Errors
     /// [`GpuError`] of the few buffers and kernels that it makes.
@@ -44,9 +44,9 @@ impl DeviceSpeed {
         Ok(Self { copy, products, launch })
     }
 
-    /// Tokens a second of one sequence behind a short prompt, slowest and fastest. What all kernels
-    /// but the products do, and how much worse smaller matrices are read, is not measured: that is
-    /// the distance between the two.
+    /// Range of tokens a second of one sequence after a short prompt, slowest and fastest. The
+    /// range covers the costs that are not measured: the work of kernels other than products, and
+    /// the slower reading of smaller matrices.
     #[must_use]
     pub fn decode(&self, config: &ModelConfig, size: &ModelSize) -> (f64, f64) {
         let active = size.weight_bytes as f64 * size.active_parameters as f64
@@ -56,16 +56,16 @@ impl DeviceSpeed {
     }
 }
 
-/// Kernels that a decoded token runs.
+/// Number of kernels of a decoded token.
 fn kernels_a_token(config: &ModelConfig) -> u32 {
     let layers = config.layers.iter().map(|layer| {
         let operator = match layer.operator {
             // norm, in_proj, convolution, out_proj
             OperatorKind::ShortConv => 4,
-            // norm, qkv, norms and turns, attention and what it adds up, out_proj
+            // norm, qkv, qk norms and RoPE, attention and its combination, out_proj
             OperatorKind::FullAttention => 6,
         };
-        // norm (or norm and route), into the middle, out of it
+        // norm (or norm and route), w1 and w3, w2
         let ffn = match layer.ffn {
             FfnKind::Dense | FfnKind::Moe => 3,
         };
@@ -120,11 +120,11 @@ async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
     }
     let launches = (ROUNDS * matrices) as f64 * launch;
     let took = seconds(device, recorder).await?;
-    // What a launch costs is counted by itself.
+    // The cost of launches is subtracted, since it is counted separately.
     Ok((bytes * ROUNDS as u64) as f64 / (took - launches).max(0.1 * took))
 }
 
-/// The least time of a few replays for one row.
+/// The shortest time of a few replays for one row.
 async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
     let row = SeqRows {
         slot: 0,
@@ -138,7 +138,7 @@ async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
     let table = device.tensor_of("batch", &words).await?;
     let plan: Plan = recorder.finish(device, &table).await?;
     let mut least = f64::INFINITY;
-    // The first ones wake the device up.
+    // The first replays wake the device up.
     for run in 0..6 {
         let started = Instant::now();
         let mut encoder = device.encoder();
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_token_takes_as_many_kernels_as_are_recorded() {
         let (config, _) = synthetic_model("lfm2-8b-a1b", WeightChoice::Q4).unwrap().unwrap();
-        // As counted on a device: docs/performance.md.
+        // The number counted on a device: docs/performance.md.
         assert_eq!(kernels_a_token(&config), 186);
     }
 

@@ -1,9 +1,9 @@
-//! Timings of an answer, in llama-server's names.
+//! Timings of an answer, under llama-server's names.
 
 /// Counts and times of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
 pub struct Timings {
-    /// Prompt tokens whose state was there already.
+    /// Prompt tokens whose state was cached.
     pub cache_n: usize,
     /// Prompt tokens that were computed.
     pub prompt_n: usize,
@@ -15,8 +15,7 @@ pub struct Timings {
     pub predicted_ms: f64,
     /// Milliseconds from the call to the first token.
     pub first_token_ms: f64,
-    /// The seed that tokens were drawn with, the one that was given or a random one: given again, it
-    /// repeats the answer.
+    /// The seed of the draws: the given one, or a random one. Passing it again repeats the answer.
     pub seed: u64,
 }
 

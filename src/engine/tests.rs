@@ -1,4 +1,5 @@
-//! The engine on tiny models: many sequences in one pass, reuse of state, seeds, early ends.
+//! Tests of the engine on tiny models: many sequences in one pass, reuse of state, seeds, early
+//! ends.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -30,7 +31,7 @@ fn engine_with(name: &str, more: impl FnOnce(EngineBuilder) -> EngineBuilder) ->
     block_on(more(builder.context_length(600)).build()).unwrap()
 }
 
-/// Tokens read ahead: none, as on software adapters; one, as on GPUs; and more.
+/// Tokens submitted ahead: none, as on software adapters; one, as on GPUs; and more.
 const AHEAD: [u32; 3] = [0, 1, 2];
 
 fn tokens(n: usize, seed: u32, vocab: usize) -> Vec<u32> {
@@ -70,8 +71,8 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
     (prefill, decode)
 }
 
-/// A row's result never depends on what else runs: bitwise, prefill and decode, whatever the
-/// lengths, at every way of adding up. tiny-a has conv, attention, dense and MoE layers; `long`
+/// A row's result does not depend on the other rows of its pass, bit for bit, in prefill and
+/// decode, for all lengths and reductions. tiny-a has conv, attention, dense and MoE layers; `long`
 /// has contexts of several attention splits.
 #[test]
 fn sequences_together_equal_each_alone() {
@@ -92,7 +93,7 @@ fn sequences_together_equal_each_alone() {
     }
 }
 
-/// The check above can fail: other tokens give other bits.
+/// The check above is able to fail: other tokens give other bits.
 #[test]
 fn other_tokens_give_other_logits() {
     let engine = engine_with("tiny-a", |b| b.sequences(2));
@@ -130,7 +131,7 @@ fn sampled(seed: u64, n: usize) -> GenerateOptions {
 }
 
 #[test]
-fn the_same_seed_gives_the_same_tokens_and_another_another() {
+fn tokens_depend_on_the_seed_alone() {
     for ahead in AHEAD {
         let engine = engine_with("tiny-a", |b| b.read_ahead(ahead));
         let prompt = tokens(9, 3, engine.config().vocab_size);
@@ -138,13 +139,13 @@ fn the_same_seed_gives_the_same_tokens_and_another_another() {
         let first = run(7);
         assert_eq!(first, run(7));
         assert_ne!(first, run(8));
-        // The upper half of a seed counts too.
+        // The upper half of a seed matters too.
         assert_ne!(first, run(7 + (1 << 40)));
     }
 }
 
-/// A biased token is drawn always or never, greedily and not, and one batch biases each sequence
-/// by itself.
+/// A strong bias makes a token always or never drawn, with and without greedy sampling. Each
+/// sequence of a batch has its own biases.
 #[test]
 fn biases_force_and_ban_tokens() {
     let engine = engine_with("tiny-a", |b| b.sequences(2));
@@ -181,7 +182,7 @@ fn biases_force_and_ban_tokens() {
     }
 }
 
-/// A second turn computes only what is new, and the answer is that of a fresh sequence.
+/// A second turn computes only its new tokens, and its answer equals that of a fresh sequence.
 #[test]
 fn a_longer_prompt_reuses_the_state_of_a_shorter() {
     for ahead in AHEAD {
@@ -194,13 +195,14 @@ fn a_longer_prompt_reuses_the_state_of_a_shorter() {
             let (answer, timings) = generate(&mut session, &prompt, &options);
             let (fresh, _) = generate(&mut engine.session().unwrap(), &prompt, &options);
             assert_eq!(answer, fresh, "turn {turn}");
-            // All but the answer's last token, which nothing has followed.
+            // All tokens but the answer's last, which was not fed back.
             let known = prompt.len() - 7 - 1;
             assert!(turn == 0 || timings.cache_n == known, "turn {turn}, {ahead}: {timings:?}");
             prompt.extend(&answer);
             prompt.extend(tokens(7, turn, vocab));
         }
-        // Another text from token 3 on: further back than the conv ring reaches, so all is anew.
+        // The text differs from token 3 on, further back than the conv ring reaches, so everything
+        // is computed again.
         prompt[3] = (prompt[3] + 1) % vocab as u32;
         let (answer, timings) = generate(&mut session, &prompt, &options);
         assert_eq!(timings.cache_n, 0);
@@ -208,7 +210,7 @@ fn a_longer_prompt_reuses_the_state_of_a_shorter() {
     }
 }
 
-/// A little way back the ring still holds what is needed, up to its last column.
+/// The ring still has the inputs for a short way back, up to its last column.
 #[test]
 fn going_back_a_little_keeps_the_state() {
     for ahead in AHEAD {
@@ -229,7 +231,7 @@ fn going_back_a_little_keeps_the_state() {
     }
 }
 
-/// An answer that is dropped half way leaves the session usable and right.
+/// An answer that is dropped half way leaves the session usable and correct.
 #[test]
 fn a_dropped_answer_leaves_a_good_session() {
     for ahead in AHEAD {
@@ -332,7 +334,7 @@ fn a_decoded_token_is_one_submission_and_four_bytes() {
     }
 }
 
-/// The stream gives what `next` gives.
+/// The stream yields the same as `next`.
 #[test]
 fn an_answer_is_a_stream_too() {
     use futures_util::StreamExt;
@@ -360,9 +362,9 @@ fn a_profile_names_every_kernel_of_a_token() {
     assert!(times.iter().any(|t| t.kernel.starts_with("matvec")), "{times:?}");
 }
 
-/// A device that goes away in the middle of an answer is an error: no panic, no hang, and the
-/// session refuses further work the same way. On a device of ours and on a host's, whose handlers
-/// are not ours.
+/// A device that is lost during an answer causes an error, no panic and no hang, and the session
+/// refuses further work with the same error. This holds on our own device and on a host's, which
+/// has its own handlers.
 #[test]
 fn a_lost_device_is_an_error() {
     use crate::gpu::GpuError;

@@ -4,14 +4,7 @@ use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use super::plan::{Step, workgroups};
-use super::{Device, Element, Plan, Readback, StepShape, Tensor};
-
-/// A submission that the driver has received.
-#[derive(Clone, Debug)]
-pub struct Submission(
-    // A browser can only wait for all work submitted so far.
-    #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
-);
+use super::{Device, Element, Plan, Readback, StepShape, Submission, Tensor};
 
 /// Encodes one submission.
 pub struct Encoder<'a> {

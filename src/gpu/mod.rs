@@ -2,6 +2,7 @@
 //! know models, file formats or tokens.
 
 mod caps;
+mod compile;
 mod device;
 mod encoder;
 mod error;
@@ -17,16 +18,16 @@ mod tensor;
 mod transfer;
 
 pub use caps::Caps;
+pub use compile::OnCompiled;
 pub use device::{
     AdapterChoice, Counters, Device, DeviceOptions, LimitsChoice, adapters, choose_adapter,
 };
-pub use encoder::{Encoder, Submission};
+pub use encoder::Encoder;
 pub use error::GpuError;
 pub(crate) use error::size;
-pub use pipeline::OnCompiled;
 pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
 pub use profile::{KernelTime, Profile};
 pub use report::AdapterReport;
 pub use shader::{Const, Needs, SHADERS, ShaderFile, ShaderPart, Target, Variant, shader_parts};
 pub use tensor::{Binding, Element, Tensor};
-pub use transfer::Readback;
+pub use transfer::{Readback, Submission};

@@ -5,12 +5,18 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Poll, Waker};
 
-use super::encoder::Submission;
 use super::tensor::Memory;
 use super::{Device, Element, GpuError, Tensor};
 
 /// Bytes of a piece of an upload: uploads are cut into pieces, so that staging memory stays bounded.
 const UPLOAD_PIECE: usize = 16 << 20;
+
+/// A submission that the driver has received.
+#[derive(Clone, Debug)]
+pub struct Submission(
+    // A browser can only wait for all work submitted so far.
+    #[cfg_attr(target_arch = "wasm32", expect(dead_code))] pub(super) wgpu::SubmissionIndex,
+);
 
 impl Device {
     /// Writes `data` to `tensor` from element `at` on, before any later submission.

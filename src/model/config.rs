@@ -1,4 +1,4 @@
-//! The configuration of a model, checked: what the rest of the crate may rely on.
+//! The checked configuration of a model, which the rest of the crate relies on.
 
 use std::fmt;
 
@@ -9,15 +9,15 @@ use crate::state::StateDims;
 /// limit bounds the memory of the parsed value (up to 40 times the text).
 pub const MAX_CONFIG_BYTES: u64 = 512 << 10;
 
-/// Why a configuration file was refused. One line: file, field, what is wrong.
+/// Reason for refusing a configuration file, in one line: file, field, problem.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{file}: {}{problem}", FieldName(.field.as_deref()))]
 pub struct ConfigError {
-    /// The file, as the user knows it.
+    /// The file's name for the user.
     pub file: String,
-    /// The field; none when the file as a whole is wrong.
+    /// The field; `None` if the file as a whole is invalid.
     pub field: Option<String>,
-    /// What is wrong with it, as "got X, need Y" where there is a value.
+    /// The problem, as "got X, need Y" if there is a value.
     pub problem: String,
 }
 
@@ -35,7 +35,7 @@ impl fmt::Display for FieldName<'_> {
     }
 }
 
-/// Which family of LFM2 a model is.
+/// The family of an LFM2 model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelType {
     /// `lfm2`: every FFN is dense.
@@ -54,7 +54,7 @@ impl ModelType {
     }
 }
 
-/// What mixes a layer's positions.
+/// The operator of a layer, which mixes positions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OperatorKind {
     /// The gated short causal convolution.
@@ -63,7 +63,7 @@ pub enum OperatorKind {
     FullAttention,
 }
 
-/// What follows a layer's operator.
+/// The FFN of a layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FfnKind {
     /// One SwiGLU of `intermediate_size`.
@@ -94,7 +94,7 @@ pub struct MoeConfig {
     pub use_expert_bias: bool,
     /// Whether the selected experts' weights are divided by (their sum + 1e-6).
     pub norm_topk_prob: bool,
-    /// What the weights are multiplied by last.
+    /// Factor on the weights, applied last.
     pub routed_scaling_factor: f32,
 }
 
@@ -112,7 +112,7 @@ pub struct ModelConfig {
     pub intermediate_size: usize,
     /// The layers, first to last.
     pub layers: Vec<LayerConfig>,
-    /// The mixture of experts; there if and only if a layer has one.
+    /// The mixture of experts; present if and only if a layer has one.
     pub moe: Option<MoeConfig>,
     /// Query heads, a multiple of `n_kv_heads`.
     pub n_heads: usize,
@@ -128,7 +128,7 @@ pub struct ModelConfig {
     pub norm_eps: f32,
     /// Base of the rotary embedding's frequencies.
     pub rope_theta: f64,
-    /// Longest context that the model was made for, in tokens.
+    /// Longest context that the model supports, in tokens.
     pub max_position_embeddings: usize,
     /// Whether the head is the embedding.
     pub tie_word_embeddings: bool,
@@ -156,7 +156,7 @@ impl ModelConfig {
         self.n_kv_heads * self.head_dim
     }
 
-    /// The numbers that the state of sequences depends on.
+    /// The model's numbers that the state of sequences depends on.
     pub fn state_dims(&self) -> StateDims {
         StateDims {
             attentions: self.count(OperatorKind::FullAttention),
@@ -169,7 +169,7 @@ impl ModelConfig {
         }
     }
 
-    /// Checks every value and how the values fit each other.
+    /// Checks every value, and that the values agree.
     pub(super) fn check(&self, check: &Check<'_>) -> Result<(), ConfigError> {
         check.range("vocab_size", self.vocab_size, 1, 1 << 22)?;
         check.width("hidden_size", self.hidden_size, 1 << 16)?;
@@ -196,7 +196,7 @@ impl ModelConfig {
             let got = self.rope_theta;
             return check.fail("rope_theta", format!("got {got}, need 1 to 1e12"));
         }
-        // Positions are held in f32 where the rotary embedding is computed: exact up to 2^24.
+        // The rotary embedding is computed from positions in f32, which are exact up to 2^24.
         check.range("max_position_embeddings", self.max_position_embeddings, 1, 1 << 24)?;
         if let Some(moe) = &self.moe {
             self.check_moe(check, moe)?;
@@ -208,7 +208,7 @@ impl ModelConfig {
         check.range("moe_intermediate_size", moe.intermediate_size, 1, 1 << 16)?;
         check.range("num_experts", moe.num_experts, 1, 1024)?;
         check.range("num_experts_per_tok", moe.top_k, 1, moe.num_experts)?;
-        // Bounds the table of tensors, which has three for each.
+        // Bounds the table of tensors, which has three for each expert.
         let experts = moe.num_experts.saturating_mul(self.layers.len());
         if experts > 1 << 16 {
             return check
@@ -254,7 +254,7 @@ impl ModelConfig {
     }
 }
 
-/// The file that checks are about, and how it spells a field of config.json.
+/// The file that is checked, and its spelling of the fields of config.json.
 pub(super) struct Check<'a> {
     pub file: &'a str,
     pub key: &'a dyn Fn(&str) -> String,
@@ -272,7 +272,7 @@ impl Check<'_> {
         self.fail(field, format!("got {got}, need {min} to {max}"))
     }
 
-    /// A width that matrices have as their columns.
+    /// Checks a width that is the number of columns of matrices.
     fn width(&self, field: &str, got: usize, max: usize) -> Result<(), ConfigError> {
         self.range(field, got, 1, max)?;
         if got.is_multiple_of(4) {

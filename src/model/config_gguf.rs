@@ -1,8 +1,8 @@
-//! The configuration in a GGUF file's metadata, as llama.cpp's conversion writes it.
+//! The configuration in a GGUF file's metadata, in the format of llama.cpp's conversion.
 //!
 //! Source: llama.cpp `conversion/lfm2.py`, `conversion/base.py`, `src/llama-model.cpp` (keys that
-//! are read for `lfm2` and `lfm2moe`), `gguf-py/gguf/constants.py`. What is required there is
-//! required here, and also what has a default there that is not LFM2's (`rope.freq_base`).
+//! are read for `lfm2` and `lfm2moe`), `gguf-py/gguf/constants.py`. Keys that llama.cpp requires
+//! are required here, and also a key whose default there is not LFM2's (`rope.freq_base`).
 
 use super::config::{
     Check, ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
@@ -11,7 +11,7 @@ use super::names::TensorId;
 use crate::formats::gguf::Counts;
 use crate::formats::{Checkpoint, KeyError, Metadata, quoted};
 
-/// The name in config.json of each size, and the key without the architecture before it.
+/// The name of each size in config.json, and its key without the architecture.
 const KEYS: [(&str, &str); 15] = [
     ("vocab_size", "vocab_size"),
     ("hidden_size", "embedding_length"),
@@ -30,8 +30,7 @@ const KEYS: [(&str, &str); 15] = [
     ("routed_scaling_factor", "expert_weights_scale"),
 ];
 
-/// Keys of other models, and what they must be, if they are there at all, for LFM2's forward pass
-/// to be the right one.
+/// Keys of other models, and the values with which LFM2's forward pass is still the right one.
 const OTHER_MATH: [(&str, f64); 16] = [
     ("attention.sliding_window", 0.0),
     ("attention.max_alibi_bias", 0.0),
@@ -68,8 +67,8 @@ fn key_of(model_type: ModelType, field: &str) -> String {
 }
 
 impl ModelConfig {
-    /// Reads the configuration of a GGUF model, of the architectures `lfm2` and `lfm2moe`. Where
-    /// the metadata and a tensor's shape tell the same size, the tensor is right.
+    /// Reads the configuration of a GGUF model, of the architectures `lfm2` and `lfm2moe`. If the
+    /// metadata and a tensor's shape disagree about a size, the tensor is right.
     ///
     /// # Errors
     /// As [`from_json`](Self::from_json), naming the metadata's key.
@@ -81,7 +80,7 @@ impl ModelConfig {
     }
 }
 
-/// Reads the keys; ranges and relations are [`ModelConfig::check`]'s.
+/// Reads the keys; [`ModelConfig::check`] checks ranges and relations.
 fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigError> {
     let model_type = model_type(m)?;
     let r = Reader { metadata: m, checkpoint, model_type };
@@ -91,12 +90,12 @@ fn read(m: &Metadata, checkpoint: &Checkpoint) -> Result<ModelConfig, ConfigErro
     let attention = first(OperatorKind::FullAttention).unwrap_or(usize::MAX);
     let conv = first(OperatorKind::ShortConv).unwrap_or(usize::MAX);
     let moe_layer = layers.iter().position(|layer| layer.ffn == FfnKind::Moe);
-    // Every layer's tensors are held against these by `validate`; one of each tells a size.
+    // One tensor of a kind gives a size; `validate` compares the tensors of all layers with it.
     let hidden_size = r.size("hidden_size", TensorId::Embedding, Side::Cols)?;
     let n_heads = r.count("num_attention_heads")?;
     let vocab_size = r.vocab_size()?;
     let has = |id: TensorId| checkpoint.find(&id.gguf_name()).is_some();
-    // In any layer: then the others must have one too.
+    // If any layer has one, all must.
     let any = |id: fn(usize) -> TensorId| (0..layers.len()).any(|i| has(id(i)));
     Ok(ModelConfig {
         model_type,
@@ -145,7 +144,7 @@ fn model_type(m: &Metadata) -> Result<ModelType, KeyError> {
     }
 }
 
-/// Which dimension of a matrix is meant.
+/// A dimension of a matrix.
 #[derive(Clone, Copy)]
 enum Side {
     Rows,
@@ -169,7 +168,7 @@ impl Reader<'_> {
         self.metadata.error(key, "is missing")
     }
 
-    /// A required count: one number, or an array that says it for each layer alike.
+    /// A required count: one number, or an array with the same number for each layer.
     fn count(&self, field: &str) -> Result<usize, KeyError> {
         let key = self.key(field);
         match self.metadata.counts(&key)? {
@@ -182,8 +181,8 @@ impl Reader<'_> {
         }
     }
 
-    /// A required count that a tensor tells too: the tensor is right. (Files are about that say
-    /// `feed_forward_length` 12288 where the matrices have 8192 rows.)
+    /// A required count that a tensor's shape also gives: the tensor is right. (Some files say
+    /// `feed_forward_length` 12288 although the matrices have 8192 rows.)
     fn size(&self, field: &str, id: TensorId, side: Side) -> Result<usize, KeyError> {
         let told = self.count(field)?;
         let Some(actual) = self.dimension(id, side) else {
@@ -300,7 +299,7 @@ impl Reader<'_> {
         Ok(heads.into_iter().enumerate().map(layer).collect())
     }
 
-    /// A tensor of a layer that there should not be.
+    /// A tensor that a layer should not have.
     fn layer_beyond(&self, n_layers: usize) -> Option<&str> {
         let names = self.checkpoint.tensors().iter().map(|tensor| tensor.name.as_str());
         names.into_iter().find(|name| {
@@ -309,7 +308,7 @@ impl Reader<'_> {
         })
     }
 
-    /// The one number of heads that all attention layers have; at least 1 where there are none.
+    /// The common number of heads of all attention layers; at least 1 if there are none.
     fn n_kv_heads(&self) -> Result<usize, KeyError> {
         let key = self.key("num_key_value_heads");
         let heads = match self.metadata.counts(&key)? {
@@ -328,7 +327,7 @@ impl Reader<'_> {
         }
     }
 
-    /// A head's width: as its norm has it, or as the keys say.
+    /// A head's width: by its norm's shape, or by the keys.
     fn head_dim(&self, hidden: usize, heads: usize, layer: usize) -> Result<usize, KeyError> {
         let m = self.metadata;
         let key = self.key("head_dim");
@@ -344,7 +343,7 @@ impl Reader<'_> {
                 }
             },
         };
-        // The rotary embedding turns all of a head, and values are as wide as keys.
+        // The rotary embedding covers a whole head, and values are as wide as keys.
         for name in ["attention.value_length", "rope.dimension_count"] {
             let key = self.key(name);
             if m.count(&key)?.is_some_and(|value| value != head_dim) {

@@ -1,9 +1,9 @@
-//! config.json as transformers writes it, in every spelling that published LFM2 models use.
+//! Reads config.json in every spelling that published LFM2 models use.
 //!
 //! Source: transformers 5.23 `models/lfm2/configuration_lfm2.py`, `modeling_lfm2.py` (Lfm2MLP),
-//! `models/lfm2_moe/configuration_lfm2_moe.py`, and the files of the published models.
-//! Where a published class has a default that the published models do not share (layers, sizes,
-//! eos, rope_theta), the field is required here: a wrong default is a wrong answer.
+//! `models/lfm2_moe/configuration_lfm2_moe.py`, and the files of the published models. A field is
+//! required here if the class has a default that the published models do not share (layers, sizes,
+//! eos, rope_theta): a wrong default would give wrong answers.
 
 use super::config::{
     Check, ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
@@ -11,7 +11,7 @@ use super::config::{
 use super::fields::{Fields, show};
 use serde_json::Value;
 
-/// Fields that give the model, beside those of `IMPLIED`.
+/// Fields that are read, besides those of `IMPLIED`.
 const KNOWN: [&str; 42] = [
     "model_type",
     "architectures",
@@ -57,8 +57,8 @@ const KNOWN: [&str; 42] = [
     "quantization",
 ];
 
-/// What an optional field of other models must be, if it is there at all, for LFM2's forward pass
-/// to be the right one. Each would change the result and is not implemented.
+/// The value of an optional field of other models with which LFM2's forward pass is still the right
+/// one. Other values would change the result and are not implemented.
 enum Implied {
     /// Absent, null, false, 0 or "".
     Unset,
@@ -125,10 +125,10 @@ impl Implied {
 
 impl ModelConfig {
     /// Reads `config.json` of a Hugging Face checkpoint, of model types `lfm2` and `lfm2_moe`, in
-    /// the spellings of every version of transformers. `file` is what errors call it.
+    /// the spellings of every version of transformers. `file` is its name in errors.
     ///
-    /// Fields that are not known are ignored, except those that would change what the model
-    /// computes in a way that is not implemented.
+    /// Unknown fields are ignored, except those that would change the model's result in a way that
+    /// is not implemented.
     ///
     /// # Errors
     /// [`ConfigError`] for a field that is missing, of a wrong type, out of range, in
@@ -140,7 +140,7 @@ impl ModelConfig {
     }
 }
 
-/// Reads the fields; ranges and relations are [`ModelConfig::check`]'s.
+/// Reads the fields; [`ModelConfig::check`] checks ranges and relations.
 fn read(file: &str, bytes: &[u8]) -> Result<ModelConfig, ConfigError> {
     let fields = Fields::parse(file, bytes, |name| {
         KNOWN.contains(&name) || IMPLIED.iter().any(|(implied, _)| *implied == name)
@@ -235,7 +235,7 @@ fn model_type(f: &Fields) -> Result<ModelType, ConfigError> {
     Ok(model_type)
 }
 
-/// Refuses what would change the result and is not implemented.
+/// Refuses fields that would change the result and are not implemented.
 fn refuse_other_math(f: &Fields) -> Result<(), ConfigError> {
     for (field, implied) in IMPLIED {
         if f.get(field).is_some_and(|value| !implied.accepts(value)) {
@@ -370,7 +370,7 @@ fn intermediate_size(f: &Fields, model_type: ModelType) -> Result<usize, ConfigE
         );
     }
     let adjusted = 2 * configured / 3;
-    // As in Lfm2MLP, an explicit null also turns the rounding off; an absent field is 1.0.
+    // As in Lfm2MLP, an explicit null turns the rounding off too; an absent field means 1.0.
     if f.is_null("block_ffn_dim_multiplier") {
         return Ok(adjusted);
     }

@@ -72,7 +72,7 @@ impl Fields {
         }
     }
 
-    /// The error of a field that must be there and is not.
+    /// The error for a required field that is missing.
     pub(super) fn missing(&self, field: &str) -> ConfigError {
         self.error(field, "is missing")
     }
@@ -95,7 +95,7 @@ impl Fields {
         value.filter(|value| !value.is_null())
     }
 
-    /// Whether the field is there as an explicit `null`.
+    /// Whether the field is an explicit `null`.
     pub(super) fn is_null(&self, field: &str) -> bool {
         self.values.get(field).is_some_and(Value::is_null)
     }
@@ -146,7 +146,7 @@ impl Fields {
         }
     }
 
-    /// A token id that the vocabulary has.
+    /// A token id below the vocabulary's size.
     pub(super) fn token(&self, field: &str, vocab_size: usize) -> Result<Option<u32>, ConfigError> {
         let need = format!("a token id below vocab_size {vocab_size}");
         self.read(field, &need, |value| token_id(value, vocab_size))
@@ -214,7 +214,7 @@ fn token_id(value: &Value, vocab_size: usize) -> Option<u32> {
     (usize::try_from(id).ok()? < vocab_size).then_some(id)
 }
 
-/// A value as JSON, cut to a readable length. A list or object is not rendered whole first.
+/// A value as JSON, cut to a readable length without rendering all of a list or object.
 pub(super) fn show(value: &Value) -> String {
     match value {
         Value::String(string) => quoted(string),
@@ -224,7 +224,7 @@ pub(super) fn show(value: &Value) -> String {
     }
 }
 
-/// What parsing gathers. `current` is the field being read, for errors.
+/// State of the parser. `current` is the field being read, for errors.
 struct Object<K> {
     known: K,
     current: Option<String>,

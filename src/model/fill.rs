@@ -11,11 +11,12 @@ use crate::kernels::{Format, MatrixPart, values};
 
 /// Bytes of a checkpoint that are read at a time.
 const PIECE_BYTES: usize = 8 << 20;
-/// Uploaded bytes that are submitted together. The driver takes one lot while the next is read, so
+/// Uploaded bytes of one submission. The driver copies one submission while the next is read, so
 /// its staging memory is twice this.
 const LOT_BYTES: u64 = 16 << 20;
 
-/// A tensor's rows within a piece, and where they go: the first to `offset`, the others every `step`.
+/// A tensor's rows within a piece: the first row goes to `offset`, the others follow in steps of
+/// `step`.
 struct Wanted<'a> {
     slice: &'a TensorSlice,
     rows: Range<usize>,
@@ -31,7 +32,7 @@ struct Filler<'a> {
     /// Bytes uploaded since the last submission.
     staged: u64,
     submitted: Option<Submission>,
-    // Used for all pieces: fresh memory would cost more than what is done with it.
+    // The buffers serve all pieces: allocating memory anew would cost more than the work on it.
     bytes: Vec<u8>,
     planes: Vec<Vec<u8>>,
 }
@@ -81,7 +82,7 @@ impl Filler<'_> {
         range: Range<usize>,
         target: ElementType,
     ) -> Result<(), LoadError> {
-        // Even, so that a gate row and its up row come in one piece.
+        // The number is even, so that a gate row and its up row are in one piece.
         let step = (PIECE_BYTES / bytes_of(ElementType::F16, source.cols).max(1)).max(2) & !1;
         let mut row = range.start;
         while row < range.end {
@@ -94,8 +95,8 @@ impl Filler<'_> {
         Ok(())
     }
 
-    /// Rows `range` of `source` to the planes of `target`'s format, zeros where a matrix is filled
-    /// up; answers how many bytes of the file they are.
+    /// Packs rows `range` of `source` into the planes of `target`'s format, with zeros as padding;
+    /// returns their number of bytes in the file.
     async fn pack(
         &mut self,
         source: &Rows,
@@ -130,7 +131,7 @@ impl Filler<'_> {
             }
             return Ok(read as u64);
         }
-        // Rows of one type are put together as the file has them, of several as f32.
+        // Rows of one type are copied as in the file, rows of several types as f32.
         let one = wanted.first().map(|w| w.slice.element_type);
         let one = one.filter(|t| wanted.iter().all(|w| w.slice.element_type == *t));
         let own = one.unwrap_or(ElementType::F32);
@@ -162,7 +163,7 @@ impl Filler<'_> {
         Ok(read)
     }
 
-    /// Reads rows as the file has them to `at` of the buffer; answers where they end.
+    /// Reads rows as in the file to `at` of the buffer; returns their end.
     async fn read(&mut self, w: &Wanted<'_>, at: usize) -> Result<usize, LoadError> {
         let end = at + bytes_of(w.slice.element_type, w.rows.len() * w.slice.cols);
         if self.bytes.len() < end {
@@ -224,17 +225,17 @@ fn wanted<'a>(source: &'a Rows, range: &Range<usize>) -> Vec<Wanted<'a>> {
     all
 }
 
-/// Bytes of whole blocks; the tensors' shapes have been checked.
+/// Number of bytes of whole blocks; the tensors' shapes have been checked.
 fn bytes_of(element_type: ElementType, elements: usize) -> usize {
     let block = element_type.block();
     elements.div_ceil(block.elements as usize) * block.bytes as usize
 }
 
-/// Writes a part from its first row to its last: each plane grows by what a piece of rows has of
-/// it. Half a word is kept until the next piece.
+/// Writes a part from its first row to its last. Each piece of rows extends every plane; half a
+/// word is kept until the next piece.
 struct PartWriter {
     data: Tensor<u32>,
-    /// Next word, and bytes that do not make one yet.
+    /// Index of the next word, and bytes that do not fill it yet.
     planes: Vec<(usize, Vec<u8>)>,
 }
 

@@ -1,7 +1,7 @@
 //! The forward pass of LFM2, recorded once and replayed for every step.
 //!
-//! The same text serves decode and prefill: kernels are chosen by the number of rows, and a batch
-//! is a list of rows whatever their sequences. Source: transformers `Lfm2MoeModel.forward`.
+//! The same code serves decode and prefill: kernels are chosen by the number of rows, and a batch
+//! is a list of rows of any sequences. Source: transformers `Lfm2MoeModel.forward`.
 
 use super::scratch::Scratch;
 use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights};
@@ -14,17 +14,17 @@ use crate::kernels::{
 };
 use crate::state::State;
 
-/// Everything a pass reads and writes.
+/// Inputs and buffers of a pass.
 pub struct Forward<'a> {
     /// Sizes.
     pub config: &'a ModelConfig,
     /// Weights.
     pub weights: &'a Weights,
-    /// What sequences leave behind.
+    /// State of the sequences.
     pub state: &'a State,
     /// Activations.
     pub scratch: &'a Scratch,
-    /// `[logit rows, vocab_size]`: where the logits go; [`Scratch::logits`] if tokens are drawn.
+    /// `[logit rows, vocab_size]`: output of the head; [`Scratch::logits`] if tokens are drawn.
     pub logits: &'a Tensor<f32>,
     /// Kernel choices of the device.
     pub choices: Choices,
@@ -67,7 +67,7 @@ impl Forward<'_> {
         }
     }
 
-    /// `x = embed_tokens[token]`, and the token joins its sequence's history.
+    /// `x = embed_tokens[token]`; the token is appended to its sequence's history.
     fn embed(&self, p: &mut Recorder) {
         Embed {
             embedding: &self.weights.embedding,
@@ -97,7 +97,7 @@ impl Forward<'_> {
         self.linear(p, &conv.out_proj, conv.out_proj_bias.as_ref(), &s.y, &s.x, Epilogue::Add);
     }
 
-    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`, q and k normed per head and turned.
+    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`, q and k with norm per head and RoPE.
     fn attention(&self, p: &mut Recorder, attention: &AttentionWeights) {
         let (c, s, state) = (self.config, self.scratch, self.state);
         let heads = Heads {
@@ -225,7 +225,7 @@ impl Forward<'_> {
             reduce: self.choices.reduce,
         }
         .record(p);
-        // A sampled sequence wants one row, so even a long chunk wants few.
+        // Sampling needs one logit row a sequence, so even a long chunk has few.
         let rows = if sample { self.rows.min(self.state.n_slots) } else { self.rows };
         Linear {
             weight: self.weights.head(),

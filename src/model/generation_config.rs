@@ -5,17 +5,17 @@ use super::fields::Fields;
 use crate::formats::gguf::Value;
 use crate::formats::{KeyError, Metadata};
 
-/// What generation_config.json (or a GGUF's metadata) says. A field that it does not name is `None`.
+/// Contents of generation_config.json or a GGUF's metadata. An absent field is `None`.
 ///
-/// Unlike transformers, which ignores a file that it cannot read, a broken one is an error:
-/// ignoring it would silently sample in another way and miss end tokens.
+/// An invalid file is an error, unlike in transformers, which ignores it: then sampling would
+/// silently change and end tokens would be missed.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct GenerationConfig {
-    /// What a person knows the values by: `generation_config.json`, or a GGUF's keys.
+    /// The values' source for the user: `generation_config.json`, or a GGUF's keys.
     pub source: &'static str,
     /// First token of a text.
     pub bos_token_id: Option<u32>,
-    /// Tokens that end a text; empty when the file names none.
+    /// Tokens that end a text; empty if the file names none.
     pub eos_token_ids: Vec<u32>,
     /// Padding.
     pub pad_token_id: Option<u32>,
@@ -29,7 +29,7 @@ pub struct GenerationConfig {
     pub top_p: Option<f32>,
     /// Keep tokens of at least this probability relative to the most likely one, 0 to 1.
     pub min_p: Option<f32>,
-    /// What the logits of tokens that were seen are divided by (if positive), above 0.
+    /// Divisor of the positive logits of tokens that have occurred, above 0.
     pub repetition_penalty: Option<f32>,
     /// Most tokens of an answer, at least 1.
     pub max_new_tokens: Option<usize>,
@@ -51,8 +51,8 @@ const KNOWN: [&str; 11] = [
     "max_length",
 ];
 
-/// Fields that change what is generated and are not implemented, with the values that do not.
-/// They are reported, not refused: they are a recommendation, and the model itself is usable.
+/// Fields that would change the output and are not implemented, with their neutral values. Others
+/// are reported, not refused: they are a recommendation, and the model itself is usable.
 const NOT_IMPLEMENTED: [(&str, &str); 18] = [
     ("num_beams", "1"),
     ("num_beam_groups", "1"),
@@ -75,11 +75,11 @@ const NOT_IMPLEMENTED: [(&str, &str); 18] = [
 ];
 
 impl GenerationConfig {
-    /// Reads generation_config.json. `file` is what errors call it; token ids are checked against
+    /// Reads generation_config.json. `file` is its name in errors; token ids are checked against
     /// `vocab_size`.
     ///
     /// # Errors
-    /// [`ConfigError`] for what is not JSON, a field of a wrong type or out of its range.
+    /// [`ConfigError`] for invalid JSON, or a field of a wrong type or out of its range.
     pub fn from_json(file: &str, bytes: &[u8], vocab_size: usize) -> Result<Self, ConfigError> {
         let fields = Fields::parse(file, bytes, |name| {
             KNOWN.contains(&name) || NOT_IMPLEMENTED.iter().any(|(other, _)| *other == name)
@@ -111,7 +111,7 @@ impl GenerationConfig {
 }
 
 impl GenerationConfig {
-    /// Whether it says how tokens are to be drawn, and does not only name token ids.
+    /// Whether it recommends sampling options, and not only token ids.
     #[must_use]
     pub fn recommends_sampling(&self) -> bool {
         self.do_sample == Some(false)
@@ -122,15 +122,15 @@ impl GenerationConfig {
             || self.repetition_penalty.is_some()
     }
 
-    /// What a GGUF file's metadata say: end tokens, and `general.sampling.*` where there are any.
-    /// Token ids are checked against `vocab_size`.
+    /// Reads a GGUF file's metadata: end tokens, and `general.sampling.*` if present. Token ids are
+    /// checked against `vocab_size`.
     ///
     /// # Errors
     /// [`ConfigError`] for a key of a wrong type or out of its range.
     pub fn from_gguf(metadata: &Metadata, vocab_size: usize) -> Result<Self, ConfigError> {
         let m = metadata;
         let mut eos_token_ids = Vec::new();
-        // The end of a text, of a turn, of a message: an answer is over at any of them.
+        // The end of a text, of a turn and of a message all end an answer.
         for name in ["eos", "eot", "eom"] {
             let id = m.token(&format!("tokenizer.ggml.{name}_token_id"), vocab_size)?;
             eos_token_ids.extend(id.filter(|id| !eos_token_ids.contains(id)));
@@ -150,7 +150,7 @@ impl GenerationConfig {
             }
         };
         let top_k = match m.get("general.sampling.top_k") {
-            // As llama.cpp has it, -1 is off like 0.
+            // As in llama.cpp, -1 means off like 0.
             Some(Value::Integer(k)) if k < 0 => Some(0),
             _ => m.count("general.sampling.top_k")?,
         };
@@ -174,7 +174,7 @@ impl GenerationConfig {
     }
 }
 
-/// End tokens that ollama's conversion lists where config.json has several.
+/// End tokens that ollama's conversion lists if config.json has several.
 fn more_end_tokens(m: &Metadata, vocab_size: usize) -> Result<Vec<u32>, KeyError> {
     const KEY: &str = "tokenizer.ggml.eos_token_ids";
     let Some(ids) = m.array(KEY)? else {

@@ -1,5 +1,5 @@
-//! How the tensors of the files lie on the GPU: which of them make one matrix, and in which formats
-//! its parts are. Loading and the memory plan both ask here.
+//! Layout of the files' tensors on the GPU: the tensors of each matrix, and the formats of its
+//! parts. Loading and the memory plan both use it.
 
 use std::ops::Range;
 
@@ -7,20 +7,20 @@ use super::{Recipe, ResolvedTensors, TensorId};
 use crate::formats::{ElementType, TensorSlice};
 use crate::kernels::{Format, Matrix, Planes};
 
-/// Rows of one matrix as the checkpoint has them, and its size on the GPU. Kernels read four
-/// columns at a time, so an FFN's width is filled up to a multiple of four with zeros: rows of w1
-/// and w3 that give 0, and columns of w2 that take it.
+/// Rows of one matrix in the checkpoint, and its size on the GPU. Kernels read four columns at a
+/// time, so an FFN's width is padded with zeros to a multiple of four: rows of w1 and w3, whose
+/// product is 0, and the columns of w2 that multiply it.
 pub(super) struct Rows {
-    /// Where they are, and the type they are to be stored as.
+    /// Their places in the files, and the type that each will be stored as.
     pub(super) slices: Vec<(TensorSlice, ElementType)>,
-    /// Row `2 r` is row `r` of the first slice, row `2 r + 1` of the second; else the slices' rows
-    /// follow one another.
+    /// If true, row `2 r` is row `r` of the first slice and row `2 r + 1` is row `r` of the second;
+    /// else the slices' rows follow one another.
     pub(super) in_turn: bool,
     pub(super) rows: usize,
     pub(super) cols: usize,
 }
 
-/// Rows of every expert that are in one buffer.
+/// Rows of every expert in one buffer.
 pub(super) struct PartLayout {
     /// The type that they are stored as.
     pub(super) target: ElementType,
@@ -28,7 +28,7 @@ pub(super) struct PartLayout {
     pub(super) planes: Planes,
 }
 
-/// Tensors, and how they are to be stored: as the files have them or as `recipe` says.
+/// Tensors and their storage: as in the files, or by `recipe`.
 pub(super) struct Layout<'a> {
     pub(super) tensors: &'a ResolvedTensors,
     pub(super) recipe: Option<&'a Recipe>,
@@ -65,7 +65,7 @@ impl Layout<'_> {
             None if id.is_matrix() => 0,
             None => f32_bytes(self.tensors.get(id).map_or(0, TensorSlice::elements)),
         };
-        // A model without expert biases is given zeros.
+        // A model without expert biases gets zeros.
         let bias = |id: TensorId| match id {
             TensorId::Router(i) if self.tensors.get(TensorId::ExpertBias(i)).is_none() => {
                 f32_bytes(self.tensors.get(id).map_or(0, |router| router.rows as u64))
@@ -106,8 +106,8 @@ impl Layout<'_> {
 }
 
 impl ResolvedTensors {
-    /// Bytes of the weights on the GPU, as the files have them or as `recipe` says, in buffers of at
-    /// most `max_bytes`: what [`make_weights`](super::make_weights) makes.
+    /// Bytes of the weights on the GPU, stored as in the files or by `recipe`, in buffers of at
+    /// most `max_bytes`, as [`make_weights`](super::make_weights) makes them.
     pub fn gpu_bytes(&self, recipe: Option<&Recipe>, max_bytes: u64) -> u64 {
         Layout { tensors: self, recipe }.bytes(max_bytes)
     }
@@ -132,8 +132,8 @@ pub(super) fn parts(experts: &[Rows], max_bytes: u64) -> Vec<PartLayout> {
     parts
 }
 
-/// Ranges of rows of a matrix that are stored as one type. Rows of different types that take turns,
-/// and those of several experts, are stored as f32, which holds all of them.
+/// Ranges of rows of a matrix that are stored as one type. Alternating rows of different types, and
+/// rows of different types in several experts, are stored as f32, which represents all of them.
 fn runs(experts: &[Rows]) -> Vec<(ElementType, Range<usize>)> {
     let Some(first) = experts.first() else { return Vec::new() };
     let targets = |e: &Rows| e.slices.iter().map(|(_, target)| *target).collect::<Vec<_>>();

@@ -9,7 +9,7 @@ use crate::formats::{Checkpoint, ElementType, FormatError, TensorSlice};
 use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{Format, Matrix, MatrixPart};
 
-/// Why a model could not be loaded.
+/// Reason for a failure to load a model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
@@ -19,12 +19,12 @@ pub enum LoadError {
     /// The GPU.
     #[error(transparent)]
     Gpu(#[from] GpuError),
-    /// The caller's progress callback said stop.
+    /// The caller's progress callback returned `false`.
     #[error("loading was cancelled")]
     Cancelled,
 }
 
-/// How far loading is, in bytes of the checkpoint.
+/// Progress of loading, in bytes of the checkpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LoadProgress {
     /// Bytes on the GPU.
@@ -33,15 +33,15 @@ pub struct LoadProgress {
     pub total: u64,
 }
 
-/// Called now and then while loading; `false` stops. `Send` natively, as in
+/// Called repeatedly while loading; `false` stops. `Send` natively, as in
 /// [`MaybeSend`](crate::formats::source::MaybeSend).
 #[cfg(not(target_arch = "wasm32"))]
 pub type OnProgress<'a> = &'a mut (dyn FnMut(LoadProgress) -> bool + Send);
-/// Called now and then while loading; `false` stops.
+/// Called repeatedly while loading; `false` stops.
 #[cfg(target_arch = "wasm32")]
 pub type OnProgress<'a> = &'a mut dyn FnMut(LoadProgress) -> bool;
 
-/// What is to be read into a tensor.
+/// Content to be read into a tensor.
 pub(super) enum Job {
     /// These rows of each expert, one after another, as elements of this type.
     Matrix { part: MatrixPart, experts: Arc<[Rows]>, target: ElementType },
@@ -56,7 +56,7 @@ struct Maker<'a> {
     jobs: Vec<Job>,
 }
 
-/// What a checkpoint's tensors on the GPU still lack: their content.
+/// The content of the tensors, not read yet.
 pub struct Unread<'a> {
     pub(super) device: &'a Device,
     pub(super) checkpoint: &'a Checkpoint,
@@ -64,8 +64,8 @@ pub struct Unread<'a> {
     pub(super) progress: LoadProgress,
 }
 
-/// Makes the tensors of all weights, to be stored as the files have them or as `recipe` says. Plans
-/// can be recorded with them at once; [`Unread::load`] fills them.
+/// Makes the tensors of all weights, stored as in the files or by `recipe`. Plans can be recorded
+/// with them at once; [`Unread::load`] fills them.
 ///
 /// # Errors
 /// [`LoadError::Format`] if a tensor is missing, [`LoadError::Gpu`].
@@ -175,7 +175,7 @@ impl Maker<'_> {
         Ok(Matrix { experts: experts.len(), rows, cols, parts })
     }
 
-    /// One or more tensors, one after another, in f32.
+    /// One or more tensors in sequence, in f32.
     async fn vector(&mut self, ids: &[TensorId]) -> Result<Tensor<f32>, LoadError> {
         let slice =
             |s: &TensorId| self.layout.tensors.get(*s).copied().ok_or_else(|| self.missing(*s));

@@ -1,4 +1,4 @@
-//! What a model takes on the GPU, known before anything is uploaded.
+//! Memory of a model on the GPU, computed before anything is uploaded.
 
 use super::ScratchShape;
 use crate::gpu::Caps;
@@ -20,7 +20,7 @@ pub struct MemoryPlan {
     pub context: u32,
     /// Sequences.
     pub sequences: u32,
-    /// How keys and values are stored.
+    /// Storage format of keys and values.
     pub kv_format: KvFormat,
     /// Bytes of keys and values that a position takes in one attention layer.
     pub kv_per_token: u64,

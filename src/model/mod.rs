@@ -1,5 +1,5 @@
-//! What LFM2 is: its configuration, the names of its tensors, and (from here on) its forward
-//! pass. Knows no shader and no device API.
+//! LFM2: its configuration, the names of its tensors, loading and the forward pass. Knows no shader
+//! and no device API.
 
 pub mod config;
 mod config_gguf;

@@ -1,8 +1,8 @@
 //! The names and shapes of a model's tensors.
 //!
 //! Source of names and shapes: transformers 5.23 `models/lfm2_moe/modeling_lfm2_moe.py` and
-//! `models/lfm2/modeling_lfm2.py`; the layout that `save_pretrained` writes and the hub has. GGUF
-//! names: llama.cpp `gguf-py/gguf/tensor_mapping.py` and `constants.py`.
+//! `models/lfm2/modeling_lfm2.py`; the layout is the one that `save_pretrained` writes and that the
+//! hub has. GGUF names: llama.cpp `gguf-py/gguf/tensor_mapping.py` and `constants.py`.
 
 use crate::formats::Naming;
 
@@ -129,8 +129,8 @@ impl TensorId {
         format!("blk.{layer}.{rest}")
     }
 
-    /// Another name that the tensor has in GGUF files of some writers: ollama's conversion calls the
-    /// final norm as every other model's is called. llama.cpp reads the first name alone.
+    /// The tensor's other name in GGUF files of some writers: ollama's conversion gives the final
+    /// norm its name in all other models. llama.cpp reads the first name alone.
     pub(super) fn other_gguf_name(&self) -> Option<&'static str> {
         matches!(self, Self::EmbeddingNorm).then_some("output_norm.weight")
     }
@@ -143,7 +143,8 @@ impl TensorId {
         }
     }
 
-    /// Whether it is stored in the format of its type; norms, routers, taps and biases are f32.
+    /// Whether the tensor keeps the format of its type on the GPU; norms, routers, taps and biases
+    /// are f32.
     pub fn is_matrix(&self) -> bool {
         !matches!(
             self,
@@ -166,9 +167,9 @@ impl TensorId {
         matches!(self, Self::ExpertW1(..) | Self::ExpertW2(..) | Self::ExpertW3(..))
     }
 
-    /// The tensor in which this matrix of an expert lies with those of the others, if it has no
-    /// tensor of its own. In a GGUF file all of one kind are stacked: `[num_experts, rows, cols]`.
-    /// In the fused layout that transformers 5 holds in memory (and some tools write),
+    /// The tensor that stacks this matrix of an expert with those of the others, if it has no
+    /// tensor of its own. A GGUF file stacks all of one kind: `[num_experts, rows, cols]`. In the
+    /// fused layout that transformers 5 holds in memory (and some tools write),
     /// `experts.gate_up_proj` is `[num_experts, 2 * rows, cols]` with w1's rows first, and
     /// `experts.down_proj` is `[num_experts, rows, cols]`.
     pub(super) fn stacked(&self, naming: Naming) -> Option<Stacked> {
@@ -192,7 +193,7 @@ fn expert_name(layer: usize, expert: usize, matrix: &str) -> String {
     format!("model.layers.{layer}.feed_forward.experts.{expert}.{matrix}.weight")
 }
 
-/// Where an expert's matrix is in a tensor of all experts.
+/// Place of an expert's matrix in a tensor of all experts.
 pub(super) struct Stacked {
     /// That tensor's name.
     pub(super) name: String,
@@ -200,12 +201,12 @@ pub(super) struct Stacked {
     pub(super) expert: usize,
     /// Matrices that follow one another along the rows of one expert.
     pub(super) per_expert: usize,
-    /// Which of them.
+    /// Index of this matrix among them.
     pub(super) position: usize,
 }
 
-/// The tensors that a configuration calls for, in the order of the forward pass, with their
-/// shapes on the hub.
+/// The tensors that a configuration requires, in the order of the forward pass, with their shapes
+/// on the hub.
 pub fn expected_tensors(config: &ModelConfig) -> Vec<(TensorId, Vec<usize>)> {
     let hidden = config.hidden_size;
     let mut tensors = vec![(TensorId::Embedding, vec![config.vocab_size, hidden])];

@@ -18,20 +18,21 @@ use crate::formats::{
     PackageFile, PackageRecipe, TensorSlice, quoted, read_small,
 };
 
-/// Longest file of a package: what browsers and phones fetch, keep and resume without trouble.
+/// Longest file of a package. Browsers and phones fetch, store and resume files of this size
+/// reliably.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
-/// Bytes of the source that are in memory at a time, as the file has them.
+/// Bytes of the source, in the file's format, that are in memory at a time.
 const PIECE_BYTES: usize = 32 << 20;
-/// Fewer are not worth a thread.
+/// Least number of bytes for a thread of its own.
 const THREAD_BYTES: usize = 64 << 10;
 /// Longest small file that is copied.
 const MAX_SMALL_BYTES: u64 = 64 << 20;
-/// Bytes of a header beside its tensors' entries.
+/// Bytes of a header besides its tensors' entries.
 const HEADER_BYTES: u64 = 64;
-/// Bytes of a tensor's entries in a header beside its name, which is there twice at most.
+/// Bytes of a tensor's entries in a header besides its name, which occurs at most twice.
 const ENTRY_BYTES: u64 = 192;
 
-/// Files of a checkpoint beside its weights. The first two are within a GGUF file.
+/// Files of a checkpoint besides its weights. A GGUF file contains the first two.
 const SMALL: [&str; 6] = [
     "config.json",
     "tokenizer.json",
@@ -41,19 +42,19 @@ const SMALL: [&str; 6] = [
     "special_tokens_map.json",
 ];
 
-/// Why a package was not made.
+/// Reason for a failure to make a package.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PackageError {
     /// The source.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The source is no model that can be packed.
+    /// The source is not a model that can be packed.
     #[error("{place}: {problem}")]
     Source {
         /// The model.
         place: String,
-        /// Why not, and what to do.
+        /// The problem and its remedy.
         problem: String,
     },
     /// A file that could not be written, e.g. because the disk is full.
@@ -68,7 +69,7 @@ pub enum PackageError {
     /// A defect of the program.
     #[error("{0}")]
     Internal(String),
-    /// The caller's callback said stop.
+    /// The caller's callback returned `false`.
     #[error("packing was cancelled")]
     Cancelled,
 }
@@ -79,12 +80,12 @@ impl From<crate::formats::SourceError> for PackageError {
     }
 }
 
-/// A tensor of the package: from where, and as what.
+/// A tensor of the package: its source and its format.
 struct Packed {
     name: String,
     slice: TensorSlice,
     target: ElementType,
-    /// As the hub has it.
+    /// Its shape on the hub.
     shape: Vec<usize>,
 }
 
@@ -97,7 +98,7 @@ impl Packed {
         self.target.block().elements > 1
     }
 
-    /// Most bytes that it adds to a header.
+    /// Upper bound of the bytes it adds to a header.
     fn header_bytes(&self) -> u64 {
         ENTRY_BYTES + 2 * self.name.len() as u64
     }
@@ -113,7 +114,7 @@ impl Packed {
     }
 }
 
-/// What a package will be: everything that can be refused has been when there is one.
+/// Plan of a package. All possible refusals happen before a plan exists.
 pub struct PackagePlan<'a> {
     checkpoint: &'a Checkpoint,
     shards: Vec<Vec<Packed>>,
@@ -127,8 +128,8 @@ impl<'a> PackagePlan<'a> {
     /// `max_file_bytes` ([`MAX_FILE_BYTES`]); a tensor that is larger gets a file of its own.
     ///
     /// # Errors
-    /// [`PackageError::Source`] for weights that are quantised already, a GGUF file without the
-    /// files that a package needs beside it, and for more files than are read again.
+    /// [`PackageError::Source`] for weights that are quantised already, for a GGUF file without the
+    /// other files of a package beside it, and for more files than a reader accepts.
     pub async fn new(
         files: &ModelFiles,
         config: &ModelConfig,
@@ -180,18 +181,18 @@ impl<'a> PackagePlan<'a> {
         self.source_bytes
     }
 
-    /// Bytes that will be written, a little more than it comes to.
+    /// Upper estimate of the bytes that will be written.
     #[must_use]
     pub fn most_bytes(&self) -> u64 {
         let small = self.small.iter().map(|(_, source)| source.len());
-        // An entry is in the index too.
+        // The index has each entry too.
         let tensors = self.shards.iter().flatten().map(|t| t.bytes() + 2 * t.header_bytes());
         small.chain(tensors).chain([1 << 20]).fold(0, u64::saturating_add)
     }
 
-    /// Writes the package into `dir`, an empty folder, and gives its manifest. Rows are quantised on
-    /// all processors; memory for a few pieces of 32 MiB is needed. `source` is what the manifest
-    /// calls the model; `on_bytes` is told bytes of the weights that are done.
+    /// Writes the package into `dir`, an empty folder, and returns its manifest. Rows are quantised
+    /// on all processors, with memory for a few pieces of 32 MiB. `source` is the model's name in
+    /// the manifest; `on_bytes` receives the number of finished bytes of the weights.
     ///
     /// The files are on the disk when this returns. After an error the folder holds some of them.
     ///
@@ -266,8 +267,8 @@ impl<'a> PackagePlan<'a> {
     }
 }
 
-/// The small files that there are. A GGUF file's configuration and tokenizer are within it: they
-/// must lie beside it too, and mean the same.
+/// The small files that exist. A GGUF file contains its configuration and tokenizer: their files
+/// must be beside it too, with the same meaning.
 async fn small_files(
     files: &ModelFiles,
     config: &ModelConfig,
@@ -290,7 +291,7 @@ async fn small_files(
     {
         let bytes = read_small(&**source, MAX_CONFIG_BYTES).await?;
         let beside = ModelConfig::from_json(source.name(), &bytes);
-        // What names tokens may differ: generation_config.json may have it.
+        // The ids of special tokens may differ: generation_config.json may have them.
         let same = |beside: ModelConfig| {
             let (eos, bos) = (config.eos_token_ids.clone(), config.bos_token_id);
             let pad_token_id = config.pad_token_id;
@@ -323,7 +324,7 @@ fn packed(
     Ok(Packed { name: id.hub_name(), slice, target, shape })
 }
 
-/// Whole rows as `target` has them, in pieces that follow one another, each made by a thread.
+/// Whole rows in format `target`, as consecutive pieces, each converted by a thread.
 fn converted(
     own: ElementType,
     target: ElementType,
@@ -344,7 +345,7 @@ fn converted(
     })
 }
 
-/// The beginning of a shard: length, JSON filled up with spaces to a multiple of 8.
+/// The beginning of a shard: length, and JSON padded with spaces to a multiple of 8.
 fn header(shard: &[Packed]) -> Result<Vec<u8>, PackageError> {
     let mut metadata = Map::new();
     metadata.insert("format".to_owned(), Value::from("pt"));
@@ -373,7 +374,7 @@ fn internal(e: serde_json::Error) -> PackageError {
     PackageError::Internal(e.to_string())
 }
 
-/// A file that knows its length and hash.
+/// A file that counts its length and computes its hash.
 struct HashedFile {
     file: File,
     name: String,
@@ -399,7 +400,7 @@ impl HashedFile {
         Ok(())
     }
 
-    /// Brings it to the disk.
+    /// Flushes it to the disk.
     fn finish(self) -> Result<PackageFile, PackageError> {
         let synced = self.file.sync_all();
         synced.map_err(|error| PackageError::Write { file: self.place, error })?;

@@ -1,12 +1,12 @@
-//! The published models' shapes, for measuring without their weights.
+//! Sizes of published models, for measurements and advice without their files.
 
 use super::names::{TensorId, expected_tensors};
 use super::{ConfigError, ModelConfig, WeightChoice};
 use crate::formats::synthetic::{Synthetic, synthetic};
 use crate::formats::{Checkpoint, ElementType};
 
-/// A published model: its name, its ids, and its config.json as far as sizes go.
-/// Source: the hub's config files; shared facts are in each.
+/// Published models: name, number of token ids, and the sizes of config.json. Source: the hub's
+/// config files. [`synthetic_model`] adds the fields that all share.
 const SHAPES: [(&str, u32, &str); 11] = [
     (
         "lfm2-350m",
@@ -53,8 +53,9 @@ const SHAPES: [(&str, u32, &str); 11] = [
         "num_experts_per_tok": 4, "num_hidden_layers": 40, "num_attention_heads": 32,
         "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 22, 26, 30, 34, 38]"#,
     ),
-    // LFM2.5: the same architecture, some with more ids. Its 350M and 1.2B are LFM2's. Of the 230M the
-    // hub's pages tell how many layers are attention, and not which.
+    // LFM2.5 has the same architecture; some models have more token ids. Its 350M and 1.2B have
+    // LFM2's sizes. Of the 230M the hub's pages give the number of attention layers, but not their
+    // places.
     (
         "lfm2.5-230m",
         65_536,
@@ -87,7 +88,7 @@ const SHAPES: [(&str, u32, &str); 11] = [
         "num_experts_per_tok": 4, "num_hidden_layers": 40, "num_attention_heads": 32,
         "num_key_value_heads": 8, "full_attn_idxs": [2, 6, 10, 14, 18, 22, 26, 30, 34, 38]"#,
     ),
-    // The small mixture that llama.cpp was measured with: docs/performance.md.
+    // The small mixture for the comparison with llama.cpp: docs/performance.md.
     (
         "mini",
         65_536,
@@ -98,13 +99,13 @@ const SHAPES: [(&str, u32, &str); 11] = [
     ),
 ];
 
-/// Names of the shapes.
+/// Names of the published models.
 pub fn shape_names() -> impl Iterator<Item = &'static str> {
     SHAPES.iter().map(|(name, ..)| *name)
 }
 
-/// The configuration of a published shape and a checkpoint of seeded random weights; `None` for an
-/// unknown name. In 4 bits the embedding is Q6_K, as the published Q4_0 files have it.
+/// The configuration of a published model and a checkpoint of seeded random weights; `None` for an
+/// unknown name. In 4 bits the embedding is Q6_K, as in the published Q4_0 files.
 ///
 /// # Errors
 /// A defect of the table.

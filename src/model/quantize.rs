@@ -1,11 +1,11 @@
-//! Which type each tensor gets when a plain checkpoint's weights are to be stored smaller, and how.
+//! Quantisation of a plain checkpoint's weights: the type of each tensor, and the conversion.
 
 use super::TensorId;
 use crate::formats::ElementType;
 use crate::formats::blocks::quantize;
 use crate::kernels::{Format, values};
 
-/// How a model's matrices are to be stored.
+/// Storage format of a model's matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WeightChoice {
     /// Half precision.
@@ -20,7 +20,7 @@ impl WeightChoice {
     /// Every choice.
     pub const ALL: [Self; 3] = [Self::F16, Self::Q8, Self::Q4];
 
-    /// What `--weights` calls it.
+    /// Its name for `--weights`.
     #[must_use]
     pub fn option(self) -> &'static str {
         match self {
@@ -39,7 +39,7 @@ impl WeightChoice {
     }
 }
 
-/// A part of a model that may be stored in a way of its own.
+/// A part of a model that may have a storage format of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelPart {
     /// The embedding and the head.
@@ -72,19 +72,20 @@ impl ModelPart {
     }
 }
 
-/// What becomes of every tensor.
+/// The storage format of every tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Recipe {
     /// The matrices.
     pub weights: WeightChoice,
-    /// Parts that are stored in another way.
+    /// Parts with another format.
     pub keep: Vec<(ModelPart, WeightChoice)>,
 }
 
 impl Recipe {
-    /// Matrices as `weights`. With 4 bits, the embedding, which is the head too, and the attentions'
-    /// projections are in 8: for 3.6 % of the bytes that a token of LFM2-8B-A1B reads, attention in 8
-    /// bits halved the demo model's divergence from its weights in bf16 (docs/performance.md).
+    /// A recipe for matrices in `weights`. With 4 bits, the embedding (which is also the head) and
+    /// the attention projections are in 8 bits: 8-bit attention adds 3.6 % to the bytes that a
+    /// token of LFM2-8B-A1B reads, and halved the demo model's divergence from its bf16 weights
+    /// (docs/performance.md).
     #[must_use]
     pub fn new(weights: WeightChoice) -> Self {
         let keep = match weights {
@@ -96,7 +97,7 @@ impl Recipe {
         Self { weights, keep }
     }
 
-    /// As [`Recipe::new`], and these parts in their own way.
+    /// As [`Recipe::new`], with these parts in their own formats.
     #[must_use]
     pub fn keeping(mut self, keep: impl IntoIterator<Item = (ModelPart, WeightChoice)>) -> Self {
         for (part, choice) in keep {
@@ -107,7 +108,8 @@ impl Recipe {
     }
 
     /// The type that a tensor of type `own` with rows of `cols` elements gets. Norms, routers, taps
-    /// and biases stay as they are; so do matrices whose rows are no whole blocks, and blocks.
+    /// and biases keep their type; so do matrices in blocks, and those whose rows are not whole
+    /// blocks.
     #[must_use]
     pub fn target(&self, id: TensorId, own: ElementType, cols: usize) -> ElementType {
         if !id.is_matrix() {
@@ -132,8 +134,7 @@ impl Recipe {
     }
 }
 
-/// Whole rows of type `own` as `target` stores them; `None` if there is no way from one to the
-/// other.
+/// Converts whole rows from type `own` to `target`; `None` if there is no conversion.
 #[must_use]
 pub fn convert(own: ElementType, target: ElementType, bytes: &[u8]) -> Option<Vec<u8>> {
     if own == target {

@@ -1,4 +1,4 @@
-//! Where a model's tensors are in a checkpoint, every one checked before anything is loaded.
+//! Finds a model's tensors in a checkpoint and checks each before anything is loaded.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,12 @@ use crate::formats::{
 };
 use crate::kernels::Format;
 
-/// Finds a tensor in a checkpoint: under its name there (of the hub's without the `model.`
-/// prefix too, as a bare `Lfm2MoeModel` saves it), or as a piece of a tensor of all experts. `None`
-/// when it is not there.
+/// Finds a tensor in a checkpoint: under its name there (of the hub's without the `model.` prefix
+/// too, as a bare `Lfm2MoeModel` saves it), or as a piece of a tensor of all experts. `None` if it
+/// is missing.
 ///
 /// # Errors
-/// [`FormatError::Tensor`] when the tensor is there with another shape or with elements that are
-/// not weights.
+/// [`FormatError::Tensor`] if the tensor has another shape, or elements that are not weights.
 fn resolve(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
@@ -65,8 +64,8 @@ fn rows_cols(shape: &[usize]) -> (usize, usize) {
     }
 }
 
-/// Checks a tensor's type and shape. Dimensions of 1 between the first and the last do not count
-/// (the taps may come squeezed).
+/// Checks a tensor's type and shape. Dimensions of 1 between the first and the last are ignored
+/// (the taps may be squeezed).
 fn checked(
     checkpoint: &Checkpoint,
     index: usize,
@@ -126,7 +125,7 @@ fn resolve_stacked(
     Ok(Some(slice))
 }
 
-/// Where every tensor of a model is, all of them checked.
+/// The places of all tensors of a model, checked.
 #[derive(Debug)]
 pub struct ResolvedTensors {
     slices: HashMap<TensorId, TensorSlice>,
@@ -139,7 +138,7 @@ impl ResolvedTensors {
         self.slices.get(&id)
     }
 
-    /// Whether some matrix is stored in blocks, as the files have it or as `recipe` says.
+    /// Whether some matrix is stored in blocks, in the files or by `recipe`.
     pub fn is_quantised(&self, recipe: Option<&Recipe>) -> bool {
         self.slices.iter().any(|(id, slice)| {
             let own = slice.element_type;
@@ -148,7 +147,7 @@ impl ResolvedTensors {
         })
     }
 
-    /// Whether some matrix is in plain floats, which may be stored smaller.
+    /// Whether some matrix is in plain floats, which can be quantised.
     pub fn has_plain_matrices(&self) -> bool {
         self.slices
             .iter()
@@ -166,13 +165,13 @@ impl ResolvedTensors {
     }
 }
 
-/// How large a model is.
+/// Size of a model.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ModelSize {
     /// Parameters, as `sum(p.numel() for p in model.parameters())` counts them: a tied head
     /// once, expert biases (which are buffers) not at all.
     pub total_parameters: u64,
-    /// Parameters less those of the experts that a token does not use.
+    /// Parameters without those of the experts that a token does not use.
     pub active_parameters: u64,
     /// Bytes of the weights in their files, expert biases included.
     pub weight_bytes: u64,
@@ -205,8 +204,8 @@ fn model_size(
     size
 }
 
-/// Finds and checks every tensor that a configuration calls for, before anything touches the GPU.
-/// Tensors that it does not call for are counted in one warning.
+/// Finds and checks every tensor that a configuration requires, before anything touches the GPU.
+/// One warning counts the other tensors.
 ///
 /// A tied model may carry `lm_head.weight` too (or instead of the embedding), if both are the
 /// same: transformers 4 would ignore it, transformers 5 would use it, so a different one is
@@ -257,7 +256,7 @@ pub async fn validate(
     Ok(ResolvedTensors { slices, size })
 }
 
-/// As [`resolve`], and a tied model's embedding may be stored as its head.
+/// As [`resolve`]; a tied model's embedding may also be stored as its head.
 fn resolve_tied(
     config: &ModelConfig,
     checkpoint: &Checkpoint,
@@ -296,8 +295,8 @@ async fn check_tied_head(
     })
 }
 
-/// A tensor that is there by both of its names counts as used; if they differ, which one is taken is
-/// said.
+/// Marks a tensor that the file has under both of its names as used; if the two differ, a warning
+/// says which one is read.
 async fn warn_other_names(
     checkpoint: &Checkpoint,
     expected: &[(TensorId, Vec<usize>)],
@@ -315,7 +314,7 @@ async fn warn_other_names(
         }
         let same = match whole(checkpoint, index, shape) {
             Ok(slice) => same_bytes(checkpoint, taken, &slice).await?,
-            // Nobody needs it.
+            // An invalid duplicate is ignored.
             Err(_) => false,
         };
         if !same {

@@ -1,4 +1,5 @@
-//! Activations: a buffer each, since WebGPU forbids one buffer to be read and written in a dispatch.
+//! Activations, each in a buffer of its own, since WebGPU forbids reading and writing one buffer in
+//! a dispatch.
 
 use super::ModelConfig;
 use super::layout::padded_width;
@@ -11,7 +12,7 @@ use crate::state::StateShape;
 pub struct Scratch {
     /// `[rows, hidden_size]`: the residual stream.
     pub x: Tensor<f32>,
-    /// `[rows, hidden_size]`: normed.
+    /// `[rows, hidden_size]`: the residual stream after a norm.
     pub h: Tensor<f32>,
     /// `[rows, max(3 hidden_size, (n_heads + 2 n_kv_heads) head_dim)]`: B, C, x or q, k, v.
     pub wide: Tensor<f32>,
@@ -21,7 +22,7 @@ pub struct Scratch {
     pub q: Tensor<f32>,
     /// `[rows, n_heads head_dim]`: attention's output.
     pub o: Tensor<f32>,
-    /// `[few rows, n_heads, max_splits, 4 + head_dim]`: attention's splits.
+    /// `[few rows, n_heads, max_splits, 4 + head_dim]`: partial results of attention's splits.
     pub partial: Tensor<f32>,
     /// `[rows, intermediate_size]` or `[rows top_k, moe_intermediate_size]`: SwiGLU's output.
     pub a: Tensor<f32>,
@@ -33,15 +34,15 @@ pub struct Scratch {
     pub gates: Tensor<f32>,
     /// Items sorted by expert.
     pub groups: Tensor<u32>,
-    /// Where the sorted items begin in `groups`.
+    /// Offset of the sorted items in `groups`.
     pub items_at: u32,
-    /// `[n_slots, vocab_size]`: of the rows that tokens are drawn for, one a sequence.
+    /// `[n_slots, vocab_size]`: logits of the rows that tokens are drawn for, one a sequence.
     pub logits: Tensor<f32>,
     /// `[n_slots]`: least logit that may be drawn.
     pub cut: Tensor<f32>,
     /// `[n_slots, vocab_size]`: all zero between steps.
     pub counts: Tensor<u32>,
-    /// `[ceil(vocab_size / 32)]`: bit set, the id has a token.
+    /// `[ceil(vocab_size / 32)]`: a set bit means that the id has a token.
     pub allowed: Tensor<u32>,
 }
 

@@ -1,4 +1,4 @@
-//! The weights on the GPU, as the forward pass names them.
+//! The weights on the GPU, under the names of the forward pass.
 
 use crate::gpu::Tensor;
 use crate::kernels::{Format, Matrix};
@@ -17,13 +17,13 @@ pub struct Weights {
 }
 
 impl Weights {
-    /// The matrix that makes logits.
+    /// The matrix that computes logits.
     #[must_use]
     pub fn head(&self) -> &Matrix {
         self.lm_head.as_ref().unwrap_or(&self.embedding)
     }
 
-    /// Whether some weights are in blocks.
+    /// Whether some weights are quantised in blocks.
     #[must_use]
     pub fn is_quantised(&self) -> bool {
         self.matrices().iter().flat_map(|m| &m.parts).any(|p| p.format.is_quantised())
@@ -44,7 +44,7 @@ impl Weights {
         all
     }
 
-    /// The format that holds the most bytes.
+    /// The format with the most bytes.
     #[must_use]
     pub fn format(&self) -> Format {
         let all = self.matrices();
@@ -61,15 +61,15 @@ impl Weights {
 pub struct Layer {
     /// `[hidden_size]`.
     pub operator_norm: Tensor<f32>,
-    /// What mixes positions.
+    /// The operator.
     pub operator: Operator,
     /// `[hidden_size]`.
     pub ffn_norm: Tensor<f32>,
-    /// What follows.
+    /// The FFN.
     pub ffn: Ffn,
 }
 
-/// What mixes a layer's positions.
+/// The operator of a layer, which mixes positions.
 #[derive(Clone, Debug)]
 pub enum Operator {
     /// The gated short convolution.
@@ -81,7 +81,7 @@ pub enum Operator {
 /// Weights of a gated short convolution.
 #[derive(Clone, Debug)]
 pub struct ShortConvWeights {
-    /// Which of the model's convolutions: names its state.
+    /// Index among the model's convolutions, and of its ring in the state.
     pub index: usize,
     /// `[3 hidden_size, hidden_size]`: rows of B, C, x.
     pub in_proj: Matrix,
@@ -100,7 +100,7 @@ pub struct ShortConvWeights {
 /// Weights of an attention.
 #[derive(Clone, Debug)]
 pub struct AttentionWeights {
-    /// Which of the model's attentions: names its keys and values.
+    /// Index among the model's attention layers, and of its keys and values in the state.
     pub index: usize,
     /// `[(n_heads + 2 n_kv_heads) head_dim, hidden_size]`: q, k, v stacked.
     pub qkv: Matrix,
@@ -110,12 +110,12 @@ pub struct AttentionWeights {
     pub out_proj: Matrix,
 }
 
-/// What follows a layer's operator.
+/// The FFN of a layer.
 #[derive(Clone, Debug)]
 pub enum Ffn {
     /// One SwiGLU.
     Dense {
-        /// `[2 intermediate_size, hidden_size]`: rows of w1 (gate) and w3 (up) in turn.
+        /// `[2 intermediate_size, hidden_size]`: alternating rows of w1 (gate) and w3 (up).
         w13: Matrix,
         /// `[hidden_size, intermediate_size]`.
         w2: Matrix,
@@ -126,7 +126,7 @@ pub enum Ffn {
         router: Tensor<f32>,
         /// `[num_experts]`, always f32; zeros if the model has none.
         expert_bias: Tensor<f32>,
-        /// `[num_experts, 2 moe_intermediate_size, hidden_size]`: rows of w1 and w3 in turn.
+        /// `[num_experts, 2 moe_intermediate_size, hidden_size]`: alternating rows of w1 and w3.
         w13: Matrix,
         /// `[num_experts, hidden_size, moe_intermediate_size]`.
         w2: Matrix,

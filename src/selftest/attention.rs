@@ -7,7 +7,7 @@ use crate::gpu::{Device, GpuError};
 use crate::kernels::{Attention, FlashAttention, Heads, KvFormat, SPLIT, flash_tile_rows};
 use crate::reference::{self, AttentionHeads, PAGE};
 
-/// Which of the two ways.
+/// The kernels that compute attention.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttentionKernel {
     /// `attention` and `attention_combine`: few rows.
@@ -27,15 +27,15 @@ pub struct AttentionCase {
     pub n_kv_heads: usize,
     /// Dimensions of a head, a multiple of 4.
     pub head_dim: usize,
-    /// Factor on the queries: large ones make a few keys win.
+    /// Factor on the queries; a large one makes a few keys dominate.
     pub sharpness: f32,
-    /// How q is filled.
+    /// Fill of q.
     pub queries: Fill,
-    /// How keys are filled.
+    /// Fill of the keys.
     pub keys: Fill,
-    /// How values are filled.
+    /// Fill of the values.
     pub values: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -75,14 +75,14 @@ pub async fn check_attention(
         kv,
     };
     let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1);
-    // A plan is made for the longest context, which may be longer than any of the pass.
+    // A plan is made for the longest possible context, which may be longer than those of the pass.
     let max_splits = length.div_ceil(SPLIT) + (case.seed % 2) as u32;
     let q_on_gpu = device.tensor_of("q", &q).await?;
     let keys_on_gpu = device.tensor_of("keys", &key_words).await?;
     let values_on_gpu = device.tensor_of("values", &value_words).await?;
     let o = Output::empty(device, want.len()).await?;
     let partials = pass.rows() * n_heads * max_splits as usize * (4 + head_dim);
-    // Holds no numbers: splits that do not exist must not be read.
+    // The buffer begins as NaN: splits that do not exist must not be read.
     let partial = match kernel {
         AttentionKernel::Split => Output::empty(device, partials).await?,
         AttentionKernel::Flash => Output::empty(device, 0).await?,
@@ -113,9 +113,9 @@ pub async fn check_attention(
     let mut c = Comparison::new();
     let got = o.read(device, &mut c).await?;
     partial.read(device, &mut c).await?;
-    // A score is off by its sum's rounding; a weight then by as much, relatively, twice over
-    // (its own and the maximum's). Beyond a few percent only the size of the values bounds o.
-    // A weight below the least normal number may be flushed to zero.
+    // A score has its sum's rounding error. A weight then has twice that as its relative error (its
+    // own and the maximum's). Beyond a few percent only the size of the values bounds o. A weight
+    // below the least normal number may be flushed to zero.
     let score = (head_dim as f64 / 4.0 + 12.0)
         * EPSILON
         * f64::from(scale)

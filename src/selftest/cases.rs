@@ -171,7 +171,7 @@ fn sample(vocab: usize) -> SampleCase {
     }
 }
 
-/// A kernel, its case, and the choices it runs with.
+/// A kernel with its case and its choices.
 pub(super) enum Check {
     Attention(AttentionCase, AttentionKernel, KvFormat),
     Combine(GroupCase),
@@ -208,7 +208,7 @@ impl Check {
     }
 }
 
-/// One case a kernel, as the engine would run it here.
+/// One case a kernel, with the engine's choices on this device.
 pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let choices = Choices::by_capability(caps);
     let (reduce, cooperative) = (choices.reduce, Reduce::shared_rows(caps));
@@ -235,7 +235,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             all.push(Check::Linear(case.clone(), weights, kernel));
         }
     }
-    // Weights in blocks, as the published files have them, whichever way they will be multiplied.
+    // Weights in blocks, as in the published files, for all ways to multiply them.
     for format in [Format::Q4, Format::Q6K] {
         for activations in [Activations::Float, Activations::Int8] {
             let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
@@ -253,7 +253,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     all
 }
 
-/// Every variant, that the device can run, of the kernels that read a model's matrices, with these
+/// Every variant that the device can run of the kernels that read a model's matrices, with these
 /// weights.
 pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
     let mut all = Vec::new();
@@ -274,7 +274,7 @@ pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
     all
 }
 
-/// Every variant, that the device can run, of all other kernels.
+/// Every variant that the device can run of all other kernels.
 pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
     let reduces = Reduce::available(caps);
     let mut all = Vec::new();

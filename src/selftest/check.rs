@@ -1,26 +1,26 @@
 //! The result of one check.
 
-/// One variant of one kernel on one case.
+/// Result of one variant of a kernel on one case.
 #[derive(Clone, Debug)]
 pub struct KernelCheck {
     /// Stem of the shader.
     pub kernel: &'static str,
-    /// Which variants ran, as [`crate::gpu::Variant`] prints them, joined by ` + `.
+    /// The variants that ran, as [`crate::gpu::Variant`] prints them, joined by ` + `.
     pub variant: String,
-    /// The case in words: weights, sizes, what is special of it.
+    /// Description of the case: weights, sizes, special features.
     pub case: String,
-    /// Error of the element that comes closest to its tolerance, or exceeds it most.
+    /// Error of the element with the largest ratio of error to tolerance.
     pub max_error: f64,
     /// That element's tolerance.
     pub tolerance: f64,
     /// Every element is within its tolerance, and so is the normalised mean square error.
     pub passed: bool,
-    /// The first thing that is wrong, in words; empty if passed.
+    /// The first problem in words; empty if passed.
     pub failure: String,
 }
 
 impl KernelCheck {
-    /// A check whose kernel the driver did not compile.
+    /// A failed check, whose kernel the driver did not compile.
     pub(super) fn refused(kernel: &'static str, variant: &str, reason: &str) -> Self {
         Self {
             kernel,

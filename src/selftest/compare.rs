@@ -1,13 +1,13 @@
-//! Comparing what the GPU wrote with what the twin says.
+//! Comparison of the GPU's results with the twin's.
 
 use super::KernelCheck;
 
 /// Relative rounding error of one f32 operation.
 pub(super) const EPSILON: f64 = 5.960_464_477_539_063e-8;
-/// The least normal f32: what an operation may flush to zero.
+/// The least normal f32; operations may flush smaller values to zero.
 pub(super) const TINY: f64 = 1.175_494_350_822_287_5e-38;
 
-/// The largest of some errors; NaN if one of them is, whatever follows it.
+/// The largest of some errors; NaN if any of them is.
 #[must_use]
 pub fn worst(errors: impl IntoIterator<Item = f64>) -> f64 {
     errors.into_iter().fold(0.0, |most, e| match most.is_nan() || e.is_nan() {
@@ -35,7 +35,7 @@ impl Comparison {
         }
     }
 
-    /// One number within `tolerance` of what is wanted.
+    /// Compares one number within `tolerance`.
     pub(super) fn number(&mut self, name: &str, i: usize, got: f32, want: f64, tolerance: f64) {
         let error = (f64::from(got) - want).abs();
         let equal = f64::from(got) == want || (got.is_nan() && want.is_nan());
@@ -53,7 +53,7 @@ impl Comparison {
         }
     }
 
-    /// Floats, each within its own bound.
+    /// Compares floats, each within its own bound.
     pub(super) fn floats(
         &mut self,
         name: &str,
@@ -69,8 +69,8 @@ impl Comparison {
         }
     }
 
-    /// Normalised mean square error, sum (got - want)^2 / sum want^2, of at most `most`, over the
-    /// elements that are to be numbers.
+    /// Requires a normalised mean square error, sum (got - want)^2 / sum want^2, of at most `most`
+    /// over the elements whose expected value is not NaN.
     pub(super) fn nmse(&mut self, name: &str, got: &[f32], want: &[f32], most: f64) {
         let (mut error, mut scale) = (0.0, 0.0);
         for (&g, &w) in got.iter().zip(want).filter(|(_, w)| !w.is_nan()) {
@@ -78,14 +78,14 @@ impl Comparison {
             error += (g - w) * (g - w);
             scale += w * w;
         }
-        // Written so that a NaN fails.
+        // The comparison is written so that a NaN fails.
         let within = error <= most * scale;
         if !within {
             self.fail(format!("{name}: NMSE {:e}, should be at most {most:e}", error / scale));
         }
     }
 
-    /// Integers, exactly.
+    /// Compares integers exactly.
     pub(super) fn exact(&mut self, name: &str, got: &[u32], want: &[u32]) {
         if got.len() != want.len() {
             self.fail(format!("{name} has {} values, should have {}", got.len(), want.len()));

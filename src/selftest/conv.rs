@@ -10,8 +10,8 @@ use crate::reference::{self, ConvShape};
 /// A case of `short_conv`: passes that run one after the other on the same rings.
 #[derive(Clone, Debug)]
 pub struct ConvCase {
-    /// The sequences of each pass. A sequence may begin anywhere; the ring then holds what was
-    /// there before, at first random values.
+    /// The sequences of each pass. A sequence may begin at any position; the ring then has the
+    /// values of the pass before, or random ones.
     pub passes: Vec<Vec<Span>>,
     /// Slots.
     pub slots: usize,
@@ -23,9 +23,9 @@ pub struct ConvCase {
     pub ring_columns: usize,
     /// With a bias.
     pub bias: bool,
-    /// How B, C and x are filled.
+    /// Fill of B, C and x.
     pub fill: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -90,7 +90,7 @@ pub async fn check_conv(device: &Device, case: &ConvCase) -> Result<KernelCheck,
             c.nmse("y", &got, &want, 1e-7);
         }
         let got = ring_on_gpu.read(device, &mut c).await?;
-        // A product rounds once, so the rings are equal but for what is flushed to zero.
+        // A product rounds once, so the rings are equal except for values that are flushed to zero.
         c.floats(&format!("ring after pass {n}"), &got, &ring, |_| TINY);
     }
     Ok(c.finish("short_conv", variant, case.to_string()))

@@ -1,19 +1,19 @@
-//! Inputs of kernel cases and the way they run: random values, batches, matrices, outputs whose
-//! every element must have been written and whose surroundings must not.
+//! Inputs, batches and outputs of kernel cases, and their run. Each element of an output must be
+//! written, and nothing beyond it.
 
 use super::compare::Comparison;
 use crate::gpu::{Caps, Device, GpuError, Recorder, StepShape, Tensor};
 use crate::kernels::{Batch, Format, KvFormat, Row, SampleParams, SeqRows};
 use crate::reference::{self, PAGE, Sequence};
 
-/// A small random number generator, the same everywhere.
+/// A small random number generator with the same numbers on all platforms.
 ///
 /// Source: SplitMix64, Steele, Lea and Flood, Fast Splittable Pseudorandom Number Generators, 2014.
 #[derive(Clone, Debug)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that always gives the same numbers for the same seed.
+    /// A generator that is determined by its seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -28,7 +28,7 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// A number below `n`, or 0 if there is none.
+    /// A number below `n`; 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         (self.bits() >> 16) as usize % n.max(1)
     }
@@ -53,7 +53,7 @@ impl Rng {
     }
 }
 
-/// How an input is filled.
+/// Fill of an input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fill {
     /// Roughly normal values.
@@ -64,8 +64,8 @@ pub enum Fill {
     Equal,
     /// All zeros.
     Zero,
-    /// Roughly normal values and one NaN, which has to reach whatever depends on it. WGSL does not
-    /// promise that, so it is for tests on drivers that do as IEEE 754 says.
+    /// Roughly normal values and one NaN, which must reach all results that depend on it. WGSL does
+    /// not guarantee that, so it is for tests on drivers that follow IEEE 754.
     OneNan,
 }
 
@@ -121,7 +121,7 @@ pub struct Span {
     pub rows: u32,
 }
 
-/// A batch made of spans, on the device and as the twins take it.
+/// A batch of spans, for the device and for the twins.
 pub(super) struct Pass {
     pub batch: Batch,
     pub sequences: Vec<Sequence>,
@@ -130,8 +130,8 @@ pub(super) struct Pass {
 }
 
 impl Pass {
-    /// Tokens are 0, no logits are wanted; pages are handed out in random order, and one more
-    /// than needed exists.
+    /// Tokens are 0 and no row has logits. Pages are assigned in random order, and one more than
+    /// needed exists.
     pub fn new(spans: &[Span], rng: &mut Rng) -> Self {
         let pages_of = |s: &Span| ((s.position + s.rows) as usize).div_ceil(PAGE);
         let pages: usize = spans.iter().map(pages_of).sum::<usize>() + 1;
@@ -163,7 +163,7 @@ impl Pass {
         Self::new(&[Span { slot: 0, position: 0, rows: rows as u32 }], &mut Rng::new(0))
     }
 
-    /// Asks for the logits of `rows`, counted over the whole pass.
+    /// Requests the logits of `rows`, counted over the whole pass.
     pub fn want_logits(&mut self, rows: &[usize]) {
         let mut first = 0;
         for seq in &mut self.batch.seqs {
@@ -179,7 +179,7 @@ impl Pass {
     }
 }
 
-/// Runs what `record` records on the rows of `batch`; answers with the variants' names.
+/// Runs the dispatches that `record` records on the rows of `batch`; returns the variants' names.
 pub(super) async fn run(
     device: &Device,
     caps: Caps,
@@ -206,24 +206,24 @@ pub(super) async fn run(
     Ok(unique.join(" + "))
 }
 
-/// What no kernel writes: a NaN that no operation makes.
+/// Marks an element that was not written: a NaN that no operation produces.
 const UNTOUCHED: u32 = 0x7fa5_a5a5;
-/// Elements behind an output that must stay untouched.
+/// Elements after an output, which must stay untouched.
 const BEHIND: usize = 64;
 
-/// An output whose every element is to be written, or which holds something before.
+/// An output: unwritten, or with initial values.
 pub(super) struct Output {
     pub tensor: Tensor<f32>,
     len: usize,
 }
 
 impl Output {
-    /// `len` elements that hold no number yet.
+    /// `len` elements that count as not written.
     pub async fn empty(device: &Device, len: usize) -> Result<Self, GpuError> {
         Self::with(device, &vec![f32::from_bits(UNTOUCHED); len]).await
     }
 
-    /// Holds `values`.
+    /// An output with initial values.
     pub async fn with(device: &Device, values: &[f32]) -> Result<Self, GpuError> {
         let mut all = values.to_vec();
         all.resize(values.len() + BEHIND, f32::from_bits(UNTOUCHED));
@@ -231,7 +231,7 @@ impl Output {
         Ok(Self { tensor, len: values.len() })
     }
 
-    /// Its elements; fails the comparison if something was written behind them.
+    /// Its elements. The comparison fails if something was written after them.
     pub async fn read(
         &self,
         device: &Device,
@@ -246,7 +246,7 @@ impl Output {
     }
 }
 
-/// What no kernel writes to an integer output.
+/// Marks an element of an integer output that was not written.
 pub(super) const UNTOUCHED_ID: u32 = 0xa5a5_a5a5;
 
 /// An integer output of `len` elements, guarded as [`Output`].
@@ -269,23 +269,23 @@ pub(super) async fn read_ids(
     Ok(ids)
 }
 
-/// A weight format and how its kernels decode it.
+/// A weight format and its decoding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WeightsImport {
     /// The format.
     pub format: Format,
-    /// Native half precision is used where the device has it.
+    /// Whether native half precision is used if the device has it.
     pub native: bool,
 }
 
 impl WeightsImport {
-    /// What the engine takes for `format`.
+    /// The engine's choice for `format`.
     #[must_use]
     pub fn best(format: Format) -> Self {
         Self { format, native: true }
     }
 
-    /// Every way of decoding every format on a device.
+    /// All decodings of all formats on a device.
     #[must_use]
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all: Vec<Self> = Format::ALL.into_iter().map(Self::best).collect();
@@ -295,14 +295,14 @@ impl WeightsImport {
         all
     }
 
-    /// Capabilities under which the kernels choose this.
+    /// Capabilities with which the kernels choose this decoding.
     pub(super) fn caps(self, device: &Device) -> Caps {
         let caps = *device.caps();
         Caps { f16: caps.f16 && self.native, ..caps }
     }
 }
 
-/// `values` as a KV pool holds them: the words, and the values that come out again.
+/// `values` in the storage format of a KV cache: the words, and their decoded values.
 pub(super) fn kv_words(kv: KvFormat, values: &[f32], head_dim: usize) -> (Vec<u32>, Vec<f32>) {
     let words = match kv {
         KvFormat::F32 => reference::encode_f32(values),
@@ -313,7 +313,7 @@ pub(super) fn kv_words(kv: KvFormat, values: &[f32], head_dim: usize) -> (Vec<u3
     (words, values)
 }
 
-/// The values of a KV pool's words.
+/// Decodes the words of a KV cache.
 pub(super) fn kv_values(kv: KvFormat, words: &[u32], head_dim: usize) -> Vec<f32> {
     match kv {
         KvFormat::F32 => reference::decode_f32(words),

@@ -19,13 +19,13 @@ pub struct EmbedCase {
     pub hidden_size: usize,
     /// Split the embedding into parts of about this many rows; 0: as the device demands.
     pub part_rows: usize,
-    /// How the embedding is filled.
+    /// Fill of the embedding.
     pub fill: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
-/// Runs `embed` on a case: exact.
+/// Runs `embed` on a case and compares exactly.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
@@ -46,7 +46,7 @@ pub async fn check_embed(
     for row in pass.batch.seqs.iter_mut().flat_map(|s| &mut s.rows) {
         row.token = match rng.below(3) {
             0 => FROM_SLOT,
-            // The borders of parts most of all.
+            // Rows at the borders of parts are the most likely to fail.
             1 => rng.below(vocab) as u32,
             _ => [0, vocab - 1][rng.below(2)] as u32,
         };
@@ -82,7 +82,7 @@ pub async fn check_embed(
     .await?;
     let mut c = Comparison::new();
     let got = x.read(device, &mut c).await?;
-    // d * sc * q - m * mn may be one fused operation, all else is exact.
+    // d * sc * q - m * mn may be one fused operation; everything else is exact.
     let fused = matches!(format, Format::Q4K | Format::Q5K);
     let largest = |row: &[f32]| f64::from(row.iter().fold(0.0_f32, |a, v| a.max(v.abs())));
     let bounds: Vec<f64> = want.chunks(width).map(|r| largest(r) * 2f64.powi(-21)).collect();

@@ -100,7 +100,7 @@ impl ModelOnDevice {
             self.run(&plan, &batch).await?;
             let mut outputs = vec![Outputs::default(); piece.len()];
             for (name, words) in plan.probes().await? {
-                // The buffers are whole: rows beyond the pass are left over from another.
+                // The buffers are whole: rows beyond the pass hold older values.
                 if name.ends_with(".feed_forward.ids") && top_k > 0 {
                     for (row, ids) in outputs.iter_mut().zip(words.chunks(top_k)) {
                         row.add_experts(ids);

@@ -18,9 +18,9 @@ pub struct HeadsCase {
     pub n_kv_heads: usize,
     /// Dimensions of a head, a multiple of 4.
     pub head_dim: usize,
-    /// How q, k and v are filled.
+    /// Fill of q, k and v.
     pub fill: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -40,14 +40,13 @@ fn same(a: f32, b: f32) -> bool {
     a.to_bits() == b.to_bits()
 }
 
-/// How far what is stored may be from `values` where they are new. Brings `values` into the
-/// format's range.
+/// Tolerances of stored values. Clamps `values` to the format's range.
 fn rounding(kv: KvFormat, values: &mut [f32], new: &[bool]) -> Vec<f64> {
     match kv {
         KvFormat::F32 => vec![0.0; values.len()],
         KvFormat::F16 => {
             values.iter_mut().for_each(|v| *v = v.clamp(-65504.0, 65504.0));
-            // Half a unit in the last place, normal or not.
+            // Half a unit in the last place, of normal and denormal numbers.
             let half = |v: &f32| f64::from(v.abs()) * 2f64.powi(-11) + 2f64.powi(-25);
             values.iter().map(half).collect()
         }
@@ -55,7 +54,7 @@ fn rounding(kv: KvFormat, values: &mut [f32], new: &[bool]) -> Vec<f64> {
             let mut bounds = Vec::new();
             for (block, new) in values.chunks_mut(32).zip(new.chunks(32)) {
                 let d = q8_scale(block);
-                // Old blocks are as they were; a NaN takes its block with it.
+                // Old blocks are unchanged; a NaN makes its whole block NaN.
                 let bound = if new.contains(&true) { 0.502 * f64::from(d) } else { 0.0 };
                 let most = if d.is_nan() { f32::NAN } else { 127.0 * 65504.0 };
                 block
@@ -89,7 +88,8 @@ pub async fn check_heads(
     let (key_words, keys_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool), head_dim);
     let (value_words, values_before) = kv_words(kv, &Fill::Normal.values(&mut rng, pool), head_dim);
     let eps = 1e-5;
-    // Not rounded as stored: the GPU may round to the other side of a value that lies between.
+    // The expected values are not rounded to the format: the GPU may round a value that lies
+    // between two to the other side.
     let twin = QkNormRope {
         n_heads,
         n_kv_heads,
@@ -101,7 +101,7 @@ pub async fn check_heads(
     };
     let (mut keys, mut values) = (keys_before.clone(), values_before.clone());
     let q = reference::qk_norm_rope_append(&twin, &pass.sequences, &qkv, &mut keys, &mut values);
-    // Sizes of the terms: with all signs such that one half adds up, then the other.
+    // Sizes of the terms: signs are chosen so that one half adds up, then the other.
     let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
     let norms_size = absolute(&norms);
     let (mut q_size, mut keys_size) = (vec![0.0f32; q.len()], vec![0.0f32; pool]);
@@ -160,7 +160,7 @@ pub async fn check_heads(
     let new_values: Vec<bool> = (0..pool).map(|i| !same(values[i], values_before[i])).collect();
     let value_rounding = rounding(kv, &mut values, &new_values);
     c.floats("q", &got_q, &q, |i| turned(q_size[i]));
-    // What was not written has no size and has to be as before.
+    // Unwritten values have size 0, so they must be unchanged.
     c.floats("keys", &got_keys, &keys, |i| match new_keys[i] {
         true => turned(keys_size[i]) * 1.01 + key_rounding[i],
         false => TINY,
@@ -169,7 +169,7 @@ pub async fn check_heads(
     let most = match kv {
         KvFormat::F32 => 1e-7,
         KvFormat::F16 => 1e-6,
-        // One value of a block large, all others off by half a step: 31 / 4 / 127^2.
+        // One value of a block is large and all others are off by half a step: 31 / 4 / 127^2.
         KvFormat::Q8 => 5e-4,
     };
     c.nmse("q", &got_q, &q, 1e-7);

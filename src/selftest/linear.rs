@@ -12,20 +12,20 @@ use crate::kernels::{
 };
 use crate::reference::{self, After, Jobs, Product};
 
-/// Which rows meet which matrices.
+/// Assignment of rows to matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// Every row through one matrix.
+    /// Every row takes the one matrix.
     Dense,
-    /// As dense, and items are rows whose logits are wanted.
+    /// As dense, with the logit rows as items.
     LogitRows,
     /// `matvec`: item `row * top_k + j` takes its expert.
     Gather,
-    /// `matvec`: a row adds its experts.
+    /// `matvec`: a row adds up its experts.
     Combine,
-    /// `matmul`: items by expert, reading their rows.
+    /// `matmul`: items by expert, which read their rows.
     GroupedIn,
-    /// `matmul`: items by expert, each with a row of its own.
+    /// `matmul`: items by expert, each with its own row.
     GroupedOut,
 }
 
@@ -38,7 +38,7 @@ impl Rows {
 /// A product.
 #[derive(Clone, Debug)]
 pub struct LinearCase {
-    /// Which rows.
+    /// Assignment of rows.
     pub mode: Rows,
     /// Rows of the pass.
     pub items: usize,
@@ -50,17 +50,17 @@ pub struct LinearCase {
     pub experts: usize,
     /// Experts a row goes to; 1 if dense.
     pub top_k: usize,
-    /// Which experts.
+    /// Choice of experts.
     pub routing: Routing,
-    /// How weights and inputs are filled.
+    /// Fill of weights and inputs.
     pub fill: Fill,
-    /// What happens to products.
+    /// Epilogue of the product.
     pub epilogue: Epilogue,
     /// With a bias.
     pub bias: bool,
     /// Split the matrix into parts of about this many rows; 0: as the device demands.
     pub part_rows: usize,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -69,20 +69,20 @@ pub struct LinearCase {
 pub enum LinearKernel {
     /// For few items.
     Matvec {
-        /// How to add up.
+        /// Reduction.
         reduce: Reduce,
-        /// What it makes of the inputs.
+        /// Precision of activations.
         activations: Activations,
         /// Items that share a weight read.
         items: u32,
     },
     /// For many items.
     Matmul,
-    /// The same by matrix units.
+    /// For many items, by matrix units.
     MatmulCoop,
 }
 
-/// Where a product's operands are rounded.
+/// Rounding of a product's operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Rounding {
     None,
@@ -114,7 +114,7 @@ impl LinearKernel {
     }
 }
 
-/// The largest input that a division by 64 brings into f16's range, nearly.
+/// Nearly the largest input that a division by 64 brings into f16's range.
 const LARGEST_HALF: f32 = 64.0 * 65_000.0;
 
 struct Inputs {
@@ -132,7 +132,7 @@ impl LinearCase {
         Self { cols: self.cols.next_multiple_of(format.block().0), ..self.clone() }
     }
 
-    /// What the case's values are, as far as the kernel can take them.
+    /// The case's fill, restricted to values that the kernel supports.
     fn inputs(&self, format: Format, kernel: LinearKernel) -> (Stored, Inputs) {
         let half = kernel.rounding(format) == Rounding::Half;
         let weight_fill = if half && self.fill == Fill::Extreme { Fill::Normal } else { self.fill };
@@ -177,7 +177,7 @@ impl LinearCase {
         Product { weight: &i.weight, rows, cols, bias: i.bias.as_deref(), x: &i.x, jobs, after }
     }
 
-    /// What is wanted and how far each element may be from it.
+    /// The expected elements and their tolerances.
     fn expected(&self, i: &Inputs, format: Format, rounded: Rounding) -> (Vec<f32>, Vec<f64>) {
         let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
         let absolute = Inputs {
@@ -186,7 +186,7 @@ impl LinearCase {
             x: i.x.iter().map(|v| v.abs()).collect(),
             ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
         };
-        // Operations that a term goes through, and what flushing denormals may lose.
+        // Number of operations on a term, and the possible loss by flushing denormals.
         let terms = if rounded == Rounding::Half { self.cols } else { self.cols / 4 };
         let depth = (terms + 16 + self.top_k) as f64;
         let flushed =
@@ -194,7 +194,7 @@ impl LinearCase {
         let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
         let mut errors: Vec<f64> =
             magnitudes.iter().map(|m| f64::from(*m) * depth * EPSILON + flushed).collect();
-        // What rounding adds: |w| times an input's error, and the reverse.
+        // Errors by rounding: |w| times an input's error, and the reverse.
         let mut add = |weight: Vec<f32>, x: Vec<f32>| {
             let (ids, gates) = (i.ids.clone(), i.gates.clone());
             let inputs = Inputs { weight, x, ids, gates, ..Inputs::none() };
@@ -231,7 +231,8 @@ impl LinearCase {
                     .map(|(v, e)| {
                         let (gate, up) = (f64::from(v[0]), f64::from(v[1]).abs());
                         let silu = gate / (1.0 + (-gate).exp());
-                        // silu is at most 1.1 as steep; exp of a large value is off by its ulps.
+                        // The slope of silu is at most 1.1; exp of a large value has an error of
+                        // some ulps.
                         let own = silu.abs() * (16.0 + 4.0 * gate.abs().min(100.0)) * EPSILON
                             + 1.1 * e[0]
                             + 1e-35;
@@ -244,14 +245,15 @@ impl LinearCase {
     }
 }
 
-/// What rounding to 8 bits in blocks of 32 may change of each input: half a step of the largest, or
-/// all of a block too small for steps.
+/// Largest change of each input by rounding to 8 bits in blocks of 32: half a step of the block's
+/// largest, or the value itself in a block too small for steps.
 fn rounding(x: &[f32]) -> Vec<f32> {
     let largest = |block: &[f32]| block.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     x.chunks(32).flat_map(|b| vec![(largest(b) / 253.0).max(1e-30); b.len()]).collect()
 }
 
-/// |w|; of blocks with an offset, which is multiplied and added on its own, with the block's largest.
+/// Size of a weight for bounds: |w|, plus twice the largest of the block if the block has an offset, which is
+/// multiplied and added separately.
 fn magnitudes(weight: &[f32], format: Format) -> Vec<f32> {
     let largest = |block: &[f32]| block.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
     match format.block().0 {
@@ -267,13 +269,13 @@ impl Inputs {
     }
 }
 
-/// What a product kernel wrote.
+/// Output of a product kernel.
 struct Products {
     got: Vec<f32>,
     variant: String,
 }
 
-/// The products of a case as a kernel computes them.
+/// The products of a case by a kernel.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
@@ -308,7 +310,7 @@ pub async fn check_linear(
     let ran = run_linear(device, case, (&stored, &inputs), weights, kernel, &mut c).await?;
     c.floats("out", &ran.got, &want, |i| bounds[i]);
     if case.fill == Fill::Normal {
-        // Rounding is random: a mean of few products, or behind silu, says nothing.
+        // Rounding errors are random: the mean over few products, or after silu, has no bound.
         match rounded {
             Rounding::None => c.nmse("out", &ran.got, &want, 1e-7),
             _ if want.len() < 128 || case.epilogue == Epilogue::Swiglu => {}
@@ -356,7 +358,7 @@ async fn run_linear(
     let mut pass = Pass::of_rows(case.items);
     let logit_rows = case.mode == Rows::LogitRows;
     if logit_rows {
-        // More rows than logits, so that the two cannot be confused.
+        // There are more rows than logits, so that the two cannot be confused.
         pass = Pass::of_rows(2 * case.items + 1);
         pass.want_logits(&(0..case.items).map(|i| 2 * i + 1).collect::<Vec<_>>());
     }
@@ -398,7 +400,7 @@ async fn run_linear(
     Ok(Products { got, variant })
 }
 
-/// A product: its weights, its sizes, what is special of it.
+/// Description of a product: its weights, its sizes, its special features.
 fn in_words(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> String {
     let mut text = format!("{} weights", weights.format.name());
     if let LinearKernel::Matvec { activations: Activations::Int8, .. } = kernel {

@@ -1,10 +1,9 @@
-//! Every kernel against its CPU twin, on the device at hand: what `lfm2 selftest` runs, and what
-//! the property tests run on many more shapes.
+//! Compares every kernel with its CPU twin on a device. `lfm2 selftest` runs these checks, and the
+//! property tests run them on many more shapes.
 //!
-//! Each kernel has a case struct (its shape, how its inputs are filled, a seed) and a function
-//! that runs one variant of it on the GPU, the twin on the CPU, and compares element by element
-//! within a bound that follows from the arithmetic. Whole models follow, a run for each choice
-//! between ways to compute ([`ModelChoice`]).
+//! Each kernel has a case struct (sizes, fill of its inputs, a seed) and a function that runs one
+//! variant on the GPU and the twin on the CPU, and compares each element within a bound that
+//! follows from the arithmetic. Then whole models run, once for each [`ModelChoice`].
 
 mod attention;
 mod cases;
@@ -43,7 +42,7 @@ use crate::gpu::{Device, GpuError, Variant};
 use crate::kernels::KERNELS;
 use cases::Check;
 
-/// How much to check.
+/// Extent of a self-test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Thoroughness {
     /// One small case a kernel, in the variants that the engine chooses on this device.
@@ -52,47 +51,48 @@ pub enum Thoroughness {
     Full,
 }
 
-/// How far a self-test is.
+/// Progress of a self-test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Progress {
-    /// What is being done.
+    /// The present stage.
     pub stage: Stage,
-    /// So much of it is done.
+    /// Finished steps of the stage.
     pub done: usize,
-    /// Of so much.
+    /// Steps of the stage in all.
     pub total: usize,
 }
 
-/// What a self-test does, in this order.
+/// The stages of a self-test in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
     /// Kernels are compiled.
     Compiling,
     /// Kernels are compared with their twins.
     Kernels,
-    /// Whole models are compared with what is right for them.
+    /// Whole models are compared with their reference.
     Models,
 }
 
-/// Is told how far a self-test is, from any thread.
-pub type Told<'a> = &'a (dyn Fn(Progress) + Sync);
+/// Callback for progress, called from any thread.
+pub type OnProgress<'a> = &'a (dyn Fn(Progress) + Sync);
 
 /// Runs the kernels against their twins on `device`, then whole models.
 ///
 /// A kernel that the driver does not compile, or that computes wrongly, is a check that has not
-/// [passed](KernelCheck::passed): a run that does not use the kernel may still start.
+/// [passed](KernelCheck::passed), not an error: an engine that does not use the kernel may still
+/// start.
 ///
 /// # Errors
 /// The device is lost or out of memory.
 pub async fn check(
     device: &Device,
     thoroughness: Thoroughness,
-    told: Told<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Result<Vec<KernelCheck>, crate::Error> {
-    let mut all = check_kernels(device, thoroughness, told).await?;
+    let mut all = check_kernels(device, thoroughness, on_progress).await?;
     let choices = ModelChoice::available(device.caps());
     for (done, choice) in choices.iter().enumerate() {
-        told(Progress { stage: Stage::Models, done, total: choices.len() });
+        on_progress(Progress { stage: Stage::Models, done, total: choices.len() });
         all.push(match check_model(device, *choice, choice.model()).await {
             Err(crate::Error::Gpu(GpuError::Pipeline { kernel, reason })) => {
                 KernelCheck::refused("(whole model)", &kernel, &reason)
@@ -103,30 +103,31 @@ pub async fn check(
     Ok(all)
 }
 
-/// Runs the kernels against their twins on `device`, natively on all cores: each compiles and
-/// compares while the device runs another's.
+/// Runs the kernels against their twins on `device`, natively on all cores: each core compiles and
+/// compares while the device runs another's kernels.
 ///
 /// # Errors
 /// As [`check`].
 pub async fn check_kernels(
     device: &Device,
     thoroughness: Thoroughness,
-    told: Told<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     match thoroughness {
-        Thoroughness::Quick => run_all(device, &cases::quick(device.caps()), told).await,
+        Thoroughness::Quick => run_all(device, &cases::quick(device.caps()), on_progress).await,
         Thoroughness::Full => {
             let all: Vec<Check> =
                 shards(device).into_iter().flat_map(|shard| shard.checks(device)).collect();
             let variants = KERNELS.iter().flat_map(|kernel| (kernel.variants)(device.caps()));
             let variants: Vec<Variant> = variants.collect();
-            let compiled = |done, total| told(Progress { stage: Stage::Compiling, done, total });
+            let compiled =
+                |done, total| on_progress(Progress { stage: Stage::Compiling, done, total });
             match device.compile(&variants, &compiled).await {
                 // The kernel's own checks report it.
                 Ok(()) | Err(GpuError::Pipeline { .. }) => {}
                 Err(other) => return Err(other),
             }
-            run_all(device, &all, told).await
+            run_all(device, &all, on_progress).await
         }
     }
 }
@@ -134,7 +135,7 @@ pub async fn check_kernels(
 /// A share of [`Thoroughness::Full`]. No pipeline is in two shards, so that processes can share the work.
 #[derive(Clone, Copy, Debug)]
 pub enum Shard {
-    /// The kernels that read a model's matrices, with these weights.
+    /// Kernels that read a model's matrices, with these weights.
     WithWeights(WeightsImport),
     /// All others.
     WithoutWeights,
@@ -174,12 +175,12 @@ async fn run_one(device: &Device, check: &Check) -> Result<KernelCheck, GpuError
     }
 }
 
-/// Runs checks; their results are in the same order.
+/// Runs checks and returns their results in the same order.
 #[cfg(not(target_arch = "wasm32"))]
 async fn run_all(
     device: &Device,
     checks: &[Check],
-    told: Told<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -193,13 +194,13 @@ async fn run_all(
             match pollster::block_on(run_one(device, check)) {
                 Ok(result) => results.push((i, result)),
                 Err(e) => {
-                    // The others need not begin another one.
+                    // The other threads begin no further checks.
                     next.store(checks.len(), Ordering::Relaxed);
                     return Err(e);
                 }
             }
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            told(Progress { stage: Stage::Kernels, done, total: checks.len() });
+            on_progress(Progress { stage: Stage::Kernels, done, total: checks.len() });
         }
     };
     let mut all = std::thread::scope(|scope| {
@@ -217,17 +218,17 @@ async fn run_all(
     Ok(all.into_iter().map(|(_, result)| result).collect())
 }
 
-/// As above where there are no threads.
+/// The same without threads.
 #[cfg(target_arch = "wasm32")]
 async fn run_all(
     device: &Device,
     checks: &[Check],
-    told: Told<'_>,
+    on_progress: OnProgress<'_>,
 ) -> Result<Vec<KernelCheck>, GpuError> {
     let mut all = Vec::new();
     for (i, check) in checks.iter().enumerate() {
         all.push(run_one(device, check).await?);
-        told(Progress { stage: Stage::Kernels, done: i + 1, total: checks.len() });
+        on_progress(Progress { stage: Stage::Kernels, done: i + 1, total: checks.len() });
     }
     Ok(all)
 }
@@ -259,8 +260,8 @@ mod tests {
         assert!(results[1].failure.contains("refused"), "{:?}", results[1]);
     }
 
-    /// On a GPU that has everything, the whole self-test compiles a variant after another on each of
-    /// its cores: so many that 16 cores take less than a minute, at half a second each.
+    /// On a GPU with all capabilities, 16 cores compile all variants of the self-test in less than
+    /// a minute, at half a second each.
     #[test]
     fn the_whole_selftest_compiles_no_more_than_a_minutes_worth() {
         let gpu = Caps::everything();

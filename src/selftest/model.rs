@@ -1,26 +1,28 @@
-//! Whole models against what is right for them, a run for each of the engine's choices.
+//! Compares whole models with their reference, once for each of the engine's choices.
 //!
-//! How far the logits may be off, as a part of the largest, follows from where values are rounded:
+//! The bound on the logits' error, relative to the largest logit, follows from the roundings:
 //!
-//! - **Exact** (lanes, float activations, weights and keys in f32, as they are): only the order of
-//!   sums differs from the reference's. Measured near 1e-6 on every adapter; 1e-3 leaves room for
-//!   drivers' own `exp` and `inverseSqrt`.
-//! - **Rounded operands.** Rounding is independent of the values, so a product of many terms is off, in
-//!   the mean square, by the same part as each of its terms: the root of the squares of both operands'
-//!   errors, `e`. Errors of products that follow one another add as squares. A layer has a product into
-//!   its operator and one out of it, one into its FFN and one out of it; but the operator multiplies
-//!   three of the first one's results (B x C, or q, k and v) and SwiGLU two, so a layer counts as
-//!   3 + 1 + 2 + 1 products, and the head as one more: `n = 7 layers + 1`. The largest of the errors is
-//!   as many deviations as the largest of the logits, so the logits are off by about `e sqrt(n)` of the
-//!   largest. The bound is three times that, since softmax, routers and norms may amplify.
-//!   - **Matrix units**: both operands become f16, which changes a value by at most 2^-11 of it and, in
-//!     the mean square, by 0.42 of that; e = 2.9e-4, n = 22: 4.1e-3. Measured on an H100: 1.75e-3.
-//!   - **Int8 activations**: both operands have 8 bits in blocks of 32. A step is 1/127 of the block's
-//!     largest, which of 32 normal values is 2.4 deviations; e = sqrt(2) 2.4 / (127 sqrt(12)) = 7.7e-3,
-//!     n = 22: 0.11. Measured on llvmpipe: 5.5e-2.
+//! - **Exact** (lanes, float activations, weights and keys in f32): only the order of sums differs
+//!   from the reference's. The error was near 1e-6 on every adapter; 1e-3 allows for the drivers'
+//!   own `exp` and `inverseSqrt`.
+//! - **Rounded operands.** Rounding errors are independent of the values, so a product of many
+//!   terms has the same relative error, in the mean square, as each of its terms: `e`, the root of
+//!   the sum of squares of both operands' errors. Errors of consecutive products add as squares. A
+//!   layer has a product into its operator and one out of it, one into its FFN and one out of it.
+//!   The operator multiplies three results of its first product (B x C, or q, k and v), and SwiGLU
+//!   two, so a layer counts as 3 + 1 + 2 + 1 products, and the head as one more: `n = 7 layers +
+//!   1`. The largest error is as many deviations as the largest logit, so the logits' error is
+//!   about `e sqrt(n)` of the largest. The bound is three times that, since softmax, routers and
+//!   norms may amplify errors.
+//!   - **Matrix units**: both operands become f16, which changes a value by at most 2^-11 of it
+//!     and, in the mean square, by 0.42 of that. With e = 2.9e-4 and n = 22 the bound is 4.1e-3; an
+//!     H100 measured 1.75e-3.
+//!   - **Int8 activations**: both operands have 8 bits in blocks of 32. A step is 1/127 of the
+//!     block's largest value, which is 2.4 deviations for 32 normal values. With e = sqrt(2) 2.4 /
+//!     (127 sqrt(12)) = 7.7e-3 and n = 22 the bound is 0.11; llvmpipe measured 5.5e-2.
 //!
-//! A wrong kernel is off by about as much as the values themselves. `tests/it/model_check.rs` plants
-//! errors in each choice.
+//! A wrong kernel has an error of about the size of the values themselves.
+//! `tests/it/model_check.rs` plants errors in each choice.
 
 use safetensors::tensor::SafeTensors;
 
@@ -34,14 +36,14 @@ use crate::gpu::{Caps, Device};
 use crate::kernels::{Activations, Choices, MatmulCoop, Multiply, Reduce};
 use crate::model::{Recipe, WeightChoice};
 
-/// Rows of a pass where few rows are wanted.
+/// Rows of a pass of few rows.
 const FEW: usize = 8;
 /// Layers of both models.
 const LAYERS: f64 = 3.0;
 /// Tokens that are generated.
 const GREEDY: usize = 16;
 
-/// A choice that rounds in its own way.
+/// Kernel choices with the same rounding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ModelChoice {
     /// Everything in f32.
@@ -53,7 +55,7 @@ pub enum ModelChoice {
 }
 
 impl ModelChoice {
-    /// Those that an engine may make on a device.
+    /// The choices that an engine may make on a device.
     #[must_use]
     pub fn available(caps: &Caps) -> Vec<Self> {
         let mut all = vec![Self::Exact];
@@ -64,7 +66,7 @@ impl ModelChoice {
         all
     }
 
-    /// By which part of the largest logit logits may be off; see the top of this file.
+    /// Bound on the logits' error, relative to the largest logit; the top of this file derives it.
     #[must_use]
     pub fn bound(self) -> f64 {
         let of = |operand: f64| 3.0 * 2.0_f64.sqrt() * operand * (7.0 * LAYERS + 1.0).sqrt();
@@ -82,7 +84,7 @@ impl ModelChoice {
         let exact = Choices { activations: Activations::Float, multiply: Multiply::Lanes, ..own };
         match self {
             Self::Exact => exact,
-            // Lanes that own rows leave nothing to matrix units.
+            // Serial kernels do not use matrix units.
             Self::MatrixUnits => Choices {
                 multiply: Multiply::MatrixUnits,
                 reduce: Reduce::shared_rows(caps),
@@ -92,8 +94,8 @@ impl ModelChoice {
         }
     }
 
-    /// The model that it is checked with: a tiny LFM2-MoE (convolutions, attention, dense and MoE
-    /// FFNs), whose widths are whole blocks of 32 where weights are to be in blocks.
+    /// The model of the check: a tiny LFM2-MoE with convolutions, attention, dense and MoE FFNs.
+    /// For weights in blocks its widths are multiples of 32.
     #[must_use]
     pub fn model(self) -> ModelFiles {
         match self {
@@ -125,8 +127,8 @@ impl ModelChoice {
     }
 }
 
-/// Runs a model by a choice. `files` is what runs, [`ModelChoice::model`] unless an error is planted;
-/// what is right is always that model's.
+/// Runs a model with a choice. `files` is the model that runs: [`ModelChoice::model`], unless a
+/// test plants an error. The reference is always of that model.
 ///
 /// # Errors
 /// The device refuses a kernel, is lost or out of memory.
@@ -135,24 +137,24 @@ pub async fn check_model(
     choice: ModelChoice,
     files: ModelFiles,
 ) -> Result<KernelCheck, Error> {
-    let right = match choice {
-        ModelChoice::Int8 => Right::by_exact(device, choice.model()).await?,
-        _ => Right::by_transformers()?,
+    let reference = match choice {
+        ModelChoice::Int8 => Reference::by_exact(device, choice.model()).await?,
+        _ => Reference::by_transformers()?,
     };
     let model = choice.load(device, files).await?;
-    let outputs = model.outputs(&right.ids, choice.pass_rows()).await?;
-    let greedy = model.greedy(&right.ids, GREEDY).await?;
-    // How clear each greedy token is, is told by the logits of exact passes.
+    let outputs = model.outputs(&reference.ids, choice.pass_rows()).await?;
+    let greedy = model.greedy(&reference.ids, GREEDY).await?;
+    // The logits of exact passes give the margin of each greedy token.
     let exact = match choice {
         ModelChoice::Exact => model,
         other => ModelChoice::Exact.load(device, other.model()).await?,
     };
-    let margins = margins(&exact, &right).await?;
-    let judged = judge(choice, &right, &outputs, &greedy, &margins);
+    let margins = margins(&exact, &reference).await?;
+    let judged = judge(choice, &reference, &outputs, &greedy, &margins);
     Ok(KernelCheck {
         kernel: "(whole model)",
         variant: format!("{}; {:?}", choice.name(), choice.choices(device.caps())),
-        case: format!("{}: {}", choice.name(), right.source),
+        case: format!("{}: {}", choice.name(), reference.source),
         max_error: judged.error,
         tolerance: choice.bound(),
         passed: judged.failure.is_empty(),
@@ -160,16 +162,16 @@ pub async fn check_model(
     })
 }
 
-/// What is right for a model.
-struct Right {
+/// Reference results of a model.
+struct Reference {
     source: &'static str,
     ids: Vec<u32>,
     rows: Vec<Outputs>,
     greedy: Vec<u32>,
 }
 
-impl Right {
-    /// As transformers computed it in f32.
+impl Reference {
+    /// The results of transformers in f32.
     fn by_transformers() -> Result<Self, Error> {
         let broken = |e: safetensors::SafeTensorError| FormatError::File {
             file: "golden.safetensors".to_owned(),
@@ -194,7 +196,7 @@ impl Right {
         Ok(Self { source: "tiny LFM2-MoE against transformers", rows: rows.collect(), ids, greedy })
     }
 
-    /// As the exact choice computes it on the device, in f32.
+    /// The results of the exact choice on the device, in f32.
     async fn by_exact(device: &Device, files: ModelFiles) -> Result<Self, Error> {
         let model = ModelChoice::Exact.load(device, files).await?;
         let vocab = model.config.vocab_size as u32;
@@ -205,13 +207,13 @@ impl Right {
     }
 }
 
-/// Of each greedy token: by which part of the largest logit it leads the second.
-async fn margins(exact: &ModelOnDevice, right: &Right) -> Result<Vec<f64>, Error> {
-    let mut text = right.ids.clone();
-    text.extend(right.greedy.iter().take(right.greedy.len().saturating_sub(1)));
+/// For each greedy token, its lead over the second one, relative to the largest logit.
+async fn margins(exact: &ModelOnDevice, reference: &Reference) -> Result<Vec<f64>, Error> {
+    let mut text = reference.ids.clone();
+    text.extend(reference.greedy.iter().take(reference.greedy.len().saturating_sub(1)));
     let outputs = exact.outputs(&text, CONTEXT as usize).await?;
-    let largest = largest(right.rows.iter().flat_map(|row| &row.logits));
-    let rows = outputs.iter().skip(right.ids.len() - 1);
+    let largest = largest(reference.rows.iter().flat_map(|row| &row.logits));
+    let rows = outputs.iter().skip(reference.ids.len() - 1);
     Ok(rows.map(|row| margin(&row.logits) / largest).collect())
 }
 
@@ -236,43 +238,44 @@ struct Judged {
     failure: String,
 }
 
-/// Compares what a choice computed with what is right. A row of a rounding choice whose router chose
-/// other experts, being undecided, is another function and is not compared; of four rows at most one
-/// may be such. Greedy tokens are compared up to the first difference at a token that is not clear.
+/// Compares a choice's results with the reference. If rounding makes a router choose other experts
+/// at a near tie, the row computes another function and is not compared; at most one row in four
+/// may do so. Greedy tokens are compared up to the first difference at a token without a clear
+/// margin.
 fn judge(
     choice: ModelChoice,
-    right: &Right,
+    reference: &Reference,
     rows: &[Outputs],
     greedy: &[u32],
     margins: &[f64],
 ) -> Judged {
     let bound = choice.bound();
-    let largest = largest(right.rows.iter().flat_map(|row| &row.logits));
+    let largest = largest(reference.rows.iter().flat_map(|row| &row.logits));
     let pairs: Vec<_> = rows
         .iter()
-        .zip(&right.rows)
-        .filter(|(row, right)| !choice.rounds() || row.experts == right.experts)
+        .zip(&reference.rows)
+        .filter(|(row, reference)| !choice.rounds() || row.experts == reference.experts)
         .collect();
-    let errors = pairs.iter().flat_map(|(row, right)| {
-        let pairs = row.logits.iter().zip(&right.logits);
+    let errors = pairs.iter().flat_map(|(row, reference)| {
+        let pairs = row.logits.iter().zip(&reference.logits);
         pairs.map(|(g, w)| (f64::from(*g) - f64::from(*w)).abs() / largest)
     });
-    // What is no number counts in every row.
+    // A NaN counts in every row.
     let broken = rows.iter().flat_map(|row| &row.logits).filter(|logit| logit.is_nan());
     let error = worst(errors.chain(broken.map(|_| f64::NAN)));
     let clear = |i: usize| margins.get(i).is_some_and(|margin| *margin > 2.0 * bound);
-    let differs = greedy.iter().zip(&right.greedy).position(|(got, want)| got != want);
+    let differs = greedy.iter().zip(&reference.greedy).position(|(got, want)| got != want);
     let sizes = |rows: &[Outputs]| rows.iter().map(|row| row.logits.len()).collect::<Vec<_>>();
-    let failure = if sizes(rows) != sizes(&right.rows) {
+    let failure = if sizes(rows) != sizes(&reference.rows) {
         "the numbers of logits are not the reference's".to_owned()
     } else if error > bound || error.is_nan() {
         format!("logits differ by {error:e} of the largest, at most {bound:e} is rounding")
     } else if 4 * pairs.len() < 3 * rows.len() {
         format!("{} of {} rows chose other experts", rows.len() - pairs.len(), rows.len())
-    } else if greedy.len() != right.greedy.len() {
-        format!("{} greedy tokens, the reference has {}", greedy.len(), right.greedy.len())
+    } else if greedy.len() != reference.greedy.len() {
+        format!("{} greedy tokens, the reference has {}", greedy.len(), reference.greedy.len())
     } else if let Some(i) = differs.filter(|i| clear(*i)) {
-        format!("greedy tokens {greedy:?}, the reference has {:?} (token {i})", right.greedy)
+        format!("greedy tokens {greedy:?}, the reference has {:?} (token {i})", reference.greedy)
     } else {
         String::new()
     };
@@ -283,9 +286,9 @@ fn judge(
 mod tests {
     use super::*;
 
-    fn right() -> Right {
+    fn reference() -> Reference {
         let row = |i: u32| Outputs { experts: vec![0, 1], logits: vec![i as f32, -4.0, 1.0] };
-        Right {
+        Reference {
             source: "",
             ids: vec![1, 2, 3, 4],
             rows: (0..4).map(row).collect(),
@@ -297,10 +300,10 @@ mod tests {
         choice: ModelChoice,
         change: impl FnOnce(&mut Vec<Outputs>, &mut Vec<u32>),
     ) -> Judged {
-        let right = right();
-        let (mut rows, mut greedy) = (right.rows.clone(), right.greedy.clone());
+        let reference = reference();
+        let (mut rows, mut greedy) = (reference.rows.clone(), reference.greedy.clone());
         change(&mut rows, &mut greedy);
-        judge(choice, &right, &rows, &greedy, &[0.5, 1e-5, 0.5])
+        judge(choice, &reference, &rows, &greedy, &[0.5, 1e-5, 0.5])
     }
 
     const ALL: [ModelChoice; 3] = [ModelChoice::Exact, ModelChoice::MatrixUnits, ModelChoice::Int8];
@@ -332,11 +335,11 @@ mod tests {
     }
 
     #[test]
-    fn tokens_are_compared_where_they_are_clear() {
+    fn greedy_tokens_are_compared_at_clear_margins() {
         for choice in ALL {
             let other = |i: usize| judged(choice, |_, greedy| greedy[i] = 9).failure;
             assert!(other(0).contains("greedy tokens"), "{choice:?}");
-            // Not clear: and what follows is another text.
+            // The margin is not clear, and the text after it may differ.
             assert_eq!(other(1), "", "{choice:?}");
             assert_eq!(judged(choice, |_, greedy| greedy[1..].fill(9)).failure, "");
             assert!(other(2).contains("greedy tokens"), "{choice:?}");
@@ -344,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_of_other_experts_count_only_where_operands_are_rounded() {
+    fn rows_with_other_experts_are_ignored_only_with_rounding() {
         let flip = |choice, n: usize| {
             judged(choice, |rows, _| {
                 for row in &mut rows[..n] {

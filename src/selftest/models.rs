@@ -1,4 +1,4 @@
-//! The tiny models that whole-model checks run.
+//! The tiny models of the whole-model checks.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use super::Rng;
 use crate::formats::{ByteSource, BytesSource, ModelFiles};
 use crate::model::{ModelConfig, expected_tensors};
 
-/// A file of the model that transformers computed a golden for.
+/// A file of the model with results of transformers.
 pub(super) fn golden_bytes(name: &str) -> &'static [u8] {
     match name {
         "config.json" => include_bytes!("../../assets/selftest/config.json"),
@@ -17,7 +17,7 @@ pub(super) fn golden_bytes(name: &str) -> &'static [u8] {
     }
 }
 
-/// The model that transformers computed a golden for.
+/// The model with results of transformers.
 pub(super) fn golden_model() -> ModelFiles {
     let file = |name| (name, golden_bytes(name));
     ModelFiles::embedded("selftest", &[file("config.json"), file("model.safetensors")])
@@ -31,7 +31,7 @@ const BLOCKS_CONFIG: &str = r#"{"model_type": "lfm2_moe", "hidden_size": 64,
 "max_position_embeddings": 4096, "tie_word_embeddings": true, "use_expert_bias": true,
 "norm_topk_prob": true, "routed_scaling_factor": 1.0}"#;
 
-/// Of random weights in f32. With this seed no router is near a tie in the prompt.
+/// Seed of the random f32 weights. With it no router is near a tie in the prompt.
 const BLOCKS_SEED: u64 = 1;
 
 /// A model whose rows are whole blocks of 32.
@@ -44,7 +44,7 @@ pub(super) fn blocks_model() -> ModelFiles {
         .map(|(id, shape)| {
             let name = id.hub_name();
             let n: usize = shape.iter().product();
-            // A product of rows of variance 1 has variance 1 again.
+            // With this deviation a product of inputs of variance 1 has variance 1 again.
             let deviation = 1.0 / (*shape.last().unwrap_or(&1) as f32).sqrt();
             let value = |rng: &mut Rng| match (name.contains("norm"), name.contains("bias")) {
                 (true, _) => 1.0 + 0.1 * rng.normal(),
@@ -59,7 +59,7 @@ pub(super) fn blocks_model() -> ModelFiles {
         let view = TensorView::new(Dtype::F32, shape.clone(), bytemuck::cast_slice(values)).ok()?;
         Some((name.as_str(), view))
     });
-    // Cannot fail for tensors that were just made; an empty file is refused by whoever opens it.
+    // This cannot fail for tensors that were just made; opening an empty file would fail.
     let weights = safetensors::tensor::serialize(views, None).unwrap_or_default();
     let file = |name: &str, bytes: Vec<u8>| {
         let source = BytesSource::shared(format!("selftest/{name}"), bytes.into());

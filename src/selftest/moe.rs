@@ -13,19 +13,19 @@ use crate::reference;
 pub struct GroupCase {
     /// Rows of the pass.
     pub rows: usize,
-    /// Rows the tensors are made for, at least `rows`.
+    /// Rows that the tensors have room for, at least `rows`.
     pub most_rows: usize,
     /// Experts.
     pub experts: usize,
     /// Experts a row goes to.
     pub top_k: usize,
-    /// Which experts.
+    /// Choice of experts.
     pub routing: Routing,
     /// Columns of `moe_combine`, a multiple of 4.
     pub hidden_size: usize,
-    /// How its values are filled.
+    /// Fill of its values.
     pub fill: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -48,7 +48,7 @@ pub async fn check_group(device: &Device, case: &GroupCase) -> Result<KernelChec
     let got = device.read(&groups).await?;
     let mut want = want;
     want.resize(got.len(), UNTOUCHED_ID);
-    // Words 1 to 3 are free.
+    // Words 1 to 3 are unused.
     want[1..4].copy_from_slice(&got[1..4]);
     c.exact("groups", &got, &want);
     Ok(c.finish("moe_group", variant, case.to_string()))

@@ -14,18 +14,18 @@ pub struct NormCase {
     pub rows: usize,
     /// Columns, a multiple of 4.
     pub hidden_size: usize,
-    /// Norm only every third row, as if its logits were wanted.
+    /// Whether only every third row has logits and is normed.
     pub logit_rows: bool,
-    /// Added to the mean square.
+    /// Epsilon, added to the mean square.
     pub eps: f32,
-    /// How x is filled.
+    /// Fill of x.
     pub fill: Fill,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
-/// Bounds of a normed row: relative by the sum of squares and a few operations, absolute by what
-/// may be flushed.
+/// Bounds of a normed row: a relative one by the sum of squares and a few operations, an absolute
+/// one by flushing.
 fn norm_bound(width: usize, scale: f32, want: f32, eps: f32) -> f64 {
     let relative = (width as f64 / 8.0 + 16.0) * EPSILON;
     let flushed = f64::from(scale.abs()).max(1.0) * TINY / f64::from(eps).sqrt().min(1.0);
@@ -77,20 +77,20 @@ pub struct RouteCase {
     pub experts: usize,
     /// Experts a row goes to.
     pub top_k: usize,
-    /// Divide the gates by their sum.
+    /// Whether the gates are divided by their sum.
     pub norm_topk_prob: bool,
     /// Factor on the gates.
     pub routed_scaling_factor: f32,
-    /// How x is filled.
+    /// Fill of x.
     pub fill: Fill,
-    /// What selects: see [`RouteCase::bias`].
+    /// Selection bias of the experts.
     pub bias: Bias,
-    /// This many times one expert gets the router row and bias of another: ties.
+    /// Number of ties: so often an expert gets the router row and bias of another.
     pub twins: usize,
-    /// Every expert's score is about 1e-6, where what is added to the gates' sum counts; x is
-    /// then 1 everywhere.
+    /// Whether every expert's score is about 1e-6, so that the epsilon in the gates' sum matters; x
+    /// is then 1 everywhere.
     pub unlikely: bool,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
@@ -194,8 +194,8 @@ pub async fn check_route(
         let h = &want.h[row * width..][..width];
         let ids = &got_ids[row * top_k..][..top_k];
         let scores = &want.scores[row * experts..][..experts];
-        // Of a logit: h is off by its own bound, then the sum. A sigmoid s is s (1 - s) times as
-        // steep, and its exp off by the ulps of its argument.
+        // A logit's error comes from h's bound and from the sum. A sigmoid s has the slope s (1 -
+        // s), and its exp an error of ulps of its argument.
         let error = |expert: usize| {
             let w = &weight[expert * width..][..width];
             let size: f64 = w.iter().zip(h).map(|(w, h)| f64::from((w * h).abs())).sum();

@@ -1,11 +1,11 @@
-//! Which experts the rows of a case choose, and the groups that `moe_group` makes of them.
+//! The experts that the rows of a case choose, and the resulting groups of `moe_group`.
 
 use super::Rng;
 use super::data::UNTOUCHED_ID;
 use crate::kernels::{TILE_ITEMS, groups_len};
 use crate::reference;
 
-/// Which experts rows choose.
+/// Choice of experts by rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Routing {
     /// At random.
@@ -34,7 +34,7 @@ impl Routing {
     }
 }
 
-/// What `moe_group` has to leave for `ids`, and where the items begin in it.
+/// The expected output of `moe_group` for `ids`, and the offset of the items in it.
 pub(super) fn groups_words(
     ids: &[u32],
     most_rows: usize,

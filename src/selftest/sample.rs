@@ -19,34 +19,34 @@ pub struct SampleCase {
     pub options: Vec<Options>,
     /// Tokens of each sequence before its last row.
     pub length: usize,
-    /// Tokens of each sequence whose logits are biased.
+    /// Tokens of each sequence with a logit bias.
     pub biased: usize,
-    /// Rows of each sequence whose logits are wanted: 1 for `sample_draw`.
+    /// Logit rows of each sequence: 1 for `sample_draw`.
     pub logit_rows: usize,
-    /// How logits are filled.
+    /// Fill of the logits.
     pub fill: Fill,
     /// Factor on the logits.
     pub spread: f32,
-    /// Round logits to this many steps a unit, so that many are equal; 0: not at all.
+    /// Steps a unit to which logits are rounded, so that many are equal; 0: no rounding.
     pub steps: u32,
-    /// One id in this many is not allowed; 0: all are.
+    /// One id in this many is forbidden; 0: none.
     pub forbidden: usize,
-    /// A value put in the place of one logit.
+    /// A value that replaces one logit.
     pub broken: Option<Broken>,
-    /// Of the values.
+    /// Seed of the values.
     pub seed: u64,
 }
 
-/// A logit that is no number.
+/// A logit that is not finite.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Broken {
     /// NaN or an infinity.
     pub value: f32,
-    /// It is that of an id that is not allowed: then it must not matter.
+    /// Whether it belongs to a forbidden id: then it must not matter.
     pub forbidden: bool,
 }
 
-/// Options as the batch carries them.
+/// Options in the format of the batch table.
 fn params(o: &Options, logit_bias: Vec<(u32, f32)>) -> SampleParams {
     SampleParams {
         seed: o.seed,
@@ -70,7 +70,7 @@ struct Inputs {
     history: Vec<u32>,
     context: usize,
     slots: usize,
-    /// Of each logit row: sequence, position.
+    /// Sequence and position of each logit row.
     rows: Vec<(usize, usize)>,
     generated_from: usize,
 }
@@ -125,7 +125,7 @@ impl SampleCase {
             }
         }
         let context = self.length + self.logit_rows;
-        // Few different tokens, so that many come again.
+        // There are few different tokens, so that many repeat.
         let pool = self.vocab.min(self.length / 2 + 1);
         let tokens: Vec<u32> = rng.order(self.vocab).iter().take(pool).map(|t| *t as u32).collect();
         let history = (0..slots * context).map(|_| tokens[rng.below(pool)]).collect();
@@ -218,7 +218,7 @@ pub async fn check_threshold(
         if o.temperature == 0.0 {
             continue;
         }
-        // Sums of probabilities may come out on the other side by this much.
+        // Rounding may move a sum of probabilities across the limit by this much.
         let e = 5e-5;
         let allowed = |id: usize| i.allowed[id];
         let kept = |sign: f32| {
@@ -233,7 +233,7 @@ pub async fn check_threshold(
         let steps = f64::from(o.temperature) * f64::from(o.min_p.max(1e-30)).ln().abs();
         let slack = if o.min_p > 0.0 { 4.0 * EPSILON * (high.abs() + steps) } else { 0.0 };
         let (loose, tight) = (kept(1.0) - slack, kept(-1.0) + slack);
-        // Up to the least allowed logit a cut keeps everything, as none does.
+        // A cut at or below the least allowed logit keeps everything, like no cut.
         let low = (0..vocab).filter(|id| i.allowed[*id]).map(|id| f64::from(logits[id]));
         let all = low.fold(f64::INFINITY, f64::min).max(f64::from(f32::MIN));
         let cut = f64::from(got[row]);
@@ -262,7 +262,7 @@ pub async fn check_draw(device: &Device, case: &SampleCase) -> Result<KernelChec
         .map(|(row, &(seq, _))| {
             let logits = &i.logits[row * vocab..][..vocab];
             let cut = reference::kept_from(&case.options[seq], logits, allowed);
-            // Not above the largest logit by rounding.
+            // Rounding must not move the cut above the largest logit.
             (cut as f32).next_down().max(f32::MIN)
         })
         .collect();
@@ -301,7 +301,8 @@ pub async fn check_draw(device: &Device, case: &SampleCase) -> Result<KernelChec
         if let (Some(best), Some(other)) = (score(token), score(got[slot]))
             && o.temperature > 0.0
         {
-            // Noise is good to 1e-4 where log is least exact, and scores are rounded.
+            // The noise has an error of up to 1e-4 where log is least exact, and scores are
+            // rounded.
             let slack = 1e-4 + 8.0 * EPSILON * best.abs().max(other.abs());
             if best - other <= slack {
                 want[slot] = got[slot];
@@ -312,8 +313,8 @@ pub async fn check_draw(device: &Device, case: &SampleCase) -> Result<KernelChec
     Ok(c.finish("sample_draw", variant, case.to_string()))
 }
 
-/// Draws one token for each of `rows` (options and position) from its row of `logits`,
-/// `[rows, vocab]`, as the engine does: cut, then draw.
+/// Draws one token for each of `rows` (options and position) from its row of `logits`, `[rows,
+/// vocab]`, with the engine's kernels: threshold, then draw.
 ///
 /// # Errors
 /// See [`super::check_kernels`].

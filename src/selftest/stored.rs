@@ -1,4 +1,4 @@
-//! Weights of kernel cases: as a file has them, as a GPU holds them, and their values.
+//! Weights of kernel cases: in a file's format, in the GPU's format, and decoded.
 
 use super::{Fill, Rng};
 use crate::formats::ElementType;
@@ -6,12 +6,12 @@ use crate::gpu::{Device, GpuError};
 use crate::kernels::{Format, Matrix, MatrixPart, values};
 use crate::reference::{encode_bf16, encode_f16, encode_f32};
 
-/// Weights as a file has them, and their values.
+/// Weights in a file's format, and their values.
 pub(super) struct Stored {
     format: Format,
     element_type: ElementType,
     bytes: Vec<u8>,
-    /// Decoded.
+    /// Decoded values.
     pub values: Vec<f32>,
 }
 
@@ -72,7 +72,7 @@ impl Stored {
 fn blocks(element_type: ElementType, fill: Fill, rng: &mut Rng, n: usize) -> Vec<u8> {
     let block = element_type.block();
     let (n, size) = (n / block.elements as usize, block.bytes as usize);
-    // Where the halves are.
+    // Offsets of the f16 scales in a block.
     let halves: &[usize] = match element_type {
         ElementType::Q4_K | ElementType::Q5_K => &[0, 2],
         ElementType::Q6_K => &[208],

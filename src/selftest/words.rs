@@ -1,4 +1,4 @@
-//! What a check is of, in words: `lfm2 selftest` is what people paste into reports.
+//! Descriptions of cases in words: people paste the output of `lfm2 selftest` into reports.
 
 use std::fmt;
 

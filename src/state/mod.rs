@@ -1,4 +1,4 @@
-//! What a sequence leaves on the GPU between steps: keys and values in pages, conv state in rings.
+//! State of sequences on the GPU between steps: keys and values in pages, conv inputs in rings.
 
 mod pages;
 
@@ -7,8 +7,8 @@ pub use pages::Pages;
 use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{KvFormat, PAGE, SPLIT};
 
-/// Positions that a sequence can always go back, beyond what the convolution itself needs: a stop
-/// string seen late, tokens that were still in flight when the caller stopped.
+/// Positions that a sequence can always go back, beyond those that the convolution itself needs:
+/// for a stop string that is recognised late, or for tokens in flight when the caller stopped.
 pub const MAX_REWIND: u32 = 14;
 
 /// The model's numbers that its state depends on.
@@ -116,7 +116,7 @@ pub struct State {
     pub n_slots: u32,
     /// Positions of each.
     pub context: u32,
-    /// How keys and values are stored.
+    /// Storage format of keys and values.
     pub kv_format: KvFormat,
     /// One for each attention layer.
     pub kv: Vec<KvLayer>,
@@ -128,7 +128,7 @@ pub struct State {
     pub rope: Tensor<f32>,
     /// `[n_slots, context]`: tokens by position.
     pub history: Tensor<u32>,
-    /// `[n_slots]`: what the sampler drew last.
+    /// `[n_slots]`: the token that was drawn last.
     pub next_token: Tensor<u32>,
 }
 
@@ -175,8 +175,8 @@ impl State {
 /// `[context, head_dim]`: for each position the cosines of `head_dim / 2` angles, then their sines.
 ///
 /// `inv_freq_i = theta^(-2 i / head_dim)` and the angle `position * inv_freq_i` are rounded to f32
-/// as the reference does (transformers `Lfm2MoeRotaryEmbedding`); cosine and sine are then taken
-/// in f64. Made here because WGSL specifies `sin` and `cos` only near zero.
+/// as the reference does (transformers `Lfm2MoeRotaryEmbedding`); cosine and sine are then taken in
+/// f64. It is computed on the CPU because WGSL specifies `sin` and `cos` only near zero.
 fn rope_table(context: usize, head_dim: usize, theta: f64) -> Vec<f32> {
     let half = head_dim / 2;
     let inv_freq: Vec<f32> = (0..half)

@@ -1,4 +1,4 @@
-//! Which pages of the KV pool are free.
+//! The free pages of the KV cache.
 
 /// A pool of page numbers.
 #[derive(Debug)]
@@ -7,7 +7,7 @@ pub struct Pages {
 }
 
 impl Pages {
-    /// All of `count` pages free.
+    /// A pool of `count` free pages.
     #[must_use]
     pub fn new(count: u32) -> Self {
         Self { free: (0..count).rev().collect() }
@@ -18,12 +18,12 @@ impl Pages {
         self.free.pop()
     }
 
-    /// Gives pages back.
+    /// Returns pages to the pool.
     pub fn give_back(&mut self, pages: impl IntoIterator<Item = u32>) {
         self.free.extend(pages);
     }
 
-    /// Pages that are free.
+    /// Number of free pages.
     #[must_use]
     pub fn available(&self) -> usize {
         self.free.len()

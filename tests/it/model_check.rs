@@ -51,8 +51,8 @@ fn run(device: &Device, choice: ModelChoice, files: ModelFiles) -> KernelCheck {
     block_on(check_model(device, choice, files)).unwrap()
 }
 
-/// A part of a weight lost, a scale wrong, the last columns of one product forgotten: what a wrong
-/// kernel does. `scale` is the least error of one product of many that the choice's bound finds.
+/// Plants the errors of a wrong kernel: a wrong scale, and a part of a weight that is lost. `scale`
+/// is the least error of one product among many that the choice's bound detects.
 fn finds_errors(device: &Device, choice: ModelChoice, scale: f32) {
     let right = run(device, choice, choice.model());
     println!("{choice:?}: {:e} of {:e}, {}", right.max_error, right.tolerance, right.case);

@@ -1,8 +1,9 @@
-//! Reading ahead and cutting long passes: paths that a software adapter does not take by itself.
+//! Tests of reading ahead and of cutting long passes, which a software adapter does not do by
+//! default.
 
 use super::*;
 
-/// Everything that ends an answer, at each number of tokens read ahead.
+/// Every reason for an answer's end, at each number of tokens read ahead.
 #[test]
 fn reading_ahead_never_changes_the_text() {
     let told = |engine: &Engine, prompt: &[u32], options: &GenerateOptions| {
@@ -36,9 +37,9 @@ fn reading_ahead_never_changes_the_text() {
     }
 }
 
-/// Unread tokens are in flight: as many as are read ahead, and never more than the answer may have.
+/// The number of tokens in flight is that of tokens read ahead, and at most the rest of the answer.
 #[test]
-fn as_many_tokens_are_in_flight_as_are_read_ahead() {
+fn tokens_in_flight_equal_tokens_read_ahead() {
     for ahead in AHEAD {
         let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
         let engine = engine_with("tiny-a", |b| b.gpu(own).read_ahead(ahead));
@@ -63,7 +64,7 @@ fn bits(values: Vec<f32>) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
-/// The logits of a prompt and the tokens behind it, and how many submissions the prompt took.
+/// The logits of a prompt, the tokens after it, and the number of submissions of the prompt.
 fn run(engine: &Engine, pace: Pace, prompt: &[u32]) -> (Vec<u32>, Vec<u32>, u64) {
     *engine.inner.runner.pace.lock().unwrap() = pace;
     let before = engine.device().counters().submissions;
@@ -73,8 +74,8 @@ fn run(engine: &Engine, pace: Pace, prompt: &[u32]) -> (Vec<u32>, Vec<u32>, u64)
     (bits(logits), ids, submissions)
 }
 
-/// A long chunk in as many submissions as it has steps, in some, in one, and while the device's speed
-/// is being learnt: the same bits.
+/// A long chunk gives the same bits in as many submissions as it has steps, in some, in one, and
+/// while the device's speed is being learnt.
 #[test]
 fn a_chunk_cut_into_many_submissions_equals_one_uncut() {
     let reduces = [Reduce::serial(device().caps()), Reduce::shared_rows(device().caps())];

@@ -1,5 +1,5 @@
-//! What engines and sessions share: a device, its memory, logits, slots and pages; and the choices
-//! that an engine reports.
+//! Tests of what engines and sessions share: a device, its memory, logits, slots and pages; and of
+//! kernel choices.
 
 use std::sync::{Arc, Barrier};
 
@@ -9,7 +9,7 @@ use crate::gpu::{Caps, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, MatmulCoop, Multiply};
 use crate::model::{Recipe, WeightChoice};
 
-/// Greedy tokens that transformers drew, behind its prompt.
+/// Greedy tokens of transformers after a prompt.
 fn golden(name: &str) -> (Vec<u32>, Vec<u32>) {
     let text = std::fs::read(fixture(name).join("golden.json")).unwrap();
     let json: serde_json::Value = serde_json::from_slice(&text).unwrap();
@@ -23,8 +23,8 @@ fn golden(name: &str) -> (Vec<u32>, Vec<u32>) {
     (ids("input_ids"), ids("greedy_16"))
 }
 
-/// Two models on one device at WebGPU's default limits, their answers interleaved token by token: each
-/// is what transformers computed.
+/// Two models on one device at WebGPU's default limits, their answers interleaved token by token:
+/// each answer equals that of transformers.
 #[test]
 fn engines_at_default_limits_share_a_device() {
     let options = DeviceOptions { limits: LimitsChoice::Default, ..Default::default() };
@@ -53,10 +53,10 @@ fn engines_at_default_limits_share_a_device() {
     }
 }
 
-/// Sequences that are alive have slots and pages of their own, and what they compute is theirs; when
-/// they end, all comes back, each once.
+/// Live sequences have their own slots, pages and results. When they end, each slot and page is
+/// returned once.
 #[test]
-fn slots_and_pages_are_one_sequences_at_a_time_and_come_back() {
+fn slots_and_pages_are_exclusive_and_returned() {
     let engine = engine_with("tiny-a", |b| b.sequences(2).context_length(128));
     let alone = engine_with("tiny-a", |b| b.context_length(128));
     let vocab = engine.config().vocab_size;
@@ -101,7 +101,8 @@ fn slots_and_pages_are_one_sequences_at_a_time_and_come_back() {
     }
 }
 
-/// Two sessions' logits at the same time, each its own: they are copied in their pass's submission.
+/// Two sessions read logits at the same time, each its own: logits are copied in their pass's
+/// submission.
 #[test]
 fn logits_are_a_sessions_own_while_another_runs() {
     let engine = engine_with("tiny-a", |b| b.sequences(2));
@@ -128,7 +129,8 @@ fn logits_are_a_sessions_own_while_another_runs() {
         })
         .collect();
     threads.into_iter().for_each(|thread| thread.join().unwrap());
-    // The same without chance: a second pass is submitted before the first one's logits are read.
+    // The same without relying on timing: a second pass is submitted before the first one's logits
+    // are read.
     let runner = &engine.inner.runner;
     let mut sessions = [engine.session().unwrap(), engine.session().unwrap()];
     block_on(runner.prepare(1, false)).unwrap();
@@ -150,9 +152,10 @@ fn logits_are_a_sessions_own_while_another_runs() {
     }
 }
 
-/// What the counters call alive is what the plan says and little more; it goes when the engine goes.
+/// The live bytes of the counters are those of the plan and little more; they are freed with the
+/// engine.
 #[test]
-fn counters_tell_what_is_alive_and_the_most_that_was() {
+fn counters_report_live_and_peak_bytes() {
     let own = block_on(Device::request(&DeviceOptions::default())).unwrap();
     let alive = || own.counters().allocated_bytes;
     assert_eq!((alive(), own.counters().peak_allocated_bytes), (0, 0));
@@ -160,14 +163,14 @@ fn counters_tell_what_is_alive_and_the_most_that_was() {
     for round in 0..3 {
         let engine = engine_with("tiny-a", |b| b.gpu(own.clone()).context_length(256));
         let planned = engine.memory().total();
-        // Parameters of plans and the batch table beside it.
+        // The plans' parameters and the batch table are not in the memory plan.
         assert!((planned..planned + (1 << 20)).contains(&alive()), "{} of {planned}", alive());
         let built = alive();
         let mut session = engine.session().unwrap();
         generate(&mut session, &[1, 2, 3], &sampled(1, 4));
-        // Readbacks of an answer are gone with it.
+        // An answer's readbacks are freed with it.
         assert_eq!(alive(), built);
-        // Tokens are drawn from the logits of one row a sequence.
+        // Sampling needs the logits of one row a sequence.
         let vocab = engine.config().vocab_size;
         assert_eq!(engine.inner.runner.scratch.logits.len(), vocab);
         block_on(session.logits(&[4, 5], 2)).unwrap();
@@ -191,9 +194,10 @@ fn opened(name: &str, place: Option<&str>) -> OpenedModel {
     model
 }
 
-/// The same device and model give the same choices, and what is reported can be given.
+/// The same device and model give the same choices, and reported choices can be passed to a
+/// builder.
 #[test]
-fn choices_are_reported_and_can_be_given() {
+fn reported_choices_can_be_passed_to_a_builder() {
     let engine = engine_with("tiny-b", |b| b);
     let chosen = engine.choices();
     assert_eq!(chosen, Choices::by_capability(device().caps()));
@@ -222,11 +226,11 @@ fn choices_follow_from_device_and_model() {
     use {Activations::*, Multiply::*};
     assert_eq!(choose(Engine::builder(), &plain, &gpu), (Float, MatrixUnits));
     assert_eq!(choose(Engine::builder(), &plain, &Caps::core()), (Float, Lanes));
-    // f32 weights are computed in f32, unless they are stored smaller.
+    // f32 weights are computed in f32, unless they are quantised.
     assert_eq!(choose(Engine::builder(), &f32, &gpu), (Float, Lanes));
     assert_eq!(choose(q8(), &f32, &gpu), (Float, MatrixUnits));
     assert_eq!(choose(Engine::builder().multiply(MatrixUnits), &f32, &gpu), (Float, MatrixUnits));
-    // QAD files were trained with int8 activations; they need weights in blocks.
+    // QAD files were trained with int8 activations, which need weights in blocks.
     let qad = opened("tiny-b", Some("models/LFM2.5-1.2B-Instruct-QAD-Q4_0.gguf"));
     assert_eq!(choose(q8(), &qad, &gpu), (Int8, MatrixUnits));
     assert_eq!(choose(q8().activations(Float), &qad, &gpu), (Float, MatrixUnits));
@@ -244,9 +248,9 @@ fn choices_follow_from_device_and_model() {
     }
 }
 
-/// A pass that wants more logits than there is room for is refused, not written past the end.
+/// A pass with more logit rows than its buffer has room for is refused.
 #[test]
-fn more_logits_than_there_is_room_for_are_refused() {
+fn more_logits_than_the_buffer_holds_are_refused() {
     let engine = engine_with("tiny-a", |b| b);
     let mut session = engine.session().unwrap();
     session.reserve(4).unwrap();

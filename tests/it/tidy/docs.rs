@@ -1,4 +1,4 @@
-//! What the documents say about the tree is so.
+//! Statements of the documents about the source tree are true.
 
 use super::{read, root, sources};
 
@@ -24,7 +24,7 @@ fn links(text: &str) -> Vec<&str> {
         .collect()
 }
 
-/// A link that leads nowhere is worse than none.
+/// A broken link is worse than no link.
 #[test]
 fn every_relative_link_leads_somewhere() {
     let mut seen = 0;

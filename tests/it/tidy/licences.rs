@@ -1,6 +1,6 @@
 //! Every crate we link comes from crates.io under a licence on the list of `deny.toml`.
 //!
-//! Asks cargo, which reads Cargo.lock: works offline once the crates are fetched.
+//! The test asks cargo, which reads Cargo.lock. It works offline once the crates are fetched.
 
 use std::process::Command;
 
@@ -20,7 +20,7 @@ fn list(text: &str, key: &str) -> Vec<String> {
 fn permitted(expression: &str, allowed: &[String]) -> bool {
     let plain = expression.replace(['(', ')'], " ").replace('/', " OR ");
     if expression.contains('(') {
-        // `(A OR B) AND C`: every licence named must be on the list, which is stricter.
+        // `(A OR B) AND C`: every licence in it must be on the list, which is stricter.
         let words = plain.replace(" AND ", " OR ");
         return words.split(" OR ").all(|l| allowed.iter().any(|a| a == l.trim()));
     }
@@ -59,7 +59,7 @@ fn every_crate_is_from_crates_io_under_a_permissive_licence() {
     for package in packages {
         let name = package["name"].as_str().unwrap();
         let licence = package["license"].as_str().unwrap_or("");
-        // An exception is a licence and the one crate that may have it.
+        // An exception is a licence with the one crate that may have it.
         let excepted = exceptions.chunks(2).any(|pair| pair == [licence, name]);
         if !permitted(licence, &allowed) && !excepted {
             wrong.push(format!("{name}: licence {licence:?}"));

@@ -1,6 +1,6 @@
-//! Invariants that no compiler checks, read off the text of the sources.
+//! Invariants that the compiler does not check. The tests read the text of the sources.
 //!
-//! Each test says why it is there, and that it has looked at something at all.
+//! Each test gives its reason, and asserts that it has found something to check.
 
 mod docs;
 mod licences;
@@ -48,8 +48,8 @@ fn from_root(path: &Path) -> String {
     path.strip_prefix(root()).unwrap().to_string_lossy().replace('\\', "/")
 }
 
-/// The lines of a Rust or WGSL file that are compiled into the product, with their numbers:
-/// without comments and without items under `#[cfg(test)]`. Relies on rustfmt's indentation.
+/// The lines of a Rust or WGSL file that are compiled into the product, with their numbers: without
+/// comments and without items under `#[cfg(test)]`. Relies on rustfmt's indentation.
 fn product_lines(text: &str) -> Vec<(usize, &str)> {
     let mut lines = Vec::new();
     let mut all = text.lines().enumerate();
@@ -70,7 +70,7 @@ fn product_lines(text: &str) -> Vec<(usize, &str)> {
         }
         let code = match line.find("//") {
             Some(0) => "",
-            // Not the `//` of an address in a string.
+            // The `//` of an address in a string is not a comment.
             Some(at) if line.as_bytes()[at - 1] != b':' => &line[..at],
             _ => line,
         };
@@ -82,7 +82,7 @@ fn product_lines(text: &str) -> Vec<(usize, &str)> {
 /// `path:line: text` of every product line for which `bad` holds.
 fn offenders(files: &[Source], bad: impl Fn(&str, &str) -> bool) -> Vec<String> {
     let mut found = Vec::new();
-    // A module of tests may be a file of its own, and its parts too: `#[cfg(test)] mod tests;`.
+    // A module of tests may be a file or a folder of its own: `#[cfg(test)] mod tests;`.
     let tests = |path: &str| path.ends_with("/tests.rs") || path.contains("/tests/");
     for file in files.iter().filter(|f| !tests(&f.path)) {
         for (number, line) in product_lines(&file.text) {
@@ -123,8 +123,8 @@ fn g(
     assert_eq!(product_lines(text), [(1, "a"), (2, ""), (9, "c "), (18, "\"https://j\"")]);
 }
 
-/// One room talks to the device, so that the rest can be read without knowing wgpu, and a wgpu
-/// release changes one folder. `lib.rs` re-exports the crate for host apps.
+/// Only one room uses wgpu, so that the rest can be read without knowing it, and a new release of
+/// wgpu changes one folder. `lib.rs` re-exports the crate for host apps.
 #[test]
 fn only_the_gpu_room_names_wgpu() {
     let files = sources(&["src"], &[".rs"]);
@@ -139,8 +139,8 @@ fn only_the_gpu_room_names_wgpu() {
     );
 }
 
-/// A feature asked for in two places is soon asked for differently: one list, which every
-/// request for a device starts from.
+/// The wanted features are in one list, which every request for a device starts from: two lists
+/// would soon differ.
 #[test]
 fn wanted_features_are_listed_once() {
     let files = sources(&["src"], &[".rs"]);
@@ -229,7 +229,7 @@ fn no_source_file_is_longer_than_500_lines() {
     assert!(files.len() > 80, "only {} files", files.len());
 }
 
-/// A bad file, a bad option or a lost device must end in an error that says what to do.
+/// An invalid file or option and a lost device must end in an error that names the remedy.
 #[test]
 fn nothing_panics_outside_tests() {
     const PANICS: [&str; 7] = [
@@ -247,7 +247,7 @@ fn nothing_panics_outside_tests() {
     assert!(files.iter().any(|f| f.text.contains(".unwrap()")), "tests unwrap; were they read?");
 }
 
-/// Standard output carries the answer and nothing else: only the command line prints.
+/// Standard output has the answer and nothing else, so only the command line prints.
 #[test]
 fn the_library_prints_nothing() {
     let files = sources(&["src"], &[".rs"]);

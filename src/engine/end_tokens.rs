@@ -1,16 +1,16 @@
 //! The tokens that end an answer.
 //!
-//! What a file calls its end-of-text token is often not what ends a turn: published files say
-//! `<|endoftext|>`, `<|pad|>`, or nothing. So all that the files name is united, and the model's own
-//! template is asked what it writes behind a message of the assistant.
+//! The end-of-text token of a file is often not the token that ends a turn: published files say
+//! `<|endoftext|>`, `<|pad|>`, or nothing. So the result unites all tokens that the files name with
+//! the token that the model's own template writes after a message of the assistant.
 
 use super::ModelText;
 use crate::text::{Conversation, Message};
 
-/// Texts that end a turn or a document in every model of this family, as llama.cpp knows them too.
+/// Texts that end a turn or a document in every model of this family. llama.cpp lists them too.
 const BY_TEXT: [&str; 2] = ["<|im_end|>", "<|endoftext|>"];
 
-/// Stands for an answer while the template is asked what it writes behind one.
+/// Placeholder for an answer, to find the text that the template writes after it.
 const PROBE: &str = "an answer that nobody gives";
 
 /// All tokens that end an answer, in order: `named` are those of the model's files.
@@ -26,14 +26,14 @@ pub(super) fn end_tokens(named: &[&[u32]], text: &ModelText) -> Vec<u32> {
     ends
 }
 
-/// The token behind an assistant's message in the model's own template.
+/// The token after an assistant's message in the model's own template.
 fn turn_end(text: &ModelText) -> Option<u32> {
     let tokenizer = text.tokenizer().ok()?;
     let turns = [Message::user("a question"), Message::assistant(PROBE)];
     let rendered = text.render(&Conversation::new(turns), false).ok()?;
     let (_, behind) = rendered.rsplit_once(PROBE)?;
     let behind = behind.trim_start();
-    // By its spelling: files are about in which the token is not marked as special.
+    // The spelling is looked up first: some files do not mark the token as special.
     let spelled = behind.split_inclusive('>').next().filter(|token| token.starts_with('<'));
     spelled.and_then(|token| tokenizer.token_id(token)).or_else(|| {
         let ids = tokenizer.encode(behind, false).ok()?;
