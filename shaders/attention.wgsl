@@ -2,12 +2,12 @@
 //            m = max_t s_t, l = sum_t exp(s_t - m), o = sum_t exp(s_t - m) v_t, s_t = scale * q . k_t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]                f32
-//   keys, values [pool rows, n_kv_heads, HEAD_DIM]     of import kv
+//   keys, values [pool rows, n_kv_heads, HEAD_DIM]     format of import kv
 //   partial [n_rows, n_heads, max_splits][4 + HEAD_DIM] f32   m, l, 0, 0, then o
 //
 // Attention of few rows over long contexts (decode). A workgroup takes GROUP query heads that share a
-// kv head, so it reads K and V once for all of them. Splits have a fixed size, so a row's result does
-// not depend on the rest of the batch. attention_combine joins the splits.
+// kv head, so it reads keys and values once for all of them. Splits have a fixed size, so a row's
+// result does not depend on the rest of the batch. attention_combine joins the splits.
 // Grid: splits of the longest context, n_heads / GROUP, rows; workgroups of splits beyond a row's
 // context return at once. f32. Workgroup memory: at most GROUP * (HEAD_DIM + SPLIT + 4 WG) + 2 WG
 // floats.

@@ -1,6 +1,6 @@
 // embed: x[r, :] = E[token of row r, :], and history[slot, position] = that token
 //
-//   weight      [part rows, hidden_size]  of import weights: one part of embed_tokens
+//   weight      [part rows, hidden_size]  format of import weights; one part of embed_tokens
 //   next_token  [n_slots]                 u32   each slot's last sampled token
 //   x           [n_rows, hidden_size]     f32
 //   history     [n_slots, context]        u32   tokens by position, for penalties

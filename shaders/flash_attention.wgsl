@@ -1,7 +1,7 @@
 // flash_attention: o[t, head, :] = sum_s softmax_s(scale * q_t . k_s) v_s over positions s <= t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
-//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  of import kv
+//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
 // Attention of many rows of a sequence (prefill). A workgroup takes TILE_Q queries: GROUP heads of one

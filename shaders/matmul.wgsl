@@ -1,6 +1,6 @@
 // matmul: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], for tiles of items
 //
-//   weight  [experts, rows, cols]  of import weights: one part of a matrix (rows of every expert)
+//   weight  [experts, rows, cols]  format of import weights; one part of a matrix: rows of every expert
 //   x       [inputs, cols]         f32
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)
@@ -8,8 +8,8 @@
 // Products of many items. A workgroup of 16 x 16 lanes computes a tile of TILE_ITEMS items by 64 rows;
 // both operands pass through workgroup memory, TILE_K columns at a time. A lane computes
 // TILE_ITEMS / 16 items by 4 rows.
-// Import rows: dense, or grouped by expert (grouped_in, grouped_out: the tile list of moe_group, whose
-// length the host only bounds; surplus workgroups return at once).
+// Import rows: dense, or grouped_in and grouped_out, which read the tile list of moe_group. The host only
+// knows an upper bound of that list's length; surplus workgroups return at once.
 // Grid: ceil(rows / 64), tiles. cols % 4 == 0; rows and items may be any number.
 // f32 accumulation in order of k. Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import rows

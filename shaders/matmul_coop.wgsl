@@ -1,6 +1,6 @@
 // matmul_coop: y[output, r] = sum_k W[expert, r, k] * x[input, k] + bias[r], on matrix units
 //
-//   weight  [experts, rows, cols]  of import weights: one part of a matrix (rows of every expert)
+//   weight  [experts, rows, cols]  format of import weights; one part of a matrix: rows of every expert
 //   x       [inputs, cols]         f32
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)

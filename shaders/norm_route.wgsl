@@ -3,7 +3,7 @@
 //
 //   x, h         [n_rows, hidden_size]     f32
 //   scale        [hidden_size]             f32   ffn_norm
-//   router       [EXPERTS, hidden_size]    f32   in every model, whatever its other weights are
+//   router       [EXPERTS, hidden_size]    f32   in every model
 //   expert_bias  [EXPERTS]                 f32   affects the choice only; zeros if the model has none
 //   ids, gates   [n_rows, TOP_K]           u32, f32   in descending order of s + bias; equal ones by id
 //

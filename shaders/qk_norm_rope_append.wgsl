@@ -5,11 +5,11 @@
 //   norms  [2, head_dim]                               f32   q_layernorm, k_layernorm
 //   rope   [context, head_dim]                         f32   cosines of head_dim / 2 angles, then sines
 //   q      [n_rows, n_heads, head_dim]                 f32
-//   keys, values [pool rows, n_kv_heads, head_dim]     of import kv_store: f32, f16 or q8
+//   keys, values [pool rows, n_kv_heads, head_dim]     format of import kv_store
 //
 // RoPE in halves (rotate_half): (a, b) -> (a cos - b sin, b cos + a sin), a = first half.
 // A workgroup of WG lanes computes one head, or with reduce=serial each lane one head. A lane computes
-// four dimensions at a time and stores STORED such vectors at once, all that share a word of the pool.
+// vectors of four dimensions and stores STORED of them at once: those that share a word of the pool.
 // head_dim % 4 == 0, in q8 % 32. Grid: heads in x, rows in y. f32, a few ulp, until kv_store rounds.
 // Source: transformers Lfm2MoeAttention (norm before RoPE). Twin: reference/qk_norm_rope_append.rs
 #import reduce

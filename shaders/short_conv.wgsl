@@ -10,7 +10,7 @@
 // order, then writes the last RING values of Bx to the ring. The same lane reads and writes, so chunks
 // may have any length, and going back up to RING - (L - 1) positions needs no work.
 // Long chunks are cut into blocks of BLOCK rows, one for each workgroup. Only the first block uses the
-// ring; it computes the values that later blocks' rows leave there from bcx as well.
+// ring: it also writes the values of later blocks' rows, which it computes from bcx.
 // Grid: ceil(hidden_size / WG), blocks of rows in y, sequences in z. f32; fixed order over the taps.
 // Source: transformers Lfm2MoeShortConv (slow_forward). Twin: reference/short_conv.rs
 #import bias

@@ -1,5 +1,5 @@
-// Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import rows), the
-// inputs (input), the bias, and the use of a product (epilogue). The weights are in lib/weights/.
+// Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import rows), their
+// inputs (input), the bias, and the operation on the result (epilogue). Weights are in lib/weights/.
 //
 // An item is one row of the output. matvec computes it as a sum over jobs, each a product of one
 // expert's matrix with one input row:
@@ -12,12 +12,12 @@
 //   tiles()                number of tiles
 //   tile_expert(tile), tile_len(tile)   matrix and number of items of a tile
 //   tile_input, tile_output (tile, i)   input row and output row of item i of a tile
-// All of them end an item alike, for rows row .. row + 3 of the matrix part:
-//   bias4(row)             their biases
+// For rows row .. row + 3 of the matrix part, every product kernel finishes an item with
+//   bias4(row)             biases of the rows
 //   epilogue(item, row, n, v)   writes v, of which only the first n rows exist
 
 #part rows=dense
-// One job an item: every row, or every row whose logits are wanted, times the one matrix.
+// One job for each item: every row, or every row whose logits are wanted, times the one matrix.
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
@@ -47,8 +47,8 @@ fn job_input(item: u32, job: u32) -> u32 { return item / params.top_k; }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
 #part rows=combine
-// One item a row: the sum over its top_k experts, weighted by their gates, in the router's order. One
-// lane adds them all, so the order is fixed and no atomics are needed.
+// One item for each row: the sum over its top_k experts, weighted by their gates, in the router's
+// order. One lane adds them all, so the order is fixed and no atomics are needed.
 //   ids, gates [n_rows, top_k]
 @group(1) @binding(N) var<storage, read> ids: array<u32>;
 @group(1) @binding(N) var<storage, read> gates: array<f32>;

@@ -115,7 +115,7 @@ fn a_kernel_is_printed_in_the_variants_that_the_model_uses() {
     assert!(headers.iter().all(|h| h.contains(" weights=bf16 ")), "{headers:?}");
     assert_eq!(printed.matches("fn main(").count(), headers.len());
     assert!(!printed.contains("#import") && !printed.contains("#part"), "{printed}");
-    // As many as naga parses.
+    // Each text is complete: naga parses it.
     for text in printed.split("// matvec reduce=").skip(1) {
         let (_, text) = text.split_once('\n').unwrap();
         naga::front::wgsl::parse_str(text).unwrap();
@@ -127,9 +127,9 @@ fn a_kernel_is_printed_in_the_variants_that_the_model_uses() {
     let web = ok(&[&args[..], &["--web"]].concat());
     assert!(web.contains("// rms_norm reduce="), "{web}");
     assert_eq!(web, ok(&args));
-    // Of a shape: no weights are there to be read.
-    let coop = ["info", "--shape", "lfm2-8b-a1b", "--kernel", "moe_group"];
-    assert!(ok(&coop).contains("const EXPERTS = 32;"));
+    // A shape has no weights that could be read.
+    let shape = ["info", "--shape", "lfm2-8b-a1b", "--kernel", "moe_group"];
+    assert!(ok(&shape).contains("const EXPERTS = 32;"));
 }
 
 #[test]

@@ -147,6 +147,25 @@ fn params_hold_32_bit_scalars_in_order() {
     }
 }
 
+/// A reader follows a Q4 product through five files: the kernel, the prelude and three with its parts.
+#[test]
+fn a_q4_product_takes_at_most_five_files() {
+    let of = |part: &str| {
+        let line = format!("#part {part}\n");
+        SHADERS.iter().find(|file| file.text.contains(&line)).unwrap().name
+    };
+    let mut checked = 0;
+    for variant in all_variants().iter().filter(|v| v.kernel == "matvec") {
+        let parts = variant.parts().unwrap();
+        if parts.contains(&"weights=q4") {
+            let files: HashSet<&str> = parts.into_iter().map(of).collect();
+            assert!(2 + files.len() <= 5, "{variant}: {files:?}");
+            checked += 1;
+        }
+    }
+    assert!(checked > 10, "only {checked} variants");
+}
+
 /// The batch table's constants in the prelude are those of `src/kernels/batch.rs`.
 #[test]
 fn the_prelude_has_the_constants_of_the_batch_table() {
