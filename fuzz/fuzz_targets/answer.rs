@@ -132,7 +132,7 @@ fn check_tokens(text: &str, format: &AnswerFormat, whole: &Answer) {
     }
 }
 
-/// Nothing is invented, and nothing is lost but marks, white space and what calls were read from.
+/// The output has no text that the answer lacks. Only marks, white space and the text of calls are left out.
 fn check_text(text: &str, format: &AnswerFormat, answer: &Answer) {
     let out = format!("{}{}", answer.reasoning, answer.content);
     if answer.tool_calls.is_empty() {

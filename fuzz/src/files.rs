@@ -28,7 +28,7 @@ pub fn split<'a>(input: &'a [u8], default: &'a str) -> Vec<(&'a str, &'a [u8])> 
     files
 }
 
-/// The name of `==> NAME <==` at the beginning, and what follows that line.
+/// The name in `==> NAME <==` at the beginning, and the text after that line.
 fn heading(text: &[u8]) -> Option<(&str, &[u8])> {
     let text = text.strip_prefix(b"==> ")?;
     let line = text.iter().take(300).position(|byte| *byte == b'\n')?;

@@ -176,7 +176,7 @@ fn the_token_goes_to_the_hub_only() {
     server.wants_token("hf_secret");
     refused(&mut computer.command(&["pull", REPO]), &["401", "HF_TOKEN", "/owner/repo"]);
     let mut wrong = computer.command(&["pull", REPO]);
-    refused(wrong.env("HF_TOKEN", "hf_wrong"), &["401", "may HF_TOKEN's owner read it"]);
+    refused(wrong.env("HF_TOKEN", "hf_wrong"), &["401", "HF_TOKEN's owner may read it"]);
     server.seen();
     let pull = computer.command(&["pull", REPO]).env("HF_TOKEN", "hf_secret").output().unwrap();
     assert!(pull.status.success(), "{}", text(&pull.stderr));
@@ -260,7 +260,7 @@ fn failures_that_do_not_pass_end() {
     for _ in 0..4 {
         server.fails("/cdn/", Fault::Status(500, "Retry-After: 0\r\n"));
     }
-    computer.fails(&["pull", REPO], &["500", "5 times", "run it again"]);
+    computer.fails(&["pull", REPO], &["500", "5 times", "run the command again"]);
     computer.assert_nothing_whole();
     let gone = Computer { home: computer.home, endpoint: "http://127.0.0.1:1".to_owned() };
     gone.fails(&["pull", REPO], &["127.0.0.1:1", "5 times"]);

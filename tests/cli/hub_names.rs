@@ -44,15 +44,15 @@ fn what_cannot_run_is_refused_before_it_is_downloaded() {
         }
         let computer = Computer::new(&server);
         for (quant, kind) in [
-            ("IQ4_NL", "of type IQ4_NL"),
-            ("iq3_xs", "of type IQ3_S"),
-            ("MXFP4", "of type MXFP4"),
-            ("Q2_K", "of type Q2_K"),
-            ("Q3_K_M", "of type Q3_K"),
-            ("TQ1_0", "of type TQ1_0"),
-            ("NVFP4", "of type NVFP4"),
-            ("M-unknown-99", "of type 99"),
-            ("Q6_K", "of type 112"),
+            ("IQ4_NL", "has type IQ4_NL"),
+            ("iq3_xs", "has type IQ3_S"),
+            ("MXFP4", "has type MXFP4"),
+            ("Q2_K", "has type Q2_K"),
+            ("Q3_K_M", "has type Q3_K"),
+            ("TQ1_0", "has type TQ1_0"),
+            ("NVFP4", "has type NVFP4"),
+            ("M-unknown-99", "unknown type 99"),
+            ("Q6_K", "unknown type 112"),
         ] {
             let name = format!("owner/repo:{quant}");
             let words = [kind, "not downloaded", "owner/repo:Q4_0", "owner/repo:QAD-Q4_0"];
