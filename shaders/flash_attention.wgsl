@@ -1,15 +1,18 @@
 // flash_attention: o[t, head, :] = sum_s softmax_s(scale * q_t . k_s) v_s over positions s <= t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
-//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv
+//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv; a pool row is a position in a
+//                                                   page of the KV pool: kv_row(seq, position)
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
-// Attention of many rows of a sequence (prefill). A workgroup takes TILE_Q queries: GROUP heads of one
-// kv head for each of TILE_Q / GROUP rows. It walks over the keys TILE_KV at a time and keeps a running
-// maximum and sum (online softmax), so scores stay in workgroup memory. Keys and values of a tile use
-// the same workgroup memory, one after the other. A team of TEAM lanes handles four queries: each lane
-// computes their scores at TILE_KV / TEAM positions, and WIDTH / TEAM vectors of their outputs.
-// Grid: query tiles (the batch table lists them), n_heads / GROUP. f32; sums in order of position.
+// Attention of many rows of a sequence (prefill). A workgroup takes TILE_Q queries: TILE_Q / GROUP
+// consecutive rows of one sequence, with GROUP query heads each, all of the same kv head. It walks over the keys TILE_KV at a time and keeps a running
+// maximum and sum (online softmax), so scores stay in workgroup memory. The values of a tile overwrite
+// its keys there once the scores are known. A team of TEAM lanes handles four queries. Each of its lanes
+// computes the four queries' scores for TILE_KV / TEAM positions, and WIDTH / TEAM of the vec4s of each
+// query's output.
+// Grid: query tiles (the batch table lists them), n_heads / GROUP.
+// Arithmetic: f32, summed in order of position.
 // Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + 2 * TILE_Q * TILE_KV floats.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
@@ -33,9 +36,10 @@ const POSITIONS = (TILE_KV + TEAM - 1u) / TEAM;
 const KEPT = (WIDTH + TEAM - 1u) / TEAM;
 
 var<workgroup> query: array<vec4<f32>, TILE_Q * WIDTH>;
-// Keys [TILE_KV][WIDTH], each rotated by its position so that lanes read different banks; then values.
+// First the tile's keys, [TILE_KV][WIDTH]: the vec4s of key t are shifted cyclically by t places, so that
+// lanes read different banks. Later the tile's values, not shifted.
 var<workgroup> tile: array<vec4<f32>, TILE_KV * WIDTH>;
-// [TEAMS][TILE_KV], a vector of the team's four queries.
+// Scores and softmax weights, [TEAMS][TILE_KV]. Each vec4 holds those of the team's four queries.
 var<workgroup> scores: array<vec4<f32>, TEAMS * TILE_KV>;
 var<workgroup> weights: array<vec4<f32>, TEAMS * TILE_KV>;
 
@@ -55,7 +59,7 @@ fn main(
     let kv_at = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
     let team = lane / TEAM;
     let own = lane % TEAM;
-    // The last position that each of the team's queries attends to.
+    // Indices in the tile of the team's four queries, and the last position that each attends to.
     let mine = vec4<u32>(team * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let last = position + (min(mine, vec4<u32>((rows * GROUP) - 1u)) / vec4<u32>(GROUP));
 
@@ -122,7 +126,8 @@ fn main(
         workgroupBarrier();
 
         // First the positions that all four queries attend to, then those that only some do. The
-        // latter select instead of multiplying by a weight of 0, since a value may be NaN.
+        // second loop discards the other queries' products with select: a weight of 0 is not enough, since
+        // 0 * NaN is NaN.
         let all = min(len, max(last.x + 1u, begin) - begin);
         let some = min(len, max(last.w + 1u, begin) - begin);
         for (var t = 0u; t < all; t++) {

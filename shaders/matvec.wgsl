@@ -1,22 +1,28 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
-//   weight  [experts, rows, cols]  format of import weights; one part of a matrix: rows of every expert
-//   x       [inputs, cols]         f32, loaded by import input: f32 | broadcast | int8 (8 bits)
+//   weight  [experts, rows, cols]  in the format of import weights: one part of the matrix, the same
+//                                  range of rows of every expert
+//   x       [inputs, cols]         f32 in memory. Import input: f32; broadcast (lanes of a subgroup share
+//                                  the loads); int8 (rounded to 8 bits when loaded)
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)
 //
 // Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
-// An item is a row of out. Its jobs are the products that it sums. Import rows (lib/product.wgsl):
+// An item is a row of out: the sum of one or more products, its jobs. The import `rows` (lib/product.wgsl)
+// defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
 //   combine                  top_k jobs, with the row's experts, scaled by their gates
-//   grouped_in, grouped_out  one job; items come from moe_group's tiles, each of one expert
-// LANES lanes (invocations) share 4 rows. A unit is 4 UNIT4 columns of these rows: a block of 32
+//   grouped_in, grouped_out  one job. Item s = row * top_k + j comes from moe_group's tiles, each of one
+//                            expert; it reads input row s / top_k (in) or s (out)
+// LANES lanes (invocations) share 4 rows. A unit is 4 * UNIT4 columns of these rows: a block of 32
 // columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
-// coalesced; with reduce=serial, each lane computes 4 rows alone. Import product (lib/weights/):
+// coalesced. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product`
+// (lib/weights/) defines:
 //   load_unit(at)                   loads the unit; `at` is its index in each of the four rows
-//   unit_product(unit, x_at, lane)  its four products with the columns of x from element 4 x_at on
-// cols is a multiple of a unit; rows may be any number.
+//   unit_product(unit, x_at, lane)  the four dot products of the unit's rows with the elements of x that
+//                                   begin at 4 * x_at
+// cols is a multiple of 4 * UNIT4; rows may be any number.
 // Grid: groups of rows, folded into x and y; ceil(items / ITEMS) in z.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
@@ -29,16 +35,21 @@
 #import epilogue
 
 struct Params {
-    // Rows of this part and its first row in the matrix; columns; groups of rows in the grid.
+    // Rows of this part.
     rows: u32,
+    // Index of its first row in the matrix.
     first_row: u32,
+    // Columns of the matrix.
     cols: u32,
+    // Groups of rows in the grid.
     groups: u32,
-    // Elements from one item of out to the next; experts of a row; 1: items are logit rows.
+    // Elements between consecutive items of out.
     out_stride: u32,
+    // Experts of a row.
     top_k: u32,
+    // 1 if the items are the logit rows, 0 if they are all rows.
     logit_rows: u32,
-    // First word of the sorted items in `groups` (rows=grouped_in, grouped_out).
+    // First word of the sorted items in moe_group's buffer (rows=grouped_in, grouped_out).
     items_at: u32,
     // First words of planes 1, 2 and 3 of the weights.
     plane1: u32,

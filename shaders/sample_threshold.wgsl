@@ -1,14 +1,15 @@
 // sample_threshold: cut[i] = the smallest logit that may be drawn, by top-k, top-p and min-p
 //
 //   logits   [n_logit_rows, vocab]  f32
-//   allowed  [ceil(vocab / 32)]     u32   bit set: the id has a token
+//   allowed  [ceil(vocab / 32)]     u32   a set bit means that the tokenizer has a token with this id
 //   cut      [n_logit_rows]         f32
 //
 // All three act on logits / temperature, in the order of transformers' warpers: top-k keeps the k
 // largest; top-p keeps the smallest set of these whose probability reaches top_p; min-p keeps those of
-// at least min_p times the largest probability. Each keeps a set {l >= t}; the cut is the largest t.
-// Equal logits are kept or dropped together. t is found exactly, bit by bit in 32 rounds, on bits that
-// order as the logits do; an option that is off takes no rounds.
+// at least min_p times the largest probability. Each option keeps the logits that are at least some
+// threshold t. The cut is the largest t of the three. Equal logits are kept or dropped together. For top-k
+// and top-p, t is found exactly by a binary search of 32 rounds, one for each bit, on u32 keys that have
+// the order of the logits; if the option is off, its rounds are skipped. Min-p computes t directly.
 // One workgroup for each logit row. Sums in f32, in the order of import reduce. Twin: reference/sample.rs
 #import reduce
 
@@ -24,7 +25,7 @@ fn is_allowed(token: u32) -> bool {
     return ((allowed[token / 32u] >> (token % 32u)) & 1u) != 0u;
 }
 
-// Bits that order as the floats do; both zeros have the same.
+// A key that sorts as an unsigned integer in the order of the floats. +0 and -0 have the same key.
 fn ordered(l: f32) -> u32 {
     let bits = select(bitcast<u32>(l), 0u, l == 0.0);
     return select(bits | 0x80000000u, ~bits, (bits & 0x80000000u) != 0u);
@@ -94,7 +95,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         var t = LOWEST;
         if (least > ordered(LOWEST)) { t = from_ordered(least); }
         if (min_p > 0.0) { t = max(t, high + (temperature * log(min_p))); }
-        // The largest logit always stays, even if log(1) is not exactly 0.
+        // The largest logit is always kept: with min_p = 1, a rounding error of log could put t above it.
         cut[item] = min(t, high);
     }
 }

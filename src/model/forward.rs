@@ -16,7 +16,7 @@ use crate::state::State;
 
 /// Inputs and buffers of a pass.
 pub struct Forward<'a> {
-    /// Sizes.
+    /// Sizes and options of the model.
     pub config: &'a ModelConfig,
     /// Weights.
     pub weights: &'a Weights,
@@ -24,11 +24,12 @@ pub struct Forward<'a> {
     pub state: &'a State,
     /// Activations.
     pub scratch: &'a Scratch,
-    /// `[logit rows, vocab_size]`: output of the head; [`Scratch::logits`] if tokens are drawn.
+    /// `[logit rows, vocab_size]`: the head's output: [`Scratch::logits`] in a plan that samples,
+    /// else a buffer that the caller reads.
     pub logits: &'a Tensor<f32>,
     /// Kernel choices of the device.
     pub choices: Choices,
-    /// Most rows this plan is replayed for.
+    /// Maximum number of rows of a batch that this plan is replayed for.
     pub rows: u32,
 }
 
@@ -45,7 +46,7 @@ impl Forward<'_> {
                 Operator::ShortConv(conv) => self.short_conv(p, conv),
                 Operator::Attention(attention) => self.attention(p, attention),
             }
-            // x += ffn(norm(x)); the router norms its own input
+            // x += ffn(norm(x)); in MoE layers, `route` computes norm(x) too
             match (&layer.ffn, &self.config.moe) {
                 (Ffn::Moe { router, expert_bias, w13, w2 }, Some(moe)) => {
                     self.route(p, moe, &layer.ffn_norm, router, expert_bias);
@@ -97,7 +98,8 @@ impl Forward<'_> {
         self.linear(p, &conv.out_proj, conv.out_proj_bias.as_ref(), &s.y, &s.x, Epilogue::Add);
     }
 
-    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`, q and k with norm per head and RoPE.
+    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`; RMSNorm (per head) and RoPE are applied
+    /// to q and k first.
     fn attention(&self, p: &mut Recorder, attention: &AttentionWeights) {
         let (c, s, state) = (self.config, self.scratch, self.state);
         let heads = Heads {
@@ -134,7 +136,7 @@ impl Forward<'_> {
         self.linear(p, &attention.out_proj, None, &s.o, &s.x, Epilogue::Add);
     }
 
-    /// `h = norm(x)`; the `top_k` experts of each row and their gates.
+    /// Computes `h = norm(x)`, and chooses each row's `top_k` experts and their gates from it.
     fn route(
         &self,
         p: &mut Recorder,
@@ -225,7 +227,7 @@ impl Forward<'_> {
             reduce: self.choices.reduce,
         }
         .record(p);
-        // Sampling needs one logit row a sequence, so even a long chunk has few.
+        // A plan that samples has at most one logit row per sequence, even in a long chunk.
         let rows = if sample { self.rows.min(self.state.n_slots) } else { self.rows };
         Linear {
             weight: self.weights.head(),
@@ -239,7 +241,7 @@ impl Forward<'_> {
         p.probe(format_args!("logits"), self.logits);
     }
 
-    /// `next_token[slot]` of each logit row.
+    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence.
     fn sample(&self, p: &mut Recorder) {
         let (s, state) = (self.scratch, self.state);
         let (logits, allowed, cut) = (self.logits, &s.allowed, &s.cut);

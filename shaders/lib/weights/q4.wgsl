@@ -1,7 +1,8 @@
 // Q4: 4-bit integers in blocks of 32, d * (q - 8).
-//   plane 0  4 words a block: element 4 w + n in the low half of byte n of word w, element
-//            16 + 4 w + n in the high half, as in Q4_0
-//   plane 1  a half a block: d
+//   plane 0  4 words per block. Element 4 * w + n is in the low nibble of byte n of word w, element
+//            16 + 4 * w + n in its high nibble, as in Q4_0
+//   plane 1  one f16 per block: d
+// The parts product=... use Inputs and load_inputs of import input (lib/product.wgsl).
 
 #part weights=q4
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
@@ -20,7 +21,7 @@ fn weight4(i: u32) -> vec4<f32> {
 }
 
 #part unit=q4
-// A block of four rows.
+// One block of each of four rows. `scale` holds their d.
 const UNIT4 = 8u;
 struct Unit { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, scale: vec4<f32> }
 
@@ -41,7 +42,7 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
 }
 
 #part product=q4_int8
-// Inputs in 8 bits: sums are exact, in integers.
+// Inputs in 8 bits. The sums within a block are exact, in integers.
 #import unit=q4
 #import nibbles=int8
 fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
@@ -51,10 +52,11 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
 }
 
 #part nibbles=f32
-// Products of 32 unsigned 4-bit integers of four rows with 32 inputs, and the inputs' sum.
+// `products`: for each of four rows, the dot product of its 4-bit integers with the inputs. `x_sum`: the sum
+// of these inputs.
 struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
 
-// One word of each row: four columns in the low halves of its bytes (inputs a), four in the high (b).
+// Takes one word of each row. Its low nibbles are multiplied by a, its high nibbles by b.
 fn eight_columns(
     r0: u32, r1: u32, r2: u32, r3: u32, a: vec4<f32>, b: vec4<f32>
 ) -> NibbleProducts {
@@ -85,9 +87,10 @@ fn nibble_products(
 }
 
 #part nibbles=int8
-// Products of 32 unsigned 4-bit integers of four rows with 32 8-bit inputs, exact in integers.
+// For each of four rows, the dot product of 32 unsigned 4-bit integers with 32 inputs of 8 bits, exact in
+// integers.
 
-// 16 bytes of a row: low halves are columns 0 .. 15, high halves columns 16 .. 31.
+// 16 bytes of a row: low nibbles are columns 0 .. 15, high nibbles columns 16 .. 31.
 fn nibble_dot(w: vec4<u32>, x: Inputs) -> i32 {
     let low = w & vec4<u32>(0x0f0f0f0fu);
     let high = (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
