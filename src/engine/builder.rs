@@ -255,7 +255,7 @@ impl EngineBuilder {
         let runner =
             Runner::new(device.clone(), config, weights, gpu_state, buffers, choices, rows).await?;
         let compiled = runner.compile(self.reporter);
-        let runner = meanwhile(compiled, unread.load(&mut on_progress)).await?;
+        let runner = compile_while_loading(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
         let free = Mutex::new(Free {
             slots: (0..state.n_slots).rev().collect(),
@@ -413,7 +413,7 @@ impl EngineBuilder {
 
 /// Compiles kernels while weights load: the runner is made on a thread of its own.
 #[cfg(not(target_arch = "wasm32"))]
-async fn meanwhile(
+async fn compile_while_loading(
     runner: impl Future<Output = Result<Runner, Error>> + Send + 'static,
     load: impl Future<Output = Result<(), LoadError>>,
 ) -> Result<Runner, Error> {
@@ -429,7 +429,7 @@ async fn meanwhile(
 
 /// The same without threads.
 #[cfg(target_arch = "wasm32")]
-async fn meanwhile(
+async fn compile_while_loading(
     runner: impl Future<Output = Result<Runner, Error>>,
     load: impl Future<Output = Result<(), LoadError>>,
 ) -> Result<Runner, Error> {
@@ -443,7 +443,7 @@ fn warn_unknown(plan: &MemoryPlan, known: Option<u64>) {
     const LARGE: u64 = 2 << 30;
     if known.is_none() && plan.total() > LARGE {
         log::warn!(
-            "the model needs {} MiB of GPU memory and this adapter does not tell how much it has; \
+            "the model needs {} MiB of GPU memory and this adapter does not report its memory; \
              if loading fails, set --memory and a smaller --context",
             plan.total() >> 20
         );

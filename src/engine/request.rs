@@ -79,7 +79,7 @@ impl ChatRequest {
                 seed: fields.or_minus_one("seed")?.flatten(),
             },
         };
-        fields.only("n", &json!(1), "only 1 answer is given to a request")?;
+        fields.only("n", &json!(1), "only 1 answer a request is supported")?;
         fields.only("logprobs", &json!(false), "not supported: leave it out")?;
         fields.only("parallel_tool_calls", &json!(true), "only true: the model decides")?;
         let text = json!({ "type": "text" });
@@ -207,7 +207,7 @@ impl Fields {
 
     /// A whole number; `Some(None)` for -1, which other servers take for "none".
     fn or_minus_one<T: TryFrom<u64>>(&mut self, key: &str) -> Result<Option<Option<T>>, Error> {
-        let problem = "must be a whole number, 0 or more or -1, of its usual size";
+        let problem = "must be a whole number from 0, or -1";
         let read = |value: Value| match value.as_i64() {
             Some(-1) => Ok(None),
             _ => {

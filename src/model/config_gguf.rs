@@ -231,7 +231,7 @@ impl Reader<'_> {
 
     #[allow(
         clippy::cast_possible_truncation,
-        reason = "rounding to f32 is meant; a value out of its range becomes 0 or infinite, which is refused"
+        reason = "values are rounded to f32; one out of its range becomes 0 or infinite, which is refused"
     )]
     fn single(&self, field: &str) -> Result<f32, KeyError> {
         Ok(self.number(field)? as f32)

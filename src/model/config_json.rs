@@ -191,7 +191,7 @@ fn count(f: &Fields, spellings: &[&str]) -> Result<usize, ConfigError> {
 /// A required number in any of its spellings, as f32.
 #[allow(
     clippy::cast_possible_truncation,
-    reason = "rounding to f32 is meant; a value out of its range becomes 0 or infinite, which is refused"
+    reason = "values are rounded to f32; one out of its range becomes 0 or infinite, which is refused"
 )]
 fn single(f: &Fields, spellings: &[&str]) -> Result<f32, ConfigError> {
     match f.spelled(spellings, Fields::number)? {

@@ -288,7 +288,7 @@ async fn check_tied_head(
     if head.tensor == embedding.tensor || same_bytes(checkpoint, embedding, &head).await? {
         return Ok(());
     }
-    let problem = "differs from the embedding, but config.json says tie_word_embeddings; if the head is meant to be its own, set that to false".to_owned();
+    let problem = "differs from the embedding, but config.json says tie_word_embeddings; for a head of its own, set that to false".to_owned();
     Err(match checkpoint.tensor(head.tensor) {
         Some(tensor) => checkpoint.error(tensor, problem),
         None => FormatError::File { file: checkpoint.name().to_owned(), problem },
