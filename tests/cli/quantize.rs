@@ -244,8 +244,8 @@ fn packages_that_are_not_whole() {
         (&remove(shard), &["manifest.json", shard, "missing"]),
         (&remove("model.safetensors.index.json"), &["index.json", "missing"]),
         (&remove("generation_config.json"), &["generation_config.json", "missing"]),
-        (&cut(shard), &[shard, "manifest.json says", "cut short"]),
-        (&cut("config.json"), &["config.json", "cut short"]),
+        (&cut(shard), &[shard, "manifest.json says", "incomplete"]),
+        (&cut("config.json"), &["config.json", "incomplete"]),
         (&|d: &TempDir| edit(d, "manifest.json", |m| m["version"] = 9.into()), &["version 9"]),
         // What is no JSON is ours if it names the format.
         (
