@@ -4,9 +4,10 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
-use super::{CliError, interrupt, load, stats};
+use super::print::print;
+use super::{interrupt, load, stats};
 use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
 use crate::gpu::{Counters, Profile};
 

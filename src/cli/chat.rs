@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::editor::{Terminal, Typed};
-use super::generate::{MAX_PROMPT_BYTES, print, read_conversation, read_text};
+use super::error::CliError;
+use super::input::{MAX_PROMPT_BYTES, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
 use super::part_file::write_whole;
+use super::print::print;
 use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
 use super::screen::Screen;
 use super::thinking::Thinking;
-use super::{CliError, load, progress, stats};
+use super::{load, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
 use crate::formats::without_mark;

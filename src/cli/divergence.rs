@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
+use super::error::CliError;
+use super::load;
 use super::options::{ActivationsChoice, Common, Kv};
-use super::{CliError, load};
 use crate::engine::{Engine, Session};
 use crate::text::Conversation;
 

@@ -1,24 +1,22 @@
 //! `lfm2 doctor`: whether a model runs on this machine, how fast, and what to type, before anything is
 //! downloaded: from a file's header, here or on the hub, or from what is known of the family.
 
+mod machine;
 mod model;
 
 use std::path::Path;
 
 use clap::Args;
-use indicatif::DecimalBytes;
 use serde_json::json;
 
-use super::generate::print;
+use super::error::CliError;
 use super::hub::can_ask;
-use super::info::adapter_json;
-use super::options::{Common, Limits};
+use super::options::Common;
+use super::print::print;
 use super::progress::Steps;
-use super::selftest::Verdict;
-use super::{CliError, selftest, stats};
-use crate::engine::DeviceSpeed;
-use crate::gpu::{AdapterReport, Caps, Device, GpuError};
+use crate::gpu::GpuError;
 use crate::hub::{Cache, HubName, is_offline};
+use machine::Machine;
 use model::{Outlook, Subject};
 
 #[derive(Debug, Args)]
@@ -41,64 +39,6 @@ Examples:
   lfm2 doctor
   lfm2 doctor LiquidAI/LFM2.5-1.2B-Instruct-GGUF:Q8_0 --context 32768
   lfm2 doctor model.gguf --memory 6G --json";
-
-/// What is known of the machine.
-struct Machine {
-    adapter: AdapterReport,
-    caps: Caps,
-    /// Bytes of GPU memory for the model, where they are known.
-    memory: Option<u64>,
-    verdict: Verdict,
-    speed: DeviceSpeed,
-}
-
-impl Machine {
-    fn measure(common: &Common, steps: &Steps) -> Result<Self, CliError> {
-        let device = pollster::block_on(Device::request(&common.gpu()))?;
-        let verdict = match common.skip_selftest {
-            true => Verdict::Unknown,
-            false => selftest::verdict(&device, steps)?,
-        };
-        steps.begin("measuring this GPU");
-        let speed = pollster::block_on(DeviceSpeed::measure(&device))?;
-        let adapter = device.adapter().clone();
-        let memory = common.memory.or(adapter.memory);
-        Ok(Self { caps: *device.caps(), adapter, memory, verdict, speed })
-    }
-
-    fn text(&self) -> String {
-        let a = &self.adapter;
-        let memory = self.memory.map_or("memory not told by the driver".to_owned(), |bytes| {
-            format!("{} of memory", stats::size(bytes))
-        });
-        let mut text = format!("GPU       {} ({}, {}), {memory}\n", a.name, a.backend, a.kind);
-        text += &format!("          driver {}\n", a.driver);
-        if a.is_software() {
-            text += "          a software adapter: the model runs on the CPU's cores\n";
-        }
-        text += &format!("check     {}\n", self.verdict);
-        let s = &self.speed;
-        text + &format!(
-            "measured  copies {:.1} GB/s, reads weights at {:.1} GB/s, {:.1} us for each kernel\n",
-            s.copy / 1e9,
-            s.products / 1e9,
-            s.launch * 1e6
-        )
-    }
-
-    fn json(&self) -> serde_json::Value {
-        json!({
-            "adapter": adapter_json(&self.adapter),
-            "memory": self.memory,
-            "selftest": self.verdict.json(),
-            "speed": {
-                "copy_bytes_per_second": self.speed.copy,
-                "weight_bytes_per_second": self.speed.products,
-                "seconds_per_kernel": self.speed.launch,
-            },
-        })
-    }
-}
 
 impl Doctor {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
@@ -157,18 +97,5 @@ pub fn before_download(model: &Path, common: &Common) {
         Ok(machine) => eprintln!("{}", Outlook::of(&subject, &machine, common).line()),
         // It is told again, as the error that ends the program.
         Err(e) => log::info!("{e}"),
-    }
-}
-
-/// `4.8 GB`.
-fn decimal(bytes: u64) -> String {
-    DecimalBytes(bytes).to_string()
-}
-
-/// What kernels may use, as the options say.
-fn caps(machine: &Machine, common: &Common) -> Caps {
-    match common.limits {
-        Limits::Adapter => machine.caps,
-        Limits::Default => Caps { software: machine.caps.software, ..Caps::core() },
     }
 }

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use etcetera::BaseStrategy;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -13,6 +12,7 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Behavior, Config, Context, Editor, Helper};
 
+use super::caches::history_file;
 use super::repl::{COMMANDS, is_open};
 
 /// What a person typed.
@@ -74,13 +74,6 @@ impl Drop for Terminal {
             log::warn!("{}: the history could not be written: {e}", file.display());
         }
     }
-}
-
-fn history_file() -> Option<PathBuf> {
-    let strategy = etcetera::choose_base_strategy().ok()?;
-    let folder = strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("lfm2");
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history"))
 }
 
 struct Hints;

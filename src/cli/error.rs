@@ -6,6 +6,15 @@ use thiserror::Error;
 
 use crate::model::package::PackageError;
 
+/// A command line that is not understood.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError {
+    /// The mistake.
+    pub problem: String,
+    /// The text to type instead.
+    pub tip: String,
+}
+
 /// Why a command stopped.
 #[derive(Debug, Error)]
 pub enum CliError {

@@ -8,9 +8,11 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::divergence::Divergence;
-use super::generate::{print, read_text};
+use super::error::CliError;
+use super::input::read_text;
 use super::options::Common;
-use super::{CliError, interrupt, load};
+use super::print::print;
+use super::{interrupt, load};
 use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
 use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};

@@ -10,6 +10,9 @@ pub struct Known {
     pub shape: &'static str,
 }
 
+/// The model of examples and tips.
+pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
+
 /// The largest first within a generation.
 pub const FAMILY: [Known; 15] = [
     Known { repo: "LFM2.5-24B-A2B", shape: "lfm2.5-24b-a2b" },

@@ -1,21 +1,19 @@
 //! `lfm2 generate`: one answer.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::error::CliError;
+use super::input::{self, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
+use super::print::print;
 use super::screen::Screen;
 use super::thinking::{Shown, Thinking};
-use super::{CliError, load, progress, stats, stdin};
+use super::{load, progress, stats};
 use crate::engine::{Generation, ModelText};
-use crate::formats::plain_text;
 use crate::text::{AnswerFormat, Calls, Conversation, Message, SpecialTokens};
-
-/// Longest prompt file that is read, in bytes.
-pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -82,11 +80,11 @@ impl Input {
         };
         let file = self.file.as_deref().map(read_text).transpose()?;
         let is_alone = own.is_none() && file.is_none();
-        let piped = match (from_stdin, stdin::has_text(), is_alone) {
+        let piped = match (from_stdin, input::has_text(), is_alone) {
             (true, ..) | (_, false, _) => None,
             // Nothing else can be answered: it is waited for.
-            (_, true, true) => Some(stdin::all()?).filter(|text| !text.is_empty()),
-            (_, true, false) => stdin::added(quiet)?,
+            (_, true, true) => Some(input::all()?).filter(|text| !text.is_empty()),
+            (_, true, false) => input::added(quiet)?,
         };
         if let (Some(added), false, false) = (&piped, is_alone, quiet) {
             let bytes = added.len();
@@ -182,31 +180,4 @@ impl Generate {
         let system = self.system.iter().map(Message::system);
         Ok(model.chat(&Conversation::new(system.chain([Message::user(text)])))?)
     }
-}
-
-/// A conversation from a file, or from stdin for `-`.
-pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
-    Conversation::from_json(&read_text(path)?)
-        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
-}
-
-/// Writes to stdout at once. A reader that has gone away ends the program quietly: it has all that it
-/// wanted.
-pub fn print(text: &str) -> Result<(), CliError> {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::ReaderGone),
-        Err(e) => Err(CliError::Internal(format!("stdout: {e}"))),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// The text of a regular file, or of stdin for `-`.
-pub fn read_text(path: &Path) -> Result<String, CliError> {
-    if path == Path::new("-") {
-        return stdin::all();
-    }
-    let source = crate::formats::FileSource::open(path)?;
-    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
-    plain_text(bytes).map_err(|what| CliError::User(format!("{}: {what}", path.display())))
 }

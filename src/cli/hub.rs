@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
 
-use super::family::hub_name_like;
-use super::habits::{EXAMPLE_MODEL, quoted};
+use super::error::CliError;
+use super::family::{EXAMPLE_MODEL, hub_name_like};
 use super::interrupt::{self, Meaning};
 use super::options::Common;
-use super::{CliError, load};
+use super::print::quoted;
+use super::progress;
 use crate::hub::{Cache, Hub, HubName, Model, Progress, is_offline};
 
 const BAR: &str =
@@ -60,6 +61,19 @@ pub fn named(text: &str, before: &str) -> Result<HubName, CliError> {
     HubName::parse(text).map_err(|e| match text.contains('/') {
         true => e.into(),
         false => CliError::Advised { problem: e.to_string(), tip: with_owner(text, before) },
+    })
+}
+
+/// A plain name that is no file: what it was probably meant for.
+pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
+    let name = model.to_str()?;
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
+    if !is_plain || std::fs::symlink_metadata(model).is_ok() {
+        return None;
+    }
+    Some(CliError::Advised {
+        problem: format!("{name}: no such file or folder"),
+        tip: with_owner(name, "-m"),
     })
 }
 
@@ -120,7 +134,7 @@ fn fetch_now(
     } else if !common.quiet {
         eprintln!("{what}");
     }
-    let bar = load::progress_bar(common, plan.total(), BAR);
+    let bar = progress::bar(common, plan.total(), BAR);
     let quiet_wait = common.quiet || !bar.is_hidden();
     let mut last = String::new();
     let fetched = hub.fetch(&plan, check, &mut |p: Progress<'_>| {

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use clap::Args;
 use serde_json::json;
 
-use super::generate::print;
+use super::adapter_json::{adapter_json, caps_json};
+use super::error::CliError;
 use super::options::{Common, Limits};
-use super::{CliError, load, stats};
+use super::print::print;
+use super::{load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
 use crate::gpu::{AdapterReport, Caps, Device, Target, adapters, choose_adapter};
 use crate::kernels::{Choices, KERNELS};
@@ -226,24 +228,6 @@ fn types(model: &OpenedModel) -> String {
         }
     }
     counts.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ")
-}
-
-/// An adapter as JSON, for `info` and `selftest`.
-pub fn adapter_json(a: &AdapterReport) -> serde_json::Value {
-    json!({
-        "index": a.index, "name": a.name, "backend": a.backend, "kind": a.kind,
-        "driver": a.driver, "memory": a.memory, "features": a.features, "caps": caps_json(&a.caps),
-    })
-}
-
-/// Capabilities as JSON.
-pub fn caps_json(c: &Caps) -> serde_json::Value {
-    json!({
-        "f16": c.f16, "subgroups": c.subgroups, "timestamps": c.timestamps,
-        "max_storage_buffers": c.max_storage_buffers, "max_binding": c.max_binding,
-        "max_buffer": c.max_buffer, "max_workgroup_memory": c.max_workgroup_memory,
-        "max_invocations": c.max_invocations,
-    })
 }
 
 fn to_json(

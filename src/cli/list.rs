@@ -4,9 +4,9 @@ use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::json;
 
-use super::CliError;
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
+use super::print::print;
 use crate::hub::{Cache, Entry, State};
 
 #[derive(Debug, Args)]

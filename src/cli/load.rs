@@ -1,16 +1,16 @@
 //! From options to an engine, with a progress bar.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 
-use super::generate::read_text;
+use super::error::CliError;
+use super::input::read_text;
 use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
-use super::{CliError, doctor, hub, selftest};
+use super::{doctor, hub, selftest};
 use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Device;
@@ -21,7 +21,7 @@ pub use super::progress::bar as progress_bar;
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {
         Some(model) => {
-            if let Some(advice) = meant_for_the_hub(model) {
+            if let Some(advice) = hub::meant_for_the_hub(model) {
                 return Err(advice);
             }
             doctor::before_download(model, common);
@@ -35,19 +35,6 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
                 .to_owned(),
         )),
     }
-}
-
-/// A plain name that is no file: what it was probably meant for.
-pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
-    let name = model.to_str()?;
-    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
-    if !is_plain || std::fs::symlink_metadata(model).is_ok() {
-        return None;
-    }
-    Some(CliError::Advised {
-        problem: format!("{name}: no such file or folder"),
-        tip: hub::with_owner(name, "-m"),
-    })
 }
 
 /// Reads and checks the model's files but the weights.

@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
+use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
-use super::{CliError, interrupt, load};
+use super::{interrupt, load};
 use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
 
 /// Tokens of a forward pass unless asked otherwise.

@@ -12,8 +12,11 @@ macro_rules! eprintln {
     }};
 }
 
+mod adapter_json;
 mod bench;
+mod caches;
 mod chat;
+mod compat;
 mod completions;
 mod divergence;
 mod doctor;
@@ -22,17 +25,19 @@ mod error;
 mod eval;
 mod family;
 mod generate;
-mod habits;
 mod hub;
 mod info;
+mod input;
 mod interrupt;
 mod list;
 mod load;
+mod logging;
 mod logits;
 mod options;
 mod parse;
 mod part_file;
 mod perplexity;
+mod print;
 mod progress;
 mod pull;
 mod quantize;
@@ -41,7 +46,6 @@ mod rm;
 mod screen;
 mod selftest;
 mod stats;
-mod stdin;
 mod thinking;
 mod tokenize;
 mod verify;
@@ -55,7 +59,6 @@ use clap::{Parser, Subcommand};
 pub use error::CliError;
 use options::Common;
 use parse::Misread;
-pub use parse::command;
 
 /// Runs Liquid AI's LFM2 models on the GPU you already have.
 #[derive(Debug, Parser)]
@@ -116,23 +119,23 @@ pub fn main() -> ExitCode {
     quiet_driver();
     interrupt::listen();
     let args: Vec<_> = std::env::args_os().collect();
-    let cli = match parse::parse(args.clone()) {
+    let cli = match parse::parse::<Cli>(args.clone()) {
         Ok(cli) => cli,
-        Err(Misread::Habit(habit)) => return refuse(&habit.problem, Some(&habit.tip)),
+        Err(Misread::Usage(e)) => return refuse(&e.problem, Some(&e.tip)),
         Err(Misread::Parser(e)) if e.kind() == NO_COMMAND => {
             let _ = e.print();
             return ExitCode::from(2);
         }
         Err(Misread::Parser(e)) if e.use_stderr() => {
-            let habit = parse::in_lines(&e, &args);
-            return refuse(&habit.problem, Some(&habit.tip));
+            let e = parse::in_lines(&e, &args);
+            return refuse(&e.problem, Some(&e.tip));
         }
         Err(Misread::Parser(help_or_version)) => {
             let _ = help_or_version.print();
             return ExitCode::SUCCESS;
         }
     };
-    cli.common.init_logging();
+    logging::init(&cli.common);
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -149,6 +152,12 @@ pub fn main() -> ExitCode {
             e.exit_code()
         }
     }
+}
+
+/// The parser of the whole command line, also for the generated reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    parse::command::<Cli>()
 }
 
 const NO_COMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
@@ -180,7 +189,7 @@ impl Cli {
             Command::Pull(pull) => pull.run(&self.common),
             Command::List(list) => list.run(&self.common),
             Command::Rm(rm) => rm.run(&self.common),
-            Command::Completions(completions) => completions.run(),
+            Command::Completions(completions) => completions.run(command()),
         }
     }
 }

@@ -1,17 +1,14 @@
 //! Options that several commands share. Each is an environment variable `LFM2_*` as well.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
-use env_logger::{Target, WriteStyle};
-
-use super::progress::BesideTheLine;
-use super::{CliError, selftest};
+use super::caches::cache_dir;
+use super::error::CliError;
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, Multiply};
 use crate::model::{Recipe, WeightChoice};
+use clap::{ArgAction, Args, ValueEnum};
 
 /// Options of every command.
 #[derive(Clone, Debug, Args)]
@@ -249,25 +246,8 @@ impl Common {
                 Limits::Adapter => LimitsChoice::Adapter,
                 Limits::Default => LimitsChoice::Default,
             },
-            pipeline_cache: selftest::cache_dir().map(|cache| cache.join("pipelines")),
+            pipeline_cache: cache_dir().map(|cache| cache.join("pipelines")),
         }
-    }
-
-    /// Warnings always, unless quiet; with -v our own information, with -vv everybody's.
-    pub fn init_logging(&self) {
-        let default = match (self.quiet, self.verbose) {
-            (true, _) => "error",
-            (false, 0) => "error,lfm2_wgpu=warn",
-            (false, 1) => "warn,lfm2_wgpu=info",
-            (false, _) => "info,lfm2_wgpu=debug",
-        };
-        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        env_logger::Builder::from_env(env_logger::Env::new().filter_or("LFM2_LOG", default))
-            .target(Target::Pipe(Box::new(BesideTheLine)))
-            .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
-            .format_timestamp(None)
-            .format_target(false)
-            .init();
     }
 }
 

@@ -6,23 +6,23 @@ use std::ffi::OsString;
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Id};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Id, Parser};
 
-use super::Cli;
-use super::habits::{self, Habit};
+use super::compat;
+use super::error::UsageError;
 
 /// Why a command line is not understood, or that it asks for help.
 pub enum Misread {
     /// It has another program's options or commands.
-    Habit(Habit),
+    Usage(UsageError),
     /// The parser's own, among them the help.
     Parser(clap::Error),
 }
 
 /// The parser, also for the generated option reference.
 #[must_use]
-pub fn command() -> Command {
-    let mut whole = flags(Cli::command());
+pub fn command<C: CommandFactory>() -> Command {
+    let mut whole = flags(C::command());
     // Only then have the subcommands their own copies of the options that all take.
     whole.build();
     each_arg(whole, &|arg| match ENGINE.contains(&arg.get_id().as_str()) {
@@ -73,7 +73,7 @@ fn used_options(command: &str) -> Vec<&'static str> {
 }
 
 /// The one-line form of a parser's error about these arguments, and its tip.
-pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
+pub fn in_lines(e: &clap::Error, args: &[OsString]) -> UsageError {
     if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
         (e.kind(), e.get(ContextKind::InvalidSubcommand))
     {
@@ -84,11 +84,11 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
         let from = args.iter().position(|arg| arg == word.as_str()).unwrap_or(args.len());
         let rest: Vec<String> =
             args.iter().skip(from + 1).map_while(|arg| arg.to_str().map(str::to_owned)).collect();
-        let mut habit = habits::no_command(word, &rest);
+        let mut error = compat::no_command(word, &rest);
         if let Some(like) = like {
-            habit.tip = format!("lfm2 {like}; {}", habit.tip);
+            error.tip = format!("lfm2 {like}; {}", error.tip);
         }
-        return habit;
+        return error;
     }
     let message = e.to_string();
     let lines = message.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));
@@ -101,7 +101,7 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
         Some(tip) => tip.trim_start_matches("tip:").trim().to_owned(),
         None => "--help shows all options".to_owned(),
     };
-    Habit { problem, tip }
+    UsageError { problem, tip }
 }
 
 /// Parses a command line and the environment.
@@ -111,16 +111,16 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
 ///
 /// # Errors
 /// See [`Misread`].
-pub fn parse(args: Vec<OsString>) -> Result<Cli, Misread> {
-    let args = habits::understood(args, &command()).map_err(Misread::Habit)?;
+pub fn parse<C: Parser>(args: Vec<OsString>) -> Result<C, Misread> {
+    let args = compat::understood(args, &command::<C>()).map_err(Misread::Usage)?;
     read(args).map_err(Misread::Parser)
 }
 
-fn read(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn read<C: Parser>(args: Vec<OsString>) -> Result<C, clap::Error> {
     let mut outvoted = Vec::new();
-    let silent = each_arg(command(), &|arg| arg.env(Resettable::Reset)).ignore_errors(true);
+    let silent = each_arg(command::<C>(), &|arg| arg.env(Resettable::Reset)).ignore_errors(true);
     if let Ok(matches) = silent.try_get_matches_from(&args) {
-        let whole = command();
+        let whole = command::<C>();
         match matches.subcommand().and_then(|(name, m)| Some((whole.find_subcommand(name)?, m))) {
             Some((subcommand, matches)) => outvoted = excluded(subcommand, matches),
             None => outvoted = excluded(&whole, &matches),
@@ -128,21 +128,21 @@ fn read(args: Vec<OsString>) -> Result<Cli, clap::Error> {
     }
     // The short help leaves the variables out. `lfm2 help COMMAND` is the long one.
     let is_long = args.iter().any(|arg| arg == "--help" || arg == "help");
-    let heard = each_arg(command(), &|arg| {
+    let heard = each_arg(command::<C>(), &|arg| {
         let arg = if is_long { arg } else { arg.hide_env(true) };
         let empty =
             arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
         if empty || outvoted.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg }
     });
     let matches = heard.try_get_matches_from(args)?;
-    Cli::from_arg_matches(&matches)
+    C::from_arg_matches(&matches)
 }
 
 /// Flags take `1`, `yes`, `on` and the like from their variables; text may begin with a dash.
 fn flags(command: Command) -> Command {
     each_arg(command, &|arg| match arg.get_action() {
         ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
-        _ if habits::is_text_argument(&arg) && !arg.is_positional() => {
+        _ if compat::is_text_argument(&arg) && !arg.is_positional() => {
             arg.allow_hyphen_values(true)
         }
         _ => arg,

@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{CliError, interrupt};
+use super::error::CliError;
+use super::interrupt;
 use crate::hub::sync_folder;
 
 /// A file being written beside its place. Dropped before [`PartFile::finish`], it is removed; so it

@@ -6,9 +6,11 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::divergence::log_sum_exp;
-use super::generate::{print, read_text};
+use super::error::CliError;
+use super::input::read_text;
 use super::options::Common;
-use super::{CliError, interrupt, load};
+use super::print::print;
+use super::{interrupt, load};
 use crate::engine::{ModelText, Session};
 
 /// Tokens of a chunk unless asked otherwise.

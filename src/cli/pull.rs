@@ -2,10 +2,10 @@
 
 use clap::Args;
 
-use super::CliError;
-use super::generate::print;
+use super::error::CliError;
 use super::hub::{Ask, fetch, named};
 use super::options::Common;
+use super::print::print;
 use crate::hub::Cache;
 
 #[derive(Debug, Args)]

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartDir;
+use super::print::print;
 use super::stats::size;
-use super::{CliError, interrupt, load};
+use super::{interrupt, load};
 use crate::engine::OpenedModel;
 use crate::formats::{Manifest, ModelFiles};
 use crate::hub::{MARGIN, free_bytes};

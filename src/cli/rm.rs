@@ -5,7 +5,7 @@ use std::io::IsTerminal;
 use clap::Args;
 use indicatif::DecimalBytes;
 
-use super::CliError;
+use super::error::CliError;
 use super::hub::{confirm, named};
 use super::interrupt::{self, Meaning};
 use super::options::Common;

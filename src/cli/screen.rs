@@ -9,8 +9,8 @@ use std::sync::{Mutex, PoisonError};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use unicode_width::UnicodeWidthChar;
 
-use super::CliError;
-use super::generate::print;
+use super::error::CliError;
+use super::print::print;
 
 /// Where an answer is printed.
 pub struct Screen {

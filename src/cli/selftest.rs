@@ -3,18 +3,18 @@
 //! answer, so that a driver that computes wrongly gives an error and not gibberish.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use etcetera::BaseStrategy;
 use serde_json::json;
 
-use super::CliError;
-use super::generate::print;
-use super::info::{adapter_json, caps_json};
+use super::adapter_json::{adapter_json, caps_json};
+use super::caches::{cache_dir, remember};
+use super::error::CliError;
 use super::options::Common;
+use super::print::print;
 use super::progress::Steps;
-use crate::gpu::{AdapterReport, Device};
+use crate::gpu::{AdapterReport, Device, GpuError};
 use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
@@ -160,6 +160,9 @@ pub fn verdict(device: &Device, steps: &Steps) -> Result<Verdict, CliError> {
     match run_once(device, steps, Used::ALL) {
         Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
         Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
+        Err(CliError::Engine(crate::Error::Gpu(e @ GpuError::Pipeline { .. }))) => {
+            Ok(Verdict::Failed(e.to_string()))
+        }
         Err(e) => Err(e),
     }
 }
@@ -225,9 +228,9 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck], used: Used) -> Result
         ""
     };
     Err(CliError::Internal(format!(
-        "{} ({}, driver {}) fails the check of {} ({}), so its answers would be wrong. Try {without}\
-         another driver or --adapter, or --limits default; `lfm2 selftest` shows every check, and \
-         --skip-selftest runs it nevertheless",
+        "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try {without}\
+         another driver or --adapter, or --limits default; `lfm2 selftest` shows more, and \
+         --skip-selftest insists",
         a.name, a.backend, a.driver, wrong.kernel, wrong.failure
     )))
 }
@@ -240,19 +243,6 @@ fn passed_before(device: &Device) -> bool {
 /// Exists when the short form has passed for this version, adapter, driver and limits.
 fn passed_file(device: &Device) -> Option<PathBuf> {
     Some(cache_dir()?.join("selftest").join(device_key(device)))
-}
-
-/// Where facts about devices are remembered.
-pub fn cache_dir() -> Option<PathBuf> {
-    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("lfm2"))
-}
-
-/// Writes a fact about a device; where that fails it is found out again next time.
-fn remember(file: &Path, fact: &str) {
-    let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(e) = made.and_then(|()| std::fs::write(file, fact)) {
-        log::info!("{}: {e}; it will be found out again next time", file.display());
-    }
 }
 
 /// This version, adapter, driver and limits, as a file name.

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::generate::{print, read_conversation, read_text};
+use super::error::CliError;
+use super::input::{read_conversation, read_text};
+use super::load;
 use super::options::Common;
-use super::{CliError, load};
+use super::print::print;
 use crate::engine::ModelText;
 use crate::formats::{json_bytes, without_mark};
 use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, Tokenizer};

@@ -2,9 +2,10 @@
 
 use clap::Args;
 
-use super::generate::print;
+use super::error::CliError;
+use super::load;
 use super::options::Common;
-use super::{CliError, load};
+use super::print::print;
 use crate::engine::{GenerateOptions, SamplingOptions, Session};
 use crate::model::ModelConfig;
 

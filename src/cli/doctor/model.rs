@@ -3,14 +3,17 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use indicatif::DecimalBytes;
 use serde_json::json;
 
-use super::super::family::{self, SIBLINGS};
-use super::super::habits::{EXAMPLE_MODEL, quoted};
+use super::super::error::CliError;
+use super::super::family::{self, EXAMPLE_MODEL, SIBLINGS};
+use super::super::hub::meant_for_the_hub;
 use super::super::options::{Common, Limits};
+use super::super::print::quoted;
 use super::super::selftest::Verdict;
-use super::super::{CliError, load, stats};
-use super::{Machine, caps, decimal};
+use super::super::stats;
+use super::machine::{Machine, caps};
 use crate::engine::{EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::hub::{Cache, Hub, HubError, HubName, free_bytes, is_offline};
@@ -54,6 +57,11 @@ impl Download {
     }
 }
 
+/// `4.8 GB`.
+fn decimal(bytes: u64) -> String {
+    DecimalBytes(bytes).to_string()
+}
+
 fn open(files: ModelFiles) -> Result<OpenedModel, crate::Error> {
     pollster::block_on(OpenedModel::open(&Arc::new(files)))
 }
@@ -91,7 +99,7 @@ impl Subject {
         if std::fs::symlink_metadata(path).is_ok() {
             return Ok(named("on this disk", open(ModelFiles::path(path)?)?));
         }
-        if let Some(advice) = load::meant_for_the_hub(path) {
+        if let Some(advice) = meant_for_the_hub(path) {
             return Err(advice);
         }
         let name = HubName::parse(text)?;

@@ -10,17 +10,10 @@ use clap::{Arg, ArgAction, Command};
 
 mod words;
 
-pub use words::{EXAMPLE_MODEL, no_command, quoted};
+use super::error::UsageError;
+use super::print::quoted;
+pub use words::no_command;
 use words::{command_for, no_words, plain_words};
-
-/// What is typed here for something that another program has.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Habit {
-    /// What is wrong with what was typed.
-    pub problem: String,
-    /// What to type.
-    pub tip: String,
-}
 
 /// What another program's option is here.
 enum Here {
@@ -73,7 +66,7 @@ struct Word {
 ///
 /// # Errors
 /// An option or a command that is another program's, with the tip.
-pub fn understood(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>, Habit> {
+pub fn understood(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>, UsageError> {
     let mut reader = Reader { command: whole, chosen: false, words: Vec::new(), dashed: false };
     let mut args = args.into_iter().peekable();
     let program = args.next();
@@ -120,7 +113,7 @@ impl<'a> Reader<'a> {
         &mut self,
         text: String,
         value: &mut dyn FnMut() -> Option<OsString>,
-    ) -> Result<(), Habit> {
+    ) -> Result<(), UsageError> {
         let (name, attached) = match text.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (text.as_str(), None),
@@ -156,7 +149,7 @@ impl<'a> Reader<'a> {
             if let (Some(own), Some(next)) = (own, next.to_str())
                 && self.is_misread(own, next)
             {
-                return Err(Habit {
+                return Err(UsageError {
                     problem: format!("{text}: its value {next:?} begins with a dash"),
                     tip: format!("if that is meant: {}", quoted(&format!("{text}={next}"))),
                 });
@@ -176,7 +169,7 @@ impl<'a> Reader<'a> {
     }
 
     /// An argument behind the command.
-    fn word(&self, text: &str, rest: &[String]) -> Result<(), Habit> {
+    fn word(&self, text: &str, rest: &[String]) -> Result<(), UsageError> {
         let command = self.command;
         if command.has_subcommands() || command.get_positionals().next().is_some() {
             return Ok(());
@@ -241,7 +234,7 @@ impl<'a> Reader<'a> {
         here: &Here,
         attached: Option<String>,
         value: &mut dyn FnMut() -> Option<OsString>,
-    ) -> Result<(), Habit> {
+    ) -> Result<(), UsageError> {
         match here {
             Here::Same(ours) => {
                 self.push((*ours).into(), false);
@@ -250,7 +243,7 @@ impl<'a> Reader<'a> {
                 }
                 Ok(())
             }
-            Here::Tip(tip) => Err(Habit {
+            Here::Tip(tip) => Err(UsageError {
                 problem: format!("{name} is not an option of lfm2"),
                 tip: (*tip).to_owned(),
             }),
@@ -258,7 +251,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The first argument that is no option: a command, a question, or another program's command.
-    fn first_word(&mut self, text: String, rest: &[String]) -> Result<(), Habit> {
+    fn first_word(&mut self, text: String, rest: &[String]) -> Result<(), UsageError> {
         if let Some(command) = self.command.find_subcommand(&text) {
             self.command = command;
             self.chosen = true;
@@ -267,7 +260,7 @@ impl<'a> Reader<'a> {
             self.begin_question();
             self.push(text.into(), true);
         } else if let Some(tip) = command_for(&text, &plain_words(rest)) {
-            return Err(Habit { problem: format!("{text:?} is not a command of lfm2"), tip });
+            return Err(UsageError { problem: format!("{text:?} is not a command of lfm2"), tip });
         } else {
             // The parser says so, and which command is like it.
             self.chosen = true;
@@ -321,9 +314,10 @@ fn foreign(name: &str) -> Option<&'static Here> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::family::EXAMPLE_MODEL;
 
-    fn line(words: &[&str]) -> Result<Vec<String>, Habit> {
-        let whole = super::super::command();
+    fn line(words: &[&str]) -> Result<Vec<String>, UsageError> {
+        let whole = crate::cli::command();
         let args = std::iter::once("lfm2").chain(words.iter().copied()).map(OsString::from);
         let understood = understood(args.collect(), &whole)?;
         Ok(understood.into_iter().skip(1).map(|w| w.into_string().unwrap()).collect())
@@ -445,7 +439,7 @@ mod tests {
         assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
         assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
         assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));
-        let whole = super::super::command();
+        let whole = crate::cli::command();
         for known in whole.get_subcommands().map(Command::get_name) {
             assert_eq!(command_for(known, &[]), None, "{known} is our own");
         }

@@ -9,9 +9,12 @@ use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::CliError;
-use super::generate::MAX_PROMPT_BYTES;
+use super::error::CliError;
 use crate::formats::plain_text;
+use crate::text::Conversation;
+
+/// Longest prompt that is read, in bytes.
+pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 /// Silence after which it is said what is waited for.
 const NOTE: Duration = Duration::from_secs(1);
@@ -86,4 +89,20 @@ fn rest(mut bytes: Vec<u8>) -> Result<String, CliError> {
         return Err(CliError::User(format!("stdin: longer than {MAX_PROMPT_BYTES} bytes")));
     }
     plain_text(bytes).map_err(|what| CliError::User(format!("stdin: {what}")))
+}
+
+/// A conversation from a file, or from stdin for `-`.
+pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
+    Conversation::from_json(&read_text(path)?)
+        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
+}
+
+/// The text of a regular file, or of stdin for `-`.
+pub fn read_text(path: &Path) -> Result<String, CliError> {
+    if path == Path::new("-") {
+        return all();
+    }
+    let source = crate::formats::FileSource::open(path)?;
+    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
+    plain_text(bytes).map_err(|what| CliError::User(format!("{}: {what}", path.display())))
 }

@@ -1,10 +1,8 @@
 //! What to type in place of another program's command, or of words where none belong.
 
-use super::super::family;
-use super::Habit;
-
-/// A model to name where none was named.
-pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
+use super::super::error::UsageError;
+use super::super::family::{self, EXAMPLE_MODEL};
+use super::super::print::quoted;
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 
@@ -57,26 +55,17 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     })
 }
 
-/// A text as a shell takes it.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
-}
-
 /// The tip for a word that is no command, and the arguments behind it.
-pub fn no_command(word: &str, rest: &[String]) -> Habit {
+pub fn no_command(word: &str, rest: &[String]) -> UsageError {
     let question = [&[word.to_owned()], &*plain_words(rest)].concat().join(" ");
-    Habit {
+    UsageError {
         problem: format!("{word:?} is not a command"),
         tip: format!("to ask the model: lfm2 generate {}", quoted(&question)),
     }
 }
 
 /// The tip for words behind a command that takes none: a model, or the first message of a chat.
-pub fn no_words(command: &str, words: &[String]) -> Option<Habit> {
+pub fn no_words(command: &str, words: &[String]) -> Option<UsageError> {
     let first = words.first()?;
     let all = words.join(" ");
     let hub = family::hub_name_like(first);
@@ -96,7 +85,7 @@ pub fn no_words(command: &str, words: &[String]) -> Option<Habit> {
     } else {
         return None;
     };
-    Some(Habit { problem: format!("{all:?} is not an option of lfm2 {command}"), tip })
+    Some(UsageError { problem: format!("{all:?} is not an option of lfm2 {command}"), tip })
 }
 
 /// Arguments up to the first option.
