@@ -1,4 +1,4 @@
-//! `lfm2 completions`: what a shell needs to complete commands and options.
+//! `lfm2 completions`: prints a shell script that completes commands and options.
 
 use clap::{Args, Command};
 use clap_complete::{Shell, generate};
@@ -9,7 +9,7 @@ use super::print::print;
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Completions {
-    /// Shell to write them for
+    /// Shell that runs the script
     #[arg(value_enum, env = "LFM2_SHELL")]
     shell: Shell,
 }

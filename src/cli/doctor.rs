@@ -1,5 +1,5 @@
-//! `lfm2 doctor`: whether a model runs on this machine, how fast, and what to type, before anything is
-//! downloaded: from a file's header, here or on the hub, or from what is known of the family.
+//! `lfm2 doctor`: reports whether a model fits this machine, an estimate of its speed, and the command
+//! to run it. It downloads only headers; published models are known by their names.
 
 mod machine;
 mod model;
@@ -22,18 +22,19 @@ use model::{Outlook, Subject};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Doctor {
-    /// Model: a folder, a file or a name on the hub. Default: that of -m, else the built-in model and
+    /// Folder, file or name on the hub. Default: the model of -m, else the built-in one and
     /// LFM2.5-8B-A1B
     #[arg(value_name = "PATH|NAME", env = "LFM2_NAME")]
     name: Option<String>,
-    /// Print everything as JSON
+    /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
 }
 
 const NOTES: &str = "\
-Nothing is downloaded but headers; without a network, LFM2's and LFM2.5's own sizes are known. The \
-speed is an estimate from a measurement of a second: the true one is most likely between the two.
+Prints the memory plan, an estimate of the speed and the command to run the model. It downloads only \
+headers; without a network, it knows the sizes of LFM2 and LFM2.5. The speed is estimated from a \
+measurement of one second, and most likely lies between the two numbers.
 
 Examples:
   lfm2 doctor
@@ -47,8 +48,8 @@ impl Doctor {
             (None, Some(path)) => Some(path.to_string_lossy().into_owned()),
             (None, None) => None,
         };
-        let steps = Steps::new(common, "looking at the model");
-        // Before the GPU is measured: a wrong name is told at once.
+        let steps = Steps::new(common, "reading the model's headers");
+        // Before the GPU is measured, so that a wrong name fails at once.
         let subjects = match &named {
             Some(name) => vec![Subject::find(name)?],
             None => Subject::built_in()?.into_iter().chain([Subject::example()?]).collect(),
@@ -57,7 +58,7 @@ impl Doctor {
         let machine = match Machine::measure(common, &steps) {
             Err(CliError::Engine(crate::Error::Gpu(e @ GpuError::NoAdapter { .. }))) => {
                 drop(steps);
-                // What of the models needs no GPU is told all the same.
+                // Facts about the models that need no GPU.
                 print(&subjects.iter().map(Subject::text).collect::<String>())?;
                 return Err(e.into());
             }
@@ -77,8 +78,8 @@ impl Doctor {
     }
 }
 
-/// Says in one line whether a model of the hub that is not here yet would run, before it is asked
-/// whether to download it. Says nothing where nobody can be asked, or nothing is known.
+/// Prints one line about a model of the hub that is not in the cache: whether it fits. The question
+/// about the download follows. Prints nothing without a terminal or for an unknown model.
 pub fn before_download(model: &Path, common: &Common) {
     let there = std::fs::symlink_metadata(model).is_ok();
     let name = model.to_str().and_then(|text| HubName::parse(text).ok());
@@ -95,7 +96,7 @@ pub fn before_download(model: &Path, common: &Common) {
     drop(steps);
     match machine {
         Ok(machine) => eprintln!("{}", Outlook::of(&subject, &machine, common).line()),
-        // It is told again, as the error that ends the program.
+        // The same error ends the program later.
         Err(e) => log::info!("{e}"),
     }
 }

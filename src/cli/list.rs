@@ -1,4 +1,4 @@
-//! `lfm2 list`: the models in the hub's cache.
+//! `lfm2 list`: lists the models in the hub's cache.
 
 use clap::Args;
 use indicatif::DecimalBytes;
@@ -11,7 +11,7 @@ use crate::hub::{Cache, Entry, State};
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Print everything as JSON
+    /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
 }

@@ -1,4 +1,4 @@
-//! From options to an engine, with a progress bar.
+//! Loading: from options to an engine, with progress.
 
 use std::sync::Arc;
 
@@ -31,13 +31,13 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
         None => Ok(crate::demo::files()),
         #[cfg(not(feature = "demo-model"))]
         None => Err(CliError::User(
-            "--model: this build has no built-in model, name a checkpoint directory or a GGUF file"
+            "--model: this build has no built-in model, need a checkpoint directory or a GGUF file"
                 .to_owned(),
         )),
     }
 }
 
-/// Reads and checks the model's files but the weights.
+/// Reads and checks the model's files, except the weights.
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     let files = Arc::new(files(common)?);
     let steps = Steps::new(common, "reading the model's files");
@@ -46,25 +46,25 @@ pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     model.text = with_template(model.text, common)?;
     if common.weights.is_some() && !model.tensors.has_plain_matrices() {
         return Err(CliError::User(format!(
-            "--weights: {} is quantised already and is used as it is; leave the option out",
+            "--weights: {} is already quantised; leave the option out",
             model.text.place()
         )));
     }
     Ok(model)
 }
 
-/// The model with the chat template of `--chat-template`, if one is given.
+/// Applies `--chat-template`, if given.
 pub fn with_template(text: ModelText, common: &Common) -> Result<ModelText, CliError> {
     let Some(path) = &common.chat_template else { return Ok(text) };
     text.with_chat_template(&read_text(path)?)
         .map_err(|e| CliError::User(format!("--chat-template {}: {e}", path.display())))
 }
 
-/// As [`open`], or a published shape with random weights, in 4 bits unless `--weights` says more.
+/// Like [`open`], or a published shape with random weights in `--weights`, by default q4.
 pub fn open_or_shape(shape: Option<&str>, common: &Common) -> Result<OpenedModel, CliError> {
     let Some(shape) = shape else { return open(common) };
     if common.model.is_some() {
-        return Err(CliError::User("--shape, --model: one of them".to_owned()));
+        return Err(CliError::User("--shape, --model: only one is allowed".to_owned()));
     }
     let weights = common.weights.unwrap_or(Weights::Q4).choice();
     let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
@@ -76,32 +76,32 @@ pub fn shape_names() -> PossibleValuesParser {
     PossibleValuesParser::new(crate::model::shape_names())
 }
 
-/// Loads the model that the options name and says in one line what runs where.
+/// Loads the model and prints a line about it.
 pub fn engine(common: &Common) -> Result<Engine, CliError> {
     engine_of(open(common)?, common, |builder| builder)
 }
 
-/// As [`engine`], of a model whose files are open, with more options on the builder.
+/// Like [`engine`], for an opened model and with more options on the builder.
 pub fn engine_of(
     model: OpenedModel,
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
-    engine_told(model, common, more, "")
+    engine_with_note(model, common, more, "")
 }
 
-/// As [`engine_of`], with `note` at the end of the line that says what runs where.
-pub fn engine_told(
+/// Like [`engine_of`], with `note` at the end of the line about the model.
+pub fn engine_with_note(
     model: OpenedModel,
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
     note: &str,
 ) -> Result<Engine, CliError> {
     let steps = Steps::new(common, "opening the GPU");
-    // There is nothing yet that would have to be stopped with care.
+    // Nothing needs a careful stop yet.
     interrupt::means(Meaning::End);
     let device = pollster::block_on(Device::request(&common.gpu()))?;
-    // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
+    // Before the weights: an adapter that computes wrongly fails without loading gigabytes.
     if !common.skip_selftest {
         let used = selftest::Used {
             int8: match common.activations {
@@ -118,7 +118,7 @@ pub fn engine_told(
         shown(p);
         true
     });
-    builder = common.on(builder);
+    builder = common.apply(builder);
     let engine = pollster::block_on(more(builder).build());
     drop(steps);
     interrupt::means(Meaning::StopThenEnd);

@@ -115,7 +115,7 @@ fn ctrl_c_stops_the_answer_and_ctrl_d_leaves() {
     t.press("\x1b[C\r/tokens\r");
     t.wait("0 of 2048 tokens used, 2048 free");
     t.press("/he\t\r");
-    t.wait("forget the conversation");
+    t.wait("start a new conversation");
     // A pasted text of two lines is one message.
     t.press("\x1b[200~two\nlines\x1b[201~\r");
     t.wait_until("an answer", |text| text.len() > 300);

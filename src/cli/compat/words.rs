@@ -1,4 +1,4 @@
-//! What to type in place of another program's command, or of words where none belong.
+//! Tips for commands of other programs, and for words after commands that take none.
 
 use super::super::error::UsageError;
 use super::super::family::{self, EXAMPLE_MODEL};
@@ -6,7 +6,7 @@ use super::super::print::quoted;
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 
-/// The command here for one of another program, with its arguments.
+/// Our equivalent of another program's command, with its arguments.
 pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     let model = |first: Option<&String>| match first {
         Some(name) => quoted(&family::hub_name_like(name).unwrap_or_else(|| name.clone())),
@@ -17,7 +17,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
         None => (None, &[][..]),
     };
     let words = |words: &[String]| {
-        if words.is_empty() { "'your question'".to_owned() } else { quoted(&words.join(" ")) }
+        if words.is_empty() { "'your prompt'".to_owned() } else { quoted(&words.join(" ")) }
     };
     Some(match name.to_ascii_lowercase().as_str() {
         "run" | "cli" => match (first, rest) {
@@ -28,7 +28,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
             _ => format!("lfm2 generate -m {} {}", model(first), words(rest)),
         },
         "serve" | "server" | "start" | "ps" | "stop" => {
-            "lfm2 chat (there is no server in this version)".to_owned()
+            "lfm2 chat (this version has no server)".to_owned()
         }
         "models" | "ls" | "model" | "cache" => "lfm2 list".to_owned(),
         "version" => "lfm2 --version".to_owned(),
@@ -55,7 +55,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     })
 }
 
-/// The tip for a word that is no command, and the arguments behind it.
+/// The error for a word that is no command; `rest`: the arguments after it.
 pub fn no_command(word: &str, rest: &[String]) -> UsageError {
     let question = [&[word.to_owned()], &*plain_words(rest)].concat().join(" ");
     UsageError {
@@ -64,7 +64,7 @@ pub fn no_command(word: &str, rest: &[String]) -> UsageError {
     }
 }
 
-/// The tip for words behind a command that takes none: a model, or the first message of a chat.
+/// The error for words after a command that takes none: a model, or the first message of a chat.
 pub fn no_words(command: &str, words: &[String]) -> Option<UsageError> {
     let first = words.first()?;
     let all = words.join(" ");
@@ -80,7 +80,7 @@ pub fn no_words(command: &str, words: &[String]) -> Option<UsageError> {
     } else if command == "chat" {
         let text = quoted(&all);
         format!(
-            "lfm2 chat -p {text} begins with this message, lfm2 generate {text} only answers it"
+            "lfm2 chat -p {text} starts with this message, lfm2 generate {text} only answers it"
         )
     } else {
         return None;

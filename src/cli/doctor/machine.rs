@@ -11,11 +11,11 @@ use super::super::stats;
 use crate::engine::DeviceSpeed;
 use crate::gpu::{AdapterReport, Caps, Device};
 
-/// What is known of the machine.
+/// Facts about the machine.
 pub struct Machine {
     pub adapter: AdapterReport,
     pub caps: Caps,
-    /// Bytes of GPU memory for the model, where they are known.
+    /// GPU memory for the model in bytes, if known.
     pub memory: Option<u64>,
     pub verdict: Verdict,
     pub speed: DeviceSpeed,
@@ -37,7 +37,7 @@ impl Machine {
 
     pub fn text(&self) -> String {
         let a = &self.adapter;
-        let memory = self.memory.map_or("memory not told by the driver".to_owned(), |bytes| {
+        let memory = self.memory.map_or("memory unknown".to_owned(), |bytes| {
             format!("{} of memory", stats::size(bytes))
         });
         let mut text = format!("GPU       {} ({}, {}), {memory}\n", a.name, a.backend, a.kind);
@@ -48,7 +48,7 @@ impl Machine {
         text += &format!("check     {}\n", self.verdict);
         let s = &self.speed;
         text + &format!(
-            "measured  copies {:.1} GB/s, reads weights at {:.1} GB/s, {:.1} us for each kernel\n",
+            "measured  copies {:.1} GB/s, reads weights at {:.1} GB/s, {:.1} us per kernel\n",
             s.copy / 1e9,
             s.products / 1e9,
             s.launch * 1e6
@@ -69,7 +69,7 @@ impl Machine {
     }
 }
 
-/// What kernels may use, as the options say.
+/// The capabilities that kernels may use with the given `--limits`.
 pub fn caps(machine: &Machine, common: &Common) -> Caps {
     match common.limits {
         Limits::Adapter => machine.caps,
