@@ -447,7 +447,11 @@ mod tests {
         assert!(line(&["tokenize", "--chat", "--decode"]).is_ok());
         assert!(line(&["tokenize", "--chat", "-qv"]).is_ok());
         let words = ["is".to_owned(), "webgpu".to_owned(), "-q".to_owned()];
-        assert!(no_command("what", &words).tip.ends_with("lfm2 generate 'what is webgpu'"));
+        let ask = "to ask the model: lfm2 generate 'what is webgpu'";
+        assert_eq!(no_command("what", &words, None).tip, ask);
+        let similar = format!("{ask}; similar command: lfm2 chat");
+        assert_eq!(no_command("what", &words, Some("chat")).tip, similar);
+        assert!(no_command("chta", &[], Some("chat")).tip.starts_with("lfm2 chat; "));
         assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
         assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
         assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));

@@ -43,11 +43,7 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> UsageError {
         let from = args.iter().position(|arg| arg == word.as_str()).unwrap_or(args.len());
         let rest: Vec<String> =
             args.iter().skip(from + 1).map_while(|arg| arg.to_str().map(str::to_owned)).collect();
-        let mut error = compat::no_command(word, &rest);
-        if let Some(like) = like {
-            error.tip = format!("lfm2 {like}; {}", error.tip);
-        }
-        return error;
+        return compat::no_command(word, &rest, like.map(String::as_str));
     }
     let message = e.to_string();
     let lines = message.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));

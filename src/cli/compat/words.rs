@@ -55,13 +55,17 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     })
 }
 
-/// The error for a word that is no command; `rest`: the arguments after it.
-pub fn no_command(word: &str, rest: &[String]) -> UsageError {
-    let question = [&[word.to_owned()], &*plain_words(rest)].concat().join(" ");
-    UsageError {
-        problem: format!("{word:?} is not a command"),
-        tip: format!("to ask the model: lfm2 generate {}", quoted(&question)),
-    }
+/// The error for a word that is no command; `rest`: the arguments after it; `similar`: a command that
+/// is spelled like it. Several words are more likely a prompt than a mistyped command.
+pub fn no_command(word: &str, rest: &[String], similar: Option<&str>) -> UsageError {
+    let words = [&[word.to_owned()], &*plain_words(rest)].concat();
+    let ask = format!("to ask the model: lfm2 generate {}", quoted(&words.join(" ")));
+    let tip = match (similar, words.len()) {
+        (Some(similar), 1) => format!("lfm2 {similar}; {ask}"),
+        (Some(similar), _) => format!("{ask}; similar command: lfm2 {similar}"),
+        (None, _) => ask,
+    };
+    UsageError { problem: format!("{word:?} is not a command"), tip }
 }
 
 /// The error for words after a command that takes none: a model, or the first message of a chat.
