@@ -64,14 +64,14 @@ impl Chat {
         }
         options.specials = SpecialTokens::ToolCalls;
         let (tool_calls, verbose) = (self.tool_calls, !common.quiet);
-        let mut repl = Repl { conversation, options, tool_calls, verbose };
+        let thinking = self.thinking;
+        let mut repl = Repl { conversation, options, tool_calls, verbose, thinking };
         if let Some(system) = &self.system {
             repl.system(system);
         }
         let session = engine.session()?;
         let file = self.messages.clone();
-        let thinking = self.thinking;
-        let mut chat = Running { repl, session, common, thinking, last: None, file };
+        let mut chat = Running { repl, session, common, last: None, file };
         let first = match &self.prompt {
             Some(prompt) => chat.send(prompt),
             None if chat.repl.is_waiting() => chat.answer(),
@@ -98,7 +98,6 @@ struct Running<'a> {
     repl: Repl,
     session: Session,
     common: &'a Common,
-    thinking: Thinking,
     last: Option<Timings>,
     /// File that the conversation was read from or written to.
     file: Option<PathBuf>,
@@ -320,7 +319,7 @@ impl Running<'_> {
         let shown = bar.clone();
         let mut generation = generation.on_prefill(move |p| progress::advance_prompt(&shown, p));
         let (mut text, mut reasoning) = (String::new(), String::new());
-        let mut thinking = self.thinking.shown(self.common.quiet);
+        let mut thinking = self.repl.thinking.shown(self.common.quiet);
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta.inspect_err(|_| thinking.end())?;

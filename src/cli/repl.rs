@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 
 use super::options::{OrMinusOne, in_words, or_minus_one};
+use super::thinking::Thinking;
 use crate::engine::GenerateOptions;
 use crate::text::{
     Conversation, Message, Role, StopStrings, TOOL_CALL_MARKERS, ToolCall, tool_calls,
@@ -148,6 +149,8 @@ pub struct Repl {
     pub tool_calls: bool,
     /// Whether a line of statistics follows each answer.
     pub verbose: bool,
+    /// Whether reasoning is printed.
+    pub thinking: Thinking,
 }
 
 impl Repl {
@@ -236,6 +239,7 @@ impl Repl {
         let mut options = self.options.clone();
         let mut sampling = options.sampling.clone().unwrap_or_default();
         let (mut tool_calls, mut verbose) = (self.tool_calls, self.verbose);
+        let mut thinking = self.thinking;
         let plain = name.trim_start_matches('-').replace('_', "-");
         let canonical = match plain.as_str() {
             "temp" => "temperature",
@@ -261,11 +265,17 @@ impl Repl {
             "stop" => options.stop = stop_strings(value)?,
             "tool-calls" => tool_calls = on_or_off()?,
             "verbose" => verbose = on_or_off()?,
+            "thinking" => {
+                thinking = value.parse().map_err(|expected| {
+                    format!("invalid value {value:?} for {name}: {expected}")
+                })?;
+            }
             _ => return Err(format!("{name}: no such option; /show lists them")),
         }
         sampling.check().map_err(|e| e.to_string())?;
         options.sampling = Some(sampling);
         (self.options, self.tool_calls, self.verbose) = (options, tool_calls, verbose);
+        self.thinking = thinking;
         let shown = self.show();
         let is_it = |line: &&str| line.split(' ').next() == Some(canonical);
         Ok(shown.lines().find(is_it).unwrap_or_default().to_owned())
@@ -281,6 +291,7 @@ impl Repl {
             ("stop", serde_json::json!(self.options.stop).to_string()),
             ("tool-calls", on_or_off(self.tool_calls)),
             ("verbose", on_or_off(self.verbose)),
+            ("thinking", self.thinking.to_string()),
         ];
         let sampling = in_words(&self.options.sampling.clone().unwrap_or_default());
         let lines = sampling.into_iter().chain(own).map(|(name, value)| format!("{name} {value}"));
@@ -315,6 +326,7 @@ mod tests {
             },
             tool_calls: false,
             verbose: true,
+            thinking: Thinking::default(),
         }
     }
 
@@ -415,6 +427,9 @@ mod tests {
         assert_eq!(r.set("stop", "[\"a\", \"b\"]").unwrap(), "stop [\"a\",\"b\"]");
         assert_eq!(r.set("stop", "\"\"").unwrap(), "stop []");
         assert_eq!(r.set("verbose", "off").unwrap(), "verbose off");
+        assert!(r.show().contains("thinking show at a terminal"));
+        assert_eq!(r.set("thinking", "hide").unwrap(), "thinking hide");
+        assert_eq!(r.set("--thinking", "show").unwrap(), "thinking show");
         r.set("--top-k", "40").unwrap();
         // -1 has the meaning of llama.cpp and vLLM: off, random, to the end.
         assert_eq!(r.set("top-k", "-1").unwrap(), "top-k 0");
@@ -432,6 +447,7 @@ mod tests {
             ("max-tokens", "0"),
             ("stop", "\"a"),
             ("verbose", "1"),
+            ("thinking", "on"),
         ] {
             assert!(r.set(name, value).is_err(), "{name} {value}");
             assert_eq!(r.show(), before);

@@ -1,11 +1,13 @@
 //! Reasoning, which goes to stderr: stdout has only the answer.
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 /// `--thinking` of commands that answer.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Thinking {
     /// Reasoning on stderr: `show` (the default at a terminal) or `hide`
     #[arg(long, env = "LFM2_THINKING", value_enum, value_name = "CHOICE")]
@@ -18,6 +20,25 @@ enum Choice {
     Show,
     /// Leave it out
     Hide,
+}
+
+impl FromStr for Thinking {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let choice = Choice::from_str(text, false).map_err(|_| "expected show or hide")?;
+        Ok(Self { thinking: Some(choice) })
+    }
+}
+
+impl fmt::Display for Thinking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.thinking {
+            Some(Choice::Show) => "show",
+            Some(Choice::Hide) => "hide",
+            None => "show at a terminal",
+        })
+    }
 }
 
 impl Thinking {
