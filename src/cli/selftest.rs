@@ -92,9 +92,12 @@ fn table(device: &Device, checks: &[KernelCheck]) -> String {
 fn exactness(c: &KernelCheck) -> String {
     match (c.max_error, c.tolerance) {
         (0.0, _) => "exact".to_owned(),
-        (error, allowed) if error <= allowed => {
-            format!("{:.0} % of allowed", (100.0 * error / allowed).ceil())
-        }
+        (error, allowed) if error < allowed => match (100.0 * error / allowed).ceil() {
+            // A passed check must not look like one at the limit.
+            100.0 => "< 100 % of allowed".to_owned(),
+            percent => format!("{percent:.0} % of allowed"),
+        },
+        (error, allowed) if error <= allowed => "100 % of allowed".to_owned(),
         _ => "too far off".to_owned(),
     }
 }
@@ -301,6 +304,27 @@ mod tests {
             let message = refuse_wrong(&adapter, &checks, with).unwrap_err().to_string();
             assert!(message.contains(option), "{message}");
         }
+    }
+
+    #[test]
+    fn a_share_of_the_tolerance_reaches_100_only_at_the_limit() {
+        let shown = |max_error, tolerance| {
+            exactness(&KernelCheck {
+                kernel: "embed",
+                variant: String::new(),
+                case: String::new(),
+                max_error,
+                tolerance,
+                passed: true,
+                failure: String::new(),
+            })
+        };
+        assert_eq!(shown(0.0, 1.0), "exact");
+        assert_eq!(shown(0.001, 1.0), "1 % of allowed");
+        assert_eq!(shown(0.985, 1.0), "99 % of allowed");
+        assert_eq!(shown(0.991, 1.0), "< 100 % of allowed");
+        assert_eq!(shown(1.0, 1.0), "100 % of allowed");
+        assert_eq!(shown(1.5, 1.0), "too far off");
     }
 
     /// The words occur in the variants of the checks.
