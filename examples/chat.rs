@@ -1,6 +1,6 @@
-//! The shortest chat: a question a line, answers streamed, the conversation kept.
+//! A minimal chat: reads one question per line, streams the answers and keeps the conversation.
 //!
-//! `cargo run --example chat [CHECKPOINT_DIRECTORY]`; without one, the built-in model answers.
+//! `cargo run --example chat [CHECKPOINT_DIRECTORY]`. The default is the built-in model.
 
 use std::io::{BufRead, Write};
 
@@ -8,7 +8,7 @@ use lfm2_wgpu::text::{Conversation, Message};
 use lfm2_wgpu::{Engine, Error, GenerateOptions};
 
 fn main() -> Result<(), Error> {
-    // The library is async and brings no executor; pollster is the smallest there is.
+    // The library is async and needs an executor; pollster is a minimal one.
     pollster::block_on(chat())
 }
 
@@ -20,14 +20,14 @@ async fn chat() -> Result<(), Error> {
     let engine = builder.build().await?;
     println!("{} on {}", engine.place(), engine.device().adapter().name);
 
-    // A session keeps its state on the GPU: each turn computes only what is new.
+    // A session keeps its state on the GPU, so that each turn computes only the new tokens.
     let mut session = engine.session()?;
     let mut conversation = Conversation::new([]);
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         conversation.messages.push(Message::user(line));
         let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
         let mut text = String::new();
-        // Dropping `answer` at any time stops it.
+        // Dropping `answer` stops the generation.
         while let Some(delta) = answer.next().await {
             let delta = delta?;
             print!("{}", delta.text);

@@ -1,5 +1,5 @@
-//! An application that owns the GPU device, does work of its own on it, and shares it with the
-//! engine. Nothing of the host's is replaced: no error handler, no device-lost callback.
+//! An application that owns the GPU device, uses it for its own work, and shares it with the engine.
+//! The engine replaces none of the host's callbacks, neither for errors nor for a lost device.
 //!
 //! `cargo run --example host_app`
 
@@ -12,8 +12,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 }
 
 async fn run() -> Result<(), Box<dyn std::error::Error>> {
-    // The host makes its device as it likes; the engine looks at the device's features and limits
-    // and picks its kernels by them. Even a device with neither is enough.
+    // The engine chooses its kernels by the features and limits of the host's device. The defaults of
+    // WebGPU suffice.
     let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapter = instance.request_adapter(&wgpu::RequestAdapterOptions::default()).await?;
     let (device, queue) = adapter.request_device(&wgpu::DeviceDescriptor::default()).await?;
@@ -24,8 +24,8 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     let question = Conversation::new([Message::user("What is WebGPU?")]);
     let mut answer = session.respond(&question, &GenerateOptions::default())?;
 
-    // Between two tokens the host draws a frame (here: fills a buffer). Both use one queue, whose
-    // order keeps their work apart.
+    // Between two tokens the host draws a frame (here: clears a buffer). Both use one queue, which
+    // executes their work in order.
     let mut frame = Frame::new(&device);
     while let Some(delta) = answer.next().await {
         print!("{}", delta?.text);
@@ -35,7 +35,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// The host's own GPU work.
+/// GPU work of the host.
 struct Frame {
     target: wgpu::Buffer,
     drawn: u32,

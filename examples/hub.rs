@@ -1,5 +1,5 @@
-//! A model by its name on the hub: from the cache that `huggingface_hub` shares, else downloaded; then
-//! an answer from it.
+//! Answers with a model by its name on the hub: from the cache shared with `huggingface_hub`, or
+//! downloaded.
 //!
 //! ```sh
 //! cargo run --release --example hub -- LiquidAI/LFM2.5-350M-GGUF:Q4_0 "What is WebGPU?"
@@ -17,12 +17,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let name = arguments.next().unwrap_or("LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0".to_owned());
     let question = arguments.next().unwrap_or("What is WebGPU?".to_owned());
 
-    // Blocks until it is there: call it on a thread of its own in a program with a window. What is in
-    // the cache is not asked for again; a download that was ended anywhere goes on.
+    // `pull` blocks: a program with a window calls it on another thread. Cached files are not
+    // downloaded again; an interrupted download resumes.
     let model = Hub::open()?.pull(&name, |progress: Progress<'_>| {
         let percent = 100 * progress.done / progress.total.max(1);
         eprint!("\r{percent:3} % of {}", progress.file);
-        true // false would stop it
+        true // `false` stops the download
     })?;
     eprintln!("\r{}", model.path().display());
 

@@ -1,19 +1,20 @@
-//! `lfm2 bench`: llama-bench's tests, table and field names.
+//! `lfm2 bench`: measures with llama-bench's tests, table and field names.
 
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use clap::{Args, ValueEnum};
 
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
-use super::{CliError, interrupt, load, stats};
+use super::print::print;
+use super::{interrupt, load, stats};
 use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
 use crate::gpu::{Counters, Profile};
 
-/// How results are printed.
+/// `--output`.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Output {
-    /// A table
+    /// A Markdown table
     Md,
     /// A JSON array
     Json,
@@ -23,30 +24,30 @@ enum Output {
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Prompt lengths to prefill
+    /// Prompt lengths for prefill, in tokens
     #[arg(short = 'p', long, value_delimiter = ',', default_value = "512", env = "LFM2_N_PROMPT")]
     n_prompt: Vec<usize>,
-    /// Tokens to generate
+    /// Numbers of tokens to generate
     #[arg(short = 'n', long, value_delimiter = ',', default_value = "128", env = "LFM2_N_GEN")]
     n_gen: Vec<usize>,
-    /// Tokens that are in the context before
+    /// Numbers of tokens already in the context
     #[arg(short = 'd', long, value_delimiter = ',', default_value = "0", env = "LFM2_N_DEPTH")]
     n_depth: Vec<usize>,
     /// Repetitions of each test, after a warm-up
     #[arg(short, long, default_value_t = 5, env = "LFM2_REPETITIONS", value_parser = clap::value_parser!(u32).range(1..=1000))]
     repetitions: u32,
-    /// How to print the results
-    #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT")]
+    /// Format of the results: `md` (a table), `json` or `csv`
+    #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT", value_name = "FORMAT")]
     output: Output,
-    /// A published shape with random weights (q4, or what --weights says) instead of --model
+    /// Published shape with random weights (q4 or --weights) instead of --model
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
-    /// Print the GPU time of each kernel instead, where the adapter has timestamps
+    /// Print the GPU time of each kernel instead, if the adapter has timestamps
     #[arg(long, env = "LFM2_PROFILE")]
     profile: bool,
 }
 
-/// One test: `n_prompt` tokens prefilled or `n_gen` generated, behind `n_depth` others.
+/// One test: `n_prompt` tokens of prefill or `n_gen` of decode after `n_depth` tokens.
 #[derive(Clone, Copy)]
 struct Test {
     n_prompt: usize,
@@ -67,14 +68,14 @@ impl Test {
         self.n_prompt.max(self.n_gen)
     }
 
-    /// Positions it needs: a generated token stands behind at least one other.
+    /// Positions needed: generation starts after at least one token.
     fn positions(self) -> usize {
         let generated = if self.n_gen > 0 { self.n_gen.saturating_add(2) } else { 1 };
         self.n_depth.saturating_add(self.n_prompt).saturating_add(generated)
     }
 }
 
-/// What one repetition measured.
+/// Measurements of one repetition.
 #[derive(Clone, Copy, Default)]
 struct Sample {
     seconds: f64,
@@ -94,7 +95,7 @@ impl Bench {
         }
         let need = tests.iter().map(|t| t.positions()).max().unwrap_or(0);
         if need == 0 {
-            return Err(CliError::User("-p, -n: nothing to measure, both are 0".to_owned()));
+            return Err(CliError::User("-p, -n: both are 0, need one above 0".to_owned()));
         }
         let started = Instant::now();
         let engine = self.engine(common)?;
@@ -103,7 +104,7 @@ impl Bench {
         }
         if need > engine.context_length() {
             return Err(CliError::User(format!(
-                "-p, -n, -d: the tests need a context of {need} tokens, it is {}; try a larger \
+                "-p, -n, -d: the tests need a context of {need} tokens, it is {}; use a larger \
                  --context",
                 engine.context_length()
             )));
@@ -122,7 +123,7 @@ impl Bench {
                 bar.tick();
                 let sample = pollster::block_on(measure(&mut session, test))?;
                 bar.inc(1);
-                // The first one warms up.
+                // The first repetition is the warm-up.
                 if repetition > 0 {
                     samples.push(sample);
                 }
@@ -152,7 +153,7 @@ async fn finish(generation: &mut Generation<'_>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Random ids, as llama-bench feeds, but the same in every run.
+/// Random token ids, as in llama-bench, but the same in every run.
 fn tokens(n: usize, vocab: usize) -> Vec<u32> {
     let mut state = 0x9e37_79b9_u32;
     (0..n)
@@ -183,7 +184,7 @@ async fn measure(session: &mut Session, test: Test) -> Result<Sample, CliError> 
         finish(&mut session.generate(&all[..test.n_depth], &options(1))?).await?;
     }
     let mut generation = session.generate(&all, &options(test.n_gen + 1))?;
-    // The prompt, up to the first token.
+    // Prefill, up to the first token.
     while generation.timings().predicted_n == 0 {
         match generation.next().await {
             Some(_) if interrupt::requested() => return Err(CliError::Interrupted),
@@ -223,21 +224,24 @@ fn profile(session: &mut Session, tests: &[Test]) -> Result<(), CliError> {
         }
         let Some(profile) = pollster::block_on(session.profile(&chunk))? else {
             return Err(CliError::User(
-                "--profile: this adapter has no timestamp queries (or --limits default hides them)"
+                "--profile: this adapter has no timestamp queries, or --limits default disables them"
                     .to_owned(),
             ));
         };
-        print(&profile_table(&format!("{} rows behind {}", chunk.len(), test.n_depth), &profile))?;
+        print(&profile_table(
+            &format!("{} rows after {} tokens", chunk.len(), test.n_depth),
+            &profile,
+        ))?;
     }
     Ok(())
 }
 
-fn profile_table(what: &str, profile: &Profile) -> String {
+fn profile_table(title: &str, profile: &Profile) -> String {
     let total: f64 = profile.kernels.iter().map(|t| t.seconds).sum();
     let calls: u32 = profile.kernels.iter().map(|t| t.calls).sum();
     let mut text = format!(
-        "{what}: {:.3} ms, medians of {} passes after a warm-up; of it the {calls} timed passes \
-         themselves about {:.3} ms ({:.2} us for an empty one)\n",
+        "{title}: {:.3} ms, medians of {} passes after a warm-up, of which about {:.3} ms for timing \
+         {calls} kernels ({:.2} us each)\n",
         total * 1e3,
         profile.replays,
         profile.empty_pass * f64::from(calls) * 1e3,
@@ -259,7 +263,7 @@ fn profile_table(what: &str, profile: &Profile) -> String {
     text
 }
 
-/// One line of results: llama-bench's fields, then ours.
+/// One row of results: llama-bench's fields, then our own.
 struct Row {
     fields: Vec<(&'static str, serde_json::Value)>,
     table: [String; 8],
@@ -283,7 +287,7 @@ impl Row {
         let size = engine.size();
         let adapter = engine.device().adapter();
         let model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
-        // Bytes of weights that one token reads.
+        // Bytes of weights that decoding one token reads.
         let active = size.weight_bytes as f64 * size.active_parameters as f64
             / size.total_parameters.max(1) as f64;
         let generates = test.n_gen > 0;
@@ -328,7 +332,7 @@ impl Row {
             format!("{avg_ts:.2} ± {sd_ts:.2}"),
             match generates {
                 true => format!(
-                    "{:.0} dispatches, {:.2} submissions, {:.0} B back a token, {:.2} GB/s",
+                    "{:.0} dispatches, {:.2} submissions, {:.0} B read back per token, {:.2} GB/s",
                     of(|s| s.dispatches),
                     of(|s| s.submissions),
                     of(|s| s.readback_bytes),
@@ -341,7 +345,7 @@ impl Row {
     }
 }
 
-/// Seconds since 1970 as `2026-11-24T09:30:00Z`.
+/// The time now, as `2026-11-24T09:30:00Z`.
 fn now() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let time = i64::try_from(seconds).unwrap_or(0);
@@ -400,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn a_profile_tells_what_measuring_costs() {
+    fn a_profile_includes_the_cost_of_measuring() {
         let kernel = |name: &str, calls, seconds| KernelTime {
             kernel: name.to_owned(),
             calls,
@@ -409,12 +413,12 @@ mod tests {
         };
         let kernels = vec![kernel("matvec a", 6, 3e-3), kernel("rms_norm", 4, 1e-3)];
         let profile = Profile { kernels, empty_pass: 4e-6, replays: 9 };
-        let text = profile_table("1 rows behind 0", &profile);
+        let text = profile_table("1 rows after 0 tokens", &profile);
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(
             lines[0],
-            "1 rows behind 0: 4.000 ms, medians of 9 passes after a warm-up; of it the 10 timed \
-             passes themselves about 0.040 ms (4.00 us for an empty one)"
+            "1 rows after 0 tokens: 4.000 ms, medians of 9 passes after a warm-up, of which about \
+             0.040 ms for timing 10 kernels (4.00 us each)"
         );
         assert_eq!(lines[1], format!("    3.000 ms  75.0 % {} {:4} x matvec a", " ".repeat(13), 6));
         assert_eq!(lines.len(), 3);

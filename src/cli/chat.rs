@@ -1,4 +1,4 @@
-//! `lfm2 chat`: a conversation.
+//! `lfm2 chat`: a conversation at a terminal or from a pipe.
 
 use std::io::{BufRead, IsTerminal, Read};
 use std::path::PathBuf;
@@ -6,14 +6,16 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::editor::{Terminal, Typed};
-use super::generate::{MAX_PROMPT_BYTES, print, read_conversation, read_text};
+use super::error::CliError;
+use super::input::{MAX_PROMPT_BYTES, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
 use super::part_file::write_whole;
+use super::print::print;
 use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
 use super::screen::Screen;
 use super::thinking::Thinking;
-use super::{CliError, load, progress, stats};
+use super::{load, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
 use crate::formats::without_mark;
@@ -21,16 +23,16 @@ use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
 pub struct Chat {
-    /// Instruction before the conversation
+    /// System prompt
     #[arg(long, env = "LFM2_SYSTEM", value_name = "TEXT")]
     system: Option<String>,
-    /// Begin with a conversation: {"messages": [...], "tools": [...]}
+    /// Continue this conversation: {"messages": [...], "tools": [...]}
     #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
     messages: Option<PathBuf>,
     /// Send this message first
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
     prompt: Option<String>,
-    /// Show tool-call markers in answers
+    /// Print the markers of tool calls
     #[arg(long, env = "LFM2_TOOL_CALLS")]
     tool_calls: bool,
     /// Neither read nor write the history of typed lines
@@ -50,34 +52,34 @@ impl Chat {
         };
         conversation.add_generation_prompt = None;
         let model = load::open(common)?;
-        // Without a tokenizer or template there is nothing to chat with: say so at once.
+        // A missing tokenizer or template is an error before the weights are loaded.
         model.text.encode_chat(&Conversation::new([Message::user("")]))?;
         let recommended = model.recommended.clone();
         let mut options = self.sampling.options(recommended.sampling.clone())?;
         let note = stats::sampling_note(options.sampling.as_ref(), &recommended);
-        let engine = load::engine_told(model, common, |builder| builder, &note)?;
+        let engine = load::engine_with_note(model, common, |builder| builder, &note)?;
         let at_terminal = std::io::stdin().is_terminal();
         if at_terminal {
             interrupt::means(Meaning::Stop);
         }
         options.specials = SpecialTokens::ToolCalls;
         let (tool_calls, verbose) = (self.tool_calls, !common.quiet);
-        let mut repl = Repl { conversation, options, tool_calls, verbose };
+        let thinking = self.thinking;
+        let mut repl = Repl { conversation, options, tool_calls, verbose, thinking };
         if let Some(system) = &self.system {
             repl.system(system);
         }
         let session = engine.session()?;
         let file = self.messages.clone();
-        let thinking = self.thinking;
-        let mut chat = Running { repl, session, common, thinking, last: None, file };
+        let mut chat = Running { repl, session, common, last: None, file };
         let first = match &self.prompt {
             Some(prompt) => chat.send(prompt),
             None if chat.repl.is_waiting() => chat.answer(),
             None => Ok(()),
         };
-        // At a terminal a person can go on; from a pipe nobody would notice.
+        // At a terminal the user can continue; from a pipe the error ends the program.
         if at_terminal {
-            mendable(first)?
+            report_user_error(first)?
         } else {
             first?
         }
@@ -88,7 +90,7 @@ impl Chat {
     }
 }
 
-/// How many messages of a file `/load` shows, and how much of each.
+/// Number of messages that `/load` shows, and of characters of each.
 const LOADED_SHOWN: usize = 4;
 const LOADED_CHARS: usize = 400;
 
@@ -96,14 +98,13 @@ struct Running<'a> {
     repl: Repl,
     session: Session,
     common: &'a Common,
-    thinking: Thinking,
     last: Option<Timings>,
-    /// The conversation's own file: where it came from or was written to.
+    /// File that the conversation was read from or written to.
     file: Option<PathBuf>,
 }
 
 impl Running<'_> {
-    /// Talks with a person at a terminal.
+    /// Reads lines from a terminal.
     fn converse(&mut self, history: bool) -> Result<(), CliError> {
         let terminal =
             |e: rustyline::error::ReadlineError| CliError::Internal(format!("the terminal: {e}"));
@@ -122,7 +123,7 @@ impl Running<'_> {
         }
     }
 
-    /// Takes messages and commands from a pipe, a line each.
+    /// Reads lines from a pipe.
     fn follow(&mut self) -> Result<(), CliError> {
         let mut pending = String::new();
         let mut first = true;
@@ -143,7 +144,7 @@ impl Running<'_> {
                     "stdin: a message of {MAX_PROMPT_BYTES} bytes or more"
                 )));
             }
-            // At the end what is there is sent, even if its quotes are open.
+            // At the end of the input, a message with open quotes is sent as well.
             if read > 0 && is_open(&pending) {
                 continue;
             }
@@ -156,7 +157,8 @@ impl Running<'_> {
         }
     }
 
-    /// Does what a line says; `false` to leave. What a person can mend ends nothing.
+    /// Executes a line; returns `false` for `/exit`. Errors of the user are printed, and the chat
+    /// continues.
     fn line(&mut self, line: &str) -> Result<bool, CliError> {
         let done = match parse(line) {
             Ok(Input::Empty) => Ok(()),
@@ -165,7 +167,7 @@ impl Running<'_> {
             Ok(Input::Command(command)) => self.command(command),
             Err(problem) => Err(CliError::User(problem)),
         };
-        mendable(done)?;
+        report_user_error(done)?;
         Ok(true)
     }
 
@@ -175,21 +177,24 @@ impl Running<'_> {
                 for (usage, meaning) in COMMANDS {
                     eprintln!("{usage:18} {meaning}");
                 }
-                eprintln!("{:18} several lines; Ctrl-C stops an answer", "\"\"\" ... \"\"\"");
+                eprintln!(
+                    "{:18} a message of several lines; Ctrl-C stops an answer",
+                    "\"\"\" ... \"\"\""
+                );
             }
             Command::Clear => {
                 self.repl.clear();
-                eprintln!("The conversation is forgotten.");
+                eprintln!("The conversation is cleared.");
             }
             Command::Regen => self.regen()?,
             Command::Undo => match self.repl.undo() {
-                true => eprintln!("The last message is taken back."),
-                false => eprintln!("There is no message to take back."),
+                true => eprintln!("The last message is removed."),
+                false => eprintln!("There is no message to remove."),
             },
             Command::System(text) => {
                 self.repl.system(&text);
                 let what = if text.is_empty() { "removed" } else { "set" };
-                eprintln!("The instruction is {what}.");
+                eprintln!("The system prompt is {what}.");
             }
             Command::Set(name, value) => {
                 eprintln!("{}", self.repl.set(&name, &value).map_err(CliError::User)?);
@@ -207,7 +212,7 @@ impl Running<'_> {
                 eprintln!("{} messages.", messages.len());
                 let shown = messages.len().saturating_sub(LOADED_SHOWN);
                 if shown > 0 {
-                    eprintln!("… ({shown} before; /show has all)");
+                    eprintln!("… ({shown} earlier ones; /show prints all)");
                 }
                 for message in messages.iter().skip(shown) {
                     let text = message.text().unwrap_or_default();
@@ -216,7 +221,7 @@ impl Running<'_> {
                     eprintln!("{}: {cut}{more}", message.role().as_str());
                 }
                 if self.repl.is_waiting() {
-                    eprintln!("/regen answers the last.");
+                    eprintln!("/regen answers the last one.");
                 }
                 self.file = Some(path);
             }
@@ -237,10 +242,10 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Gives the model what a tool gave. With the last result that it asked for, it answers.
+    /// Adds a tool's result. After the last result that the model asked for, it answers.
     fn tool(&mut self, result: ToolResult) -> Result<(), CliError> {
         if self.repl.open_calls().is_empty() {
-            return Err(CliError::User("The model has asked for no tool's result.".to_owned()));
+            return Err(CliError::User("The model has called no tool.".to_owned()));
         }
         let text = match result {
             ToolResult::Text(text) => text,
@@ -249,7 +254,7 @@ impl Running<'_> {
         let before = self.repl.conversation.messages.len();
         self.repl.conversation.messages.push(Message::tool(text));
         match self.repl.open_calls().first() {
-            Some(next) => eprintln!("The next result is that of {}.", stats::call(next)),
+            Some(next) => eprintln!("Next, the result of {}.", stats::call(next)),
             None => {
                 let answered = self.answer();
                 answered.inspect_err(|_| self.repl.conversation.messages.truncate(before))?;
@@ -258,24 +263,22 @@ impl Running<'_> {
         Ok(())
     }
 
-    /// Writes the conversation, over no file but its own.
+    /// Writes the conversation to a new file or its own; `overwrite` allows any file.
     fn save(&mut self, path: PathBuf, overwrite: bool) -> Result<(), CliError> {
         // A conversation file has at least one message.
         if self.repl.conversation.messages.is_empty() {
-            eprintln!("There is nothing to save.");
+            eprintln!("The conversation is empty.");
             return Ok(());
         }
         let is_own = self.file.as_ref() == Some(&path);
         if !overwrite && !is_own && std::fs::symlink_metadata(&path).is_ok() {
             let path = path.display();
-            return Err(CliError::User(format!(
-                "{path} is there already: /save! {path} overwrites it."
-            )));
+            return Err(CliError::User(format!("{path} exists: /save! {path} overwrites it.")));
         }
         let json = serde_json::to_string_pretty(&self.repl.conversation)
             .map_err(|e| CliError::Internal(e.to_string()))?;
         write_whole(&path, json.as_bytes())?;
-        eprintln!("{} is written.", path.display());
+        eprintln!("{} written.", path.display());
         self.file = Some(path);
         Ok(())
     }
@@ -290,14 +293,14 @@ impl Running<'_> {
         }
     }
 
-    /// Adds a message and answers it. A message that cannot be answered is taken back.
+    /// Adds a message and answers it. On an error, the message is removed.
     fn send(&mut self, text: &str) -> Result<(), CliError> {
         let before = self.repl.conversation.messages.len();
         self.repl.conversation.messages.push(Message::user(text));
         self.answer().inspect_err(|_| self.repl.conversation.messages.truncate(before))
     }
 
-    /// Answers the last message again. An answer that cannot be replaced stays.
+    /// Answers the last message again. On an error, the old answer stays.
     fn regen(&mut self) -> Result<(), CliError> {
         let before = self.repl.conversation.messages.clone();
         if !self.repl.regen() {
@@ -306,7 +309,7 @@ impl Running<'_> {
         self.answer().inspect_err(|_| self.repl.conversation.messages = before)
     }
 
-    /// Answers the conversation as it is. A stopped answer stays, as far as it came.
+    /// Answers the conversation. The text of a stopped answer is kept.
     fn answer(&mut self) -> Result<(), CliError> {
         let context = self.session.engine().context_length();
         let generation = self.session.respond(&self.repl.conversation, &self.repl.options);
@@ -314,9 +317,9 @@ impl Running<'_> {
         let mut screen = Screen::new();
         let bar = progress::prompt(self.common, &generation.timings());
         let shown = bar.clone();
-        let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
+        let mut generation = generation.on_prefill(move |p| progress::advance_prompt(&shown, p));
         let (mut text, mut reasoning) = (String::new(), String::new());
-        let mut thinking = self.thinking.shown(self.common.quiet);
+        let mut thinking = self.repl.thinking.shown(self.common.quiet);
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta.inspect_err(|_| thinking.end())?;
@@ -348,15 +351,17 @@ impl Running<'_> {
         self.repl.conversation.messages.push(answer);
         let calls: Vec<_> = self.repl.open_calls().iter().map(stats::call).collect();
         if let (false, false) = (calls.is_empty(), self.common.quiet) {
-            eprintln!("The model asks for {}", calls.join(", then for "));
-            eprintln!("/tool RESULT answers it (/tool @FILE, or several lines between \"\"\").");
+            eprintln!("The model calls {}", calls.join(", then "));
+            eprintln!(
+                "Give the result: /tool RESULT, /tool @FILE, or several lines between \"\"\"."
+            );
         }
         Ok(())
     }
 }
 
-/// Says what a person can mend and goes on.
-fn mendable(done: Result<(), CliError>) -> Result<(), CliError> {
+/// Prints an error that the user can correct, and continues.
+fn report_user_error(done: Result<(), CliError>) -> Result<(), CliError> {
     match done {
         Err(CliError::User(problem)) => eprintln!("{problem}"),
         Err(CliError::Engine(e)) if e.is_user() => eprintln!("{e}"),
@@ -365,12 +370,12 @@ fn mendable(done: Result<(), CliError>) -> Result<(), CliError> {
     Ok(())
 }
 
-/// A full context, said so that a person at a chat knows what to do.
+/// The error of a full context, with the chat's commands that help.
 fn too_long(e: Error) -> CliError {
     match e {
         Error::ContextFull { prompt, context, .. } => CliError::User(format!(
             "The conversation has {prompt} tokens and the context holds {context}: nothing was \
-             sent. Take something back (/undo), start anew (/clear), or use a larger --context."
+             sent. Use /undo, /clear or a larger --context."
         )),
         other => other.into(),
     }

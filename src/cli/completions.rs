@@ -1,15 +1,15 @@
-//! `lfm2 completions`: what a shell needs to complete commands and options.
+//! `lfm2 completions`: prints a shell script that completes commands and options.
 
-use clap::Args;
+use clap::{Args, Command};
 use clap_complete::{Shell, generate};
 
-use super::generate::print;
-use super::{CliError, command};
+use super::error::CliError;
+use super::print::print;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Completions {
-    /// Shell to write them for
+    /// Shell that runs the script
     #[arg(value_enum, env = "LFM2_SHELL")]
     shell: Shell,
 }
@@ -22,9 +22,9 @@ Examples:
   lfm2 completions powershell >> $PROFILE";
 
 impl Completions {
-    pub fn run(self) -> Result<(), CliError> {
+    pub fn run(self, mut command: Command) -> Result<(), CliError> {
         let mut text = Vec::new();
-        generate(self.shell, &mut command(), "lfm2", &mut text);
+        generate(self.shell, &mut command, "lfm2", &mut text);
         print(&String::from_utf8_lossy(&text))
     }
 }

@@ -1,16 +1,17 @@
-//! How far a model's predictions are from another's: what `lfm2 eval --against` measures.
+//! KL divergence between two models' predictions, for `lfm2 eval --against`.
 
 use std::path::Path;
 
+use super::error::CliError;
+use super::load;
 use super::options::{ActivationsChoice, Common, Kv};
-use super::{CliError, load};
 use crate::engine::{Engine, Session};
 use crate::text::Conversation;
 
-/// Rows of a pass: few enough that products are computed as in decoding, int8 activations and all.
+/// Rows of a forward pass: few enough that kernels of decoding run, with int8 activations.
 const ROWS: usize = 8;
 
-/// The other model, and the sums so far.
+/// The reference model, and the sums so far.
 pub struct Divergence {
     reference: Session,
     positions: usize,
@@ -19,7 +20,7 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Loads the other model as it is stored, with float activations and keys and values in f32.
+    /// Loads the reference model with its stored weights, float activations and a KV cache in f32.
     pub fn of(path: &Path, common: &Common, engine: &Engine) -> Result<Self, CliError> {
         let common = Common {
             model: Some(path.to_owned()),
@@ -40,7 +41,7 @@ impl Divergence {
         Ok(Self { reference: reference.session()?, positions: 0, agree: 0, nats: 0.0 })
     }
 
-    /// Both models predict the expected answer's tokens and its end.
+    /// Compares both models' predictions of the expected answer's tokens and of its end.
     pub async fn add(
         &mut self,
         session: &mut Session,
@@ -79,7 +80,7 @@ impl Divergence {
         })
     }
 
-    /// The same for people.
+    /// The same as text.
     pub fn text(&self) -> String {
         let n = self.positions.max(1) as f64;
         format!(
@@ -92,7 +93,7 @@ impl Divergence {
     }
 }
 
-/// The first of the largest logits.
+/// Index of the first of the largest logits.
 fn greedy(logits: &[f32]) -> usize {
     logits.iter().enumerate().fold(0, |best, (i, v)| if *v > logits[best] { i } else { best })
 }
@@ -119,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_divergence_by_hand() {
-        // p = (1/4, 3/4), q = (1/2, 1/2), whatever is added to a row.
+        // p = (1/4, 3/4), q = (1/2, 1/2); a constant added to a row changes nothing.
         let p = [7.0, 7.0 + 3f32.ln()];
         let by_hand = 0.25 * (0.25f64 / 0.5).ln() + 0.75 * (0.75f64 / 0.5).ln();
         assert!((kl_divergence(&p, &[-2.0, -2.0]) - by_hand).abs() < 1e-6);

@@ -4,7 +4,6 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use etcetera::BaseStrategy;
 use rustyline::completion::Completer;
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -13,9 +12,11 @@ use rustyline::history::DefaultHistory;
 use rustyline::validate::{ValidationContext, ValidationResult, Validator};
 use rustyline::{Behavior, Config, Context, Editor, Helper};
 
+use super::caches::history_file;
 use super::repl::{COMMANDS, is_open};
+use super::screen::SavedModes;
 
-/// What a person typed.
+/// Input of the user.
 pub enum Typed {
     Line(String),
     /// Ctrl-C at the prompt.
@@ -24,21 +25,23 @@ pub enum Typed {
     End,
 }
 
-/// The editor of a terminal.
+/// The line editor at a terminal.
 pub struct Terminal {
     editor: Editor<Hints, DefaultHistory>,
     history: Option<PathBuf>,
+    _modes: SavedModes,
 }
 
 impl Terminal {
-    /// An editor with the history of earlier chats, unless `history` is false.
+    /// Creates an editor; `history`: with the lines of earlier chats.
     ///
     /// # Errors
-    /// The terminal's own.
+    /// Errors of the terminal.
     pub fn new(history: bool) -> Result<Self, ReadlineError> {
+        let modes = SavedModes::new();
         let mut config = Config::builder().auto_add_history(true).history_ignore_space(true);
         if !std::io::stdout().is_terminal() {
-            // stdout carries answers and nothing else: the prompt goes to the terminal itself.
+            // Only answers go to stdout: the prompt goes to the terminal.
             config = config.behavior(Behavior::PreferTerm);
         }
         let config = config.build();
@@ -46,16 +49,16 @@ impl Terminal {
         editor.set_helper(Some(Hints));
         let history = if history { history_file() } else { None };
         if let Some(file) = &history {
-            // The first chat has none.
+            // The first chat has no history file.
             let _ = editor.load_history(file);
         }
-        Ok(Self { editor, history })
+        Ok(Self { editor, history, _modes: modes })
     }
 
     /// Reads a message or a command.
     ///
     /// # Errors
-    /// The terminal's own.
+    /// Errors of the terminal.
     pub fn read(&mut self) -> Result<Typed, ReadlineError> {
         match self.editor.readline(">>> ") {
             Ok(line) => Ok(Typed::Line(line)),
@@ -71,16 +74,9 @@ impl Drop for Terminal {
         if let Some(file) = &self.history
             && let Err(e) = self.editor.save_history(file)
         {
-            log::warn!("{}: the history could not be written: {e}", file.display());
+            log::warn!("{}: cannot write the history: {e}", file.display());
         }
     }
-}
-
-fn history_file() -> Option<PathBuf> {
-    let strategy = etcetera::choose_base_strategy().ok()?;
-    let folder = strategy.state_dir().unwrap_or_else(|| strategy.data_dir()).join("lfm2");
-    std::fs::create_dir_all(&folder).ok()?;
-    Some(folder.join("history"))
 }
 
 struct Hints;
@@ -108,7 +104,7 @@ impl Completer for Hints {
     }
 }
 
-/// Stands where nothing is typed yet, and cannot be taken over into the line.
+/// Hint on an empty line; it cannot be completed into the line.
 struct Placeholder;
 
 impl Hint for Placeholder {

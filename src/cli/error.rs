@@ -1,4 +1,4 @@
-//! What ends a command, and with which exit code.
+//! Errors of commands and their exit codes.
 
 use std::process::ExitCode;
 
@@ -6,39 +6,48 @@ use thiserror::Error;
 
 use crate::model::package::PackageError;
 
-/// Why a command stopped.
+/// A mistake in the command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError {
+    /// The mistake.
+    pub problem: String,
+    /// The text to type instead.
+    pub tip: String,
+}
+
+/// An error that ends a command.
 #[derive(Debug, Error)]
 pub enum CliError {
-    /// The engine.
+    /// An error of the engine.
     #[error(transparent)]
     Engine(#[from] crate::Error),
-    /// A model on the hub or in its cache.
+    /// An error of the hub or its cache.
     #[error(transparent)]
     Hub(#[from] crate::hub::HubError),
-    /// An option or a file that the user can mend.
+    /// A wrong option or file, which the user can correct.
     #[error("{0}")]
     User(String),
-    /// As [`CliError::User`], with what to type instead on a line of its own.
+    /// As [`CliError::User`], with a tip on a line of its own.
     #[error("{problem}")]
     Advised {
-        /// What is wrong.
+        /// The mistake.
         problem: String,
-        /// What to type.
+        /// The text to type instead.
         tip: String,
     },
-    /// Something that should not happen.
+    /// Any other error.
     #[error("{0}")]
     Internal(String),
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
-    /// Whoever read stdout has gone, as `head` does when it has its lines: no failure.
-    #[error("the reader of stdout has gone")]
+    /// The reader of stdout has closed it, as `head` does after its last line. This is no failure.
+    #[error("stdout is closed")]
     ReaderGone,
 }
 
 impl CliError {
-    /// Whether the user can mend it.
+    /// Whether the user can correct it.
     pub(super) fn is_user(&self) -> bool {
         match self {
             Self::Engine(e) => e.is_user(),

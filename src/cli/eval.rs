@@ -1,4 +1,4 @@
-//! `lfm2 eval`: greedy answers against expected ones.
+//! `lfm2 eval`: compares greedy answers with expected ones.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -8,55 +8,57 @@ use clap::Args;
 use serde::Deserialize;
 
 use super::divergence::Divergence;
-use super::generate::{print, read_text};
+use super::error::CliError;
+use super::input::read_text;
 use super::options::Common;
-use super::{CliError, interrupt, load};
+use super::print::print;
+use super::{interrupt, load};
 use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
 use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};
 
-/// Tokens an answer may be longer than it should, before it is cut.
+/// Tokens by which an answer may exceed the expected one before it is cut.
 const SLACK: usize = 32;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Eval {
-    /// One question a line: {"messages": [...], "tools": [...], "expected": "..."}
+    /// One question per line: {"messages": [...], "tools": [...], "expected": "..."}
     #[arg(value_name = "FILE.jsonl", env = "LFM2_EVAL_FILE")]
     file: PathBuf,
-    /// Only the first N questions
+    /// Ask only the first N questions
     #[arg(long, value_name = "N", env = "LFM2_LIMIT")]
     limit: Option<usize>,
-    /// Print the scores as JSON
+    /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
-    /// Show this many wrong answers on stderr
+    /// Print the first N wrong answers to stderr
     #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
     failures: usize,
-    /// Also compare the predictions with this model's, as it is stored, where the expected answers
-    /// stand: what quantisation cost
+    /// Also compare the logits on the expected answers with this reference model's, e.g. before
+    /// quantisation
     #[arg(long, value_name = "PATH|NAME", env = "LFM2_AGAINST")]
     against: Option<PathBuf>,
-    /// Fail (exit code 1) if fewer answers than this fraction are exact
+    /// Exit with 1 if the fraction of exact answers is lower
     #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_EXACT", value_parser = fraction, allow_negative_numbers = true)]
     min_exact: Option<f64>,
-    /// Fail (exit code 1) if fewer tool calls than this fraction are exact
+    /// Exit with 1 if the fraction of exact tool calls is lower
     #[arg(long, value_name = "FRACTION", env = "LFM2_MIN_TOOL_CALLS", value_parser = fraction, allow_negative_numbers = true)]
     min_tool_calls: Option<f64>,
 }
 
 const NOTES: &str = "\
-Answers are greedy, with tool-call markers, and exact if they are equal to the expected one and end \
-there. A tool call is expected where `expected` contains <|tool_call_start|>; `category` is \
-optional. --against prints the mean KL divergence from the other model's predictions to this one's, in \
-nats, and how often both would choose the same token.
+Answers are greedy and include the markers of tool calls. An answer is exact if it equals the \
+expected one and ends there. A question expects a tool call if `expected` contains \
+<|tool_call_start|>; `category` is optional. --against prints the mean KL divergence of this model \
+from the reference in nats, and the share of positions at which both choose the same token.
 
 Examples:
   lfm2 eval questions.jsonl --failures 5
   lfm2 eval questions.jsonl --json --min-exact 0.9 --min-tool-calls 0.95
   lfm2 -m DIR --weights q4 eval questions.jsonl --against DIR";
 
-/// A question; what is beside `expected` and `category` is the conversation.
+/// A question; all fields but `expected` and `category` are the conversation.
 #[derive(Deserialize)]
 struct Line {
     expected: String,
@@ -84,7 +86,7 @@ impl Score {
         self.total += 1;
     }
 
-    /// 1 where nothing was asked.
+    /// The fraction of exact answers; 1 without any question.
     fn fraction(self) -> f64 {
         if self.total == 0 { 1.0 } else { self.exact as f64 / self.total as f64 }
     }
@@ -141,7 +143,7 @@ impl Eval {
                 let added = divergence.add(&mut session, &conversation, &line.expected);
                 pollster::block_on(added).map_err(wrong)?;
             }
-            // What was cut off is not exact, even where it is equal so far.
+            // An answer that was cut is not exact, even if its text is equal.
             let exact = answer.ended && answer.text == line.expected;
             tokens += answer.tokens;
             all.add(exact);
@@ -225,7 +227,7 @@ impl Eval {
             questions.push((i + 1, line, conversation));
         }
         if questions.is_empty() {
-            return Err(CliError::User(format!("{}: holds no question", self.file.display())));
+            return Err(CliError::User(format!("{}: contains no question", self.file.display())));
         }
         Ok(questions)
     }
@@ -240,11 +242,11 @@ fn fraction(text: &str) -> Result<f64, String> {
 struct Answer {
     text: String,
     tokens: usize,
-    /// The model ended it; it was not cut.
+    /// Whether the model ended it.
     ended: bool,
 }
 
-/// The greedy answer, tool-call markers shown.
+/// The greedy answer with the markers of tool calls.
 fn answer(
     session: &mut Session,
     conversation: &Conversation,

@@ -1,4 +1,4 @@
-//! The published models that this engine runs, by name: what is known without asking the hub.
+//! Published models that this engine runs, known without the hub.
 
 use crate::model::WeightChoice;
 
@@ -6,11 +6,14 @@ use crate::model::WeightChoice;
 pub struct Known {
     /// The repository of its checkpoint, without its owner.
     pub repo: &'static str,
-    /// Its shape, as `--shape` names it.
+    /// Its name for `--shape`.
     pub shape: &'static str,
 }
 
-/// The largest first within a generation.
+/// Model named in examples and tips.
+pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
+
+/// All published models; within a generation, the largest first.
 pub const FAMILY: [Known; 15] = [
     Known { repo: "LFM2.5-24B-A2B", shape: "lfm2.5-24b-a2b" },
     Known { repo: "LFM2.5-8B-A1B", shape: "lfm2.5-8b-a1b" },
@@ -29,11 +32,11 @@ pub const FAMILY: [Known; 15] = [
     Known { repo: "LFM2-350M", shape: "lfm2-350m" },
 ];
 
-/// What to propose to a machine that is too small, the largest first.
+/// Models to suggest if another one does not fit, the largest first.
 pub const SIBLINGS: [&str; 5] =
     ["LFM2.5-8B-A1B", "LFM2.5-2.6B", "LFM2.5-1.2B-Instruct", "LFM2.5-350M", "LFM2.5-230M"];
 
-/// The model that a repository's name begins with, whoever published it.
+/// The model whose name is a prefix of the repository's name, for any owner.
 pub fn known(repo: &str) -> Option<&'static Known> {
     let lower = repo.to_ascii_lowercase();
     let begins = |known: &&Known| {
@@ -43,7 +46,7 @@ pub fn known(repo: &str) -> Option<&'static Known> {
     FAMILY.iter().filter(begins).max_by_key(|known| known.repo.len())
 }
 
-/// The name on the hub that somebody means who names a model of this family without its owner.
+/// The full name on the hub for a model of this family named without its owner.
 pub fn hub_name_like(name: &str) -> Option<String> {
     let (repo, quant) = name.split_once(':').unwrap_or((name, ""));
     let known = known(repo).filter(|_| !name.contains('/'))?;
@@ -51,7 +54,7 @@ pub fn hub_name_like(name: &str) -> Option<String> {
     Some(format!("LiquidAI/{}-GGUF{quant}", known.repo))
 }
 
-/// How a model's weights are stored, by the name of its quantisation; a checkpoint's are in 16 bits.
+/// Weight format for the name of a quantisation; a checkpoint has 16 bits.
 pub fn weights(quant: Option<&str>, is_gguf: bool) -> WeightChoice {
     let quant = quant.unwrap_or(if is_gguf { "Q4_0" } else { "F16" }).to_ascii_uppercase();
     match quant {
@@ -85,7 +88,7 @@ mod tests {
         assert!(SIBLINGS.iter().all(|name| known(name).is_some()));
     }
 
-    /// Parameters as the models' pages count them, which count the few biases of experts too.
+    /// Parameters counted as on the models' pages, which include the few biases of experts.
     #[test]
     fn shapes_have_the_published_sizes() {
         for (shape, parameters) in [

@@ -1,40 +1,38 @@
 //! `lfm2 generate`: one answer.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use super::error::CliError;
+use super::input::{self, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
+use super::print::print;
 use super::screen::Screen;
 use super::thinking::{Shown, Thinking};
-use super::{CliError, load, progress, stats, stdin};
+use super::{load, progress, stats};
 use crate::engine::{Generation, ModelText};
-use crate::formats::plain_text;
 use crate::text::{AnswerFormat, Calls, Conversation, Message, SpecialTokens};
-
-/// Longest prompt file that is read, in bytes.
-pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Generate {
     #[command(flatten)]
     input: Input,
-    /// Instruction before the question
+    /// System prompt
     #[arg(long, env = "LFM2_SYSTEM", value_name = "TEXT", conflicts_with_all = ["messages", "raw"])]
     system: Option<String>,
-    /// Continue the text as it is, without the chat template
+    /// Continue the prompt without the chat template
     #[arg(long, conflicts_with = "messages", env = "LFM2_RAW")]
     raw: bool,
     /// Print the generated token ids as a JSON array instead of text
     #[arg(long, env = "LFM2_TOKEN_IDS", conflicts_with = "tool_calls")]
     token_ids: bool,
-    /// Show tool-call markers in the text
+    /// Print the markers of tool calls
     #[arg(long, env = "LFM2_TOOL_CALLS")]
     tool_calls: bool,
-    /// Print counts and times to stderr
+    /// Print token counts and speeds to stderr
     #[arg(long, env = "LFM2_STATS")]
     stats: bool,
     #[command(flatten)]
@@ -44,10 +42,12 @@ pub struct Generate {
 }
 
 const NOTES: &str = "\
-The answer goes to stdout as it comes and ends with one newline; everything else goes to stderr. \
-The prompt is the text of the arguments or of -p, then that of -f, then what a pipe or a file at \
-stdin holds, with an empty line between them. A pipe that stays silent for 10 seconds is left out, \
-and this is said; `-f -` waits for it. A prompt that does not fit the context is refused, never cut.
+The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
+prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
+between them. After 10 seconds without input, a pipe is left out with a warning; `-f -` waits for \
+it. A prompt that does not fit into the context is an error; it is never cut.
+
+--messages takes {\"messages\": [...], \"tools\": [...]}.
 
 Examples:
   lfm2 generate 'What is WebGPU?' --stats
@@ -55,25 +55,25 @@ Examples:
   git diff | lfm2 generate --system 'Write a commit message.'
   lfm2 generate --messages chat.json --tool-calls --temperature 0";
 
-/// What to answer: a question, a file or both; or a conversation.
+/// The prompt, a file or both; or a conversation.
 #[derive(Debug, Args)]
 struct Input {
-    /// The question, as with -p; several words are joined
+    /// The prompt, as with -p; several words are joined
     #[arg(env = "LFM2_WORDS", value_name = "TEXT", conflicts_with_all = ["prompt", "messages"])]
     words: Vec<String>,
-    /// The question
+    /// The prompt
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT", conflicts_with = "messages")]
     prompt: Option<String>,
-    /// A file with the question, or with what the question is about; `-` is stdin
+    /// File with the prompt, or with text for the prompt of -p; `-` is stdin
     #[arg(short, long, env = "LFM2_FILE", value_name = "FILE", conflicts_with = "messages")]
     file: Option<PathBuf>,
-    /// A conversation: {"messages": [...], "tools": [...]}; `-` is stdin
+    /// Conversation to answer, in JSON; `-` is stdin
     #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
     messages: Option<PathBuf>,
 }
 
 impl Input {
-    /// The question and what it is about, joined.
+    /// The prompt: its parts joined.
     fn text(&self, quiet: bool) -> Result<String, CliError> {
         let from_stdin = self.file.as_deref() == Some(Path::new("-"));
         let own = match &self.prompt {
@@ -82,24 +82,25 @@ impl Input {
         };
         let file = self.file.as_deref().map(read_text).transpose()?;
         let is_alone = own.is_none() && file.is_none();
-        let piped = match (from_stdin, stdin::has_text(), is_alone) {
+        let piped = match (from_stdin, input::has_text(), is_alone) {
             (true, ..) | (_, false, _) => None,
-            // Nothing else can be answered: it is waited for.
-            (_, true, true) => Some(stdin::all()?).filter(|text| !text.is_empty()),
-            (_, true, false) => stdin::added(quiet)?,
+            // There is no other prompt, so this waits for it.
+            (_, true, true) => Some(input::all()?).filter(|text| !text.is_empty()),
+            (_, true, false) => input::added(quiet)?,
         };
         if let (Some(added), false, false) = (&piped, is_alone, quiet) {
             let bytes = added.len();
-            eprintln!("{bytes} bytes from stdin join the prompt (`< /dev/null` leaves them out)");
+            eprintln!(
+                "{bytes} bytes from stdin are added to the prompt (`< /dev/null` leaves them out)"
+            );
         }
         let parts: Vec<String> = [own, file, piped].into_iter().flatten().collect();
         if parts.is_empty() {
             return Err(CliError::Advised {
-                problem: "no prompt: --prompt, --file, --messages or text is missing".to_owned(),
-                tip:
-                    "lfm2 generate 'your question', or -p TEXT, -f FILE, --messages FILE.json, or \
+                problem: "no prompt: need --prompt, --file, --messages or text".to_owned(),
+                tip: "lfm2 generate 'your prompt', or -p TEXT, -f FILE, --messages FILE.json, or \
                       a pipe"
-                        .to_owned(),
+                    .to_owned(),
             });
         }
         Ok(parts.join("\n\n"))
@@ -111,9 +112,9 @@ impl Generate {
         let model = load::open(common)?;
         let recommended = model.recommended.sampling.clone();
         let mut options = self.sampling.options(recommended)?;
-        // Refused before the weights are read, which may take a minute.
+        // Checked before the weights are read, which may take a minute.
         let (prompt, format) = self.prompt(&model.text, common.quiet)?;
-        // The text shows what is called.
+        // Tool calls stay in the text.
         let format = AnswerFormat { calls: Calls::InText, ..format };
         model.check_prompt(prompt.len(), common.context)?;
         let engine = load::engine_of(model, common, |builder| builder)?;
@@ -125,7 +126,7 @@ impl Generate {
         let mut screen = Screen::new();
         let bar = progress::prompt(common, &generation.timings());
         let shown = bar.clone();
-        let mut generation = generation.on_prefill(move |p| progress::prompt_is_at(&shown, p));
+        let mut generation = generation.on_prefill(move |p| progress::advance_prompt(&shown, p));
         let mut thinking = self.thinking.shown(common.quiet);
         let answered = self.stream(&mut generation, &mut screen, &mut thinking);
         thinking.end();
@@ -167,12 +168,12 @@ impl Generate {
         Ok(ids)
     }
 
-    /// The ids of what is to be answered, and how the answer is read.
+    /// The token ids of the prompt, and the format of the answer.
     fn prompt(&self, model: &ModelText, quiet: bool) -> Result<(Vec<u32>, AnswerFormat), CliError> {
         if let Some(path) = &self.input.messages {
             return Ok(model.chat(&read_conversation(path)?)?);
         }
-        // Nothing is running that could be asked to stop.
+        // No work is running that could stop.
         interrupt::means(Meaning::End);
         let text = self.input.text(quiet)?;
         interrupt::means(Meaning::StopThenEnd);
@@ -182,31 +183,4 @@ impl Generate {
         let system = self.system.iter().map(Message::system);
         Ok(model.chat(&Conversation::new(system.chain([Message::user(text)])))?)
     }
-}
-
-/// A conversation from a file, or from stdin for `-`.
-pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
-    Conversation::from_json(&read_text(path)?)
-        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
-}
-
-/// Writes to stdout at once. A reader that has gone away ends the program quietly: it has all that it
-/// wanted.
-pub fn print(text: &str) -> Result<(), CliError> {
-    let mut out = std::io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => Err(CliError::ReaderGone),
-        Err(e) => Err(CliError::Internal(format!("stdout: {e}"))),
-        Ok(()) => Ok(()),
-    }
-}
-
-/// The text of a regular file, or of stdin for `-`.
-pub fn read_text(path: &Path) -> Result<String, CliError> {
-    if path == Path::new("-") {
-        return stdin::all();
-    }
-    let source = crate::formats::FileSource::open(path)?;
-    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
-    plain_text(bytes).map_err(|what| CliError::User(format!("{}: {what}", path.display())))
 }

@@ -1,43 +1,44 @@
-//! Models by their names on the hub: from the cache, or fetched after a question.
+//! Models of the hub: found in the cache, or downloaded after a question.
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use indicatif::DecimalBytes;
 
-use super::family::hub_name_like;
-use super::habits::{EXAMPLE_MODEL, quoted};
+use super::error::CliError;
+use super::family::{EXAMPLE_MODEL, hub_name_like};
 use super::interrupt::{self, Meaning};
 use super::options::Common;
-use super::{CliError, load};
+use super::print::quoted;
+use super::progress;
 use crate::hub::{Cache, Hub, HubName, Model, Progress, is_offline};
 
 const BAR: &str =
     "{msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
 
-/// Whether somebody can be asked before a model is fetched.
+/// Whether to ask before a download.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Ask {
-    /// On a terminal; without one it is as if they said yes.
+    /// Ask at a terminal; without one, download.
     IfPossible,
     Never,
 }
 
-/// The folder or file of `--model`: a path if there is one, else a name of the hub.
+/// The folder or file of `--model`: a path if it exists, else a name on the hub.
 pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
     let there = std::fs::symlink_metadata(model).is_ok();
     let (false, Some(text)) = (there, model.to_str()) else { return Ok(model.to_owned()) };
-    // `models/lfm2/x.gguf` with a folder `models` here is a path, mistyped perhaps.
+    // `models/lfm2/x.gguf` with a folder `models` here is a path, perhaps mistyped.
     let mut above = model.ancestors().skip(1).filter(|folder| folder.components().count() == 1);
     if text.matches('/').count() > 1 && above.any(Path::exists) {
         return Ok(model.to_owned());
     }
     let name = match HubName::parse(text) {
         Ok(name) => name,
-        // Perhaps it was meant for a name; a plain path is told to be missing.
+        // It may be meant as a name; a plain path gets the error of a missing file.
         Err(e) if looks_like_a_name(text) => {
             return Err(CliError::User(format!(
-                "no such file or folder, and as a name of a model: {e}"
+                "no such file or folder; as a name on the hub: {e}"
             )));
         }
         Err(_) => return Ok(model.to_owned()),
@@ -49,13 +50,13 @@ pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
     }
     if !is_offline() && !can_ask() {
         return Err(CliError::User(format!(
-            "{text}: no such file or folder, and no model of that name has been fetched: run `lfm2 pull {name}`"
+            "{text}: no such file or folder, and no downloaded model has this name: run `lfm2 pull {name}`"
         )));
     }
     Ok(fetch(cache, &name, common, Ask::IfPossible, false)?.path().to_owned())
 }
 
-/// The name of a model on the hub behind `before`, a command or an option.
+/// Parses the name of a model on the hub; `before`: the command or option in front of it, for the tip.
 pub fn named(text: &str, before: &str) -> Result<HubName, CliError> {
     HubName::parse(text).map_err(|e| match text.contains('/') {
         true => e.into(),
@@ -63,26 +64,41 @@ pub fn named(text: &str, before: &str) -> Result<HubName, CliError> {
     })
 }
 
+/// The error for a plain name that is no file: it was probably meant for the hub.
+pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
+    let name = model.to_str()?;
+    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
+    if !is_plain || std::fs::symlink_metadata(model).is_ok() {
+        return None;
+    }
+    Some(CliError::Advised {
+        problem: format!("{name}: no such file or folder"),
+        tip: with_owner(name, "-m"),
+    })
+}
+
 /// The tip for a model's name without its owner.
 pub fn with_owner(name: &str, before: &str) -> String {
     match hub_name_like(name) {
-        Some(hub) => format!("a model of the hub is named owner/repo: {before} {}", quoted(&hub)),
-        None => format!("a model of the hub is named owner/repo, e.g. {before} {EXAMPLE_MODEL}"),
+        Some(hub) => format!("models on the hub are named owner/repo: {before} {}", quoted(&hub)),
+        None => format!("models on the hub are named owner/repo, e.g. {before} {EXAMPLE_MODEL}"),
     }
 }
 
-/// `owner/repo:…`, `owner/repo@…` and addresses, against paths.
+/// Whether a text is more likely a name on the hub than a path: `owner/repo:…`, `owner/repo@…`, an
+/// address.
 fn looks_like_a_name(text: &str) -> bool {
     let named = text.contains('/') && text.contains([':', '@']);
     HubName::is_address(text) || (named && !text.starts_with(['/', '.', '~']))
 }
 
+/// Whether there is a terminal for a question.
 pub fn can_ask() -> bool {
     std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
 }
 
-/// Fetches a model: says what it is, asks, and shows a bar. Ctrl-C ends the program at any moment,
-/// and the next fetch goes on.
+/// Downloads a model after a question, with a progress bar. Ctrl-C ends the program at any time; the
+/// next download resumes.
 pub fn fetch(
     cache: Cache,
     name: &HubName,
@@ -120,7 +136,7 @@ fn fetch_now(
     } else if !common.quiet {
         eprintln!("{what}");
     }
-    let bar = load::progress_bar(common, plan.total(), BAR);
+    let bar = progress::bar(common, plan.total(), BAR);
     let quiet_wait = common.quiet || !bar.is_hidden();
     let mut last = String::new();
     let fetched = hub.fetch(&plan, check, &mut |p: Progress<'_>| {
@@ -131,7 +147,7 @@ fn fetch_now(
         };
         if message != last {
             bar.set_message(message.clone());
-            // Without a bar, what holds it up is still told.
+            // Without a bar, only the reason of a delay is printed.
             if p.waiting.is_some() && !quiet_wait {
                 eprintln!("{message}");
             }
@@ -148,7 +164,7 @@ fn short(file: &str) -> &str {
     file.rsplit('/').next().unwrap_or(file)
 }
 
-/// Asks on the terminal. The end of the input is no.
+/// Asks at the terminal. The end of the input means no.
 pub fn confirm(question: &str, default: bool) -> Result<bool, CliError> {
     let choices = if default { "[Y/n]" } else { "[y/N]" };
     let mut line = String::new();

@@ -1,13 +1,15 @@
-//! `lfm2 info`: adapters, what the engine uses of them, and what a model takes.
+//! `lfm2 info`: lists adapters, the features that the engine uses, and a model's memory plan.
 
 use std::sync::Arc;
 
 use clap::Args;
 use serde_json::json;
 
-use super::generate::print;
+use super::adapter_json::{adapter_json, caps_json};
+use super::error::CliError;
 use super::options::{Common, Limits};
-use super::{CliError, load, stats};
+use super::print::print;
+use super::{load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
 use crate::gpu::{AdapterReport, Caps, Device, Target, adapters, choose_adapter};
 use crate::kernels::{Choices, KERNELS};
@@ -16,23 +18,23 @@ use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Info {
-    /// A published shape (its weights q4, or what --weights says) instead of --model
+    /// Published shape (weights q4 or --weights) instead of --model
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
-    /// Print everything as JSON
+    /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
-    /// Print the assembled WGSL of a kernel instead: each variant that the model uses on this device
+    /// Print the assembled WGSL of a kernel instead, in each variant that the model uses here
     #[arg(long, value_name = "NAME", env = "LFM2_KERNEL", conflicts_with = "json")]
     kernel: Option<String>,
-    /// With --kernel: as a browser's compiler gets it
+    /// With --kernel: print the WGSL for browsers
     #[arg(long, env = "LFM2_WEB", requires = "kernel")]
     web: bool,
 }
 
 const NOTES: &str = "\
-The memory is what the model would take: no weights are read and nothing is put on the GPU. What \
-cannot fit is refused, with what would.
+Plans the memory without reading weights or using the GPU. If the model does not fit, the error \
+names options with which it does.
 
 Examples:
   lfm2 info -m DIR --context 32768 --weights q4 --kv f16
@@ -45,7 +47,7 @@ impl Info {
             return self.print_kernel(kernel, common);
         }
         let found = pollster::block_on(adapters());
-        // The engine's own choice; without any adapter there is still a model to tell of.
+        // The adapter that the engine would choose; without one, the model is still shown.
         let chosen = match found.is_empty() {
             true => None,
             false => Some(&found[choose_adapter(&found, &common.gpu().adapter)?]),
@@ -56,7 +58,7 @@ impl Info {
             (Limits::Default, Some(a)) => Caps { software: a.caps.software, ..Caps::core() },
             (_, None) => Caps::core(),
         };
-        let builder = common.on(EngineBuilder::default());
+        let builder = common.apply(EngineBuilder::default());
         let known = chosen.and_then(|a| a.memory);
         let memory = builder.memory_plan(&model, &caps, known)?;
         if self.json {
@@ -73,7 +75,7 @@ impl Info {
         let list = |names: &[&str]| names.join(", ");
         let all: Vec<&str> = KERNELS.iter().map(|k| k.name).collect();
         if !all.contains(&kernel) {
-            let problem = format!("--kernel {kernel}: no such kernel. There are: {}", list(&all));
+            let problem = format!("--kernel {kernel}: no such kernel. kernels: {}", list(&all));
             return Err(CliError::User(problem));
         }
         let (_, model) = self.model(common)?;
@@ -81,7 +83,7 @@ impl Info {
         // Browsers have no cooperative matrices.
         let coop_side = if self.web { 0 } else { device.caps().coop_side };
         let caps = Caps { coop_side, ..*device.caps() };
-        let builder = common.on(EngineBuilder::default());
+        let builder = common.apply(EngineBuilder::default());
         let variants = pollster::block_on(builder.variants(&model, &device, caps))?;
         let mut text = String::new();
         for variant in variants.iter().filter(|v| v.kernel == kernel) {
@@ -100,7 +102,7 @@ impl Info {
         print(&text)
     }
 
-    /// The model that is asked for, and where it is.
+    /// The model, and its place.
     fn model(&self, common: &Common) -> Result<(String, OpenedModel), CliError> {
         if let Some(shape) = &self.shape {
             return Ok((shape.clone(), load::open_or_shape(Some(shape), common)?));
@@ -126,7 +128,7 @@ fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: 
             a.backend,
             a.kind,
             a.driver,
-            a.memory.map_or("not told".to_owned(), stats::size),
+            a.memory.map_or("unknown".to_owned(), stats::size),
             if a.features.is_empty() { "none".to_owned() } else { a.features.join(", ") },
             stats::size(a.caps.max_binding),
             stats::size(a.caps.max_buffer),
@@ -139,11 +141,11 @@ fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: 
     text += &format!(
         "The engine would use {}\n  {}; {}; tensors in parts of at most {}\n",
         chosen.map_or("any WebGPU adapter".to_owned(), |a| format!("adapter {}", a.index)),
-        if caps.f16 { "f16 weights are read as such" } else { "f16 weights are unpacked" },
+        if caps.f16 { "f16 weights are read directly" } else { "f16 weights are unpacked" },
         match (choices.reduce.is_serial(), caps.subgroups) {
-            (true, _) => "an invocation adds up a row alone",
-            (false, true) => "subgroups add up a row together",
-            (false, false) => "a workgroup adds up a row together",
+            (true, _) => "one invocation sums a row",
+            (false, true) => "a subgroup sums a row",
+            (false, false) => "a workgroup sums a row",
         },
         stats::size(caps.max_part()),
     );
@@ -165,9 +167,9 @@ fn model_text(place: &str, model: &OpenedModel) -> String {
         )
     });
     format!(
-        "Model {place} ({})\n  layers {}: {convs} convolutions, {} attentions; {dense} dense FFNs \
-         of width {}{moe}\n  hidden size {}, heads {} ({} for keys and values) of {}, vocabulary \
-         {}, made for {} positions\n  parameters {:.2} M, {:.2} M active a token; {} tensors: {}\n",
+        "Model {place} ({})\n  layers {}: {convs} convolutions, {} attention layers; {dense} dense FFNs \
+         of width {}{moe}\n  hidden size {}, heads {} ({} KV heads) of size {}, vocabulary \
+         {}, at most {} positions\n  parameters {:.2} M, {:.2} M active per token; {} tensors: {}\n",
         c.model_type.name(),
         c.layers.len(),
         c.layers.len() - convs,
@@ -189,14 +191,14 @@ fn model_text(place: &str, model: &OpenedModel) -> String {
 fn memory_text(memory: &MemoryPlan, available: Option<u64>) -> String {
     let kv_per_token = memory.kv_per_token * u64::from(memory.attentions);
     let kv = format!(
-        "{}, {} a token: {} in each of {} attentions",
+        "{}, {} per token: {} in each of {} attention layers",
         memory.kv_format.option(),
         stats::size(kv_per_token),
         stats::size(memory.kv_per_token),
         memory.attentions
     );
     let state = format!(
-        "{} in each of {} convolutions, positions' angles",
+        "{} in each of {} convolutions, angles of positions",
         stats::size(memory.conv_per_sequence),
         memory.convolutions
     );
@@ -204,7 +206,7 @@ fn memory_text(memory: &MemoryPlan, available: Option<u64>) -> String {
     let mut text = format!("GPU memory at context {}\n", memory.context);
     for (name, bytes, note) in [
         ("weights", memory.weights, ""),
-        ("keys and values", memory.kv, &kv),
+        ("KV cache", memory.kv, &kv),
         ("other state", memory.state, &state),
         ("activations", memory.activations, ""),
         ("total", memory.total(), &total),
@@ -215,7 +217,7 @@ fn memory_text(memory: &MemoryPlan, available: Option<u64>) -> String {
     text
 }
 
-/// `71 BF16, 4 F32`.
+/// Tensor types as `71 BF16, 4 F32`.
 fn types(model: &OpenedModel) -> String {
     let mut counts: Vec<(&str, usize)> = Vec::new();
     for tensor in model.checkpoint.tensors() {
@@ -226,24 +228,6 @@ fn types(model: &OpenedModel) -> String {
         }
     }
     counts.iter().map(|(name, n)| format!("{n} {name}")).collect::<Vec<_>>().join(", ")
-}
-
-/// An adapter as JSON, for `info` and `selftest`.
-pub fn adapter_json(a: &AdapterReport) -> serde_json::Value {
-    json!({
-        "index": a.index, "name": a.name, "backend": a.backend, "kind": a.kind,
-        "driver": a.driver, "memory": a.memory, "features": a.features, "caps": caps_json(&a.caps),
-    })
-}
-
-/// Capabilities as JSON.
-pub fn caps_json(c: &Caps) -> serde_json::Value {
-    json!({
-        "f16": c.f16, "subgroups": c.subgroups, "timestamps": c.timestamps,
-        "max_storage_buffers": c.max_storage_buffers, "max_binding": c.max_binding,
-        "max_buffer": c.max_buffer, "max_workgroup_memory": c.max_workgroup_memory,
-        "max_invocations": c.max_invocations,
-    })
 }
 
 fn to_json(

@@ -1,4 +1,4 @@
-//! Ctrl-C: what it does depends on what the program is at.
+//! Ctrl-C, whose effect depends on the state of the program, and SIGTERM.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -8,48 +8,79 @@ use super::screen;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static MEANING: AtomicU8 = AtomicU8::new(Meaning::StopThenEnd as u8);
-/// A half-written file or folder.
-static HALF: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// An incomplete file or folder.
+static INCOMPLETE: Mutex<Option<PathBuf>> = Mutex::new(None);
 
-/// What Ctrl-C does.
+/// Effect of Ctrl-C.
 #[derive(Clone, Copy)]
 #[repr(u8)]
 pub enum Meaning {
-    /// Asks the running work to stop; a second one ends the process.
+    /// Asks the work to stop; a second Ctrl-C ends the process.
     StopThenEnd,
-    /// Asks the running work to stop and never ends the process: in a chat at a terminal.
+    /// Asks the work to stop and never ends the process, in a chat at a terminal.
     Stop,
-    /// Ends the process: nothing is running that could be asked.
+    /// Ends the process: no work is running that could stop.
     End,
 }
 
-/// Listens for Ctrl-C from now on.
+/// Starts to listen for Ctrl-C, and on Unix for SIGTERM, which ends the process at once.
+///
+/// SIGHUP keeps its default: its terminal is gone, and `nohup` must work.
 pub fn listen() {
-    let installed = ctrlc::set_handler(|| {
-        let again = REQUESTED.swap(true, Ordering::SeqCst);
-        let meaning = MEANING.load(Ordering::SeqCst);
-        if meaning == Meaning::End as u8 || (again && meaning == Meaning::StopThenEnd as u8) {
-            if let Some(half) = HALF.lock().unwrap_or_else(PoisonError::into_inner).take() {
-                // A link is not followed: it is a file.
-                let _ = std::fs::remove_file(&half).or_else(|_| std::fs::remove_dir_all(half));
-            }
-            screen::restore();
-            std::process::exit(130);
-        }
-    });
-    if let Err(e) = installed {
+    if let Err(e) = install() {
         log::warn!("Ctrl-C will end the program at once: {e}");
     }
 }
 
-/// Sets what Ctrl-C does from now on.
+#[cfg(unix)]
+fn install() -> std::io::Result<()> {
+    use signal_hook::consts::{SIGINT, SIGTERM};
+    let mut signals = signal_hook::iterator::Signals::new([SIGINT, SIGTERM])?;
+    let listen = move || {
+        for signal in signals.forever() {
+            if signal == SIGINT {
+                ctrl_c();
+            } else {
+                clean_up();
+                // The parent sees a process that died of the signal.
+                let _ = signal_hook::low_level::emulate_default_handler(signal);
+            }
+        }
+    };
+    std::thread::Builder::new().name("signals".to_owned()).spawn(listen).map(|_| ())
+}
+
+#[cfg(not(unix))]
+fn install() -> Result<(), ctrlc::Error> {
+    ctrlc::set_handler(ctrl_c)
+}
+
+fn ctrl_c() {
+    let again = REQUESTED.swap(true, Ordering::SeqCst);
+    let meaning = MEANING.load(Ordering::SeqCst);
+    if meaning == Meaning::End as u8 || (again && meaning == Meaning::StopThenEnd as u8) {
+        clean_up();
+        std::process::exit(130);
+    }
+}
+
+/// Removes the incomplete file or folder, and restores the terminal.
+fn clean_up() {
+    if let Some(incomplete) = INCOMPLETE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        // `remove_file` also removes links; it does not follow them.
+        let _ = std::fs::remove_file(&incomplete).or_else(|_| std::fs::remove_dir_all(incomplete));
+    }
+    screen::restore();
+}
+
+/// Sets the effect of Ctrl-C.
 pub fn means(meaning: Meaning) {
     MEANING.store(meaning as u8, Ordering::SeqCst);
 }
 
-/// The half-written file or folder that a second Ctrl-C removes.
-pub fn remove_at_exit(half: Option<PathBuf>) {
-    *HALF.lock().unwrap_or_else(PoisonError::into_inner) = half;
+/// Sets the incomplete file or folder that is removed when the process ends early.
+pub fn remove_at_exit(incomplete: Option<PathBuf>) {
+    *INCOMPLETE.lock().unwrap_or_else(PoisonError::into_inner) = incomplete;
 }
 
 /// Whether Ctrl-C was pressed since the last [`take`].
@@ -57,7 +88,7 @@ pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
-/// Whether Ctrl-C was pressed; forgets it.
+/// Whether Ctrl-C was pressed; resets it.
 pub fn take() -> bool {
     REQUESTED.swap(false, Ordering::SeqCst)
 }

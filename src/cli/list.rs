@@ -1,17 +1,17 @@
-//! `lfm2 list`: the models in the hub's cache.
+//! `lfm2 list`: lists the models in the hub's cache.
 
 use clap::Args;
 use indicatif::DecimalBytes;
 use serde_json::json;
 
-use super::CliError;
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
+use super::print::print;
 use crate::hub::{Cache, Entry, State};
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Print everything as JSON
+    /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
 }

@@ -1,16 +1,16 @@
-//! From options to an engine, with a progress bar.
+//! Loading: from options to an engine, with progress.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::builder::PossibleValuesParser;
 
-use super::generate::read_text;
+use super::error::CliError;
+use super::input::read_text;
 use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
-use super::{CliError, doctor, hub, selftest};
+use super::{doctor, hub, selftest};
 use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Device;
@@ -21,7 +21,7 @@ pub use super::progress::bar as progress_bar;
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {
         Some(model) => {
-            if let Some(advice) = meant_for_the_hub(model) {
+            if let Some(advice) = hub::meant_for_the_hub(model) {
                 return Err(advice);
             }
             doctor::before_download(model, common);
@@ -31,26 +31,13 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
         None => Ok(crate::demo::files()),
         #[cfg(not(feature = "demo-model"))]
         None => Err(CliError::User(
-            "--model: this build has no built-in model, name a checkpoint directory or a GGUF file"
+            "--model: this build has no built-in model, need a checkpoint directory or a GGUF file"
                 .to_owned(),
         )),
     }
 }
 
-/// A plain name that is no file: what it was probably meant for.
-pub fn meant_for_the_hub(model: &Path) -> Option<CliError> {
-    let name = model.to_str()?;
-    let is_plain = !name.is_empty() && !name.contains(['/', '\\']) && !name.starts_with(['.', '~']);
-    if !is_plain || std::fs::symlink_metadata(model).is_ok() {
-        return None;
-    }
-    Some(CliError::Advised {
-        problem: format!("{name}: no such file or folder"),
-        tip: hub::with_owner(name, "-m"),
-    })
-}
-
-/// Reads and checks the model's files but the weights.
+/// Reads and checks the model's files, except the weights.
 pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     let files = Arc::new(files(common)?);
     let steps = Steps::new(common, "reading the model's files");
@@ -59,25 +46,25 @@ pub fn open(common: &Common) -> Result<OpenedModel, CliError> {
     model.text = with_template(model.text, common)?;
     if common.weights.is_some() && !model.tensors.has_plain_matrices() {
         return Err(CliError::User(format!(
-            "--weights: {} is quantised already and is used as it is; leave the option out",
+            "--weights: {} is already quantised; leave the option out",
             model.text.place()
         )));
     }
     Ok(model)
 }
 
-/// The model with the chat template of `--chat-template`, if one is given.
+/// Applies `--chat-template`, if given.
 pub fn with_template(text: ModelText, common: &Common) -> Result<ModelText, CliError> {
     let Some(path) = &common.chat_template else { return Ok(text) };
     text.with_chat_template(&read_text(path)?)
         .map_err(|e| CliError::User(format!("--chat-template {}: {e}", path.display())))
 }
 
-/// As [`open`], or a published shape with random weights, in 4 bits unless `--weights` says more.
+/// Like [`open`], or a published shape with random weights in `--weights`, by default q4.
 pub fn open_or_shape(shape: Option<&str>, common: &Common) -> Result<OpenedModel, CliError> {
     let Some(shape) = shape else { return open(common) };
     if common.model.is_some() {
-        return Err(CliError::User("--shape, --model: one of them".to_owned()));
+        return Err(CliError::User("--shape, --model: only one is allowed".to_owned()));
     }
     let weights = common.weights.unwrap_or(Weights::Q4).choice();
     let model = pollster::block_on(OpenedModel::of_shape(shape, weights));
@@ -89,32 +76,32 @@ pub fn shape_names() -> PossibleValuesParser {
     PossibleValuesParser::new(crate::model::shape_names())
 }
 
-/// Loads the model that the options name and says in one line what runs where.
+/// Loads the model and prints a line about it.
 pub fn engine(common: &Common) -> Result<Engine, CliError> {
     engine_of(open(common)?, common, |builder| builder)
 }
 
-/// As [`engine`], of a model whose files are open, with more options on the builder.
+/// Like [`engine`], for an opened model and with more options on the builder.
 pub fn engine_of(
     model: OpenedModel,
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
 ) -> Result<Engine, CliError> {
-    engine_told(model, common, more, "")
+    engine_with_note(model, common, more, "")
 }
 
-/// As [`engine_of`], with `note` at the end of the line that says what runs where.
-pub fn engine_told(
+/// Like [`engine_of`], with `note` at the end of the line about the model.
+pub fn engine_with_note(
     model: OpenedModel,
     common: &Common,
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
     note: &str,
 ) -> Result<Engine, CliError> {
     let steps = Steps::new(common, "opening the GPU");
-    // There is nothing yet that would have to be stopped with care.
+    // Nothing needs a careful stop yet.
     interrupt::means(Meaning::End);
     let device = pollster::block_on(Device::request(&common.gpu()))?;
-    // Before the weights: an adapter that computes wrongly is told without gigabytes of loading.
+    // Before the weights: an adapter that computes wrongly fails without loading gigabytes.
     if !common.skip_selftest {
         let used = selftest::Used {
             int8: match common.activations {
@@ -131,7 +118,7 @@ pub fn engine_told(
         shown(p);
         true
     });
-    builder = common.on(builder);
+    builder = common.apply(builder);
     let engine = pollster::block_on(more(builder).build());
     drop(steps);
     interrupt::means(Meaning::StopThenEnd);

@@ -1,43 +1,43 @@
-//! `lfm2 logits`: the logits of a text as a file, to compare with the reference.
+//! `lfm2 logits`: writes logits to a file, for comparison with a reference.
 
 use std::path::PathBuf;
 
 use clap::Args;
 use serde_json::json;
 
+use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
-use super::{CliError, interrupt, load};
+use super::{interrupt, load};
 use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
 
-/// Tokens of a forward pass unless asked otherwise.
+/// Default number of tokens in a forward pass.
 const CHUNK: u32 = 512;
-/// Most that an engine takes in one.
+/// Most tokens that an engine accepts in a forward pass.
 const MOST_ROWS: u32 = 4096;
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Logits {
-    /// Token ids: `1,2,3`, or @FILE with such a list or a JSON array (@- is stdin)
+    /// Token ids: `1,2,3`, a JSON array, or @FILE with one of them (@- is stdin)
     #[arg(long, value_name = "IDS|@FILE", env = "LFM2_TOKENS", allow_hyphen_values = true)]
     tokens: String,
-    /// At most N tokens per forward pass; 1 is token by token
+    /// Maximum number of tokens in a forward pass
     #[arg(long, value_name = "N", env = "LFM2_CHUNK", default_value_t = CHUNK, value_parser = clap::value_parser!(u32).range(1..))]
     chunk: u32,
-    /// Add N greedy tokens after the text; end tokens do not stop them
+    /// Also generate N tokens greedily, past end tokens
     #[arg(long, value_name = "N", env = "LFM2_GREEDY", value_parser = clap::value_parser!(u32).range(1..))]
     greedy: Option<u32>,
-    /// File to write: tensor `logits`, f32 [tokens, vocabulary], and `greedy`, i32 [N]
+    /// File to write: tensors `logits`, f32 [tokens, vocabulary], and `greedy`, i32 [N]
     #[arg(long, value_name = "FILE.safetensors", env = "LFM2_OUT")]
     out: PathBuf,
 }
 
 const NOTES: &str = "\
-This command measures. Keys and values are f32 whatever the weights are, unless --kv says otherwise, and the greedy tokens are \
-the largest logits of all ids, also of those that have no token and that answers never contain. The \
-context is as long as it has to be, unless --context says otherwise. The file appears when it is \
-complete.
+--kv defaults to f32 with all weights, --context to the length needed. Greedy tokens are the ids of \
+the largest logits, even ids without a token, which answers never contain. The file appears once it \
+is complete.
 
 Examples:
   lfm2 logits --tokens 1,2,3 --out logits.safetensors
@@ -65,7 +65,7 @@ impl Logits {
             tokens.len() as u64,
             "logits [{bar:32}] {pos}/{len} tokens {eta}",
         );
-        // A piece of the file at a time: all of it may be larger than the memory.
+        // One chunk at a time: the file may be larger than the memory.
         for piece in tokens.chunks(chunk as usize) {
             if interrupt::requested() {
                 return Err(CliError::Interrupted);
@@ -82,7 +82,7 @@ impl Logits {
         file.finish()
     }
 
-    /// Positions that are needed, or more if asked for.
+    /// The context length: the positions needed, or --context.
     fn context(
         &self,
         tokens: usize,
@@ -99,13 +99,13 @@ impl Logits {
         if need > have {
             return Err(CliError::User(format!(
                 "--tokens: {tokens} tokens and {greedy} greedy ones need a context of {need}, it \
-                 is {have}; this model takes at most {most}"
+                 is {have}; this model allows at most {most}"
             )));
         }
         Ok(common.context.unwrap_or(u32::try_from(need).unwrap_or(u32::MAX)))
     }
 
-    /// The safetensors header: the tensors' places are known before the first is computed.
+    /// The safetensors header, written first: the sizes are known before the first logits.
     fn header(&self, rows: usize, vocab: usize) -> Result<Vec<u8>, CliError> {
         let logits = rows as u64 * vocab as u64 * 4;
         let mut tensors = json!({
@@ -136,7 +136,7 @@ fn greedy(session: &mut Session, tokens: &[u32], n: usize) -> Result<Vec<i32>, C
         if interrupt::requested() {
             return Err(CliError::Interrupted);
         }
-        // Ids are below the vocabulary size, far from i32's end.
+        // Ids are below the vocabulary size, which i32 can hold.
         ids.extend(delta?.token.map(|t| t as i32));
     }
     Ok(ids)

@@ -1,10 +1,10 @@
-//! The command line: parses, calls the engine, prints. stdout carries the answer and nothing else.
+//! The command line: parses, calls the engine, prints. Only the answer goes to stdout.
 //!
-//! Exit codes: 0 (also when the reader of stdout has gone away), 2 for what the user can mend (an
-//! option, a file, a missing driver), 1 for the rest, 130 after Ctrl-C. An error is one line, and what
-//! to type instead stands on a line of its own below it.
+//! Exit codes: 0 for success, also if the reader of stdout has closed it; 2 for errors that the user
+//! can correct (an option, a file, a missing driver); 1 for all others; 130 after Ctrl-C; 143 after
+//! SIGTERM. An error is one line; a tip follows on a line of its own.
 
-/// As std's, but a stderr that nobody reads any more ends nothing: std's panics.
+/// Like std's, but it ignores a closed stderr; std's panics.
 macro_rules! eprintln {
     ($($text:tt)*) => {{
         let line = format_args!("{}\n", format_args!($($text)*));
@@ -12,8 +12,11 @@ macro_rules! eprintln {
     }};
 }
 
+mod adapter_json;
 mod bench;
+mod caches;
 mod chat;
+mod compat;
 mod completions;
 mod divergence;
 mod doctor;
@@ -22,17 +25,20 @@ mod error;
 mod eval;
 mod family;
 mod generate;
-mod habits;
+mod help;
 mod hub;
 mod info;
+mod input;
 mod interrupt;
 mod list;
 mod load;
+mod logging;
 mod logits;
 mod options;
 mod parse;
 mod part_file;
 mod perplexity;
+mod print;
 mod progress;
 mod pull;
 mod quantize;
@@ -41,7 +47,6 @@ mod rm;
 mod screen;
 mod selftest;
 mod stats;
-mod stdin;
 mod thinking;
 mod tokenize;
 mod verify;
@@ -55,9 +60,8 @@ use clap::{Parser, Subcommand};
 pub use error::CliError;
 use options::Common;
 use parse::Misread;
-pub use parse::command;
 
-/// Runs Liquid AI's LFM2 models on the GPU you already have.
+/// Runs Liquid AI's LFM2 models on the GPU you already have
 #[derive(Debug, Parser)]
 #[command(name = "lfm2", version, max_term_width = 100, propagate_version = true)]
 #[command(after_help = AFTER_HELP)]
@@ -70,69 +74,79 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Talk with the model
+    /// Chat with the model
     Chat(chat::Chat),
-    /// One answer to a prompt, streamed to stdout
+    /// Answer one prompt on stdout
     Generate(generate::Generate),
     /// Download a model from the hub
     Pull(pull::Pull),
-    /// Store a model's weights in fewer bits, in files ready to be shared
+    /// Write a package with a model's weights in fewer bits
     Quantize(quantize::Quantize),
-    /// The downloaded models
+    /// List the downloaded models
     List(list::List),
     /// Delete a downloaded model
     Rm(rm::Rm),
-    /// Text to token ids, conversations to prompts, ids to text
+    /// Convert between text, conversations and token ids
     Tokenize(tokenize::Tokenize),
-    /// The logits of a text as a safetensors file
+    /// Write the logits of token ids to a safetensors file
     Logits(logits::Logits),
     /// Score greedy answers against expected ones
     Eval(eval::Eval),
-    /// The perplexity of a text, measured as llama-perplexity does
+    /// Measure the perplexity of a text as llama-perplexity does
     Perplexity(perplexity::Perplexity),
-    /// Measure prefill and decode, as llama-bench does
+    /// Measure prefill and decode as llama-bench does
     Bench(bench::Bench),
-    /// GPUs, what is used of them, and what a model takes
+    /// List GPUs, the features in use and a model's memory plan
     Info(info::Info),
-    /// Whether a model runs on this machine, how fast, and what to type, before it is downloaded
+    /// Check whether a model fits this machine, before a download
     Doctor(doctor::Doctor),
-    /// Check every kernel on this GPU against the CPU
+    /// Compare every kernel on this GPU with the CPU
     Selftest(selftest::Selftest),
-    /// Compare LFM2-8B-A1B's published figures with this engine's
+    /// Compare this engine with published figures of LFM2-8B-A1B
     Verify(verify::Verify),
-    /// Completions of commands and options for a shell
+    /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// Options of the engine; every command accepts them
+    #[command(hide = true, override_usage = "lfm2 <COMMAND> [ENGINE OPTIONS]", after_help = ENGINE_NOTES)]
+    Engine,
 }
 
-const AFTER_HELP: &str = "\
-`lfm2 'What is WebGPU?'`, a question instead of a command, is answered as by `lfm2 generate`. stdout \
-carries the answer and nothing else. Exit codes: 0; 2 for what you can put right (an option, a file, \
-a missing driver); 1 for the rest; 130 after Ctrl-C. Every option can be given as the variable \
-that --help shows beside it; an option on the command line goes before a variable.";
+const ENGINE_NOTES: &str = "\
+Environment variables set them as well, e.g. LFM2_CONTEXT=4096 (`lfm2 --help`).";
 
-/// Parses the arguments, runs the command and says what went wrong.
+const AFTER_HELP: &str = "\
+`lfm2 'What is WebGPU?'` is short for `lfm2 generate 'What is WebGPU?'`.
+Only the answer goes to stdout.
+
+Engine options: `lfm2 help engine` lists those that every command accepts.
+Environment: a variable can set each option: LFM2_ and the option's long name in capitals, e.g. \
+LFM2_MAX_TOKENS=100. The command line takes precedence.
+Exit codes: 0 success; 2 an error that you can correct (an option, a file, a missing driver); 1 any \
+other error; 130 Ctrl-C; 143 SIGTERM.";
+
+/// Parses the arguments, runs the command and prints its error.
 #[must_use]
 pub fn main() -> ExitCode {
     quiet_driver();
     interrupt::listen();
     let args: Vec<_> = std::env::args_os().collect();
-    let cli = match parse::parse(args.clone()) {
+    let cli = match parse::parse::<Cli>(args.clone()) {
         Ok(cli) => cli,
-        Err(Misread::Habit(habit)) => return refuse(&habit.problem, Some(&habit.tip)),
+        Err(Misread::Usage(e)) => return refuse(&e.problem, Some(&e.tip)),
         Err(Misread::Parser(e)) if e.kind() == NO_COMMAND => {
             let _ = e.print();
             return ExitCode::from(2);
         }
         Err(Misread::Parser(e)) if e.use_stderr() => {
-            let habit = parse::in_lines(&e, &args);
-            return refuse(&habit.problem, Some(&habit.tip));
+            let e = parse::in_lines(&e, &args);
+            return refuse(&e.problem, Some(&e.tip));
         }
         Err(Misread::Parser(help_or_version)) => {
             let _ = help_or_version.print();
             return ExitCode::SUCCESS;
         }
     };
-    cli.common.init_logging();
+    logging::init(&cli.common);
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -151,9 +165,15 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// The whole command line with its long help texts, for the generated reference.
+#[must_use]
+pub fn command() -> clap::Command {
+    parse::command_with_help::<Cli>(true)
+}
+
 const NO_COMMAND: ErrorKind = ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand;
 
-/// Says what is wrong in one line, and what to type on another.
+/// Prints an error and its tip, a line each.
 fn refuse(problem: &str, tip: Option<&str>) -> ExitCode {
     eprintln!("error: {problem}");
     if let Some(tip) = tip {
@@ -180,13 +200,14 @@ impl Cli {
             Command::Pull(pull) => pull.run(&self.common),
             Command::List(list) => list.run(&self.common),
             Command::Rm(rm) => rm.run(&self.common),
-            Command::Completions(completions) => completions.run(),
+            Command::Completions(completions) => completions.run(parse::command::<Cli>()),
+            Command::Engine => print::print(&help::engine_topic(command())),
         }
     }
 }
 
-/// Mesa's device-select layer asks for a Wayland display and complains on stderr where there is
-/// none. The engine shows nothing on a display.
+/// Turns off Mesa's device-select layer, which needs a Wayland display and prints an error without
+/// one. The engine draws nothing on a display.
 fn quiet_driver() {
     if std::env::var_os("XDG_RUNTIME_DIR").is_none()
         && std::env::var_os("NODEVICE_SELECT").is_none()

@@ -1,37 +1,25 @@
-//! Options that several commands share. Each is an environment variable `LFM2_*` as well.
+//! Options that several commands share. Each can be set by an environment variable `LFM2_*`.
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
-use env_logger::{Target, WriteStyle};
-
-use super::progress::BesideTheLine;
-use super::{CliError, selftest};
+use super::caches::cache_dir;
+use super::error::CliError;
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, Multiply};
 use crate::model::{Recipe, WeightChoice};
+use clap::{ArgAction, Args, ValueEnum};
 
-/// Options of every command.
+/// Options of every command, those of the engine included.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
-    /// Model: a checkpoint or package directory, a GGUF file, or a name on the hub,
-    /// owner/repo[:QUANT][@REVISION] (see `lfm2 pull`). Default: the built-in demonstration model
+    /// Model: a directory, a GGUF file or owner/repo[:QUANT][@REVISION] on the hub. Default: the built-in
+    /// demonstration model
     #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
-    /// Render conversations by this Jinja template in place of the model's own
-    #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
-    pub chat_template: Option<PathBuf>,
-    /// GPU to use: an index or part of a name from `lfm2 info`
-    #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
-    pub adapter: Option<String>,
-    /// Limits to ask of the GPU: all it has, or WebGPU's defaults without optional features
-    #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
-    pub limits: Limits,
-    /// Context length in tokens; 0 is the model's own. Default: the least of 32768, the model's own,
-    /// and what fits
+    /// Context length in tokens; 0 is the model's maximum. Default: 32768, or less if the model or the
+    /// memory allows less
     #[arg(
         short,
         long,
@@ -42,29 +30,43 @@ pub struct Common {
         value_name = "TOKENS"
     )]
     pub context: Option<u32>,
-    /// GPU memory the model may take, e.g. 6G or 800M
+    /// GPU memory that the model may use, e.g. 6G or 800M
     #[arg(long, global = true, env = "LFM2_MEMORY", allow_negative_numbers = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
-    /// Store the weights of a plain checkpoint in fewer bits. Default: as they are
-    #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum)]
+    /// Store the weights of a plain checkpoint in fewer bits: `q4` (4 bits in blocks of 32, the
+    /// embedding and attention in 8 bits), `q8` (8 bits in blocks of 32) or `f16`. Default: unchanged
+    #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum, value_name = "FORMAT")]
     pub weights: Option<Weights>,
-    /// How keys and values are stored. Default: f32 beside f32 weights, else f16
-    #[arg(long, global = true, env = "LFM2_KV", value_enum)]
+    /// Format of the KV cache: `f32`, `f16` or `q8` (8 bits in blocks of 32). Default: f32 with f32
+    /// weights, else f16
+    #[arg(long, global = true, env = "LFM2_KV", value_enum, value_name = "FORMAT")]
     pub kv: Option<Kv>,
-    /// What products with quantised weights make of their inputs. Default: float; int8 for QAD files
-    #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum)]
+    /// GPU to use: an index or part of a name from `lfm2 info`
+    #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
+    pub adapter: Option<String>,
+    /// GPU limits and features to request: `adapter` (all it has) or `default` (WebGPU's default limits
+    /// and no optional feature, as in any browser)
+    #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
+    pub limits: Limits,
+    /// Precision of activations in products with quantised weights: `float` (32-bit floats) or `int8`
+    /// (rounded to 8 bits in blocks of 32, exact integer products). Default: float; int8 for QAD files
+    #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum, value_name = "PRECISION")]
     pub activations: Option<ActivationsChoice>,
-    /// What multiplies in products of many rows (prompts). Default: matrix-units where the GPU has
-    /// them, lanes elsewhere and with f32 weights
-    #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum)]
+    /// Unit that computes matrix-matrix products (prompts): `lanes` (ordinary arithmetic in 32-bit
+    /// floats) or `matrix-units` (the GPU's matrix units, inputs rounded to 16-bit floats). Default:
+    /// matrix-units if the GPU has them, else lanes; lanes with f32 weights
+    #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum, value_name = "UNIT")]
     pub multiply: Option<MultiplyChoice>,
-    /// Answer even if the GPU's self-test fails or has not run
+    /// Jinja template that renders conversations instead of the model's own
+    #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
+    pub chat_template: Option<PathBuf>,
+    /// Answer even if the GPU's self-test has failed or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,
-    /// Say nothing but the answer and errors
+    /// Print only the answer and errors
     #[arg(short, long, global = true, env = "LFM2_QUIET", conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more; twice for the engine's and the driver's log
+    /// Log more to stderr; -vv also logs details of the engine and the driver
     #[arg(short, long, global = true, action = ArgAction::Count, env = "LFM2_VERBOSE")]
     pub verbose: u8,
 }
@@ -79,7 +81,7 @@ pub enum ActivationsChoice {
 }
 
 impl ActivationsChoice {
-    /// The library's word for it.
+    /// The library's type.
     pub fn choice(self) -> Activations {
         match self {
             Self::Float => Activations::Float,
@@ -98,7 +100,7 @@ pub enum MultiplyChoice {
 }
 
 impl MultiplyChoice {
-    /// The library's word for it.
+    /// The library's type.
     pub fn choice(self) -> Multiply {
         match self {
             Self::Lanes => Multiply::Lanes,
@@ -119,7 +121,7 @@ pub enum Weights {
 }
 
 impl Weights {
-    /// The library's word for it.
+    /// The library's type.
     pub fn choice(self) -> WeightChoice {
         match self {
             Self::Q4 => WeightChoice::Q4,
@@ -141,7 +143,7 @@ pub enum Kv {
 }
 
 impl Kv {
-    /// The library's word for it.
+    /// The library's type.
     pub fn format(self) -> KvFormat {
         match self {
             Self::F32 => KvFormat::F32,
@@ -154,17 +156,17 @@ impl Kv {
 /// `--limits`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Limits {
-    /// All that the adapter has
+    /// All that the GPU has
     Adapter,
-    /// WebGPU's default limits, no optional feature: as in any browser
+    /// WebGPU's default limits and no optional feature
     Default,
 }
 
-/// Options of commands that draw tokens. What is not given is as the model recommends.
+/// Options of commands that sample tokens. Defaults are the model's recommendation.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Sampling")]
 pub struct Sampling {
-    /// Most tokens of an answer. Default: to the end of the context; -1 says the same
+    /// Maximum length of an answer in tokens. Default: -1, up to the end of the context
     #[arg(
         short = 'n',
         long,
@@ -176,19 +178,25 @@ pub struct Sampling {
         value_parser = or_minus_one::<usize>
     )]
     max_tokens: Option<OrMinusOne<usize>>,
-    /// 0 always takes the most likely token; larger is more varied
-    #[arg(long, visible_alias = "temp", env = "LFM2_TEMPERATURE", allow_negative_numbers = true)]
+    /// Randomness: 0 always picks the most likely token
+    #[arg(
+        long,
+        visible_alias = "temp",
+        env = "LFM2_TEMPERATURE",
+        value_name = "X",
+        allow_negative_numbers = true
+    )]
     pub temperature: Option<f32>,
-    /// Keep the K most likely tokens; 0 or -1 is off
+    /// Sample from the K most likely tokens; 0 and -1 turn it off
     #[arg(long, env = "LFM2_TOP_K", allow_negative_numbers = true, value_name = "K", value_parser = or_minus_one::<u32>)]
     top_k: Option<OrMinusOne<u32>>,
-    /// Keep the most likely tokens of total probability P; 1 is off
+    /// Sample from the most likely tokens with a total probability of P; 1 turns it off
     #[arg(long, env = "LFM2_TOP_P", value_name = "P", allow_negative_numbers = true)]
     pub top_p: Option<f32>,
-    /// Keep tokens of at least P times the best one's probability; 0 is off
+    /// Sample from tokens with at least P times the highest probability; 0 turns it off
     #[arg(long, env = "LFM2_MIN_P", value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
-    /// Penalty on tokens of the whole context; 1 is off, also by default at temperature 0
+    /// Penalty on tokens in the context; 1 turns it off, the default at temperature 0
     #[arg(
         long,
         visible_alias = "repeat-penalty",
@@ -197,29 +205,29 @@ pub struct Sampling {
         allow_negative_numbers = true
     )]
     pub repetition_penalty: Option<f32>,
-    /// Penalty on tokens generated already; 0 is off
+    /// Penalty on tokens already generated; 0 turns it off
     #[arg(long, env = "LFM2_PRESENCE_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub presence_penalty: Option<f32>,
-    /// Penalty on generated tokens by how often; 0 is off
+    /// Penalty on generated tokens, times their count; 0 turns it off
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// Seed: the same seed gives the same text on the same adapter, driver and version, with the same
-    /// options. Default: another with every answer, shown with -v; -1 says the same
+    /// Random seed, which repeats an answer with the same options, adapter, driver and version. Default:
+    /// -1, a new one for each answer, shown with -v
     #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true, value_name = "SEED", value_parser = or_minus_one::<u64>)]
     seed: Option<OrMinusOne<u64>>,
-    /// End the answer at this text; may be given several times
+    /// Stop string, which ends the answer; may be repeated
     #[arg(long, alias = "reverse-prompt", env = "LFM2_STOP", value_name = "TEXT")]
     pub stop: Vec<String>,
 }
 
 impl Common {
-    /// How keys and values are stored by a command that measures: f32 unless asked otherwise.
+    /// Format of the KV cache in commands that measure: f32 by default.
     pub fn kv_or_f32(&self) -> KvFormat {
         self.kv.map_or(KvFormat::F32, Kv::format)
     }
 
-    /// What of an engine the options decide, on its builder.
-    pub fn on(&self, mut builder: EngineBuilder) -> EngineBuilder {
+    /// Applies these options to a builder.
+    pub fn apply(&self, mut builder: EngineBuilder) -> EngineBuilder {
         if let Some(context) = self.context {
             builder = builder.context_length(context);
         }
@@ -241,7 +249,7 @@ impl Common {
         builder
     }
 
-    /// What to ask of the GPU.
+    /// The device to request.
     pub fn gpu(&self) -> DeviceOptions {
         DeviceOptions {
             adapter: self.adapter.clone().map_or(AdapterChoice::Best, AdapterChoice::Named),
@@ -249,37 +257,20 @@ impl Common {
                 Limits::Adapter => LimitsChoice::Adapter,
                 Limits::Default => LimitsChoice::Default,
             },
-            pipeline_cache: selftest::cache_dir().map(|cache| cache.join("pipelines")),
+            pipeline_cache: cache_dir().map(|cache| cache.join("pipelines")),
         }
-    }
-
-    /// Warnings always, unless quiet; with -v our own information, with -vv everybody's.
-    pub fn init_logging(&self) {
-        let default = match (self.quiet, self.verbose) {
-            (true, _) => "error",
-            (false, 0) => "error,lfm2_wgpu=warn",
-            (false, 1) => "warn,lfm2_wgpu=info",
-            (false, _) => "info,lfm2_wgpu=debug",
-        };
-        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        env_logger::Builder::from_env(env_logger::Env::new().filter_or("LFM2_LOG", default))
-            .target(Target::Pipe(Box::new(BesideTheLine)))
-            .write_style(if colours { WriteStyle::Always } else { WriteStyle::Never })
-            .format_timestamp(None)
-            .format_target(false)
-            .init();
     }
 }
 
 impl Sampling {
-    /// The options where `recommended` is the model's own advice.
+    /// These options; `recommended` has the defaults.
     ///
     /// # Errors
-    /// The first option that is NaN or out of its range.
+    /// The first option that is out of range or NaN.
     pub fn options(&self, recommended: SamplingOptions) -> Result<GenerateOptions, CliError> {
         let mut d = recommended;
         if self.temperature == Some(0.0) {
-            // Greedy is the most likely token, unless a penalty is asked for.
+            // Greedy decoding has no penalty unless one was asked for.
             d.repetition_penalty = 1.0;
         }
         let sampling = SamplingOptions {
@@ -319,7 +310,7 @@ pub fn in_words(s: &SamplingOptions) -> [(&'static str, String); 8] {
     ]
 }
 
-/// A number, or the -1 that other programs take for "none".
+/// A number, or -1, which other programs accept for "none".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OrMinusOne<T> {
     MinusOne,
@@ -327,7 +318,7 @@ pub enum OrMinusOne<T> {
 }
 
 impl<T> OrMinusOne<T> {
-    /// The number, if it is one.
+    /// The number, unless it is -1.
     pub fn number(self) -> Option<T> {
         match self {
             Self::MinusOne => None,
@@ -336,20 +327,20 @@ impl<T> OrMinusOne<T> {
     }
 }
 
-/// Reads a whole number from 0 on, or -1.
+/// Parses -1 or a whole number from 0.
 pub fn or_minus_one<T: std::str::FromStr>(text: &str) -> Result<OrMinusOne<T>, String> {
     match text.trim() {
         "-1" => Ok(OrMinusOne::MinusOne),
         text => match text.parse() {
             Ok(number) => Ok(OrMinusOne::Number(number)),
-            Err(_) => Err("need a whole number from 0 on, or -1".to_owned()),
+            Err(_) => Err("need -1 or a whole number from 0".to_owned()),
         },
     }
 }
 
-/// `6G`, `800M`, `1.5GiB`, `4096`: bytes, in powers of 1024.
+/// Parses a size in bytes, units in powers of 1024: `6G`, `800M`, `1.5GiB`, `4096`.
 fn parse_size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is not a size; write e.g. 6G or 800M");
+    let wrong = || format!("{text:?} is not a size, need e.g. 6G or 800M");
     let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let value: f64 = number.trim().parse().map_err(|_| wrong())?;
     let unit = text[number.len()..].to_ascii_uppercase();

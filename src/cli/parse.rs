@@ -1,79 +1,38 @@
-//! What clap's derive cannot say of the parser: flags in the environment, and that the command line
-//! goes before the environment.
+//! Parsing beyond clap's derive: flags in environment variables, and precedence of the command line over
+//! the environment.
 
 use std::ffi::OsString;
 
 use clap::builder::{BoolishValueParser, Resettable};
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, Id};
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, Id, Parser};
 
-use super::Cli;
-use super::habits::{self, Habit};
+use super::error::UsageError;
+use super::{compat, help};
 
-/// Why a command line is not understood, or that it asks for help.
+/// A command line without a command to run.
 pub enum Misread {
-    /// It has another program's options or commands.
-    Habit(Habit),
-    /// The parser's own, among them the help.
+    /// Options or commands of another program.
+    Usage(UsageError),
+    /// An error of the parser, or the help.
     Parser(clap::Error),
 }
 
-/// The parser, also for the generated option reference.
-#[must_use]
-pub fn command() -> Command {
-    let mut whole = flags(Cli::command());
-    // Only then have the subcommands their own copies of the options that all take.
+/// The parser, its subcommands with the options that every command accepts.
+pub fn command<C: CommandFactory>() -> Command {
+    let mut whole = flags(C::command());
     whole.build();
-    each_arg(whole, &|arg| match ENGINE.contains(&arg.get_id().as_str()) {
-        true => arg.help_heading("Engine").hide_short_help(true),
-        false => arg,
-    })
-    .mut_subcommands(|command| {
-        let used = used_options(command.get_name());
-        command.mut_args(|arg| {
-            let id = arg.get_id().as_str();
-            let unused = (id == MODEL || ENGINE.contains(&id)) && !used.contains(&id);
-            if unused { arg.hide(true) } else { arg }
-        })
-    })
+    whole
 }
 
-const MODEL: &str = "model";
-/// Options of the engine, which any command takes: the long help shows them where they do something.
-const ENGINE: [&str; 10] = [
-    "chat_template",
-    "adapter",
-    "limits",
-    "context",
-    "memory",
-    "weights",
-    "kv",
-    "activations",
-    "multiply",
-    "skip_selftest",
-];
-
-/// Which of the options that any command takes do something for this one.
-fn used_options(command: &str) -> Vec<&'static str> {
-    let engine = |but: &[&str]| {
-        let used = ENGINE.into_iter().filter(|id| !but.contains(id));
-        std::iter::once(MODEL).chain(used).collect()
-    };
-    match command {
-        "list" | "rm" | "pull" | "completions" => Vec::new(),
-        "selftest" => vec!["adapter", "limits"],
-        "quantize" => vec![MODEL, "weights"],
-        "tokenize" => vec![MODEL, "chat_template"],
-        "info" => engine(&["chat_template", "activations", "multiply", "skip_selftest"]),
-        "doctor" => engine(&["chat_template", "activations", "multiply"]),
-        "bench" | "logits" | "perplexity" | "verify" => engine(&["chat_template"]),
-        _ => engine(&[]),
-    }
+/// The parser with the help texts of `-h` or of `--help`.
+pub fn command_with_help<C: CommandFactory>(is_long: bool) -> Command {
+    help::shaped(flags(C::command()), is_long)
 }
 
-/// The one-line form of a parser's error about these arguments, and its tip.
-pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
+/// A parser's error about these arguments, in one line and a tip.
+pub fn in_lines(e: &clap::Error, args: &[OsString]) -> UsageError {
     if let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
         (e.kind(), e.get(ContextKind::InvalidSubcommand))
     {
@@ -84,11 +43,7 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
         let from = args.iter().position(|arg| arg == word.as_str()).unwrap_or(args.len());
         let rest: Vec<String> =
             args.iter().skip(from + 1).map_while(|arg| arg.to_str().map(str::to_owned)).collect();
-        let mut habit = habits::no_command(word, &rest);
-        if let Some(like) = like {
-            habit.tip = format!("lfm2 {like}; {}", habit.tip);
-        }
-        return habit;
+        return compat::no_command(word, &rest, like.map(String::as_str));
     }
     let message = e.to_string();
     let lines = message.lines().map(str::trim).take_while(|l| !l.starts_with("Usage:"));
@@ -101,48 +56,47 @@ pub fn in_lines(e: &clap::Error, args: &[OsString]) -> Habit {
         Some(tip) => tip.trim_start_matches("tip:").trim().to_owned(),
         None => "--help shows all options".to_owned(),
     };
-    Habit { problem, tip }
+    UsageError { problem, tip }
 }
 
 /// Parses a command line and the environment.
 ///
-/// An empty variable is none. A variable whose option excludes one that is given on the command
-/// line is left out; clap would call the two a conflict.
+/// An empty variable counts as unset. A variable is ignored if its option conflicts with one on the
+/// command line; clap would report the conflict.
 ///
 /// # Errors
 /// See [`Misread`].
-pub fn parse(args: Vec<OsString>) -> Result<Cli, Misread> {
-    let args = habits::understood(args, &command()).map_err(Misread::Habit)?;
+pub fn parse<C: Parser>(args: Vec<OsString>) -> Result<C, Misread> {
+    let args = compat::translated(args, &command::<C>()).map_err(Misread::Usage)?;
     read(args).map_err(Misread::Parser)
 }
 
-fn read(args: Vec<OsString>) -> Result<Cli, clap::Error> {
+fn read<C: Parser>(args: Vec<OsString>) -> Result<C, clap::Error> {
     let mut outvoted = Vec::new();
-    let silent = each_arg(command(), &|arg| arg.env(Resettable::Reset)).ignore_errors(true);
+    let silent = each_arg(command::<C>(), &|arg| arg.env(Resettable::Reset)).ignore_errors(true);
     if let Ok(matches) = silent.try_get_matches_from(&args) {
-        let whole = command();
+        let whole = command::<C>();
         match matches.subcommand().and_then(|(name, m)| Some((whole.find_subcommand(name)?, m))) {
             Some((subcommand, matches)) => outvoted = excluded(subcommand, matches),
             None => outvoted = excluded(&whole, &matches),
         }
     }
-    // The short help leaves the variables out. `lfm2 help COMMAND` is the long one.
+    // `lfm2 help COMMAND` prints the long help.
     let is_long = args.iter().any(|arg| arg == "--help" || arg == "help");
-    let heard = each_arg(command(), &|arg| {
-        let arg = if is_long { arg } else { arg.hide_env(true) };
+    let heard = each_arg(command_with_help::<C>(is_long), &|arg| {
         let empty =
             arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
         if empty || outvoted.contains(arg.get_id()) { arg.env(Resettable::Reset) } else { arg }
     });
     let matches = heard.try_get_matches_from(args)?;
-    Cli::from_arg_matches(&matches)
+    C::from_arg_matches(&matches)
 }
 
-/// Flags take `1`, `yes`, `on` and the like from their variables; text may begin with a dash.
+/// Lets flags accept `1`, `yes`, `on` and the like from their variables, and text begin with a dash.
 fn flags(command: Command) -> Command {
     each_arg(command, &|arg| match arg.get_action() {
         ArgAction::SetTrue => arg.value_parser(BoolishValueParser::new()),
-        _ if habits::is_text_argument(&arg) && !arg.is_positional() => {
+        _ if compat::is_text_argument(&arg) && !arg.is_positional() => {
             arg.allow_hyphen_values(true)
         }
         _ => arg,
@@ -153,7 +107,7 @@ fn each_arg(command: Command, change: &dyn Fn(Arg) -> Arg) -> Command {
     command.mut_args(change).mut_subcommands(|c| each_arg(c, change))
 }
 
-/// Arguments that those given on the command line exclude, and that are not given there.
+/// Arguments that are not on the command line and conflict with one that is.
 fn excluded(command: &Command, matches: &ArgMatches) -> Vec<Id> {
     let given = |id: &Id| {
         let known = matches.try_contains_id(id.as_str()).is_ok();
@@ -169,8 +123,8 @@ fn excluded(command: &Command, matches: &ArgMatches) -> Vec<Id> {
         let members: Vec<_> = group.get_args().cloned().collect();
         pairs.extend(members.iter().flat_map(|a| members.iter().map(|b| (a.clone(), b.clone()))));
     }
-    // A question and a file are joined where both are meant; one of them may be left over from the
-    // environment.
+    // A prompt and a file are joined if both are on the command line; otherwise the one from the
+    // environment is ignored.
     let text = |name: &str| command.get_arguments().find(|a| a.get_id() == name);
     if let (Some(file), Some(prompt)) = (text("file"), text("prompt")) {
         pairs.push((file.get_id().clone(), prompt.get_id().clone()));

@@ -1,126 +1,126 @@
-//! Files and folders that are there whole or not at all.
+//! Files and folders that appear only when they are complete.
 
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::{CliError, interrupt};
+use super::error::CliError;
+use super::interrupt;
 use crate::hub::sync_folder;
 
-/// A file being written beside its place. Dropped before [`PartFile::finish`], it is removed; so it
-/// is when a second Ctrl-C ends the program.
+/// A file written under a temporary name beside `target`. It is removed if it is dropped before
+/// [`PartFile::finish`], and if a second Ctrl-C ends the program.
 pub struct PartFile {
     file: File,
-    beside: PathBuf,
-    place: PathBuf,
+    part: PathBuf,
+    target: PathBuf,
 }
 
 impl PartFile {
-    /// Begins a file that will be `place`.
+    /// Begins a file for `target`.
     ///
     /// # Errors
-    /// A place that cannot be written, or that holds something other than a regular file, which
-    /// must not be replaced by one.
-    pub fn create(place: &Path) -> Result<Self, CliError> {
-        if std::fs::metadata(place).is_ok_and(|m| !m.is_file()) {
-            let problem = "is there and is not a regular file, name another";
-            return Err(CliError::User(format!("{}: {problem}", place.display())));
+    /// A target that cannot be written, or that is not a regular file, which must not be replaced.
+    pub fn create(target: &Path) -> Result<Self, CliError> {
+        if std::fs::metadata(target).is_ok_and(|m| !m.is_file()) {
+            let problem = "exists and is not a regular file; choose another name";
+            return Err(CliError::User(format!("{}: {problem}", target.display())));
         }
-        let mut beside = place.as_os_str().to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let beside = PathBuf::from(beside);
-        let file = File::create(&beside).map_err(|e| CliError::file(place, "write", &e))?;
-        interrupt::remove_at_exit(Some(beside.clone()));
-        Ok(Self { file, beside, place: place.to_owned() })
+        let mut part = target.as_os_str().to_owned();
+        part.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(part);
+        let file = File::create(&part).map_err(|e| CliError::file(target, "write", &e))?;
+        interrupt::remove_at_exit(Some(part.clone()));
+        Ok(Self { file, part, target: target.to_owned() })
     }
 
     /// Appends `bytes`.
     ///
     /// # Errors
-    /// The system's, e.g. that the disk is full.
+    /// Errors of the system, e.g. a full disk.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), CliError> {
-        self.file.write_all(bytes).map_err(|e| CliError::file(&self.place, "write", &e))
+        self.file.write_all(bytes).map_err(|e| CliError::file(&self.target, "write", &e))
     }
 
-    /// Puts the whole file into its place.
+    /// Moves the complete file to its target.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the system.
     pub fn finish(self) -> Result<(), CliError> {
-        let done = self.file.sync_all().and_then(|()| std::fs::rename(&self.beside, &self.place));
-        done.map_err(|e| CliError::file(&self.place, "write", &e))
+        let done = self.file.sync_all().and_then(|()| std::fs::rename(&self.part, &self.target));
+        done.map_err(|e| CliError::file(&self.target, "write", &e))
     }
 }
 
 impl Drop for PartFile {
     fn drop(&mut self) {
-        // After finish there is none of that name.
-        let _ = std::fs::remove_file(&self.beside);
+        // After `finish` it does not exist.
+        let _ = std::fs::remove_file(&self.part);
         interrupt::remove_at_exit(None);
     }
 }
 
-/// A folder being filled beside its place. Dropped before [`PartDir::finish`], it is removed; so it is
-/// when a second Ctrl-C ends the program.
+/// A folder written under a temporary name beside `target`. It is removed if it is dropped before
+/// [`PartDir::finish`], and if a second Ctrl-C ends the program.
 pub struct PartDir {
-    beside: PathBuf,
-    place: PathBuf,
+    part: PathBuf,
+    target: PathBuf,
 }
 
 impl PartDir {
-    /// Begins a folder that will be `place`, where there must be nothing or an empty folder.
+    /// Begins a folder for `target`, which must not exist or be an empty folder.
     ///
     /// # Errors
-    /// A place that holds something, or that cannot be written.
-    pub fn create(place: &Path) -> Result<Self, CliError> {
-        let wrong = |e: &std::io::Error| CliError::file(place, "write", e);
-        let user = |problem: &str| CliError::User(format!("{}: {problem}", place.display()));
-        // Without a slash at its end.
-        let Some(name) = place.file_name() else {
+    /// A target that is not empty or cannot be written.
+    pub fn create(target: &Path) -> Result<Self, CliError> {
+        let wrong = |e: &std::io::Error| CliError::file(target, "write", e);
+        let user = |problem: &str| CliError::User(format!("{}: {problem}", target.display()));
+        // The name without a slash at the end.
+        let Some(name) = target.file_name() else {
             return Err(user("is not the name of a new folder"));
         };
-        let folder = place.parent().filter(|p| !p.as_os_str().is_empty());
+        let folder = target.parent().filter(|p| !p.as_os_str().is_empty());
         let folder = folder.unwrap_or(Path::new("."));
-        let place = folder.join(name);
-        match std::fs::symlink_metadata(&place) {
-            Ok(there) if !there.is_dir() => return Err(user("is there and is not a folder")),
+        let target = folder.join(name);
+        match std::fs::symlink_metadata(&target) {
+            Ok(there) if !there.is_dir() => return Err(user("exists and is not a folder")),
             Ok(there) => {
-                if std::fs::read_dir(&place).map_err(|e| wrong(&e))?.next().is_some() {
-                    return Err(user("is there and is not empty, name another"));
+                if std::fs::read_dir(&target).map_err(|e| wrong(&e))?.next().is_some() {
+                    return Err(user("exists and is not empty; choose another name"));
                 }
                 if is_mount(&there, folder) {
                     return Err(user(
-                        "is a mount point and cannot be replaced, name a folder in it",
+                        "is a mount point and cannot be replaced; choose a folder in it",
                     ));
                 }
             }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
             Err(e) => return Err(wrong(&e)),
         }
-        let mut beside = place.as_os_str().to_owned();
-        beside.push(format!(".{}.part", std::process::id()));
-        let beside = PathBuf::from(beside);
-        std::fs::create_dir(&beside).map_err(|e| CliError::file(&beside, "make", &e))?;
-        interrupt::remove_at_exit(Some(beside.clone()));
-        Ok(Self { beside, place })
+        let mut part = target.as_os_str().to_owned();
+        part.push(format!(".{}.part", std::process::id()));
+        let part = PathBuf::from(part);
+        std::fs::create_dir(&part).map_err(|e| CliError::file(&part, "make", &e))?;
+        interrupt::remove_at_exit(Some(part.clone()));
+        Ok(Self { part, target })
     }
 
-    /// Where to write.
+    /// The folder to write into.
     pub fn path(&self) -> &Path {
-        &self.beside
+        &self.part
     }
 
-    /// Puts the folder, whose files are on the disk, into its place.
+    /// Moves the complete folder to its target. Its files must be synced.
     ///
     /// # Errors
-    /// The system's.
+    /// Errors of the system.
     pub fn finish(self) -> Result<(), CliError> {
-        sync_folder(&self.beside);
+        sync_folder(&self.part);
         #[cfg(windows)]
-        let _ = std::fs::remove_dir(&self.place);
-        std::fs::rename(&self.beside, &self.place)
-            .map_err(|e| CliError::file(&self.place, "write", &e))?;
-        if let Some(folder) = self.place.parent() {
+        let _ = std::fs::remove_dir(&self.target);
+        std::fs::rename(&self.part, &self.target)
+            .map_err(|e| CliError::file(&self.target, "write", &e))?;
+        if let Some(folder) = self.target.parent() {
             sync_folder(folder);
         }
         Ok(())
@@ -129,13 +129,13 @@ impl PartDir {
 
 impl Drop for PartDir {
     fn drop(&mut self) {
-        // After finish there is none of that name.
-        let _ = std::fs::remove_dir_all(&self.beside);
+        // After `finish` it does not exist.
+        let _ = std::fs::remove_dir_all(&self.part);
         interrupt::remove_at_exit(None);
     }
 }
 
-/// Whether a folder is another disk's than the one it is in.
+/// Whether a folder is on another device than its parent.
 #[cfg(unix)]
 fn is_mount(there: &std::fs::Metadata, folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
@@ -147,12 +147,12 @@ fn is_mount(_: &std::fs::Metadata, _: &Path) -> bool {
     false
 }
 
-/// Writes a whole file: there is never half a file of that name.
+/// Writes a file that appears only when it is complete.
 ///
 /// # Errors
-/// As [`PartFile`].
-pub fn write_whole(place: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let mut file = PartFile::create(place)?;
+/// Like [`PartFile`].
+pub fn write_whole(target: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let mut file = PartFile::create(target)?;
     file.write(bytes)?;
     file.finish()
 }
@@ -162,54 +162,54 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_there_whole_or_not_at_all() {
+    fn a_file_appears_only_when_complete() {
         let dir = tempfile::TempDir::new().unwrap();
-        let place = dir.path().join("x");
+        let target = dir.path().join("x");
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
-        write_whole(&place, b"old").unwrap();
-        let mut half = PartFile::create(&place).unwrap();
+        write_whole(&target, b"old").unwrap();
+        let mut half = PartFile::create(&target).unwrap();
         half.write(b"ha").unwrap();
         assert_eq!(names(), 2);
         drop(half);
-        assert_eq!((names(), std::fs::read(&place).unwrap()), (1, b"old".to_vec()));
-        write_whole(&place, b"new").unwrap();
-        assert_eq!((names(), std::fs::read(&place).unwrap()), (1, b"new".to_vec()));
-        for place in [dir.path(), Path::new("/nonexistent/x"), Path::new("/dev/null")] {
-            let error = PartFile::create(place).err().unwrap().to_string();
-            assert!(error.starts_with(&place.display().to_string()), "{error}");
+        assert_eq!((names(), std::fs::read(&target).unwrap()), (1, b"old".to_vec()));
+        write_whole(&target, b"new").unwrap();
+        assert_eq!((names(), std::fs::read(&target).unwrap()), (1, b"new".to_vec()));
+        for target in [dir.path(), Path::new("/nonexistent/x"), Path::new("/dev/null")] {
+            let error = PartFile::create(target).err().unwrap().to_string();
+            assert!(error.starts_with(&target.display().to_string()), "{error}");
         }
         assert_eq!(names(), 1);
     }
 
     #[test]
-    fn a_folder_is_there_whole_or_not_at_all() {
+    fn a_folder_appears_only_when_complete() {
         let dir = tempfile::TempDir::new().unwrap();
         let names = || std::fs::read_dir(dir.path()).unwrap().count();
-        let place = dir.path().join("new/");
-        let half = PartDir::create(&place).unwrap();
+        let target = dir.path().join("new/");
+        let half = PartDir::create(&target).unwrap();
         std::fs::write(half.path().join("x"), b"ha").unwrap();
         assert_eq!((names(), half.path().parent()), (1, Some(dir.path())));
         drop(half);
         assert_eq!(names(), 0);
         for empty in [false, true] {
             if empty {
-                std::fs::create_dir(&place).unwrap();
+                std::fs::create_dir(&target).unwrap();
             }
-            let part = PartDir::create(&place).unwrap();
+            let part = PartDir::create(&target).unwrap();
             std::fs::write(part.path().join("x"), b"whole").unwrap();
             part.finish().unwrap();
-            assert_eq!((names(), std::fs::read(place.join("x")).unwrap()), (1, b"whole".to_vec()));
-            let error = PartDir::create(&place).err().unwrap().to_string();
+            assert_eq!((names(), std::fs::read(target.join("x")).unwrap()), (1, b"whole".to_vec()));
+            let error = PartDir::create(&target).err().unwrap().to_string();
             assert!(error.contains("not empty"), "{error}");
-            std::fs::remove_dir_all(&place).unwrap();
+            std::fs::remove_dir_all(&target).unwrap();
         }
         std::fs::write(dir.path().join("file"), b"").unwrap();
         let file = dir.path().join("file");
-        for place in
+        for target in
             [&file, Path::new("/nonexistent/x"), Path::new("/"), Path::new("."), Path::new("..")]
         {
-            let error = PartDir::create(place).err().unwrap().to_string();
-            assert!(error.starts_with(&place.display().to_string()), "{error}");
+            let error = PartDir::create(target).err().unwrap().to_string();
+            assert!(error.starts_with(&target.display().to_string()), "{error}");
         }
     }
 }

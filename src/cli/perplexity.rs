@@ -1,4 +1,4 @@
-//! `lfm2 perplexity`: how well the model foretells a text, by llama-perplexity's definition.
+//! `lfm2 perplexity`: measures the perplexity of a text by llama-perplexity's definition.
 
 use std::path::PathBuf;
 
@@ -6,22 +6,24 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::divergence::log_sum_exp;
-use super::generate::{print, read_text};
+use super::error::CliError;
+use super::input::read_text;
 use super::options::Common;
-use super::{CliError, interrupt, load};
+use super::print::print;
+use super::{interrupt, load};
 use crate::engine::{ModelText, Session};
 
-/// Tokens of a chunk unless asked otherwise.
+/// Default number of tokens in a chunk.
 const CONTEXT: u32 = 512;
-/// The least that leaves something to score, and a spread.
+/// Shortest chunk with enough scored tokens for a standard error.
 const LEAST_CONTEXT: u32 = 8;
-/// Rows whose logits are read back at once.
+/// Rows whose logits are read back together.
 const ROWS: usize = 256;
 
-/// How the result is printed.
+/// `--output`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// llama-perplexity's last line
+    /// The last line of llama-perplexity
     Text,
     /// A JSON object
     Json,
@@ -30,23 +32,23 @@ enum Output {
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Perplexity {
-    /// The text, e.g. wiki.test.raw (- is stdin)
+    /// File with the text, e.g. wiki.test.raw; `-` is stdin
     #[arg(short, long, value_name = "TEXT", env = "LFM2_FILE")]
     file: PathBuf,
-    /// Only the first N chunks
+    /// Score only the first N chunks
     #[arg(long, value_name = "N", env = "LFM2_CHUNKS", value_parser = clap::value_parser!(u32).range(1..))]
     chunks: Option<u32>,
-    /// How to print the result
-    #[arg(short, long, value_enum, default_value_t = Output::Text, env = "LFM2_OUTPUT")]
+    /// Format of the result: `text`, as llama-perplexity prints it, or `json`
+    #[arg(short, long, value_enum, default_value_t = Output::Text, env = "LFM2_OUTPUT", value_name = "FORMAT")]
     output: Output,
 }
 
 const NOTES: &str = "\
-Comparable with llama-perplexity's figures. The text is cut into chunks of --context tokens (here \
-512 by default), what is left over is not used. Each chunk is read from an empty state, its first \
-token replaced by the beginning-of-text token, and the tokens of its second half are scored: the \
-perplexity is exp of the mean of -ln p. A newline that ends the file is left out, and special \
-tokens spelled out in the text are text. stderr has the value after each chunk.
+The figures are comparable with llama-perplexity's. The text is split into chunks of --context \
+tokens (default here: 512); a shorter rest is dropped. Each chunk starts from an empty state, with \
+the beginning-of-text token in place of its first token. The tokens of its second half are scored: \
+the perplexity is exp of the mean of -ln p. A newline at the end of the file is dropped; special \
+tokens spelled out in the file are plain text. stderr shows the value after each chunk.
 
 Examples:
   lfm2 -m DIR perplexity -f wiki.test.raw
@@ -107,18 +109,18 @@ impl Perplexity {
     }
 }
 
-/// The token that the model's texts begin with, if it has one.
+/// The beginning-of-text token, if the model has one.
 fn bos(text: &ModelText) -> Result<Option<u32>, CliError> {
     Ok(text.tokenizer()?.encode("", true)?.first().copied())
 }
 
-/// Scores the second half of a chunk: what its positions say of the token behind them.
+/// Scores the second half of a chunk: each position predicts the next token.
 async fn score(session: &mut Session, chunk: &[u32], scores: &mut Scores) -> Result<(), CliError> {
     let vocab = session.engine().config().vocab_size;
     let first = chunk.len() / 2;
     session.feed(&chunk[..first]).await?;
     let mut at = first;
-    // The last token has nothing behind it.
+    // The last position has no next token.
     for piece in chunk[first..chunk.len() - 1].chunks(ROWS) {
         if interrupt::requested() {
             return Err(CliError::Interrupted);
@@ -164,7 +166,7 @@ impl Scores {
         self.mean().exp()
     }
 
-    /// The perplexity's standard error: that of the mean, to first order.
+    /// Standard error of the perplexity, to first order in that of the mean.
     fn error(&self) -> f64 {
         let variance = (self.squares / self.count as f64 - self.mean().powi(2)).max(0.0);
         self.perplexity() * (variance / (self.count as f64 - 1.0)).sqrt()

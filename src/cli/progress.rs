@@ -1,7 +1,7 @@
-//! What the program is at, on one line of the terminal that is rewritten in place.
+//! Progress on one line of the terminal, rewritten in place.
 //!
-//! Only a terminal gets it: a log or another program wants the answer and what is wrong. With -v,
-//! which asks for more, each step is a line of the log wherever stderr goes.
+//! Without a terminal, nothing is shown: logs and other programs need only the answer and errors. With
+//! -v, each step is also a line of the log.
 
 use std::io::{IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
@@ -12,10 +12,10 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use super::options::Common;
 use crate::engine::{BuildProgress, PrefillProgress, Timings};
 
-/// The line on the terminal, so that whatever else is written there does not run into it.
+/// The current line, which other output on the terminal must suspend.
 static SHOWN: Mutex<Option<ProgressBar>> = Mutex::new(None);
 
-/// How often the line is drawn anew, whether there is news or not: it shows that the program lives.
+/// Interval of redrawing, also without news: it shows that the program runs.
 const TICK: Duration = Duration::from_millis(120);
 
 fn target(common: &Common) -> ProgressDrawTarget {
@@ -26,7 +26,7 @@ fn target(common: &Common) -> ProgressDrawTarget {
     }
 }
 
-/// A bar on stderr; nothing if stderr is not a terminal or -q was given.
+/// A bar on stderr; hidden if stderr is no terminal or with -q.
 pub fn bar(common: &Common, total: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), target(common));
     if let Ok(style) = ProgressStyle::with_template(template) {
@@ -35,13 +35,13 @@ pub fn bar(common: &Common, total: u64, template: &str) -> ProgressBar {
     bar
 }
 
-/// A bar for a prompt that is about to be read, tokens that are there already counted as read.
+/// A bar for the prefill of a prompt; cached tokens count as done.
 pub fn prompt(common: &Common, t: &Timings) -> ProgressBar {
     let reused = match t.cache_n {
         0 => String::new(),
         n => format!(" ({n} reused)"),
     };
-    // The count first: a narrow terminal cuts the end.
+    // The count comes first, since a narrow terminal cuts the end.
     let template = format!("prompt {{pos}}/{{len}} tokens{reused} [{{bar:32}}] {{eta}}");
     let bar = bar(common, (t.cache_n + t.prompt_n) as u64, &template);
     bar.set_position(t.cache_n as u64);
@@ -49,21 +49,21 @@ pub fn prompt(common: &Common, t: &Timings) -> ProgressBar {
     bar
 }
 
-/// A prompt's bar goes on; at the end it is gone before the answer begins.
-pub fn prompt_is_at(bar: &ProgressBar, p: PrefillProgress) {
+/// Advances a prompt's bar, and removes it at the end.
+pub fn advance_prompt(bar: &ProgressBar, p: PrefillProgress) {
     bar.set_position(p.processed as u64);
     if p.processed == p.total {
         bar.finish_and_clear();
     }
 }
 
-/// The steps before an answer. The line is gone when this is dropped.
+/// The steps before an answer. Dropping it removes the line.
 pub struct Steps {
     bar: ProgressBar,
 }
 
 impl Steps {
-    /// Shows the first step at once.
+    /// Shows the first step.
     pub fn new(common: &Common, first: &str) -> Self {
         let bar = ProgressBar::with_draw_target(None, target(common));
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
@@ -78,18 +78,18 @@ impl Steps {
         steps
     }
 
-    /// Another step.
-    pub fn begin(&self, what: &str) {
-        log::info!("{what}");
-        self.say(what.to_owned());
+    /// Starts the next step.
+    pub fn begin(&self, step: &str) {
+        log::info!("{step}");
+        self.say(step.to_owned());
     }
 
-    /// How far the step is.
-    pub fn say(&self, what: String) {
-        self.bar.set_message(what);
+    /// Updates the text of the step.
+    pub fn say(&self, text: String) {
+        self.bar.set_message(text);
     }
 
-    /// Shows what an engine that is being built is at.
+    /// Shows the progress of building an engine.
     pub fn building(&self) -> impl FnMut(BuildProgress) + Send + 'static {
         let (bar, mut building) = (self.bar.clone(), Building::default());
         move |progress| {
@@ -123,7 +123,7 @@ impl Building {
     fn note(&mut self, progress: BuildProgress) {
         match progress {
             BuildProgress::Kernels { done, total } => {
-                // Threads may tell in another order than they counted.
+                // Threads may report in another order than they counted.
                 self.kernels = (done.max(self.kernels.0), total);
             }
             BuildProgress::Weights { loaded, total } => self.weights = (loaded, total),
@@ -159,7 +159,7 @@ fn of(done: u64, total: u64) -> String {
     format!("{:.1}/{:.1} {unit}", done as f64 / scale, total as f64 / scale)
 }
 
-/// stderr for the log: it takes the line of progress away, writes, and puts the line back.
+/// stderr for the log: removes the line of progress, writes, and restores the line.
 pub struct BesideTheLine;
 
 impl Write for BesideTheLine {
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_being_built_is_named_with_its_count() {
+    fn the_progress_of_building_has_counts() {
         let text = |building: &Building, seconds| building.text(Duration::from_secs(seconds));
         let mut building = Building::default();
         building.note(BuildProgress::Kernels { done: 40, total: 61 });

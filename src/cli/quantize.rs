@@ -1,15 +1,16 @@
-//! `lfm2 quantize`: a model's weights in fewer bits, as a package.
+//! `lfm2 quantize`: writes a package with a model's weights in fewer bits.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::Args;
 
-use super::generate::print;
+use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartDir;
+use super::print::print;
 use super::stats::size;
-use super::{CliError, interrupt, load};
+use super::{interrupt, load};
 use crate::engine::OpenedModel;
 use crate::formats::{Manifest, ModelFiles};
 use crate::hub::{MARGIN, free_bytes};
@@ -19,7 +20,7 @@ use crate::model::{ModelPart, Recipe, WeightChoice};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Quantize {
-    /// Parts to store in another way: head, attention, conv, experts or dense. Default with q4:
+    /// Parts with another format: head, attention, conv, experts or dense. Default with q4:
     /// head=q8,attention=q8
     #[arg(
         long,
@@ -29,16 +30,16 @@ pub struct Quantize {
         value_parser = keep
     )]
     keep: Vec<(ModelPart, WeightChoice)>,
-    /// Folder to write: a new one, or an empty one
+    /// Folder to write; it must be new or empty
     #[arg(long, env = "LFM2_OUT", value_name = "DIR")]
     out: PathBuf,
 }
 
 const NOTES: &str = "\
-Needs --weights. Takes a checkpoint with f32, f16 or bf16 weights (without --model the built-in one) \
-and writes a package: files of at most 256 MiB, with lengths and SHA-256 in manifest.json. --model \
-takes the folder then, and computes exactly what --weights does while loading. The folder appears \
-when it is complete and checked; prints it. Memory: a few pieces of 32 MiB.
+Needs --weights. The source is a checkpoint with f32, f16 or bf16 weights; without --model, the \
+built-in one. A package has files of at most 256 MiB, and their lengths and SHA-256 hashes in \
+manifest.json. --model accepts the folder; the results equal those of --weights with the source. The \
+folder appears, and its path is printed, once it is complete and checked. Uses a few buffers of 32 MiB.
 
 Examples:
   lfm2 quantize -m LiquidAI/LFM2.5-8B-A1B --weights q4 --out lfm2-q4
@@ -47,7 +48,7 @@ Examples:
 impl Quantize {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let recipe = self.recipe(common)?;
-        // What cannot be written is told before anything is read.
+        // Checks that the folder can be written before it reads anything.
         let dir = PartDir::create(&self.out)?;
         let files = Arc::new(load::files(common)?);
         let model = pollster::block_on(OpenedModel::open(&files))?;
@@ -79,24 +80,24 @@ impl Quantize {
 
     fn recipe(&self, common: &Common) -> Result<Recipe, CliError> {
         let Some(weights) = common.weights else {
-            let need = "--weights: say how to store the matrices: q4, q8 or f16";
+            let need = "--weights: need a format for the matrices: q4, q8 or f16";
             return Err(CliError::User(need.to_owned()));
         };
         for (i, (part, _)) in self.keep.iter().enumerate() {
             if self.keep.iter().take(i).any(|(other, _)| other == part) {
                 let part = part.name();
-                return Err(CliError::User(format!("--keep: {part} is there twice")));
+                return Err(CliError::User(format!("--keep: {part} is given twice")));
             }
         }
         Ok(Recipe::new(weights.choice()).keeping(self.keep.iter().copied()))
     }
 
     fn check_space(&self, need: u64) -> Result<(), CliError> {
-        // The folder itself may not be there yet.
+        // The folder may not exist yet.
         let absolute = std::path::absolute(&self.out).unwrap_or_else(|_| self.out.clone());
         match free_bytes(&absolute) {
             Some(have) if need.saturating_add(MARGIN) > have => Err(CliError::User(format!(
-                "{}: {} are needed, {} are free",
+                "{}: needs {}, but {} are free",
                 self.out.display(),
                 size(need),
                 size(have)
@@ -106,13 +107,13 @@ impl Quantize {
     }
 }
 
-/// Reads what was written: every hash, and the model as a user will open it.
+/// Reads the written package: checks every hash, and opens the model as a user does.
 fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
     let files = Arc::new(ModelFiles::directory(dir)?);
     let read = pollster::block_on(Manifest::open(&files))?;
     if read.as_ref() != Some(made) {
         return Err(CliError::Internal(format!(
-            "{}: manifest.json is not as written",
+            "{}: manifest.json differs from the one written",
             dir.display()
         )));
     }
@@ -131,7 +132,7 @@ fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
     Ok(())
 }
 
-/// What the manifest calls the model: a name, and nothing of the folders it lies in.
+/// Name of the source in the manifest, without the folders above it.
 fn source_name(common: &Common) -> String {
     let Some(model) = &common.model else { return "lfm2-wgpu demonstration model".to_owned() };
     match std::fs::canonicalize(model) {
@@ -140,11 +141,11 @@ fn source_name(common: &Common) -> String {
     }
 }
 
-/// `head=q8`.
+/// Parses `head=q8`.
 fn keep(text: &str) -> Result<(ModelPart, WeightChoice), String> {
     let parts = ModelPart::ALL.map(ModelPart::name).join(", ");
     let choices = WeightChoice::ALL.map(WeightChoice::option).join(", ");
-    let wrong = || format!("need a part ({parts}), = and {choices}, e.g. head=q8");
+    let wrong = || format!("need PART=FORMAT, e.g. head=q8; parts: {parts}; formats: {choices}");
     let (part, choice) = text.split_once('=').ok_or_else(wrong)?;
     let part = ModelPart::ALL.into_iter().find(|p| p.name() == part.trim());
     let choice = WeightChoice::ALL.into_iter().find(|c| c.option() == choice.trim());

@@ -1,40 +1,41 @@
-//! What the lines of a chat mean: commands and messages, and what they do to the conversation.
-//! No terminal and no GPU, so that it can be tested.
+//! Lines of a chat: parsing of commands and messages, and their effect on the conversation. Tests need
+//! neither terminal nor GPU.
 
 use std::path::PathBuf;
 
 use super::options::{OrMinusOne, in_words, or_minus_one};
+use super::thinking::Thinking;
 use crate::engine::GenerateOptions;
 use crate::text::{
     Conversation, Message, Role, StopStrings, TOOL_CALL_MARKERS, ToolCall, tool_calls,
 };
 
-/// Commands by name, with what `/help` says.
+/// Commands and their descriptions in `/help`.
 pub const COMMANDS: &[(&str, &str)] = &[
-    ("/help", "this list"),
-    ("/clear", "forget the conversation (also /new)"),
+    ("/help", "print this list"),
+    ("/clear", "start a new conversation (also /new)"),
     ("/regen", "answer the last message again"),
-    ("/undo", "take back the last message and its answer"),
-    ("/system TEXT", "set the instruction before the conversation; without TEXT, remove it"),
+    ("/undo", "remove the last message and its answer"),
+    ("/system TEXT", "set the system prompt; without TEXT, remove it"),
     ("/set NAME VALUE", "set an option that /show lists, e.g. /set temperature 0.7"),
-    ("/show", "the options and the conversation"),
+    ("/show", "print the options and the conversation"),
     ("/read FILE", "send a file as the message"),
-    ("/tool RESULT", "answer the model's call; @FILE, or several lines between \"\"\""),
+    ("/tool RESULT", "give a tool's result: text, @FILE, or several lines between \"\"\""),
     ("/save FILE", "write the conversation as JSON; /save! overwrites another file"),
-    ("/load FILE", "go on with a conversation from JSON"),
-    ("/tokens", "how much of the context is used"),
-    ("/stats", "counts and times of the last answer"),
-    ("/exit", "leave (also /bye, /quit, Ctrl-D)"),
+    ("/load FILE", "continue a conversation from JSON"),
+    ("/tokens", "print how much of the context is used"),
+    ("/stats", "print token counts and speeds of the last answer"),
+    ("/exit", "end the chat (also /bye, /quit, Ctrl-D)"),
 ];
 
 /// A line of input.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Input {
-    /// Nothing.
+    /// An empty line.
     Empty,
-    /// For the model.
+    /// A message to the model.
     Message(String),
-    /// For us.
+    /// A command.
     Command(Command),
 }
 
@@ -52,7 +53,7 @@ pub enum Command {
     Tool(ToolResult),
     Save {
         path: PathBuf,
-        /// Even over a file that is not this conversation's.
+        /// Also if the file belongs to another conversation.
         overwrite: bool,
     },
     Load(PathBuf),
@@ -61,16 +62,16 @@ pub enum Command {
     Exit,
 }
 
-/// What a tool gave.
+/// The result of a tool.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ToolResult {
-    /// This.
+    /// The text itself.
     Text(String),
-    /// What is in a file.
+    /// The text of a file.
     File(PathBuf),
 }
 
-/// Whether a message, or a tool's result, that begins with `"""` has not ended yet.
+/// Whether a message or a tool's result begins with `"""` and has no end yet.
 pub fn is_open(text: &str) -> bool {
     let text = text.trim_start();
     let text = text.strip_prefix("/tool").map_or(text, str::trim_start);
@@ -79,16 +80,16 @@ pub fn is_open(text: &str) -> bool {
 
 const QUOTES: &str = "\"\"\"";
 
-/// The text between quotes, if it begins with them.
+/// The text between `"""`, if it begins with them.
 fn between_quotes(text: &str) -> Option<&str> {
     let quoted = text.strip_prefix(QUOTES)?;
     Some(quoted.strip_suffix(QUOTES).unwrap_or(quoted).trim_matches('\n'))
 }
 
-/// Understands a line (or several between `"""`).
+/// Parses a line, or several between `"""`.
 ///
 /// # Errors
-/// A sentence about an unknown command or a missing argument.
+/// Describes an unknown command or a missing argument.
 pub fn parse(line: &str) -> Result<Input, String> {
     let trimmed = line.trim();
     if let Some(inner) = between_quotes(trimmed) {
@@ -106,7 +107,7 @@ pub fn parse(line: &str) -> Result<Input, String> {
     let (name, argument) = trimmed.split_once(char::is_whitespace).unwrap_or((trimmed, ""));
     let argument = argument.trim();
     let file = || match argument {
-        // stdin is where the commands come from.
+        // `-`, stdin, is the source of commands.
         "" | "-" => Err(format!("{name} needs a file name")),
         path => Ok(PathBuf::from(path)),
     };
@@ -139,19 +140,21 @@ pub fn parse(line: &str) -> Result<Input, String> {
     Ok(Input::Command(command))
 }
 
-/// A conversation under way and how it is answered.
+/// A conversation and the options of its answers.
 pub struct Repl {
     pub conversation: Conversation,
     pub options: GenerateOptions,
-    /// Whether tool-call markers are shown. The conversation has them either way, since the model
-    /// must see its own calls as it wrote them.
+    /// Whether the markers of tool calls are printed. The conversation always contains them, since the
+    /// model must see its calls unchanged.
     pub tool_calls: bool,
     /// Whether a line of statistics follows each answer.
     pub verbose: bool,
+    /// Whether reasoning is printed.
+    pub thinking: Thinking,
 }
 
 impl Repl {
-    /// What is shown of an answer's text.
+    /// The printed form of an answer's text.
     pub fn visible(&self, text: &str) -> String {
         match self.tool_calls {
             true => text.to_owned(),
@@ -159,13 +162,13 @@ impl Repl {
         }
     }
 
-    /// Whether the conversation ends with something that wants an answer.
+    /// Whether the conversation ends with a message to answer.
     pub fn is_waiting(&self) -> bool {
         let last = self.conversation.messages.last().map(Message::role);
         matches!(last, Some(Role::User | Role::Tool))
     }
 
-    /// The calls of the last answer that have no result yet, in their order.
+    /// The calls of the last answer without a result, in order.
     pub fn open_calls(&self) -> Vec<ToolCall> {
         let messages = &self.conversation.messages;
         let results = messages.iter().rev().take_while(|m| m.role() == Role::Tool).count();
@@ -174,12 +177,12 @@ impl Repl {
         calls.into_iter().skip(results).collect()
     }
 
-    /// Forgets all but the instruction and the tools.
+    /// Removes all messages but the system prompt; the tools stay.
     pub fn clear(&mut self) {
         self.conversation.messages.retain(|m| m.role() == Role::System);
     }
 
-    /// Sets or removes the instruction before the conversation.
+    /// Sets the system prompt, or removes it if the text is empty.
     pub fn system(&mut self, text: &str) {
         let messages = &mut self.conversation.messages;
         if messages.first().is_some_and(|m| m.role() == Role::System) {
@@ -190,14 +193,14 @@ impl Repl {
         }
     }
 
-    /// Takes back everything from the last user message on; whether there was one.
+    /// Removes the last user message and all after it; returns whether there was one.
     pub fn undo(&mut self) -> bool {
         let last = self.conversation.messages.iter().rposition(|m| m.role() == Role::User);
         last.inspect(|at| self.conversation.messages.truncate(*at)).is_some()
     }
 
-    /// Takes back the last answer, so that another can be given; whether there is anything to
-    /// answer. A seed that was given moves on, or the answer would be the same.
+    /// Removes the last answer, so that the model answers again; returns whether there is a message to
+    /// answer. A fixed seed is incremented, or the answer would be the same.
     pub fn regen(&mut self) -> bool {
         let messages = &mut self.conversation.messages;
         let last = messages.iter().rposition(|m| m.role() != Role::Assistant);
@@ -211,29 +214,32 @@ impl Repl {
         true
     }
 
-    /// Sets an option by the name it has on the command line; gives its line of [`Repl::show`].
+    /// Sets an option by its name on the command line; returns its line of [`Repl::show`].
     ///
     /// # Errors
-    /// A sentence about an unknown name or a value out of range; nothing is changed then.
+    /// Describes an unknown name or a wrong value; nothing changes.
     pub fn set(&mut self, name: &str, value: &str) -> Result<String, String> {
         fn number<T: std::str::FromStr>(name: &str, value: &str) -> Result<T, String> {
-            value.parse().map_err(|_| format!("{name}: {value:?} is not a number"))
+            value
+                .parse()
+                .map_err(|_| format!("invalid value {value:?} for {name}: expected a number"))
         }
         fn or_off<T: std::str::FromStr>(name: &str, value: &str) -> Result<Option<T>, String> {
             if matches!(value, "off" | "random") {
                 return Ok(None);
             }
             let read = or_minus_one(value).map(OrMinusOne::number);
-            read.map_err(|need| format!("{name}: got {value:?}, {need}"))
+            read.map_err(|need| format!("invalid value {value:?} for {name}: {need}"))
         }
         let on_or_off = || match value {
             "on" => Ok(true),
             "off" => Ok(false),
-            _ => Err(format!("{name}: {value:?} is neither on nor off")),
+            _ => Err(format!("invalid value {value:?} for {name}: expected on or off")),
         };
         let mut options = self.options.clone();
         let mut sampling = options.sampling.clone().unwrap_or_default();
         let (mut tool_calls, mut verbose) = (self.tool_calls, self.verbose);
+        let mut thinking = self.thinking;
         let plain = name.trim_start_matches('-').replace('_', "-");
         let canonical = match plain.as_str() {
             "temp" => "temperature",
@@ -251,23 +257,31 @@ impl Repl {
             "frequency-penalty" => sampling.frequency_penalty = number(name, value)?,
             "seed" => sampling.seed = or_off(name, value)?,
             "max-tokens" => match or_off(name, value)? {
-                Some(0) => return Err(format!("{name}: got 0, need at least 1, or off")),
+                Some(0) => {
+                    return Err(format!("invalid value 0 for {name}: expected at least 1, or off"));
+                }
                 n => options.max_tokens = n,
             },
             "stop" => options.stop = stop_strings(value)?,
             "tool-calls" => tool_calls = on_or_off()?,
             "verbose" => verbose = on_or_off()?,
+            "thinking" => {
+                thinking = value.parse().map_err(|expected| {
+                    format!("invalid value {value:?} for {name}: {expected}")
+                })?;
+            }
             _ => return Err(format!("{name}: no such option; /show lists them")),
         }
         sampling.check().map_err(|e| e.to_string())?;
         options.sampling = Some(sampling);
         (self.options, self.tool_calls, self.verbose) = (options, tool_calls, verbose);
+        self.thinking = thinking;
         let shown = self.show();
         let is_it = |line: &&str| line.split(' ').next() == Some(canonical);
         Ok(shown.lines().find(is_it).unwrap_or_default().to_owned())
     }
 
-    /// The options, a line each.
+    /// The options, one per line.
     pub fn show(&self) -> String {
         let on_or_off = |on: bool| if on { "on" } else { "off" }.to_owned();
         let max = self.options.max_tokens;
@@ -277,6 +291,7 @@ impl Repl {
             ("stop", serde_json::json!(self.options.stop).to_string()),
             ("tool-calls", on_or_off(self.tool_calls)),
             ("verbose", on_or_off(self.verbose)),
+            ("thinking", self.thinking.to_string()),
         ];
         let sampling = in_words(&self.options.sampling.clone().unwrap_or_default());
         let lines = sampling.into_iter().chain(own).map(|(name, value)| format!("{name} {value}"));
@@ -284,7 +299,7 @@ impl Repl {
     }
 }
 
-/// A text as it is, a JSON string (`"\n"`; `""` is none), or a JSON list of strings.
+/// Parses plain text, a JSON string (`"\n"`; `""` for no stop string), or a JSON list of strings.
 fn stop_strings(value: &str) -> Result<Vec<String>, String> {
     let wrong = |e: serde_json::Error| format!("stop: not a JSON string or list of strings: {e}");
     let stops: Vec<String> = match value.chars().next() {
@@ -311,6 +326,7 @@ mod tests {
             },
             tool_calls: false,
             verbose: true,
+            thinking: Thinking::default(),
         }
     }
 
@@ -411,8 +427,11 @@ mod tests {
         assert_eq!(r.set("stop", "[\"a\", \"b\"]").unwrap(), "stop [\"a\",\"b\"]");
         assert_eq!(r.set("stop", "\"\"").unwrap(), "stop []");
         assert_eq!(r.set("verbose", "off").unwrap(), "verbose off");
+        assert!(r.show().contains("thinking show at a terminal"));
+        assert_eq!(r.set("thinking", "hide").unwrap(), "thinking hide");
+        assert_eq!(r.set("--thinking", "show").unwrap(), "thinking show");
         r.set("--top-k", "40").unwrap();
-        // -1 is what it is for llama.cpp and vLLM: off, random, to the end.
+        // -1 has the meaning of llama.cpp and vLLM: off, random, to the end.
         assert_eq!(r.set("top-k", "-1").unwrap(), "top-k 0");
         assert_eq!(r.set("seed", "-1").unwrap(), "seed random");
         assert_eq!(r.set("n-predict", "-1").unwrap(), "max-tokens to the end of the context");
@@ -428,6 +447,7 @@ mod tests {
             ("max-tokens", "0"),
             ("stop", "\"a"),
             ("verbose", "1"),
+            ("thinking", "on"),
         ] {
             assert!(r.set(name, value).is_err(), "{name} {value}");
             assert_eq!(r.show(), before);

@@ -1,11 +1,11 @@
-//! `lfm2 rm`: removes a model from the hub's cache.
+//! `lfm2 rm`: deletes a model from the hub's cache.
 
 use std::io::IsTerminal;
 
 use clap::Args;
 use indicatif::DecimalBytes;
 
-use super::CliError;
+use super::error::CliError;
 use super::hub::{confirm, named};
 use super::interrupt::{self, Meaning};
 use super::options::Common;
@@ -13,10 +13,10 @@ use crate::hub::Cache;
 
 #[derive(Debug, Args)]
 pub struct Rm {
-    /// Model to remove: all of a repository, one quantisation, or one revision
+    /// Model to delete: a repository, one of its quantisations, or one of its revisions
     #[arg(env = "LFM2_NAME", value_name = "OWNER/REPO[:QUANT][@REVISION]")]
     name: String,
-    /// Do not ask
+    /// Delete without asking
     #[arg(short, long, env = "LFM2_YES")]
     yes: bool,
 }
@@ -29,7 +29,7 @@ impl Rm {
         if !self.yes && !meant.is_empty() {
             if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
                 return Err(CliError::User(format!(
-                    "{name}: nobody to ask without a terminal, say --yes to delete it"
+                    "{name}: no terminal to confirm at; --yes deletes it without asking"
                 )));
             }
             interrupt::means(Meaning::End);

@@ -1,4 +1,4 @@
-//! An answer on its way to a terminal: words wrap at the edge, and keys that are typed meanwhile wait.
+//! Output of an answer at a terminal: wraps words, and turns off the echo of typed keys.
 
 use std::io::{IsTerminal, Write};
 
@@ -9,14 +9,14 @@ use std::sync::{Mutex, PoisonError};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use unicode_width::UnicodeWidthChar;
 
-use super::CliError;
-use super::generate::print;
+use super::error::CliError;
+use super::print::print;
 
-/// Where an answer is printed.
+/// Prints an answer.
 pub struct Screen {
-    /// Absent if stdout is no terminal: then text goes out as it is.
+    /// `None` if stdout is no terminal: the text is printed unchanged.
     wrap: Option<Wrap>,
-    _keys: Keys,
+    _no_echo: NoEcho,
 }
 
 impl Screen {
@@ -25,12 +25,12 @@ impl Screen {
             true => terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)),
             false => None,
         };
-        // A cursor in the last column is in two places at once, so that column stays empty.
+        // Terminals differ about the cursor after the last column, so that column stays empty.
         let wrap = width.filter(|width| *width > 1).map(|width| Wrap::new(width - 1));
-        Self { wrap, _keys: Keys::hold() }
+        Self { wrap, _no_echo: NoEcho::start() }
     }
 
-    /// Prints what has come of the answer.
+    /// Prints the next text of the answer.
     pub fn print(&mut self, text: &str) -> Result<(), CliError> {
         match &mut self.wrap {
             Some(wrap) => print(&wrap.push(text)),
@@ -39,12 +39,12 @@ impl Screen {
     }
 }
 
-/// Breaks lines between words. A word appears as its letters come, and moves to the next line when it
-/// turns out to be too long for this one.
+/// Breaks lines between words. Letters of a word are printed at once; the word moves to the next line
+/// when it becomes too long for this one.
 struct Wrap {
     width: usize,
     column: usize,
-    /// The word that is being written, and its width.
+    /// The last word so far, and its width.
     word: String,
     word_width: usize,
 }
@@ -73,7 +73,7 @@ impl Wrap {
                 continue;
             }
             let width = match c {
-                // To the next stop.
+                // Up to the next tab stop.
                 '\t' => 8 - self.column % 8,
                 _ => c.width().unwrap_or(0),
             };
@@ -86,7 +86,7 @@ impl Wrap {
             } else if self.column + width > self.width {
                 let starts_late = self.word_width > 0 && self.word_width < self.column;
                 if starts_late {
-                    // Back to its beginning, and again on the next line.
+                    // Erases the word and prints it on the next line.
                     out += &format!("\x1b[{}D\x1b[K\n{}", self.word_width, self.word);
                     self.column = self.word_width;
                 } else {
@@ -108,58 +108,98 @@ impl Wrap {
     }
 }
 
-/// The terminal before its keys were held back.
+/// The terminal's modes at the first [`SavedModes`].
 #[cfg(unix)]
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
 
-/// Leaves the terminal as it was found, for a process that is about to end in the middle of something:
-/// nothing is dropped then.
+/// Restores the terminal before the process exits without running destructors.
 pub fn restore() {
     #[cfg(unix)]
-    show_keys();
+    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
+    }
     let mut stderr = std::io::stderr();
     if stderr.is_terminal() {
-        // A bar's line is cleared, and dimmed text ends.
+        // Clears a progress bar and ends dimmed text.
         let _ = write!(stderr, "\x1b[0m\r\x1b[K").and_then(|()| stderr.flush());
     }
 }
 
+/// Keeps the terminal's modes for [`restore`] while it lives.
 #[cfg(unix)]
-fn show_keys() {
-    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
-        let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &before);
-    }
+pub struct SavedModes {
+    modes: Option<Termios>,
+    is_first: bool,
 }
 
-/// While this lives, typed keys are not shown in the middle of an answer: they wait for the next
-/// prompt. Ctrl-C goes on to stop the answer, without a mark on the screen.
-struct Keys;
-
-impl Keys {
-    #[cfg(unix)]
-    fn hold() -> Self {
+#[cfg(unix)]
+impl SavedModes {
+    pub fn new() -> Self {
         let stdin = std::io::stdin();
-        let before = if stdin.is_terminal() { tcgetattr(&stdin).ok() } else { None };
-        if let Some(before) = before {
-            let mut silent = before.clone();
-            silent.local_modes -= LocalModes::ECHO;
-            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
-            // A terminal that refuses shows what is typed, as it always did.
-            let _ = tcsetattr(&stdin, OptionalActions::Now, &silent);
+        let modes = if stdin.is_terminal() { tcgetattr(&stdin).ok() } else { None };
+        let mut before = BEFORE.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_first = before.is_none();
+        if is_first {
+            before.clone_from(&modes);
         }
-        Self
-    }
-
-    #[cfg(not(unix))]
-    fn hold() -> Self {
-        Self
+        Self { modes, is_first }
     }
 }
 
 #[cfg(unix)]
-impl Drop for Keys {
+impl Drop for SavedModes {
     fn drop(&mut self) {
-        show_keys();
+        if self.is_first {
+            *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        }
+    }
+}
+
+/// Only Unix has modes to restore.
+#[cfg(not(unix))]
+pub struct SavedModes;
+
+#[cfg(not(unix))]
+impl SavedModes {
+    pub fn new() -> Self {
+        Self
+    }
+}
+
+/// Turns off the echo while it lives: keys typed during an answer appear at the next prompt. Ctrl-C
+/// still stops the answer, but prints no `^C`.
+struct NoEcho {
+    #[cfg(unix)]
+    saved: SavedModes,
+}
+
+#[cfg(not(unix))]
+impl NoEcho {
+    fn start() -> Self {
+        Self {}
+    }
+}
+
+#[cfg(unix)]
+impl NoEcho {
+    fn start() -> Self {
+        let saved = SavedModes::new();
+        if let Some(modes) = &saved.modes {
+            let mut silent = modes.clone();
+            silent.local_modes -= LocalModes::ECHO;
+            // If the terminal refuses, the echo stays.
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, &silent);
+        }
+        Self { saved }
+    }
+}
+
+#[cfg(unix)]
+impl Drop for NoEcho {
+    fn drop(&mut self) {
+        if let Some(modes) = &self.saved.modes {
+            let _ = tcsetattr(std::io::stdin(), OptionalActions::Now, modes);
+        }
     }
 }
 
@@ -167,7 +207,7 @@ impl Drop for Keys {
 mod tests {
     use super::Wrap;
 
-    /// What a screen shows of what is printed: letters, new lines, and the one movement that is used.
+    /// The lines on a screen after printing: letters, new lines, and the one cursor movement in use.
     fn shown(printed: &str) -> Vec<String> {
         let mut lines = vec![String::new()];
         let mut rest = printed;
@@ -198,11 +238,11 @@ mod tests {
     #[test]
     fn words_go_to_the_next_line_as_a_whole() {
         assert_eq!(wrapped(10, &["one two three"]), ["one two ", "three"]);
-        // However the pieces are cut.
+        // In any pieces.
         assert_eq!(wrapped(10, &["one tw", "o th", "ree", " four"]), ["one two ", "three four"]);
         assert_eq!(wrapped(10, &["ten chars. more"]), ["ten chars.", "more"]);
         assert_eq!(wrapped(5, &["a\nbc\n\nd"]), ["a", "bc", "", "d"]);
-        // A word that fits no line is cut, as the terminal would.
+        // A word longer than a line is cut, as by the terminal.
         assert_eq!(wrapped(4, &["abcdefghij k"]), ["abcd", "efgh", "ij k"]);
         // Wide characters count twice and break anywhere.
         assert_eq!(wrapped(5, &["日本語です"]), ["日本", "語で", "す"]);

@@ -1,28 +1,28 @@
-//! `lfm2 selftest`: every kernel against its CPU reference and tiny models against theirs, on the
-//! user's own adapter. A short form runs once for each adapter and driver before the first
-//! answer, so that a driver that computes wrongly gives an error and not gibberish.
+//! `lfm2 selftest`: compares every kernel and tiny models with their CPU references on the user's
+//! adapter. A short form runs once for each adapter and driver before the first answer, so that a
+//! driver that computes wrongly causes an error and not gibberish.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-use etcetera::BaseStrategy;
 use serde_json::json;
 
-use super::CliError;
-use super::generate::print;
-use super::info::{adapter_json, caps_json};
+use super::adapter_json::{adapter_json, caps_json};
+use super::caches::{cache_dir, remember};
+use super::error::CliError;
 use super::options::Common;
+use super::print::print;
 use super::progress::Steps;
-use crate::gpu::{AdapterReport, Device};
+use crate::gpu::{AdapterReport, Device, GpuError};
 use crate::selftest::{self, KernelCheck, Progress, Stage, Thoroughness};
 
 #[derive(Debug, Args)]
 pub struct Selftest {
-    /// Every variant of every kernel on many shapes: takes minutes on a software adapter
+    /// Check every variant of every kernel on many shapes; takes minutes on a software adapter
     #[arg(long, env = "LFM2_FULL")]
     full: bool,
-    /// Print everything as JSON, to paste into a bug report
+    /// Print JSON, for bug reports
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
 }
@@ -44,19 +44,19 @@ impl Selftest {
             return Ok(());
         }
         Err(CliError::Internal(format!(
-            "{failed} of {} checks failed on {}. Please report it with `lfm2 selftest --json`",
+            "{failed} of {} checks failed on {}; please report it with the output of `lfm2 selftest --json`",
             checks.len(),
             device.adapter().name
         )))
     }
 }
 
-/// What is shown while the checks run.
+/// Progress text of the checks.
 const CHECKING: &str = "checking this GPU";
-/// The same before the first answer.
+/// Progress text of the checks before the first answer.
 const CHECKING_ONCE: &str = "checking this GPU (first start only)";
 
-/// Kernels, then tiny models; it is shown how far.
+/// Runs the checks, with progress: kernels, then tiny models.
 fn check_all(
     device: &Device,
     thoroughness: Thoroughness,
@@ -87,14 +87,17 @@ fn table(device: &Device, checks: &[KernelCheck]) -> String {
     text + &format!("{} checks, {failed} failed\n", checks.len())
 }
 
-/// How much of the error that rounding explains was seen. Errors themselves tell nobody anything: a
-/// large one may be a small part of large numbers.
+/// The error as a share of the tolerance for rounding. An absolute error would say little: a large one
+/// may be a small part of large numbers.
 fn exactness(c: &KernelCheck) -> String {
     match (c.max_error, c.tolerance) {
         (0.0, _) => "exact".to_owned(),
-        (error, allowed) if error <= allowed => {
-            format!("{:.0} % of allowed", (100.0 * error / allowed).ceil())
-        }
+        (error, allowed) if error < allowed => match (100.0 * error / allowed).ceil() {
+            // A passed check must not look like one at the limit.
+            100.0 => "< 100 % of allowed".to_owned(),
+            percent => format!("{percent:.0} % of allowed"),
+        },
+        (error, allowed) if error <= allowed => "100 % of allowed".to_owned(),
         _ => "too far off".to_owned(),
     }
 }
@@ -120,13 +123,13 @@ fn report(device: &Device, checks: &[KernelCheck]) -> serde_json::Value {
     })
 }
 
-/// What the self-test says of a device.
+/// Result of the self-test on a device.
 pub enum Verdict {
-    /// It computes rightly: so many checks now, or none since it was found out before.
+    /// It computes correctly: the number of checks, or `None` if it passed in an earlier run.
     Passed { checks: Option<usize> },
-    /// What is wrong.
+    /// The failure.
     Failed(String),
-    /// It was not run.
+    /// It has not run.
     Unknown,
 }
 
@@ -152,7 +155,7 @@ impl Verdict {
     }
 }
 
-/// The verdict of the short form: of this run, or of the one that passed before.
+/// Verdict of the short form: it runs now, unless it has passed before.
 pub fn verdict(device: &Device, steps: &Steps) -> Result<Verdict, CliError> {
     if passed_before(device) {
         return Ok(Verdict::Passed { checks: None });
@@ -160,14 +163,17 @@ pub fn verdict(device: &Device, steps: &Steps) -> Result<Verdict, CliError> {
     match run_once(device, steps, Used::ALL) {
         Ok(checks) => Ok(Verdict::Passed { checks: Some(checks) }),
         Err(CliError::Internal(problem)) => Ok(Verdict::Failed(problem)),
+        Err(CliError::Engine(crate::Error::Gpu(e @ GpuError::Pipeline { .. }))) => {
+            Ok(Verdict::Failed(e.to_string()))
+        }
         Err(e) => Err(e),
     }
 }
 
-/// The short form, unless it has passed on this adapter and driver before.
+/// Runs the short form, unless it has passed on this adapter and driver before.
 ///
 /// # Errors
-/// A plain sentence naming adapter and kernel if the adapter computes wrongly.
+/// Names the adapter and the kernel that it computes wrongly.
 pub fn before_first_answer(device: &Device, steps: &Steps, used: Used) -> Result<(), CliError> {
     if passed_before(device) {
         return Ok(());
@@ -175,7 +181,7 @@ pub fn before_first_answer(device: &Device, steps: &Steps, used: Used) -> Result
     run_once(device, steps, used).map(|_| ())
 }
 
-/// The ways to round that a run uses; one that it does not use refuses nothing.
+/// The precisions that a run uses. A failed check of another precision is no error.
 #[derive(Clone, Copy)]
 pub struct Used {
     pub int8: bool,
@@ -183,21 +189,21 @@ pub struct Used {
 }
 
 impl Used {
-    /// All that a device can do.
+    /// All precisions.
     pub const ALL: Self = Self { int8: true, matrix_units: true };
 
-    /// Whether the run needs what was checked. A check names its way in its variant.
+    /// Whether the run uses the kernel that was checked. The variant of a check names its precision.
     fn needs(self, check: &KernelCheck) -> bool {
         let says = |words: &[&str]| words.iter().any(|word| check.variant.contains(word));
         (self.int8 || !says(&INT8)) && (self.matrix_units || !says(&MATRIX_UNITS))
     }
 }
 
-/// Words in the variants of checks of int8 activations, and of matrix units.
+/// Words in the variants of checks with int8 activations, and with matrix units.
 const INT8: [&str; 2] = ["int8", "Int8"];
 const MATRIX_UNITS: [&str; 2] = ["matmul_coop", "MatrixUnits"];
 
-/// The short form, remembered if it passes; gives how many checks there were.
+/// Runs the short form, records that it passed, and returns the number of checks.
 fn run_once(device: &Device, steps: &Steps, used: Used) -> Result<usize, CliError> {
     let passed = passed_file(device);
     steps.begin(CHECKING_ONCE);
@@ -205,7 +211,7 @@ fn run_once(device: &Device, steps: &Steps, used: Used) -> Result<usize, CliErro
     let a = device.adapter();
     refuse_wrong(a, &checks, used)?;
     if let Some(wrong) = checks.iter().find(|c| !c.passed) {
-        log::warn!("{} computes {} wrongly, which is not used here", a.name, wrong.variant);
+        log::warn!("{} computes {} wrongly, but this run does not use it", a.name, wrong.variant);
         return Ok(checks.len());
     }
     log::info!("self-test: {} checks passed on {}", checks.len(), a.name);
@@ -225,9 +231,9 @@ fn refuse_wrong(a: &AdapterReport, checks: &[KernelCheck], used: Used) -> Result
         ""
     };
     Err(CliError::Internal(format!(
-        "{} ({}, driver {}) fails the check of {} ({}), so its answers would be wrong. Try {without}\
-         another driver or --adapter, or --limits default; `lfm2 selftest` shows every check, and \
-         --skip-selftest runs it nevertheless",
+        "{} ({}, driver {}) computes {} wrongly ({}): its answers would be gibberish. Try {without}\
+         another driver or --adapter, or --limits default; `lfm2 selftest` shows details, \
+         --skip-selftest answers anyway",
         a.name, a.backend, a.driver, wrong.kernel, wrong.failure
     )))
 }
@@ -237,22 +243,9 @@ fn passed_before(device: &Device) -> bool {
     passed_file(device).is_some_and(|file| file.exists())
 }
 
-/// Exists when the short form has passed for this version, adapter, driver and limits.
+/// File that records that the short form passed for this version, adapter, driver and limits.
 fn passed_file(device: &Device) -> Option<PathBuf> {
     Some(cache_dir()?.join("selftest").join(device_key(device)))
-}
-
-/// Where facts about devices are remembered.
-pub fn cache_dir() -> Option<PathBuf> {
-    Some(etcetera::choose_base_strategy().ok()?.cache_dir().join("lfm2"))
-}
-
-/// Writes a fact about a device; where that fails it is found out again next time.
-fn remember(file: &Path, fact: &str) {
-    let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
-    if let Err(e) = made.and_then(|()| std::fs::write(file, fact)) {
-        log::info!("{}: {e}; it will be found out again next time", file.display());
-    }
 }
 
 /// This version, adapter, driver and limits, as a file name.
@@ -260,7 +253,7 @@ fn device_key(device: &Device) -> String {
     let a = device.adapter();
     let mut hash = DefaultHasher::new();
     (env!("CARGO_PKG_VERSION"), &a.name, &a.backend, &a.driver, device.caps()).hash(&mut hash);
-    // Shaders may change between builds of one version.
+    // Shaders may change between builds of a version.
     crate::gpu::SHADERS.iter().for_each(|f| f.text.hash(&mut hash));
     format!("{:016x}", hash.finish())
 }
@@ -299,7 +292,7 @@ mod tests {
         }
         assert!(!message.contains('\n'));
 
-        // A way to round that the run does not use refuses nothing; else the option without it is named.
+        // A precision that the run does not use is no error; else the message names the option.
         let float = Used { int8: false, matrix_units: true };
         let lanes = Used { int8: true, matrix_units: false };
         for (kernel, option, without, with) in [
@@ -313,7 +306,28 @@ mod tests {
         }
     }
 
-    /// The words are those of the checks that there are.
+    #[test]
+    fn a_share_of_the_tolerance_reaches_100_only_at_the_limit() {
+        let shown = |max_error, tolerance| {
+            exactness(&KernelCheck {
+                kernel: "embed",
+                variant: String::new(),
+                case: String::new(),
+                max_error,
+                tolerance,
+                passed: true,
+                failure: String::new(),
+            })
+        };
+        assert_eq!(shown(0.0, 1.0), "exact");
+        assert_eq!(shown(0.001, 1.0), "1 % of allowed");
+        assert_eq!(shown(0.985, 1.0), "99 % of allowed");
+        assert_eq!(shown(0.991, 1.0), "< 100 % of allowed");
+        assert_eq!(shown(1.0, 1.0), "100 % of allowed");
+        assert_eq!(shown(1.5, 1.0), "too far off");
+    }
+
+    /// The words occur in the variants of the checks.
     #[test]
     fn checks_of_int8_and_matrix_units_are_known_by_their_variants() {
         use crate::selftest::ModelChoice;

@@ -1,18 +1,18 @@
-//! Numbers for people.
+//! Lines with figures about engines and answers.
 
 use crate::engine::{Engine, FinishReason, Generation, Recommendation, SamplingOptions, Timings};
 use crate::text::ToolCall;
 
 pub(super) use crate::gpu::size;
 
-/// A tool call as a programmer writes it: `get_weather(city="Rome", days=2)`.
+/// A tool call in Python's syntax: `get_weather(city="Rome", days=2)`.
 pub fn call(call: &ToolCall) -> String {
     let fields: serde_json::Map<_, _> = serde_json::from_str(&call.arguments).unwrap_or_default();
     let arguments: Vec<_> = fields.iter().map(|(k, v)| format!("{k}={v}")).collect();
     format!("{}({})", call.name, arguments.join(", "))
 }
 
-/// The line after an answer.
+/// The line of figures after an answer.
 pub fn answer_line(t: &Timings) -> String {
     let cached = match t.cache_n {
         0 => String::new(),
@@ -28,7 +28,7 @@ pub fn answer_line(t: &Timings) -> String {
     )
 }
 
-/// Says what cut an answer short; `None` if the model ended it, or it has not ended.
+/// The reason that an answer was cut; `None` if the model ended it, or it has not ended.
 pub fn cut_short(generation: &Generation<'_>, context: usize) -> Option<String> {
     if generation.finish_reason()? != FinishReason::Length {
         return None;
@@ -41,7 +41,7 @@ pub fn cut_short(generation: &Generation<'_>, context: usize) -> Option<String> 
     })
 }
 
-/// How answers are drawn, and who recommends it: the end of the line after loading.
+/// The sampling options and their source: the end of the line after loading.
 pub fn sampling_note(used: Option<&SamplingOptions>, recommended: &Recommendation) -> String {
     let own = &recommended.sampling;
     let used = SamplingOptions { seed: own.seed, ..used.unwrap_or(own).clone() };

@@ -1,27 +1,48 @@
-//! What a model thinks before it answers, on stderr: stdout has the answer alone.
+//! Reasoning, which goes to stderr: stdout has only the answer.
 
+use std::fmt;
 use std::io::{IsTerminal, Write};
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-/// `--thinking`, of commands that answer.
-#[derive(Clone, Copy, Debug, Args)]
+/// `--thinking` of commands that answer.
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Thinking {
-    /// Reasoning before the answer, on stderr. Default: show at a terminal, else hide
-    #[arg(long, env = "LFM2_THINKING", value_enum)]
+    /// Reasoning on stderr: `show` (the default at a terminal) or `hide`
+    #[arg(long, env = "LFM2_THINKING", value_enum, value_name = "CHOICE")]
     thinking: Option<Choice>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Choice {
-    /// Write it to stderr, dimmed at a terminal
+    /// Print it to stderr, dimmed at a terminal
     Show,
     /// Leave it out
     Hide,
 }
 
+impl FromStr for Thinking {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let choice = Choice::from_str(text, false).map_err(|_| "expected show or hide")?;
+        Ok(Self { thinking: Some(choice) })
+    }
+}
+
+impl fmt::Display for Thinking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.thinking {
+            Some(Choice::Show) => "show",
+            Some(Choice::Hide) => "hide",
+            None => "show at a terminal",
+        })
+    }
+}
+
 impl Thinking {
-    /// Where reasoning is written; `quiet`: nothing that was not asked for.
+    /// Output for the reasoning of one answer; `quiet`: hidden by default.
     pub fn shown(self, quiet: bool) -> Shown {
         let terminal = std::io::stderr().is_terminal();
         let asked = self.thinking.map(|choice| choice == Choice::Show);
@@ -30,16 +51,16 @@ impl Thinking {
     }
 }
 
-/// Reasoning on its way to stderr.
+/// Prints the reasoning of one answer.
 pub struct Shown {
     on: bool,
     dims: bool,
-    /// Whether some has been written and the answer has not begun.
+    /// Whether some was printed and the answer has not begun.
     open: bool,
 }
 
 impl Shown {
-    /// Writes more of it.
+    /// Prints the next text of it.
     pub fn write(&mut self, text: &str) {
         if !self.on || text.is_empty() {
             return;
@@ -47,11 +68,11 @@ impl Shown {
         let dim = if self.dims && !self.open { "\x1b[2m" } else { "" };
         self.open = true;
         eprint!("{dim}{text}");
-        // A stderr that cannot be written to is nobody's.
+        // A closed stderr is ignored.
         let _ = std::io::stderr().flush();
     }
 
-    /// Ends it: the answer begins, or there is none.
+    /// Ends the reasoning, before the answer or at its end.
     pub fn end(&mut self) {
         if std::mem::take(&mut self.open) {
             eprintln!("{}\n", if self.dims { "\x1b[0m" } else { "" });

@@ -1,12 +1,14 @@
-//! `lfm2 tokenize`: text to ids, conversations to prompts, ids to text. No GPU, no weights.
+//! `lfm2 tokenize`: converts between text, conversations and token ids, without GPU or weights.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::generate::{print, read_conversation, read_text};
+use super::error::CliError;
+use super::input::{read_conversation, read_text};
+use super::load;
 use super::options::Common;
-use super::{CliError, load};
+use super::print::print;
 use crate::engine::ModelText;
 use crate::formats::{json_bytes, without_mark};
 use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, Tokenizer};
@@ -16,18 +18,18 @@ use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings
 pub struct Tokenize {
     #[command(flatten)]
     input: Input,
-    /// The other way: ids to text, special tokens included
+    /// Convert ids to text, special tokens included
     #[arg(long, conflicts_with_all = ["chat", "parse"], env = "LFM2_DECODE")]
     decode: bool,
-    /// With --parse: the tools that the model was told of, a JSON list of their definitions. Only calls
-    /// of these are calls then. Without it every name is accepted
+    /// With --parse: tool definitions in JSON; calls of other tools are left in the text. Default: all
+    /// names are accepted
     #[arg(long, value_name = "FILE.json", requires = "parse", conflicts_with_all = ["text", "chat"], env = "LFM2_TOOLS")]
     tools: Option<PathBuf>,
 }
 
 const NOTES: &str = "\
-Needs only the tokenizer's own files (tokenizer.json, for --chat also chat_template.jinja or \
-tokenizer_config.json), and no GPU.
+Needs no GPU and only the tokenizer's files: tokenizer.json, and for --chat chat_template.jinja or \
+tokenizer_config.json.
 
 Examples:
   lfm2 tokenize 'Hello, world'
@@ -38,14 +40,14 @@ Examples:
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 struct Input {
-    /// Text, or @FILE (@- is stdin); with --decode, ids as `1,2,3` or a JSON array
+    /// Text, or @FILE (@- is stdin); with --decode, ids: `1,2,3` or a JSON array
     #[arg(value_name = "TEXT|@FILE", env = "LFM2_TEXT")]
     text: Option<String>,
     /// Render a conversation: {"messages": [...], "tools": [...], "add_generation_prompt": true}
     #[arg(long, value_name = "FILE.json", env = "LFM2_CHAT")]
     chat: Option<PathBuf>,
-    /// What is read out of a model's raw answer, as the JSON of a message: content,
-    /// reasoning_content, tool_calls. The other way round than --chat
+    /// Parse a model's raw answer into a message in JSON: content, reasoning_content, tool_calls. The
+    /// reverse of --chat
     #[arg(long, value_name = "TEXT|@FILE", allow_hyphen_values = true, env = "LFM2_PARSE")]
     parse: Option<String>,
 }
@@ -53,7 +55,7 @@ struct Input {
 impl Tokenize {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let files = load::files(common)?;
-        // Only the tokenizer's own files are needed, so nothing is known of the model's rows.
+        // The vocabulary size of the model is unknown: only the tokenizer's files are read.
         let model = pollster::block_on(ModelText::open(&files, u32::MAX as usize))?;
         let model = load::with_template(model, common)?;
         let tokenizer = model.tokenizer()?;
@@ -78,7 +80,7 @@ impl Tokenize {
     }
 }
 
-/// Reads an answer's tokens, as they are read while they come.
+/// Parses an answer's tokens with the parser of streamed answers.
 fn read(tokenizer: &Tokenizer, format: AnswerFormat, ids: &[u32]) -> Result<Answer, CliError> {
     let stops = StopStrings::default();
     let mut stream = AnswerStream::new(tokenizer, format, SpecialTokens::Hide, stops);
@@ -90,7 +92,7 @@ fn read(tokenizer: &Tokenizer, format: AnswerFormat, ids: &[u32]) -> Result<Answ
     Ok(answer)
 }
 
-/// A list of tools, or what is under `tools` of a request.
+/// A list of tools, alone or under `tools` of a request.
 fn read_tools(path: &Path) -> Result<Vec<serde_json::Value>, CliError> {
     let wrong = |problem: String| CliError::User(format!("{}: {problem}", path.display()));
     let text = read_text(path)?;
@@ -102,7 +104,7 @@ fn read_tools(path: &Path) -> Result<Vec<serde_json::Value>, CliError> {
     }
 }
 
-/// The argument itself, or the content of the file behind `@`.
+/// The argument itself, or the content of the file after `@`.
 pub fn argument(text: &str) -> Result<String, CliError> {
     match text.strip_prefix('@') {
         Some(path) => read_text(Path::new(path)),

@@ -1,10 +1,11 @@
-//! `lfm2 verify`: the published figures of LFM2-8B-A1B against this engine's.
+//! `lfm2 verify`: compares this engine with published figures of LFM2-8B-A1B.
 
 use clap::Args;
 
-use super::generate::print;
+use super::error::CliError;
+use super::load;
 use super::options::Common;
-use super::{CliError, load};
+use super::print::print;
 use crate::engine::{GenerateOptions, SamplingOptions, Session};
 use crate::model::ModelConfig;
 
@@ -21,7 +22,7 @@ const MEAN_TOLERANCE: f32 = 1e-2;
 /// Logits of the first position.
 const FIRST: [f32; 10] =
     [-1.2734, 2.4844, 5.5000, -1.3438, -1.3281, -1.3516, 1.9375, 5.8438, -0.6641, -1.2969];
-/// A bf16 logit near 5 has steps of 0.03; theirs went through a whole model in bf16.
+/// A bf16 logit near 5 has steps of 0.03, and the whole model computed in bf16.
 const LOGIT_TOLERANCE: f32 = 0.15;
 const TEXTS: [(&str, &str); 2] = [
     (
@@ -36,14 +37,14 @@ const TEXTS: [(&str, &str); 2] = [
 pub struct Verify {}
 
 const NOTES: &str = "\
-The figures are those of transformers' own test, computed in bf16: means over the vocabulary (each \
-within 0.01), ten logits, and two greedy texts. Needs the checkpoint, 16.7 GB: --model DIR.";
+The figures are from transformers' own test, computed in bf16: means over the vocabulary (tolerance \
+0.01), ten logits and two greedy texts. Needs --model with the checkpoint (16.7 GB).";
 
 impl Verify {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let Some(model) = &common.model else {
             return Err(CliError::User(
-                "--model: name the checkpoint directory of LFM2-8B-A1B to verify".to_owned(),
+                "--model: need the checkpoint directory of LFM2-8B-A1B".to_owned(),
             ));
         };
         let opened = load::open(common)?;
@@ -64,14 +65,14 @@ impl Verify {
         }
         if failed > 0 {
             return Err(CliError::Internal(format!(
-                "{failed} figures differ from the published ones; please report it with `lfm2 selftest`"
+                "{failed} figures differ from the published ones; please report it with the output of `lfm2 selftest`"
             )));
         }
         print("All published figures agree: this engine computes LFM2-8B-A1B.\n")
     }
 }
 
-/// Refuses a model that the figures are not of.
+/// Refuses other models than LFM2-8B-A1B.
 fn check_shape(model: &str, config: &ModelConfig) -> Result<(), CliError> {
     let (experts, top_k) = config.moe.as_ref().map_or((0, 0), |m| (m.num_experts, m.top_k));
     let got = [config.vocab_size, config.hidden_size, config.layers.len(), experts, top_k];
@@ -80,7 +81,7 @@ fn check_shape(model: &str, config: &ModelConfig) -> Result<(), CliError> {
     }
     let [vocab, hidden, layers, experts, top_k] = got;
     Err(CliError::User(format!(
-        "{model}: the published figures are those of LFM2-8B-A1B (vocab_size 65536, hidden_size \
+        "{model}: the published figures are for LFM2-8B-A1B (vocab_size 65536, hidden_size \
          2048, 24 layers, 4 of 32 experts), this model has {vocab}, {hidden}, {layers}, {top_k} of \
          {experts}"
     )))
@@ -90,12 +91,12 @@ fn mean(row: &[f32]) -> f32 {
     (row.iter().map(|x| f64::from(*x)).sum::<f64>() / row.len() as f64) as f32
 }
 
-/// Prints each figure beside the published one; how many differ.
+/// Prints each figure beside the published one; returns the number that differ.
 fn compare(what: &str, got: &[f32], want: &[f32], tolerance: f32) -> Result<usize, CliError> {
     let mut failed = 0;
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let difference = (g - w).abs();
-        // Written so that NaN fails.
+        // NaN must fail.
         let close = difference <= tolerance;
         failed += usize::from(!close);
         let verdict = if close { "ok" } else { "DIFFERENT" };

@@ -1,4 +1,4 @@
-//! What valid commands print.
+//! Output of valid commands.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::{NO_DRIVER, copy, lfm2, ok, refused, root, run, text, tiny};
 
 #[test]
-fn an_answer_goes_to_stdout_and_nothing_else() {
+fn only_the_answer_goes_to_stdout() {
     let args = ["generate", "-p", "Hello!", "-n", "12", "--temp", "0", "--stats"];
     let output = run(&args);
     let stderr = text(&output.stderr);
@@ -16,7 +16,7 @@ fn an_answer_goes_to_stdout_and_nothing_else() {
     assert!(!output.stdout.is_empty());
     assert!(stderr.contains("t/s") && stderr.contains("first token"), "{stderr}");
     assert!(!stderr.contains("XDG_RUNTIME_DIR"), "{stderr}");
-    // A software adapter is named as one.
+    // A software adapter is called one.
     if stderr.contains("llvmpipe") {
         assert!(stderr.contains("software"), "{stderr}");
     }
@@ -50,18 +50,18 @@ fn the_same_seed_gives_the_same_text() {
 }
 
 #[test]
-fn ids_and_conversations() {
+fn token_ids_and_conversations_are_printed() {
     let ids = ok(&["-q", "generate", "-p", "Hi", "-n", "5", "--token-ids", "--temp", "0"]);
     let ids: Vec<u32> = serde_json::from_str(&ids).unwrap();
     assert!(!ids.is_empty() && ids.len() <= 5);
 
-    let told = "Grüße, 世界 🌍";
-    let encoded = ok(&["tokenize", told]);
+    let greeting = "Grüße, 世界 🌍";
+    let encoded = ok(&["tokenize", greeting]);
     let ids: Vec<u32> = serde_json::from_str(&encoded).unwrap();
     assert_eq!(ids[0], 1, "the beginning-of-text token");
     assert_eq!(
         ok(&["tokenize", "--decode", &encoded]).trim_end(),
-        format!("<|startoftext|>{told}")
+        format!("<|startoftext|>{greeting}")
     );
 
     let dir = TempDir::new().unwrap();
@@ -80,8 +80,8 @@ fn ids_and_conversations() {
     let alone = TempDir::new().unwrap();
     std::fs::copy(root("assets/demo/tokenizer.json"), alone.path().join("tokenizer.json")).unwrap();
     let alone_model = alone.path().to_str().unwrap();
-    assert_eq!(ok(&["-m", alone_model, "tokenize", told]), encoded);
-    // Where tokenizer_config.json does not name the first token, the tokenizer itself does.
+    assert_eq!(ok(&["-m", alone_model, "tokenize", greeting]), encoded);
+    // If tokenizer_config.json does not name the first token, the tokenizer does.
     let template = root("assets/demo/chat_template.jinja");
     std::fs::copy(template, alone.path().join("chat_template.jinja")).unwrap();
     let again: serde_json::Value =
@@ -90,7 +90,7 @@ fn ids_and_conversations() {
 }
 
 #[test]
-fn logits_are_those_of_the_reference_in_any_chunks() {
+fn logits_equal_the_reference_in_any_chunks() {
     use safetensors::SafeTensors;
     let dir = tiny();
     let golden = std::fs::read(dir.path().join("golden.safetensors")).unwrap();
@@ -129,7 +129,7 @@ fn logits_are_those_of_the_reference_in_any_chunks() {
     }
 }
 
-/// At temperature 0 the answer is what `logits --greedy` gives: the most likely tokens.
+/// At temperature 0 the answer equals the tokens of `logits --greedy`.
 #[test]
 fn temperature_0_takes_the_most_likely_token() {
     let dir = TempDir::new().unwrap();
@@ -142,13 +142,13 @@ fn temperature_0_takes_the_most_likely_token() {
     let greedy: Vec<u32> = bytemuck::pod_collect_to_vec(file.tensor("greedy").unwrap().data());
     let args = ["-q", "generate", "--raw", "-p", text, "-n", "12", "--temp", "0", "--token-ids"];
     let generated: Vec<u32> = serde_json::from_str(&ok(&args)).unwrap();
-    // The answer may end before; the continuation does not.
+    // The answer may end earlier than the greedy tokens.
     assert_eq!(generated, greedy[..generated.len()]);
 }
 
-/// `greedy` is the argmax of the logits, as transformers takes it, even where that id has no token.
+/// `greedy` is the argmax of the logits, as in transformers, even if that id has no token.
 #[test]
-fn greedy_logits_know_no_tokenizer() {
+fn greedy_logits_ignore_the_tokenizer() {
     use safetensors::SafeTensors;
     let dir = copy("tests/fixtures/gqa-3");
     let small = std::fs::read(root("tests/fixtures/tokenizer-small/tokenizer.json")).unwrap();
@@ -177,15 +177,15 @@ fn greedy_logits_know_no_tokenizer() {
     let want = words(&golden, "greedy");
     assert!(want.iter().any(|id| *id > 255), "the test needs an id without a token");
     assert_eq!(words(&SafeTensors::deserialize(&file).unwrap(), "greedy"), want);
-    // Text is never made of such ids.
+    // Answers never contain ids without a token.
     let args = ["-q", "-m", model, "generate", "--raw", "-p", "x", "-n", "32", "--token-ids"];
     let sampled: Vec<u32> = serde_json::from_str(&ok(&args)).unwrap();
     assert!(sampled.iter().all(|id| *id < 256), "{sampled:?}");
 }
 
-/// The prompt of a conversation that does not want the answer's beginning is its turns alone.
+/// Without `add_generation_prompt`, the prompt of a conversation consists of its turns alone.
 #[test]
-fn a_conversation_says_where_its_prompt_ends() {
+fn a_conversation_may_omit_the_generation_prompt() {
     let dir = TempDir::new().unwrap();
     let file = dir.path().join("chat.json");
     let json =
@@ -203,7 +203,7 @@ fn a_conversation_says_where_its_prompt_ends() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_leaves_no_half_file() {
+fn ctrl_c_leaves_no_incomplete_file() {
     let dir = copy("tests/fixtures/long");
     let before = std::fs::read_dir(dir.path()).unwrap().count();
     let ids = vec!["1"; 60_000].join(",");
@@ -219,7 +219,7 @@ fn ctrl_c_leaves_no_half_file() {
         .unwrap();
     let part = dir.path().join(format!("out.{}.part", child.id()));
     while std::fs::metadata(&part).map_or(0, |m| m.len()) < 10_000 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        assert!(child.try_wait().unwrap().is_none(), "the program ended early");
         std::thread::sleep(std::time::Duration::from_millis(10));
     }
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
@@ -231,7 +231,7 @@ fn ctrl_c_leaves_no_half_file() {
 }
 
 #[test]
-fn eval_scores_and_judges() {
+fn eval_prints_scores_and_fails_below_a_minimum() {
     let dir = TempDir::new().unwrap();
     let question = |expected: &str| {
         let json = serde_json::json!({
@@ -253,7 +253,7 @@ fn eval_scores_and_judges() {
         let options = [weights, &options, &[demo.to_str().unwrap()]].concat();
         serde_json::from_str::<serde_json::Value>(&ok(&options)).unwrap()["against"].clone()
     };
-    // Itself, but for keys and values in f16.
+    // The same model, but with a KV cache in f16.
     let same = against(&[]);
     assert!(same["positions"].as_u64().unwrap() > 5, "{same}");
     assert_eq!(same["greedy_agreement"], 1.0, "{same}");
@@ -272,7 +272,7 @@ fn eval_scores_and_judges() {
 }
 
 #[test]
-fn a_piped_chat_answers_and_remembers() {
+fn a_piped_chat_answers_and_executes_commands() {
     let mut child = lfm2(&["-q", "chat", "-n", "8", "--temp", "0", "--no-history"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -286,12 +286,14 @@ fn a_piped_chat_answers_and_remembers() {
     let stderr = text(&output.stderr);
     assert!(output.status.success(), "{stderr}");
     assert_eq!(text(&output.stdout).lines().filter(|l| !l.is_empty()).count(), 2);
-    for said in ["/nope: no such command", "temperature: got", "taken back", "0 of 2048 tokens"] {
+    for said in
+        ["/nope: no such command", "temperature: got", "message is removed", "0 of 2048 tokens"]
+    {
         assert!(stderr.contains(said), "{said:?} is not in {stderr}");
     }
 }
 
-/// What a chat prints to stdout and stderr for these lines of input.
+/// A chat's output to stdout and stderr for these lines of input, and its exit code.
 pub fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
     let mut child = lfm2(&[&["chat", "--no-history"], args].concat())
         .stdin(Stdio::piped())
@@ -306,15 +308,15 @@ pub fn chat(args: &[&str], lines: &str) -> (String, String, Option<i32>) {
 }
 
 #[test]
-fn a_chat_says_what_it_does_not_do() {
-    // `-` is where the commands come from; quotes that stay open are sent as they are.
+fn a_chat_reports_errors_and_cut_answers() {
+    // `-` is the source of the commands; a message with open quotes is sent at the end.
     let (out, err, code) = chat(&["--temp", "0", "-n", "3"], "/read -\n\"\"\"\nHello");
     assert_eq!(code, Some(0), "{err}");
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(err.contains("/read needs a file name"), "{err}");
     let own = "temperature 0.3, min_p 0.15, repetition 1.05, generation_config.json)";
-    let told = format!("sampling: temperature 0 (your options; recommended: {own}");
-    assert!(err.contains(&told), "{err}");
+    let note = format!("sampling: temperature 0 (your options; recommended: {own}");
+    assert!(err.contains(&note), "{err}");
     assert!(err.contains("The answer was cut at 3 tokens (--max-tokens)."), "{err}");
 
     let full = "Tell me about WebGPU and about Rust and about everything else that you know. ";
@@ -338,7 +340,7 @@ fn a_chat_answers_again_and_keeps_its_tool_calls() {
     let lines: Vec<_> = out.lines().collect();
     assert!(lines.len() >= 2 && lines[0] != lines[1], "{out}");
 
-    // The first example of a tool call that the evaluation has.
+    // The first tool call of the evaluation.
     let examples = std::fs::read_to_string(root("assets/demo/eval.jsonl")).unwrap();
     let call = examples
         .lines()
@@ -361,8 +363,8 @@ fn a_chat_answers_again_and_keeps_its_tool_calls() {
         serde_json::from_str(&std::fs::read_to_string(saved).unwrap()).unwrap();
     assert_eq!(saved["tools"], call["tools"]);
     let answer = saved["messages"][1]["content"].as_str().unwrap();
-    // The model was trained to call here; what it wrote is what it sees again, so that the second
-    // turn computes only what is new.
+    // The model was trained to call a tool here. It sees its own text again, so that the second turn
+    // computes only the new tokens.
     assert!(answer.starts_with("<|tool_call_start|>["), "{answer}");
     assert!(answer.ends_with("]<|tool_call_end|>"), "{answer}");
     let second = err.lines().filter(|l| l.starts_with("[ prompt")).nth(1).unwrap();
@@ -383,7 +385,7 @@ fn ctrl_c_ends_a_chat_that_waits_for_its_pipe() {
     stdin.write_all(b"Hello\n").unwrap();
     let stderr = BufReader::new(child.stderr.take().unwrap());
     assert!(stderr.lines().any(|l| l.unwrap().starts_with("[ prompt")));
-    // It may still be on its way back to the pipe; then Ctrl-C is noticed there.
+    // The program may not yet read the pipe again; Ctrl-C works before and after.
     std::thread::sleep(std::time::Duration::from_millis(200));
     assert!(
         Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success()
@@ -394,7 +396,7 @@ fn ctrl_c_ends_a_chat_that_waits_for_its_pipe() {
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
+fn ctrl_c_exits_with_130_and_a_closed_pipe_with_0() {
     use std::io::Read;
     let mut child =
         lfm2(&["-q", "generate", "-p", "Hello", "--raw", "--temp", "5", "--min-p", "0"])
@@ -425,7 +427,7 @@ fn ctrl_c_ends_with_130_and_a_closed_pipe_quietly() {
 }
 
 #[test]
-fn bench_info_and_selftest_report() {
+fn bench_info_and_selftest_print_json() {
     let json = ok(&["-q", "bench", "-p", "8,16", "-n", "4", "-d", "0,8", "-r", "2", "-o", "json"]);
     let rows: Vec<serde_json::Value> = serde_json::from_str(&json).unwrap();
     let names: Vec<_> = rows.iter().map(|r| r["test"].as_str().unwrap()).collect();
@@ -458,9 +460,9 @@ fn bench_info_and_selftest_report() {
     assert!(selftest["checks"].as_array().unwrap().len() > 10);
 }
 
-/// Keys and values in 8 bits change no greedy answer of the built-in model.
+/// A KV cache in 8 bits changes no greedy answer of the built-in model.
 #[test]
-fn q8_keys_and_values_give_the_same_answers() {
+fn a_q8_kv_cache_gives_the_same_answers() {
     for prompt in ["Hello!", "What is 2 + 3?", "Tell me a joke", "What is lfm2-wgpu?"] {
         let ask = ["-q", "generate", "-p", prompt, "-n", "32", "--temp", "0"];
         assert_eq!(ok(&[&ask[..], &["--kv", "q8"]].concat()), ok(&ask), "{prompt}");

@@ -1,4 +1,4 @@
-//! Everything that can be wrong: one line, exit code 2, nothing written.
+//! Errors of the user: one line, exit code 2, nothing written.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::{NO_DRIVER, copy, edit, lfm2, logits, refused, root, tiny};
 
 #[test]
-fn no_driver_and_no_such_adapter() {
+fn a_missing_driver_or_adapter_is_refused() {
     refused(
         lfm2(&["generate", "-p", "x"]).envs(NO_DRIVER),
         &["no GPU adapter", "mesa-vulkan-drivers"],
@@ -20,7 +20,7 @@ fn no_driver_and_no_such_adapter() {
 }
 
 #[test]
-fn absurd_options_are_refused() {
+fn options_out_of_range_are_refused() {
     for (option, value, word) in [
         ("--temperature", "nan", "temperature"),
         ("--temperature", "-1", "temperature"),
@@ -57,7 +57,7 @@ fn absurd_options_are_refused() {
 }
 
 #[test]
-fn bad_ids_and_places_to_write() {
+fn bad_ids_and_output_files_are_refused() {
     let dir = tiny();
     for (ids, word) in [("1,101", "101"), ("1,x", "\"x\""), ("", "empty"), ("-1", "-1")] {
         let mut command = lfm2(&["-q", "-m", dir.path().to_str().unwrap(), "logits"]);
@@ -81,7 +81,7 @@ fn bad_ids_and_places_to_write() {
         let mut command = lfm2(&["-q", "-m", dir.path().to_str().unwrap(), "logits"]);
         refused(command.args(["--tokens", "1", "--out", place]), &[word]);
     }
-    // Both numbers, before anything is computed.
+    // The message has both numbers, before anything is computed.
     refused(
         &mut logits(dir.path(), &["--greedy", "9", "-c", "11"]),
         &["need a context of 12, it is 11"],
@@ -142,7 +142,7 @@ fn broken_model_directories_are_refused() {
         ),
         (
             Box::new(|d: &TempDir| {
-                // A tensor of another name: the one that is wanted is missing.
+                // A renamed tensor: the required one is missing.
                 let path = d.path().join("model.safetensors");
                 let mut bytes = std::fs::read(&path).unwrap();
                 let name = b"model.layers.0.operator_norm.weight";
@@ -154,7 +154,7 @@ fn broken_model_directories_are_refused() {
         ),
         (
             Box::new(|d: &TempDir| {
-                // A type that there is none of.
+                // An unknown tensor type.
                 let path = d.path().join("model.safetensors");
                 let mut bytes = std::fs::read(&path).unwrap();
                 let name = br#""dtype":""#;

@@ -1,4 +1,4 @@
-//! What a command costs: a refusal may take a second and 100 MB more than a valid start.
+//! Cost of a command: an error may take a second and 100 MB more than a valid start.
 
 use std::process::{Command, Output};
 use std::sync::OnceLock;
@@ -6,22 +6,22 @@ use std::time::{Duration, Instant};
 
 use super::lfm2;
 
-/// What one run took.
+/// Cost of one run.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     elapsed: Duration,
-    /// Where the system tells.
+    /// Processor time, if the system reports it.
     processor: Option<Duration>,
-    /// Most memory held, in bytes, where the system tells.
+    /// Peak memory in bytes, if the system reports it.
     pub memory: Option<u64>,
 }
 
-/// Longer than this is a hang, however busy the machine is.
+/// A longer run is a hang, even on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
 const MORE_TIME: Duration = Duration::from_secs(1);
 const MORE_MEMORY: u64 = 100_000_000;
 
-/// Checks a refusal's cost. Processor time is compared, since the machine may be busy.
+/// Checks the cost of an error. Compares processor time, since the machine may be busy.
 pub fn assert_small(command: &Command, cost: Cost) {
     let start = valid_start();
     assert!(cost.elapsed < PATIENCE, "{command:?} took {cost:?}");
@@ -33,7 +33,7 @@ pub fn assert_small(command: &Command, cost: Cost) {
     }
 }
 
-/// A valid answer of one token, the self-test done before.
+/// Cost of a valid answer of one token, after the self-test.
 fn valid_start() -> Cost {
     static COST: OnceLock<Cost> = OnceLock::new();
     *COST.get_or_init(|| {

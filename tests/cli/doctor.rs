@@ -1,4 +1,4 @@
-//! `lfm2 doctor`: what would run here, before anything is downloaded.
+//! `lfm2 doctor`: forecasts before a download.
 
 use serde_json::Value;
 
@@ -15,20 +15,20 @@ fn offline(args: &[&str]) -> Value {
 }
 
 #[test]
-fn without_a_name_it_is_the_built_in_model_and_the_published_one() {
-    let told = offline(&["-q", "--memory", "16G", "doctor", "--json"]);
-    assert_eq!(told["selftest"]["passed"], true, "{told}");
+fn without_a_name_doctor_shows_the_built_in_and_a_published_model() {
+    let report = offline(&["-q", "--memory", "16G", "doctor", "--json"]);
+    assert_eq!(report["selftest"]["passed"], true, "{report}");
     for speed in ["copy_bytes_per_second", "weight_bytes_per_second", "seconds_per_kernel"] {
-        assert!(told["speed"][speed].as_f64().unwrap() > 0.0, "{told}");
+        assert!(report["speed"][speed].as_f64().unwrap() > 0.0, "{report}");
     }
-    let models = told["models"].as_array().unwrap();
-    let [built_in, published] = &models[..] else { panic!("{told}") };
+    let models = report["models"].as_array().unwrap();
+    let [built_in, published] = &models[..] else { panic!("{report}") };
     let command = "lfm2 chat --memory 16G".into();
     assert_eq!((&built_in["name"], &built_in["command"]), (&Value::Null, &command));
     assert_eq!(published["name"], LFM25);
     assert_eq!(published["command"], format!("lfm2 chat -m {LFM25} --memory 16G"));
     assert_eq!(published["parameters"], 8_467_856_128_u64);
-    // As its file's bytes: 4836 MB.
+    // Its file has 4836 MB.
     let weights = published["memory"]["weights"].as_f64().unwrap();
     assert!((4.7e9..5.0e9).contains(&weights), "{published}");
     let missing = published["download"]["missing"].as_f64().unwrap();
@@ -43,14 +43,14 @@ fn without_a_name_it_is_the_built_in_model_and_the_published_one() {
 }
 
 #[test]
-fn a_machine_that_is_too_small_is_told_which_sibling_fits() {
+fn a_smaller_model_is_suggested_if_the_model_does_not_fit() {
     for (memory, sibling) in [
         ("3G", "LFM2.5-2.6B-GGUF"),
         ("1G", "LFM2.5-1.2B-Instruct-GGUF"),
         ("500M", "LFM2.5-350M-GGUF"),
     ] {
-        let told = offline(&["-q", "--memory", memory, "doctor", LFM25, "--json"]);
-        let model = &told["models"][0];
+        let report = offline(&["-q", "--memory", memory, "doctor", LFM25, "--json"]);
+        let model = &report["models"][0];
         assert_eq!(model["fits"], false, "{memory}: {model}");
         let named = model["sibling"]["name"].as_str().unwrap();
         assert_eq!(named, format!("LiquidAI/{sibling}:Q4_0"), "{memory}");
@@ -66,32 +66,32 @@ fn a_machine_that_is_too_small_is_told_which_sibling_fits() {
     assert!(nothing["sibling"].is_null() && nothing["command"].is_null(), "{nothing}");
 }
 
-/// A model of the hub is looked at by its headers: nothing is downloaded, nothing is kept.
+/// For a model of the hub, only headers are read, and nothing is kept.
 #[test]
-fn a_model_of_the_hub_is_looked_at_before_it_is_fetched() {
+fn a_model_of_the_hub_is_assessed_by_its_headers() {
     let files = demo();
     let bytes: usize = files.iter().map(|(_, bytes)| bytes.len()).sum();
     let server = Server::start(files);
     let computer = Computer::new(&server);
-    let told: Value =
+    let report: Value =
         serde_json::from_str(&computer.ok(&["-q", "doctor", REPO, "--json"])).unwrap();
-    let model = &told["models"][0];
+    let model = &report["models"][0];
     assert_eq!((&model["known"], &model["fits"]), (&"on the hub".into(), &true.into()), "{model}");
-    // Not all files of a repository are the model.
+    // A repository has more files than the model needs.
     let missing = model["download"]["missing"].as_u64().unwrap();
     assert!(missing > 6_000_000 && missing <= bytes as u64, "{missing} of {bytes}");
     assert_eq!(model["command"], format!("lfm2 chat -m {REPO}"));
     assert!(!computer.repo().exists());
-    // Downloaded, there is nothing left to come.
+    // After the download, nothing is missing.
     computer.ok(&["pull", REPO]);
-    let told: Value =
+    let report: Value =
         serde_json::from_str(&computer.ok(&["-q", "doctor", REPO, "--json"])).unwrap();
-    assert!(told["models"][0]["download"].is_null(), "{told}");
-    assert_eq!(told["models"][0]["known"], "downloaded");
+    assert!(report["models"][0]["download"].is_null(), "{report}");
+    assert_eq!(report["models"][0]["known"], "downloaded");
 }
 
 #[test]
-fn files_wrong_names_and_no_gpu() {
+fn doctor_takes_files_and_reports_wrong_names_and_a_missing_gpu() {
     let tiny = root("tests/fixtures/tiny-a");
     let shown = ok(&["doctor", tiny.to_str().unwrap(), "--kv", "f32", "--context", "64"]);
     assert!(shown.contains("(on this disk)") && shown.contains("--context 64 --kv f32"), "{shown}");
@@ -104,18 +104,18 @@ fn files_wrong_names_and_no_gpu() {
     assert!(text(&none.stdout).contains("download  4.8"), "{}", text(&none.stdout));
 }
 
-/// A chat says in one line what a model would do here, before it asks whether to download it.
+/// A chat prints the forecast in one line before the question about a download.
 #[cfg(target_os = "linux")]
 #[test]
-fn a_chat_says_so_before_it_offers_a_download() {
+fn a_chat_prints_the_forecast_before_it_offers_a_download() {
     use super::terminal::Terminal;
     let home = tempfile::TempDir::new().unwrap();
     let mut command = lfm2(&["--memory", "4G", "chat", "-m", "LiquidAI/LFM2.5-350M-GGUF"]);
-    // Nobody listens there.
+    // No server listens there.
     command.env("HF_HOME", home.path()).env("HF_ENDPOINT", "http://127.0.0.1:9");
     let mut t = Terminal::of(&command, "");
-    let told = t.wait("tokens a second");
-    assert!(told.contains("LiquidAI/LFM2.5-350M-GGUF fits this GPU: "), "{told:?}");
+    let report = t.wait("tokens a second");
+    assert!(report.contains("LiquidAI/LFM2.5-350M-GGUF fits this GPU: "), "{report:?}");
     t.press("\x03");
     assert_eq!(t.exit_code(), Some(130));
 }

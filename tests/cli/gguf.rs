@@ -22,7 +22,7 @@ fn str(path: &Path) -> &str {
 }
 
 #[test]
-fn a_gguf_answers_as_the_model_that_it_was_made_of() {
+fn a_gguf_file_answers_like_its_source() {
     let dir = TempDir::new().unwrap();
     let path = written(&dir, "m.gguf", &demo());
     let ask = ["generate", "-p", "What is 2 + 3?", "--temp", "0", "-n", "24"];
@@ -32,7 +32,7 @@ fn a_gguf_answers_as_the_model_that_it_was_made_of() {
         assert_eq!(ok(&[&["-q", "-m", str(model)][..], &ask].concat()), built_in);
         assert_eq!(ok(&["-m", str(model), "tokenize", "Hi"]), ok(&["tokenize", "Hi"]));
     }
-    // Sampled too: without a recommendation of its own, the model card's.
+    // Sampled as well: without its own recommendation, the model card's applies.
     let sampled = ["generate", "-p", "Hello", "-s", "7", "-n", "24"];
     assert_eq!(
         ok(&[&["-q", "-m", str(&path)][..], &sampled].concat()),
@@ -45,7 +45,7 @@ fn a_gguf_answers_as_the_model_that_it_was_made_of() {
 }
 
 #[test]
-fn bad_ggufs_are_refused() {
+fn bad_gguf_files_are_refused() {
     let dir = TempDir::new().unwrap();
     type Edit = fn(&mut Gguf);
     let cases: [(&str, Edit, &[&str]); 9] = [

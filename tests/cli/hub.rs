@@ -1,4 +1,4 @@
-//! Models from the hub, against a server on this machine.
+//! Models of the hub, from a server on this machine.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -9,7 +9,7 @@ use tempfile::TempDir;
 use super::hub_server::{COMMIT, Fault, REPO, Server, git_hash, is_large, sha256};
 use super::{lfm2, refused, root, text};
 
-/// A computer with a cache of its own.
+/// A computer with its own cache.
 pub struct Computer {
     pub home: TempDir,
     pub endpoint: String,
@@ -46,7 +46,7 @@ impl Computer {
         text(&output.stdout)
     }
 
-    /// The command fails for what the user cannot mend, in one line.
+    /// Asserts that the command exits with 1 and an error of one line.
     fn fails(&self, args: &[&str], words: &[&str]) {
         let output = self.run(args);
         let stderr = text(&output.stderr);
@@ -72,15 +72,15 @@ impl Computer {
         self.repo().join("blobs").join(format!("{}.incomplete", sha256(bytes)))
     }
 
-    /// The whole cached file is what the server holds, and nothing half is left.
-    fn assert_whole(&self, name: &str, bytes: &[u8]) {
+    /// Asserts that the cached file equals the server's, and that no incomplete file is left.
+    fn assert_complete(&self, name: &str, bytes: &[u8]) {
         let place = self.repo().join("snapshots").join(COMMIT).join(name);
         assert!(std::fs::read(&place).unwrap() == bytes, "{}", place.display());
         assert_eq!(self.blobs(), [sha256(bytes)]);
     }
 
-    /// Nothing has got a file's name.
-    fn assert_nothing_whole(&self) {
+    /// Asserts that no file is complete.
+    fn assert_nothing_complete(&self) {
         assert!(!self.repo().join("snapshots").exists() && !self.repo().join("refs").exists());
         let blobs = self.blobs();
         assert!(blobs.iter().all(|b| b.ends_with(".incomplete")), "{blobs:?}");
@@ -108,7 +108,7 @@ pub fn bytes(len: usize) -> Vec<u8> {
 
 const GGUF: &str = "LFM2-Q4_0.gguf";
 
-/// A repository of one file, which is fetched like any other.
+/// A repository of one file.
 fn one_file() -> (Server, Vec<u8>, Computer) {
     let bytes = bytes(3_000_000);
     let server = Server::start([(GGUF.to_owned(), bytes.clone())]);
@@ -136,18 +136,18 @@ fn stalled(server: &Server, computer: &Computer, content: &[u8], len: usize) -> 
 pub const ANSWER: [&str; 8] = ["-q", "generate", "-p", "Hello!", "-n", "8", "--temp", "0"];
 
 #[test]
-fn a_pulled_model_answers_and_needs_no_network_then() {
+fn a_pulled_model_answers_without_a_network() {
     let server = Server::start(demo());
     let computer = Computer::new(&server);
     let by_name = || [&["-m", REPO], &ANSWER[..]].concat();
-    // Nothing is fetched without a word, and nobody can be asked here.
+    // Without a terminal for the question, nothing is downloaded.
     refused(&mut computer.command(&by_name()), &["lfm2 pull owner/repo"]);
     assert!(server.seen().is_empty());
 
     let folder = computer.ok(&["-q", "pull", REPO]);
     let folder = Path::new(folder.trim_end());
     assert_eq!(folder, computer.repo().join("snapshots").join(COMMIT));
-    // Only what the model needs; the large file from another server, its name the hash.
+    // Only the files of the model; the large one comes from another server under its hash.
     let seen = server.seen();
     assert!(!seen.iter().any(|s| s.path.contains("README")), "{seen:?}");
     assert_eq!(seen.iter().filter(|s| s.path.starts_with("/cdn/")).count(), 1);
@@ -171,7 +171,7 @@ fn a_pulled_model_answers_and_needs_no_network_then() {
 }
 
 #[test]
-fn the_token_goes_to_the_hub_only() {
+fn only_the_hub_gets_the_token() {
     let (server, content, computer) = one_file();
     server.wants_token("hf_secret");
     refused(&mut computer.command(&["pull", REPO]), &["401", "HF_TOKEN", "/owner/repo"]);
@@ -185,8 +185,8 @@ fn the_token_goes_to_the_hub_only() {
     let with: Vec<_> = seen.iter().filter(|s| s.token.is_some()).collect();
     assert!(with.iter().all(|s| !s.path.starts_with("/cdn/")) && with.len() == 2, "{seen:?}");
     assert!(seen.iter().any(|s| s.path.starts_with("/cdn/")), "{seen:?}");
-    computer.assert_whole(GGUF, &content);
-    // From the file where the hub's own program leaves it.
+    computer.assert_complete(GGUF, &content);
+    // The token from the file of the hub's own program.
     let other = Computer::new(&server);
     std::fs::write(other.home.path().join("token"), "hf_secret\n").unwrap();
     other.ok(&["pull", REPO]);
@@ -195,40 +195,40 @@ fn the_token_goes_to_the_hub_only() {
 }
 
 #[test]
-fn a_cut_connection_is_taken_up_where_it_ended() {
+fn an_interrupted_connection_resumes() {
     let (server, content, computer) = one_file();
     server.fails("/cdn/", Fault::Cut(1_000_000));
     server.fails("/cdn/", Fault::Cut(500_000));
     let output = computer.run(&["pull", REPO]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert_eq!(server.ranges().last().unwrap(), "bytes=1500000-");
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
     assert!(text(&output.stderr).contains("disconnected, again in"), "{}", text(&output.stderr));
-    // Again: nothing is asked for but the listing.
+    // A second pull requests only the listing.
     computer.ok(&["pull", REPO]);
     assert_eq!(server.seen().len(), 1);
 }
 
 #[test]
-fn a_server_without_ranges_or_with_others_begins_anew() {
+fn a_server_without_correct_ranges_sends_the_whole_file() {
     let (server, content, computer) = one_file();
     for fault in [Fault::NoRange, Fault::OtherRange, Fault::Status(416, "")] {
         server.fails("/cdn/", Fault::Cut(1_000_000));
         server.fails("/cdn/", fault);
         computer.ok(&["pull", REPO]);
-        computer.assert_whole(GGUF, &content);
+        computer.assert_complete(GGUF, &content);
         assert!(server.ranges().contains(&"bytes=1000000-".to_owned()));
         computer.ok(&["-q", "rm", "--yes", REPO]);
     }
 }
 
 #[test]
-fn passing_failures_are_waited_out() {
+fn temporary_failures_are_retried() {
     let (server, content, computer) = one_file();
     server.fails("/api/", Fault::Status(503, ""));
     server.fails("/resolve/", Fault::Status(429, "Retry-After: 1\r\n"));
     server.fails("/cdn/", Fault::Status(503, ""));
-    // An address that has run out.
+    // An expired address.
     server.fails("/cdn/", Fault::Status(403, ""));
     let past = "Retry-After: Sun, 06 Nov 1994 08:49:37 GMT\r\n";
     server.fails("/cdn/", Fault::Status(503, past));
@@ -243,17 +243,20 @@ fn passing_failures_are_waited_out() {
     ] {
         assert!(stderr.contains(words), "no {words:?} in {stderr}");
     }
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
 }
 
 #[test]
-fn failures_that_do_not_pass_end() {
+fn permanent_failures_end_the_pull() {
     let (server, _, computer) = one_file();
     refused(&mut computer.command(&["pull", "owner/none"]), &["owner/none", "no such model"]);
     refused(&mut computer.command(&["pull", "owner/repo@v9"]), &["owner/repo@v9", "no such rev"]);
     refused(&mut computer.command(&["pull", "owner/repo:Q8_0"]), &["Q8_0", "There are: Q4_0"]);
     refused(&mut computer.command(&["pull", "not a name"]), &["owner/repo[:QUANT][@revision]"]);
-    refused(&mut computer.command(&["-m", "a/b:", "generate", "-p", "x"]), &["a name of a model"]);
+    refused(
+        &mut computer.command(&["-m", "a/b:", "generate", "-p", "x"]),
+        &["as a name on the hub"],
+    );
     server.fails("/api/", Fault::Status(429, "Retry-After: 9999\r\n"));
     computer.fails(&["pull", REPO], &["429", "wait 9999 s"]);
     server.fails("/cdn/", Fault::Status(500, "Retry-After: 0\r\n"));
@@ -261,10 +264,10 @@ fn failures_that_do_not_pass_end() {
         server.fails("/cdn/", Fault::Status(500, "Retry-After: 0\r\n"));
     }
     computer.fails(&["pull", REPO], &["500", "5 times", "run the command again"]);
-    computer.assert_nothing_whole();
+    computer.assert_nothing_complete();
     let gone = Computer { home: computer.home, endpoint: "http://127.0.0.1:1".to_owned() };
     gone.fails(&["pull", REPO], &["127.0.0.1:1", "5 times"]);
-    // Without a network: one line, at once.
+    // Without a network, one line follows at once.
     let nowhere = Computer { endpoint: "http://no-such-host.invalid".to_owned(), ..gone };
     nowhere.fails(&["pull", REPO], &["no-such-host.invalid is not found", "online"]);
     let stderr = text(&nowhere.run(&["pull", REPO]).stderr);
@@ -275,71 +278,71 @@ fn failures_that_do_not_pass_end() {
 }
 
 #[test]
-fn a_silent_server_is_left() {
+fn a_silent_server_is_asked_again() {
     let (server, content, computer) = one_file();
     server.fails("/cdn/", Fault::Stall(1_000_000));
     let mut pull = computer.command(&["pull", REPO]);
     let output = pull.env("HF_HUB_DOWNLOAD_TIMEOUT", "1").output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(server.ranges().contains(&"bytes=1000000-".to_owned()));
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
 }
 
 #[test]
-fn what_is_not_the_file_is_never_taken_for_it() {
+fn damaged_files_are_never_used() {
     let (server, content, computer) = one_file();
     for (fault, word) in [(Fault::Corrupt, "SHA-256"), (Fault::Longer, "length")] {
         server.fails("/cdn/", fault);
         computer.fails(&["pull", REPO], &[GGUF, word, "deleted"]);
-        computer.assert_nothing_whole();
+        computer.assert_nothing_complete();
         assert!(computer.blobs().is_empty());
     }
-    // In the second part only: what went before is not trusted either.
+    // Damage in the second part discards the first one as well.
     server.fails("/cdn/", Fault::Cut(1_000_000));
     server.fails("/cdn/", Fault::Corrupt);
     computer.fails(&["pull", REPO], &["SHA-256"]);
     assert!(computer.blobs().is_empty());
-    // A wrong beginning that something else left: fetched anew in the same run.
+    // A wrong beginning is downloaded again in the same run.
     std::fs::write(computer.incomplete(&content), vec![7; 1_000_000]).unwrap();
     computer.ok(&["pull", REPO]);
-    computer.assert_whole(GGUF, &content);
-    // A file that is too long already.
+    computer.assert_complete(GGUF, &content);
+    // An incomplete file that is too long.
     computer.ok(&["-q", "rm", "--yes", REPO]);
     std::fs::create_dir_all(computer.repo().join("blobs")).unwrap();
     std::fs::write(computer.incomplete(&content), vec![7; 4_000_000]).unwrap();
     computer.ok(&["pull", REPO]);
-    computer.assert_whole(GGUF, &content);
-    // Spoilt on the disk: seen by its length, or when asked to read it.
+    computer.assert_complete(GGUF, &content);
+    // Damage on the disk is found by the length, or with --check.
     let blob = computer.repo().join("blobs").join(sha256(&content));
     std::fs::write(&blob, &content[..100]).unwrap();
     computer.ok(&["pull", REPO]);
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
     let mut wrong = content.clone();
     wrong[5] ^= 1;
     std::fs::write(&blob, &wrong).unwrap();
     computer.ok(&["pull", "--check", REPO]);
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
     // Small files are checked by git's hash.
     let server = Server::start(demo());
     let computer = Computer::new(&server);
     server.fails("/config.json", Fault::Corrupt);
     computer.fails(&["pull", REPO], &["config.json", "git hash"]);
-    computer.assert_nothing_whole();
+    computer.assert_nothing_complete();
 }
 
 #[test]
-fn a_killed_pull_is_continued() {
+fn a_killed_pull_resumes() {
     let (server, content, computer) = one_file();
     let mut first = stalled(&server, &computer, &content, 1_200_000);
-    // A second one waits for the first, and does not write the same file.
+    // A second pull waits for the first one.
     let mut second = computer.command(&["-q", "pull", REPO]);
     let mut second = second.stdout(Stdio::null()).spawn().unwrap();
     refused(&mut computer.command(&["rm", "--yes", REPO]), &["another process"]);
     std::thread::sleep(Duration::from_millis(500));
     assert!(second.try_wait().unwrap().is_none());
     assert!(server.ranges().is_empty());
-    computer.assert_nothing_whole();
-    // Half a model is none.
+    computer.assert_nothing_complete();
+    // An incomplete model is not used.
     refused(&mut computer.command(&["-m", REPO, "generate", "-p", "x"]), &["lfm2 pull"]);
     assert!(computer.ok(&["list"]).contains("incomplete"));
 
@@ -347,21 +350,21 @@ fn a_killed_pull_is_continued() {
     first.wait().unwrap();
     assert!(second.wait().unwrap().success());
     assert_eq!(server.ranges(), ["bytes=1200000-", "bytes=1200000-"], "the hub, and its CDN");
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
 }
 
 #[cfg(unix)]
 #[test]
-fn ctrl_c_ends_a_pull_that_can_be_continued() {
+fn a_pull_resumes_after_ctrl_c() {
     let (server, content, computer) = one_file();
     let mut pull = stalled(&server, &computer, &content, 1_200_000);
     // SAFETY: the child is ours and has not been waited for.
     let sent = unsafe { libc::kill(libc::pid_t::try_from(pull.id()).unwrap(), libc::SIGINT) };
     assert_eq!((sent, pull.wait().unwrap().code()), (0, Some(130)));
-    computer.assert_nothing_whole();
+    computer.assert_nothing_complete();
     computer.ok(&["pull", REPO]);
     assert_eq!(server.ranges().last().unwrap(), "bytes=1200000-");
-    computer.assert_whole(GGUF, &content);
+    computer.assert_complete(GGUF, &content);
 }
 
 /// Writes a repository as huggingface_hub does.
@@ -383,18 +386,18 @@ fn cache_by_hand(computer: &Computer, files: &[(String, Vec<u8>)]) {
 }
 
 #[test]
-fn what_huggingface_hub_fetched_is_used() {
+fn files_of_huggingface_hub_are_used() {
     let server = Server::start(demo());
     let computer = Computer::new(&server);
     cache_by_hand(&computer, &demo());
     let answer = computer.ok(&[&["-m", REPO], &ANSWER[..]].concat());
     assert_eq!(answer, text(&lfm2(&ANSWER).output().unwrap().stdout));
     assert!(server.seen().is_empty());
-    // A pull asks what there is, and fetches nothing.
+    // A pull requests the listing, and downloads nothing.
     let pull = computer.run(&["pull", REPO]);
     assert!(text(&pull.stderr).contains("0 B to download"), "{}", text(&pull.stderr));
     assert_eq!(server.seen().len(), 1);
-    // The cache's folder may be named itself.
+    // HF_HUB_CACHE may name the cache's folder.
     let mut moved = computer.command(&["-q", "list"]);
     moved.env("HF_HUB_CACHE", computer.home.path().join("hub")).env("HF_HOME", "/nonexistent");
     assert!(text(&moved.output().unwrap().stdout).contains(&format!("\n{REPO} ")));
@@ -431,7 +434,7 @@ fn names_from_the_server_stay_in_the_cache() {
     }
     server.lists(serde_json::json!({"sha": COMMIT, "siblings": []}).to_string());
     refused(&mut computer.command(&["pull", REPO]), &["neither .gguf"]);
-    // A length that no disk has: said before anything is fetched.
+    // A length that fits on no disk is reported before the download.
     let lfs = serde_json::json!({"sha256": sha256(&content), "size": u64::MAX});
     let sibling = serde_json::json!({"rfilename": GGUF, "lfs": lfs});
     server.lists(serde_json::json!({"sha": COMMIT, "siblings": [sibling]}).to_string());
@@ -441,7 +444,7 @@ fn names_from_the_server_stay_in_the_cache() {
 }
 
 #[test]
-fn a_hub_that_tells_hashes_by_head_only() {
+fn hashes_from_head_requests_are_used() {
     let server = Server::start(demo());
     server.tells_hashes_by_head_only();
     let computer = Computer::new(&server);

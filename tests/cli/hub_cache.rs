@@ -21,7 +21,7 @@ fn listed(computer: &Computer) -> Vec<serde_json::Value> {
 }
 
 #[test]
-fn list_tells_names_sizes_and_places() {
+fn list_prints_names_sizes_and_places() {
     let (server, computer, _) = two_quants();
     let rows = listed(&computer);
     let names: Vec<_> = rows.iter().map(|r| r["name"].as_str().unwrap()).collect();
@@ -36,7 +36,7 @@ fn list_tells_names_sizes_and_places() {
         plain.starts_with("NAME ") && plain.contains("owner/repo:Q8_0    20.00 kB  01234567  /"),
         "{plain}"
     );
-    // What other programs fetched is shown as what it is, and data sets are none of ours.
+    // Models for other programs are marked; data sets are not listed.
     let hub = computer.home.path().join("hub");
     let other = hub.join("models--x--y/snapshots").join(COMMIT);
     std::fs::create_dir_all(&other).unwrap();
@@ -50,7 +50,7 @@ fn list_tells_names_sizes_and_places() {
 }
 
 #[test]
-fn rm_removes_what_is_meant_and_no_more() {
+fn rm_deletes_only_the_named_model() {
     let (_server, computer, [_, q8]) = two_quants();
     refused(&mut computer.command(&["rm", REPO]), &["--yes"]);
     refused(&mut computer.command(&["rm", "-y", "owner/none"]), &["owner/none", "not in the"]);
@@ -62,14 +62,14 @@ fn rm_removes_what_is_meant_and_no_more() {
     assert!(text(&removed.stderr).contains("30.00 kB freed"), "{}", text(&removed.stderr));
     assert_eq!(computer.blobs(), [sha256(&q8)]);
     assert_eq!(listed(&computer)[0]["name"], "owner/repo:Q8_0");
-    // The last one takes the rest with it.
+    // Deleting the last quantisation deletes the repository.
     computer.ok(&["rm", "--yes", "owner/repo:Q8_0"]);
     assert!(!computer.repo().exists() && listed(&computer).is_empty());
 }
 
-/// `pull` takes the name of a file that is within another's, so `rm` does.
+/// `rm` resolves a name that is part of another file's name as `pull` does.
 #[test]
-fn rm_takes_the_name_that_pull_takes() {
+fn rm_resolves_names_like_pull() {
     let names = ["LFM2-Q4_0.gguf", "LFM2-Q4_0-new.gguf", "LFM3-Q4_0-new.gguf"];
     let server = Server::start(names.map(|name| (name.to_owned(), bytes(name.len() * 1000))));
     let computer = Computer::new(&server);
@@ -82,7 +82,7 @@ fn rm_takes_the_name_that_pull_takes() {
     computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM3-Q4_0-new"]);
     computer.ok(&["-q", "rm", "--yes", "owner/repo:LFM2-Q4_0"]);
     assert_eq!(computer.blobs(), [sha256(&bytes(names[1].len() * 1000))]);
-    // In a revision without a file of just that name no other is meant by it, while there is one.
+    // A file with exactly that name takes precedence in every revision.
     let cache = computer.repo().join("snapshots");
     let other = cache.join("f".repeat(40));
     std::fs::create_dir_all(&other).unwrap();
@@ -93,7 +93,7 @@ fn rm_takes_the_name_that_pull_takes() {
 
 #[cfg(unix)]
 #[test]
-fn content_that_another_revision_needs_stays() {
+fn content_of_another_revision_stays() {
     let (_server, computer, [q4, q8]) = two_quants();
     let other = "f".repeat(40);
     let folder = computer.repo().join("snapshots").join(&other);
@@ -109,7 +109,7 @@ fn content_that_another_revision_needs_stays() {
     assert!(!computer.repo().join("refs/main").exists());
     assert_eq!(listed(&computer)[0]["name"], "owner/repo:Q8_0@refs/pr/1");
     assert_ne!(sha256(&q4), sha256(&q8));
-    // A link that leads elsewhere deletes nothing there.
+    // The target of a link outside the cache is not deleted.
     let precious = computer.home.path().join("precious");
     std::fs::write(&precious, "x").unwrap();
     std::os::unix::fs::symlink(&precious, folder.join("x-F16.gguf")).unwrap();
@@ -120,7 +120,7 @@ fn content_that_another_revision_needs_stays() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn at_a_terminal_a_download_is_asked_for() {
+fn a_download_needs_an_answer_at_a_terminal() {
     use super::hub::{ANSWER, demo};
     use super::terminal::Terminal;
 
@@ -144,7 +144,7 @@ fn at_a_terminal_a_download_is_asked_for() {
     t.press("\r");
     assert_eq!(t.exit_code(), Some(0));
     assert!(pulled());
-    // A bar that is cleared; no question once it is there.
+    // No question if the model is in the cache.
     let mut t = Terminal::of(&computer.command(&["rm", REPO]), "");
     t.wait("Delete owner/repo (6.99 MB)? [y/N]");
     t.press("\r");

@@ -1,4 +1,4 @@
-//! Names as people have them, what is said before a download, and names that are given back.
+//! Names of models: forms that users paste, checks before a download, names that `list` prints.
 
 use std::path::Path;
 
@@ -7,7 +7,7 @@ use super::hub::{ANSWER, Computer, demo};
 use super::hub_server::{COMMIT, REPO, Server};
 use super::{lfm2, refused, root, text};
 
-/// A small model whose matrices are said to be of a type of ggml's, by its number.
+/// A small model with matrices of the given ggml type.
 fn model_of(kind: u32) -> Vec<u8> {
     let mut file: Gguf = convert(&root("tests/fixtures/top-3-of-7"), F32);
     if kind != F32 {
@@ -21,7 +21,7 @@ fn named(files: &[(&str, u32)]) -> Vec<(String, Vec<u8>)> {
 }
 
 #[test]
-fn what_cannot_run_is_refused_before_it_is_downloaded() {
+fn unsupported_gguf_files_are_refused_before_the_download() {
     let files = [
         ("M-IQ4_NL.gguf", 20),
         ("M-MXFP4.gguf", 39),
@@ -34,7 +34,7 @@ fn what_cannot_run_is_refused_before_it_is_downloaded() {
         ("M-Q4_0.gguf", F32),
         ("M-QAD-Q4_0.gguf", F32),
         ("M-Q8_0-00001-of-00002.gguf", F32),
-        // A name that says another type than the file has.
+        // The type in the name differs from the file's.
         ("M-Q6_K.gguf", 12 + 100),
     ];
     for parts in [true, false] {
@@ -60,14 +60,14 @@ fn what_cannot_run_is_refused_before_it_is_downloaded() {
             let probes = server.probes();
             assert!(!probes.is_empty() && probes.len() <= 4, "{quant}: {probes:?}");
             assert!(probes.iter().all(|p| p.range.as_deref().unwrap().starts_with("bytes=")));
-            // Nothing else was asked for, and nothing is in the cache.
+            // Nothing else was requested, and the cache is empty.
             assert!(server.seen().iter().all(|s| s.path.starts_with("/api/")));
             assert!(!computer.repo().join("blobs").exists());
         }
         let stderr = text(&computer.run(&["pull", "owner/repo:IQ4_NL"]).stderr);
         assert!(!stderr.contains("MXFP4") && !stderr.contains("Q8_0-"), "{stderr}");
         computer.ok(&["-q", "pull", "owner/repo:Q4_0"]);
-        // What is there is not looked at again.
+        // Cached files are not probed again.
         server.probes();
         computer.ok(&["-q", "pull", "owner/repo:Q4_0"]);
         assert!(server.probes().is_empty());
@@ -75,7 +75,7 @@ fn what_cannot_run_is_refused_before_it_is_downloaded() {
 }
 
 #[test]
-fn checkpoints_that_cannot_run_are_refused_too() {
+fn unsupported_checkpoints_are_refused_before_the_download() {
     let with = |name: &str, edit: &dyn Fn(&mut Vec<u8>)| {
         let mut files = demo();
         let (_, bytes) = files.iter_mut().find(|(other, _)| other == name).unwrap();
@@ -108,7 +108,7 @@ fn checkpoints_that_cannot_run_are_refused_too() {
 }
 
 #[test]
-fn a_plain_quantisation_and_the_others_of_one_repository() {
+fn quantisations_of_one_repository_are_distinguished() {
     let files = [
         ("LFM2.5-1.2B-BF16.gguf", F32),
         ("LFM2.5-1.2B-Q4_0.gguf", F32),
@@ -123,7 +123,7 @@ fn a_plain_quantisation_and_the_others_of_one_repository() {
         let path = computer.ok(&["-q", "pull", name]);
         Path::new(path.trim_end()).file_name().unwrap().to_str().unwrap().to_owned()
     };
-    // Of the other one's weights nothing is meant by the plain name, here or in the cache.
+    // The plain name does not match the QAD file, neither on the hub nor in the cache.
     assert_eq!(pulled("owner/repo:qad-q4_0"), files[2].0);
     refused(
         &mut computer.command(&["-m", "owner/repo:Q4_0", "generate", "-p", "x"]),
@@ -141,7 +141,7 @@ fn a_plain_quantisation_and_the_others_of_one_repository() {
     ] {
         assert_eq!(pulled(name), file, "{name}");
     }
-    // What `list` calls them is taken by each command.
+    // Each command accepts the names that `list` prints.
     let listed: Vec<serde_json::Value> =
         serde_json::from_str(&computer.ok(&["list", "--json"])).unwrap();
     let names: Vec<&str> = listed.iter().map(|row| row["name"].as_str().unwrap()).collect();
@@ -162,7 +162,7 @@ fn a_plain_quantisation_and_the_others_of_one_repository() {
 }
 
 #[test]
-fn pasted_addresses_are_taken() {
+fn pasted_addresses_are_accepted() {
     let server = Server::start(named(&[("M-Q4_0.gguf", F32), ("M-F16.gguf", F32)]));
     let computer = Computer::new(&server);
     let host = computer.endpoint.trim_start_matches("http://").to_owned();
@@ -186,7 +186,7 @@ fn pasted_addresses_are_taken() {
     assert!(paths.len() == 1 && paths[0].ends_with("M-Q4_0.gguf\n"), "{paths:?}");
     let folder = Computer::new(&Server::start(demo()));
     folder.ok(&["-q", "pull", "hf.co/owner/repo"]);
-    // A checkpoint is called by its name, not by its commit.
+    // A checkpoint is shown by its name, not by its commit.
     let line = folder.run(&[&["-m", "hf.co/owner/repo"], &ANSWER[1..]].concat());
     let line = text(&line.stderr);
     assert!(line.contains("owner/repo BF16") && !line.contains("01234567"), "{line}");
@@ -201,7 +201,7 @@ fn pasted_addresses_are_taken() {
 }
 
 #[test]
-fn the_cache_is_found_as_huggingface_hub_finds_it() {
+fn the_cache_is_that_of_huggingface_hub() {
     let server = Server::start(named(&[("M-Q4_0.gguf", F32)]));
     let computer = Computer::new(&server);
     computer.ok(&["-q", "pull", REPO]);

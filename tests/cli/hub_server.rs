@@ -1,4 +1,4 @@
-//! A small server that speaks the hub's endpoints, and fails as it is told.
+//! A small server with the hub's endpoints, and with faults on request.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
@@ -12,20 +12,20 @@ use sha2::{Digest, Sha256};
 pub const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 pub const REPO: &str = "owner/repo";
 
-/// What goes wrong with one request.
+/// A fault of one reply.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// This status with these header lines.
+    /// Another status with these header lines.
     Status(u16, &'static str),
-    /// So many bytes of the content, then the connection ends.
+    /// The connection ends after this number of bytes.
     Cut(usize),
-    /// So many bytes of the content, then silence.
+    /// The server falls silent after this number of bytes.
     Stall(usize),
-    /// The whole content, whatever range was asked for.
+    /// The whole content for any range.
     NoRange,
-    /// A range that was not asked for.
+    /// Another range than the requested one.
     OtherRange,
-    /// A byte of the content is another one.
+    /// A byte of the content is changed.
     Corrupt,
     /// More than the content.
     Longer,
@@ -43,20 +43,20 @@ pub struct Seen {
 #[derive(Default)]
 struct State {
     files: BTreeMap<String, Vec<u8>>,
-    /// The next request whose path contains the text fails so.
+    /// Faults of the next request whose path contains the text.
     faults: Vec<(&'static str, Fault)>,
     seen: Vec<Seen>,
-    /// Requests for a first part of a file, which are made before a download and are not in `seen`.
+    /// Requests for the first part of a file before a download; `seen` does not contain them.
     probes: Vec<Seen>,
-    /// Parts of files are not sent: all comes instead.
+    /// Whether whole files are sent in place of first parts.
     no_parts: bool,
-    /// The token without which nothing is given.
+    /// The required token.
     token: Option<&'static str>,
-    /// The listing tells no hashes: HEAD requests do.
+    /// Whether hashes are missing in the listing; HEAD requests have them.
     bare: bool,
-    /// The port that large files are sent to.
+    /// The port of the server for large files.
     cdn: u16,
-    /// Served in place of the listing.
+    /// Another listing to send.
     listing: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl Server {
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
                     let server = server.clone();
-                    // A client that is killed breaks the connection: no matter.
+                    // A killed client breaks the connection, which is no error.
                     std::thread::spawn(move || server.answer(stream));
                 }
             });
@@ -130,7 +130,7 @@ impl Server {
         self.state.lock().unwrap().no_parts = true;
     }
 
-    /// The ranges that were asked of content since the last call.
+    /// The ranges requested since the last call.
     pub fn ranges(&self) -> Vec<String> {
         self.seen().into_iter().filter_map(|s| s.range).collect()
     }
@@ -250,7 +250,7 @@ impl Reply {
     }
 }
 
-/// A file's bytes, or what becomes of them.
+/// The reply with a file's bytes, or with a fault.
 fn content(bytes: &[u8], seen: &Seen, fault: Option<Fault>) -> Reply {
     let etag = format!("ETag: \"{}\"\r\nX-Repo-Commit: {COMMIT}\r\n", git_hash(bytes));
     if seen.method == "HEAD" {

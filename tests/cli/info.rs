@@ -1,4 +1,4 @@
-//! `lfm2 info`: what a model takes, and what would fit.
+//! `lfm2 info`: memory plans, and advice if a model does not fit.
 
 use super::{NO_DRIVER, lfm2, ok, refused, root, run, text};
 
@@ -12,7 +12,7 @@ fn total(args: &[&str]) -> u64 {
     plan(args)["total"].as_u64().unwrap()
 }
 
-/// A shape's sizes, whatever memory this machine's adapter has.
+/// A shape with a fixed amount of memory, for any machine.
 const SHAPE: [&str; 6] = ["--shape", "lfm2-8b-a1b", "--context", "32768", "--memory", "90G"];
 
 #[test]
@@ -20,7 +20,7 @@ fn the_published_mixture_fits_in_5_6_gb() {
     for limits in ["adapter", "default"] {
         let memory = plan(&[&SHAPE[..], &["--limits", limits]].concat());
         assert!(memory["total"].as_u64().unwrap() <= 5_600_000_000, "{memory}");
-        // Weights of 8.3 G parameters in 4.5 bits and more; six layers of keys and values.
+        // Weights of 8.3 G parameters in 4.5 bits or more; KV cache of six layers.
         assert!(memory["weights"].as_u64().unwrap() > 4_600_000_000, "{memory}");
         assert_eq!(memory["kv"].as_u64().unwrap(), 32768 * 6 * 2 * 8 * 64 * 2, "{memory}");
         assert_eq!(memory["kv_bytes_per_token"], 6 * 2 * 8 * 64 * 2, "{memory}");
@@ -30,7 +30,7 @@ fn the_published_mixture_fits_in_5_6_gb() {
     for line in [
         "Model lfm2-8b-a1b (lfm2_moe)",
         "GPU memory at context 32768",
-        "f16, 12 KiB a token: 2.0 KiB in each of 6 attentions",
+        "f16, 12 KiB per token: 2.0 KiB in each of 6 attention layers",
         "in each of 18 convolutions",
         "of 90 GiB",
     ] {
@@ -42,7 +42,7 @@ fn the_published_mixture_fits_in_5_6_gb() {
 fn weights_and_kv_change_the_plan() {
     let bytes = |args: &[&str], key: &str| plan(args)[key].as_u64().unwrap();
     assert_eq!(2 * bytes(&[], "kv"), bytes(&["--kv", "f32"], "kv"));
-    // 32 values in 34 bytes against 64; a head of 32 leaves half a word.
+    // 32 values take 34 bytes in q8 and 64 in f16; a head of 32 is padded by half a word.
     assert_eq!(bytes(&["--kv", "q8"], "kv") * 64, bytes(&[], "kv") * 36);
     assert_eq!(
         32 * plan(&[&SHAPE[..], &["--kv", "q8"]].concat())["kv"].as_u64().unwrap(),
@@ -50,11 +50,11 @@ fn weights_and_kv_change_the_plan() {
     );
     assert!(bytes(&["--weights", "q4"], "weights") * 2 < bytes(&[], "weights"));
     assert!(bytes(&["-c", "512"], "kv") * 3 < bytes(&[], "kv"));
-    // The same without any adapter.
+    // The plan is the same without an adapter.
     let output = lfm2(&["info", "--json", "--limits", "default"]).envs(NO_DRIVER).output().unwrap();
     let json: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(json["memory"]["kv"], plan(&["--limits", "default"])["kv"]);
-    // The engine takes what was planned.
+    // The engine uses the planned memory.
     let planned = total(&["-c", "2048", "--kv", "f32"]);
     let answer = run(&["-c", "2048", "--kv", "f32", "generate", "-p", "x", "-n", "1"]);
     let mib = format!("{} MiB of ", (planned + (1 << 19)) >> 20);
@@ -62,7 +62,7 @@ fn weights_and_kv_change_the_plan() {
 }
 
 #[test]
-fn what_cannot_fit_is_refused_with_what_would() {
+fn an_error_names_options_with_which_the_model_fits() {
     let whole = total(&SHAPE[..4]);
     let (whole, bytes) = (whole.to_string(), (whole - 1).to_string());
     let with = |args: &[&str], words: &[&str]| refused(lfm2(&["info"]).args(args), words);
@@ -72,7 +72,7 @@ fn what_cannot_fit_is_refused_with_what_would() {
         &["Try --context 16384, or --kv f16"],
     );
     with(&[&SHAPE[..4], &["--memory", "1G"]].concat(), &["Try a smaller model"]);
-    // The same advice from a command that would load the weights.
+    // Commands that load the weights give the same advice.
     let half = total(&["-c", "2048", "--weights", "q4", "--kv", "f16"]).to_string();
     let mut command = lfm2(&["generate", "-p", "x"]);
     refused(
@@ -89,12 +89,12 @@ fn what_cannot_fit_is_refused_with_what_would() {
     with(&["--shape", "lfm2-8b-a1b", "-m", dense], &["--shape", "--model"]);
     with(&["--shape", "lfm3"], &["--shape", "lfm2-8b-a1b"]);
     with(&["--kv", "f8"], &["--kv"]);
-    // A context too long for one binding of 128 MiB, and what it would fit in.
+    // A context too long for one binding of 128 MiB: the error names one that fits.
     let long = |context: &str, more: &[&str], words: &[&str]| {
         let args = ["--shape", "lfm2-8b-a1b", "--limits", "default", "--context", context];
         with(&[&args[..], more].concat(), words);
     };
-    // 0 is the model's own.
+    // 0 is the model's maximum.
     let own = plan(&["--shape", "lfm2-8b-a1b", "-c", "0", "--memory", "90G"]);
     assert_eq!(own["context"], 128_000, "{own}");
     long("99999", &["--kv", "f32"], &["got 99999, need 1 to 65536 on this device, or --kv f16"]);
@@ -105,7 +105,7 @@ fn what_cannot_fit_is_refused_with_what_would() {
     with(&["-m", dense, "--kv", "q8"], &["kv: got q8", "heads of 16"]);
 }
 
-/// The demonstration model is bf16; with --weights q4 its products read nibbles.
+/// The demonstration model has bf16 weights; with --weights q4, its products read nibbles.
 #[test]
 fn a_kernel_is_printed_in_the_variants_that_the_model_uses() {
     let printed = ok(&["info", "--kernel", "matvec"]);

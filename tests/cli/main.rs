@@ -1,4 +1,4 @@
-//! The binary as a user drives it: answers, pipes, signals, and everything that can be wrong.
+//! The binary as a user runs it: answers, pipes, signals and errors.
 
 mod answers;
 mod bad_input;
@@ -34,12 +34,12 @@ fn root(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
-/// Whether slow tests run whole: `tools/test.sh --all`.
+/// Whether slow tests run completely: `tools/test.sh --all`.
 fn run_all() -> bool {
     std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
 }
 
-/// The program with a home of its own, so that nothing of the user's is read or written.
+/// The program with its own home, so that it neither reads nor writes files of the user.
 fn lfm2(args: &[&str]) -> Command {
     static HOME: std::sync::OnceLock<TempDir> = std::sync::OnceLock::new();
     let home = HOME.get_or_init(|| TempDir::new().unwrap()).path();
@@ -68,8 +68,8 @@ fn ok(args: &[&str]) -> String {
     text(&output.stdout)
 }
 
-/// The command refuses in one line that names `words`, prints nothing, exits with 2, and costs no
-/// more than is promised.
+/// Asserts that the command prints one error line with `words` and nothing to stdout, exits with 2,
+/// and is cheap.
 fn refused(command: &mut Command, words: &[&str]) {
     let (output, cost) = cost::measured(command);
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
@@ -77,10 +77,10 @@ fn refused(command: &mut Command, words: &[&str]) {
     assert_eq!(stdout, "", "{command:?}");
     let errors: Vec<_> = stderr.lines().filter(|l| l.starts_with("error: ")).collect();
     assert_eq!(errors.len(), 1, "{command:?}: {stderr}");
-    // Behind it comes at most a tip, on a line of its own.
-    let (_, behind) = stderr.split_once(&format!("{}\n", errors[0])).unwrap();
-    let is_tip = behind.starts_with("tip: ") && behind.lines().count() == 1;
-    assert!(behind.is_empty() || is_tip, "{command:?}: {stderr}");
+    // At most a tip follows, on a line of its own.
+    let (_, rest) = stderr.split_once(&format!("{}\n", errors[0])).unwrap();
+    let is_tip = rest.starts_with("tip: ") && rest.lines().count() == 1;
+    assert!(rest.is_empty() || is_tip, "{command:?}: {stderr}");
     for word in words {
         assert!(errors[0].contains(word), "{command:?}: no {word:?} in {stderr}");
     }
@@ -88,7 +88,7 @@ fn refused(command: &mut Command, words: &[&str]) {
     cost::assert_small(command, cost);
 }
 
-/// A copy of a model directory, to break.
+/// A copy of a model directory that a test may damage.
 fn copy(of: &str) -> TempDir {
     let to = TempDir::new().unwrap();
     for entry in std::fs::read_dir(root(of)).unwrap() {

@@ -1,9 +1,9 @@
-//! Byte order marks before all that a user gives: no part of the text.
+//! Byte order marks in files and pipes are not part of the text.
 
 use super::{lfm2, ok, refused, text};
 
 #[test]
-fn a_mark_before_a_text_is_no_part_of_it() {
+fn a_byte_order_mark_is_not_part_of_the_text() {
     let dir = tempfile::tempdir().unwrap();
     let write = |name: &str, bytes: &[u8]| {
         let path = dir.path().join(name);
@@ -21,11 +21,11 @@ fn a_mark_before_a_text_is_no_part_of_it() {
     let chat = r#"{"messages": [{"role": "user", "content": "Hello"}]}"#;
     let (bare, with) = (write("a.json", chat.as_bytes()), write("b.json", &marked(chat)));
     assert_eq!(ok(&["tokenize", "--chat", &with]), ok(&["tokenize", "--chat", &bare]));
-    // From a pipe.
+    // In a pipe.
     let mut piped = lfm2(&["tokenize", "@-"]);
     piped.stdin(std::fs::File::open(dir.path().join("text")).unwrap());
     assert_eq!(text(&piped.output().unwrap().stdout), plain);
-    // Of another encoding it is named.
+    // The error names another encoding.
     for bytes in [&b"\xff\xfeH\0i\0"[..], b"\xfe\xff\0H\0i"] {
         let file = write("utf16", bytes);
         refused(&mut lfm2(&["tokenize", &format!("@{file}")]), &["utf16", "UTF-16", "need UTF-8"]);

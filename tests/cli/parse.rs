@@ -1,4 +1,4 @@
-//! `tokenize --parse`: what is read out of a raw answer; `--chat-template`.
+//! `tokenize --parse` for raw answers, and `--chat-template`.
 
 use super::{lfm2, ok, refused};
 use serde_json::{Value, json};
@@ -17,7 +17,7 @@ fn file(folder: &TempDir, name: &str, text: &str) -> String {
 }
 
 #[test]
-fn an_answer_is_a_message() {
+fn a_raw_answer_becomes_a_message() {
     assert_eq!(parse(&["--parse", "- Hello"]), json!({"role": "assistant", "content": "- Hello"}));
     let call = |id: &str, name: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
     let answer =
@@ -35,7 +35,7 @@ fn an_answer_is_a_message() {
     let tools = file(&folder, "tools.json", tools);
     let message = json!({"role": "assistant", "content": null, "tool_calls": [call("call_1", "f", "{\"n\":2}")]});
     assert_eq!(parse(&["--parse", &format!("@{answer}"), "--tools", &tools]), message);
-    // Only the tools that were offered can be called.
+    // Only the given tools can be called.
     let other = "<|tool_call_start|>[g()]<|tool_call_end|>";
     let message = parse(&["--parse", other, "--tools", &tools]);
     assert_eq!(message, json!({"role": "assistant", "content": other}));
@@ -49,7 +49,7 @@ fn an_answer_is_a_message() {
 }
 
 #[test]
-fn another_template_renders_and_tells_how_answers_are_read() {
+fn another_template_sets_the_format_of_prompts_and_answers() {
     let folder = TempDir::new().unwrap();
     let template = file(
         &folder,
@@ -66,7 +66,7 @@ fn another_template_renders_and_tells_how_answers_are_read() {
     assert_eq!(rendered["text"], text);
     let message = parse(&["--parse", "Hm.</think>\nYes", "--chat-template", &template]);
     assert_eq!(message, json!({"role": "assistant", "content": "Yes", "reasoning_content": "Hm."}));
-    // The demonstration model does not think.
+    // The demonstration model has no reasoning.
     assert_eq!(parse(&["--parse", "<think>x</think>"])["content"], "<think>x</think>");
     let broken = file(&folder, "broken.jinja", "{% for %}");
     let mut command = lfm2(&["tokenize", "--chat", &chat, "--chat-template", &broken]);

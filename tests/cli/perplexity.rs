@@ -6,7 +6,7 @@ use super::{lfm2, ok, refused, root, run, text};
 
 const CONTEXT: usize = 24;
 
-/// A text of a few hundred tokens, a special token spelled out in it.
+/// A text of a few hundred tokens that spells out a special token.
 fn sample(dir: &TempDir) -> String {
     let words = |i: usize| format!("Count {i}: the dog saw {} cats and left.", i * 7 % 10);
     let lines: Vec<String> = (0..8).map(words).collect();
@@ -33,7 +33,7 @@ fn nlls(dir: &TempDir, chunk: &[u32]) -> Vec<f64> {
 }
 
 #[test]
-fn perplexity_is_that_of_the_second_halves() {
+fn perplexity_scores_the_second_halves_of_chunks() {
     let dir = TempDir::new().unwrap();
     let file = sample(&dir);
     let json = |more: &[&str]| -> serde_json::Value {
@@ -41,7 +41,7 @@ fn perplexity_is_that_of_the_second_halves() {
         let args = ["-q", "-c", &context, "perplexity", "-f", &file, "-o", "json"];
         serde_json::from_str(&ok(&[&args[..], more].concat())).unwrap()
     };
-    // The newline at the end is no part of it, and the special token is seven or so of text.
+    // The last newline is dropped, and the special token counts as about seven tokens of text.
     let whole = std::fs::read_to_string(&file).unwrap();
     let plain = whole.trim_end().replace("<|im_end|>", "");
     let ids: Vec<u32> = serde_json::from_str(&ok(&["tokenize", &plain])).unwrap();
@@ -60,7 +60,7 @@ fn perplexity_is_that_of_the_second_halves() {
     let variance = scored.iter().map(|s| (s - mean).powi(2)).sum::<f64>() / n;
     let (want, error) = (mean.exp(), mean.exp() * (variance / (n - 1.0)).sqrt());
     let got = json(&["--chunks", "3"]);
-    // Keys and values are f32 in `logits`, f16 here.
+    // The KV cache is f32 in `logits`, f16 here.
     let close = |key: &str, want: f64| {
         let got = got[key].as_f64().unwrap();
         assert!((got / want - 1.0).abs() < 5e-3, "{key}: got {got}, want {want}");
@@ -87,12 +87,12 @@ fn bad_texts_and_options_are_refused() {
     let file = sample(&dir);
     refused(&mut lfm2(&["perplexity"]), &["--file"]);
     refused(&mut lfm2(&["perplexity", "-f", "/nonexistent"]), &["/nonexistent"]);
-    // Both numbers.
+    // The message has both numbers.
     refused(
         &mut lfm2(&["perplexity", "-f", &file]),
         &["text.txt: has ", "tokens", "at least 1024"],
     );
-    // 0 is the model's own context.
+    // 0 is the model's maximum.
     refused(&mut lfm2(&["perplexity", "-f", &file, "-c", "0"]), &["tokens", "--context 2048"]);
     for context in ["7", "4096"] {
         let mut command = lfm2(&["perplexity", "-f", &file, "-c", context]);

@@ -1,4 +1,4 @@
-//! Packages: made, answered from, and refused when they are not whole.
+//! Packages: written, used for answers, and refused if incomplete.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -19,7 +19,7 @@ use super::{copy, edit, lfm2, ok, refused, root, run_all, text};
 
 const TINY: &str = "tests/fixtures/tiny-b";
 
-/// `-m` of a model, nothing for the one that is built in.
+/// `-m` and the path; nothing for the built-in model.
 fn model(path: Option<&Path>) -> Vec<&str> {
     path.map_or(Vec::new(), |path| vec!["-m", path.to_str().unwrap()])
 }
@@ -30,7 +30,7 @@ fn quantise(from: Option<&Path>, more: &[&str], to: &Path) {
     assert_eq!(said, format!("{}\n", to.display()));
 }
 
-/// The file that `logits` writes.
+/// Bytes of the file that `logits` writes.
 fn logits(of: Option<&Path>, more: &[&str]) -> Vec<u8> {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("out.safetensors");
@@ -43,8 +43,8 @@ fn manifest(package: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(package.join("manifest.json")).unwrap()).unwrap()
 }
 
-/// Every file but the manifest is in it, with its length and hash.
-fn assert_whole(package: &Path, source: &str, recipe: &Value) {
+/// Asserts that the manifest has the length and hash of every other file.
+fn assert_complete(package: &Path, source: &str, recipe: &Value) {
     let manifest = manifest(package);
     assert_eq!(manifest["format"], "lfm2-wgpu package");
     assert_eq!(manifest["version"], 1);
@@ -62,11 +62,11 @@ fn assert_whole(package: &Path, source: &str, recipe: &Value) {
 }
 
 #[test]
-fn a_package_computes_what_its_recipe_does_while_loading() {
+fn a_package_computes_the_same_as_quantising_while_loading() {
     let tiny = root(TINY);
     for (from, source) in [(None, "lfm2-wgpu demonstration model"), (Some(&*tiny), "tiny-b")] {
         for weights in ["q4", "q8", "f16"] {
-            // The other formats go the same way.
+            // The other formats use the same code.
             if !run_all() && (weights == "f16" || from.is_none() && weights == "q8") {
                 continue;
             }
@@ -76,15 +76,15 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
             assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
             let keep =
                 if weights == "q4" { json!({"head": "q8", "attention": "q8"}) } else { json!({}) };
-            assert_whole(&to, source, &json!({"weights": weights, "keep": keep}));
-            // Else chosen by measuring, and so perhaps not twice the same.
+            assert_complete(&to, source, &json!({"weights": weights, "keep": keep}));
+            // With fixed activations, so that the logits are comparable.
             for activations in ["float", "int8"] {
                 let exact = ["--activations", activations];
                 let want = logits(from, &[&exact[..], &["--weights", weights]].concat());
                 assert!(logits(Some(&to), &exact) == want, "{source} {weights}");
                 assert!(want != logits(from, &exact) || weights == "f16", "{source} {weights}");
             }
-            // Its small files are those of the source: it answers.
+            // The package contains the source's tokenizer, so it answers.
             if from.is_none() {
                 let ask = ["-q", "generate", "-p", "What is 2 + 3?", "--temp", "0", "-n", "8"];
                 let ask = [&ask[..], &["--activations", "float"]].concat();
@@ -96,10 +96,10 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
 }
 
 #[test]
-fn parts_are_kept_as_asked() {
+fn parts_keep_their_own_format() {
     let (tiny, dir) = (root(TINY), TempDir::new().unwrap());
     let to = dir.path().join("package");
-    // An empty folder is as good as none, with a slash at its end too.
+    // An empty folder is accepted, also with a slash at the end.
     std::fs::create_dir(&to).unwrap();
     let slash = PathBuf::from(format!("{}/", to.display()));
     let keep = "head=f16,attention=q8,conv=q8,dense=q4";
@@ -107,8 +107,8 @@ fn parts_are_kept_as_asked() {
     let keep = json!({
         "head": "f16", "attention": "q8", "conv": "q8", "dense": "q4", "experts": "q8"
     });
-    assert_whole(&to, "tiny-b", &json!({"weights": "q4", "keep": keep}));
-    // To the byte what the library makes of the same recipe.
+    assert_complete(&to, "tiny-b", &json!({"weights": "q4", "keep": keep}));
+    // The files equal the library's for the same recipe.
     let (q8, q4, f16) = (WeightChoice::Q8, WeightChoice::Q4, WeightChoice::F16);
     let recipe = Recipe::new(q4).keeping([
         (ModelPart::Head, f16),
@@ -132,7 +132,7 @@ fn parts_are_kept_as_asked() {
 }
 
 #[test]
-fn eight_bits_score_as_the_original() {
+fn a_q8_package_scores_like_the_original() {
     let dir = TempDir::new().unwrap();
     let to = dir.path().join("package");
     quantise(None, &["--weights", "q8"], &to);
@@ -151,7 +151,7 @@ fn eight_bits_score_as_the_original() {
 }
 
 #[test]
-fn options_that_are_wrong() {
+fn wrong_options_are_refused() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("new");
     let out = out.to_str().unwrap();
@@ -162,7 +162,7 @@ fn options_that_are_wrong() {
         refused(&mut with(&["--weights", "q4", "--keep", wrong]), &["--keep", "head=q8"]);
     }
     let twice = "head=q8,conv=q8,head=q4";
-    refused(&mut with(&["--weights", "q4", "--keep", twice]), &["--keep: head is there twice"]);
+    refused(&mut with(&["--weights", "q4", "--keep", twice]), &["--keep: head is given twice"]);
     refused(with(&["--weights", "q4"]).env("LFM2_KEEP", "x=q4"), &["--keep"]);
     refused(&mut lfm2(&["quantize", "--weights", "q4"]), &["--out"]);
     refused(&mut with(&["--weights", "q4", "-m", "/nonexistent"]), &["/nonexistent"]);
@@ -180,13 +180,13 @@ fn options_that_are_wrong() {
         let mut command = lfm2(&["quantize", "--weights", "q4", "--out"]);
         refused(command.arg(place), &[words]);
     }
-    // All of it left nothing.
+    // No refused command left a file.
     assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
     assert_eq!(std::fs::read(&file).unwrap(), b"x");
 }
 
 #[test]
-fn sources_that_cannot_be_packed() {
+fn quantised_sources_are_refused() {
     let dir = TempDir::new().unwrap();
     let package = dir.path().join("q8");
     quantise(None, &["--weights", "q8"], &package);
@@ -196,10 +196,10 @@ fn sources_that_cannot_be_packed() {
         command
     };
     refused(&mut pack(&package), &["model.embed_tokens.weight", "Q8_0", "quantised already"]);
-    // No option is ignored.
+    // --weights is an error with a quantised model.
     let answer = ["-m", package.to_str().unwrap(), "--weights", "q4", "generate", "-p", "x"];
-    refused(&mut lfm2(&answer), &["--weights", "quantised already"]);
-    // A GGUF file has its configuration and tokenizer within.
+    refused(&mut lfm2(&answer), &["--weights", "already quantised"]);
+    // A GGUF file needs the small files of the checkpoint beside it.
     let gguf = dir.path().join("m.gguf");
     std::fs::write(&gguf, convert(&root("assets/demo"), BF16).bytes()).unwrap();
     refused(&mut pack(&gguf), &["m.gguf", "config.json beside it", "checkpoint folder"]);
@@ -210,7 +210,7 @@ fn sources_that_cannot_be_packed() {
     beside("assets/demo", small[1]).unwrap();
     refused(&mut pack(&gguf), &["m.gguf", "config.json", "not this GGUF model's"]);
     assert!(!dir.path().join("new").exists());
-    // With its own beside it, it is as good as the folder.
+    // With its own files beside it, the package equals the folder's.
     for name in ["config.json", "tokenizer_config.json", "chat_template.jinja"] {
         beside("assets/demo", name).unwrap();
     }
@@ -221,7 +221,7 @@ fn sources_that_cannot_be_packed() {
 }
 
 #[test]
-fn packages_that_are_not_whole() {
+fn incomplete_packages_are_refused() {
     let dir = TempDir::new().unwrap();
     let whole = dir.path().join("whole");
     quantise(Some(&root(TINY)), &["--weights", "q4"], &whole);
@@ -247,7 +247,7 @@ fn packages_that_are_not_whole() {
         (&cut(shard), &[shard, "manifest.json says", "incomplete"]),
         (&cut("config.json"), &["config.json", "incomplete"]),
         (&|d: &TempDir| edit(d, "manifest.json", |m| m["version"] = 9.into()), &["version 9"]),
-        // What is no JSON is ours if it names the format.
+        // A file that is not JSON counts as ours if it contains the format's name.
         (
             &|d: &TempDir| {
                 let cut_short = r#"{"format": "lfm2-wgpu package","#;
@@ -262,7 +262,7 @@ fn packages_that_are_not_whole() {
     }
 }
 
-/// A model whose embedding alone takes a while: zeros, which take no place on the disk.
+/// A model with a large embedding of zeros in a sparse file, which takes a while to quantise.
 fn large() -> TempDir {
     let dir = copy(TINY);
     std::fs::remove_file(dir.path().join("golden.json")).unwrap();
@@ -273,7 +273,7 @@ fn large() -> TempDir {
     let len = usize::try_from(u64::from_le_bytes(bytes[..8].try_into().unwrap())).unwrap();
     let mut header: Value = serde_json::from_slice(&bytes[8..8 + len]).unwrap();
     let hidden = header[name]["shape"][1].as_u64().unwrap();
-    // The old embedding stays, unused.
+    // The old embedding stays in the file, unused.
     header["old"] = header[name].clone();
     let end = (bytes.len() - 8 - len) as u64;
     let size = rows * hidden * 2;
@@ -287,8 +287,8 @@ fn large() -> TempDir {
     dir
 }
 
-/// Starts to quantise, and comes back when some of it is written.
-fn begun(source: &Path, out: &Path) -> Child {
+/// Starts to quantise, and returns after the first bytes are written.
+fn started(source: &Path, out: &Path) -> Child {
     let mut child = lfm2(&["quantize", "-q", "--weights", "q8", "-m", source.to_str().unwrap()])
         .arg("--out")
         .arg(out)
@@ -298,7 +298,7 @@ fn begun(source: &Path, out: &Path) -> Child {
     let part = PathBuf::from(format!("{}.{}.part", out.display(), child.id()));
     let len = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().metadata().unwrap().len();
     while std::fs::read_dir(&part).map_or(0, |files| files.map(len).max().unwrap_or(0)) < 1 << 20 {
-        assert!(child.try_wait().unwrap().is_none(), "it ended early");
+        assert!(child.try_wait().unwrap().is_none(), "the program ended early");
         std::thread::sleep(Duration::from_millis(5));
     }
     assert!(!out.exists());
@@ -307,11 +307,11 @@ fn begun(source: &Path, out: &Path) -> Child {
 
 #[cfg(unix)]
 #[test]
-fn ended_in_the_middle_there_is_no_package() {
+fn an_interrupted_run_leaves_no_package() {
     let (source, dir) = (large(), TempDir::new().unwrap());
     let out = dir.path().join("package");
     let names = || std::fs::read_dir(dir.path()).unwrap().count();
-    let child = begun(source.path(), &out);
+    let child = started(source.path(), &out);
     let pid = libc::pid_t::try_from(child.id()).unwrap();
     // SAFETY: our own child, which has not been waited for.
     assert_eq!(unsafe { libc::kill(pid, libc::SIGINT) }, 0);
@@ -319,20 +319,20 @@ fn ended_in_the_middle_there_is_no_package() {
     assert_eq!((output.status.code(), text(&output.stderr)), (Some(130), String::new()));
     assert_eq!(names(), 0);
 
-    let mut child = begun(source.path(), &out);
+    let mut child = started(source.path(), &out);
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(!out.exists());
-    // What a killed one left is in nobody's way.
+    // Files of a killed run do not disturb the next one.
     assert_eq!(names(), 1);
     quantise(Some(&root(TINY)), &["--weights", "q8"], &out);
-    assert_whole(&out, "tiny-b", &json!({"weights": "q8", "keep": {}}));
+    assert_complete(&out, "tiny-b", &json!({"weights": "q8", "keep": {}}));
 }
 
-/// A write that the system refuses, as on a full disk.
+/// A failed write, as on a full disk.
 #[cfg(unix)]
 #[test]
-fn a_write_that_fails_leaves_nothing() {
+fn a_failed_write_leaves_no_file() {
     let dir = TempDir::new().unwrap();
     let out = dir.path().join("package");
     let quantise = lfm2(&["quantize", "-q", "--weights", "q8", "--out", out.to_str().unwrap()]);

@@ -1,4 +1,4 @@
-//! The README's commands and its Rust program, as a reader would paste them.
+//! The README's commands and its Rust program, run as printed.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ fn commands() -> Vec<Vec<String>> {
     let commands: Vec<_> = calls
         .map(|call| {
             let call = call.split(" # ").next().unwrap().trim();
-            // Quotes hold one argument together.
+            // Quotes enclose one argument.
             let parts = call.split('"').enumerate().flat_map(|(i, part)| match i % 2 {
                 0 => part.split_whitespace().map(str::to_owned).collect(),
                 _ => vec![part.to_owned()],
@@ -27,9 +27,9 @@ fn commands() -> Vec<Vec<String>> {
     commands
 }
 
-/// Those of the built-in model answer. The others need a model: without a network each says which.
+/// Commands with the built-in model answer. The others need a model, which their error names.
 #[test]
-fn the_commands_of_the_readme_do_as_it_says() {
+fn the_commands_of_the_readme_work() {
     let dir = TempDir::new().unwrap();
     let (mut answered, mut named) = (0, 0);
     for command in commands() {
@@ -38,7 +38,7 @@ fn the_commands_of_the_readme_do_as_it_says() {
         call.current_dir(dir.path()).env("HF_HUB_OFFLINE", "1");
         let model = args.iter().find(|arg| arg.contains("LFM2") || arg.contains("lfm2.5"));
         match model {
-            // It knows published models without a network.
+            // `doctor` knows published models without a network.
             Some(model) if args.contains(&"doctor") => {
                 let output = call.output().unwrap();
                 assert!(text(&output.stdout).contains(model), "{}", text(&output.stderr));

@@ -1,4 +1,4 @@
-//! `lfm2 chat` at a terminal: a pseudo-terminal from script(1), which every Linux has.
+//! `lfm2` at a terminal: a pseudo-terminal of script(1), which every Linux has.
 
 use std::io::{Read, Write};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -7,22 +7,22 @@ use std::time::{Duration, Instant};
 
 use super::lfm2;
 
-/// How long to wait for something on the screen before it counts as a hang.
+/// Longest wait for text on the screen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A terminal with a person at it.
+/// A program at a terminal, and its user.
 pub struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: Arc<Mutex<Vec<u8>>>,
-    /// When something came to the screen.
+    /// Times of output.
     moments: Arc<Mutex<Vec<Instant>>>,
-    /// How much of the screen has been looked at.
+    /// Number of bytes of the screen already checked.
     seen: usize,
 }
 
 impl Terminal {
-    /// Starts the program; `redirect` is shell text behind the command.
+    /// Starts the program; `redirect` is shell text after the command.
     fn start(args: &[&str], redirect: &str) -> Self {
         Self::of(&lfm2(args), redirect)
     }
@@ -32,7 +32,7 @@ impl Terminal {
         let words: Vec<_> =
             std::iter::once(inner.get_program()).chain(inner.get_args()).map(quoted).collect();
         let mut script = Command::new("script");
-        // Without `exec` the shell between gets Ctrl-C too, and some shells then end with 130.
+        // Without `exec`, Ctrl-C also reaches the shell in between, and some shells exit with 130.
         script.args(["-qec", &format!("exec {} {redirect}", words.join(" ")), "/dev/null"]);
         for (name, value) in inner.get_envs() {
             match value {
@@ -79,12 +79,12 @@ impl Terminal {
         }
     }
 
-    /// Waits for a text that has not been waited for yet; gives all that came with it.
+    /// Waits for a new text; returns all new output up to it.
     pub fn wait(&mut self, words: &str) -> String {
         self.wait_until(words, |text| text.contains(words))
     }
 
-    /// Until something was first shown, and the longest silence behind that so far.
+    /// The time to the first output, and the longest pause after it.
     pub fn silences(&self, started: Instant) -> (Duration, Duration) {
         let moments = self.moments.lock().unwrap();
         let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
@@ -100,22 +100,22 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(20));
         }
         self.child.kill().unwrap();
-        panic!("it does not end: {:?}", self.new_text());
+        panic!("the program does not end: {:?}", self.new_text());
     }
 }
 
 #[test]
-fn ctrl_c_stops_the_answer_and_ctrl_d_leaves() {
+fn ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat() {
     let random = ["chat", "--temp", "100", "--min-p", "0", "-s", "1", "--no-history"];
     let mut t = Terminal::start(&random, "");
     t.wait("Send a message (/? for help)");
     t.press("\x03");
     t.wait("Use Ctrl-D or /exit to leave.");
-    // The placeholder cannot be taken over as a message.
+    // The placeholder cannot be sent as a message.
     t.press("\x1b[C\r/tokens\r");
     t.wait("0 of 2048 tokens used, 2048 free");
     t.press("/he\t\r");
-    t.wait("forget the conversation");
+    t.wait("start a new conversation");
     // A pasted text of two lines is one message.
     t.press("\x1b[200~two\nlines\x1b[201~\r");
     t.wait_until("an answer", |text| text.len() > 300);
@@ -129,7 +129,7 @@ fn ctrl_c_stops_the_answer_and_ctrl_d_leaves() {
 }
 
 #[test]
-fn several_lines_between_quotes_and_a_history() {
+fn quotes_enclose_several_lines_and_the_history_is_kept() {
     let mut t = Terminal::start(&["chat", "--temp", "0", "-n", "4"], "");
     t.wait("Send a message");
     t.press("\"\"\"\rHello\rthere\r\"\"\"\r");
@@ -138,7 +138,7 @@ fn several_lines_between_quotes_and_a_history() {
     assert!(t.wait("user: Hello").contains("temperature 0"));
     t.press("/bye\r");
     assert_eq!(t.exit_code(), Some(0));
-    // The next chat remembers what was typed; arrow up twice is the message before /bye.
+    // The next chat has the history; two arrows up show the line before /bye.
     let mut t = Terminal::start(&["chat"], "");
     t.wait("Send a message");
     t.press("\x1b[A\x1b[A");
@@ -163,37 +163,87 @@ fn a_redirected_answer_has_no_prompt_in_it() {
     assert_eq!(answer.lines().count(), 1, "{answer:?}");
 }
 
-/// The second one ends the process at once, while keys are held back.
-#[test]
-fn ctrl_c_twice_while_the_prompt_is_read_leaves_the_terminal_as_it_was() {
-    let folder = tempfile::TempDir::new().unwrap();
-    let (long, state) = (folder.path().join("long"), folder.path().join("state"));
-    std::fs::write(&long, "word ".repeat(1500)).unwrap();
-    let inner = lfm2(&["generate", "-f", long.to_str().unwrap(), "--temp", "0", "-n", "1"]);
-    let mut words = inner.get_args().map(|word| word.to_str().unwrap());
-    let run = format!(
-        "trap : INT; '{}' '{}'; code=$?; stty -a > '{}'; exit $code",
-        inner.get_program().to_str().unwrap(),
-        words.by_ref().collect::<Vec<_>>().join("' '"),
-        state.display()
-    );
-    let file = folder.path().join("run.sh");
-    std::fs::write(&file, run).unwrap();
-    let mut shell = Command::new("sh");
-    shell.arg(&file);
-    for (name, value) in inner.get_envs() {
-        match value {
-            Some(value) => shell.env(name, value),
-            None => shell.env_remove(name),
-        };
+/// The program in a shell that writes down its process id, and the terminal's modes after its end.
+struct InShell {
+    folder: tempfile::TempDir,
+    terminal: Terminal,
+}
+
+impl InShell {
+    fn start(args: &[&str]) -> Self {
+        let folder = tempfile::TempDir::new().unwrap();
+        let file = |name: &str| folder.path().join(name).display().to_string();
+        let inner = lfm2(args);
+        let words = std::iter::once(inner.get_program()).chain(inner.get_args());
+        let words: Vec<_> = words.map(|word| format!("'{}'", word.to_str().unwrap())).collect();
+        let run = format!(
+            "trap : INT; (exec sh -c 'echo $$ > {}; exec \"$@\"' sh {}); code=$?\n\
+             stty -a > '{}'; exit $code",
+            file("pid"),
+            words.join(" "),
+            file("modes")
+        );
+        std::fs::write(file("run.sh"), run).unwrap();
+        let mut shell = Command::new("sh");
+        shell.arg(file("run.sh"));
+        for (name, value) in inner.get_envs() {
+            match value {
+                Some(value) => shell.env(name, value),
+                None => shell.env_remove(name),
+            };
+        }
+        let terminal = Terminal::of(&shell, "");
+        Self { folder, terminal }
     }
-    let mut t = Terminal::of(&shell, "");
-    t.wait("prompt 0/15");
-    t.press("\x03");
+
+    fn terminate(&self) {
+        let pid = std::fs::read_to_string(self.folder.path().join("pid")).unwrap();
+        assert!(Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap().success());
+    }
+
+    /// Asserts the exit code, and that the terminal echoes whole lines again.
+    fn ends_with(self, code: i32) {
+        assert_eq!(self.terminal.exit_code(), Some(code));
+        let modes = std::fs::read_to_string(self.folder.path().join("modes")).unwrap();
+        let on: Vec<_> = modes.split_whitespace().map(|word| word.trim_end_matches(';')).collect();
+        assert!(on.contains(&"echo") && on.contains(&"icanon"), "{modes}");
+    }
+}
+
+/// A text with a prefill long enough to be interrupted.
+fn long_file() -> (tempfile::TempDir, String) {
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("long");
+    std::fs::write(&file, "word ".repeat(1500)).unwrap();
+    let path = file.to_str().unwrap().to_owned();
+    (folder, path)
+}
+
+/// The second Ctrl-C ends the process at once, while the echo is off.
+#[test]
+fn a_second_ctrl_c_during_prefill_restores_the_terminal() {
+    let (_folder, file) = long_file();
+    let mut shell = InShell::start(&["generate", "-f", &file, "--temp", "0", "-n", "1"]);
+    shell.terminal.wait("prompt 0/15");
+    shell.terminal.press("\x03");
     std::thread::sleep(Duration::from_millis(30));
-    t.press("\x03");
-    assert_eq!(t.exit_code(), Some(130));
-    let state = std::fs::read_to_string(state).unwrap();
-    let modes: Vec<_> = state.split_whitespace().map(|word| word.trim_end_matches(';')).collect();
-    assert!(modes.contains(&"echo") && modes.contains(&"icanon"), "{state}");
+    shell.terminal.press("\x03");
+    shell.ends_with(130);
+}
+
+#[test]
+fn sigterm_during_an_answer_restores_the_terminal() {
+    let (_folder, file) = long_file();
+    let mut shell = InShell::start(&["generate", "-f", &file, "--temp", "0", "-n", "1"]);
+    shell.terminal.wait("prompt 0/15");
+    shell.terminate();
+    shell.ends_with(143);
+}
+
+#[test]
+fn sigterm_at_the_prompt_of_a_chat_restores_the_terminal() {
+    let mut shell = InShell::start(&["chat", "--no-history"]);
+    shell.terminal.wait("Send a message");
+    shell.terminate();
+    shell.ends_with(143);
 }

@@ -1,44 +1,47 @@
-//! A model that is asked about, and how it would do on a machine.
+//! A model in question, and its forecast on a machine.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use indicatif::DecimalBytes;
 use serde_json::json;
 
-use super::super::family::{self, SIBLINGS};
-use super::super::habits::{EXAMPLE_MODEL, quoted};
+use super::super::error::CliError;
+use super::super::family::{self, EXAMPLE_MODEL, SIBLINGS};
+use super::super::hub::meant_for_the_hub;
 use super::super::options::{Common, Limits};
+use super::super::print::quoted;
 use super::super::selftest::Verdict;
-use super::super::{CliError, load, stats};
-use super::{Machine, caps, decimal};
+use super::super::stats;
+use super::machine::{Machine, caps};
 use crate::engine::{EngineBuilder, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::hub::{Cache, Hub, HubError, HubName, free_bytes, is_offline};
 use crate::kernels::KvFormat;
 use crate::model::{MemoryPlan, WeightChoice};
 
-/// The context of the plan that is shown first; longer ones are told beside it.
+/// Context length of the plan that is shown first.
 const USUAL_CONTEXT: u32 = 32_768;
-/// A model that fits with less than this is of little use.
+/// Shortest context length that makes a suggested model useful.
 const LEAST_CONTEXT: u32 = 4096;
 
-/// A model that is asked about.
+/// A model in question.
 pub struct Subject {
-    /// As it is named on the command line; `None` for the built-in one.
+    /// Its name on the command line; `None` for the built-in one.
     name: Option<String>,
-    /// How it is known: `built in`, `on this disk`, `on the hub`, `by its name`.
+    /// Source of its sizes: `built in`, `on this disk`, `downloaded`, `on the hub`, `by its name`.
     known: &'static str,
-    /// Why no more is known.
+    /// The reason that only its name is known.
     note: Option<String>,
     model: OpenedModel,
     download: Option<Download>,
 }
 
-/// What has to come over the network.
+/// The download that the model needs.
 struct Download {
-    /// Bytes still to come.
+    /// Bytes that are not in the cache.
     missing: u64,
-    /// Bytes that the disk has, where the system tells.
+    /// Free bytes on the disk, if the system reports them.
     free: Option<u64>,
     folder: String,
 }
@@ -52,6 +55,11 @@ impl Download {
     fn fits(&self) -> bool {
         self.free.is_none_or(|free| self.missing <= free)
     }
+}
+
+/// Formats bytes as `4.8 GB`.
+fn decimal(bytes: u64) -> String {
+    DecimalBytes(bytes).to_string()
 }
 
 fn open(files: ModelFiles) -> Result<OpenedModel, crate::Error> {
@@ -70,7 +78,7 @@ impl Subject {
         Ok(None)
     }
 
-    /// The published model that is told of where none is named, whatever the hub says.
+    /// The published model that is shown without a name, even if the hub fails.
     pub fn example() -> Result<Self, CliError> {
         Self::find(EXAMPLE_MODEL).or_else(|e| {
             let name = HubName::parse(EXAMPLE_MODEL)?;
@@ -91,7 +99,7 @@ impl Subject {
         if std::fs::symlink_metadata(path).is_ok() {
             return Ok(named("on this disk", open(ModelFiles::path(path)?)?));
         }
-        if let Some(advice) = load::meant_for_the_hub(path) {
+        if let Some(advice) = meant_for_the_hub(path) {
             return Err(advice);
         }
         let name = HubName::parse(text)?;
@@ -100,7 +108,7 @@ impl Subject {
             return Ok(named("downloaded", open(ModelFiles::path(found.path())?)?));
         }
         if is_offline() {
-            let cannot = "HF_HUB_OFFLINE forbids to ask the hub";
+            let cannot = "HF_HUB_OFFLINE turns the hub off";
             return Self::known(&name, cannot).ok_or_else(|| unknown(&name, cannot));
         }
         let hub = Hub::from_env(cache.clone())?;
@@ -112,7 +120,7 @@ impl Subject {
                 subject.download = Some(Download::new(need, &cache));
                 return Ok(subject);
             }
-            // A hub that answers knows better; one that cannot be reached is done without.
+            // An answer of the hub is final; without a connection, the name has to do.
             Err(e) if e.is_user() => return Err(e.into()),
             Err(e) => {
                 let reason = e.to_string();
@@ -124,7 +132,7 @@ impl Subject {
         Ok(Self { download, ..named("on the hub", model) })
     }
 
-    /// A model of the family, by its name alone. `note`: why no more is known.
+    /// A published model by its name alone. `note`: the reason that no more is known.
     pub fn known(name: &HubName, note: &str) -> Option<Self> {
         let id = name.id();
         let repo = id.split('/').nth(1)?;
@@ -146,11 +154,11 @@ impl Subject {
         }
     }
 
-    /// What is known without a GPU.
+    /// The facts that need no GPU.
     pub fn text(&self) -> String {
         let mut text = self.title();
         if let Some(note) = &self.note {
-            text += &format!("  note      {note}; sizes are those of the published model\n");
+            text += &format!("  note      {note}; the sizes are the published model's\n");
         }
         if let Some(d) = &self.download {
             let room = match d.free {
@@ -165,30 +173,30 @@ impl Subject {
 }
 
 fn unknown(name: &HubName, why: &str) -> CliError {
-    CliError::User(format!("{name}: is not here, and nothing is known of it: {why}"))
+    CliError::User(format!("{name}: not downloaded, and unknown: {why}"))
 }
 
 fn of_shape(shape: &str, weights: WeightChoice) -> Option<OpenedModel> {
     pollster::block_on(OpenedModel::of_shape(shape, weights))?.ok()
 }
 
-/// How a model would do on a machine.
+/// Forecast for a model on a machine.
 pub struct Outlook<'a> {
     subject: &'a Subject,
     memory: Option<u64>,
-    /// What it takes at the context that is asked for, or the usual one.
+    /// Memory plan at the requested context length, or the usual one.
     plan: Result<MemoryPlan, String>,
-    /// The longest context that fits, by the format of keys and values.
+    /// Plans with the longest context that fits, by KV cache format.
     longest: Vec<MemoryPlan>,
     tokens: (f64, f64),
     command: String,
-    /// Why it would not answer although it fits: the self-test's failure, or a full disk.
+    /// The reason that it would fail although it fits: a failed self-test or a full disk.
     refused: Option<String>,
-    /// A smaller model that fits, if this one does not.
+    /// A smaller model that fits if this one does not.
     sibling: Option<(String, MemoryPlan)>,
 }
 
-/// Plans of a model at a context, none of them made for less than is asked.
+/// Memory plans of a model with the given options.
 struct Plans<'a> {
     model: &'a OpenedModel,
     machine: &'a Machine,
@@ -202,7 +210,7 @@ impl Plans<'_> {
         kv: Option<KvFormat>,
         have: Option<u64>,
     ) -> Result<MemoryPlan, crate::Error> {
-        let mut builder = self.common.on(EngineBuilder::default()).context_length(context);
+        let mut builder = self.common.apply(EngineBuilder::default()).context_length(context);
         if let Some(bytes) = have {
             builder = builder.memory(bytes);
         }
@@ -212,7 +220,7 @@ impl Plans<'_> {
         builder.memory_plan(self.model, &caps(self.machine, self.common), have)
     }
 
-    /// The longest context, of the usual steps, that fits.
+    /// The plan with the longest context that fits: the model's maximum or a power of 2.
     fn longest(&self, kv: Option<KvFormat>) -> Option<MemoryPlan> {
         let most = u32::try_from(self.model.config.max_position_embeddings).unwrap_or(u32::MAX);
         let steps = (8..=16).rev().map(|n| 1_u32 << n).filter(|step| *step < most);
@@ -268,7 +276,7 @@ impl<'a> Outlook<'a> {
         }
     }
 
-    /// `about 300 to 600 tokens a second`.
+    /// The speed as `about 300 to 600 tokens a second`.
     fn speed(&self) -> String {
         let round =
             |rate: f64| if rate < 10.0 { format!("{rate:.1}") } else { format!("{rate:.0}") };
@@ -276,7 +284,7 @@ impl<'a> Outlook<'a> {
         format!("about {} to {} tokens a second", round(slow), round(fast))
     }
 
-    /// All of it in one line.
+    /// The forecast in one line.
     pub fn line(&self) -> String {
         let name = self.subject.name.as_deref().unwrap_or("the built-in model");
         match (&self.plan, &self.sibling) {
@@ -287,13 +295,15 @@ impl<'a> Outlook<'a> {
                 format!("{name} fits this GPU: {}; {}", self.taken(plan), self.speed())
             }
             (Err(_), Some((sibling, _))) => {
-                format!("{name} does not fit this GPU; {sibling} would (`lfm2 doctor` tells more)")
+                format!(
+                    "{name} does not fit this GPU; {sibling} does (`lfm2 doctor` shows details)"
+                )
             }
             (Err(problem), None) => format!("{name}: {problem}"),
         }
     }
 
-    /// `4.9 GiB of 22 GiB at context 32768`.
+    /// The memory as `4.9 GiB of 22 GiB at context 32768`.
     fn taken(&self, plan: &MemoryPlan) -> String {
         let of = self.memory.map_or(String::new(), |have| format!(" of {}", stats::size(have)));
         format!("{}{of} at context {}", stats::size(plan.total()), plan.context)
@@ -304,7 +314,7 @@ impl<'a> Outlook<'a> {
         match &self.plan {
             Ok(plan) => {
                 text += &format!(
-                    "  memory    {}: {} weights, {} keys and values in {}\n",
+                    "  memory    {}: {} weights, {} KV cache in {}\n",
                     self.taken(plan),
                     stats::size(plan.weights),
                     stats::size(plan.kv),
@@ -330,7 +340,7 @@ impl<'a> Outlook<'a> {
         text
     }
 
-    /// Whether there is a command that answers.
+    /// Whether the suggested command would answer.
     fn runs(&self) -> bool {
         self.refused.is_none() && (self.plan.is_ok() || self.sibling.is_some())
     }
@@ -361,7 +371,7 @@ impl<'a> Outlook<'a> {
     }
 }
 
-/// The largest model of the family that fits, and is smaller.
+/// The largest smaller model of the family that fits.
 fn sibling(subject: &Subject, machine: &Machine, common: &Common) -> Option<(String, MemoryPlan)> {
     let parameters = subject.model.tensors.size().total_parameters;
     SIBLINGS.iter().find_map(|repo| {
@@ -369,7 +379,7 @@ fn sibling(subject: &Subject, machine: &Machine, common: &Common) -> Option<(Str
         if model.tensors.size().total_parameters >= parameters {
             return None;
         }
-        // Their own weights and the usual cache: what was asked for is for the other model.
+        // With default weights, KV cache and context: the options given are for the other model.
         let own = Common { weights: None, kv: None, context: None, ..common.clone() };
         let plans = Plans { model: &model, machine, common: &own };
         let longest = plans.longest(None).filter(|plan| plan.context >= LEAST_CONTEXT)?;
@@ -378,7 +388,7 @@ fn sibling(subject: &Subject, machine: &Machine, common: &Common) -> Option<(Str
     })
 }
 
-/// The options that were given and that running it needs too.
+/// The given options that the suggested command needs.
 fn asked_options(common: &Common) -> String {
     let mut text = String::new();
     if let Some(context) = common.context {

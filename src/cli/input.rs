@@ -1,25 +1,28 @@
-//! What a pipe or a file at stdin adds to a question: `cat doc | lfm2 generate -p Summarise`.
+//! Input: prompts and conversations from files and stdin.
 //!
-//! A program that was started with a pipe nobody writes to must not wait for ever, and a slow writer
-//! must not be ignored. So the first byte is waited for a while, with a word about it, and everything
-//! behind the first byte until it ends.
+//! `cat doc | lfm2 generate -p Summarise` adds the text at stdin to the prompt. A pipe without a writer
+//! must not block the program, and a slow writer must be heard: the first byte has a time limit, with a
+//! message while waiting; all bytes after it are awaited.
 
 use std::io::{IsTerminal, Read};
 use std::path::Path;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use super::CliError;
-use super::generate::MAX_PROMPT_BYTES;
+use super::error::CliError;
 use crate::formats::plain_text;
+use crate::text::Conversation;
 
-/// Silence after which it is said what is waited for.
+/// Longest prompt that is read, in bytes.
+pub const MAX_PROMPT_BYTES: u64 = 64 << 20;
+
+/// Time without input after which a message is printed.
 const NOTE: Duration = Duration::from_secs(1);
-/// Silence after which the question goes without, if it has text of its own.
+/// Time without input after which the prompt is used without stdin, if it has other text.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Whether stdin can have text for us: a pipe, a socket or a file, not a terminal and no device such
-/// as `/dev/null`.
+/// Whether stdin can have text: a pipe, a socket or a file, but no terminal and no device like
+/// `/dev/null`.
 pub fn has_text() -> bool {
     let stdin = std::io::stdin();
     #[cfg(unix)]
@@ -36,10 +39,10 @@ pub fn has_text() -> bool {
     }
 }
 
-/// The text at stdin, to be added to a question. `None` if there is none, or nobody writes any.
+/// The text at stdin, for a prompt that has other text. `None` if it is empty or the time limit passed.
 pub fn added(quiet: bool) -> Result<Option<String>, CliError> {
     let (sender, first) = channel();
-    // It may read for ever: the process ends without it.
+    // The thread may block for ever; the process exits without it.
     std::thread::spawn(move || {
         let mut piece = vec![0; 64 << 10];
         let read = std::io::stdin().read(&mut piece).map(|n| {
@@ -51,7 +54,7 @@ pub fn added(quiet: bool) -> Result<Option<String>, CliError> {
     let first = match first.recv_timeout(NOTE) {
         Err(RecvTimeoutError::Timeout) => {
             if !quiet {
-                eprintln!("waiting for text at stdin, to be added to the prompt");
+                eprintln!("waiting for text at stdin, which is added to the prompt");
             }
             first.recv_timeout(PATIENCE.saturating_sub(NOTE))
         }
@@ -61,7 +64,7 @@ pub fn added(quiet: bool) -> Result<Option<String>, CliError> {
         Ok(read) => read.map_err(|e| CliError::file(Path::new("stdin"), "read", &e))?,
         Err(_) => {
             log::warn!(
-                "nothing came from stdin for {} s: the prompt goes without it. `-f -` waits for it",
+                "no input from stdin for {} s: the prompt is used without it; `-f -` waits longer",
                 PATIENCE.as_secs()
             );
             return Ok(None);
@@ -73,7 +76,7 @@ pub fn added(quiet: bool) -> Result<Option<String>, CliError> {
     rest(bytes).map(Some)
 }
 
-/// All that is at stdin, however long it takes.
+/// All text at stdin, without a time limit.
 pub fn all() -> Result<String, CliError> {
     rest(Vec::new())
 }
@@ -85,5 +88,21 @@ fn rest(mut bytes: Vec<u8>) -> Result<String, CliError> {
     if bytes.len() as u64 > MAX_PROMPT_BYTES {
         return Err(CliError::User(format!("stdin: longer than {MAX_PROMPT_BYTES} bytes")));
     }
-    plain_text(bytes).map_err(|what| CliError::User(format!("stdin: {what}")))
+    plain_text(bytes).map_err(|e| CliError::User(format!("stdin: {e}")))
+}
+
+/// A conversation from a file, or from stdin for `-`.
+pub fn read_conversation(path: &Path) -> Result<Conversation, CliError> {
+    Conversation::from_json(&read_text(path)?)
+        .map_err(|e| CliError::User(format!("{}: {e}", path.display())))
+}
+
+/// The text of a regular file, or of stdin for `-`.
+pub fn read_text(path: &Path) -> Result<String, CliError> {
+    if path == Path::new("-") {
+        return all();
+    }
+    let source = crate::formats::FileSource::open(path)?;
+    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
+    plain_text(bytes).map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }

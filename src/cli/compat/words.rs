@@ -1,14 +1,12 @@
-//! What to type in place of another program's command, or of words where none belong.
+//! Tips for commands of other programs, and for words after commands that take none.
 
-use super::super::family;
-use super::Habit;
-
-/// A model to name where none was named.
-pub const EXAMPLE_MODEL: &str = "LiquidAI/LFM2.5-8B-A1B-GGUF:Q4_0";
+use super::super::error::UsageError;
+use super::super::family::{self, EXAMPLE_MODEL};
+use super::super::print::quoted;
 
 const SHELLS: [&str; 4] = ["bash", "zsh", "fish", "powershell"];
 
-/// The command here for one of another program, with its arguments.
+/// Our equivalent of another program's command, with its arguments.
 pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     let model = |first: Option<&String>| match first {
         Some(name) => quoted(&family::hub_name_like(name).unwrap_or_else(|| name.clone())),
@@ -19,7 +17,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
         None => (None, &[][..]),
     };
     let words = |words: &[String]| {
-        if words.is_empty() { "'your question'".to_owned() } else { quoted(&words.join(" ")) }
+        if words.is_empty() { "'your prompt'".to_owned() } else { quoted(&words.join(" ")) }
     };
     Some(match name.to_ascii_lowercase().as_str() {
         "run" | "cli" => match (first, rest) {
@@ -30,7 +28,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
             _ => format!("lfm2 generate -m {} {}", model(first), words(rest)),
         },
         "serve" | "server" | "start" | "ps" | "stop" => {
-            "lfm2 chat (there is no server in this version)".to_owned()
+            "lfm2 chat (this version has no server)".to_owned()
         }
         "models" | "ls" | "model" | "cache" => "lfm2 list".to_owned(),
         "version" => "lfm2 --version".to_owned(),
@@ -57,26 +55,21 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
     })
 }
 
-/// A text as a shell takes it.
-pub fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=,+".contains(c);
-    match !text.is_empty() && text.chars().all(plain) {
-        true => text.to_owned(),
-        false => format!("'{}'", text.replace('\'', "'\\''")),
-    }
+/// The error for a word that is no command; `rest`: the arguments after it; `similar`: a command that
+/// is spelled like it. Several words are more likely a prompt than a mistyped command.
+pub fn no_command(word: &str, rest: &[String], similar: Option<&str>) -> UsageError {
+    let words = [&[word.to_owned()], &*plain_words(rest)].concat();
+    let ask = format!("to ask the model: lfm2 generate {}", quoted(&words.join(" ")));
+    let tip = match (similar, words.len()) {
+        (Some(similar), 1) => format!("lfm2 {similar}; {ask}"),
+        (Some(similar), _) => format!("{ask}; similar command: lfm2 {similar}"),
+        (None, _) => ask,
+    };
+    UsageError { problem: format!("{word:?} is not a command"), tip }
 }
 
-/// The tip for a word that is no command, and the arguments behind it.
-pub fn no_command(word: &str, rest: &[String]) -> Habit {
-    let question = [&[word.to_owned()], &*plain_words(rest)].concat().join(" ");
-    Habit {
-        problem: format!("{word:?} is not a command"),
-        tip: format!("to ask the model: lfm2 generate {}", quoted(&question)),
-    }
-}
-
-/// The tip for words behind a command that takes none: a model, or the first message of a chat.
-pub fn no_words(command: &str, words: &[String]) -> Option<Habit> {
+/// The error for words after a command that takes none: a model, or the first message of a chat.
+pub fn no_words(command: &str, words: &[String]) -> Option<UsageError> {
     let first = words.first()?;
     let all = words.join(" ");
     let hub = family::hub_name_like(first);
@@ -91,12 +84,12 @@ pub fn no_words(command: &str, words: &[String]) -> Option<Habit> {
     } else if command == "chat" {
         let text = quoted(&all);
         format!(
-            "lfm2 chat -p {text} begins with this message, lfm2 generate {text} only answers it"
+            "lfm2 chat -p {text} starts with this message, lfm2 generate {text} only answers it"
         )
     } else {
         return None;
     };
-    Some(Habit { problem: format!("{all:?} is not an option of lfm2 {command}"), tip })
+    Some(UsageError { problem: format!("{all:?} is not an option of lfm2 {command}"), tip })
 }
 
 /// Arguments up to the first option.

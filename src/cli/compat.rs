@@ -1,8 +1,8 @@
-//! What people bring along: the options and commands of llama.cpp, ollama and others, questions
-//! without a command, and text that begins with a dash.
+//! Compatibility with the command lines of llama.cpp, ollama and others; prompts without a command;
+//! text that begins with a dash.
 //!
-//! Where we have the same thing under another name it is taken. Else one tip names what to type here.
-//! Text with a space in it is a question; a single word never is, since it may be a mistyped command.
+//! An option that exists here under another name is translated. For all others, a tip names the
+//! equivalent. Text with a space is a prompt; a single word is not, since it may be a mistyped command.
 
 use std::ffi::OsString;
 
@@ -10,56 +10,61 @@ use clap::{Arg, ArgAction, Command};
 
 mod words;
 
-pub use words::{EXAMPLE_MODEL, no_command, quoted};
+use super::error::UsageError;
+use super::print::quoted;
+pub use words::no_command;
 use words::{command_for, no_words, plain_words};
 
-/// What is typed here for something that another program has.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Habit {
-    /// What is wrong with what was typed.
-    pub problem: String,
-    /// What to type.
-    pub tip: String,
-}
-
-/// What another program's option is here.
-enum Here {
-    /// An option of ours with the same value.
+/// Equivalent of another program's option.
+enum Equivalent {
+    /// Our option, with the same value.
     Same(&'static str),
-    /// Something else to type, or nothing.
+    /// A tip.
     Tip(&'static str),
 }
 
 const ALWAYS_ON_GPU: &str = "leave it out: the whole model is always on the GPU";
 const NO_THREADS: &str = "leave it out: the model runs on the GPU, not on CPU threads";
-const CHOSEN: &str = "leave it out: it is chosen for the GPU";
-const KV: &str = "--kv f16, or --kv q8 for half the memory of keys and values";
+const CHOSEN: &str = "leave it out: the engine chooses it for the GPU";
+const KV: &str = "--kv f16, or --kv q8 for half the memory of the KV cache";
 const ADAPTER: &str = "--adapter NAME chooses a GPU; `lfm2 info` lists them";
-const CHAT: &str = "`lfm2 chat` is a conversation, `lfm2 generate` a single answer";
-const NO_SERVER: &str = "there is no server in this version; `lfm2 generate` answers in a pipe";
-const NO_GRAMMAR: &str = "answers cannot be held to a grammar or a schema in this version";
+const CHAT: &str = "`lfm2 chat` is for conversations, `lfm2 generate` for single answers";
+const NO_SERVER: &str = "this version has no server; `lfm2 generate` answers in a pipe";
+const NO_GRAMMAR: &str = "this version does not support grammars or schemas";
 const NO_SAMPLER: &str =
     "the samplers are --temperature, --top-k, --top-p, --min-p and three penalties";
 
 /// Options of llama.cpp, ollama, mlx-lm, vLLM and mistral.rs.
-const OPTIONS: &[(&[&str], Here)] = &[
-    (&["-hf", "-hfr", "--hf-repo", "--hf", "--model-id"], Here::Same("--model")),
-    (&["-sys", "--system-prompt"], Here::Same("--system")),
-    (&["-r"], Here::Same("--stop")),
-    (&["-ngl", "--n-gpu-layers", "--gpu-layers", "--num-gpu"], Here::Tip(ALWAYS_ON_GPU)),
-    (&["-t", "--threads", "-tb", "--threads-batch", "--num-thread"], Here::Tip(NO_THREADS)),
-    (&["-fa", "--flash-attn"], Here::Tip(CHOSEN)),
-    (&["-b", "-ub", "--batch-size", "--ubatch-size", "-cb", "--cont-batching"], Here::Tip(CHOSEN)),
-    (&["-nkvo", "--no-kv-offload", "-sm", "--split-mode", "-ts"], Here::Tip(ALWAYS_ON_GPU)),
-    (&["--mlock", "--mmap", "--no-mmap", "--numa"], Here::Tip(ALWAYS_ON_GPU)),
-    (&["-ctk", "-ctv", "--cache-type-k", "--cache-type-v"], Here::Tip(KV)),
-    (&["-dev", "-mg", "--device", "--main-gpu", "--list-devices"], Here::Tip(ADAPTER)),
-    (&["-i", "--interactive", "-cnv", "--conversation", "-no-cnv", "-st"], Here::Tip(CHAT)),
-    (&["--interactive-first", "--no-conversation", "--single-turn", "--color"], Here::Tip(CHAT)),
-    (&["--host", "--port", "-np", "--parallel", "--api-key"], Here::Tip(NO_SERVER)),
-    (&["--grammar", "--grammar-file", "-j", "--json-schema", "--format"], Here::Tip(NO_GRAMMAR)),
-    (&["--mirostat", "--typical", "--xtc-probability", "--dry-multiplier"], Here::Tip(NO_SAMPLER)),
-    (&["--repeat-last-n", "--samplers", "--top-nsigma"], Here::Tip(NO_SAMPLER)),
+const OPTIONS: &[(&[&str], Equivalent)] = &[
+    (&["-hf", "-hfr", "--hf-repo", "--hf", "--model-id"], Equivalent::Same("--model")),
+    (&["-sys", "--system-prompt"], Equivalent::Same("--system")),
+    (&["-r"], Equivalent::Same("--stop")),
+    (&["-ngl", "--n-gpu-layers", "--gpu-layers", "--num-gpu"], Equivalent::Tip(ALWAYS_ON_GPU)),
+    (&["-t", "--threads", "-tb", "--threads-batch", "--num-thread"], Equivalent::Tip(NO_THREADS)),
+    (&["-fa", "--flash-attn"], Equivalent::Tip(CHOSEN)),
+    (
+        &["-b", "-ub", "--batch-size", "--ubatch-size", "-cb", "--cont-batching"],
+        Equivalent::Tip(CHOSEN),
+    ),
+    (&["-nkvo", "--no-kv-offload", "-sm", "--split-mode", "-ts"], Equivalent::Tip(ALWAYS_ON_GPU)),
+    (&["--mlock", "--mmap", "--no-mmap", "--numa"], Equivalent::Tip(ALWAYS_ON_GPU)),
+    (&["-ctk", "-ctv", "--cache-type-k", "--cache-type-v"], Equivalent::Tip(KV)),
+    (&["-dev", "-mg", "--device", "--main-gpu", "--list-devices"], Equivalent::Tip(ADAPTER)),
+    (&["-i", "--interactive", "-cnv", "--conversation", "-no-cnv", "-st"], Equivalent::Tip(CHAT)),
+    (
+        &["--interactive-first", "--no-conversation", "--single-turn", "--color"],
+        Equivalent::Tip(CHAT),
+    ),
+    (&["--host", "--port", "-np", "--parallel", "--api-key"], Equivalent::Tip(NO_SERVER)),
+    (
+        &["--grammar", "--grammar-file", "-j", "--json-schema", "--format"],
+        Equivalent::Tip(NO_GRAMMAR),
+    ),
+    (
+        &["--mirostat", "--typical", "--xtc-probability", "--dry-multiplier"],
+        Equivalent::Tip(NO_SAMPLER),
+    ),
+    (&["--repeat-last-n", "--samplers", "--top-nsigma"], Equivalent::Tip(NO_SAMPLER)),
 ];
 
 /// One argument.
@@ -69,11 +74,11 @@ struct Word {
     positional: bool,
 }
 
-/// The command line as our parser takes it.
+/// Translates a command line into one for our parser.
 ///
 /// # Errors
-/// An option or a command that is another program's, with the tip.
-pub fn understood(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>, Habit> {
+/// An option or a command of another program, with a tip.
+pub fn translated(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>, UsageError> {
     let mut reader = Reader { command: whole, chosen: false, words: Vec::new(), dashed: false };
     let mut args = args.into_iter().peekable();
     let program = args.next();
@@ -103,7 +108,7 @@ pub fn understood(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>,
 
 struct Reader<'a> {
     command: &'a Command,
-    /// Whether the command has been named.
+    /// Whether the command is known.
     chosen: bool,
     words: Vec<Word>,
     /// Whether a positional argument begins with a dash.
@@ -120,33 +125,33 @@ impl<'a> Reader<'a> {
         &mut self,
         text: String,
         value: &mut dyn FnMut() -> Option<OsString>,
-    ) -> Result<(), Habit> {
+    ) -> Result<(), UsageError> {
         let (name, attached) = match text.split_once('=') {
             Some((name, value)) if name.starts_with("--") => (name, Some(value.to_owned())),
             _ => (text.as_str(), None),
         };
-        // `llama-cli -m FILE -p TEXT`: an option of `generate` chooses it.
+        // `llama-cli -m FILE -p TEXT`: an option of `generate` selects that command.
         if !self.chosen && self.own(name).is_none() && self.is_of_generate(name) {
-            self.begin_question();
+            self.begin_prompt();
         }
         let own = self.own(name);
         let takes_next = match own {
             Some(own) => takes_value(own) && attached.is_none(),
             None => {
-                if let Some(here) = foreign(name).or_else(|| foreign(stem(name))) {
-                    return self.foreign(name, here, attached, value);
+                if let Some(equivalent) = foreign(name).or_else(|| foreign(stem(name))) {
+                    return self.foreign(name, equivalent, attached, value);
                 }
                 match self.cluster(name) {
                     Some(takes_next) => takes_next,
                     None if self.is_text(&text) => {
                         if !self.chosen {
-                            self.begin_question();
+                            self.begin_prompt();
                         }
                         self.dashed = true;
                         self.push(text.into(), true);
                         return Ok(());
                     }
-                    // The parser says what is wrong.
+                    // The parser reports the error.
                     None => false,
                 }
             }
@@ -156,7 +161,7 @@ impl<'a> Reader<'a> {
             if let (Some(own), Some(next)) = (own, next.to_str())
                 && self.is_misread(own, next)
             {
-                return Err(Habit {
+                return Err(UsageError {
                     problem: format!("{text}: its value {next:?} begins with a dash"),
                     tip: format!("if that is meant: {}", quoted(&format!("{text}={next}"))),
                 });
@@ -166,7 +171,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Whether the parser would take an option's value for an option that there is not.
+    /// Whether the parser would read an option's value as an unknown option.
     fn is_misread(&self, own: &Arg, value: &str) -> bool {
         let dashed = value.len() > 1 && value.starts_with('-') && value != "--";
         let taken = own.is_allow_hyphen_values_set()
@@ -175,8 +180,8 @@ impl<'a> Reader<'a> {
         dashed && !taken && self.own(name).is_none() && self.cluster(name).is_none()
     }
 
-    /// An argument behind the command.
-    fn word(&self, text: &str, rest: &[String]) -> Result<(), Habit> {
+    /// A positional argument after the command.
+    fn word(&self, text: &str, rest: &[String]) -> Result<(), UsageError> {
         let command = self.command;
         if command.has_subcommands() || command.get_positionals().next().is_some() {
             return Ok(());
@@ -185,7 +190,7 @@ impl<'a> Reader<'a> {
         no_words(command.get_name(), &words).map_or(Ok(()), Err)
     }
 
-    /// The option of exactly this name.
+    /// Our option with exactly this name.
     fn own(&self, name: &str) -> Option<&'a Arg> {
         let is_it = |arg: &&Arg| match name.strip_prefix("--") {
             Some(long) => {
@@ -208,8 +213,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Whether several short options in one (`-qn5`) are all ours, and if so whether the last takes
-    /// the next argument.
+    /// For several short options in one argument (`-qn5`), all ours: whether the last one's value is the
+    /// next argument.
     fn cluster(&self, name: &str) -> Option<bool> {
         if name.starts_with("--") {
             return None;
@@ -224,12 +229,12 @@ impl<'a> Reader<'a> {
         Some(false)
     }
 
-    /// Whether an argument that is no option of ours can only be text.
+    /// Whether an argument that is no option of ours must be text.
     fn is_text(&self, text: &str) -> bool {
         let body = text.trim_start_matches('-');
         let is_word = body.starts_with(char::is_alphabetic) && !body.contains(char::is_whitespace);
-        // What looks like an option may be a mistyped one. Of the words of a question that is
-        // likely; a text to be cut into tokens is one argument.
+        // A word with a dash may be a mistyped option. The text of `tokenize` is one argument, so there
+        // it is text.
         let one_text = self.command.get_name() == "tokenize" && !text.starts_with("--");
         let takes_text = self.command.get_positionals().any(is_text_argument);
         (!self.chosen || takes_text) && (!is_word || one_text)
@@ -238,45 +243,45 @@ impl<'a> Reader<'a> {
     fn foreign(
         &mut self,
         name: &str,
-        here: &Here,
+        equivalent: &Equivalent,
         attached: Option<String>,
         value: &mut dyn FnMut() -> Option<OsString>,
-    ) -> Result<(), Habit> {
-        match here {
-            Here::Same(ours) => {
+    ) -> Result<(), UsageError> {
+        match equivalent {
+            Equivalent::Same(ours) => {
                 self.push((*ours).into(), false);
                 if let Some(value) = attached.map(OsString::from).or_else(value) {
                     self.push(value, false);
                 }
                 Ok(())
             }
-            Here::Tip(tip) => Err(Habit {
+            Equivalent::Tip(tip) => Err(UsageError {
                 problem: format!("{name} is not an option of lfm2"),
                 tip: (*tip).to_owned(),
             }),
         }
     }
 
-    /// The first argument that is no option: a command, a question, or another program's command.
-    fn first_word(&mut self, text: String, rest: &[String]) -> Result<(), Habit> {
+    /// The first positional argument: a command, a prompt, or another program's command.
+    fn first_word(&mut self, text: String, rest: &[String]) -> Result<(), UsageError> {
         if let Some(command) = self.command.find_subcommand(&text) {
             self.command = command;
             self.chosen = true;
             self.push(text.into(), false);
         } else if text.contains(char::is_whitespace) {
-            self.begin_question();
+            self.begin_prompt();
             self.push(text.into(), true);
         } else if let Some(tip) = command_for(&text, &plain_words(rest)) {
-            return Err(Habit { problem: format!("{text:?} is not a command of lfm2"), tip });
+            return Err(UsageError { problem: format!("{text:?} is not a command of lfm2"), tip });
         } else {
-            // The parser says so, and which command is like it.
+            // The parser reports it with a similar command.
             self.chosen = true;
             self.push(text.into(), false);
         }
         Ok(())
     }
 
-    fn begin_question(&mut self) {
+    fn begin_prompt(&mut self) {
         if let Some(generate) = self.command.find_subcommand("generate") {
             self.command = generate;
             self.chosen = true;
@@ -302,7 +307,7 @@ fn takes_value(arg: &Arg) -> bool {
     matches!(arg.get_action(), ArgAction::Set | ArgAction::Append)
 }
 
-/// Whether an argument is text, which may begin with a dash.
+/// Whether an argument's value is text, which may begin with a dash.
 pub fn is_text_argument(arg: &Arg) -> bool {
     let names = arg.get_value_names().unwrap_or_default();
     names.iter().any(|name| name.contains("TEXT"))
@@ -314,19 +319,20 @@ fn stem(name: &str) -> &str {
     stem.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
-fn foreign(name: &str) -> Option<&'static Here> {
-    OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, here)| here)
+fn foreign(name: &str) -> Option<&'static Equivalent> {
+    OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, equivalent)| equivalent)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::family::EXAMPLE_MODEL;
 
-    fn line(words: &[&str]) -> Result<Vec<String>, Habit> {
-        let whole = super::super::command();
+    fn line(words: &[&str]) -> Result<Vec<String>, UsageError> {
+        let whole = crate::cli::command();
         let args = std::iter::once("lfm2").chain(words.iter().copied()).map(OsString::from);
-        let understood = understood(args.collect(), &whole)?;
-        Ok(understood.into_iter().skip(1).map(|w| w.into_string().unwrap()).collect())
+        let translated = translated(args.collect(), &whole)?;
+        Ok(translated.into_iter().skip(1).map(|w| w.into_string().unwrap()).collect())
     }
 
     fn tip(words: &[&str]) -> String {
@@ -334,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_ours_stays_as_it_is() {
+    fn our_own_command_lines_stay_unchanged() {
         for words in [
             &["generate", "-p", "x", "-qn5", "-m", "dir"][..],
             &["-m", "run", "chat", "--temp", "0"],
@@ -350,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_question_needs_no_command() {
+    fn a_prompt_needs_no_command() {
         assert_eq!(line(&["what is it?", "-q"]).unwrap(), ["generate", "what is it?", "-q"]);
         let with_model = ["-m", "dir", "generate", "what is it?"];
         assert_eq!(line(&["-m", "dir", "what is it?"]).unwrap(), with_model);
@@ -365,7 +371,7 @@ mod tests {
             assert_eq!(line(&["generate", "-p", text]).unwrap(), ["generate", "-p", text]);
         }
         assert_eq!(line(&["tokenize", "-x"]).unwrap(), ["tokenize", "--", "-x"]);
-        // Two words in order, whichever begins with a dash.
+        // The order of words is kept.
         assert_eq!(
             line(&["generate", "a", "-1", "-n", "5"]).unwrap(),
             ["generate", "-n", "5", "--", "a", "-1"]
@@ -374,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_others_are_taken_or_explained() {
+    fn options_of_other_programs_are_translated_or_explained() {
         assert_eq!(line(&["chat", "-hf", "a/b"]).unwrap(), ["chat", "--model", "a/b"]);
         assert_eq!(line(&["chat", "--hf-repo=a/b"]).unwrap(), ["chat", "--model", "a/b"]);
         assert_eq!(line(&["generate", "-sys", "-x"]).unwrap(), ["generate", "--system", "-x"]);
@@ -385,24 +391,24 @@ mod tests {
             (tip(&["chat", "-ngl99"]), tip(&["chat", "-t=8"])),
             (ALWAYS_ON_GPU.into(), NO_THREADS.into())
         );
-        // As one types for llama-cli.
+        // Command lines of llama-cli.
         assert_eq!(line(&["-m", "x", "-p", "hi"]).unwrap(), ["-m", "x", "generate", "-p", "hi"]);
         assert_eq!(
             line(&["--temp", "0", "hi there"]).unwrap(),
             ["generate", "--temp", "0", "hi there"]
         );
         assert_eq!(line(&["bench", "-r", "1"]).unwrap(), ["bench", "-r", "1"]);
-        // The value of an option is no option.
+        // A value is not read as an option.
         assert!(line(&["generate", "-p", "-ngl"]).is_ok());
-        // Each is explained, or becomes one of ours: none goes on to the parser as it is.
+        // Each one is explained or translated; none reaches the parser unchanged.
         for (names, _) in OPTIONS {
             for name in *names {
                 match line(&["generate", name, "x"]) {
                     Ok(words) => {
                         assert!(words.iter().all(|word| word != name), "{name}: {words:?}")
                     }
-                    Err(habit) => {
-                        assert!(habit.problem.contains(name), "{name}: {}", habit.problem)
+                    Err(e) => {
+                        assert!(e.problem.contains(name), "{name}: {}", e.problem)
                     }
                 }
             }
@@ -410,7 +416,7 @@ mod tests {
     }
 
     #[test]
-    fn commands_of_others_are_explained() {
+    fn commands_of_other_programs_are_explained() {
         assert_eq!(tip(&["run", "a/b"]), "lfm2 chat -m a/b");
         assert_eq!(tip(&["run", "a/b:Q4_0", "why", "so"]), "lfm2 generate -m a/b:Q4_0 'why so'");
         assert_eq!(tip(&["run"]), format!("lfm2 chat -m {EXAMPLE_MODEL}"));
@@ -418,10 +424,10 @@ mod tests {
         assert_eq!(tip(&["run", "it's why"]), "lfm2 generate 'it'\\''s why'");
         assert_eq!((tip(&["ls"]), tip(&["models"])), ("lfm2 list".into(), "lfm2 list".into()));
         assert_eq!(tip(&["version"]), "lfm2 --version");
-        // Words where the command takes none.
+        // Words after a command without positional arguments.
         let both = |text: &str| {
             format!(
-                "lfm2 chat -p {text} begins with this message, lfm2 generate {text} only answers it"
+                "lfm2 chat -p {text} starts with this message, lfm2 generate {text} only answers it"
             )
         };
         assert_eq!(tip(&["chat", "Hi there"]), both("'Hi there'"));
@@ -437,15 +443,19 @@ mod tests {
         for fine in [&["info", "-c", "-1"][..], &["chat", "-p", "-x"], &["generate", "-f", "-"]] {
             assert_eq!(line(fine).unwrap(), fine);
         }
-        // One that was left out.
+        // A missing value.
         assert!(line(&["tokenize", "--chat", "--decode"]).is_ok());
         assert!(line(&["tokenize", "--chat", "-qv"]).is_ok());
         let words = ["is".to_owned(), "webgpu".to_owned(), "-q".to_owned()];
-        assert!(no_command("what", &words).tip.ends_with("lfm2 generate 'what is webgpu'"));
+        let ask = "to ask the model: lfm2 generate 'what is webgpu'";
+        assert_eq!(no_command("what", &words, None).tip, ask);
+        let similar = format!("{ask}; similar command: lfm2 chat");
+        assert_eq!(no_command("what", &words, Some("chat")).tip, similar);
+        assert!(no_command("chta", &[], Some("chat")).tip.starts_with("lfm2 chat; "));
         assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
         assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
         assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));
-        let whole = super::super::command();
+        let whole = crate::cli::command();
         for known in whole.get_subcommands().map(Command::get_name) {
             assert_eq!(command_for(known, &[]), None, "{known} is our own");
         }
