@@ -12,7 +12,7 @@
 // knows an upper bound of that list's length; surplus workgroups return at once.
 // Grid: ceil(rows / 64), tiles. cols % 4 == 0; rows and items may be any number.
 // f32 accumulation in order of k. Source: torch.nn.functional.linear. Twin: reference/matvec.rs
-#import rows
+#import items
 #import weights
 #import bias
 #import epilogue

@@ -16,7 +16,7 @@
 // number, and sampling reports that. f32 sums; the error of a product is at most 2^-10 of |w x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import coop
-#import rows
+#import items
 #import weights
 #import bias
 #import epilogue

@@ -8,7 +8,7 @@
 //                                  and up rows alternate; half as wide)
 //
 // Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
-// An item is a row of out: the sum of one or more products, its jobs. The import `rows` (lib/product.wgsl)
+// An item is a row of out: the sum of one or more products, its jobs. The import `items` (lib/product.wgsl)
 // defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
@@ -27,7 +27,7 @@
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
-#import rows
+#import items
 #import weights
 #import input
 #import product
@@ -48,8 +48,8 @@ struct Params {
     // Experts of a row.
     top_k: u32,
     // 1 if the items are the logit rows, 0 if they are all rows.
-    logit_rows: u32,
-    // First word of the sorted items in moe_group's buffer (rows=grouped_in, grouped_out).
+    only_logit_rows: u32,
+    // First word of the sorted items in moe_group's buffer (items=grouped_in, grouped_out).
     items_at: u32,
     // First words of planes 1, 2 and 3 of the weights.
     plane1: u32,

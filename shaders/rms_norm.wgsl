@@ -4,7 +4,7 @@
 //   scale   [hidden_size]          f32   weight of the norm as stored, not 1 + weight
 //   h       [n_items, hidden_size] f32
 //
-// Item i is row i, or the i-th row whose logits are wanted (params.logit_rows).
+// Item i is row i, or the i-th row whose logits are wanted (params.only_logit_rows).
 // A workgroup of WG lanes computes one row, or with reduce=serial each lane one row.
 // hidden_size % 4 == 0.
 // f32 throughout; relative error of a few ulp from the order of the sum.
@@ -13,7 +13,7 @@
 
 struct Params {
     hidden_size: u32,
-    logit_rows: u32,
+    only_logit_rows: u32,
     eps: f32,
 }
 
@@ -24,10 +24,10 @@ struct Params {
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let item = (group.x * (WG / LANES)) + row_in_group(lane);
-    let n = select(n_rows(), n_logit_rows(), params.logit_rows != 0u);
+    let n = select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u);
     if (item >= n) { return; }
     var row = item;
-    if (params.logit_rows != 0u) { row = logit_row(item); }
+    if (params.only_logit_rows != 0u) { row = logit_row(item); }
     let width = bound(params.hidden_size / 4u);
     var squares = vec4<f32>(0.0);
     for (var i = lane_in_row(lane); i < width; i += LANES) {

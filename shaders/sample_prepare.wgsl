@@ -4,7 +4,7 @@
 //                 l -> l - presence - frequency * count, for tokens generated `count` > 0 times
 //
 //   history  [n_slots, context]        u32   tokens by position, written by embed
-//   counts   [max_logit_rows, vocab]   u32   all zero before and after
+//   counts   [n_slots, vocab]          u32   all zero before and after
 //   logits   [n_logit_rows, vocab]     f32   in place
 //
 // One workgroup for each logit row. Tokens are counted from the history up to the row's position, so

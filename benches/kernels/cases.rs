@@ -79,7 +79,7 @@ fn rms_norm(s: &Setup, rows: usize) -> Case {
             let h = s.floats(rows * hidden)?;
             s.plan(rows, rows, |r| {
                 let (x, scale, h) = (&x, &scale, &h);
-                RmsNorm { x, scale, h, eps, logit_rows: false, reduce }.record(r);
+                RmsNorm { x, scale, h, eps, only_logit_rows: false, reduce }.record(r);
             })
         }),
     }

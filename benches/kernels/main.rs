@@ -82,7 +82,7 @@ async fn run(
     let started = Instant::now();
     let mut encoder = device.encoder();
     encoder.replay_all(plan, shape);
-    device.finished(&encoder.submit()).await?;
+    device.wait_for(&encoder.submit()).await?;
     Ok(started.elapsed())
 }
 

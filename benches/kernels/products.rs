@@ -3,7 +3,7 @@
 
 use lfm2_wgpu::gpu::{Recorder, Tensor};
 use lfm2_wgpu::kernels::{
-    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec, MatvecRows,
+    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems,
     MoeGroup, Multiply, Reduce, groups_len,
 };
 
@@ -201,18 +201,30 @@ impl Product {
             MoeGroup { ids, groups, items_at, experts, top_k }.record(r);
             Grouped { groups, items_at, top_k, own_rows: self.mode == Mode::GroupedOut }
         });
-        let matmul = Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue };
-        let (reduce, activations, items) = match self.way {
+        let matmul =
+            Matmul { weight, bias: None, x, out, grouped, only_logit_rows: false, epilogue };
+        let (reduce, activations, items_per_group) = match self.way {
             Way::Matvec { reduce, activations, items } => (reduce, activations, items),
             Way::Matmul(Multiply::Lanes) => return matmul.record(r),
             Way::Matmul(Multiply::MatrixUnits) => return MatmulCoop(matmul).record(r),
         };
-        let rows = match (self.mode, grouped) {
-            (_, Some(grouped)) => MatvecRows::Grouped(grouped),
-            (Mode::Gather, _) => MatvecRows::Gather { ids, top_k },
-            (Mode::Combine, _) => MatvecRows::Combine { ids, gates, top_k },
-            _ => MatvecRows::Dense { logit_rows: false },
+        let items = match (self.mode, grouped) {
+            (_, Some(grouped)) => MatvecItems::Grouped(grouped),
+            (Mode::Gather, _) => MatvecItems::Gather { ids, top_k },
+            (Mode::Combine, _) => MatvecItems::Combine { ids, gates, top_k },
+            _ => MatvecItems::Dense { only_logit_rows: false },
         };
-        Matvec { weight, bias: None, x, out, rows, epilogue, reduce, activations, items }.record(r);
+        Matvec {
+            weight,
+            bias: None,
+            x,
+            out,
+            items,
+            epilogue,
+            reduce,
+            activations,
+            items_per_group,
+        }
+        .record(r);
     }
 }

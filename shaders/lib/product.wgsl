@@ -1,4 +1,4 @@
-// Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import rows), their
+// Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import items), their
 // inputs (input), the bias, and the operation on the result (epilogue). Weights are in lib/weights/.
 //
 // An item is one row of the output. matvec computes it as a sum over jobs, each a product of one
@@ -16,9 +16,9 @@
 //   bias4(row)             biases of the rows
 //   epilogue(item, row, n, v)   writes v, of which only the first n rows exist
 
-#part rows=dense
+#part items=dense
 // One job for each item: every row, or every row whose logits are wanted, times the one matrix.
-fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.logit_rows != 0u); }
+fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
 fn n_jobs() -> u32 { return 1u; }
@@ -33,7 +33,7 @@ fn tile_len(tile: u32) -> u32 { return min(TILE_ITEMS, n_items() - (tile * TILE_
 fn tile_input(tile: u32, i: u32) -> u32 { return (tile * TILE_ITEMS) + i; }
 fn tile_output(tile: u32, i: u32) -> u32 { return (tile * TILE_ITEMS) + i; }
 
-#part rows=gather
+#part items=gather
 // Item row * top_k + j is the row's j-th expert, as the router chose it.
 //   ids [n_rows, top_k]
 @group(1) @binding(N) var<storage, read> ids: array<u32>;
@@ -46,7 +46,7 @@ fn job_expert(item: u32, job: u32) -> u32 { return ids[item]; }
 fn job_input(item: u32, job: u32) -> u32 { return item / params.top_k; }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
-#part rows=combine
+#part items=combine
 // One item for each row: the sum over its top_k experts, weighted by their gates, in the router's
 // order. One lane adds them all, so the order is fixed and no atomics are needed.
 //   ids, gates [n_rows, top_k]
@@ -85,7 +85,7 @@ fn n_jobs() -> u32 { return 1u; }
 fn job_expert(item: u32, job: u32) -> u32 { return tile_expert(item / TILE_ITEMS); }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
-#part rows=grouped_in
+#part items=grouped_in
 // Grouped items; item s = row * top_k + j reads row s / top_k.
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i) / params.top_k; }
@@ -94,7 +94,7 @@ fn job_input(item: u32, job: u32) -> u32 {
     return tile_input(item / TILE_ITEMS, item % TILE_ITEMS);
 }
 
-#part rows=grouped_out
+#part items=grouped_out
 // Grouped items; item s = row * top_k + j reads input row s.
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
@@ -257,7 +257,7 @@ struct Params {
     items_at: u32,
     out_stride: u32,
     top_k: u32,
-    logit_rows: u32,
+    only_logit_rows: u32,
     // First words of planes 1, 2 and 3 of the weights.
     plane1: u32,
     plane2: u32,

@@ -26,7 +26,7 @@ use crate::state::{Pages, State};
 const DEFAULT_CHUNK: u32 = 512;
 /// Most tokens that are submitted ahead: fewer than a sequence can go back
 /// ([`crate::state::MAX_REWIND`]).
-const MAX_AHEAD: u32 = 4;
+const MAX_READ_AHEAD: u32 = 4;
 
 impl Engine {
     /// Options of a new engine: model, device, sizes.
@@ -228,7 +228,8 @@ impl EngineBuilder {
         };
         let known = device.adapter().memory;
         let ahead = u32::from(!device.caps().software);
-        let read_ahead = in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_AHEAD)?;
+        let read_ahead =
+            in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_READ_AHEAD)?;
         let Planned { state, scratch, memory } = self.plan(&model, device.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
         // Choices are checked before the weights are loaded: a refusal must not come after

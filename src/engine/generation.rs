@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
-use super::runner::Wanted;
+use super::runner::Output;
 use super::sampling::random_seed;
 use super::{SamplingOptions, Session, Timings};
 use crate::error::Error;
@@ -113,7 +113,7 @@ pub struct Generation<'s> {
     on_prefill: Option<OnPrefill<'s>>,
     phase: Phase,
     /// Tokens submitted ahead of the one that is read.
-    lead: usize,
+    read_ahead: usize,
     in_flight: VecDeque<InFlight>,
     readbacks: Vec<Readback>,
     next_readback: usize,
@@ -148,7 +148,7 @@ impl<'s> Generation<'s> {
             Err(_) => None,
         };
         let room = engine.context_length() - prompt.len();
-        let lead = engine.read_ahead() as usize;
+        let read_ahead = engine.read_ahead() as usize;
         let cached = session.reuse(prompt);
         let seed = sampling.seed.unwrap_or_else(random_seed);
         Ok(Self {
@@ -160,7 +160,7 @@ impl<'s> Generation<'s> {
             called: false,
             on_prefill: None,
             phase: Phase::Prefill,
-            lead,
+            read_ahead,
             in_flight: VecDeque::new(),
             readbacks: Vec::new(),
             next_readback: 0,
@@ -259,7 +259,7 @@ impl<'s> Generation<'s> {
             }
             Phase::Decode => {}
         }
-        while self.in_flight.len() <= self.lead && self.budget > self.in_flight.len() {
+        while self.in_flight.len() <= self.read_ahead && self.budget > self.in_flight.len() {
             self.submit_decode().await?;
         }
         let Some(next) = self.in_flight.pop_front() else { return Ok(None) };
@@ -271,12 +271,12 @@ impl<'s> Generation<'s> {
         self.note_time();
         self.budget -= 1;
         self.generated.push(token);
-        self.sync();
-        self.take(token)
+        self.report_to_session();
+        self.to_delta(token)
     }
 
     /// Turns a token into text and decides whether it is the last.
-    fn take(&mut self, token: u32) -> Result<Option<Delta>, Error> {
+    fn to_delta(&mut self, token: u32) -> Result<Option<Delta>, Error> {
         let ends = !self.ignore_end && self.session.engine().is_end(token);
         let mut answer = Answer::default();
         let mut stopped = ends;
@@ -316,10 +316,10 @@ impl<'s> Generation<'s> {
         let chunk = self.session.engine().inner.runner.max_rows as usize;
         let end = self.prompt.len().min(self.position + chunk);
         let started = Instant::now();
-        let submission = self.submit_rows(self.position..end).await?;
+        let submission = self.submit_prompt(self.position..end).await?;
         let rows = (end - self.position) as u32;
         self.position = end;
-        self.session.engine().device().finished(&submission).await?;
+        self.session.engine().device().wait_for(&submission).await?;
         let seconds = started.elapsed().as_secs_f64();
         self.session.engine().inner.runner.learn(rows, seconds);
         if let Some(f) = &mut self.on_prefill {
@@ -333,7 +333,7 @@ impl<'s> Generation<'s> {
         Ok(())
     }
 
-    async fn submit_rows(&mut self, range: std::ops::Range<usize>) -> Result<Submission, Error> {
+    async fn submit_prompt(&mut self, range: std::ops::Range<usize>) -> Result<Submission, Error> {
         self.session.reserve(range.end)?;
         let last = range.end == self.prompt.len();
         let logit_rows = if last { vec![range.len() as u32 - 1] } else { Vec::new() };
@@ -341,7 +341,7 @@ impl<'s> Generation<'s> {
         let generated_from = self.prompt.len();
         let rows =
             self.session.rows(range.start, tokens, generated_from, self.sample.clone(), logit_rows);
-        let target = if last { Some(self.readback().await?) } else { None };
+        let target = if last { Some(self.free_readback().await?) } else { None };
         let submission = self.submit(rows, target)?;
         self.session.advance(&self.prompt[range.clone()], range.end);
         Ok(submission)
@@ -358,16 +358,16 @@ impl<'s> Generation<'s> {
             self.sample.clone(),
             vec![0],
         );
-        let target = self.readback().await?;
+        let target = self.free_readback().await?;
         self.submit(rows, Some(target))?;
         self.position += 1;
-        self.sync();
+        self.report_to_session();
         Ok(())
     }
 
     /// Tells the session which tokens have state on the GPU: those that were read and fed back. Up
-    /// to `lead` more may have been fed back unread.
-    fn sync(&mut self) {
+    /// to `read_ahead` more may have been fed back unread.
+    fn report_to_session(&mut self) {
         let known = self.position.min(self.prompt.len() + self.generated.len());
         let start = self.session.tokens().len().max(self.prompt.len());
         if start <= known {
@@ -380,7 +380,7 @@ impl<'s> Generation<'s> {
         let engine = self.session.engine().clone();
         let batch = Batch { seqs: vec![rows] };
         let slot = self.session.slot();
-        let readback = target.map(|i| (&self.readbacks[i], Wanted::Token(slot)));
+        let readback = target.map(|i| (&self.readbacks[i], Output::Token(slot)));
         let submission = engine.inner.runner.submit(&batch, true, readback)?;
         if let Some(readback) = target {
             self.in_flight.push_back(InFlight { submission: submission.clone(), readback });
@@ -389,8 +389,8 @@ impl<'s> Generation<'s> {
     }
 
     /// Index of a readback buffer that is not in flight.
-    async fn readback(&mut self) -> Result<usize, Error> {
-        if self.readbacks.len() < self.lead + 2 {
+    async fn free_readback(&mut self) -> Result<usize, Error> {
+        if self.readbacks.len() < self.read_ahead + 2 {
             let device = self.session.engine().device().clone();
             self.readbacks.push(device.readback_for::<u32>(1).await?);
             return Ok(self.readbacks.len() - 1);

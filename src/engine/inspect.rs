@@ -1,7 +1,7 @@
 //! Inspection of a pass: all logits of a text, every intermediate, the time of each kernel.
 
 use super::Session;
-use super::runner::Wanted;
+use super::runner::Output;
 use crate::error::Error;
 use crate::gpu::Profile;
 use crate::kernels::{Batch, SampleParams};
@@ -23,7 +23,7 @@ impl Session {
             runner.prepare(piece.len() as u32, true).await?;
             let batch = self.next_batch(piece, Vec::new())?;
             let submission = runner.submit(&batch, true, None)?;
-            engine.device().finished(&submission).await?;
+            engine.device().wait_for(&submission).await?;
         }
         Ok(())
     }
@@ -43,7 +43,7 @@ impl Session {
             let len = piece.len() * engine.config().vocab_size;
             let target = engine.device().readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;
-            let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits)))?;
+            let submission = runner.submit(&batch, false, Some((&target, Output::Logits)))?;
             all.extend(target.read::<f32>(Some(&submission)).await?);
         }
         Ok(all)

@@ -52,7 +52,7 @@ pub(super) struct Runner {
 
 /// Output of a pass that the host reads. It is copied in the pass's own submission, before another
 /// pass can overwrite it.
-pub(super) enum Wanted {
+pub(super) enum Output {
     /// The token that was drawn for this slot.
     Token(u32),
     /// The logits of all logit rows.
@@ -238,7 +238,7 @@ impl Runner {
         &self,
         batch: &Batch,
         sample: bool,
-        target: Option<(&Readback, Wanted)>,
+        target: Option<(&Readback, Output)>,
     ) -> Result<Submission, Error> {
         self.device.check()?;
         let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
@@ -266,10 +266,10 @@ impl Runner {
             let mut encoder = self.device.encoder();
             encoder.replay(&plan, &shape, piece);
             match (&target, last) {
-                (Some((target, Wanted::Token(slot))), true) => {
+                (Some((target, Output::Token(slot))), true) => {
                     encoder.copy_back(&self.state.next_token, *slot as usize, target);
                 }
-                (Some((target, Wanted::Logits)), true) => {
+                (Some((target, Output::Logits)), true) => {
                     let logits = lock(&self.inspected).clone();
                     let logits = logits.ok_or_else(|| refused("no logits".to_owned()))?;
                     encoder.copy_back(&logits, 0, target);
@@ -311,7 +311,7 @@ impl Runner {
         while started.elapsed() < WARM_UP {
             let mut encoder = self.device.encoder();
             encoder.replay_all(&plan, &shape);
-            self.device.finished(&encoder.submit()).await?;
+            self.device.wait_for(&encoder.submit()).await?;
         }
         let started = Instant::now();
         let goes_on = |n| n < 3 || (n < 9 && started.elapsed() < Duration::from_secs(3));
@@ -329,7 +329,7 @@ impl Runner {
             encoder.replay_all(&plan, &shape);
             encoder.submit()
         };
-        self.device.finished(&submission).await?;
+        self.device.wait_for(&submission).await?;
         Ok(plan.probes().await?)
     }
 }

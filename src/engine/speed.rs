@@ -85,7 +85,8 @@ async fn chain(device: &Device) -> Result<f64, GpuError> {
     let mut recorder = Recorder::new(*device.caps(), false);
     for i in 0..length {
         let (x, h) = if i % 2 == 0 { (&a, &b) } else { (&b, &a) };
-        RmsNorm { x, scale: &scale, h, eps: 1e-5, logit_rows: false, reduce }.record(&mut recorder);
+        RmsNorm { x, scale: &scale, h, eps: 1e-5, only_logit_rows: false, reduce }
+            .record(&mut recorder);
     }
     Ok(seconds(device, recorder).await? / length as f64)
 }
@@ -111,7 +112,7 @@ async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
     for _ in 0..ROUNDS {
         for weight in &weights {
             let (x, out, epilogue) = (&x, &out, Epilogue::Store);
-            Linear { weight, bias: None, x, out, epilogue, logit_rows: false }.record(
+            Linear { weight, bias: None, x, out, epilogue, only_logit_rows: false }.record(
                 &mut recorder,
                 &choices,
                 1,
@@ -143,7 +144,7 @@ async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
         let started = Instant::now();
         let mut encoder = device.encoder();
         encoder.replay_all(&plan, &shape);
-        device.finished(&encoder.submit()).await?;
+        device.wait_for(&encoder.submit()).await?;
         if run >= 2 {
             least = least.min(started.elapsed().as_secs_f64());
         }

@@ -10,7 +10,7 @@ use pollster::block_on;
 mod ahead;
 mod shared;
 
-use super::runner::{Pace, Wanted};
+use super::runner::{Output, Pace};
 use super::*;
 use crate::GenerateOptions;
 use crate::error::Error;
@@ -62,7 +62,7 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
         let vocab = engine.config().vocab_size;
         let target = engine.device().readback_for::<f32>(prompts.len() * vocab);
         let target = block_on(target).unwrap();
-        let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
+        let submission = runner.submit(&batch, false, Some((&target, Output::Logits))).unwrap();
         let logits = block_on(target.read::<f32>(Some(&submission))).unwrap();
         logits.chunks(vocab).map(|l| l.iter().map(|x| x.to_bits()).collect()).collect::<Vec<_>>()
     };

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
-use super::plan::{Step, workgroups};
+use super::plan::{Command, workgroups};
 use super::{Device, Element, Plan, Readback, StepShape, Submission, Tensor};
 
 /// Encodes one submission.
@@ -27,16 +27,16 @@ impl Device {
 }
 
 impl Encoder<'_> {
-    /// Replays `steps` of a plan for `shape`.
-    pub fn replay(&mut self, plan: &Plan, shape: &StepShape, steps: Range<usize>) {
-        let mut rest = &plan.steps[steps];
+    /// Replays `commands` of a plan for `shape`.
+    pub fn replay(&mut self, plan: &Plan, shape: &StepShape, commands: Range<usize>) {
+        let mut rest = &plan.commands[commands];
         while !rest.is_empty() {
             let run =
-                rest.iter().position(|s| matches!(s, Step::Probe { .. })).unwrap_or(rest.len());
+                rest.iter().position(|s| matches!(s, Command::Probe { .. })).unwrap_or(rest.len());
             let (now, later) = rest.split_at(run);
             self.pass(plan, shape, now, None);
             rest = later;
-            if let Some((Step::Probe { source, target, .. }, later)) = rest.split_first() {
+            if let Some((Command::Probe { source, target, .. }, later)) = rest.split_first() {
                 self.encoder.copy_buffer_to_buffer(
                     &source.memory.buffer,
                     0,
@@ -51,7 +51,7 @@ impl Encoder<'_> {
 
     /// Replays a whole plan.
     pub fn replay_all(&mut self, plan: &Plan, shape: &StepShape) {
-        self.replay(plan, shape, 0..plan.steps.len());
+        self.replay(plan, shape, 0..plan.commands.len());
     }
 
     /// Replays a whole plan with one pass for each dispatch and timestamps before and after it. An empty
@@ -65,8 +65,8 @@ impl Encoder<'_> {
         target: &Readback,
     ) {
         let mut query = 0;
-        for step in &plan.steps {
-            let Step::Dispatch { grid, .. } = step else { continue };
+        for command in &plan.commands {
+            let Command::Dispatch { grid, .. } = command else { continue };
             if workgroups(grid, shape).is_none() {
                 continue;
             }
@@ -75,7 +75,7 @@ impl Encoder<'_> {
                 beginning_of_pass_write_index: Some(query),
                 end_of_pass_write_index: Some(query + 1),
             };
-            self.pass(plan, shape, std::slice::from_ref(step), Some(times));
+            self.pass(plan, shape, std::slice::from_ref(command), Some(times));
             query += 2;
         }
         self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
@@ -95,18 +95,18 @@ impl Encoder<'_> {
         &mut self,
         plan: &Plan,
         shape: &StepShape,
-        steps: &[Step],
+        commands: &[Command],
         timestamp_writes: Option<wgpu::ComputePassTimestampWrites<'_>>,
     ) {
-        if steps.is_empty() {
+        if commands.is_empty() {
             return;
         }
         let mut pass = self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("step"),
             timestamp_writes,
         });
-        for step in steps {
-            let Step::Dispatch { pipeline, group1, params_offset, grid, .. } = step else {
+        for command in commands {
+            let Command::Dispatch { pipeline, group1, params_offset, grid, .. } = command else {
                 continue;
             };
             let Some([x, y, z]) = workgroups(grid, shape) else { continue };

@@ -1,4 +1,5 @@
-//! Plans: dispatches that are recorded once for each shape and replayed for every step by an [`Encoder`].
+//! Plans: dispatches that are recorded once for each size of batch. An [`Encoder`] replays them for every
+//! step, with the sizes of that step ([`StepShape`]).
 //!
 //! [`Encoder`]: super::Encoder
 
@@ -171,18 +172,18 @@ impl Recorder {
     pub async fn finish(self, device: &Device, batch: &Tensor<u32>) -> Result<Plan, GpuError> {
         device.compile(self.variants(), &|_, _| ()).await?;
         let mut params = Vec::new();
-        let mut steps = Vec::new();
+        let mut commands = Vec::new();
         for recorded in self.recorded {
             match recorded {
                 Recorded::Dispatch(d) => {
                     let offset = params.len();
                     params.extend_from_slice(&d.params);
                     params.resize(offset + PARAMS_STRIDE as usize, 0);
-                    steps.push(device.step(d, offset as u32).await?);
+                    commands.push(device.command(d, offset as u32).await?);
                 }
                 Recorded::Probe { name, source, bytes } => {
                     let target = device.readback(bytes).await?;
-                    steps.push(Step::Probe { name, source, target });
+                    commands.push(Command::Probe { name, source, target });
                 }
             }
         }
@@ -220,11 +221,11 @@ impl Recorder {
             .await?;
         let (params, group0) = made;
         let held = vec![Memory::new(params, &device.inner.ledger), batch.memory.clone()];
-        Ok(Plan { steps, group0, _held: held })
+        Ok(Plan { commands, group0, _held: held })
     }
 }
 
-pub(super) enum Step {
+pub(super) enum Command {
     Dispatch {
         label: String,
         pipeline: wgpu::ComputePipeline,
@@ -245,50 +246,50 @@ pub(super) enum Step {
 
 /// A recorded forward pass. A replay allocates nothing and looks nothing up.
 pub struct Plan {
-    pub(super) steps: Vec<Step>,
+    pub(super) commands: Vec<Command>,
     pub(super) group0: wgpu::BindGroup,
     /// Memory that its bind groups keep, so that it stays counted.
     _held: Vec<Arc<Memory>>,
 }
 
 impl Plan {
-    /// The steps from `start` on, at least one, that take at most about `macs` multiply-adds for `rows`
+    /// The commands from `start` on, at least one, that take at most about `macs` multiply-adds for `rows`
     /// rows, and their number of multiply-adds. A long chunk is cut into such pieces, so that no
     /// submission exceeds a driver's watchdog.
     #[must_use]
     pub fn piece(&self, start: usize, rows: u32, macs: u64) -> (Range<usize>, u64) {
         let mut sum = 0u64;
-        for (i, step) in self.steps.iter().enumerate().skip(start) {
-            let Step::Dispatch { macs_per_row, .. } = step else { continue };
+        for (i, command) in self.commands.iter().enumerate().skip(start) {
+            let Command::Dispatch { macs_per_row, .. } = command else { continue };
             let cost = macs_per_row * u64::from(rows);
             if sum > 0 && sum + cost > macs {
                 return (start..i, sum);
             }
             sum += cost;
         }
-        (start..self.steps.len(), sum)
+        (start..self.commands.len(), sum)
     }
 
-    /// Whether the steps of `piece` are the last ones.
+    /// Whether the commands of `piece` are the last ones.
     #[must_use]
     pub fn ends_with(&self, piece: &Range<usize>) -> bool {
-        piece.end >= self.steps.len()
+        piece.end >= self.commands.len()
     }
 
     /// Multiply-adds of a row.
     #[must_use]
     pub fn macs_per_row(&self) -> u64 {
-        self.steps
+        self.commands
             .iter()
-            .map(|s| if let Step::Dispatch { macs_per_row, .. } = s { *macs_per_row } else { 0 })
+            .map(|s| if let Command::Dispatch { macs_per_row, .. } = s { *macs_per_row } else { 0 })
             .sum()
     }
 
     /// Labels of the variants that a replay for `shape` dispatches, in order, and the bytes of weights that
     /// each reads.
     pub fn labels(&self, shape: &StepShape) -> impl Iterator<Item = (&str, f64)> {
-        self.steps.iter().filter_map(move |step| match step {
-            Step::Dispatch { label, grid, reads, .. } if workgroups(grid, shape).is_some() => {
+        self.commands.iter().filter_map(move |command| match command {
+            Command::Dispatch { label, grid, reads, .. } if workgroups(grid, shape).is_some() => {
                 Some((label.as_str(), reads.of(shape.rows)))
             }
             _ => None,
@@ -301,8 +302,8 @@ impl Plan {
     /// Any failure of the read-back.
     pub async fn probes(&self) -> Result<Vec<(String, Vec<u32>)>, GpuError> {
         let mut all = Vec::new();
-        for step in &self.steps {
-            if let Step::Probe { name, target, .. } = step {
+        for command in &self.commands {
+            if let Command::Probe { name, target, .. } = command {
                 all.push((name.clone(), target.read(None).await?));
             }
         }
@@ -317,7 +318,7 @@ pub(super) fn workgroups(grid: &Grid, shape: &StepShape) -> Option<[u32; 3]> {
 }
 
 impl Device {
-    async fn step(&self, d: Dispatch, params_offset: u32) -> Result<Step, GpuError> {
+    async fn command(&self, d: Dispatch, params_offset: u32) -> Result<Command, GpuError> {
         let broken = |reason: String| GpuError::Pipeline { kernel: d.variant.to_string(), reason };
         let made = self.pipeline(&d.variant).ok_or_else(|| broken("not compiled".to_owned()))?;
         let mut entries = Vec::new();
@@ -347,7 +348,7 @@ impl Device {
                 })
             })
             .await?;
-        Ok(Step::Dispatch {
+        Ok(Command::Dispatch {
             label,
             pipeline: made.pipeline,
             group1,

@@ -131,7 +131,7 @@ impl Device {
     ///
     /// # Errors
     /// [`GpuError::DeviceLost`].
-    pub async fn finished(&self, submission: &Submission) -> Result<(), GpuError> {
+    pub async fn wait_for(&self, submission: &Submission) -> Result<(), GpuError> {
         #[cfg(not(target_arch = "wasm32"))]
         self.poll(Some(submission));
         #[cfg(target_arch = "wasm32")]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::matmul::Grouped;
-use super::{Activations, Epilogue, Matmul, MatmulCoop, Matrix, Matvec, MatvecRows, Reduce};
+use super::{Activations, Epilogue, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems, Reduce};
 use crate::gpu::{Caps, Recorder, Tensor};
 
 /// Arithmetic units for products of many rows.
@@ -69,7 +69,7 @@ pub struct Linear<'a> {
     /// Operation on the result.
     pub epilogue: Epilogue,
     /// Items are the rows whose logits are wanted instead of all rows.
-    pub logit_rows: bool,
+    pub only_logit_rows: bool,
 }
 
 impl Linear<'_> {
@@ -83,11 +83,11 @@ impl Linear<'_> {
                 bias: self.bias,
                 x: self.x,
                 out: self.out,
-                rows: MatvecRows::Dense { logit_rows: self.logit_rows },
+                items: MatvecItems::Dense { only_logit_rows: self.only_logit_rows },
                 epilogue: self.epilogue,
                 reduce: choices.reduce,
                 activations: choices.activations,
-                items: rows.next_power_of_two().min(8),
+                items_per_group: rows.next_power_of_two().min(8),
             }
             .record(r);
         } else {
@@ -97,7 +97,7 @@ impl Linear<'_> {
                 x: self.x,
                 out: self.out,
                 grouped: None::<Grouped<'_>>,
-                logit_rows: self.logit_rows,
+                only_logit_rows: self.only_logit_rows,
                 epilogue: self.epilogue,
             };
             choices.record_matmul(matmul, r);
@@ -126,14 +126,24 @@ impl ExpertLinear<'_> {
         // The reason is that of Linear: on llvmpipe 64 rows of 16 experts, six layers of w13 (1792 x
         // 1024) in Q4, took 1.35 s by matvec and 3.27 s by matmul, on a busy machine.
         if choices.reduce.is_serial() {
-            let rows = MatvecRows::Grouped(self.grouped);
+            let items = MatvecItems::Grouped(self.grouped);
             let (reduce, activations) = (choices.reduce, choices.activations);
-            Matvec { weight, bias: None, x, out, rows, epilogue, reduce, activations, items: 8 }
-                .record(r);
+            Matvec {
+                weight,
+                bias: None,
+                x,
+                out,
+                items,
+                epilogue,
+                reduce,
+                activations,
+                items_per_group: 8,
+            }
+            .record(r);
         } else {
             let grouped = Some(self.grouped);
             let matmul =
-                Matmul { weight, bias: None, x, out, grouped, logit_rows: false, epilogue };
+                Matmul { weight, bias: None, x, out, grouped, only_logit_rows: false, epilogue };
             choices.record_matmul(matmul, r);
         }
     }

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{BiasPart, Epilogue, Format, Matrix, RowsPart, WeightsPart, bytes_of};
+use super::{BiasPart, Epilogue, Format, ItemsPart, Matrix, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Items in a tile.
@@ -24,8 +24,8 @@ pub struct Grouped<'a> {
 }
 
 impl Grouped<'_> {
-    pub(super) fn part(&self) -> RowsPart {
-        if self.own_rows { RowsPart::GroupedOut } else { RowsPart::GroupedIn }
+    pub(super) fn part(&self) -> ItemsPart {
+        if self.own_rows { ItemsPart::GroupedOut } else { ItemsPart::GroupedIn }
     }
 }
 
@@ -42,7 +42,7 @@ pub struct Matmul<'a> {
     /// Grouping by expert; without it, every item uses the one matrix.
     pub grouped: Option<Grouped<'a>>,
     /// Items are the rows whose logits are wanted.
-    pub logit_rows: bool,
+    pub only_logit_rows: bool,
     /// Operation on the result.
     pub epilogue: Epilogue,
 }
@@ -56,7 +56,7 @@ struct Params {
     items_at: u32,
     out_stride: u32,
     top_k: u32,
-    logit_rows: u32,
+    only_logit_rows: u32,
     planes: [u32; 3],
 }
 
@@ -66,41 +66,41 @@ pub(super) struct Tile {
     pub rows: u32,
     /// Items in a tile.
     pub items: u32,
-    /// Makes the kernel's variant from weights, rows, epilogue and bias.
+    /// Makes the kernel's variant from weights, items, epilogue and bias.
     pub variant: VariantOf,
 }
 
-pub(super) type VariantOf = fn(&Caps, WeightsPart, RowsPart, Epilogue, bool) -> Variant;
+pub(super) type VariantOf = fn(&Caps, WeightsPart, ItemsPart, Epilogue, bool) -> Variant;
 
 /// Chooses the parts of the imports that the kernels of many items share.
 pub(super) fn imports(
     kernel: Variant,
     weights: WeightsPart,
-    rows: RowsPart,
+    items: ItemsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    kernel.import(rows).import(weights).import(BiasPart::new(bias)).import(epilogue)
+    kernel.import(items).import(weights).import(BiasPart::new(bias)).import(epilogue)
 }
 
 fn variant(
     _: &Caps,
     weights: WeightsPart,
-    rows: RowsPart,
+    items: ItemsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    imports(Variant::new("matmul"), weights, rows, epilogue, bias).int("TILE_ITEMS", TILE_ITEMS)
+    imports(Variant::new("matmul"), weights, items, epilogue, bias).int("TILE_ITEMS", TILE_ITEMS)
 }
 
 /// Every variant of a kernel for weights of one kind.
 pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> Vec<Variant> {
     let mut all: Vec<_> =
-        Epilogue::ALL.iter().map(|e| variant(caps, weights, RowsPart::Dense, *e, false)).collect();
-    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Store, true));
-    all.push(variant(caps, weights, RowsPart::Dense, Epilogue::Add, true));
-    all.push(variant(caps, weights, RowsPart::GroupedIn, Epilogue::Swiglu, false));
-    all.push(variant(caps, weights, RowsPart::GroupedOut, Epilogue::Store, false));
+        Epilogue::ALL.iter().map(|e| variant(caps, weights, ItemsPart::Dense, *e, false)).collect();
+    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Store, true));
+    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, true));
+    all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, false));
+    all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, false));
     all
 }
 
@@ -118,9 +118,9 @@ impl Matmul<'_> {
     /// As [`record`](Self::record), for a kernel with other tiles.
     pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
         let per = tile.items;
-        let (rows, tiles, top_k, items_at) = match self.grouped {
-            None if self.logit_rows => (RowsPart::Dense, Extent::LogitRows { per }, 1, 0),
-            None => (RowsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
+        let (items, tiles, top_k, items_at) = match self.grouped {
+            None if self.only_logit_rows => (ItemsPart::Dense, Extent::LogitRows { per }, 1, 0),
+            None => (ItemsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
             Some(g) => {
                 let experts = self.weight.experts as u32;
                 let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per, times: 1 };
@@ -142,7 +142,7 @@ impl Matmul<'_> {
                 variant: (tile.variant)(
                     r.caps(),
                     part.format.part(r.caps()),
-                    rows,
+                    items,
                     self.epilogue,
                     self.bias.is_some(),
                 ),
@@ -153,7 +153,7 @@ impl Matmul<'_> {
                     items_at,
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
-                    logit_rows: self.logit_rows.into(),
+                    only_logit_rows: self.only_logit_rows.into(),
                     planes: part.planes.at,
                 }),
                 bindings,

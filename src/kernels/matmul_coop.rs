@@ -1,7 +1,7 @@
 //! Host side of `shaders/matmul_coop.wgsl`.
 
 use super::matmul::{TILE_ITEMS, Tile};
-use super::{CoopPart, Epilogue, Format, Matmul, RowsPart, WeightsPart};
+use super::{CoopPart, Epilogue, Format, ItemsPart, Matmul, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
 /// Rows of a tile: four quarters.
@@ -43,20 +43,20 @@ fn lanes(caps: &Caps) -> u32 {
 fn variant(
     caps: &Caps,
     weights: WeightsPart,
-    rows: RowsPart,
+    items: ItemsPart,
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    let (side, items) = (
+    let (side, tile_items) = (
         if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 },
-        match rows {
-            RowsPart::Dense => DENSE_ITEMS,
+        match items {
+            ItemsPart::Dense => DENSE_ITEMS,
             _ => TILE_ITEMS,
         },
     );
-    super::matmul::imports(Variant::new("matmul_coop"), weights, rows, epilogue, bias)
+    super::matmul::imports(Variant::new("matmul_coop"), weights, items, epilogue, bias)
         .import(side)
-        .int("TILE_ITEMS", items)
+        .int("TILE_ITEMS", tile_items)
         .int("WG", lanes(caps))
         .int("SUBGROUPS", lanes(caps) / caps.min_subgroup.max(1))
 }

@@ -3,8 +3,8 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    Activations, BiasPart, Epilogue, Format, Grouped, InputPart, Matrix, ProductPart, Reduce,
-    RowsPart, TILE_ITEMS, WeightsPart, bytes_of, fold,
+    Activations, BiasPart, Epilogue, Format, Grouped, InputPart, ItemsPart, Matrix, ProductPart,
+    Reduce, TILE_ITEMS, WeightsPart, bytes_of, fold,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -15,11 +15,11 @@ const ROWS: u32 = 4;
 
 /// Products of an item: the import `rows`.
 #[derive(Clone, Copy)]
-pub enum MatvecRows<'a> {
+pub enum MatvecItems<'a> {
     /// One product for each item.
     Dense {
         /// Items are the rows whose logits are wanted.
-        logit_rows: bool,
+        only_logit_rows: bool,
     },
     /// Item `row * top_k + j` is the product with the row's `j`-th expert.
     Gather {
@@ -41,12 +41,12 @@ pub enum MatvecRows<'a> {
     Grouped(Grouped<'a>),
 }
 
-impl MatvecRows<'_> {
-    fn part(self) -> RowsPart {
+impl MatvecItems<'_> {
+    fn part(self) -> ItemsPart {
         match self {
-            Self::Dense { .. } => RowsPart::Dense,
-            Self::Gather { .. } => RowsPart::Gather,
-            Self::Combine { .. } => RowsPart::Combine,
+            Self::Dense { .. } => ItemsPart::Dense,
+            Self::Gather { .. } => ItemsPart::Gather,
+            Self::Combine { .. } => ItemsPart::Combine,
             Self::Grouped(g) => g.part(),
         }
     }
@@ -62,17 +62,17 @@ pub struct Matvec<'a> {
     pub x: &'a Tensor<f32>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// Products of an item.
-    pub rows: MatvecRows<'a>,
+    /// The items and their jobs.
+    pub items: MatvecItems<'a>,
     /// Operation on the result.
     pub epilogue: Epilogue,
     /// Summation within a workgroup.
     pub reduce: Reduce,
     /// Precision of `x` in products with quantised weights.
     pub activations: Activations,
-    /// Items of a workgroup, which share each load of a weight: 1, 2, 4 or 8; 1 with [`MatvecRows::Gather`] and
-    /// [`MatvecRows::Combine`].
-    pub items: u32,
+    /// Items of a workgroup, which share each load of a weight: 1, 2, 4 or 8; 1 with [`MatvecItems::Gather`] and
+    /// [`MatvecItems::Combine`].
+    pub items_per_group: u32,
 }
 
 #[repr(C)]
@@ -84,19 +84,19 @@ struct Params {
     groups: u32,
     out_stride: u32,
     top_k: u32,
-    logit_rows: u32,
+    only_logit_rows: u32,
     items_at: u32,
     planes: [u32; 3],
 }
 
 fn variant(
     weights: WeightsPart,
-    rows: RowsPart,
+    items: ItemsPart,
     epilogue: Epilogue,
     bias: bool,
     reduce: Reduce,
     activations: Activations,
-    items: u32,
+    per_group: u32,
 ) -> Variant {
     let input = match activations {
         _ if !weights.is_quantised() => InputPart::F32,
@@ -106,19 +106,19 @@ fn variant(
     };
     let v = Variant::new("matvec")
         .import(reduce)
-        .import(rows)
+        .import(items)
         .import(weights)
         .import(input)
         .import(ProductPart { weights, activations })
         .import(BiasPart::new(bias))
         .import(epilogue)
         .int("WG", WG)
-        .int("ITEMS", items);
-    match rows {
+        .int("ITEMS", per_group);
+    match items {
         // The part's functions for matmul, which works in tiles, name the constant too.
-        RowsPart::Dense => v.int("TILE_ITEMS", items),
-        RowsPart::GroupedIn | RowsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
-        RowsPart::Gather | RowsPart::Combine => v,
+        ItemsPart::Dense => v.int("TILE_ITEMS", per_group),
+        ItemsPart::GroupedIn | ItemsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
+        ItemsPart::Gather | ItemsPart::Combine => v,
     }
 }
 
@@ -133,7 +133,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 for items in [1, 2, 4, 8] {
                     all.push(variant(
                         weights,
-                        RowsPart::Dense,
+                        ItemsPart::Dense,
                         epilogue,
                         false,
                         reduce,
@@ -143,13 +143,13 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 }
             }
             for (epilogue, items) in [(Epilogue::Store, 1), (Epilogue::Add, 8)] {
-                all.push(variant(weights, RowsPart::Dense, epilogue, true, reduce, act, items));
+                all.push(variant(weights, ItemsPart::Dense, epilogue, true, reduce, act, items));
             }
-            all.push(variant(weights, RowsPart::Gather, Epilogue::Swiglu, false, reduce, act, 1));
-            all.push(variant(weights, RowsPart::Combine, Epilogue::Add, false, reduce, act, 1));
+            all.push(variant(weights, ItemsPart::Gather, Epilogue::Swiglu, false, reduce, act, 1));
+            all.push(variant(weights, ItemsPart::Combine, Epilogue::Add, false, reduce, act, 1));
             all.push(variant(
                 weights,
-                RowsPart::GroupedIn,
+                ItemsPart::GroupedIn,
                 Epilogue::Swiglu,
                 false,
                 reduce,
@@ -158,7 +158,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             ));
             all.push(variant(
                 weights,
-                RowsPart::GroupedOut,
+                ItemsPart::GroupedOut,
                 Epilogue::Store,
                 false,
                 reduce,
@@ -173,25 +173,25 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 impl Matvec<'_> {
     /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
-        let (items, top_k, logit_rows) = match self.rows {
-            MatvecRows::Dense { logit_rows: false } => {
-                (Extent::Rows { times: 1, per: self.items }, 1, false)
+        let (items, top_k, only_logit_rows) = match self.items {
+            MatvecItems::Dense { only_logit_rows: false } => {
+                (Extent::Rows { times: 1, per: self.items_per_group }, 1, false)
             }
-            MatvecRows::Dense { logit_rows: true } => {
-                (Extent::LogitRows { per: self.items }, 1, true)
+            MatvecItems::Dense { only_logit_rows: true } => {
+                (Extent::LogitRows { per: self.items_per_group }, 1, true)
             }
-            MatvecRows::Gather { top_k, .. } => {
+            MatvecItems::Gather { top_k, .. } => {
                 (Extent::Rows { times: top_k, per: 1 }, top_k, false)
             }
-            MatvecRows::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
-            MatvecRows::Grouped(g) => {
+            MatvecItems::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
+            MatvecItems::Grouped(g) => {
                 let (experts, top_k) = (self.weight.experts as u32, g.top_k);
-                let times = TILE_ITEMS / self.items;
+                let times = TILE_ITEMS / self.items_per_group;
                 (Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times }, top_k, false)
             }
         };
-        let share = match self.rows {
-            MatvecRows::Dense { .. } => 1.0,
+        let share = match self.items {
+            MatvecItems::Dense { .. } => 1.0,
             _ => f64::from(top_k) / self.weight.experts as f64,
         };
         for part in &self.weight.parts {
@@ -200,24 +200,24 @@ impl Matvec<'_> {
             let (gx, gy) = fold(groups);
             let mut bindings = part.bind();
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
-            match self.rows {
-                MatvecRows::Dense { .. } => {}
-                MatvecRows::Gather { ids, .. } => bindings.push(ids.bind("ids")),
-                MatvecRows::Combine { ids, gates, .. } => {
+            match self.items {
+                MatvecItems::Dense { .. } => {}
+                MatvecItems::Gather { ids, .. } => bindings.push(ids.bind("ids")),
+                MatvecItems::Combine { ids, gates, .. } => {
                     bindings.extend([ids.bind("ids"), gates.bind("gates")]);
                 }
-                MatvecRows::Grouped(g) => bindings.push(g.groups.bind("groups")),
+                MatvecItems::Grouped(g) => bindings.push(g.groups.bind("groups")),
             }
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
                 variant: variant(
                     part.format.part(r.caps()),
-                    self.rows.part(),
+                    self.items.part(),
                     self.epilogue,
                     self.bias.is_some(),
                     self.reduce,
                     self.activations,
-                    self.items,
+                    self.items_per_group,
                 ),
                 params: bytes_of(&Params {
                     rows: part.rows as u32,
@@ -226,9 +226,9 @@ impl Matvec<'_> {
                     groups,
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
-                    logit_rows: logit_rows.into(),
-                    items_at: match self.rows {
-                        MatvecRows::Grouped(g) => g.items_at,
+                    only_logit_rows: only_logit_rows.into(),
+                    items_at: match self.items {
+                        MatvecItems::Grouped(g) => g.items_at,
                         _ => 0,
                     },
                     planes: part.planes.at,

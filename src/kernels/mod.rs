@@ -1,9 +1,5 @@
-//! Host side of the kernels. Each has a file with the stem of its shader: its arguments, `Params`,
-//! variants and grid.
-//!
-//! To add a kernel: `shaders/k.wgsl` with its header, `src/kernels/k.rs`, a line in [`KERNELS`],
-//! its twin `src/reference/k.rs`, a property test in `tests/it/kernels/`, a case in
-//! `benches/kernels/`.
+//! Host side of the kernels: one file per kernel or family of kernels, with its arguments, `Params`,
+//! variants and grid. ARCHITECTURE.md lists the steps to add one.
 
 mod attention;
 mod batch;
@@ -39,13 +35,13 @@ pub use linear::{Choices, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, MatrixPart, Planes};
-pub use matvec::{Matvec, MatvecRows};
+pub use matvec::{Matvec, MatvecItems};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use norm_route::NormRoute;
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, CoopPart, InputPart, KvPart, KvStorePart, ProductPart, RowsPart, WeightsPart,
+    BiasPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, ProductPart, WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;

@@ -4,9 +4,9 @@
 use super::{Activations, Epilogue, KvFormat, Reduce};
 use crate::gpu::{Needs, ShaderPart};
 
-/// The items of a product: `#import rows`.
+/// The items of a product: `#import items`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum RowsPart {
+pub(crate) enum ItemsPart {
     Dense,
     Gather,
     Combine,
@@ -14,8 +14,8 @@ pub(crate) enum RowsPart {
     GroupedOut,
 }
 
-impl ShaderPart for RowsPart {
-    const IMPORT: &'static str = "rows";
+impl ShaderPart for ItemsPart {
+    const IMPORT: &'static str = "items";
 
     fn part_name(&self) -> &'static str {
         match self {

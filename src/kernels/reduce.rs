@@ -10,7 +10,7 @@ pub enum Reduce {
     Tree,
     /// Subgroup operations.
     Subgroup,
-    /// Each lane owns a row, so no barrier is needed: fastest on CPU drivers.
+    /// Each lane computes whole rows (in matvec, four), so no barrier is needed: fastest on CPU drivers.
     Serial,
     /// As `Serial`; lanes of a subgroup also pass each other the inputs that all of them need.
     SerialSubgroup,

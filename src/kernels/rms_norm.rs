@@ -18,7 +18,7 @@ pub struct RmsNorm<'a> {
     /// Added to the mean square.
     pub eps: f32,
     /// Items are the rows whose logits are wanted instead of all rows.
-    pub logit_rows: bool,
+    pub only_logit_rows: bool,
     /// Summation within a workgroup.
     pub reduce: Reduce,
 }
@@ -27,7 +27,7 @@ pub struct RmsNorm<'a> {
 #[derive(Clone, Copy, Pod, Zeroable)]
 struct Params {
     hidden_size: u32,
-    logit_rows: u32,
+    only_logit_rows: u32,
     eps: f32,
 }
 
@@ -43,7 +43,7 @@ impl RmsNorm<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
         let per = self.reduce.rows(WG);
-        let items = if self.logit_rows {
+        let items = if self.only_logit_rows {
             Extent::LogitRows { per }
         } else {
             Extent::Rows { times: 1, per }
@@ -52,7 +52,7 @@ impl RmsNorm<'_> {
             variant: variant(self.reduce),
             params: bytes_of(&Params {
                 hidden_size: self.scale.len() as u32,
-                logit_rows: self.logit_rows.into(),
+                only_logit_rows: self.only_logit_rows.into(),
                 eps: self.eps,
             }),
             bindings: vec![self.x.bind("x"), self.scale.bind("scale"), self.h.bind("h")],

@@ -54,7 +54,7 @@ pub(super) fn draw_variants(_: &Caps) -> Vec<Variant> {
 pub struct SamplePrepare<'a> {
     /// `[n_slots, context]`.
     pub history: &'a Tensor<u32>,
-    /// `[max_logit_rows, vocab]`, all zero.
+    /// `[n_slots, vocab]`, all zero.
     pub counts: &'a Tensor<u32>,
     /// `[logit_rows, vocab]`.
     pub logits: &'a Tensor<f32>,

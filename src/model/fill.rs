@@ -196,7 +196,7 @@ impl Filler<'_> {
             self.staged = 0;
             let lot = self.device.submit_uploads();
             if let Some(before) = self.submitted.replace(lot) {
-                self.device.finished(&before).await?;
+                self.device.wait_for(&before).await?;
             }
         }
         let p = &mut self.progress;

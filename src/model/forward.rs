@@ -9,8 +9,8 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertLinear, FlashAttention, Grouped, Heads, Linear,
-    Matrix, Matvec, MatvecRows, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce, RmsNorm,
-    SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
+    Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce,
+    RmsNorm, SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
 };
 use crate::state::State;
 
@@ -174,11 +174,11 @@ impl Forward<'_> {
                 bias: None,
                 x: &s.h,
                 out: &s.a,
-                rows: MatvecRows::Gather { ids, top_k },
+                items: MatvecItems::Gather { ids, top_k },
                 epilogue: Epilogue::Swiglu,
                 reduce,
                 activations,
-                items: 1,
+                items_per_group: 1,
             }
             .record(p);
             Matvec {
@@ -186,11 +186,11 @@ impl Forward<'_> {
                 bias: None,
                 x: &s.a,
                 out: &s.x,
-                rows: MatvecRows::Combine { ids, gates, top_k },
+                items: MatvecItems::Combine { ids, gates, top_k },
                 epilogue: Epilogue::Add,
                 reduce,
                 activations,
-                items: 1,
+                items_per_group: 1,
             }
             .record(p);
             return;
@@ -223,7 +223,7 @@ impl Forward<'_> {
             scale: &self.weights.embedding_norm,
             h: &s.h,
             eps: self.config.norm_eps,
-            logit_rows: true,
+            only_logit_rows: true,
             reduce: self.choices.reduce,
         }
         .record(p);
@@ -235,7 +235,7 @@ impl Forward<'_> {
             x: &s.h,
             out: self.logits,
             epilogue: Epilogue::Store,
-            logit_rows: true,
+            only_logit_rows: true,
         }
         .record(p, &self.choices, rows);
         p.probe(format_args!("logits"), self.logits);
@@ -259,7 +259,7 @@ impl Forward<'_> {
             scale,
             h,
             eps: self.config.norm_eps,
-            logit_rows: false,
+            only_logit_rows: false,
             reduce: self.choices.reduce,
         }
         .record(p);
@@ -274,7 +274,7 @@ impl Forward<'_> {
         out: &Tensor<f32>,
         epilogue: Epilogue,
     ) {
-        Linear { weight, bias, x, out, epilogue, logit_rows: false }.record(
+        Linear { weight, bias, x, out, epilogue, only_logit_rows: false }.record(
             p,
             &self.choices,
             self.rows,

@@ -202,7 +202,7 @@ pub(super) async fn run(
     let mut encoder = device.encoder();
     encoder.replay_all(&plan, &shape);
     let submission = encoder.submit();
-    device.finished(&submission).await?;
+    device.wait_for(&submission).await?;
     Ok(unique.join(" + "))
 }
 

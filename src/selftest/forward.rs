@@ -169,7 +169,7 @@ impl ModelOnDevice {
         self.device.write(&self.batch_table, 0, &table);
         let mut encoder = self.device.encoder();
         encoder.replay_all(plan, &shape);
-        self.device.finished(&encoder.submit()).await
+        self.device.wait_for(&encoder.submit()).await
     }
 }
 

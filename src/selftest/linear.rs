@@ -8,7 +8,7 @@ use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecRows, Reduce,
+    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems, Reduce,
 };
 use crate::reference::{self, After, Jobs, Product};
 
@@ -371,7 +371,7 @@ async fn run_linear(
         x: &x,
         out: &out.tensor,
         grouped: case.mode.by_expert().then_some(grouped),
-        logit_rows,
+        only_logit_rows: logit_rows,
         epilogue: case.epilogue,
     };
     let variant = run(device, weights.caps(device), &pass.batch, 1, |r| match kernel {
@@ -380,16 +380,16 @@ async fn run_linear(
             bias: bias.as_ref(),
             x: &x,
             out: &out.tensor,
-            rows: match case.mode {
-                Rows::Gather => MatvecRows::Gather { ids: &ids, top_k },
-                Rows::Combine => MatvecRows::Combine { ids: &ids, gates: &gates, top_k },
-                Rows::GroupedIn | Rows::GroupedOut => MatvecRows::Grouped(grouped),
-                _ => MatvecRows::Dense { logit_rows },
+            items: match case.mode {
+                Rows::Gather => MatvecItems::Gather { ids: &ids, top_k },
+                Rows::Combine => MatvecItems::Combine { ids: &ids, gates: &gates, top_k },
+                Rows::GroupedIn | Rows::GroupedOut => MatvecItems::Grouped(grouped),
+                _ => MatvecItems::Dense { only_logit_rows: logit_rows },
             },
             epilogue: case.epilogue,
             reduce,
             activations,
-            items,
+            items_per_group: items,
         }
         .record(r),
         LinearKernel::Matmul => matmul.record(r),

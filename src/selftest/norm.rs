@@ -54,7 +54,7 @@ pub async fn check_norm(
     let variant = run(device, *device.caps(), &pass.batch, 1, |r| {
         let (x, scale) = (&on_gpu.0, &on_gpu.1);
         let (eps, logit_rows) = (case.eps, case.logit_rows);
-        RmsNorm { x, scale, h: &h.tensor, eps, logit_rows, reduce }.record(r);
+        RmsNorm { x, scale, h: &h.tensor, eps, only_logit_rows: logit_rows, reduce }.record(r);
     })
     .await?;
     let mut c = Comparison::new();

@@ -140,7 +140,7 @@ fn logits_are_a_sessions_own_while_another_runs() {
         let rows = session.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
         let target = block_on(engine.device().readback_for::<f32>(vocab)).unwrap();
         let batch = Batch { seqs: vec![rows] };
-        let submission = runner.submit(&batch, false, Some((&target, Wanted::Logits))).unwrap();
+        let submission = runner.submit(&batch, false, Some((&target, Output::Logits))).unwrap();
         (target, submission)
     };
     let passes = [submit(0, 5), submit(1, 9)];
