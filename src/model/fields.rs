@@ -34,7 +34,7 @@ impl Fields {
             return Err(error(
                 None,
                 format!(
-                    "is {} bytes long, such a file has at most {MAX_CONFIG_BYTES}",
+                    "is {} bytes long; the limit is {MAX_CONFIG_BYTES} bytes",
                     bytes.len()
                 ),
             ));
