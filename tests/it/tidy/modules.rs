@@ -26,9 +26,6 @@ const ROOMS: [(&str, &str); 13] = [
     ("cli", "calls all others"),
 ];
 
-/// Rooms whose files still use each other. To be emptied.
-const CIRCLES_LEFT: [&str; 1] = ["cli"];
-
 /// A module of src/: the names below the crate.
 type Module = Vec<String>;
 
@@ -379,12 +376,6 @@ fn files_use_each_other_in_no_circle() {
     let modules = Crate::new(&sources(&["src"], &[".rs"]));
     let uses: usize = modules.paths.keys().map(|module| modules.uses(module).len()).sum();
     assert!(uses > 300, "only {uses} uses");
-    let room = |file: &str| file.split("::").next().unwrap_or_default().to_owned();
-    let allowed = |cycle: &Vec<String>| {
-        let first = room(&cycle[0]);
-        CIRCLES_LEFT.contains(&first.as_str()) && cycle.iter().all(|file| room(file) == first)
-    };
-    let found: Vec<String> =
-        modules.cycles().iter().filter(|cycle| !allowed(cycle)).map(|c| c.join(", ")).collect();
+    let found: Vec<String> = modules.cycles().iter().map(|cycle| cycle.join(", ")).collect();
     super::assert_none(&found, "files that use each other");
 }
