@@ -272,11 +272,11 @@ impl<'s> Generation<'s> {
         self.budget -= 1;
         self.generated.push(token);
         self.report_to_session();
-        self.to_delta(token)
+        self.delta_of(token)
     }
 
     /// Turns a token into text and decides whether it is the last.
-    fn to_delta(&mut self, token: u32) -> Result<Option<Delta>, Error> {
+    fn delta_of(&mut self, token: u32) -> Result<Option<Delta>, Error> {
         let ends = !self.ignore_end && self.session.engine().is_end(token);
         let mut answer = Answer::default();
         let mut stopped = ends;

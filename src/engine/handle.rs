@@ -86,7 +86,7 @@ impl Engine {
 
     /// Kernel choices of this engine. With the same choices on the same adapter and driver, this
     /// version of the engine computes the same bits for the same tokens after every start.
-    /// [`EngineBuilder::choices`] takes them.
+    /// [`EngineBuilder::choices`](super::EngineBuilder::choices) takes them.
     #[must_use]
     pub fn choices(&self) -> Choices {
         self.inner.runner.choices

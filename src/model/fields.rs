@@ -33,10 +33,7 @@ impl Fields {
         if len_u64(bytes) > MAX_CONFIG_BYTES {
             return Err(error(
                 None,
-                format!(
-                    "is {} bytes long; the limit is {MAX_CONFIG_BYTES} bytes",
-                    bytes.len()
-                ),
+                format!("is {} bytes long; the limit is {MAX_CONFIG_BYTES} bytes", bytes.len()),
             ));
         }
         let mut object = Object { known, current: None, values: BTreeMap::new() };
