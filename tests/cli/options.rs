@@ -98,9 +98,10 @@ fn options_of_the_engine_are_described_once() {
         for long in command.get_arguments().filter_map(clap::Arg::get_long) {
             let describes = |text: &str| {
                 let option = format!("--{long}");
-                text.lines().any(|line| {
-                    line.trim_start().split([' ', ',']).any(|w| w.trim_end_matches("...") == option)
-                        && line.starts_with("  ")
+                let mut entries =
+                    text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+                entries.any(|entry| {
+                    entry.split([' ', ',']).take(3).any(|w| w.trim_end_matches("...") == option)
                 })
             };
             assert!(describes(&own) || describes(&main) || describes(&engine), "{name}: --{long}");
