@@ -98,8 +98,8 @@ fn options_of_the_engine_are_described_once() {
         for long in command.get_arguments().filter_map(clap::Arg::get_long) {
             let describes = |text: &str| {
                 let option = format!("--{long}");
-                let mut entries =
-                    text.lines().map(str::trim_start).filter(|line| line.starts_with('-'));
+                let indented = text.lines().filter(|line| line.starts_with("  "));
+                let mut entries = indented.map(str::trim_start).filter(|l| l.starts_with('-'));
                 entries.any(|entry| {
                     entry.split([' ', ',']).take(3).any(|w| w.trim_end_matches("...") == option)
                 })
