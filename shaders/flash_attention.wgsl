@@ -1,4 +1,4 @@
-// flash_attention: o[t, head, :] = sum_s softmax_s(scale * q_t . k_s) v_s over positions s <= t
+// flash_attention: o[t, head, :] = sum_s softmax_s(scale * q_t . k_s) v_s over positions s <= position of row t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv; a pool row is a position in a
@@ -9,8 +9,8 @@
 // consecutive rows of one sequence, with GROUP query heads each, all of the same kv head. It walks over the keys TILE_KV at a time and keeps a running
 // maximum and sum (online softmax), so scores stay in workgroup memory. The values of a tile overwrite
 // its keys there once the scores are known. A team of TEAM lanes handles four queries. Each of its lanes
-// computes the four queries' scores for TILE_KV / TEAM positions, and WIDTH / TEAM of the vec4s of each
-// query's output.
+// computes their scores at POSITIONS = ceil(TILE_KV / TEAM) keys, and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s
+// of each query's output.
 // Grid: query tiles (the batch table lists them), n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
 // Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + 2 * TILE_Q * TILE_KV floats.
@@ -21,6 +21,7 @@ struct Params {
     n_heads: u32,
     n_kv_heads: u32,
     scale: f32,
+    // First word of the scales in keys and values (kv=q8).
     kv_scales: u32,
 }
 
@@ -59,7 +60,7 @@ fn main(
     let kv_at = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
     let team = lane / TEAM;
     let own = lane % TEAM;
-    // Indices in the tile of the team's four queries, and the last position that each attends to.
+    // The team's four queries as indices in `query`, and the last position that each attends to.
     let mine = vec4<u32>(team * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let last = position + (min(mine, vec4<u32>((rows * GROUP) - 1u)) / vec4<u32>(GROUP));
 

@@ -1,7 +1,8 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
-//   weight  [experts, rows, cols]  in the format of import weights: one part of the matrix, the same
-//                                  range of rows of every expert
+//   weight  [experts, rows, cols]  in the format of import weights. A matrix too large for one binding
+//                                  is split into parts, each with the same range of rows of every
+//                                  expert. This is one part, and rows counts its rows
 //   x       [inputs, cols]         f32 in memory. Import input: f32; broadcast (lanes of a subgroup share
 //                                  the loads); int8 (rounded to 8 bits when loaded)
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
@@ -13,8 +14,9 @@
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
 //   combine                  top_k jobs, with the row's experts, scaled by their gates
-//   grouped_in, grouped_out  one job. Item s = row * top_k + j comes from moe_group's tiles, each of one
-//                            expert; it reads input row s / top_k (in) or s (out)
+//   grouped_in, grouped_out  one job. Items count the places in moe_group's tiles, TILE_ITEMS a tile, each
+//                            tile of one expert. output_of(item) is s = row * top_k + j; the job reads input
+//                            row s / top_k (in) or s (out)
 // LANES lanes (invocations) share 4 rows. A unit is 4 * UNIT4 columns of these rows: a block of 32
 // columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
 // coalesced. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product`
@@ -23,8 +25,10 @@
 //   unit_product(unit, x_at, lane)  the four dot products of the unit's rows with the elements of x that
 //                                   begin at 4 * x_at
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: groups of rows, folded into x and y; ceil(items / ITEMS) in z.
-// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|.
+// Grid: groups of rows, folded into x and y; in z ceil(items / ITEMS), with grouped items (most tiles) *
+// TILE_ITEMS / ITEMS.
+// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with input=int8
+// also the rounding of x (lib/product.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import items

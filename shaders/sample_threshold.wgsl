@@ -10,6 +10,7 @@
 // threshold t. The cut is the largest t of the three. Equal logits are kept or dropped together. For top-k
 // and top-p, t is found exactly by a binary search of 32 rounds, one for each bit, on u32 keys that have
 // the order of the logits; if the option is off, its rounds are skipped. Min-p computes t directly.
+// At temperature 0 nothing is written: sample_draw then takes the largest logit and does not read cut.
 // One workgroup for each logit row. Sums in f32, in the order of import reduce. Twin: reference/sample.rs
 #import reduce
 
@@ -91,7 +92,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         least = key;
     }
     if (lane.index == 0u) {
-        // Key 0, which decodes to a NaN, means that nothing was cut.
+        // Keys up to that of LOWEST cut no finite logit. Key 0 (no option on) would decode to a NaN.
         var t = LOWEST;
         if (least > ordered(LOWEST)) { t = from_ordered(least); }
         if (min_p > 0.0) { t = max(t, high + (temperature * log(min_p))); }

@@ -150,7 +150,7 @@ fn load_inputs(i: u32, lane: Lane) -> Inputs {
 #part input=int8
 // Inputs in f32, [inputs, cols], rounded to 8 bits in blocks of 32 when they are loaded:
 // q = round(x * 127 / max|x|), an error of at most max|x| / 254 of the block. This takes no dispatch of
-// its own and costs less than the conversions of weights to f32 that it saves.
+// its own.
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
 
 // 32 columns; column 4 n + i is byte i of the n-th word of a, then b.

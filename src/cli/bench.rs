@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use super::error::CliError;
 use super::options::Common;
 use super::print::print;
-use super::{interrupt, load, stats};
+use super::{interrupt, load, progress, stats};
 use crate::engine::{Engine, GenerateOptions, Generation, SamplingOptions, Session};
 use crate::gpu::{Counters, Profile};
 
@@ -24,7 +24,7 @@ enum Output {
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Prompt lengths for prefill, in tokens
+    /// Prompt lengths for prefill, in tokens, separated by commas
     #[arg(short = 'p', long, value_delimiter = ',', default_value = "512", env = "LFM2_N_PROMPT")]
     n_prompt: Vec<usize>,
     /// Numbers of tokens to generate
@@ -39,7 +39,7 @@ pub struct Bench {
     /// Format of the results: `md` (a table), `json` or `csv`
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT", value_name = "FORMAT")]
     output: Output,
-    /// Published shape with random weights (q4 or --weights) instead of --model
+    /// Shape of a published model, or `mini`, with random weights in q4 or --weights, instead of --model
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print the GPU time of each kernel instead, if the adapter has timestamps
@@ -115,7 +115,7 @@ impl Bench {
         }
         let mut rows = Vec::new();
         let runs = (tests.len() as u64) * u64::from(self.repetitions + 1);
-        let bar = load::progress_bar(common, runs, "bench [{bar:32}] {pos}/{len} {msg} {eta}");
+        let bar = progress::bar(common, runs, "bench [{bar:32}] {pos}/{len} {msg} {eta}");
         for test in tests {
             let mut samples = Vec::new();
             bar.set_message(test.name());

@@ -32,7 +32,7 @@ pub struct Chat {
     /// Send this message first
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
     prompt: Option<String>,
-    /// Print the markers of tool calls
+    /// Print tool calls with their markers (`<|tool_call_start|>`)
     #[arg(long, env = "LFM2_TOOL_CALLS")]
     tool_calls: bool,
     /// Neither read nor write the history of typed lines

@@ -33,8 +33,8 @@ pub struct Doctor {
 
 const NOTES: &str = "\
 Prints the memory plan, an estimate of the speed and the command to run the model. It downloads only \
-headers; without a network, it knows the sizes of LFM2 and LFM2.5. The speed is estimated from a \
-measurement of one second, and most likely lies between the two numbers.
+headers; without a network, it knows the sizes of LFM2 and LFM2.5. The speed is printed as a \
+range, estimated from a measurement of one second.
 
 Examples:
   lfm2 doctor

@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::input::read_text;
 use super::options::Common;
 use super::print::print;
-use super::{interrupt, load};
+use super::{interrupt, load, progress};
 use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
 use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};
@@ -48,9 +48,9 @@ pub struct Eval {
 }
 
 const NOTES: &str = "\
-Answers are greedy and include the markers of tool calls. An answer is exact if it equals the \
-expected one and ends there. A question expects a tool call if `expected` contains \
-<|tool_call_start|>; `category` is optional. --against prints the mean KL divergence of this model \
+Answers are greedy and include the markers of tool calls. An answer is exact if its text \
+equals the expected one and the model ended it. A question expects a tool call if `expected` contains \
+<|tool_call_start|>. Questions may have a `category`, for results by category. --against prints the mean KL divergence of this model \
 from the reference in nats, and the share of positions at which both choose the same token.
 
 Examples:
@@ -121,7 +121,7 @@ impl Eval {
         let against = self.against.as_ref();
         let mut divergence =
             against.map(|path| Divergence::of(path, common, &engine)).transpose()?;
-        let bar = load::progress_bar(
+        let bar = progress::bar(
             common,
             questions.len() as u64,
             "eval [{bar:32}] {pos}/{len} {msg} {eta}",

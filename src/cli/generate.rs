@@ -29,7 +29,7 @@ pub struct Generate {
     /// Print the generated token ids as a JSON array instead of text
     #[arg(long, env = "LFM2_TOKEN_IDS", conflicts_with = "tool_calls")]
     token_ids: bool,
-    /// Print the markers of tool calls
+    /// Print tool calls with their markers (`<|tool_call_start|>`)
     #[arg(long, env = "LFM2_TOOL_CALLS")]
     tool_calls: bool,
     /// Print token counts and speeds to stderr
@@ -44,8 +44,8 @@ pub struct Generate {
 const NOTES: &str = "\
 The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
 prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
-between them. After 10 seconds without input, a pipe is left out with a warning; `-f -` waits for \
-it. A prompt that does not fit into the context is an error; it is never cut.
+between them. Beside another prompt, a pipe without input for 10 seconds is left out with a warning; \
+`-f -` waits for it. A prompt that does not fit into the context is an error; it is never cut.
 
 --messages takes {\"messages\": [...], \"tools\": [...]}.
 
@@ -64,7 +64,7 @@ struct Input {
     /// The prompt
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT", conflicts_with = "messages")]
     prompt: Option<String>,
-    /// File with the prompt, or with text for the prompt of -p; `-` is stdin
+    /// File with the prompt, or with text to append to -p; `-` is stdin
     #[arg(short, long, env = "LFM2_FILE", value_name = "FILE", conflicts_with = "messages")]
     file: Option<PathBuf>,
     /// Conversation to answer, in JSON; `-` is stdin

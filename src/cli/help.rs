@@ -1,4 +1,4 @@
-//! The shape of help texts. `-h` lists the common options, `--help` all options that the command uses,
+//! The shape of help texts. `-h` lists the common options, `--help` all of the command's own,
 //! `lfm2 help engine` the engine's options, which every command accepts.
 
 use clap::{Arg, Command};

@@ -18,7 +18,7 @@ use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Info {
-    /// Published shape (weights q4 or --weights) instead of --model
+    /// Shape of a published model, or `mini`, with weights in q4 or --weights, instead of --model
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print JSON
@@ -28,12 +28,12 @@ pub struct Info {
     #[arg(long, value_name = "NAME", env = "LFM2_KERNEL", conflicts_with = "json")]
     kernel: Option<String>,
     /// With --kernel: print the WGSL for browsers
-    #[arg(long, env = "LFM2_WEB", requires = "kernel")]
+    #[arg(long, env = "LFM2_WEB")]
     web: bool,
 }
 
 const NOTES: &str = "\
-Plans the memory without reading weights or using the GPU. If the model does not fit, the error \
+Plans the memory without reading weights or, except with --kernel, using the GPU. If the model does not fit, the error \
 names options with which it does.
 
 Examples:
@@ -45,6 +45,10 @@ impl Info {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         if let Some(kernel) = &self.kernel {
             return self.print_kernel(kernel, common);
+        }
+        // The variable may be set for another command's sake.
+        if self.web && std::env::var_os("LFM2_WEB").is_none() {
+            return Err(CliError::User("--web needs --kernel NAME".to_owned()));
         }
         let found = pollster::block_on(adapters());
         // The adapter that the engine would choose; without one, the model is still shown.
@@ -75,7 +79,7 @@ impl Info {
         let list = |names: &[&str]| names.join(", ");
         let all: Vec<&str> = KERNELS.iter().map(|k| k.name).collect();
         if !all.contains(&kernel) {
-            let problem = format!("--kernel {kernel}: no such kernel. kernels: {}", list(&all));
+            let problem = format!("--kernel {kernel}: no such kernel; there are: {}", list(&all));
             return Err(CliError::User(problem));
         }
         let (_, model) = self.model(common)?;

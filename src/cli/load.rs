@@ -15,8 +15,6 @@ use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Device;
 
-pub use super::progress::bar as progress_bar;
-
 /// The model's files.
 pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
     match &common.model {

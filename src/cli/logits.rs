@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
-use super::{interrupt, load};
+use super::{interrupt, load, progress};
 use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
 
 /// Default number of tokens in a forward pass.
@@ -35,9 +35,9 @@ pub struct Logits {
 }
 
 const NOTES: &str = "\
---kv defaults to f32 with all weights, --context to the length needed. Greedy tokens are the ids of \
-the largest logits, even ids without a token, which answers never contain. The file appears once it \
-is complete.
+--kv defaults to f32 whatever the format of the weights, --context to the length needed. --greedy takes \
+the id of the largest logit, even one for which the tokenizer has no token; answers never contain such \
+ids. The file appears once it is complete.
 
 Examples:
   lfm2 logits --tokens 1,2,3 --out logits.safetensors
@@ -60,7 +60,7 @@ impl Logits {
             b.kv_format(common.kv_or_f32()).context_length(context).chunk(chunk)
         })?;
         let mut session = engine.session()?;
-        let bar = load::progress_bar(
+        let bar = progress::bar(
             common,
             tokens.len() as u64,
             "logits [{bar:32}] {pos}/{len} tokens {eta}",

@@ -106,7 +106,7 @@ enum Command {
     Verify(verify::Verify),
     /// Print a completion script for a shell
     Completions(completions::Completions),
-    /// Options of the engine; every command accepts them
+    /// Options of the engine. Every command accepts them; its help names those that have an effect
     #[command(hide = true, override_usage = "lfm2 <COMMAND> [ENGINE OPTIONS]", after_help = ENGINE_NOTES)]
     Engine,
 }

@@ -33,7 +33,7 @@ pub struct Common {
     /// GPU memory that the model may use, e.g. 6G or 800M
     #[arg(long, global = true, env = "LFM2_MEMORY", allow_negative_numbers = true, value_name = "SIZE", value_parser = parse_size)]
     pub memory: Option<u64>,
-    /// Store the weights of a plain checkpoint in fewer bits: `q4` (4 bits in blocks of 32, the
+    /// Store the weights of an unquantised checkpoint in fewer bits: `q4` (4 bits in blocks of 32, the
     /// embedding and attention in 8 bits), `q8` (8 bits in blocks of 32) or `f16`. Default: unchanged
     #[arg(long, global = true, env = "LFM2_WEIGHTS", value_enum, value_name = "FORMAT")]
     pub weights: Option<Weights>,
@@ -196,7 +196,7 @@ pub struct Sampling {
     /// Sample from tokens with at least P times the highest probability; 0 turns it off
     #[arg(long, env = "LFM2_MIN_P", value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
-    /// Penalty on tokens in the context; 1 turns it off, the default at temperature 0
+    /// Penalty on tokens in the context. 1 turns it off, and is the default at temperature 0
     #[arg(
         long,
         visible_alias = "repeat-penalty",
@@ -211,8 +211,8 @@ pub struct Sampling {
     /// Penalty on generated tokens, times their count; 0 turns it off
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// Random seed, which repeats an answer with the same options, adapter, driver and version. Default:
-    /// -1, a new one for each answer, shown with -v
+    /// Random seed: repeats an answer on the same adapter, driver and version. Default: -1, a new
+    /// seed for each answer, shown with -v
     #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true, value_name = "SEED", value_parser = or_minus_one::<u64>)]
     seed: Option<OrMinusOne<u64>>,
     /// Stop string, which ends the answer; may be repeated

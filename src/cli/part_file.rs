@@ -9,7 +9,7 @@ use super::interrupt;
 use crate::hub::sync_folder;
 
 /// A file written under a temporary name beside `target`. It is removed if it is dropped before
-/// [`PartFile::finish`], and if a second Ctrl-C ends the program.
+/// [`PartFile::finish`], and if a signal ends the program.
 pub struct PartFile {
     file: File,
     part: PathBuf,
@@ -61,7 +61,7 @@ impl Drop for PartFile {
 }
 
 /// A folder written under a temporary name beside `target`. It is removed if it is dropped before
-/// [`PartDir::finish`], and if a second Ctrl-C ends the program.
+/// [`PartDir::finish`], and if a signal ends the program.
 pub struct PartDir {
     part: PathBuf,
     target: PathBuf,

@@ -10,7 +10,7 @@ use super::options::Common;
 use super::part_file::PartDir;
 use super::print::print;
 use super::stats::size;
-use super::{interrupt, load};
+use super::{interrupt, load, progress};
 use crate::engine::OpenedModel;
 use crate::formats::{Manifest, ModelFiles};
 use crate::hub::{MARGIN, free_bytes};
@@ -59,8 +59,7 @@ impl Quantize {
         self.check_space(plan.most_bytes())?;
 
         let from = plan.source_bytes();
-        let bar =
-            load::progress_bar(common, from, "quantising [{bar:32}] {bytes}/{total_bytes} {eta}");
+        let bar = progress::bar(common, from, "quantising [{bar:32}] {bytes}/{total_bytes} {eta}");
         let mut on_bytes = |done| {
             bar.set_position(done);
             !interrupt::requested()
@@ -118,7 +117,7 @@ fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
         )));
     }
     let bar =
-        load::progress_bar(common, made.bytes(), "checking [{bar:32}] {bytes}/{total_bytes} {eta}");
+        progress::bar(common, made.bytes(), "checking [{bar:32}] {bytes}/{total_bytes} {eta}");
     let mut on_bytes = |done| {
         bar.set_position(done);
         !interrupt::requested()

@@ -324,7 +324,7 @@ impl EngineBuilder {
     }
 
     /// The kernel variants that generation with `model` uses on a device with `caps`, each once. `device`
-    /// only records plans: it loads no weights and allocates no tensors.
+    /// only records plans: it loads no weights and allocates no memory for tensors.
     ///
     /// # Errors
     /// As [`EngineBuilder::build`].

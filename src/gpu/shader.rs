@@ -191,6 +191,8 @@ pub fn shader_parts() -> impl Iterator<Item = (&'static str, &'static str)> {
         .iter()
         .flat_map(|file| file.text.split("\n#part ").skip(1))
         .filter_map(|section| section.split_once('\n'))
+        // A checkout on Windows may end lines with CRLF.
+        .map(|(label, text)| (label.trim_end(), text))
 }
 
 /// A storage variable of a kernel, as its text declares it.

@@ -13,7 +13,7 @@ const WG: u32 = 64;
 /// Rows of a group of lanes: a `vec4` of sums.
 const ROWS: u32 = 4;
 
-/// Products of an item: the import `rows`.
+/// Products of an item: the import `items`.
 #[derive(Clone, Copy)]
 pub enum MatvecItems<'a> {
     /// One product for each item.

@@ -24,8 +24,8 @@ pub struct Forward<'a> {
     pub state: &'a State,
     /// Activations.
     pub scratch: &'a Scratch,
-    /// `[logit rows, vocab_size]`: the head's output: [`Scratch::logits`] in a plan that samples,
-    /// else a buffer that the caller reads.
+    /// `[logit rows, vocab_size]`: the head's output. It is [`Scratch::logits`] in a plan that
+    /// samples, otherwise a buffer that the caller reads.
     pub logits: &'a Tensor<f32>,
     /// Kernel choices of the device.
     pub choices: Choices,
@@ -68,7 +68,8 @@ impl Forward<'_> {
         }
     }
 
-    /// `x = embed_tokens[token]`; the token is appended to its sequence's history.
+    /// `x = embed_tokens[token]`; the token is written to its sequence's history, at its
+    /// position.
     fn embed(&self, p: &mut Recorder) {
         Embed {
             embedding: &self.weights.embedding,

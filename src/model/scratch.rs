@@ -1,4 +1,4 @@
-//! Activations, each in a buffer of its own, since WebGPU forbids reading and writing one buffer in
+//! Activations, each in a buffer of its own, since WebGPU forbids binding one buffer as read-only and writable in
 //! a dispatch.
 
 use super::ModelConfig;

@@ -211,7 +211,7 @@ impl Check {
 /// One case a kernel, with the engine's choices on this device.
 pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let choices = Choices::by_capability(caps);
-    let (reduce, cooperative) = (choices.reduce, Reduce::shared_rows(caps));
+    let (reduce, shared) = (choices.reduce, Reduce::shared_rows(caps));
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
     let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };
@@ -248,7 +248,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     }
     let sampled = sample(1000);
     all.push(Check::Penalties(sampled.clone()));
-    all.push(Check::Threshold(sampled.clone(), cooperative));
+    all.push(Check::Threshold(sampled.clone(), shared));
     all.push(Check::Draw(sampled));
     all
 }

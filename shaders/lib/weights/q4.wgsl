@@ -5,6 +5,7 @@
 // The parts product=... use Inputs and load_inputs of import input (lib/product.wgsl).
 
 #part weights=q4
+// Two views of one buffer: `weight` by blocks of plane 0, `weight_words` by words of both planes.
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
