@@ -8,9 +8,9 @@
 // Attention of many rows of a sequence (prefill). A workgroup takes TILE_Q queries: TILE_Q / GROUP
 // consecutive rows of one sequence, with GROUP query heads each, all of the same kv head. It walks over the keys TILE_KV at a time and keeps a running
 // maximum and sum (online softmax), so scores stay in workgroup memory. The values of a tile overwrite
-// its keys there once the scores are known. A team of TEAM lanes handles four queries. Each of its lanes
-// computes their scores at POSITIONS = ceil(TILE_KV / TEAM) keys, and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s
-// of each query's output.
+// its keys there once the scores are known. A team of TEAM lanes handles four queries. For each of
+// them, a lane computes the scores at POSITIONS = ceil(TILE_KV / TEAM) keys and KEPT = ceil((HEAD_DIM / 4) /
+// TEAM) vec4s of the output.
 // Grid: query tiles (the batch table lists them), n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
 // Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + 2 * TILE_Q * TILE_KV floats.
@@ -126,9 +126,9 @@ fn main(
         }
         workgroupBarrier();
 
-        // First the positions that all four queries attend to, then those that only some do. The
-        // second loop discards the other queries' products with select: a weight of 0 is not enough, since
-        // 0 * NaN is NaN.
+        // First the positions that all four queries attend to, then those that only some do. There,
+        // select drops the products of queries that do not attend: a weight of 0 is not enough, since 0 * NaN
+        // is NaN.
         let all = min(len, max(last.x + 1u, begin) - begin);
         let some = min(len, max(last.w + 1u, begin) - begin);
         for (var t = 0u; t < all; t++) {

@@ -9,14 +9,14 @@
 //                                  and up rows alternate; half as wide)
 //
 // Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
-// An item is a row of out: the sum of one or more products, its jobs. The import `items` (lib/product.wgsl)
+// An item is a row of out: the sum of one or more products, its jobs. The import `items` (lib/linear.wgsl)
 // defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
 //   combine                  top_k jobs, with the row's experts, scaled by their gates
-//   grouped_in, grouped_out  one job. Items count the places in moe_group's tiles, TILE_ITEMS a tile, each
-//                            tile of one expert. output_of(item) is s = row * top_k + j; the job reads input
-//                            row s / top_k (in) or s (out)
+//   grouped_in, grouped_out  one job. Item t * TILE_ITEMS + i is the i-th of moe_group's tile t; a tile has
+//                            one expert. It writes row s = row * top_k + j, and reads row s / top_k
+//                            (grouped_in) or s (grouped_out)
 // LANES lanes (invocations) share 4 rows. A unit is 4 * UNIT4 columns of these rows: a block of 32
 // columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
 // coalesced. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product`
@@ -25,10 +25,10 @@
 //   unit_product(unit, x_at, lane)  the four dot products of the unit's rows with the elements of x that
 //                                   begin at 4 * x_at
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: groups of rows, folded into x and y; in z ceil(items / ITEMS), with grouped items (most tiles) *
-// TILE_ITEMS / ITEMS.
+// Grid: groups of rows, folded into x and y; z: ceil(items / ITEMS), or for grouped items
+// max_tiles * TILE_ITEMS / ITEMS.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with input=int8
-// also the rounding of x (lib/product.wgsl).
+// also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import items
@@ -46,7 +46,7 @@ struct Params {
     // Columns of the matrix.
     cols: u32,
     // Groups of rows in the grid.
-    groups: u32,
+    row_groups: u32,
     // Elements between consecutive items of out.
     out_stride: u32,
     // Experts of a row.
@@ -68,7 +68,7 @@ fn main(
     lane: Lane,
 ) {
     let index = (group.y * n_groups.x) + group.x;
-    if (index >= params.groups) { return; }
+    if (index >= params.row_groups) { return; }
     let row = ((index * (WG / LANES)) + row_in_group(lane)) * 4u;
     let first = group.z * ITEMS;
     let end = items_end(first);

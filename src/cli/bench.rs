@@ -39,7 +39,7 @@ pub struct Bench {
     /// Format of the results: `md` (a table), `json` or `csv`
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT", value_name = "FORMAT")]
     output: Output,
-    /// Shape of a published model, or `mini`, with random weights in q4 or --weights, instead of --model
+    /// Instead of --model: a published model's shape, or `mini`, with random weights (q4, or as --weights says)
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print the GPU time of each kernel instead, if the adapter has timestamps

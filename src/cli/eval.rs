@@ -35,8 +35,8 @@ pub struct Eval {
     /// Print the first N wrong answers to stderr
     #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
     failures: usize,
-    /// Also compare the logits on the expected answers with this reference model's, e.g. before
-    /// quantisation
+    /// Also compare the logits on the expected answers with those of this model, e.g. the unquantised
+    /// one
     #[arg(long, value_name = "PATH|NAME", env = "LFM2_AGAINST")]
     against: Option<PathBuf>,
     /// Exit with 1 if the fraction of exact answers is lower

@@ -44,8 +44,8 @@ pub struct Generate {
 const NOTES: &str = "\
 The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
 prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
-between them. Beside another prompt, a pipe without input for 10 seconds is left out with a warning; \
-`-f -` waits for it. A prompt that does not fit into the context is an error; it is never cut.
+between them. If there is another prompt, stdin is ignored with a warning after 10 seconds without \
+input; `-f -` waits longer. A prompt that does not fit into the context is an error; it is never cut.
 
 --messages takes {\"messages\": [...], \"tools\": [...]}.
 

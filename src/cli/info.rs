@@ -18,7 +18,7 @@ use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Info {
-    /// Shape of a published model, or `mini`, with weights in q4 or --weights, instead of --model
+    /// Instead of --model: a published model's shape, or `mini` (weights in q4, or as --weights says)
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print JSON
@@ -33,7 +33,7 @@ pub struct Info {
 }
 
 const NOTES: &str = "\
-Plans the memory without reading weights or, except with --kernel, using the GPU. If the model does not fit, the error \
+Reads no weights, and opens no GPU device unless --kernel is given. If the model does not fit, the error \
 names options with which it does.
 
 Examples:

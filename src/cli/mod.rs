@@ -118,7 +118,7 @@ const AFTER_HELP: &str = "\
 `lfm2 'What is WebGPU?'` is short for `lfm2 generate 'What is WebGPU?'`.
 Only the answer goes to stdout.
 
-Engine options: `lfm2 help engine` lists those that every command accepts.
+Engine options: `lfm2 help engine` lists them; every command accepts them.
 Environment: a variable can set each option: LFM2_ and the option's long name in capitals, e.g. \
 LFM2_MAX_TOKENS=100. The command line takes precedence.
 Exit codes: 0 success; 2 an error that you can correct (an option, a file, a missing driver); 1 any \

@@ -45,7 +45,7 @@ pub struct Common {
     #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
     pub adapter: Option<String>,
     /// GPU limits and features to request: `adapter` (all it has) or `default` (WebGPU's default limits
-    /// and no optional feature, as in any browser)
+    /// and no optional feature, which every browser offers)
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
     /// Precision of activations in products with quantised weights: `float` (32-bit floats) or `int8`

@@ -39,7 +39,7 @@ const NOTES: &str = "\
 Needs --weights. The source is a checkpoint with f32, f16 or bf16 weights; without --model, the \
 built-in one. A package has files of at most 256 MiB, and their lengths and SHA-256 hashes in \
 manifest.json. --model accepts the folder; the results equal those of --weights with the source. The \
-folder appears, and its path is printed, once it is complete and checked. Uses a few buffers of 32 MiB.
+folder appears, and its path is printed, once it is complete and checked. Needs memory for a few buffers of 32 MiB.
 
 Examples:
   lfm2 quantize -m LiquidAI/LFM2.5-8B-A1B --weights q4 --out lfm2-q4

@@ -194,7 +194,7 @@ impl<'s> Generation<'s> {
     /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken.
     /// The answer has ended then.
     pub async fn next(&mut self) -> Option<Result<Delta, Error>> {
-        match self.step().await {
+        match self.next_delta().await {
             Ok(delta) => delta.map(Ok),
             Err(e) => {
                 self.phase = Phase::Ended;
@@ -246,7 +246,7 @@ impl<'s> Generation<'s> {
         self.timings
     }
 
-    async fn step(&mut self) -> Result<Option<Delta>, Error> {
+    async fn next_delta(&mut self) -> Result<Option<Delta>, Error> {
         match self.phase {
             Phase::Ended => return Ok(None),
             Phase::Prefill => {

@@ -122,7 +122,7 @@ impl Runner {
     /// Records the plans that generation needs and compiles their kernels. All are recorded before the
     /// first kernel is compiled, so that progress has a total.
     pub async fn compile(self, reporter: Reporter) -> Result<Self, Error> {
-        let recorded = self.recorded();
+        let recorded = self.record_all();
         let variants = recorded.iter().flat_map(|(_, r)| r.variants());
         self.device.compile(variants, &|done, total| reporter.kernels(done, total)).await?;
         if reporter.stopped() {
@@ -138,7 +138,7 @@ impl Runner {
     /// The kernel variants of the plans that generation needs, each once, in order of first use.
     pub fn variants(&self) -> Vec<Variant> {
         let mut all = Vec::new();
-        for variant in self.recorded().iter().flat_map(|(_, r)| r.variants()) {
+        for variant in self.record_all().iter().flat_map(|(_, r)| r.variants()) {
             if !all.contains(variant) {
                 all.push(variant.clone());
             }
@@ -146,9 +146,9 @@ impl Runner {
         all
     }
 
-    fn recorded(&self) -> Vec<(PlanKey, Recorder)> {
+    fn record_all(&self) -> Vec<(PlanKey, Recorder)> {
         let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
-        keys.map(|key| (key, self.recorder(key, false, &self.scratch.logits))).collect()
+        keys.map(|key| (key, self.record_forward(key, false, &self.scratch.logits))).collect()
     }
 
     /// Row counts of the recorded plans: 1 for decoding one sequence, up to 8 for few rows, and one
@@ -174,7 +174,7 @@ impl Runner {
     pub async fn prepare(&self, rows: u32, sample: bool) -> Result<(), GpuError> {
         let key = PlanKey { rows: self.bucket(rows), sample };
         if self.plan(key).is_none() {
-            let plan = Arc::new(self.record(key, false).await?);
+            let plan = Arc::new(self.make_plan(key, false).await?);
             lock(&self.plans).insert(key, plan);
         }
         Ok(())
@@ -184,15 +184,15 @@ impl Runner {
         lock(&self.plans).get(&key).cloned()
     }
 
-    async fn record(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
+    async fn make_plan(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
         let logits = match key.sample {
             true => self.scratch.logits.clone(),
             false => self.inspected().await?,
         };
-        self.recorder(key, probing, &logits).finish(&self.device, &self.batch_table).await
+        self.record_forward(key, probing, &logits).finish(&self.device, &self.batch_table).await
     }
 
-    fn recorder(&self, key: PlanKey, probing: bool, logits: &Tensor<f32>) -> Recorder {
+    fn record_forward(&self, key: PlanKey, probing: bool, logits: &Tensor<f32>) -> Recorder {
         let mut recorder = Recorder::new(*self.device.caps(), probing);
         let forward = Forward {
             config: &self.config,
@@ -302,7 +302,7 @@ impl Runner {
     /// device's speed.
     pub async fn profile(&self, batch: &Batch) -> Result<Option<Profile>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
-        let plan = self.record(PlanKey { rows, sample: true }, false).await?;
+        let plan = self.make_plan(PlanKey { rows, sample: true }, false).await?;
         let shape = {
             let _pace = lock(&self.pace);
             self.upload(batch)
@@ -321,7 +321,7 @@ impl Runner {
     /// Runs a batch, keeps all intermediates and reads them.
     pub async fn trace(&self, batch: &Batch) -> Result<Vec<(String, Vec<u32>)>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
-        let plan = self.record(PlanKey { rows, sample: false }, true).await?;
+        let plan = self.make_plan(PlanKey { rows, sample: false }, true).await?;
         let submission = {
             let _pace = lock(&self.pace);
             let shape = self.upload(batch);

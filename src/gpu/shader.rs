@@ -2,8 +2,8 @@
 //!
 //! `#import reduce` is replaced by the part of that import that the [`Variant`] chooses, and
 //! `#import nibbles=f32` by the part of that label. Parts are sections of the files in `shaders/lib/`:
-//! each begins with the line `#part LABEL` and ends at the next one; text before the first of a file is
-//! a comment on the file. Parts may import in turn, and each is included once. `@binding(N)` is numbered
+//! each begins with the line `#part LABEL` and ends at the next one. Text before the first of a file is
+//! a comment on the file; in `lib/prelude.wgsl` it is the prelude. Parts may import in turn, and each is included once. `@binding(N)` is numbered
 //! in order of appearance. No shader contains `enable`: naga rejects `enable subgroups;`, which browsers
 //! require, so the assembler writes it.
 
@@ -121,7 +121,9 @@ impl Variant {
         for (name, Const::Int(value)) in &self.consts {
             text.push_str(&format!("const {name} = {value};\n"));
         }
-        text.push_str(file("lib/prelude")?);
+        let (prelude, _parts) = file("lib/prelude")?.split_once("\n#part ").unwrap_or_default();
+        text.push_str(prelude);
+        text.push('\n');
         let mut body = String::new();
         self.append(file(self.kernel)?, &mut Vec::new(), &mut body)?;
         let mut binding = 0;
@@ -244,8 +246,7 @@ shaders![
     "lib/prelude",
     "lib/coop",
     "lib/kv",
-    "lib/product",
-    "lib/reduce",
+    "lib/linear",
     "lib/weights/float",
     "lib/weights/q4",
     "lib/weights/q4k_q5k",

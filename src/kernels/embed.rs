@@ -50,7 +50,7 @@ impl Embed<'_> {
                 self.history.bind("history"),
             ]);
             r.push(Dispatch {
-                variant: variant(part.format.part(r.caps())),
+                variant: variant(part.format.weights_part(r.caps())),
                 params: bytes_of(&Params {
                     first_row: part.first_row as u32,
                     rows: part.rows as u32,

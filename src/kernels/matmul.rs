@@ -141,7 +141,7 @@ impl Matmul<'_> {
             r.push(Dispatch {
                 variant: (tile.variant)(
                     r.caps(),
-                    part.format.part(r.caps()),
+                    part.format.weights_part(r.caps()),
                     items,
                     self.epilogue,
                     self.bias.is_some(),

@@ -65,6 +65,6 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     if !MatmulCoop::available(caps) {
         return Vec::new();
     }
-    let formats = Format::ALL.iter().map(|f| f.part(caps));
+    let formats = Format::ALL.iter().map(|f| f.weights_part(caps));
     formats.flat_map(|weights| super::matmul::all_of(caps, weights, variant)).collect()
 }

@@ -40,7 +40,7 @@ impl Format {
         [Self::F32, Self::F16, Self::Bf16, Self::Q8, Self::Q4, Self::Q4K, Self::Q5K, Self::Q6K];
 
     /// The shader part that decodes this format on a device.
-    pub(crate) fn part(self, caps: &Caps) -> WeightsPart {
+    pub(crate) fn weights_part(self, caps: &Caps) -> WeightsPart {
         match self {
             Self::F32 => WeightsPart::F32,
             Self::F16 if caps.f16 => WeightsPart::F16Native,
@@ -58,7 +58,7 @@ impl Format {
     pub(crate) fn parts(self, caps: &Caps) -> Vec<WeightsPart> {
         match self {
             Self::F16 if caps.f16 => vec![WeightsPart::F16, WeightsPart::F16Native],
-            _ => vec![self.part(caps)],
+            _ => vec![self.weights_part(caps)],
         }
     }
 

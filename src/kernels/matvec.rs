@@ -81,7 +81,7 @@ struct Params {
     rows: u32,
     first_row: u32,
     cols: u32,
-    groups: u32,
+    row_groups: u32,
     out_stride: u32,
     top_k: u32,
     only_logit_rows: u32,
@@ -196,8 +196,8 @@ impl Matvec<'_> {
         };
         for part in &self.weight.parts {
             let reads = Reads { bytes: part.data.bytes(), share };
-            let groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
-            let (gx, gy) = fold(groups);
+            let row_groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
+            let (gx, gy) = fold(row_groups);
             let mut bindings = part.bind();
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             match self.items {
@@ -211,7 +211,7 @@ impl Matvec<'_> {
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
                 variant: variant(
-                    part.format.part(r.caps()),
+                    part.format.weights_part(r.caps()),
                     self.items.part(),
                     self.epilogue,
                     self.bias.is_some(),
@@ -223,7 +223,7 @@ impl Matvec<'_> {
                     rows: part.rows as u32,
                     first_row: part.first_row as u32,
                     cols: self.weight.cols as u32,
-                    groups,
+                    row_groups,
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
                     only_logit_rows: only_logit_rows.into(),

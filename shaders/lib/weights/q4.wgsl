@@ -2,7 +2,7 @@
 //   plane 0  4 words per block. Element 4 * w + n is in the low nibble of byte n of word w, element
 //            16 + 4 * w + n in its high nibble, as in Q4_0
 //   plane 1  one f16 per block: d
-// The parts product=... use Inputs and load_inputs of import input (lib/product.wgsl).
+// The parts product=... use Inputs and load_inputs of import input (lib/linear.wgsl).
 
 #part weights=q4
 // Two views of one buffer: `weight` by blocks of plane 0, `weight_words` by words of both planes.
