@@ -1,8 +1,8 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
 //   weight  [experts, rows, cols]  in the format of import weights. A matrix too large for one binding
-//                                  is split into parts, each with the same range of rows of every
-//                                  expert. This is one part, and rows counts its rows
+//                                  is split into parts; each holds one range of rows, of every expert.
+//                                  This is one part; rows counts its rows of one expert
 //   x       [inputs, cols]         f32 in memory. Import input: f32; broadcast (lanes of a subgroup share
 //                                  the loads); int8 (rounded to 8 bits when loaded)
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
@@ -15,13 +15,13 @@
 //   gather                   one job, with the item's expert
 //   combine                  top_k jobs, with the row's experts, scaled by their gates
 //   grouped_in, grouped_out  one job. Item t * TILE_ITEMS + i is the i-th of moe_group's tile t; a tile has
-//                            one expert. It writes row s = row * top_k + j, and reads row s / top_k
-//                            (grouped_in) or s (grouped_out)
+//                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
+//                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
 // LANES lanes (invocations) share 4 rows. A unit is 4 * UNIT4 columns of these rows: a block of 32
 // columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
 // coalesced. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product`
 // (lib/weights/) defines:
-//   load_unit(at)                   loads the unit; `at` is its index in each of the four rows
+//   load_unit(at)                   loads the unit; `at`: for each of the four rows, its index in the part
 //   unit_product(unit, x_at, lane)  the four dot products of the unit's rows with the elements of x that
 //                                   begin at 4 * x_at
 // cols is a multiple of 4 * UNIT4; rows may be any number.
@@ -39,7 +39,7 @@
 #import epilogue
 
 struct Params {
-    // Rows of this part.
+    // Rows of each expert in this part.
     rows: u32,
     // Index of its first row in the matrix.
     first_row: u32,

@@ -23,7 +23,7 @@ pub struct Pull {
 }
 
 const NOTES: &str = "\
-Prints the path of the folder or file. QUANT defaults to Q4_0, else Q4_K_M, else the only one. \
+Prints the path of the folder or file. QUANT defaults to Q4_0, Q4_K_M, QAD-Q4_0 (in this order) or the only one. \
 The address of a page or file on the hub also works as a name. Models that this engine cannot run \
 are refused before the download. An interrupted download resumes. Files appear under their names \
 only after their hashes match the hub's. The cache is shared with huggingface_hub.
