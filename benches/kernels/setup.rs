@@ -2,7 +2,7 @@
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, Matrix, MatrixPart, PAGE, Row, SampleParams, SeqRows, flash_tile_rows,
+    Batch, Choices, Format, Matrix, MatrixPart, PAGE, Row, SampleParams, SeqRows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
@@ -108,9 +108,7 @@ impl Setup {
                 logit_rows: vec![rows as u32 - 1],
             }],
         };
-        let c = &self.config;
-        let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
-        let (table, shape) = batch.encode(tile_rows);
+        let (table, shape) = batch.encode(self.config.flash_tile_rows());
         pollster::block_on(async {
             let table = self.device.tensor_of("batch", &table).await?;
             Ok((recorder.finish(&self.device, &table).await?, shape))

@@ -83,6 +83,9 @@ fn items_end(first: u32) -> u32 {
 fn output_of(item: u32) -> u32 { return tile_output(item / TILE_ITEMS, item % TILE_ITEMS); }
 fn n_jobs() -> u32 { return 1u; }
 fn job_expert(item: u32, job: u32) -> u32 { return tile_expert(item / TILE_ITEMS); }
+fn job_input(item: u32, job: u32) -> u32 {
+    return tile_input(item / TILE_ITEMS, item % TILE_ITEMS);
+}
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
 #part items=grouped_in
@@ -90,20 +93,12 @@ fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i) / params.top_k; }
 
-fn job_input(item: u32, job: u32) -> u32 {
-    return tile_input(item / TILE_ITEMS, item % TILE_ITEMS);
-}
-
 #part items=grouped_out
 // Grouped items; item s = row * top_k + j reads input row s.
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
 
-fn job_input(item: u32, job: u32) -> u32 {
-    return tile_input(item / TILE_ITEMS, item % TILE_ITEMS);
-}
-
-#part input=f32
+#part inputs=f32
 // Inputs in f32, [inputs, cols].
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
 
@@ -116,6 +111,8 @@ struct Inputs {
     v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
 }
 
+#part input=f32
+#import inputs=f32
 // Columns 4 i .. 4 i + 31.
 fn load_inputs(i: u32, lane: Lane) -> Inputs {
     return Inputs(
@@ -126,16 +123,7 @@ fn load_inputs(i: u32, lane: Lane) -> Inputs {
 // As f32, where all lanes of a subgroup need the same inputs: each lane loads an eighth and broadcasts
 // it. For reduce=serial_subgroup on CPU drivers, which load for one lane after another: one load
 // instead of eight. Needs subgroups of 8 lanes or more.
-@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
-
-// Columns 4 i .. 4 i + 3.
-fn x4(i: u32) -> vec4<f32> { return x[i]; }
-
-// 32 columns.
-struct Inputs {
-    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
-    v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
-}
+#import inputs=f32
 
 // Columns 4 i .. 4 i + 31.
 fn load_inputs(i: u32, lane: Lane) -> Inputs {

@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::gpu::{
     Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
 };
-use crate::kernels::{Batch, Choices, PAGE, flash_tile_rows};
+use crate::kernels::{Batch, Choices, PAGE};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
 use crate::state::State;
 
@@ -224,9 +224,7 @@ impl Runner {
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
-        let c = &self.config;
-        let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
-        let (table, shape) = batch.encode(tile_rows);
+        let (table, shape) = batch.encode(self.config.flash_tile_rows());
         self.device.write(&self.batch_table, 0, &table);
         shape
     }

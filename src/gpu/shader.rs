@@ -121,8 +121,7 @@ impl Variant {
         for (name, Const::Int(value)) in &self.consts {
             text.push_str(&format!("const {name} = {value};\n"));
         }
-        let (prelude, _parts) = file("lib/prelude")?.split_once("\n#part ").unwrap_or_default();
-        text.push_str(prelude);
+        text.extend(file("lib/prelude")?.split("\n#part ").next());
         text.push('\n');
         let mut body = String::new();
         self.append(file(self.kernel)?, &mut Vec::new(), &mut body)?;

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::formats::KeyError;
+use crate::kernels::flash_tile_rows;
 use crate::state::StateDims;
 
 /// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
@@ -167,6 +168,13 @@ impl ModelConfig {
             conv_l_cache: self.conv_l_cache,
             rope_theta: self.rope_theta,
         }
+    }
+
+    /// Rows of a flash attention tile, by which a batch lists its tiles: [`Batch::encode`].
+    ///
+    /// [`Batch::encode`]: crate::kernels::Batch::encode
+    pub fn flash_tile_rows(&self) -> u32 {
+        flash_tile_rows(self.n_heads as u32, self.n_kv_heads as u32, self.head_dim as u32)
     }
 
     /// Checks every value, and that the values agree.

@@ -9,7 +9,6 @@ use crate::formats::{Checkpoint, ModelFiles, read_small};
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{
     Batch, Choices, FROM_SLOT, KvFormat, NOT_FINITE, PAGE, Row, SampleParams, SeqRows,
-    flash_tile_rows,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
@@ -163,9 +162,7 @@ impl ModelOnDevice {
     }
 
     async fn run(&self, plan: &Plan, batch: &Batch) -> Result<(), GpuError> {
-        let c = &self.config;
-        let tile_rows = flash_tile_rows(c.n_heads as u32, c.n_kv_heads as u32, c.head_dim as u32);
-        let (table, shape) = batch.encode(tile_rows);
+        let (table, shape) = batch.encode(self.config.flash_tile_rows());
         self.device.write(&self.batch_table, 0, &table);
         let mut encoder = self.device.encoder();
         encoder.replay_all(plan, &shape);
