@@ -3,8 +3,7 @@
 //   weight  [experts, rows, cols]  in the format of import weights. A matrix too large for one binding
 //                                  is split into parts; each holds one range of rows, of every expert.
 //                                  This is one part; rows counts its rows of one expert
-//   x       [inputs, cols]         f32 in memory. Import input: f32; broadcast (lanes of a subgroup share
-//                                  the loads); int8 (rounded to 8 bits when loaded)
+//   x       [inputs, cols]         f32; with import norm=rms, RMSNorm is applied to its rows first
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)
 //
@@ -13,27 +12,29 @@
 // defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
-//   combine                  top_k jobs, with the row's experts, scaled by their gates
+//   combine                  TOP_K jobs, with the row's experts, scaled by their gates
 //   grouped_in, grouped_out  one job. Item t * TILE_ITEMS + i is the i-th of moe_group's tile t; a tile has
 //                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
 //                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
-// LANES lanes (invocations) share 4 rows. A unit is 4 * UNIT4 columns of these rows: a block of 32
-// columns in a quantised format, 4 columns in floats. Lane i takes units i, i + LANES, ..., so loads are
-// coalesced. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product`
-// (lib/weights/) defines:
-//   load_unit(at)                   loads the unit; `at`: for each of the four rows, its index in the part
-//   unit_product(unit, x_at, lane)  the four dot products of the unit's rows with the elements of x that
-//                                   begin at 4 * x_at
+// LANES lanes (invocations) share 4 rows; JOBS jobs at a time divide these lanes. A unit is 4 * UNIT4 columns of
+// the 4 rows. Lane i takes units i, i + LANES / JOBS, ..., so loads are coalesced; it loads the next unit while
+// it multiplies one. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import
+// `product` (lib/weights/) defines:
+//   load_unit(at)                             loads the unit; `at`: for each of the four rows, its index in
+//                                             the part
+//   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
+//                                             of the input row that begins at x[row_at]
+//   unit_squares(row_at, index, lane)         the sum of the squares of these columns
 // cols is a multiple of 4 * UNIT4; rows may be any number.
 // Grid: groups of rows, folded into x and y; z: ceil(items / ITEMS), or for grouped items
 // max_tiles * TILE_ITEMS / ITEMS.
-// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with input=int8
-// also the rounding of x (lib/linear.wgsl).
+// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with
+// input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import items
 #import weights
-#import input
+#import norm
 #import product
 #import bias
 #import epilogue
@@ -49,7 +50,7 @@ struct Params {
     row_groups: u32,
     // Elements between consecutive items of out.
     out_stride: u32,
-    // Experts of a row.
+    // Experts of a row (items=grouped_in, grouped_out).
     top_k: u32,
     // 1 if the items are the logit rows, 0 if they are all rows.
     only_logit_rows: u32,
@@ -59,7 +60,15 @@ struct Params {
     plane1: u32,
     plane2: u32,
     plane3: u32,
+    // Added to the mean square (norm=rms).
+    eps: f32,
+    // Factor of the gates (items=combine).
+    routed_scaling: f32,
 }
+
+@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
+
+const JOB_LANES = LANES / JOBS;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -73,24 +82,33 @@ fn main(
     let first = group.z * ITEMS;
     let end = items_end(first);
     if (first >= end) { return; }
+    begin_items(first, lane.index);
     let units = bound(params.cols / (4u * UNIT4));
     // Rows beyond the end repeat the last one, and their results are dropped.
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
 
     var sums: array<vec4<f32>, ITEMS>;
-    for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
-    for (var job = 0u; job < n_jobs(); job++) {
+    var squares: array<f32, ITEMS>;
+    for (var i = 0u; i < ITEMS; i++) {
+        sums[i] = vec4<f32>(0.0);
+        squares[i] = 0.0;
+    }
+    for (var job = lane_in_row(lane) / JOB_LANES; job < n_jobs(); job += JOBS) {
         let base = job_expert(first, job) * params.rows;
         let at = (vec4<u32>(base) + r) * units;
         var products: array<vec4<f32>, ITEMS>;
         for (var i = 0u; i < ITEMS; i++) { products[i] = vec4<f32>(0.0); }
-        for (var k = lane_in_row(lane); k < units; k += LANES) {
-            let unit = load_unit(at + vec4<u32>(k));
+        let start = lane_in_row(lane) % JOB_LANES;
+        var next = load_unit(at + vec4<u32>(min(start, units - 1u)));
+        for (var k = start; k < units; k += JOB_LANES) {
+            let unit = next;
+            next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             for (var i = 0u; i < ITEMS; i++) {
                 let item = min(first + i, end - 1u);
-                products[i] += unit_product(
-                    unit, ((job_input(item, job) * units) + k) * UNIT4, lane);
+                let row_at = input_row(job_input(item, job)) * (units * UNIT4);
+                products[i] += unit_product(unit, row_at, k, lane);
+                squares[i] += unit_squares(row_at, k, lane);
             }
         }
         for (var i = 0u; i < ITEMS; i++) {
@@ -98,7 +116,7 @@ fn main(
         }
     }
     for (var i = 0u; i < ITEMS; i++) {
-        let y = reduce_sum4(sums[i], lane);
+        let y = normed(reduce_sum4(sums[i], lane), squares[i], lane);
         if (first + i < end && lane_in_row(lane) == 0u && row < params.rows) {
             epilogue(output_of(first + i), row, min(4u, params.rows - row), y + bias4(row));
         }

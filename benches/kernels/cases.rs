@@ -1,9 +1,9 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup, NormRoute,
-    PAGE, QkNormRopeAppend, Reduce, RmsNorm, SPLIT, SampleDraw, SamplePrepare, SampleThreshold,
-    ShortConv, groups_len,
+    Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup,
+    PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SPLIT, SampleDraw, SamplePrepare,
+    SampleThreshold, ShortConv, groups_len,
 };
 
 use super::products;
@@ -33,14 +33,14 @@ pub fn all(s: &Setup) -> Vec<Case> {
         all.push(embed(s, format));
     }
     for rows in [1, s.chunk] {
-        all.extend([rms_norm(s, rows), norm_route(s, rows), short_conv(s, rows)]);
+        all.extend([rms_norm(s, rows), short_conv(s, rows)]);
         all.extend(KvFormat::ALL.map(|kv| qk_norm_rope_append(s, rows, kv)));
     }
     for kv in KvFormat::ALL {
         all.extend(["attention", "attention_combine"].map(|kernel| attention(s, kernel, kv)));
         all.push(flash_attention(s, kv));
     }
-    all.extend([moe_group(s), moe_combine(s)]);
+    all.extend([route(s), moe_group(s), moe_combine(s)]);
     all.extend(
         ["sample_prepare", "sample_threshold", "sample_draw"].map(|kernel| sample(s, kernel)),
     );
@@ -85,36 +85,26 @@ fn rms_norm(s: &Setup, rows: usize) -> Case {
     }
 }
 
-fn norm_route(s: &Setup, rows: usize) -> Case {
-    let (hidden, eps, reduce, moe) =
-        (s.config.hidden_size, s.config.norm_eps, s.choices.reduce, s.moe);
+fn route(s: &Setup) -> Case {
+    let (rows, moe) = (s.chunk, s.moe);
     let experts = moe.num_experts;
     Case {
-        kernel: "norm_route",
-        name: format!("{hidden} {experts} experts rows={rows}"),
-        bytes: 4 * hidden * (2 * rows + 1 + experts),
-        operations: rows * hidden * (4 + 2 * experts),
+        kernel: "route",
+        name: format!("{experts} experts rows={rows}"),
+        bytes: 4 * (rows * (experts + 2 * moe.top_k) + experts),
+        operations: 0,
         make: Box::new(move |s| {
-            let (x, scale) = (s.floats(rows * hidden)?, s.floats(hidden)?);
-            let (router, expert_bias) = (s.floats(experts * hidden)?, s.floats(experts)?);
-            let (h, ids) = (s.floats(rows * hidden)?, s.ids(rows)?);
-            let gates = s.floats(rows * moe.top_k)?;
+            let (logits, expert_bias) = (s.floats(rows * experts)?, s.floats(experts)?);
+            let (ids, gates) = (s.ids(rows)?, s.floats(rows * moe.top_k)?);
             s.plan(rows, rows, |r| {
-                NormRoute {
-                    x: &x,
-                    scale: &scale,
-                    router: &router,
+                let choice = ExpertChoice {
+                    logits: &logits,
                     expert_bias: &expert_bias,
-                    h: &h,
-                    ids: &ids,
-                    gates: &gates,
-                    eps,
                     top_k: moe.top_k as u32,
                     norm_topk_prob: moe.norm_topk_prob,
                     routed_scaling_factor: moe.routed_scaling_factor,
-                    reduce,
-                }
-                .record(r);
+                };
+                Route { choice, ids: &ids, gates: &gates }.record(r);
             })
         }),
     }

@@ -3,8 +3,8 @@
 
 use lfm2_wgpu::gpu::{Recorder, Tensor};
 use lfm2_wgpu::kernels::{
-    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems,
-    MoeGroup, Multiply, Reduce, groups_len,
+    Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec,
+    MatvecItems, MoeGroup, Multiply, Norm, Reduce, groups_len,
 };
 
 use super::cases::Case;
@@ -79,6 +79,8 @@ pub fn all(s: &Setup) -> Vec<Case> {
         push(Mode::Dense, Format::Q4, in_proj, rows, way(Activations::Float, rows as u32));
     }
     push(Mode::Dense, Format::Q6K, head, 1, way(Activations::Float, 1));
+    let router = [1, moe.num_experts, hidden];
+    push(Mode::Dense, Format::F32, router, 1, way(Activations::Float, 1));
     for format in EXPERTS {
         for activations in activations(format) {
             push(Mode::Gather, format, w13, 1, way(activations, 1));
@@ -174,12 +176,17 @@ impl Product {
                 let [inputs, outputs, ..] = self.counts(s);
                 let weight = s.matrix(self.format, self.shape)?;
                 let (x, out) = (s.floats(inputs * cols)?, s.floats(outputs * self.width())?);
-                let (ids, gates) = (s.ids(self.rows)?, s.floats(self.rows * s.moe.top_k)?);
+                let ids = s.ids(self.rows)?;
                 let experts = s.moe.num_experts as u32;
+                let router = (
+                    s.floats(self.rows * s.moe.num_experts)?,
+                    s.floats(s.moe.num_experts)?,
+                    s.floats(cols)?,
+                );
                 let (items_at, len) = groups_len(self.rows as u32, experts, s.moe.top_k as u32);
                 let groups = s.zeros(len)?;
                 s.plan(self.rows, self.rows, |r| {
-                    self.record(s, r, &weight, (&x, &out), (&ids, &gates), (&groups, items_at));
+                    self.record(s, r, &weight, (&x, &out), &router, (&ids, &groups, items_at));
                 })
             }),
         }
@@ -191,8 +198,8 @@ impl Product {
         r: &mut Recorder,
         weight: &Matrix,
         (x, out): (&Tensor<f32>, &Tensor<f32>),
-        (ids, gates): (&Tensor<u32>, &Tensor<f32>),
-        (groups, items_at): (&Tensor<u32>, u32),
+        (logits, expert_bias, scale): &(Tensor<f32>, Tensor<f32>, Tensor<f32>),
+        (ids, groups, items_at): (&Tensor<u32>, &Tensor<u32>, u32),
     ) {
         let (epilogue, top_k) = (self.mode.epilogue(), s.moe.top_k as u32);
         let grouped = matches!(self.mode, Mode::GroupedIn | Mode::GroupedOut).then(|| {
@@ -208,16 +215,26 @@ impl Product {
             Way::Matmul(Multiply::Lanes) => return matmul.record(r),
             Way::Matmul(Multiply::MatrixUnits) => return MatmulCoop(matmul).record(r),
         };
+        let choice = ExpertChoice {
+            logits,
+            expert_bias,
+            top_k,
+            norm_topk_prob: s.moe.norm_topk_prob,
+            routed_scaling_factor: s.moe.routed_scaling_factor,
+        };
+        // As in the forward pass, which norms the inputs of in_proj, w13, router and head.
+        let normed = matches!(self.mode, Mode::Dense | Mode::Gather) && self.rows <= 8;
         let items = match (self.mode, grouped) {
             (_, Some(grouped)) => MatvecItems::Grouped(grouped),
-            (Mode::Gather, _) => MatvecItems::Gather { ids, top_k },
-            (Mode::Combine, _) => MatvecItems::Combine { ids, gates, top_k },
+            (Mode::Gather, _) => MatvecItems::Gather(choice),
+            (Mode::Combine, _) => MatvecItems::Combine(choice),
             _ => MatvecItems::Dense { only_logit_rows: false },
         };
         Matvec {
             weight,
             bias: None,
             x,
+            norm: normed.then_some(Norm { scale, eps: s.config.norm_eps }),
             out,
             items,
             epilogue,

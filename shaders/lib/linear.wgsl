@@ -1,5 +1,6 @@
 // Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import items), their
-// inputs (input), the bias, and the operation on the result (epilogue). Weights are in lib/weights/.
+// inputs (norm, input, unit), the bias, and the operation on the result (epilogue). Weights are in
+// lib/weights/.
 //
 // An item is one row of the output. matvec computes it as a sum over jobs, each a product of one
 // expert's matrix with one input row:
@@ -8,6 +9,7 @@
 //   output_of(item)        row of `out` that the item is written to
 //   n_jobs()               jobs of an item
 //   job_expert, job_input, job_scale (item, job)   matrix, input row and factor of a job
+//   begin_items(first, lane)   called first, by all lanes of the workgroup of item `first`
 // matmul works on tiles of up to TILE_ITEMS items that share one matrix:
 //   tiles()                number of tiles
 //   tile_expert(tile), tile_len(tile)   matrix and number of items of a tile
@@ -18,6 +20,7 @@
 
 #part items=dense
 // One job for each item: every row, or every row whose logits are wanted, times the one matrix.
+fn begin_items(first: u32, lane: u32) {}
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
@@ -34,32 +37,88 @@ fn tile_input(tile: u32, i: u32) -> u32 { return (tile * TILE_ITEMS) + i; }
 fn tile_output(tile: u32, i: u32) -> u32 { return (tile * TILE_ITEMS) + i; }
 
 #part items=gather
-// Item row * top_k + j is the row's j-th expert, as the router chose it.
-//   ids [n_rows, top_k]
-@group(1) @binding(N) var<storage, read> ids: array<u32>;
+// Item row * TOP_K + j is the row's j-th expert.
+#import experts=chosen
 
-fn n_items() -> u32 { return n_rows() * params.top_k; }
+fn begin_items(first: u32, lane: u32) { choose_experts(first / TOP_K, lane); }
+fn n_items() -> u32 { return n_rows() * TOP_K; }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
 fn n_jobs() -> u32 { return 1u; }
-fn job_expert(item: u32, job: u32) -> u32 { return ids[item]; }
-fn job_input(item: u32, job: u32) -> u32 { return item / params.top_k; }
+fn job_expert(item: u32, job: u32) -> u32 { return chosen_ids[item % TOP_K]; }
+fn job_input(item: u32, job: u32) -> u32 { return item / TOP_K; }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
 #part items=combine
-// One item for each row: the sum over its top_k experts, weighted by their gates, in the router's
-// order. One lane adds them all, so the order is fixed and no atomics are needed.
-//   ids, gates [n_rows, top_k]
-@group(1) @binding(N) var<storage, read> ids: array<u32>;
-@group(1) @binding(N) var<storage, read> gates: array<f32>;
+// One item for each row: the sum over its TOP_K experts, weighted by their gates, in the router's
+// order. One workgroup adds them all, so the order is fixed and no atomics are needed.
+#import experts=chosen
 
+fn begin_items(first: u32, lane: u32) { choose_experts(first, lane); }
 fn n_items() -> u32 { return n_rows(); }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
-fn n_jobs() -> u32 { return bound(params.top_k); }
-fn job_expert(item: u32, job: u32) -> u32 { return ids[(item * params.top_k) + job]; }
-fn job_input(item: u32, job: u32) -> u32 { return (item * params.top_k) + job; }
-fn job_scale(item: u32, job: u32) -> f32 { return gates[(item * params.top_k) + job]; }
+fn n_jobs() -> u32 { return bound(TOP_K); }
+fn job_expert(item: u32, job: u32) -> u32 { return chosen_ids[job]; }
+fn job_input(item: u32, job: u32) -> u32 { return (item * TOP_K) + job; }
+fn job_scale(item: u32, job: u32) -> f32 { return chosen_gate(job); }
+
+#part experts=chosen
+// Every workgroup chooses its row's experts itself, from the router's logits: a few hundred operations, where a
+// dispatch of its own would cost 2 us on an H100. The kernel `route` makes the same choice for passes
+// of many rows.
+//   logits       [n_rows, EXPERTS]  f32   output of the router
+//   expert_bias  [EXPERTS]          f32
+#import experts=score
+@group(1) @binding(N) var<storage, read> logits: array<f32>;
+@group(1) @binding(N) var<storage, read> expert_bias: array<f32>;
+
+var<workgroup> expert_scores: array<f32, EXPERTS>;
+var<workgroup> expert_keys: array<f32, EXPERTS>;
+// The row's experts in descending order of key, and their scores.
+var<workgroup> chosen_ids: array<u32, TOP_K>;
+var<workgroup> chosen_scores: array<f32, TOP_K>;
+
+fn choose_experts(row: u32, lane: u32) {
+    for (var e = lane; e < EXPERTS; e += WG) {
+        expert_scores[e] = expert_score(logits[(row * EXPERTS) + e]);
+        expert_keys[e] = expert_key(expert_scores[e], expert_bias[e]);
+    }
+    workgroupBarrier();
+    // An expert's rank is the number of experts before it.
+    for (var e = lane; e < EXPERTS; e += WG) {
+        let key = expert_keys[e];
+        var rank = 0u;
+        for (var other = 0u; other < EXPERTS; other++) {
+            let before = expert_keys[other] > key || (expert_keys[other] == key && other < e);
+            rank += select(0u, 1u, before);
+        }
+        if (rank < TOP_K) {
+            chosen_ids[rank] = e;
+            chosen_scores[rank] = expert_scores[e];
+        }
+    }
+    workgroupBarrier();
+}
+
+fn chosen_gate(j: u32) -> f32 {
+    var norm = 1.0;
+    if (NORM_TOPK != 0u) {
+        norm = 1e-6;
+        for (var i = 0u; i < TOP_K; i++) { norm += chosen_scores[i]; }
+    }
+    return (chosen_scores[j] / norm) * params.routed_scaling;
+}
+
+#part experts=score
+// score = sigmoid(logit); experts are chosen by key = score + bias. A NaN counts as the lowest key, so that the
+// choice is complete; the score remains NaN and so does the gate.
+fn expert_score(logit: f32) -> f32 { return 1.0 / (1.0 + exp(-logit)); }
+
+fn expert_key(score: f32, bias: f32) -> f32 {
+    let key = score + bias;
+    return select(key, LOWEST, (bitcast<u32>(key) & 0x7fffffffu) > 0x7f800000u);
+}
 
 #part grouped=list
 // Items grouped by expert: the tile list of moe_group.
@@ -75,6 +134,7 @@ fn tile_output(tile: u32, i: u32) -> u32 {
 }
 
 // In matvec, item t * TILE_ITEMS + i is the i-th of tile t; a tile may have fewer than TILE_ITEMS.
+fn begin_items(first: u32, lane: u32) {}
 fn items_end(first: u32) -> u32 {
     let tile = first / TILE_ITEMS;
     if (tile >= tiles()) { return 0u; }
@@ -98,36 +158,75 @@ fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i) / params.t
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
 
+#part norm=none
+// Inputs are multiplied as they are.
+fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col]; }
+fn square4(row_at: u32, col: u32) -> f32 { return 0.0; }
+fn normed(sums: vec4<f32>, squares: f32, lane: Lane) -> vec4<f32> { return sums; }
+fn input_row(item: u32) -> u32 { return item; }
+
+#part norm=rms
+// Inputs are rows of the residual stream, and RMSNorm is applied to them:
+// h = norm_scale * x / sqrt(mean(x^2) + eps). The lanes that compute a product read the whole row anyway, so
+// they also add up its squares, and the common factor multiplies the product.
+@group(1) @binding(N) var<storage, read> norm_scale: array<vec4<f32>>;
+
+fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col] * norm_scale[col]; }
+
+fn square4(row_at: u32, col: u32) -> f32 {
+    let v = x[row_at + col];
+    return dot(v, v);
+}
+
+fn normed(sums: vec4<f32>, squares: f32, lane: Lane) -> vec4<f32> {
+    let all = reduce_sum4(vec4<f32>(row_squares(squares, lane)), lane).x;
+    return sums / sqrt((all / f32(params.cols)) + params.eps);
+}
+
+// The row of the pass that a dense item reads.
+fn input_row(item: u32) -> u32 {
+    if (params.only_logit_rows != 0u) { return logit_row(item); }
+    return item;
+}
+
 #part inputs=f32
-// Inputs in f32, [inputs, cols].
-@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
-
-// Columns 4 i .. 4 i + 3.
-fn x4(i: u32) -> vec4<f32> { return x[i]; }
-
 // 32 columns.
 struct Inputs {
     v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
     v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
 }
 
+#part inputs=each_lane
+// Each lane loads all inputs of its own.
+fn row_squares(own: f32, lane: Lane) -> f32 { return own; }
+
 #part input=f32
 #import inputs=f32
-// Columns 4 i .. 4 i + 31.
-fn load_inputs(i: u32, lane: Lane) -> Inputs {
+#import inputs=each_lane
+// Columns 4 i .. 4 i + 31 of a row.
+fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
     return Inputs(
-        x[i], x[i + 1u], x[i + 2u], x[i + 3u], x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]);
+        input4(row_at, i), input4(row_at, i + 1u), input4(row_at, i + 2u), input4(row_at, i + 3u),
+        input4(row_at, i + 4u), input4(row_at, i + 5u), input4(row_at, i + 6u), input4(row_at, i + 7u));
+}
+
+// The lane's share of the sum of their squares.
+fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
+    return (square4(row_at, i) + square4(row_at, i + 1u))
+        + (square4(row_at, i + 2u) + square4(row_at, i + 3u))
+        + (square4(row_at, i + 4u) + square4(row_at, i + 5u))
+        + (square4(row_at, i + 6u) + square4(row_at, i + 7u));
 }
 
 #part input=broadcast
 // As f32, where all lanes of a subgroup need the same inputs: each lane loads an eighth and broadcasts
 // it. For reduce=serial_subgroup on CPU drivers, which load for one lane after another: one load
-// instead of eight. Needs subgroups of 8 lanes or more.
+// instead of eight. Needs subgroups of 8 lanes or more, in multiples of 8.
 #import inputs=f32
 
-// Columns 4 i .. 4 i + 31.
-fn load_inputs(i: u32, lane: Lane) -> Inputs {
-    let part = x[i + (lane.subgroup_lane & 7u)];
+// Columns 4 i .. 4 i + 31 of a row.
+fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
+    let part = input4(row_at, i + (lane.subgroup_lane & 7u));
     return Inputs(
         subgroupBroadcast(part, 0u), subgroupBroadcast(part, 1u),
         subgroupBroadcast(part, 2u), subgroupBroadcast(part, 3u),
@@ -135,11 +234,20 @@ fn load_inputs(i: u32, lane: Lane) -> Inputs {
         subgroupBroadcast(part, 6u), subgroupBroadcast(part, 7u));
 }
 
+// The lane's share of the sum of their squares.
+fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
+    return square4(row_at, i + (lane.subgroup_lane & 7u));
+}
+
+// Every eight lanes of a subgroup hold the whole sum.
+fn row_squares(own: f32, lane: Lane) -> f32 {
+    return subgroupAdd(own) * (8.0 / f32(lane.subgroup_size));
+}
+
 #part input=int8
-// Inputs in f32, [inputs, cols], rounded to 8 bits in blocks of 32 when they are loaded:
-// q = round(x * 127 / max|x|), an error of at most max|x| / 254 of the block. This takes no dispatch of
-// its own.
-@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
+// Inputs rounded to 8 bits in blocks of 32 when they are loaded: q = round(x * 127 / max|x|), an error of at
+// most max|x| / 254 of the block. This takes no dispatch of its own.
+#import inputs=each_lane
 
 // 32 columns; column 4 n + i is byte i of the n-th word of a, then b.
 struct Inputs {
@@ -166,16 +274,16 @@ fn sum_of(words: vec4<u32>) -> i32 {
         + dot4I8Packed(words.z, ones) + dot4I8Packed(words.w, ones);
 }
 
-// Columns 4 i .. 4 i + 31.
-fn load_inputs(i: u32, lane: Lane) -> Inputs {
-    let v0 = x[i];
-    let v1 = x[i + 1u];
-    let v2 = x[i + 2u];
-    let v3 = x[i + 3u];
-    let v4 = x[i + 4u];
-    let v5 = x[i + 5u];
-    let v6 = x[i + 6u];
-    let v7 = x[i + 7u];
+// Columns 4 i .. 4 i + 31 of a row.
+fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
+    let v0 = input4(row_at, i);
+    let v1 = input4(row_at, i + 1u);
+    let v2 = input4(row_at, i + 2u);
+    let v3 = input4(row_at, i + 3u);
+    let v4 = input4(row_at, i + 4u);
+    let v5 = input4(row_at, i + 5u);
+    let v6 = input4(row_at, i + 6u);
+    let v7 = input4(row_at, i + 7u);
     let most = bitcast<f32>(max(
         max(max(largest(v0), largest(v1)), max(largest(v2), largest(v3))),
         max(max(largest(v4), largest(v5)), max(largest(v6), largest(v7)))));
@@ -186,6 +294,38 @@ fn load_inputs(i: u32, lane: Lane) -> Inputs {
     let b = vec4<u32>(
         rounded(v4, inverse), rounded(v5, inverse), rounded(v6, inverse), rounded(v7, inverse));
     return Inputs(a, b, most / 127.0, sum_of(a), sum_of(b));
+}
+
+// The lane's share of the sum of the squares, before rounding.
+fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
+    return (square4(row_at, i) + square4(row_at, i + 1u))
+        + (square4(row_at, i + 2u) + square4(row_at, i + 3u))
+        + (square4(row_at, i + 4u) + square4(row_at, i + 5u))
+        + (square4(row_at, i + 6u) + square4(row_at, i + 7u));
+}
+
+#part unit=block
+// A unit is a block of 32 columns of four rows.
+#import input
+const UNIT4 = 8u;
+
+fn unit_squares(row_at: u32, unit: u32, lane: Lane) -> f32 {
+    return input_squares(row_at, unit * UNIT4, lane);
+}
+
+#part unit=slice
+// A unit is a quarter of a block of 32 columns of four rows, slice w = unit % 4: columns 4 w .. 4 w + 3 and
+// 16 + 4 w .. 16 + 4 w + 3. Consecutive lanes then load consecutive words of a row and consecutive inputs,
+// whole cache lines. With whole blocks a lane's inputs are 128 bytes apart.
+#import inputs=each_lane
+const UNIT4 = 2u;
+
+// The first of the two vec4s of the unit's columns in a row of inputs; the second is four after it.
+fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
+
+fn unit_squares(row_at: u32, unit: u32, lane: Lane) -> f32 {
+    let at = slice_column(unit);
+    return square4(row_at, at) + square4(row_at, at + 4u);
 }
 
 #part bias=none

@@ -196,6 +196,7 @@ const LANES = 1u;
 struct Lane {
     @builtin(local_invocation_index) index: u32,
     @builtin(subgroup_invocation_id) subgroup_lane: u32,
+    @builtin(subgroup_size) subgroup_size: u32,
 }
 
 fn lane_in_row(lane: Lane) -> u32 { return 0u; }

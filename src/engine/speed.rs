@@ -112,11 +112,8 @@ async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
     for _ in 0..ROUNDS {
         for weight in &weights {
             let (x, out, epilogue) = (&x, &out, Epilogue::Store);
-            Linear { weight, bias: None, x, out, epilogue, only_logit_rows: false }.record(
-                &mut recorder,
-                &choices,
-                1,
-            );
+            Linear { weight, bias: None, x, norm: None, out, epilogue, only_logit_rows: false }
+                .record(&mut recorder, &choices, 1);
         }
     }
     let launches = (ROUNDS * matrices) as f64 * launch;

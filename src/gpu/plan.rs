@@ -143,6 +143,12 @@ impl Recorder {
         &self.caps
     }
 
+    /// Whether [`Recorder::probe`] keeps copies.
+    #[must_use]
+    pub fn probing(&self) -> bool {
+        self.probing
+    }
+
     /// Appends a dispatch.
     pub fn push(&mut self, dispatch: Dispatch) {
         self.recorded.push(Recorded::Dispatch(dispatch));

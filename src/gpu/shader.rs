@@ -260,7 +260,7 @@ shaders![
     "matvec",
     "moe_combine",
     "moe_group",
-    "norm_route",
+    "route",
     "qk_norm_rope_append",
     "rms_norm",
     "sample_draw",

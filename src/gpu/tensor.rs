@@ -95,6 +95,13 @@ impl<T: Element> Tensor<T> {
     }
 }
 
+impl Tensor<f32> {
+    /// The same buffer as words.
+    pub(crate) fn words(&self) -> Tensor<u32> {
+        Tensor::new(self.memory.clone(), self.len)
+    }
+}
+
 /// A tensor bound to a shader variable by name. The shader's text says whether it is written.
 #[derive(Clone, Debug)]
 pub struct Binding {

@@ -3,7 +3,9 @@
 use serde::{Deserialize, Serialize};
 
 use super::matmul::Grouped;
-use super::{Activations, Epilogue, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems, Reduce};
+use super::{
+    Activations, Epilogue, Format, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems, Norm, Reduce,
+};
 use crate::gpu::{Caps, Recorder, Tensor};
 
 /// Arithmetic units for products of many rows.
@@ -47,11 +49,13 @@ impl Choices {
         Self { reduce, activations: Activations::Float, multiply, matvec_rows: 8 }
     }
 
-    /// Appends the kernel of these choices for a product of many rows.
+    /// Appends the kernel of these choices for a product of many rows. Weights in f32, which a router always
+    /// has, are not rounded for matrix units.
     fn record_matmul(&self, matmul: Matmul<'_>, r: &mut Recorder) {
+        let f32 = matmul.weight.parts.iter().any(|part| part.format == Format::F32);
         match self.multiply {
-            Multiply::Lanes => matmul.record(r),
-            Multiply::MatrixUnits => MatmulCoop(matmul).record(r),
+            Multiply::MatrixUnits if !f32 => MatmulCoop(matmul).record(r),
+            _ => matmul.record(r),
         }
     }
 }
@@ -64,6 +68,8 @@ pub struct Linear<'a> {
     pub bias: Option<&'a Tensor<f32>>,
     /// `[items, cols]`.
     pub x: &'a Tensor<f32>,
+    /// RMSNorm of `x` before the product, as in [`Matvec`]; only for passes that use it.
+    pub norm: Option<Norm<'a>>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
     /// Operation on the result.
@@ -82,6 +88,7 @@ impl Linear<'_> {
                 weight: self.weight,
                 bias: self.bias,
                 x: self.x,
+                norm: self.norm,
                 out: self.out,
                 items: MatvecItems::Dense { only_logit_rows: self.only_logit_rows },
                 epilogue: self.epilogue,
@@ -91,6 +98,7 @@ impl Linear<'_> {
             }
             .record(r);
         } else {
+            debug_assert!(self.norm.is_none(), "RMSNorm has a dispatch of its own in long passes");
             let matmul = Matmul {
                 weight: self.weight,
                 bias: self.bias,
@@ -132,6 +140,7 @@ impl ExpertLinear<'_> {
                 weight,
                 bias: None,
                 x,
+                norm: None,
                 out,
                 items,
                 epilogue,

@@ -149,6 +149,15 @@ pub struct Matrix {
 }
 
 impl Matrix {
+    /// The matrix whose rows `data` holds one after another, in f32.
+    #[must_use]
+    pub fn of_floats(data: &Tensor<f32>, rows: usize) -> Self {
+        let (format, cols) = (Format::F32, data.len() / rows.max(1));
+        let planes = format.planes(data.len());
+        let part = MatrixPart { format, first_row: 0, rows, data: data.words(), planes };
+        Self { experts: 1, rows, cols, parts: vec![part] }
+    }
+
     /// Splits rows `rows` into parts of at most `max_bytes`: `(first_row, rows)` of each. Parts hold an
     /// even number of rows, so that a gate row and its up row stay together.
     #[must_use]

@@ -3,13 +3,18 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::{
-    Activations, BiasPart, Epilogue, Format, Grouped, InputPart, ItemsPart, Matrix, ProductPart,
-    Reduce, TILE_ITEMS, WeightsPart, bytes_of, fold,
+    Activations, BiasPart, Epilogue, ExpertChoice, Format, Grouped, InputPart, ItemsPart, Matrix,
+    NormPart, ProductPart, Reduce, TILE_ITEMS, WeightsPart, bytes_of, fold,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Lanes that share four rows (tree, subgroup) or own four rows each (serial).
 const WG: u32 = 64;
+/// Lanes that share four rows of a small matrix.
+const WIDE_WG: u32 = 256;
+/// Groups of four rows below which [`WIDE_WG`] lanes share one, if they have enough columns. An H100 has 132
+/// multiprocessors; a router of 32 experts has eight groups.
+const FEW_GROUPS: u32 = 132;
 /// Rows of a group of lanes: a `vec4` of sums.
 const ROWS: u32 = 4;
 
@@ -22,34 +27,38 @@ pub enum MatvecItems<'a> {
         only_logit_rows: bool,
     },
     /// Item `row * top_k + j` is the product with the row's `j`-th expert.
-    Gather {
-        /// `[rows, top_k]`.
-        ids: &'a Tensor<u32>,
-        /// Experts of a row.
-        top_k: u32,
-    },
+    Gather(ExpertChoice<'a>),
     /// An item is the sum of the products with its row's `top_k` experts, weighted by their gates.
-    Combine {
-        /// `[rows, top_k]`.
-        ids: &'a Tensor<u32>,
-        /// `[rows, top_k]`.
-        gates: &'a Tensor<f32>,
-        /// Experts of a row.
-        top_k: u32,
-    },
+    Combine(ExpertChoice<'a>),
     /// Items grouped by expert; a workgroup takes `items` of a tile.
     Grouped(Grouped<'a>),
 }
 
-impl MatvecItems<'_> {
+impl<'a> MatvecItems<'a> {
     fn part(self) -> ItemsPart {
         match self {
             Self::Dense { .. } => ItemsPart::Dense,
-            Self::Gather { .. } => ItemsPart::Gather,
-            Self::Combine { .. } => ItemsPart::Combine,
+            Self::Gather(_) => ItemsPart::Gather,
+            Self::Combine(_) => ItemsPart::Combine,
             Self::Grouped(g) => g.part(),
         }
     }
+
+    fn choice(self) -> Option<ExpertChoice<'a>> {
+        match self {
+            Self::Gather(choice) | Self::Combine(choice) => Some(choice),
+            Self::Dense { .. } | Self::Grouped(_) => None,
+        }
+    }
+}
+
+/// RMSNorm of a product's inputs.
+#[derive(Clone, Copy)]
+pub struct Norm<'a> {
+    /// `[cols]`: the norm's weight.
+    pub scale: &'a Tensor<f32>,
+    /// Added to the mean square.
+    pub eps: f32,
 }
 
 /// The product of a matrix with few items.
@@ -60,6 +69,9 @@ pub struct Matvec<'a> {
     pub bias: Option<&'a Tensor<f32>>,
     /// `[inputs, cols]`.
     pub x: &'a Tensor<f32>,
+    /// RMSNorm of `x` before the product. `x` is then the residual stream, and an item that is a logit row
+    /// reads that row.
+    pub norm: Option<Norm<'a>>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
     /// The items and their jobs.
@@ -87,38 +99,75 @@ struct Params {
     only_logit_rows: u32,
     items_at: u32,
     planes: [u32; 3],
+    eps: f32,
+    routed_scaling: f32,
 }
 
-fn variant(
+/// Parts and sizes of a variant.
+#[derive(Clone, Copy)]
+struct Parts {
     weights: WeightsPart,
     items: ItemsPart,
-    epilogue: Epilogue,
+    /// Experts and experts of a row (gather, combine), and whether gates are divided by their sum.
+    choice: Option<(u32, u32, bool)>,
+    norm: bool,
     bias: bool,
+    epilogue: Epilogue,
     reduce: Reduce,
     activations: Activations,
-    per_group: u32,
-) -> Variant {
-    let input = match activations {
-        _ if !weights.is_quantised() => InputPart::F32,
-        Activations::Int8 => InputPart::Int8,
-        Activations::Float if reduce == Reduce::SerialSubgroup => InputPart::Broadcast,
-        Activations::Float => InputPart::F32,
-    };
-    let v = Variant::new("matvec")
-        .import(reduce)
-        .import(items)
-        .import(weights)
-        .import(input)
-        .import(ProductPart { weights, activations })
-        .import(BiasPart::new(bias))
-        .import(epilogue)
-        .int("WG", WG)
-        .int("ITEMS", per_group);
-    match items {
-        // The part's functions for matmul, which works in tiles, name the constant too.
-        ItemsPart::Dense => v.int("TILE_ITEMS", per_group),
-        ItemsPart::GroupedIn | ItemsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
-        ItemsPart::Gather | ItemsPart::Combine => v,
+    items_per_group: u32,
+    /// Whether [`WIDE_WG`] lanes share four rows.
+    wide: bool,
+}
+
+impl Parts {
+    /// Jobs that are done side by side: the experts that are added up, if lanes share rows.
+    fn jobs(&self) -> u32 {
+        match (self.items, self.choice) {
+            (ItemsPart::Combine, Some((_, top_k, _))) if !self.reduce.is_serial() => top_k.min(4),
+            _ => 1,
+        }
+    }
+
+    /// Lanes of a workgroup.
+    fn lanes(&self) -> u32 {
+        if self.wide && !self.reduce.is_serial() && self.jobs() == 1 {
+            return WIDE_WG;
+        }
+        // A tree needs a power of two.
+        WG * self.jobs().next_power_of_two()
+    }
+
+    fn variant(&self) -> Variant {
+        let product = ProductPart::new(self.weights, self.activations, self.reduce);
+        let mut v = Variant::new("matvec")
+            .import(self.reduce)
+            .import(self.items)
+            .import(self.weights)
+            .import(NormPart::new(self.norm))
+            .import(product);
+        if self.weights.is_quantised() && !product.slices {
+            v = v.import(match self.activations {
+                Activations::Int8 => InputPart::Int8,
+                Activations::Float if self.reduce == Reduce::SerialSubgroup => InputPart::Broadcast,
+                Activations::Float => InputPart::F32,
+            });
+        }
+        v = v
+            .import(BiasPart::new(self.bias))
+            .import(self.epilogue)
+            .int("WG", self.lanes())
+            .int("ITEMS", self.items_per_group)
+            .int("JOBS", self.jobs().next_power_of_two());
+        if let Some((experts, top_k, norm_topk)) = self.choice {
+            v = v.int("EXPERTS", experts).int("TOP_K", top_k).int("NORM_TOPK", norm_topk.into());
+        }
+        match self.items {
+            // The part's functions for matmul, which works in tiles, name the constant too.
+            ItemsPart::Dense => v.int("TILE_ITEMS", self.items_per_group),
+            ItemsPart::GroupedIn | ItemsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
+            ItemsPart::Gather | ItemsPart::Combine => v,
+        }
     }
 }
 
@@ -127,47 +176,48 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let weights = || Format::ALL.iter().flat_map(|f| f.parts(caps));
     let float = weights().map(|w| (w, Activations::Float));
     let int8 = Format::ALL.iter().filter(|f| f.is_quantised()).flat_map(|f| f.parts(caps));
-    for (weights, act) in float.chain(int8.map(|w| (w, Activations::Int8))) {
+    for (weights, activations) in float.chain(int8.map(|w| (w, Activations::Int8))) {
         for reduce in Reduce::available(caps) {
-            for epilogue in Epilogue::ALL {
-                for items in [1, 2, 4, 8] {
-                    all.push(variant(
-                        weights,
-                        ItemsPart::Dense,
-                        epilogue,
-                        false,
-                        reduce,
-                        act,
-                        items,
-                    ));
+            let dense = Parts {
+                weights,
+                items: ItemsPart::Dense,
+                choice: None,
+                norm: false,
+                bias: false,
+                epilogue: Epilogue::Store,
+                reduce,
+                activations,
+                items_per_group: 1,
+                wide: false,
+            };
+            let (store, add, swiglu) = (Epilogue::Store, Epilogue::Add, Epilogue::Swiglu);
+            for items_per_group in [1, 2, 4, 8] {
+                for epilogue in Epilogue::ALL {
+                    all.push(Parts { epilogue, items_per_group, ..dense });
+                }
+                for epilogue in [store, swiglu] {
+                    all.push(Parts { norm: true, epilogue, items_per_group, ..dense });
                 }
             }
-            for (epilogue, items) in [(Epilogue::Store, 1), (Epilogue::Add, 8)] {
-                all.push(variant(weights, ItemsPart::Dense, epilogue, true, reduce, act, items));
+            all.push(Parts { norm: true, wide: true, ..dense });
+            all.push(Parts { bias: true, norm: true, ..dense });
+            for (epilogue, items_per_group) in [(store, 1), (add, 8)] {
+                all.push(Parts { bias: true, epilogue, items_per_group, ..dense });
             }
-            all.push(variant(weights, ItemsPart::Gather, Epilogue::Swiglu, false, reduce, act, 1));
-            all.push(variant(weights, ItemsPart::Combine, Epilogue::Add, false, reduce, act, 1));
-            all.push(variant(
-                weights,
-                ItemsPart::GroupedIn,
-                Epilogue::Swiglu,
-                false,
-                reduce,
-                act,
-                8,
-            ));
-            all.push(variant(
-                weights,
-                ItemsPart::GroupedOut,
-                Epilogue::Store,
-                false,
-                reduce,
-                act,
-                8,
-            ));
+            let choice = Some((32, 4, true));
+            let gather = Parts { items: ItemsPart::Gather, choice, epilogue: swiglu, ..dense };
+            let combine = Parts { items: ItemsPart::Combine, choice, epilogue: add, ..dense };
+            let odd = Some((7, 3, false));
+            all.extend([Parts { norm: true, ..gather }, Parts { choice: odd, ..gather }]);
+            all.extend([combine, Parts { choice: odd, ..combine }]);
+            for (items, epilogue) in
+                [(ItemsPart::GroupedIn, swiglu), (ItemsPart::GroupedOut, store)]
+            {
+                all.push(Parts { items, epilogue, items_per_group: 8, ..dense });
+            }
         }
     }
-    all
+    all.iter().map(Parts::variant).collect()
 }
 
 impl Matvec<'_> {
@@ -180,10 +230,12 @@ impl Matvec<'_> {
             MatvecItems::Dense { only_logit_rows: true } => {
                 (Extent::LogitRows { per: self.items_per_group }, 1, true)
             }
-            MatvecItems::Gather { top_k, .. } => {
+            MatvecItems::Gather(ExpertChoice { top_k, .. }) => {
                 (Extent::Rows { times: top_k, per: 1 }, top_k, false)
             }
-            MatvecItems::Combine { top_k, .. } => (Extent::Rows { times: 1, per: 1 }, top_k, false),
+            MatvecItems::Combine(ExpertChoice { top_k, .. }) => {
+                (Extent::Rows { times: 1, per: 1 }, top_k, false)
+            }
             MatvecItems::Grouped(g) => {
                 let (experts, top_k) = (self.weight.experts as u32, g.top_k);
                 let times = TILE_ITEMS / self.items_per_group;
@@ -194,31 +246,37 @@ impl Matvec<'_> {
             MatvecItems::Dense { .. } => 1.0,
             _ => f64::from(top_k) / self.weight.experts as f64,
         };
+        let choice = self.items.choice();
         for part in &self.weight.parts {
             let reads = Reads { bytes: part.data.bytes(), share };
-            let row_groups = (part.rows as u32).div_ceil(ROWS * self.reduce.rows(WG));
+            let row_groups = (part.rows as u32).div_ceil(ROWS);
+            let parts = Parts {
+                weights: part.format.weights_part(r.caps()),
+                items: self.items.part(),
+                choice: choice.map(|c| (self.weight.experts as u32, c.top_k, c.norm_topk_prob)),
+                norm: self.norm.is_some(),
+                bias: self.bias.is_some(),
+                epilogue: self.epilogue,
+                reduce: self.reduce,
+                activations: self.activations,
+                items_per_group: self.items_per_group,
+                wide: row_groups < FEW_GROUPS && self.weight.cols >= 4 * WIDE_WG as usize,
+            };
+            let row_groups = row_groups.div_ceil(self.reduce.rows(parts.lanes()));
             let (gx, gy) = fold(row_groups);
             let mut bindings = part.bind();
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
-            match self.items {
-                MatvecItems::Dense { .. } => {}
-                MatvecItems::Gather { ids, .. } => bindings.push(ids.bind("ids")),
-                MatvecItems::Combine { ids, gates, .. } => {
-                    bindings.extend([ids.bind("ids"), gates.bind("gates")]);
-                }
-                MatvecItems::Grouped(g) => bindings.push(g.groups.bind("groups")),
+            if let Some(choice) = choice {
+                bindings
+                    .extend([choice.logits.bind("logits"), choice.expert_bias.bind("expert_bias")]);
             }
+            if let MatvecItems::Grouped(g) = self.items {
+                bindings.push(g.groups.bind("groups"));
+            }
+            bindings.extend(self.norm.map(|n| n.scale.bind("norm_scale")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
-                variant: variant(
-                    part.format.weights_part(r.caps()),
-                    self.items.part(),
-                    self.epilogue,
-                    self.bias.is_some(),
-                    self.reduce,
-                    self.activations,
-                    self.items_per_group,
-                ),
+                variant: parts.variant(),
                 params: bytes_of(&Params {
                     rows: part.rows as u32,
                     first_row: part.first_row as u32,
@@ -232,6 +290,8 @@ impl Matvec<'_> {
                         _ => 0,
                     },
                     planes: part.planes.at,
+                    eps: self.norm.map_or(0.0, |n| n.eps),
+                    routed_scaling: choice.map_or(1.0, |c| c.routed_scaling_factor),
                 }),
                 bindings,
                 grid: [Extent::Const(gx), Extent::Const(gy), items],

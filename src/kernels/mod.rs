@@ -12,13 +12,13 @@ mod matmul_coop;
 mod matrix;
 mod matvec;
 mod moe;
-mod norm_route;
 mod options;
 mod pack;
 mod parts;
 mod qk_norm_rope_append;
 mod reduce;
 mod rms_norm;
+mod route;
 mod sample;
 mod short_conv;
 
@@ -35,17 +35,18 @@ pub use linear::{Choices, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, MatrixPart, Planes};
-pub use matvec::{Matvec, MatvecItems};
+pub use matvec::{Matvec, MatvecItems, Norm};
 pub use moe::{MoeCombine, MoeGroup, groups_len};
-pub use norm_route::NormRoute;
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, ProductPart, WeightsPart,
+    BiasPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, NormPart, ProductPart,
+    WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;
 pub use rms_norm::RmsNorm;
+pub use route::{ExpertChoice, Route};
 pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
 pub use short_conv::ShortConv;
 
@@ -69,7 +70,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "matvec", variants: matvec::variants },
     KernelInfo { name: "moe_combine", variants: moe::combine_variants },
     KernelInfo { name: "moe_group", variants: moe::group_variants },
-    KernelInfo { name: "norm_route", variants: norm_route::variants },
+    KernelInfo { name: "route", variants: route::variants },
     KernelInfo { name: "qk_norm_rope_append", variants: qk_norm_rope_append::variants },
     KernelInfo { name: "rms_norm", variants: rms_norm::variants },
     KernelInfo { name: "sample_draw", variants: sample::draw_variants },

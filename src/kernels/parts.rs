@@ -77,6 +77,22 @@ pub(crate) struct ProductPart {
     pub weights: WeightsPart,
     /// Counts for quantised weights only.
     pub activations: Activations,
+    /// A lane takes a word of a block at a time in place of a block; for quantised weights and float
+    /// activations.
+    pub slices: bool,
+}
+
+impl ProductPart {
+    /// The part for lanes that share rows or own them. Lanes that share rows take slices. With int8 activations
+    /// they take blocks, since a block's inputs are rounded together.
+    pub(crate) fn new(weights: WeightsPart, activations: Activations, reduce: Reduce) -> Self {
+        let float = activations == Activations::Float;
+        Self {
+            weights,
+            activations,
+            slices: float && weights.is_quantised() && !reduce.is_serial(),
+        }
+    }
 }
 
 impl ShaderPart for ProductPart {
@@ -84,6 +100,15 @@ impl ShaderPart for ProductPart {
 
     fn part_name(&self) -> &'static str {
         use Activations::{Float, Int8};
+        if self.slices {
+            return match self.weights {
+                WeightsPart::Q8 => "q8_slice",
+                WeightsPart::Q4K => "q4k_slice",
+                WeightsPart::Q5K => "q5k_slice",
+                WeightsPart::Q6K => "q6k_slice",
+                _ => "q4_slice",
+            };
+        }
         match (self.weights, self.activations) {
             (
                 WeightsPart::F32 | WeightsPart::F16 | WeightsPart::F16Native | WeightsPart::Bf16,
@@ -103,7 +128,31 @@ impl ShaderPart for ProductPart {
     }
 }
 
-/// Loading of inputs in `matvec`: `#import input`.
+/// RMSNorm of the inputs of `matvec`: `#import norm`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NormPart {
+    None,
+    Rms,
+}
+
+impl NormPart {
+    pub(crate) fn new(norm: bool) -> Self {
+        if norm { Self::Rms } else { Self::None }
+    }
+}
+
+impl ShaderPart for NormPart {
+    const IMPORT: &'static str = "norm";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Rms => "rms",
+        }
+    }
+}
+
+/// Loading of a block of inputs in `matvec`: `#import input`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum InputPart {
     F32,

@@ -8,9 +8,9 @@ use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights}
 use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    Attention, Choices, Embed, Epilogue, ExpertLinear, FlashAttention, Grouped, Heads, Linear,
-    Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, NormRoute, QkNormRopeAppend, Reduce,
-    RmsNorm, SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
+    Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
+    Heads, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend,
+    Reduce, RmsNorm, Route, SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
 };
 use crate::state::State;
 
@@ -33,7 +33,20 @@ pub struct Forward<'a> {
     pub rows: u32,
 }
 
-impl Forward<'_> {
+/// The input of a product: rows of `x`, with RMSNorm applied by the product itself if it has `norm`.
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    x: &'a Tensor<f32>,
+    norm: Option<Norm<'a>>,
+}
+
+impl<'a> From<&'a Tensor<f32>> for Input<'a> {
+    fn from(x: &'a Tensor<f32>) -> Self {
+        Self { x, norm: None }
+    }
+}
+
+impl<'a> Forward<'a> {
     /// Records embedding, layers and head; `sample` draws each logit row's next token as well.
     pub fn record(&self, p: &mut Recorder, sample: bool) {
         let (w, s) = (self.weights, self.scratch);
@@ -41,23 +54,23 @@ impl Forward<'_> {
         p.probe(format_args!("model.embed_tokens"), &s.x);
         for (i, layer) in w.layers.iter().enumerate() {
             // x += operator(norm(x))
-            self.norm(p, &layer.operator_norm, &s.h);
+            let h = self.norm(p, &layer.operator_norm, false);
             match &layer.operator {
-                Operator::ShortConv(conv) => self.short_conv(p, conv),
-                Operator::Attention(attention) => self.attention(p, attention),
+                Operator::ShortConv(conv) => self.short_conv(p, conv, h),
+                Operator::Attention(attention) => self.attention(p, attention, h),
             }
-            // x += ffn(norm(x)); in MoE layers, `route` computes norm(x) too
+            // x += ffn(norm(x))
+            let h = self.norm(p, &layer.ffn_norm, false);
             match (&layer.ffn, &self.config.moe) {
                 (Ffn::Moe { router, expert_bias, w13, w2 }, Some(moe)) => {
-                    self.route(p, moe, &layer.ffn_norm, router, expert_bias);
+                    let choice = self.route(p, moe, router, expert_bias, h);
                     p.probe(format_args!("model.layers.{i}.feed_forward.ids"), &s.ids);
                     p.probe(format_args!("model.layers.{i}.feed_forward.gates"), &s.gates);
-                    self.experts(p, moe, w13, w2);
+                    self.experts(p, choice, w13, w2, h);
                 }
                 (Ffn::Dense { w13, w2 } | Ffn::Moe { w13, w2, .. }, _) => {
-                    self.norm(p, &layer.ffn_norm, &s.h);
-                    self.linear(p, w13, None, &s.h, &s.a, Epilogue::Swiglu);
-                    self.linear(p, w2, None, &s.a, &s.x, Epilogue::Add);
+                    self.linear(p, w13, None, h, &s.a, Epilogue::Swiglu);
+                    self.linear(p, w2, None, (&s.a).into(), &s.x, Epilogue::Add);
                 }
             }
             p.probe(format_args!("model.layers.{i}"), &s.x);
@@ -82,9 +95,9 @@ impl Forward<'_> {
     }
 
     /// `x += out_proj(C * conv(B * x'))` with `B, C, x' = in_proj(h)`.
-    fn short_conv(&self, p: &mut Recorder, conv: &ShortConvWeights) {
+    fn short_conv(&self, p: &mut Recorder, conv: &ShortConvWeights, h: Input<'_>) {
         let s = self.scratch;
-        self.linear(p, &conv.in_proj, conv.in_proj_bias.as_ref(), &s.h, &s.wide, Epilogue::Store);
+        self.linear(p, &conv.in_proj, conv.in_proj_bias.as_ref(), h, &s.wide, Epilogue::Store);
         ShortConv {
             bcx: &s.wide,
             taps: &conv.taps,
@@ -96,12 +109,13 @@ impl Forward<'_> {
             ring_columns: self.state.ring_columns,
         }
         .record(p);
-        self.linear(p, &conv.out_proj, conv.out_proj_bias.as_ref(), &s.y, &s.x, Epilogue::Add);
+        let (y, bias) = ((&s.y).into(), conv.out_proj_bias.as_ref());
+        self.linear(p, &conv.out_proj, bias, y, &s.x, Epilogue::Add);
     }
 
     /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`; RMSNorm (per head) and RoPE are applied
     /// to q and k first.
-    fn attention(&self, p: &mut Recorder, attention: &AttentionWeights) {
+    fn attention(&self, p: &mut Recorder, attention: &AttentionWeights, h: Input<'_>) {
         let (c, s, state) = (self.config, self.scratch, self.state);
         let heads = Heads {
             n_heads: c.n_heads as u32,
@@ -110,7 +124,7 @@ impl Forward<'_> {
             kv: state.kv_format,
         };
         let kv = &state.kv[attention.index];
-        self.linear(p, &attention.qkv, None, &s.h, &s.wide, Epilogue::Store);
+        self.linear(p, &attention.qkv, None, h, &s.wide, Epilogue::Store);
         QkNormRopeAppend {
             qkv: &s.wide,
             norms: &attention.qk_norms,
@@ -134,48 +148,53 @@ impl Forward<'_> {
             FlashAttention { q, keys, values, o, heads, typical_context: state.context / 2 }
                 .record(p);
         }
-        self.linear(p, &attention.out_proj, None, &s.o, &s.x, Epilogue::Add);
+        self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 
-    /// Computes `h = norm(x)`, and chooses each row's `top_k` experts and their gates from it.
+    /// `logits = router h`, by which each row's `top_k` experts and their gates are chosen. In passes of few rows
+    /// the products with experts make this choice themselves.
     fn route(
         &self,
         p: &mut Recorder,
         moe: &MoeConfig,
-        ffn_norm: &Tensor<f32>,
-        router: &Tensor<f32>,
-        expert_bias: &Tensor<f32>,
-    ) {
+        router: &Matrix,
+        expert_bias: &'a Tensor<f32>,
+        h: Input<'_>,
+    ) -> ExpertChoice<'a> {
         let s = self.scratch;
-        NormRoute {
-            x: &s.x,
-            scale: ffn_norm,
-            router,
+        self.linear(p, router, None, h, &s.router_logits, Epilogue::Store);
+        let choice = ExpertChoice {
+            logits: &s.router_logits,
             expert_bias,
-            h: &s.h,
-            ids: &s.ids,
-            gates: &s.gates,
-            eps: self.config.norm_eps,
             top_k: moe.top_k as u32,
             norm_topk_prob: moe.norm_topk_prob,
             routed_scaling_factor: moe.routed_scaling_factor,
-            reduce: self.choices.reduce,
+        };
+        if !self.few_rows() || p.probing() {
+            Route { choice, ids: &s.ids, gates: &s.gates }.record(p);
         }
-        .record(p);
+        choice
     }
 
     /// `x += sum_j gate_j * w2_j(silu(w1_j h) * w3_j h)` over each row's experts.
-    fn experts(&self, p: &mut Recorder, moe: &MoeConfig, w13: &Matrix, w2: &Matrix) {
-        let (s, top_k) = (self.scratch, moe.top_k as u32);
+    fn experts(
+        &self,
+        p: &mut Recorder,
+        choice: ExpertChoice<'_>,
+        w13: &Matrix,
+        w2: &Matrix,
+        h: Input<'_>,
+    ) {
+        let (s, top_k) = (self.scratch, choice.top_k);
         if self.few_rows() {
-            let (ids, gates) = (&s.ids, &s.gates);
             let Choices { reduce, activations, .. } = self.choices;
             Matvec {
                 weight: w13,
                 bias: None,
-                x: &s.h,
+                x: h.x,
+                norm: h.norm,
                 out: &s.a,
-                items: MatvecItems::Gather { ids, top_k },
+                items: MatvecItems::Gather(choice),
                 epilogue: Epilogue::Swiglu,
                 reduce,
                 activations,
@@ -186,8 +205,9 @@ impl Forward<'_> {
                 weight: w2,
                 bias: None,
                 x: &s.a,
+                norm: None,
                 out: &s.x,
-                items: MatvecItems::Combine { ids, gates, top_k },
+                items: MatvecItems::Combine(choice),
                 epilogue: Epilogue::Add,
                 reduce,
                 activations,
@@ -197,10 +217,10 @@ impl Forward<'_> {
             return;
         }
         let (groups, items_at) = (&s.groups, s.items_at);
-        let experts = moe.num_experts as u32;
+        let experts = w13.experts as u32;
         MoeGroup { ids: &s.ids, groups, items_at, experts, top_k }.record(p);
         for (weight, x, out, epilogue, own_rows) in [
-            (w13, &s.h, &s.a, Epilogue::Swiglu, false),
+            (w13, h.x, &s.a, Epilogue::Swiglu, false),
             (w2, &s.a, &s.expert_out, Epilogue::Store, true),
         ] {
             let grouped = Grouped { groups, items_at, top_k, own_rows };
@@ -218,22 +238,14 @@ impl Forward<'_> {
 
     /// `logits = head(norm(x))` for the rows whose logits are wanted.
     fn head(&self, p: &mut Recorder, sample: bool) {
-        let s = self.scratch;
-        RmsNorm {
-            x: &s.x,
-            scale: &self.weights.embedding_norm,
-            h: &s.h,
-            eps: self.config.norm_eps,
-            only_logit_rows: true,
-            reduce: self.choices.reduce,
-        }
-        .record(p);
+        let Input { x, norm } = self.norm(p, &self.weights.embedding_norm, true);
         // A plan that samples has at most one logit row per sequence, even in a long chunk.
         let rows = if sample { self.rows.min(self.state.n_slots) } else { self.rows };
         Linear {
             weight: self.weights.head(),
             bias: None,
-            x: &s.h,
+            x,
+            norm,
             out: self.logits,
             epilogue: Epilogue::Store,
             only_logit_rows: true,
@@ -254,16 +266,20 @@ impl Forward<'_> {
         SampleDraw { logits, allowed, cut, next_token: &state.next_token, vocab }.record(p);
     }
 
-    fn norm(&self, p: &mut Recorder, scale: &Tensor<f32>, h: &Tensor<f32>) {
-        RmsNorm {
-            x: &self.scratch.x,
-            scale,
-            h,
-            eps: self.config.norm_eps,
-            only_logit_rows: false,
-            reduce: self.choices.reduce,
+    /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows it has no
+    /// dispatch: the products that read it apply it themselves.
+    fn norm<'b>(
+        &'b self,
+        p: &mut Recorder,
+        scale: &'b Tensor<f32>,
+        only_logit_rows: bool,
+    ) -> Input<'b> {
+        let (x, h, eps) = (&self.scratch.x, &self.scratch.h, self.config.norm_eps);
+        if self.few_rows() {
+            return Input { x, norm: Some(Norm { scale, eps }) };
         }
-        .record(p);
+        RmsNorm { x, scale, h, eps, only_logit_rows, reduce: self.choices.reduce }.record(p);
+        h.into()
     }
 
     fn linear(
@@ -271,11 +287,12 @@ impl Forward<'_> {
         p: &mut Recorder,
         weight: &Matrix,
         bias: Option<&Tensor<f32>>,
-        x: &Tensor<f32>,
+        input: Input<'_>,
         out: &Tensor<f32>,
         epilogue: Epilogue,
     ) {
-        Linear { weight, bias, x, out, epilogue, only_logit_rows: false }.record(
+        let Input { x, norm } = input;
+        Linear { weight, bias, x, norm, out, epilogue, only_logit_rows: false }.record(
             p,
             &self.choices,
             self.rows,

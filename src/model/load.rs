@@ -139,7 +139,7 @@ impl Maker<'_> {
     }
 
     async fn moe(&mut self, i: usize, experts: usize) -> Result<Ffn, LoadError> {
-        let router = self.vector(&[TensorId::Router(i)]).await?;
+        let router = Matrix::of_floats(&self.vector(&[TensorId::Router(i)]).await?, experts);
         let expert_bias = match self.optional(TensorId::ExpertBias(i)).await? {
             Some(bias) => bias,
             None => self.device.tensor("expert_bias", experts).await?,

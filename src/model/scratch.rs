@@ -28,6 +28,8 @@ pub struct Scratch {
     pub a: Tensor<f32>,
     /// `[rows top_k, hidden_size]`: experts' outputs.
     pub expert_out: Tensor<f32>,
+    /// `[rows, num_experts]`: the router's logits.
+    pub router_logits: Tensor<f32>,
     /// `[rows, top_k]`: experts of each row.
     pub ids: Tensor<u32>,
     /// `[rows, top_k]`: their gates.
@@ -53,7 +55,7 @@ pub struct ScratchShape {
     pub rows: usize,
     /// Most rows that the kernels for few rows take.
     pub few_rows: usize,
-    sizes: [usize; 14],
+    sizes: [usize; 15],
     items_at: u32,
 }
 
@@ -81,6 +83,7 @@ impl ScratchShape {
             few * c.n_heads * splits * (4 + c.head_dim),
             (rows * padded_width(c.intermediate_size)).max(rows * top_k * padded_width(moe_width)),
             rows * top_k * hidden,
+            rows * experts,
             rows * top_k,
             groups,
             n_slots * c.vocab_size,
@@ -108,8 +111,9 @@ impl Scratch {
         n_slots: usize,
         allowed: &[u32],
     ) -> Result<Self, GpuError> {
-        let [x, h, wide, y, q, o, partial, a, expert_out, ids, groups, logits, counts, _] =
-            shape.sizes;
+        let sizes = shape.sizes;
+        let [x, h, wide, y, q, o, partial, a, expert_out, router, ids, groups, logits, counts, _] =
+            sizes;
         Ok(Self {
             x: device.tensor("x", x).await?,
             h: device.tensor("h", h).await?,
@@ -120,6 +124,7 @@ impl Scratch {
             partial: device.tensor("attention splits", partial).await?,
             a: device.tensor("a", a).await?,
             expert_out: device.tensor("expert outputs", expert_out).await?,
+            router_logits: device.tensor("router logits", router).await?,
             ids: device.tensor("ids", ids).await?,
             gates: device.tensor("gates", ids).await?,
             groups: device.tensor("groups", groups).await?,

@@ -123,7 +123,7 @@ pub enum Ffn {
     /// A router and its experts.
     Moe {
         /// `[num_experts, hidden_size]`, always f32.
-        router: Tensor<f32>,
+        router: Matrix,
         /// `[num_experts]`, always f32; zeros if the model has none.
         expert_bias: Tensor<f32>,
         /// `[num_experts, 2 moe_intermediate_size, hidden_size]`: alternating rows of w1 and w3.

@@ -13,9 +13,9 @@ mod kv_q8;
 mod matvec;
 mod moe_combine;
 mod moe_group;
-mod norm_route;
 mod qk_norm_rope_append;
 mod rms_norm;
+mod route;
 mod sample;
 mod short_conv;
 mod weights;
@@ -26,9 +26,9 @@ pub use kv_q8::{decode_kv_q8, encode_kv_q8, q8_scale};
 pub use matvec::{After, Jobs, Product, matvec};
 pub use moe_combine::moe_combine;
 pub use moe_group::{Groups, Tile, moe_group};
-pub use norm_route::{Router, Routes, norm_route};
 pub use qk_norm_rope_append::{QkNormRope, Stored, qk_norm_rope_append};
 pub use rms_norm::rms_norm;
+pub use route::{Router, Routes, route};
 pub use sample::{
     DrawScores, Options, biases, draw_scores, gumbel, kept_from, penalties, random_bits,
 };

@@ -1,7 +1,7 @@
 //! The fixed cases of `lfm2 selftest`.
 
 use super::linear::Rows;
-use super::norm::Bias;
+use super::route::Bias;
 use super::routing::Routing;
 use super::{
     AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, KernelCheck,
@@ -26,12 +26,10 @@ fn norm(rows: usize, hidden_size: usize, fill: Fill) -> NormCase {
 fn route(experts: usize, top_k: usize, norm_topk_prob: bool) -> RouteCase {
     RouteCase {
         rows: 5,
-        hidden_size: 100,
         experts,
         top_k,
         norm_topk_prob,
         routed_scaling_factor: 1.7,
-        fill: Fill::Normal,
         bias: Bias::Normal,
         twins: 2,
         unlikely: false,
@@ -52,13 +50,19 @@ fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCas
         fill: Fill::Normal,
         epilogue,
         bias,
+        norm: false,
         part_rows: 32,
         seed: 3,
     }
 }
 
+/// The same product of normed rows.
+fn normed(case: LinearCase) -> LinearCase {
+    LinearCase { norm: true, ..case }
+}
+
 /// The products of a model: mode, epilogue, bias.
-const MATVECS: [(Rows, Epilogue, bool); 11] = [
+const MATVECS: [(Rows, Epilogue, bool); 10] = [
     (Rows::Dense, Epilogue::Store, false),
     (Rows::Dense, Epilogue::Add, false),
     (Rows::Dense, Epilogue::Swiglu, false),
@@ -66,7 +70,6 @@ const MATVECS: [(Rows, Epilogue, bool); 11] = [
     (Rows::Dense, Epilogue::Add, true),
     (Rows::LogitRows, Epilogue::Store, false),
     (Rows::Gather, Epilogue::Swiglu, false),
-    (Rows::Gather, Epilogue::Store, false),
     (Rows::Combine, Epilogue::Add, false),
     (Rows::GroupedIn, Epilogue::Swiglu, false),
     (Rows::GroupedOut, Epilogue::Store, false),
@@ -183,7 +186,7 @@ pub(super) enum Check {
     Linear(LinearCase, WeightsImport, LinearKernel),
     Norm(NormCase, Reduce),
     Penalties(SampleCase),
-    Route(RouteCase, Reduce),
+    Route(RouteCase),
     Threshold(SampleCase, Reduce),
 }
 
@@ -202,7 +205,7 @@ impl Check {
             }
             Self::Norm(case, reduce) => check_norm(device, case, *reduce).await,
             Self::Penalties(case) => check_penalties(device, case).await,
-            Self::Route(case, reduce) => check_route(device, case, *reduce).await,
+            Self::Route(case) => check_route(device, case).await,
             Self::Threshold(case, reduce) => check_threshold(device, case, *reduce).await,
         }
     }
@@ -218,17 +221,20 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let mut all = vec![
         Check::Embed(embed(16), weights),
         Check::Norm(norm(3, 260, Fill::Normal), reduce),
-        Check::Route(route(8, 2, true), reduce),
+        Check::Route(route(8, 2, true)),
         Check::Conv(conv(3, 16, false)),
         Check::Heads(heads(4, 2, 64), KvFormat::F16, reduce),
         Check::Group(group(8, Routing::Random)),
         Check::Combine(group(8, Routing::Random)),
     ];
     for (mode, epilogue, bias) in
-        [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[8]]
+        [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[7]]
     {
         all.push(Check::Linear(linear(mode, epilogue, 1, bias), weights, matvec));
     }
+    // The router's product, which many lanes share.
+    let router = LinearCase { cols: 1028, ..linear(Rows::Dense, Epilogue::Store, 1, false) };
+    all.push(Check::Linear(normed(router), WeightsImport::best(Format::F32), matvec));
     for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
         let case = linear(mode, epilogue, 40, bias);
         for kernel in LinearKernel::of_many_items(caps) {
@@ -284,9 +290,6 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
                 all.push(Check::Norm(norm(rows, width, fill), reduce));
             }
         }
-        for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
-            all.push(Check::Route(route(experts, top_k, norm), reduce));
-        }
         for kv in KvFormat::ALL {
             for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 32), (2, 2, 256)] {
                 let case = heads(n_heads, n_kv_heads, head_dim);
@@ -298,6 +301,9 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
                 all.push(Check::Threshold(sample(vocab), reduce));
             }
         }
+    }
+    for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
+        all.push(Check::Route(route(experts, top_k, norm)));
     }
     for kv in KvFormat::ALL {
         for (n_heads, n_kv_heads, head_dim) in
@@ -342,6 +348,13 @@ fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
             for &items in items {
                 let case = linear(mode, epilogue, items as usize, bias);
                 let kernel = LinearKernel::Matvec { reduce, activations, items };
+                let takes_norm = !matches!(
+                    (mode, epilogue),
+                    (_, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, _)
+                );
+                if takes_norm {
+                    all.push(Check::Linear(normed(case.clone()), weights, kernel));
+                }
                 all.push(Check::Linear(case, weights, kernel));
             }
         }

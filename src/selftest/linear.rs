@@ -8,7 +8,8 @@ use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Epilogue, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems, Reduce,
+    Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems,
+    Norm, Reduce,
 };
 use crate::reference::{self, After, Jobs, Product};
 
@@ -58,6 +59,8 @@ pub struct LinearCase {
     pub epilogue: Epilogue,
     /// With a bias.
     pub bias: bool,
+    /// `matvec`: of normed rows.
+    pub norm: bool,
     /// Split the matrix into parts of about this many rows; 0: as the device demands.
     pub part_rows: usize,
     /// Seed of the values.
@@ -114,14 +117,25 @@ impl LinearKernel {
     }
 }
 
+/// Added to the mean square.
+const EPS: f32 = 1e-5;
+/// Factor of the gates.
+const ROUTED_SCALING: f32 = 0.75;
+
 /// Nearly the largest input that a division by 64 brings into f16's range.
 const LARGEST_HALF: f32 = 64.0 * 65_000.0;
 
 struct Inputs {
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
+    /// Rows that the kernel reads, and their norm's weight.
+    raw: Vec<f32>,
+    scale: Vec<f32>,
+    /// Rows that are multiplied: the same, or normed.
     x: Vec<f32>,
     before: Vec<f32>,
+    /// The router's logits and the experts' biases, by which `matvec` chooses `ids` and `gates`.
+    router: (Vec<f32>, Vec<f32>),
     ids: Vec<u32>,
     gates: Vec<f32>,
 }
@@ -150,17 +164,39 @@ impl LinearCase {
             Stored::new(format, weight_fill, &mut rng, self.experts * self.rows * self.cols);
         let weight = stored.values.clone();
         let width = if self.epilogue == Epilogue::Swiglu { self.rows / 2 } else { self.rows };
-        let inputs = Inputs {
-            weight,
-            bias: self.bias.then(|| Fill::Normal.values(&mut rng, self.rows)),
-            x: self.fill.values(&mut rng, inputs * self.cols),
-            before: Fill::Normal.values(&mut rng, outputs * width),
-            ids: self.routing.ids(&mut rng, n_ids, self.experts),
-            gates: (0..n_ids).map(|_| rng.unit().abs()).collect(),
+        // An extreme row has squares beyond f32.
+        let fill = if self.norm && self.fill == Fill::Extreme { Fill::Normal } else { self.fill };
+        let raw = fill.values(&mut rng, inputs * self.cols);
+        let scale = Fill::Normal.values(&mut rng, if self.norm { self.cols } else { 0 });
+        let x = match self.norm {
+            true => reference::rms_norm(EPS, &raw, &scale, &(0..inputs).collect::<Vec<_>>()),
+            false => raw.clone(),
         };
-        let mut inputs = inputs;
+        let before = Fill::Normal.values(&mut rng, outputs * width);
+        let bias = self.bias.then(|| Fill::Normal.values(&mut rng, self.rows));
+        let (router, ids, gates) = match self.mode {
+            Rows::Gather | Rows::Combine => {
+                let router = self.routing.logits(&mut rng, self.items, self.experts);
+                let options = reference::Router {
+                    expert_bias: &router.1,
+                    top_k: self.top_k,
+                    norm_topk_prob: true,
+                    routed_scaling_factor: ROUTED_SCALING,
+                };
+                let routes = reference::route(&options, &router.0);
+                let rows = routes.ids.chunks(self.top_k).zip(routes.scores.chunks(self.experts));
+                let gates = rows.flat_map(|(ids, scores)| options.gates(scores, ids)).collect();
+                (router, routes.ids, gates)
+            }
+            _ => {
+                let ids = self.routing.ids(&mut rng, n_ids, self.experts);
+                (Default::default(), ids, Vec::new())
+            }
+        };
+        let mut inputs = Inputs { weight, bias, raw, scale, x, before, router, ids, gates };
         if half {
             inputs.x.iter_mut().for_each(|x| *x = x.clamp(-LARGEST_HALF, LARGEST_HALF));
+            inputs.raw.clone_from(&inputs.x);
         }
         (stored, inputs)
     }
@@ -188,7 +224,10 @@ impl LinearCase {
         };
         // Number of operations on a term, and the possible loss by flushing denormals.
         let terms = if rounded == Rounding::Half { self.cols } else { self.cols / 4 };
-        let depth = (terms + 16 + self.top_k) as f64;
+        // A gate's score has an error of 12 to 40 ulps, and so has the sum of all.
+        let gates = if self.mode == Rows::Combine { 100 } else { 0 };
+        let norm = if self.norm { self.cols / 8 + 32 } else { 0 };
+        let depth = (terms + 16 + self.top_k + gates + norm) as f64;
         let flushed =
             (self.cols * self.top_k) as f64 * (largest(&i.weight) + largest(&i.x) + 2.0) * TINY;
         let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
@@ -264,8 +303,8 @@ fn magnitudes(weight: &[f32], format: Format) -> Vec<f32> {
 
 impl Inputs {
     fn none() -> Self {
-        let (weight, x, before, ids, gates) = Default::default();
-        Self { weight, bias: None, x, before, ids, gates }
+        let (weight, raw, scale, x, before, router, ids, gates) = Default::default();
+        Self { weight, bias: None, raw, scale, x, before, router, ids, gates }
     }
 }
 
@@ -341,13 +380,22 @@ async fn run_linear(
     };
     let shape = (case.experts, case.rows, case.cols);
     let weight = stored.matrix(device, shape, most).await?;
-    let x = device.tensor_of("x", &i.x).await?;
+    let logit_rows = case.mode == Rows::LogitRows;
+    // With a norm, an item reads its logit row.
+    let raw: Vec<f32> = match case.norm && logit_rows {
+        true => {
+            i.raw.chunks(case.cols).flat_map(|row| [&vec![7.0; case.cols], row].concat()).collect()
+        }
+        false => i.raw.clone(),
+    };
+    let x = device.tensor_of("x", &raw).await?;
+    let scale = device.tensor_of("norm_scale", &i.scale).await?;
+    let router_logits = device.tensor_of("logits", &i.router.0).await?;
+    let expert_bias = device.tensor_of("expert_bias", &i.router.1).await?;
     let bias = match &i.bias {
         Some(bias) => Some(device.tensor_of("bias", bias).await?),
         None => None,
     };
-    let ids = device.tensor_of("ids", &i.ids).await?;
-    let gates = device.tensor_of("gates", &i.gates).await?;
     let (groups, items_at) =
         groups_words(&i.ids, case.items, case.experts as u32, case.top_k as u32);
     let groups = device.tensor_of("groups", &groups).await?;
@@ -356,7 +404,6 @@ async fn run_linear(
         _ => Output::empty(device, i.before.len()).await?,
     };
     let mut pass = Pass::of_rows(case.items);
-    let logit_rows = case.mode == Rows::LogitRows;
     if logit_rows {
         // There are more rows than logits, so that the two cannot be confused.
         pass = Pass::of_rows(2 * case.items + 1);
@@ -365,6 +412,13 @@ async fn run_linear(
     let top_k = case.top_k as u32;
     let grouped =
         Grouped { groups: &groups, items_at, top_k, own_rows: case.mode == Rows::GroupedOut };
+    let choice = ExpertChoice {
+        logits: &router_logits,
+        expert_bias: &expert_bias,
+        top_k,
+        norm_topk_prob: true,
+        routed_scaling_factor: ROUTED_SCALING,
+    };
     let matmul = Matmul {
         weight: &weight,
         bias: bias.as_ref(),
@@ -379,10 +433,11 @@ async fn run_linear(
             weight: &weight,
             bias: bias.as_ref(),
             x: &x,
+            norm: case.norm.then_some(Norm { scale: &scale, eps: EPS }),
             out: &out.tensor,
             items: match case.mode {
-                Rows::Gather => MatvecItems::Gather { ids: &ids, top_k },
-                Rows::Combine => MatvecItems::Combine { ids: &ids, gates: &gates, top_k },
+                Rows::Gather => MatvecItems::Gather(choice),
+                Rows::Combine => MatvecItems::Combine(choice),
                 Rows::GroupedIn | Rows::GroupedOut => MatvecItems::Grouped(grouped),
                 _ => MatvecItems::Dense { only_logit_rows: logit_rows },
             },
@@ -424,6 +479,9 @@ fn in_words(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> 
     };
     if case.bias {
         text += ", with bias";
+    }
+    if case.norm {
+        text += ", normed";
     }
     text + filled(case.fill)
 }

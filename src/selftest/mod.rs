@@ -19,6 +19,7 @@ mod model;
 mod models;
 mod moe;
 mod norm;
+mod route;
 mod routing;
 mod sample;
 mod stored;
@@ -34,7 +35,8 @@ pub use heads::{HeadsCase, check_heads};
 pub use linear::{LinearCase, LinearKernel, Rows, check_linear, products};
 pub use model::{ModelChoice, check_model};
 pub use moe::{GroupCase, check_combine, check_group};
-pub use norm::{Bias, NormCase, RouteCase, check_norm, check_route};
+pub use norm::{NormCase, check_norm};
+pub use route::{Bias, RouteCase, check_route};
 pub use routing::Routing;
 pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
 

@@ -34,6 +34,39 @@ impl Routing {
     }
 }
 
+impl Routing {
+    /// A router's logits, `[rows, experts]`, and the experts' biases, by which rows choose as here. The logits of
+    /// a row are multiples of 1/4, all different, so that rounding does not change the choice.
+    pub(super) fn logits(self, rng: &mut Rng, rows: usize, experts: usize) -> (Vec<f32>, Vec<f32>) {
+        let one = rng.below(experts);
+        let bias = |e: usize| match self {
+            Self::Random => 0.0,
+            Self::One => {
+                if e == one {
+                    2.0
+                } else {
+                    0.0
+                }
+            }
+            Self::HalfIdle => {
+                if e < experts / 2 {
+                    -2.0
+                } else {
+                    0.0
+                }
+            }
+        };
+        let mut logits = Vec::new();
+        for _ in 0..rows {
+            let mut row: Vec<f32> =
+                (0..experts).map(|e| (e as f32 - experts as f32 / 2.0) / 4.0).collect();
+            (1..experts).rev().for_each(|e| row.swap(e, rng.below(e + 1)));
+            logits.extend(row);
+        }
+        (logits, (0..experts).map(bias).collect())
+    }
+}
+
 /// The expected output of `moe_group` for `ids`, and the offset of the items in it.
 pub(super) fn groups_words(
     ids: &[u32],

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::norm::Bias;
+use super::route::Bias;
 use super::routing::Routing;
 use super::{
     AttentionCase, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, NormCase, RouteCase,
@@ -56,15 +56,7 @@ impl fmt::Display for RouteCase {
             Bias::Normal => ", with bias",
             Bias::Overwhelming => ", with a bias that decides",
         };
-        write!(
-            f,
-            "{} of {}, {} of {} experts{bias}{}",
-            count(self.rows, "row"),
-            self.hidden_size,
-            self.top_k,
-            self.experts,
-            filled(self.fill)
-        )
+        write!(f, "{}, {} of {} experts{bias}", count(self.rows, "row"), self.top_k, self.experts)
     }
 }
 

@@ -22,8 +22,8 @@ fn weight4(i: u32) -> vec4<f32> {
 }
 
 #part unit=q4
-// One block of each of four rows. `scale` holds their d.
-const UNIT4 = 8u;
+// `scale` holds d of the four rows.
+#import unit=block
 struct Unit { r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, scale: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
@@ -36,9 +36,30 @@ fn load_unit(at: vec4<u32>) -> Unit {
 // Inputs in f32.
 #import unit=q4
 #import nibbles=f32
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
+    return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
+}
+
+#part product=q4_slice
+// Inputs in f32; a word of each of four rows.
+#import unit=slice
+#import nibbles=eight
+struct Unit { words: vec4<u32>, scale: vec4<f32> }
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let block = at / vec4<u32>(4u);
+    return Unit(
+        vec4<u32>(
+            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
+        vec4<f32>(
+            block_scale(block.x), block_scale(block.y), block_scale(block.z), block_scale(block.w)));
+}
+
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let at = slice_column(unit);
+    let p = eight_columns(u.words, input4(row_at, at), input4(row_at, at + 4u));
     return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
 }
 
@@ -46,22 +67,19 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
 // Inputs in 8 bits. The sums within a block are exact, in integers.
 #import unit=q4
 #import nibbles=int8
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) - vec4<i32>(8 * (x.low_sum + x.high_sum));
     return (u.scale * x.scale) * vec4<f32>(dots);
 }
 
-#part nibbles=f32
+#part nibbles=eight
 // `products`: for each of four rows, the dot product of its 4-bit integers with the inputs. `x_sum`: the sum
 // of these inputs.
 struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
 
-// Takes one word of each row. Its low nibbles are multiplied by a, its high nibbles by b.
-fn eight_columns(
-    r0: u32, r1: u32, r2: u32, r3: u32, a: vec4<f32>, b: vec4<f32>
-) -> NibbleProducts {
-    let w = vec4<u32>(r0, r1, r2, r3);
+// w has a word of each row. Its low nibbles are multiplied by a, its high nibbles by b.
+fn eight_columns(w: vec4<u32>, a: vec4<f32>, b: vec4<f32>) -> NibbleProducts {
     let mask = vec4<u32>(15u);
     var p = vec4<f32>(w & mask) * a.x;
     p += vec4<f32>((w >> vec4<u32>(4u)) & mask) * b.x;
@@ -75,13 +93,15 @@ fn eight_columns(
     return NibbleProducts(p, sums.x + sums.y + sums.z + sums.w);
 }
 
+#part nibbles=f32
+#import nibbles=eight
 fn nibble_products(
     r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>, x: Inputs
 ) -> NibbleProducts {
-    let p0 = eight_columns(r0.x, r1.x, r2.x, r3.x, x.v0, x.v4);
-    let p1 = eight_columns(r0.y, r1.y, r2.y, r3.y, x.v1, x.v5);
-    let p2 = eight_columns(r0.z, r1.z, r2.z, r3.z, x.v2, x.v6);
-    let p3 = eight_columns(r0.w, r1.w, r2.w, r3.w, x.v3, x.v7);
+    let p0 = eight_columns(vec4<u32>(r0.x, r1.x, r2.x, r3.x), x.v0, x.v4);
+    let p1 = eight_columns(vec4<u32>(r0.y, r1.y, r2.y, r3.y), x.v1, x.v5);
+    let p2 = eight_columns(vec4<u32>(r0.z, r1.z, r2.z, r3.z), x.v2, x.v6);
+    let p3 = eight_columns(vec4<u32>(r0.w, r1.w, r2.w, r3.w), x.v3, x.v7);
     return NibbleProducts(
         (p0.products + p1.products) + (p2.products + p3.products),
         (p0.x_sum + p1.x_sum) + (p2.x_sum + p3.x_sum));

@@ -48,8 +48,7 @@ fn weight4(i: u32) -> vec4<f32> {
 }
 
 #part unit=q4k
-// A sub-block of four rows.
-const UNIT4 = 8u;
+#import unit=block
 struct Unit {
     r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
     scale: vec4<f32>, minimum: vec4<f32>,
@@ -69,9 +68,40 @@ fn load_unit(at: vec4<u32>) -> Unit {
 // Inputs in f32.
 #import unit=q4k
 #import nibbles=f32
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
+    return (u.scale * p.products) - (u.minimum * p.x_sum);
+}
+
+#part slice=k
+// A word of each of four rows, with scales and minima of their sub-blocks.
+#import unit=slice
+#import nibbles=eight
+struct Words { words: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
+
+fn load_words(at: vec4<u32>) -> Words {
+    let sub = at / vec4<u32>(4u);
+    let s0 = sub_block(sub.x);
+    let s1 = sub_block(sub.y);
+    let s2 = sub_block(sub.z);
+    let s3 = sub_block(sub.w);
+    return Words(
+        vec4<u32>(
+            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
+        vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
+}
+
+#part product=q4k_slice
+// Inputs in f32.
+#import slice=k
+alias Unit = Words;
+
+fn load_unit(at: vec4<u32>) -> Unit { return load_words(at); }
+
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let at = slice_column(unit);
+    let p = eight_columns(u.words, input4(row_at, at), input4(row_at, at + 4u));
     return (u.scale * p.products) - (u.minimum * p.x_sum);
 }
 
@@ -79,15 +109,14 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
 // Inputs in 8 bits: sums are exact, in integers.
 #import unit=q4k
 #import nibbles=int8
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = vec4<f32>(nibble_dots(u.r0, u.r1, u.r2, u.r3, x));
     return x.scale * ((u.scale * dots) - (u.minimum * f32(x.low_sum + x.high_sum)));
 }
 
 #part unit=q5k
-// A sub-block of four rows.
-const UNIT4 = 8u;
+#import unit=block
 struct Unit {
     r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
     fifths: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32>,
@@ -107,10 +136,7 @@ fn load_unit(at: vec4<u32>) -> Unit {
         vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
 }
 
-#part product=q5k
-// Inputs in f32.
-#import unit=q5k
-#import nibbles=f32
+#part fifths=four
 // Products of bit `first` .. `first` + 3 of each row's word with four inputs.
 fn four_bits(bits: vec4<u32>, first: u32, v: vec4<f32>) -> vec4<f32> {
     let b = bits >> vec4<u32>(first);
@@ -120,8 +146,13 @@ fn four_bits(bits: vec4<u32>, first: u32, v: vec4<f32>) -> vec4<f32> {
         + (vec4<f32>((b >> vec4<u32>(3u)) & one) * v.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+#part product=q5k
+// Inputs in f32.
+#import unit=q5k
+#import nibbles=f32
+#import fifths=four
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
     var fifths = vec4<f32>(0.0);
     fifths += four_bits(u.fifths, 0u, x.v0);
@@ -133,6 +164,29 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
     fifths += four_bits(u.fifths, 24u, x.v6);
     fifths += four_bits(u.fifths, 28u, x.v7);
     return (u.scale * (p.products + (16.0 * fifths))) - (u.minimum * p.x_sum);
+}
+
+#part product=q5k_slice
+// Inputs in f32.
+#import slice=k
+#import fifths=four
+struct Unit { low: Words, fifths: vec4<u32> }
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let i = (at / vec4<u32>(4u)) + vec4<u32>(params.plane1);
+    let fifths = vec4<u32>(
+        weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]);
+    // Bits 4 w .. of the word belong to the slice's first columns, bits 16 + 4 w .. to its second.
+    return Unit(load_words(at), fifths >> ((at & vec4<u32>(3u)) * 4u));
+}
+
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let at = slice_column(unit);
+    let a = input4(row_at, at);
+    let b = input4(row_at, at + 4u);
+    let p = eight_columns(u.low.words, a, b);
+    let fifths = four_bits(u.fifths, 0u, a) + four_bits(u.fifths, 16u, b);
+    return (u.low.scale * (p.products + (16.0 * fifths))) - (u.low.minimum * p.x_sum);
 }
 
 #part product=q5k_int8
@@ -152,8 +206,8 @@ fn fifth_dot(bits: u32, x: Inputs) -> i32 {
         + dot4I8Packed(spread(bits, 24u), x.b.z) + dot4I8Packed(spread(bits, 28u), x.b.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let fifths = vec4<i32>(
         fifth_dot(u.fifths.x, x), fifth_dot(u.fifths.y, x),
         fifth_dot(u.fifths.z, x), fifth_dot(u.fifths.w, x));

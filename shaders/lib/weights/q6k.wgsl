@@ -27,14 +27,8 @@ fn weight4(i: u32) -> vec4<f32> {
     return (vec4<f32>(low | (high << vec4<u32>(4u))) - 32.0) * sub_scale(i / 4u);
 }
 
-#part unit=q6k
-// Two sub-blocks of four rows: 32 columns, by half the index of the first sub-block.
-const UNIT4 = 8u;
-struct Unit {
-    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
-    upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
-}
-
+#part sub_blocks=q6k
+// Upper bits and scales of a sub-block of four rows.
 fn upper_bits(at: vec4<u32>) -> vec4<u32> {
     let i = at + vec4<u32>(params.plane1);
     return vec4<u32>(
@@ -45,6 +39,15 @@ fn sub_scales(at: vec4<u32>) -> vec4<f32> {
     return vec4<f32>(sub_scale(at.x), sub_scale(at.y), sub_scale(at.z), sub_scale(at.w));
 }
 
+#part unit=q6k
+// A block of 32 columns is two sub-blocks, by half the index of the first.
+#import unit=block
+#import sub_blocks=q6k
+struct Unit {
+    r0: vec4<u32>, r1: vec4<u32>, r2: vec4<u32>, r3: vec4<u32>,
+    upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
+}
+
 fn load_unit(at: vec4<u32>) -> Unit {
     let sub = at * 2u;
     return Unit(
@@ -53,9 +56,7 @@ fn load_unit(at: vec4<u32>) -> Unit {
         sub_scales(sub), sub_scales(sub + vec4<u32>(1u)));
 }
 
-#part product=q6k
-// Inputs in f32.
-#import unit=q6k
+#part columns=q6k
 // Products of four columns: their low bits are in the low halves of the bytes of `low`, their upper
 // ones in the lowest byte of `upper`.
 fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
@@ -69,8 +70,12 @@ fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
         + ((vec4<f32>(q2) - 32.0) * v.z) + ((vec4<f32>(q3) - 32.0) * v.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+#part product=q6k
+// Inputs in f32.
+#import unit=q6k
+#import columns=q6k
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let w0 = vec4<u32>(u.r0.x, u.r1.x, u.r2.x, u.r3.x);
     let w1 = vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y);
     let w2 = vec4<u32>(u.r0.z, u.r1.z, u.r2.z, u.r3.z);
@@ -85,6 +90,33 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
     second += four_columns(w1 >> high, u.upper1 >> byte, x.v5);
     second += four_columns(w2 >> high, u.upper1 >> vec4<u32>(16u), x.v6);
     second += four_columns(w3 >> high, u.upper1 >> vec4<u32>(24u), x.v7);
+    return (u.scale0 * first) + (u.scale1 * second);
+}
+
+#part product=q6k_slice
+// Inputs in f32; a word of low bits of each of four rows.
+#import unit=slice
+#import sub_blocks=q6k
+#import columns=q6k
+struct Unit {
+    low: vec4<u32>, upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
+}
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let sub = (at / vec4<u32>(4u)) * 2u;
+    // Byte w of a sub-block's word has the upper bits of columns 4 w .. 4 w + 3.
+    let byte = (at & vec4<u32>(3u)) * 8u;
+    return Unit(
+        vec4<u32>(
+            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
+        upper_bits(sub) >> byte, upper_bits(sub + vec4<u32>(1u)) >> byte,
+        sub_scales(sub), sub_scales(sub + vec4<u32>(1u)));
+}
+
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let at = slice_column(unit);
+    let first = four_columns(u.low, u.upper0, input4(row_at, at));
+    let second = four_columns(u.low >> vec4<u32>(4u), u.upper1, input4(row_at, at + 4u));
     return (u.scale0 * first) + (u.scale1 * second);
 }
 
@@ -106,8 +138,8 @@ fn sixteen_dot(low: vec4<u32>, upper: u32, inputs: vec4<u32>) -> i32 {
         + dot4I8Packed(nibbles.w | spread(upper >> 24u), inputs.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let high = vec4<u32>(4u);
     let first = vec4<i32>(
         sixteen_dot(u.r0, u.upper0.x, x.a), sixteen_dot(u.r1, u.upper0.y, x.a),

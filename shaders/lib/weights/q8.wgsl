@@ -21,8 +21,7 @@ fn bytes4(word: u32) -> vec4<f32> {
 fn weight4(i: u32) -> vec4<f32> { return bytes4(weight_words[i]) * block_scale(i / 8u); }
 
 #part unit=q8
-// A block of four rows.
-const UNIT4 = 8u;
+#import unit=block
 struct Unit {
     a0: vec4<u32>, a1: vec4<u32>, a2: vec4<u32>, a3: vec4<u32>,
     b0: vec4<u32>, b1: vec4<u32>, b2: vec4<u32>, b3: vec4<u32>,
@@ -37,10 +36,8 @@ fn load_unit(at: vec4<u32>) -> Unit {
         vec4<f32>(block_scale(at.x), block_scale(at.y), block_scale(at.z), block_scale(at.w)));
 }
 
-#part product=q8
-// Inputs in f32.
-#import unit=q8
-// One word of each row: four columns.
+#part bytes=four
+// Takes one word of each row: four columns.
 fn byte_products(r0: u32, r1: u32, r2: u32, r3: u32, v: vec4<f32>) -> vec4<f32> {
     let w = bitcast<vec4<i32>>(vec4<u32>(r0, r1, r2, r3));
     let shift = vec4<u32>(24u);
@@ -50,8 +47,12 @@ fn byte_products(r0: u32, r1: u32, r2: u32, r3: u32, v: vec4<f32>) -> vec4<f32> 
         + (vec4<f32>(w >> shift) * v.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+#part product=q8
+// Inputs in f32.
+#import unit=q8
+#import bytes=four
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     var p = byte_products(u.a0.x, u.a1.x, u.a2.x, u.a3.x, x.v0);
     p += byte_products(u.a0.y, u.a1.y, u.a2.y, u.a3.y, x.v1);
     p += byte_products(u.a0.z, u.a1.z, u.a2.z, u.a3.z, x.v2);
@@ -61,6 +62,32 @@ fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
     p += byte_products(u.b0.z, u.b1.z, u.b2.z, u.b3.z, x.v6);
     p += byte_products(u.b0.w, u.b1.w, u.b2.w, u.b3.w, x.v7);
     return u.scale * p;
+}
+
+#part product=q8_slice
+// Inputs in f32; two words of each of four rows.
+#import unit=slice
+#import bytes=four
+struct Unit { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32> }
+
+fn load_unit(at: vec4<u32>) -> Unit {
+    let block = at / vec4<u32>(4u);
+    let i = (block * 8u) + (at & vec4<u32>(3u));
+    let j = i + vec4<u32>(4u);
+    return Unit(
+        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
+        vec4<u32>(weight_words[j.x], weight_words[j.y], weight_words[j.z], weight_words[j.w]),
+        vec4<f32>(
+            block_scale(block.x), block_scale(block.y), block_scale(block.z), block_scale(block.w)));
+}
+
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let at = slice_column(unit);
+    let a = u.first;
+    let b = u.second;
+    return u.scale
+        * (byte_products(a.x, a.y, a.z, a.w, input4(row_at, at))
+            + byte_products(b.x, b.y, b.z, b.w, input4(row_at, at + 4u)));
 }
 
 #part product=q8_int8
@@ -73,8 +100,8 @@ fn byte_dot(a: vec4<u32>, b: vec4<u32>, x: Inputs) -> i32 {
         + dot4I8Packed(b.z, x.b.z) + dot4I8Packed(b.w, x.b.w);
 }
 
-fn unit_product(u: Unit, x_at: u32, lane: Lane) -> vec4<f32> {
-    let x = load_inputs(x_at, lane);
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+    let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = vec4<i32>(
         byte_dot(u.a0, u.b0, x), byte_dot(u.a1, u.b1, x),
         byte_dot(u.a2, u.b2, x), byte_dot(u.a3, u.b3, x));

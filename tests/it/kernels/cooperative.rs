@@ -43,6 +43,7 @@ fn case(
         fill,
         epilogue,
         bias,
+        norm: false,
         part_rows: 0,
         seed,
     }

@@ -35,6 +35,7 @@ pub fn cases(
                 fill,
                 epilogue,
                 bias: false,
+                norm: false,
                 part_rows: 0,
                 seed,
             }

@@ -71,38 +71,27 @@ fn route_cases() -> impl Strategy<Value = RouteCase> {
     let scaling = select(vec![1.0f32, 1.7, 2.5]);
     let twins = select(vec![0usize, 3, 200]);
     (
-        (1usize..70, widths(), routers, any::<bool>()),
-        (scaling, select(Fill::ALL.to_vec()), bias, twins, prop::bool::weighted(0.2), any::<u64>()),
+        (1usize..140, routers, any::<bool>()),
+        (scaling, bias, twins, prop::bool::weighted(0.2), any::<u64>()),
     )
         .prop_map(
-            |(
-                (rows, hidden_size, (experts, top_k), norm),
-                (scaling, fill, bias, twins, unlikely, seed),
-            )| {
-                RouteCase {
-                    rows,
-                    hidden_size,
-                    experts,
-                    top_k,
-                    norm_topk_prob: norm,
-                    routed_scaling_factor: scaling,
-                    fill,
-                    bias,
-                    twins,
-                    unlikely,
-                    seed,
-                }
+            |((rows, (experts, top_k), norm), (scaling, bias, twins, unlikely, seed))| RouteCase {
+                rows,
+                experts,
+                top_k,
+                norm_topk_prob: norm,
+                routed_scaling_factor: scaling,
+                bias,
+                twins,
+                unlikely,
+                seed,
             },
         )
 }
 
 #[test]
-fn norm_route_agrees_with_its_twin() {
+fn route_agrees_with_its_twin() {
     property(16..=60, route_cases(), async |device, case| {
-        let mut checks = Vec::new();
-        for reduce in Reduce::available(device.caps()) {
-            checks.push(check_route(device, case, reduce).await?);
-        }
-        Ok(checks)
+        Ok(vec![check_route(device, case).await?])
     });
 }

@@ -1,18 +1,12 @@
-//! Twin of `shaders/norm_route.wgsl`.
+//! Twin of `shaders/route.wgsl`, and of the choice of experts in `matvec.wgsl`.
 
-use super::{dot, rms_norm, sigmoid};
+use super::sigmoid;
 
-/// The router of a mixture-of-experts layer.
+/// Options of the choice of experts.
 #[derive(Clone, Debug)]
 pub struct Router<'a> {
-    /// `[hidden_size]`: `ffn_norm`.
-    pub scale: &'a [f32],
-    /// `[experts, hidden_size]`.
-    pub router: &'a [f32],
     /// `[experts]`; zeros if the model has none. It affects the choice of experts, not their gates.
     pub expert_bias: &'a [f32],
-    /// Added to the mean square.
-    pub eps: f32,
     /// Experts of a row.
     pub top_k: usize,
     /// Divide the gates by their sum + 1e-6.
@@ -24,8 +18,6 @@ pub struct Router<'a> {
 /// The experts of rows.
 #[derive(Clone, Debug)]
 pub struct Routes {
-    /// `[rows, hidden_size]`: the normed rows.
-    pub h: Vec<f32>,
     /// `[rows, top_k]`: experts in descending order of key; equal ones by id.
     pub ids: Vec<u32>,
     /// `[rows, experts]`: sigmoid of the router's logits.
@@ -46,19 +38,16 @@ impl Router<'_> {
     }
 }
 
-/// Norms `x` (`[rows, hidden_size]`) and chooses each row's experts.
+/// Chooses each row's experts by the router's `logits`, `[rows, experts]`.
 ///
 /// Source: transformers `Lfm2MoeSparseMoeBlock.route_tokens_to_experts`.
 #[must_use]
-pub fn norm_route(router: &Router<'_>, x: &[f32]) -> Routes {
-    let width = router.scale.len();
-    let rows: Vec<usize> = (0..x.len() / width).collect();
-    let h = rms_norm(router.eps, x, router.scale, &rows);
+pub fn route(router: &Router<'_>, logits: &[f32]) -> Routes {
     let (mut ids, mut scores, mut keys) = (Vec::new(), Vec::new(), Vec::new());
-    for h in h.chunks(width) {
+    for logits in logits.chunks(router.expert_bias.len()) {
         let start = keys.len();
-        for (w, &bias) in router.router.chunks(width).zip(router.expert_bias) {
-            let score = sigmoid(dot(w, h)) as f32;
+        for (logit, bias) in logits.iter().zip(router.expert_bias) {
+            let score = sigmoid(f64::from(*logit)) as f32;
             scores.push(score);
             keys.push(score + bias);
         }
@@ -68,5 +57,5 @@ pub fn norm_route(router: &Router<'_>, x: &[f32]) -> Routes {
         order.sort_by(|&a, &b| keys[b as usize].total_cmp(&keys[a as usize]));
         ids.extend(&order[..router.top_k]);
     }
-    Routes { h, ids, scores, keys }
+    Routes { ids, scores, keys }
 }
