@@ -1,10 +1,13 @@
 //! `cargo xtask web` builds the web package into web/dist, and the demonstration model's package into web/demo.
 //! `cargo xtask web-tests` builds the browser tests into target/web-tests. With `--dev` both compile in a quarter
 //! of the time, to larger wasm.
+//! `cargo xtask isa` reports what AMD's compiler makes of the kernels, for a GPU that is not there (isa/).
 
 mod web;
 
-use std::process::ExitCode;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
 
 use web::Profile;
 
@@ -16,7 +19,8 @@ fn main() -> ExitCode {
         ["web", "--dev"] => web::build(Profile::Dev),
         ["web-tests"] => web::build_tests(Profile::Published),
         ["web-tests", "--dev"] => web::build_tests(Profile::Dev),
-        _ => Err("usage: cargo xtask web | web-tests [--dev]".into()),
+        ["isa", ref args @ ..] => isa(args),
+        _ => Err("usage: cargo xtask web | web-tests [--dev], or cargo xtask isa --help".into()),
     };
     match told {
         Ok(()) => ExitCode::SUCCESS,
@@ -25,4 +29,20 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the program `isa` on AMD's driver.
+fn isa(args: &[&str]) -> Result<(), Box<dyn Error>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    build.args(["build", "--quiet", "--package", "lfm2-wgpu-isa"]).current_dir(&root);
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
+    let mut run = Command::new(root.join("tools/mesa.sh"));
+    run.arg("--amd").arg(target.join("debug/isa")).args(args);
+    for command in [&mut build, &mut run] {
+        if !command.status()?.success() {
+            return Err("isa failed".into());
+        }
+    }
+    Ok(())
 }
