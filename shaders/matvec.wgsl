@@ -24,10 +24,9 @@
 //                                             the part
 //   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
 //                                             of the input row that begins at x[row_at]
-//   unit_squares(row_at, index, lane)         the sum of the squares of these columns
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: groups of rows, folded into x and y; z: ceil(items / ITEMS), or for grouped items
-// max_tiles * TILE_ITEMS / ITEMS.
+// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles * TILE_ITEMS / ITEMS; groups of rows, folded into
+// y and z. So workgroups with the same weights follow one another and find them in a cache.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with
 // input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
@@ -52,7 +51,7 @@ struct Params {
     out_stride: u32,
     // Experts of a row (items=grouped_in, grouped_out).
     top_k: u32,
-    // 1 if the items are the logit rows, 0 if they are all rows.
+    // 0 if the items are all rows, 1 or 2 if they are the logit rows (items=dense).
     only_logit_rows: u32,
     // First word of the sorted items in moe_group's buffer (items=grouped_in, grouped_out).
     items_at: u32,
@@ -70,16 +69,19 @@ struct Params {
 
 const JOB_LANES = LANES / JOBS;
 
+// The first vec4 of the row that a job of an item reads.
+fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.cols / 4u); }
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) n_groups: vec3<u32>,
     lane: Lane,
 ) {
-    let index = (group.y * n_groups.x) + group.x;
+    let index = (group.z * n_groups.y) + group.y;
     if (index >= params.row_groups) { return; }
     let row = ((index * (WG / LANES)) + row_in_group(lane)) * 4u;
-    let first = group.z * ITEMS;
+    let first = group.x * ITEMS;
     let end = items_end(first);
     if (first >= end) { return; }
     begin_items(first, lane.index);
@@ -89,26 +91,23 @@ fn main(
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
 
     var sums: array<vec4<f32>, ITEMS>;
-    var squares: array<f32, ITEMS>;
-    for (var i = 0u; i < ITEMS; i++) {
-        sums[i] = vec4<f32>(0.0);
-        squares[i] = 0.0;
-    }
+    for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
     for (var job = lane_in_row(lane) / JOB_LANES; job < n_jobs(); job += JOBS) {
         let base = job_expert(first, job) * params.rows;
         let at = (vec4<u32>(base) + r) * units;
         var products: array<vec4<f32>, ITEMS>;
-        for (var i = 0u; i < ITEMS; i++) { products[i] = vec4<f32>(0.0); }
+        var inputs: array<u32, ITEMS>;
+        for (var i = 0u; i < ITEMS; i++) {
+            products[i] = vec4<f32>(0.0);
+            inputs[i] = input_at(min(first + i, end - 1u), job);
+        }
         let start = lane_in_row(lane) % JOB_LANES;
         var next = load_unit(at + vec4<u32>(min(start, units - 1u)));
         for (var k = start; k < units; k += JOB_LANES) {
             let unit = next;
             next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             for (var i = 0u; i < ITEMS; i++) {
-                let item = min(first + i, end - 1u);
-                let row_at = input_row(job_input(item, job)) * (units * UNIT4);
-                products[i] += unit_product(unit, row_at, k, lane);
-                squares[i] += unit_squares(row_at, k, lane);
+                products[i] += unit_product(unit, inputs[i], k, lane);
             }
         }
         for (var i = 0u; i < ITEMS; i++) {
@@ -116,7 +115,8 @@ fn main(
         }
     }
     for (var i = 0u; i < ITEMS; i++) {
-        let y = normed(reduce_sum4(sums[i], lane), squares[i], lane);
+        let factor = norm_factor(input_at(min(first + i, end - 1u), 0u), lane);
+        let y = reduce_sum4(sums[i], lane) * factor;
         if (first + i < end && lane_in_row(lane) == 0u && row < params.rows) {
             epilogue(output_of(first + i), row, min(4u, params.rows - row), y + bias4(row));
         }

@@ -1,9 +1,9 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, KvFormat, MoeCombine, MoeGroup,
-    PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SPLIT, SampleDraw, SamplePrepare,
-    SampleThreshold, ShortConv, groups_len,
+    Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, InProjConv, KvFormat,
+    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SPLIT, SampleDraw,
+    SamplePrepare, SampleThreshold, ShortConv, groups_len,
 };
 
 use super::products;
@@ -32,6 +32,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
     for format in [Format::F16, Format::Q8, Format::Q6K] {
         all.push(embed(s, format));
     }
+    all.extend([Format::Q4, Format::Q8].map(|format| in_proj_conv(s, format)));
     for rows in [1, s.chunk] {
         all.extend([rms_norm(s, rows), short_conv(s, rows)]);
         all.extend(KvFormat::ALL.map(|kv| qk_norm_rope_append(s, rows, kv)));
@@ -131,6 +132,39 @@ fn short_conv(s: &Setup, rows: usize) -> Case {
                     hidden_size: hidden as u32,
                     l_cache: l_cache as u32,
                     ring_columns,
+                }
+                .record(r);
+            })
+        }),
+    }
+}
+
+fn in_proj_conv(s: &Setup, format: Format) -> Case {
+    let (hidden, l_cache) = (s.config.hidden_size, s.config.conv_l_cache);
+    let ring_columns = s.config.state_dims().ring_columns();
+    let (eps, choices) = (s.config.norm_eps, s.choices);
+    Case {
+        kernel: "in_proj_conv",
+        name: format!("{} {}x{hidden} {l_cache} taps rows=1", format.name(), 3 * hidden),
+        bytes: 3 * hidden * format.row_bytes(hidden) + 4 * hidden * (3 + 2 * l_cache),
+        operations: 6 * hidden * hidden,
+        make: Box::new(move |s| {
+            let in_proj = s.matrix(format, [1, 3 * hidden, hidden])?;
+            let (x, scale) = (s.floats(hidden)?, s.floats(hidden)?);
+            let (taps, y) = (s.floats(hidden * l_cache)?, s.floats(hidden)?);
+            let ring = s.floats(ring_columns as usize * hidden)?;
+            s.plan(1, 1, |r| {
+                InProjConv {
+                    in_proj: &in_proj,
+                    x: &x,
+                    norm: Norm { scale: &scale, eps },
+                    taps: &taps,
+                    ring: &ring,
+                    y: &y,
+                    l_cache: l_cache as u32,
+                    ring_columns,
+                    reduce: choices.reduce,
+                    activations: choices.activations,
                 }
                 .record(r);
             })

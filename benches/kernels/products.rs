@@ -75,8 +75,15 @@ pub fn all(s: &Setup) -> Vec<Case> {
         let way = Way::Matvec { reduce: other, activations: Activations::Float, items: 1 };
         push(Mode::Dense, Format::Q4, in_proj, 1, way);
     }
+    let most = Matvec::most_items(reduce);
     for rows in [2, 4, 8] {
-        push(Mode::Dense, Format::Q4, in_proj, rows, way(Activations::Float, rows as u32));
+        push(
+            Mode::Dense,
+            Format::Q4,
+            in_proj,
+            rows,
+            way(Activations::Float, most.min(rows as u32)),
+        );
     }
     push(Mode::Dense, Format::Q6K, head, 1, way(Activations::Float, 1));
     let router = [1, moe.num_experts, hidden];
@@ -88,7 +95,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
         }
     }
     // The engine's choice for a chunk on this device in all formats, then the others in one.
-    let (matvec, matmul) = (way(Activations::Float, 8), Way::Matmul(Multiply::Lanes));
+    let (matvec, matmul) = (way(Activations::Float, most), Way::Matmul(Multiply::Lanes));
     let mut ways = if reduce.is_serial() { vec![matvec, matmul] } else { vec![matmul, matvec] };
     if MatmulCoop::available(s.device.caps()) {
         ways.push(Way::Matmul(Multiply::MatrixUnits));

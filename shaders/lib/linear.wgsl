@@ -20,13 +20,18 @@
 
 #part items=dense
 // One job for each item: every row, or every row whose logits are wanted, times the one matrix.
+// params.only_logit_rows: 0: items are all rows; 1: the logit rows, whose inputs follow one another in x; 2: the
+// logit rows, whose inputs are these rows of x.
 fn begin_items(first: u32, lane: u32) {}
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
 fn output_of(item: u32) -> u32 { return item; }
 fn n_jobs() -> u32 { return 1u; }
 fn job_expert(item: u32, job: u32) -> u32 { return 0u; }
-fn job_input(item: u32, job: u32) -> u32 { return item; }
+fn job_input(item: u32, job: u32) -> u32 {
+    if (params.only_logit_rows == 2u) { return logit_row(item); }
+    return item;
+}
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 
 // A tile is TILE_ITEMS consecutive items.
@@ -161,32 +166,23 @@ fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
 #part norm=none
 // Inputs are multiplied as they are.
 fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col]; }
-fn square4(row_at: u32, col: u32) -> f32 { return 0.0; }
-fn normed(sums: vec4<f32>, squares: f32, lane: Lane) -> vec4<f32> { return sums; }
-fn input_row(item: u32) -> u32 { return item; }
+fn norm_factor(row_at: u32, lane: Lane) -> f32 { return 1.0; }
 
 #part norm=rms
 // Inputs are rows of the residual stream, and RMSNorm is applied to them:
-// h = norm_scale * x / sqrt(mean(x^2) + eps). The lanes that compute a product read the whole row anyway, so
-// they also add up its squares, and the common factor multiplies the product.
+// h = norm_scale * x / sqrt(mean(x^2) + eps). The factor 1 / sqrt(..) multiplies the product, after the sum, so
+// that no lane waits for it.
 @group(1) @binding(N) var<storage, read> norm_scale: array<vec4<f32>>;
 
 fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col] * norm_scale[col]; }
 
-fn square4(row_at: u32, col: u32) -> f32 {
-    let v = x[row_at + col];
-    return dot(v, v);
-}
-
-fn normed(sums: vec4<f32>, squares: f32, lane: Lane) -> vec4<f32> {
-    let all = reduce_sum4(vec4<f32>(row_squares(squares, lane)), lane).x;
-    return sums / sqrt((all / f32(params.cols)) + params.eps);
-}
-
-// The row of the pass that a dense item reads.
-fn input_row(item: u32) -> u32 {
-    if (params.only_logit_rows != 0u) { return logit_row(item); }
-    return item;
+fn norm_factor(row_at: u32, lane: Lane) -> f32 {
+    var squares = 0.0;
+    for (var i = input_lane(lane); i < bound(params.cols / 4u); i += INPUT_LANES) {
+        let v = x[row_at + i];
+        squares += dot(v, v);
+    }
+    return 1.0 / sqrt((reduce_inputs(squares, lane) / f32(params.cols)) + params.eps);
 }
 
 #part inputs=f32
@@ -196,26 +192,13 @@ struct Inputs {
     v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
 }
 
-#part inputs=each_lane
-// Each lane loads all inputs of its own.
-fn row_squares(own: f32, lane: Lane) -> f32 { return own; }
-
 #part input=f32
 #import inputs=f32
-#import inputs=each_lane
 // Columns 4 i .. 4 i + 31 of a row.
 fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
     return Inputs(
         input4(row_at, i), input4(row_at, i + 1u), input4(row_at, i + 2u), input4(row_at, i + 3u),
         input4(row_at, i + 4u), input4(row_at, i + 5u), input4(row_at, i + 6u), input4(row_at, i + 7u));
-}
-
-// The lane's share of the sum of their squares.
-fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
-    return (square4(row_at, i) + square4(row_at, i + 1u))
-        + (square4(row_at, i + 2u) + square4(row_at, i + 3u))
-        + (square4(row_at, i + 4u) + square4(row_at, i + 5u))
-        + (square4(row_at, i + 6u) + square4(row_at, i + 7u));
 }
 
 #part input=broadcast
@@ -234,20 +217,9 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
         subgroupBroadcast(part, 6u), subgroupBroadcast(part, 7u));
 }
 
-// The lane's share of the sum of their squares.
-fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
-    return square4(row_at, i + (lane.subgroup_lane & 7u));
-}
-
-// Every eight lanes of a subgroup hold the whole sum.
-fn row_squares(own: f32, lane: Lane) -> f32 {
-    return subgroupAdd(own) * (8.0 / f32(lane.subgroup_size));
-}
-
 #part input=int8
 // Inputs rounded to 8 bits in blocks of 32 when they are loaded: q = round(x * 127 / max|x|), an error of at
 // most max|x| / 254 of the block. This takes no dispatch of its own.
-#import inputs=each_lane
 
 // 32 columns; column 4 n + i is byte i of the n-th word of a, then b.
 struct Inputs {
@@ -296,37 +268,19 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
     return Inputs(a, b, most / 127.0, sum_of(a), sum_of(b));
 }
 
-// The lane's share of the sum of the squares, before rounding.
-fn input_squares(row_at: u32, i: u32, lane: Lane) -> f32 {
-    return (square4(row_at, i) + square4(row_at, i + 1u))
-        + (square4(row_at, i + 2u) + square4(row_at, i + 3u))
-        + (square4(row_at, i + 4u) + square4(row_at, i + 5u))
-        + (square4(row_at, i + 6u) + square4(row_at, i + 7u));
-}
-
 #part unit=block
 // A unit is a block of 32 columns of four rows.
 #import input
 const UNIT4 = 8u;
 
-fn unit_squares(row_at: u32, unit: u32, lane: Lane) -> f32 {
-    return input_squares(row_at, unit * UNIT4, lane);
-}
-
 #part unit=slice
 // A unit is a quarter of a block of 32 columns of four rows, slice w = unit % 4: columns 4 w .. 4 w + 3 and
 // 16 + 4 w .. 16 + 4 w + 3. Consecutive lanes then load consecutive words of a row and consecutive inputs,
 // whole cache lines. With whole blocks a lane's inputs are 128 bytes apart.
-#import inputs=each_lane
 const UNIT4 = 2u;
 
 // The first of the two vec4s of the unit's columns in a row of inputs; the second is four after it.
 fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
-
-fn unit_squares(row_at: u32, unit: u32, lane: Lane) -> f32 {
-    let at = slice_column(unit);
-    return square4(row_at, at) + square4(row_at, at + 4u);
-}
 
 #part bias=none
 fn bias4(row: u32) -> vec4<f32> { return vec4<f32>(0.0); }

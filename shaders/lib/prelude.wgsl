@@ -87,6 +87,9 @@ const LOWEST = -3.4028234e38;
 //   lane_in_row(lane)     index of the lane among those of its row
 //   row_in_group(lane)    index of the lane's row among those of the workgroup
 //   reduce_sum4, reduce_max   the result for the row, returned in each of its lanes
+// Lanes that read the same input row may share that work too (RMSNorm in matvec):
+//   INPUT_LANES, input_lane(lane)   lanes that share it, and the lane's index among them
+//   reduce_inputs(value, lane)      the sum of a value over these lanes, returned in each of them
 
 #part reduce=tree
 // A tree in workgroup memory. The order is fixed, so a result depends only on WG.
@@ -129,6 +132,10 @@ fn reduce_max(value: f32, lane: Lane) -> f32 {
     workgroupBarrier();
     return total;
 }
+
+const INPUT_LANES = WG;
+fn input_lane(lane: Lane) -> u32 { return lane.index; }
+fn reduce_inputs(value: f32, lane: Lane) -> f32 { return reduce_sum4(vec4<f32>(value), lane).x; }
 
 #part reduce=subgroup
 // Subgroup operations within each subgroup, then a loop over the subgroups' results in workgroup
@@ -176,6 +183,10 @@ fn reduce_max(value: f32, lane: Lane) -> f32 {
     return total;
 }
 
+const INPUT_LANES = WG;
+fn input_lane(lane: Lane) -> u32 { return lane.index; }
+fn reduce_inputs(value: f32, lane: Lane) -> f32 { return reduce_sum4(vec4<f32>(value), lane).x; }
+
 #part reduce=serial
 // Every lane owns whole rows, so nothing is shared and no barrier is needed: fastest on CPU drivers.
 const LANES = 1u;
@@ -188,6 +199,10 @@ fn lane_in_row(lane: Lane) -> u32 { return 0u; }
 fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
+
+const INPUT_LANES = 1u;
+fn input_lane(lane: Lane) -> u32 { return 0u; }
+fn reduce_inputs(value: f32, lane: Lane) -> f32 { return value; }
 
 #part reduce=serial_subgroup
 // As serial; lanes of a subgroup may also pass values to each other (input=broadcast).
@@ -203,3 +218,10 @@ fn lane_in_row(lane: Lane) -> u32 { return 0u; }
 fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
+
+// Each eight lanes of a subgroup share an input row, so a subgroup adds it up subgroup_size / 8 times.
+const INPUT_LANES = 8u;
+fn input_lane(lane: Lane) -> u32 { return lane.subgroup_lane & 7u; }
+fn reduce_inputs(value: f32, lane: Lane) -> f32 {
+    return subgroupAdd(value) * (8.0 / f32(lane.subgroup_size));
+}

@@ -255,6 +255,7 @@ shaders![
     "attention_combine",
     "embed",
     "flash_attention",
+    "in_proj_conv",
     "matmul",
     "matmul_coop",
     "matvec",

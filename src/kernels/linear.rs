@@ -94,7 +94,7 @@ impl Linear<'_> {
                 epilogue: self.epilogue,
                 reduce: choices.reduce,
                 activations: choices.activations,
-                items_per_group: rows.next_power_of_two().min(8),
+                items_per_group: rows.next_power_of_two().min(Matvec::most_items(choices.reduce)),
             }
             .record(r);
         } else {
@@ -146,7 +146,7 @@ impl ExpertLinear<'_> {
                 epilogue,
                 reduce,
                 activations,
-                items_per_group: 8,
+                items_per_group: Matvec::most_items(reduce),
             }
             .record(r);
         } else {

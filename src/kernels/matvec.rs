@@ -82,8 +82,8 @@ pub struct Matvec<'a> {
     pub reduce: Reduce,
     /// Precision of `x` in products with quantised weights.
     pub activations: Activations,
-    /// Items of a workgroup, which share each load of a weight: 1, 2, 4 or 8; 1 with [`MatvecItems::Gather`] and
-    /// [`MatvecItems::Combine`].
+    /// Items of a workgroup, which share each load of a weight: a power of two up to [`Matvec::most_items`]; 1 with
+    /// [`MatvecItems::Gather`] and [`MatvecItems::Combine`].
     pub items_per_group: u32,
 }
 
@@ -101,6 +101,25 @@ struct Params {
     planes: [u32; 3],
     eps: f32,
     routed_scaling: f32,
+}
+
+/// Chooses the parts by which the lanes of a kernel multiply weights with inputs.
+pub(super) fn product_of(
+    kernel: Variant,
+    weights: WeightsPart,
+    activations: Activations,
+    reduce: Reduce,
+) -> Variant {
+    let product = ProductPart::new(weights, activations, reduce);
+    let kernel = kernel.import(product);
+    if !weights.is_quantised() || product.slices {
+        return kernel;
+    }
+    kernel.import(match activations {
+        Activations::Int8 => InputPart::Int8,
+        Activations::Float if reduce == Reduce::SerialSubgroup => InputPart::Broadcast,
+        Activations::Float => InputPart::F32,
+    })
 }
 
 /// Parts and sizes of a variant.
@@ -139,20 +158,12 @@ impl Parts {
     }
 
     fn variant(&self) -> Variant {
-        let product = ProductPart::new(self.weights, self.activations, self.reduce);
         let mut v = Variant::new("matvec")
             .import(self.reduce)
             .import(self.items)
             .import(self.weights)
-            .import(NormPart::new(self.norm))
-            .import(product);
-        if self.weights.is_quantised() && !product.slices {
-            v = v.import(match self.activations {
-                Activations::Int8 => InputPart::Int8,
-                Activations::Float if self.reduce == Reduce::SerialSubgroup => InputPart::Broadcast,
-                Activations::Float => InputPart::F32,
-            });
-        }
+            .import(NormPart::new(self.norm));
+        v = product_of(v, self.weights, self.activations, self.reduce);
         v = v
             .import(BiasPart::new(self.bias))
             .import(self.epilogue)
@@ -191,7 +202,8 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 wide: false,
             };
             let (store, add, swiglu) = (Epilogue::Store, Epilogue::Add, Epilogue::Swiglu);
-            for items_per_group in [1, 2, 4, 8] {
+            let most = Matvec::most_items(reduce);
+            for items_per_group in [1, 2, 4, 8].into_iter().filter(|items| *items <= most) {
                 for epilogue in Epilogue::ALL {
                     all.push(Parts { epilogue, items_per_group, ..dense });
                 }
@@ -201,7 +213,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             }
             all.push(Parts { norm: true, wide: true, ..dense });
             all.push(Parts { bias: true, norm: true, ..dense });
-            for (epilogue, items_per_group) in [(store, 1), (add, 8)] {
+            for (epilogue, items_per_group) in [(store, 1), (add, most)] {
                 all.push(Parts { bias: true, epilogue, items_per_group, ..dense });
             }
             let choice = Some((32, 4, true));
@@ -213,7 +225,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             for (items, epilogue) in
                 [(ItemsPart::GroupedIn, swiglu), (ItemsPart::GroupedOut, store)]
             {
-                all.push(Parts { items, epilogue, items_per_group: 8, ..dense });
+                all.push(Parts { items, epilogue, items_per_group: most, ..dense });
             }
         }
     }
@@ -221,6 +233,14 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl Matvec<'_> {
+    /// Most items of a workgroup. Each item takes registers for four sums and for its inputs: at eight, lanes that
+    /// share rows need 256 registers on gfx1150 and four waves fit a SIMD; at four, 128 and eight. Lanes of a CPU
+    /// driver have memory for registers.
+    #[must_use]
+    pub fn most_items(reduce: Reduce) -> u32 {
+        if reduce.is_serial() { 8 } else { 4 }
+    }
+
     /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
         let (items, top_k, only_logit_rows) = match self.items {
@@ -263,7 +283,7 @@ impl Matvec<'_> {
                 wide: row_groups < FEW_GROUPS && self.weight.cols >= 4 * WIDE_WG as usize,
             };
             let row_groups = row_groups.div_ceil(self.reduce.rows(parts.lanes()));
-            let (gx, gy) = fold(row_groups);
+            let (gy, gz) = fold(row_groups);
             let mut bindings = part.bind();
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             if let Some(choice) = choice {
@@ -284,7 +304,12 @@ impl Matvec<'_> {
                     row_groups,
                     out_stride: self.epilogue.width(self.weight.rows) as u32,
                     top_k,
-                    only_logit_rows: only_logit_rows.into(),
+                    only_logit_rows: match (only_logit_rows, self.norm) {
+                        (false, _) => 0,
+                        (true, None) => 1,
+                        // The residual stream has all rows.
+                        (true, Some(_)) => 2,
+                    },
                     items_at: match self.items {
                         MatvecItems::Grouped(g) => g.items_at,
                         _ => 0,
@@ -294,7 +319,7 @@ impl Matvec<'_> {
                     routed_scaling: choice.map_or(1.0, |c| c.routed_scaling_factor),
                 }),
                 bindings,
-                grid: [Extent::Const(gx), Extent::Const(gy), items],
+                grid: [items, Extent::Const(gy), Extent::Const(gz)],
                 macs_per_row: (part.rows * self.weight.cols) as u64 * u64::from(top_k),
                 reads,
             });

@@ -5,6 +5,7 @@ mod attention;
 mod batch;
 mod dispatch;
 mod embed;
+mod in_proj_conv;
 mod kv;
 mod linear;
 mod matmul;
@@ -30,6 +31,7 @@ pub use batch::{
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
+pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
@@ -65,6 +67,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "attention_combine", variants: attention::combine_variants },
     KernelInfo { name: "embed", variants: embed::variants },
     KernelInfo { name: "flash_attention", variants: attention::flash_variants },
+    KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
     KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },
     KernelInfo { name: "matvec", variants: matvec::variants },

@@ -6,6 +6,8 @@ use super::{TILE_ITEMS, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
+/// Lanes of `moe_group`, which is one workgroup.
+const GROUP_WG: u32 = 256;
 
 /// First word of the sorted items in the groups of at most `rows` rows. Before it are the number of
 /// tiles and room for as many tiles as there can be.
@@ -42,8 +44,15 @@ struct GroupParams {
     items_at: u32,
 }
 
+/// Counters of `moe_group` in workgroup memory, 8 KiB: chunks times experts.
+const COUNTERS: u32 = 2048;
+
 fn group_variant(experts: u32) -> Variant {
-    Variant::new("moe_group").int("WG", WG).int("EXPERTS", experts).int("TILE_ITEMS", TILE_ITEMS)
+    Variant::new("moe_group")
+        .int("WG", GROUP_WG)
+        .int("EXPERTS", experts)
+        .int("CHUNKS", (COUNTERS / experts).clamp(1, 64))
+        .int("TILE_ITEMS", TILE_ITEMS)
 }
 
 pub(super) fn group_variants(_: &Caps) -> Vec<Variant> {

@@ -9,8 +9,9 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    Heads, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend,
-    Reduce, RmsNorm, Route, SampleDraw, SamplePrepare, SampleThreshold, ShortConv,
+    Heads, InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm,
+    QkNormRopeAppend, Reduce, RmsNorm, Route, SampleDraw, SamplePrepare, SampleThreshold,
+    ShortConv,
 };
 use crate::state::State;
 
@@ -96,21 +97,38 @@ impl<'a> Forward<'a> {
 
     /// `x += out_proj(C * conv(B * x'))` with `B, C, x' = in_proj(h)`.
     fn short_conv(&self, p: &mut Recorder, conv: &ShortConvWeights, h: Input<'_>) {
-        let s = self.scratch;
-        self.linear(p, &conv.in_proj, conv.in_proj_bias.as_ref(), h, &s.wide, Epilogue::Store);
-        ShortConv {
-            bcx: &s.wide,
-            taps: &conv.taps,
-            bias: conv.taps_bias.as_ref(),
-            ring: &self.state.rings[conv.index],
-            y: &s.y,
-            hidden_size: self.config.hidden_size as u32,
-            l_cache: self.config.conv_l_cache as u32,
-            ring_columns: self.state.ring_columns,
+        let (s, state) = (self.scratch, self.state);
+        let (taps, ring, y) = (&conv.taps, &state.rings[conv.index], &s.y);
+        let (l_cache, ring_columns) = (self.config.conv_l_cache as u32, state.ring_columns);
+        let biases = (conv.in_proj_bias.as_ref(), conv.taps_bias.as_ref());
+        let in_proj = &conv.in_proj;
+        match (self.rows, h.norm, biases) {
+            (1, Some(norm), (None, None)) if InProjConv::takes(in_proj) => {
+                let Choices { reduce, activations, .. } = self.choices;
+                let x = h.x;
+                InProjConv {
+                    in_proj,
+                    x,
+                    norm,
+                    taps,
+                    ring,
+                    y,
+                    l_cache,
+                    ring_columns,
+                    reduce,
+                    activations,
+                }
+                .record(p);
+            }
+            (_, _, (in_proj_bias, bias)) => {
+                self.linear(p, in_proj, in_proj_bias, h, &s.wide, Epilogue::Store);
+                let (bcx, hidden_size) = (&s.wide, self.config.hidden_size as u32);
+                ShortConv { bcx, taps, bias, ring, y, hidden_size, l_cache, ring_columns }
+                    .record(p);
+            }
         }
-        .record(p);
-        let (y, bias) = ((&s.y).into(), conv.out_proj_bias.as_ref());
-        self.linear(p, &conv.out_proj, bias, y, &s.x, Epilogue::Add);
+        let bias = conv.out_proj_bias.as_ref();
+        self.linear(p, &conv.out_proj, bias, y.into(), &s.x, Epilogue::Add);
     }
 
     /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`; RMSNorm (per head) and RoPE are applied

@@ -4,13 +4,14 @@ use super::linear::Rows;
 use super::route::Bias;
 use super::routing::Routing;
 use super::{
-    AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, KernelCheck,
-    LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span, WeightsImport,
-    check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
-    check_linear, check_norm, check_penalties, check_route, check_threshold,
+    AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase,
+    InProjConvCase, KernelCheck, LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span,
+    WeightsImport, check_attention, check_combine, check_conv, check_draw, check_embed,
+    check_group, check_heads, check_in_proj_conv, check_linear, check_norm, check_penalties,
+    check_route, check_threshold,
 };
 use crate::gpu::{Caps, Device, GpuError};
-use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Reduce};
+use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce};
 use crate::reference::Options;
 
 const SPANS: [(u32, u32, u32); 3] = [(2, 0, 5), (0, 63, 2), (1, 250, 9)];
@@ -132,6 +133,18 @@ fn conv(l_cache: usize, ring_columns: usize, bias: bool) -> ConvCase {
     }
 }
 
+fn in_proj_conv() -> InProjConvCase {
+    InProjConvCase {
+        rows: vec![(2, 0), (0, 63), (1, 250), (3, 1)],
+        hidden_size: 68,
+        cols: 68,
+        l_cache: 3,
+        ring_columns: 16,
+        fill: Fill::Normal,
+        seed: 11,
+    }
+}
+
 fn embed(part_rows: usize) -> EmbedCase {
     let (spans, fill) = (spans(), Fill::Normal);
     EmbedCase { spans, vocab: 37, hidden_size: 132, part_rows, fill, seed: 8 }
@@ -183,6 +196,7 @@ pub(super) enum Check {
     Embed(EmbedCase, WeightsImport),
     Group(GroupCase),
     Heads(HeadsCase, KvFormat, Reduce),
+    InProjConv(InProjConvCase, WeightsImport, (Reduce, Activations)),
     Linear(LinearCase, WeightsImport, LinearKernel),
     Norm(NormCase, Reduce),
     Penalties(SampleCase),
@@ -200,6 +214,9 @@ impl Check {
             Self::Embed(case, weights) => check_embed(device, case, *weights).await,
             Self::Group(case) => check_group(device, case).await,
             Self::Heads(case, kv, reduce) => check_heads(device, case, *kv, *reduce).await,
+            Self::InProjConv(case, weights, choices) => {
+                check_in_proj_conv(device, case, *weights, *choices).await
+            }
             Self::Linear(case, weights, kernel) => {
                 check_linear(device, case, *weights, *kernel).await
             }
@@ -241,6 +258,8 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             all.push(Check::Linear(case.clone(), weights, kernel));
         }
     }
+    let kernel = (reduce, activations);
+    all.push(Check::InProjConv(in_proj_conv(), WeightsImport::best(Format::Q4), kernel));
     // Weights in blocks, as in the published files, for all ways to multiply them.
     for format in [Format::Q4, Format::Q6K] {
         for activations in [Activations::Float, Activations::Int8] {
@@ -334,18 +353,31 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
     all
 }
 
+/// Precisions of activations that products with these weights have.
+fn activations(weights: WeightsImport) -> impl Iterator<Item = Activations> {
+    let int8 = weights.format.is_quantised().then_some(Activations::Int8);
+    std::iter::once(Activations::Float).chain(int8)
+}
+
 fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
-    let mut all = Vec::new();
+    let mut all: Vec<_> = activations(weights)
+        .map(|activations| Check::InProjConv(in_proj_conv(), weights, (reduce, activations)))
+        .collect();
     for (mode, epilogue, bias) in MATVECS {
         let items: &[u32] = match (mode, bias, epilogue) {
             (Rows::Dense, false, _) | (Rows::LogitRows, ..) => &[1, 2, 4, 8],
-            (Rows::Dense, true, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, ..) => &[8],
+            (Rows::Dense, true, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, ..) => {
+                &[4, 8]
+            }
             _ => &[1],
         };
-        let quantised = weights.format.is_quantised();
-        let int8 = quantised.then_some(Activations::Int8);
-        for activations in std::iter::once(Activations::Float).chain(int8) {
-            for &items in items {
+        let most = Matvec::most_items(reduce);
+        let items = items.iter().filter(|items| {
+            **items <= most
+                && (**items == most || !matches!(mode, Rows::GroupedIn | Rows::GroupedOut))
+        });
+        for activations in activations(weights) {
+            for &items in items.clone() {
                 let case = linear(mode, epilogue, items as usize, bias);
                 let kernel = LinearKernel::Matvec { reduce, activations, items };
                 let takes_norm = !matches!(

@@ -87,7 +87,7 @@ pub enum LinearKernel {
 
 /// Rounding of a product's operands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rounding {
+pub(super) enum Rounding {
     None,
     /// Inputs to 8 bits in blocks of 32.
     Int8,
@@ -106,7 +106,7 @@ impl LinearKernel {
         all
     }
 
-    fn rounding(self, format: Format) -> Rounding {
+    pub(super) fn rounding(self, format: Format) -> Rounding {
         match self {
             Self::Matvec { activations: Activations::Int8, .. } if format.is_quantised() => {
                 Rounding::Int8
@@ -118,19 +118,19 @@ impl LinearKernel {
 }
 
 /// Added to the mean square.
-const EPS: f32 = 1e-5;
+pub(super) const EPS: f32 = 1e-5;
 /// Factor of the gates.
 const ROUTED_SCALING: f32 = 0.75;
 
 /// Nearly the largest input that a division by 64 brings into f16's range.
 const LARGEST_HALF: f32 = 64.0 * 65_000.0;
 
-struct Inputs {
+pub(super) struct Inputs {
     weight: Vec<f32>,
     bias: Option<Vec<f32>>,
     /// Rows that the kernel reads, and their norm's weight.
-    raw: Vec<f32>,
-    scale: Vec<f32>,
+    pub raw: Vec<f32>,
+    pub scale: Vec<f32>,
     /// Rows that are multiplied: the same, or normed.
     x: Vec<f32>,
     before: Vec<f32>,
@@ -142,12 +142,12 @@ struct Inputs {
 
 impl LinearCase {
     /// The same case with whole blocks of columns.
-    fn in_blocks(&self, format: Format) -> Self {
+    pub(super) fn in_blocks(&self, format: Format) -> Self {
         Self { cols: self.cols.next_multiple_of(format.block().0), ..self.clone() }
     }
 
     /// The case's fill, restricted to values that the kernel supports.
-    fn inputs(&self, format: Format, kernel: LinearKernel) -> (Stored, Inputs) {
+    pub(super) fn inputs(&self, format: Format, kernel: LinearKernel) -> (Stored, Inputs) {
         let half = kernel.rounding(format) == Rounding::Half;
         let weight_fill = if half && self.fill == Fill::Extreme { Fill::Normal } else { self.fill };
         let mut rng = Rng::new(self.seed);
@@ -214,7 +214,12 @@ impl LinearCase {
     }
 
     /// The expected elements and their tolerances.
-    fn expected(&self, i: &Inputs, format: Format, rounded: Rounding) -> (Vec<f32>, Vec<f64>) {
+    pub(super) fn expected(
+        &self,
+        i: &Inputs,
+        format: Format,
+        rounded: Rounding,
+    ) -> (Vec<f32>, Vec<f64>) {
         let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
         let absolute = Inputs {
             weight: magnitudes(&i.weight, format),

@@ -37,7 +37,6 @@ fn weight4(i: u32) -> vec4<f32> {
 }
 
 #part product=float
-#import inputs=each_lane
 // A unit is four columns of four rows.
 const UNIT4 = 1u;
 struct Unit { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
@@ -50,5 +49,3 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     let v = input4(row_at, unit);
     return vec4<f32>(dot(u.r0, v), dot(u.r1, v), dot(u.r2, v), dot(u.r3, v));
 }
-
-fn unit_squares(row_at: u32, unit: u32, lane: Lane) -> f32 { return square4(row_at, unit); }

@@ -1,6 +1,9 @@
-use lfm2_wgpu::selftest::{ConvCase, Fill, Rng, Span, check_conv};
+use lfm2_wgpu::kernels::{Activations, Reduce};
+use lfm2_wgpu::selftest::{
+    ConvCase, Fill, InProjConvCase, Rng, Span, WeightsImport, check_conv, check_in_proj_conv,
+};
 use proptest::prelude::*;
-use proptest::sample::select;
+use proptest::sample::{Index, select};
 
 use super::property;
 
@@ -52,4 +55,36 @@ fn cases() -> impl Strategy<Value = ConvCase> {
 #[test]
 fn short_conv_agrees_with_its_twin() {
     property(32..=120, cases(), async |device, case| Ok(vec![check_conv(device, case).await?]));
+}
+
+fn fused_cases() -> impl Strategy<Value = InProjConvCase> {
+    let shape = select(vec![(2usize, 2usize), (3, 16), (4, 17)]);
+    let positions = prop::collection::vec(prop_oneof![0u32..5, 0u32..1000], 1..5);
+    let quads = prop_oneof![select(vec![1usize, 64, 65]), 1usize..40];
+    let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Zero, Fill::OneNan]);
+    (positions, quads, 1usize..70, shape, fill, any::<u64>()).prop_map(
+        |(positions, quads, cols, (l_cache, ring_columns), fill, seed)| InProjConvCase {
+            rows: (0..).zip(positions).collect(),
+            hidden_size: 4 * quads,
+            cols: 4 * cols,
+            l_cache,
+            ring_columns,
+            fill,
+            seed,
+        },
+    )
+}
+
+#[test]
+fn in_proj_conv_agrees_with_its_twins() {
+    let cases = (fused_cases(), any::<[Index; 3]>());
+    property(8..=80, cases, async |device, (case, pick)| {
+        let one_of = |n: usize, i: usize| pick[i].index(n);
+        let weights = WeightsImport::available(device.caps());
+        let reduces = Reduce::available(device.caps());
+        let (weights, reduce) =
+            (weights[one_of(weights.len(), 0)], reduces[one_of(reduces.len(), 1)]);
+        let activations = [Activations::Float, Activations::Int8][one_of(2, 2)];
+        Ok(vec![check_in_proj_conv(device, case, weights, (reduce, activations)).await?])
+    });
 }

@@ -1,5 +1,5 @@
 use lfm2_wgpu::kernels::Activations::{Float, Int8};
-use lfm2_wgpu::kernels::{Epilogue, Format, Reduce};
+use lfm2_wgpu::kernels::{Epilogue, Format, Matvec, Reduce};
 use lfm2_wgpu::selftest::{
     Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_linear, products,
 };
@@ -98,6 +98,7 @@ fn matvec_agrees_with_its_twin() {
         for (items, activations) in
             [(1, Float), (2, Float), (4, Float), (8, Float), (1, Int8), (4, Int8)]
         {
+            let items = items.min(Matvec::most_items(reduce));
             let kernel = LinearKernel::Matvec { reduce, activations, items };
             checks.push(check_linear(device, &case, weights, kernel).await?);
         }
@@ -168,7 +169,8 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
         let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
         let reduce = one_of(Reduce::available(device.caps()), pick[1]);
         for activations in [Float, Int8] {
-            let kernel = LinearKernel::Matvec { reduce, activations, items: 8 };
+            let kernel =
+                LinearKernel::Matvec { reduce, activations, items: Matvec::most_items(reduce) };
             checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
@@ -212,6 +214,7 @@ fn matvec_rows_do_not_depend_on_the_batch() {
                 Reduce::available(device.caps()).into_iter().flat_map(|r| [(r, Float), (r, Int8)])
             {
                 let run = |rows: usize, items: u32| {
+                    let items = items.min(Matvec::most_items(reduce));
                     let kind = (Rows::Dense, Epilogue::Store, false);
                     let shape = (rows, 70, 260, 0);
                     let case = case(kind, shape, (1, 1, Routing::One), (Fill::Normal, 7));

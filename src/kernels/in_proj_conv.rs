@@ -1,0 +1,119 @@
+//! Host side of `shaders/in_proj_conv.wgsl`.
+
+use bytemuck::{Pod, Zeroable};
+
+use super::matvec::product_of;
+use super::{
+    Activations, Format, Matrix, MatrixPart, Norm, NormPart, Reduce, WeightsPart, bytes_of,
+};
+use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
+
+const WG: u32 = 64;
+/// Channels of a group of lanes.
+const CHANNELS: u32 = 4;
+
+/// `y = C * conv(B * x')` with `B, C, x' = in_proj(norm(x))`, of rows that are the only ones of their
+/// sequences.
+pub struct InProjConv<'a> {
+    /// `[3 hidden_size, hidden_size]`: rows of B, C, x; one part ([`InProjConv::takes`]).
+    pub in_proj: &'a Matrix,
+    /// `[rows, hidden_size]`: the residual stream.
+    pub x: &'a Tensor<f32>,
+    /// RMSNorm of `x`.
+    pub norm: Norm<'a>,
+    /// `[hidden_size, l_cache]`.
+    pub taps: &'a Tensor<f32>,
+    /// `[n_slots, ring_columns, hidden_size]`.
+    pub ring: &'a Tensor<f32>,
+    /// `[rows, hidden_size]`.
+    pub y: &'a Tensor<f32>,
+    /// Taps of a channel.
+    pub l_cache: u32,
+    /// Columns of the ring.
+    pub ring_columns: u32,
+    /// Summation within a workgroup.
+    pub reduce: Reduce,
+    /// Precision of the normed rows in products with quantised weights.
+    pub activations: Activations,
+}
+
+#[repr(C)]
+#[derive(Clone, Copy, Pod, Zeroable)]
+struct Params {
+    channels: u32,
+    cols: u32,
+    planes: [u32; 3],
+    eps: f32,
+}
+
+fn variant(
+    weights: WeightsPart,
+    reduce: Reduce,
+    activations: Activations,
+    l_cache: u32,
+    ring: u32,
+) -> Variant {
+    let v = Variant::new("in_proj_conv").import(reduce).import(weights).import(NormPart::Rms);
+    product_of(v, weights, activations, reduce).int("WG", WG).int("L", l_cache).int("RING", ring)
+}
+
+pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
+    let mut all = Vec::new();
+    for (format, reduce) in
+        Format::ALL.iter().flat_map(|f| Reduce::available(caps).into_iter().map(move |r| (f, r)))
+    {
+        for weights in format.parts(caps) {
+            all.push(variant(weights, reduce, Activations::Float, 3, 16));
+            if weights.is_quantised() {
+                all.push(variant(weights, reduce, Activations::Int8, 3, 16));
+            }
+        }
+    }
+    all
+}
+
+impl InProjConv<'_> {
+    /// Whether the kernel can take a matrix: all rows are in one part, and channels come in fours.
+    #[must_use]
+    pub fn takes(in_proj: &Matrix) -> bool {
+        in_proj.parts.len() == 1 && in_proj.rows.is_multiple_of(3 * CHANNELS as usize)
+    }
+
+    /// Appends the dispatch. The matrix must be one that the kernel [`takes`](Self::takes).
+    pub fn record(&self, r: &mut Recorder) {
+        let [part @ MatrixPart { rows, planes, .. }] = &self.in_proj.parts[..] else { return };
+        let weights = part.format.weights_part(r.caps());
+        let channels = *rows as u32 / 3;
+        let mut bindings = part.bind();
+        bindings.extend([
+            self.x.bind("x"),
+            self.norm.scale.bind("norm_scale"),
+            self.taps.bind("taps"),
+            self.ring.bind("ring"),
+            self.y.bind("y"),
+        ]);
+        r.push(Dispatch {
+            variant: variant(
+                weights,
+                self.reduce,
+                self.activations,
+                self.l_cache,
+                self.ring_columns,
+            ),
+            params: bytes_of(&Params {
+                channels,
+                cols: self.in_proj.cols as u32,
+                planes: planes.at,
+                eps: self.norm.eps,
+            }),
+            bindings,
+            grid: [
+                Extent::Rows { times: 1, per: 1 },
+                Extent::Const(channels.div_ceil(CHANNELS * self.reduce.rows(WG))),
+                Extent::Const(1),
+            ],
+            macs_per_row: (rows * self.in_proj.cols) as u64,
+            reads: Reads { bytes: part.data.bytes(), share: 1.0 },
+        });
+    }
+}
