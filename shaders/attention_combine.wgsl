@@ -1,10 +1,13 @@
 // attention_combine: o[r, head, :] = sum_i exp(m_i - m) o_i / sum_i exp(m_i - m) l_i, m = max_i m_i
 //
-//   partial [n_rows, n_heads, max_splits][4 + head_dim]  f32   output of attention
+//   partial [places, n_heads, max_splits][4 + head_dim]  f32   output of attention
 //   o       [n_rows, n_heads, head_dim]                  f32
 //
-// A lane joins the splits of four dimensions of a head, in order.
-// Grid: ceil(n_heads * head_dim / 4 / WG), rows in y. f32.
+// A workgroup joins the splits of a head. Its lanes form parts of head_dim / 4 lanes, each lane with
+// four dimensions. A part joins every PARTS-th split, in order, with a running maximum; then the
+// parts are joined, in order.
+// Grid: n_heads, rows, and 1 in z; 0 if no context of the pass has more than one split. Rows whose
+// context is one split return at once. f32.
 // Source: flash decoding, https://pytorch.org/blog/flash-decoding. Twin: reference/attention.rs
 
 struct Params {
@@ -16,29 +19,57 @@ struct Params {
 @group(1) @binding(N) var<storage, read> partial_in: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
 
+var<workgroup> highs: array<f32, WG>;
+var<workgroup> totals: array<f32, WG>;
+var<workgroup> sums: array<vec4<f32>, WG>;
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
     let row = group.y;
-    let width = params.head_dim / 4u;
-    let i = (group.x * WG) + lane;
-    if (row >= n_rows() || i >= params.n_heads * width) { return; }
-    let head = i / width;
-    let d = i % width;
-    let splits = (row_position(row) + SPLIT) / SPLIT;
-    let stride = width + 1u;
-    let start = ((row * params.n_heads) + head) * params.max_splits * stride;
+    let split = row_split(row);
+    let context = row_position(row) + 1u;
+    // flash_attention computes rows with split 0, attention alone those with one split.
+    if (split == 0u || split >= context) { return; }
+    let splits = (context + split - 1u) / split;
+    let width = bound(params.head_dim / 4u);
+    let parts = WG / width;
+    let part = lane / width;
+    let d = lane % width;
+    let start = ((row_place(row) * params.n_heads) + group.x) * params.max_splits;
     var high = LOWEST;
-    for (var s = 0u; s < splits; s++) { high = max(high, partial_in[start + (s * stride)].x); }
-    var sum = 0.0;
-    var joined = vec4<f32>(0.0);
-    for (var s = 0u; s < splits; s++) {
-        let at = start + (s * stride);
-        let factor = exp(partial_in[at].x - high);
-        sum += factor * partial_in[at].y;
-        joined += factor * partial_in[at + 1u + d];
+    var total = 0.0;
+    var sum = vec4<f32>(0.0);
+    if (part < parts) {
+        for (var s = part; s < splits; s += parts) {
+            let at = (start + s) * (width + 1u);
+            let own = partial_in[at];
+            let v = partial_in[at + 1u + d];
+            let top = max(high, own.x);
+            let rescale = exp(high - top);
+            let factor = exp(own.x - top);
+            high = top;
+            total = (total * rescale) + (factor * own.y);
+            sum = (sum * rescale) + (factor * v);
+        }
     }
-    o[(((row * params.n_heads) + head) * width) + d] = joined / sum;
+    highs[lane] = high;
+    workgroupBarrier();
+    var top = LOWEST;
+    for (var p = 0u; p < parts; p++) { top = max(top, highs[p * width]); }
+    let factor = exp(high - top);
+    totals[lane] = total * factor;
+    sums[lane] = sum * factor;
+    workgroupBarrier();
+    if (lane < width) {
+        total = 0.0;
+        sum = vec4<f32>(0.0);
+        for (var p = 0u; p < parts; p++) {
+            total += totals[p * width];
+            sum += sums[(p * width) + lane];
+        }
+        o[(((row * params.n_heads) + group.x) * width) + lane] = sum / total;
+    }
 }

@@ -5,15 +5,20 @@
 //                                                   page of the KV pool: kv_row(seq, position)
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
-// Attention of many rows of a sequence (prefill). A workgroup takes TILE_Q queries: TILE_Q / GROUP
-// consecutive rows of one sequence, with GROUP query heads each, all of the same kv head. It walks over the keys TILE_KV at a time and keeps a running
-// maximum and sum (online softmax), so scores stay in workgroup memory. The values of a tile overwrite
-// its keys there once the scores are known. A team of TEAM lanes handles four queries. For each of
-// them, a lane computes the scores at POSITIONS = ceil(TILE_KV / TEAM) keys and KEPT = ceil((HEAD_DIM / 4) /
-// TEAM) vec4s of the output.
+// Attention of sequences with many rows in the pass (prefill). A workgroup takes TILE_Q queries:
+// TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads each, all of the same kv head.
+// It walks over the positions TILE_KV at a time and keeps a running maximum and sum (online softmax), so
+// scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile looks one page up. The
+// values of a tile overwrite its keys; they are on their way while the scores are computed, as are the
+// next keys during the sums of values. A team of TEAM lanes handles four queries, which are the
+// components of a vec4. For each of them, a lane computes the scores at POSITIONS = ceil(TILE_KV / TEAM)
+// keys and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s of the output.
+// Banks: neighbouring lanes are of different teams, so they read neighbouring vec4s of the queries and
+// weights, and the same vec4 of the tile. Lanes with different keys read them from different
+// banks, since the vec4s of key t are shifted cyclically by t places.
 // Grid: query tiles (the batch table lists them), n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
-// Workgroup memory: (TILE_Q + TILE_KV) * HEAD_DIM + 2 * TILE_Q * TILE_KV floats.
+// Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements as in the tile.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
 
@@ -35,14 +40,24 @@ const TEAMS = TILE_Q / 4u;
 const TEAM = WG / TEAMS;
 const POSITIONS = (TILE_KV + TEAM - 1u) / TEAM;
 const KEPT = (WIDTH + TEAM - 1u) / TEAM;
+// Positions that the workgroup loads at once, each lane a vec4, and its loads for a tile.
+const TOGETHER = WG / WIDTH;
+const LOADS = (TILE_KV + TOGETHER - 1u) / TOGETHER;
 
-var<workgroup> query: array<vec4<f32>, TILE_Q * WIDTH>;
-// First the tile's keys, [TILE_KV][WIDTH]: the vec4s of key t are shifted cyclically by t places, so that
-// lanes read different banks. Later the tile's values, not shifted.
-var<workgroup> tile: array<vec4<f32>, TILE_KV * WIDTH>;
-// Scores and softmax weights, [TEAMS][TILE_KV]. Each vec4 holds those of the team's four queries.
-var<workgroup> scores: array<vec4<f32>, TEAMS * TILE_KV>;
-var<workgroup> weights: array<vec4<f32>, TEAMS * TILE_KV>;
+// [HEAD_DIM][TEAMS]. Each vec4 holds one dimension of the team's four queries.
+var<workgroup> query: array<vec4<f32>, HEAD_DIM * TEAMS>;
+// First the tile's keys, [TILE_KV][WIDTH], shifted. Later its values, not shifted.
+var<workgroup> tile: array<Tile4, TILE_KV * WIDTH>;
+// Softmax weights, [TILE_KV][TEAMS], of the team's four queries. Before that the maxima of the
+// lanes' scores, [TEAM][TEAMS].
+var<workgroup> weights: array<vec4<f32>, max(TILE_KV * TEAMS, WG)>;
+
+// Four dimensions of query n of the tile; a query beyond the tile's rows repeats the last one.
+fn query4(first: u32, head: u32, rows: u32, n: u32, d: u32) -> vec4<f32> {
+    let known = min(n, (rows * GROUP) - 1u);
+    let row = first + (known / GROUP);
+    return q[(((row * params.n_heads) + head + (known % GROUP)) * WIDTH) + d] * params.scale;
+}
 
 @compute @workgroup_size(WG)
 fn main(
@@ -57,67 +72,95 @@ fn main(
     let context = position + rows;
     let head = group.y * GROUP;
     let kv_width = params.n_kv_heads * WIDTH;
-    let kv_at = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
-    let team = lane / TEAM;
-    let own = lane % TEAM;
-    // The team's four queries as indices in `query`, and the last position that each attends to.
+    let kv_first = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
+    let team = lane % TEAMS;
+    let own = lane / TEAMS;
+    // The team's four queries as indices in the tile, and the last position that each attends to.
     let mine = vec4<u32>(team * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let last = position + (min(mine, vec4<u32>((rows * GROUP) - 1u)) / vec4<u32>(GROUP));
 
-    for (var i = lane; i < TILE_Q * WIDTH; i += WG) {
-        let n = min(i / WIDTH, (rows * GROUP) - 1u);
-        let row = first + (n / GROUP);
-        query[i] = q[(((row * params.n_heads) + head + (n % GROUP)) * WIDTH) + (i % WIDTH)] * params.scale;
+    for (var i = lane; i < TEAMS * WIDTH; i += WG) {
+        let n = (i % TEAMS) * 4u;
+        let d = i / TEAMS;
+        let q0 = query4(first, head, rows, n, d);
+        let q1 = query4(first, head, rows, n + 1u, d);
+        let q2 = query4(first, head, rows, n + 2u, d);
+        let q3 = query4(first, head, rows, n + 3u, d);
+        let to = (d * 4u * TEAMS) + (i % TEAMS);
+        query[to] = vec4<f32>(q0.x, q1.x, q2.x, q3.x);
+        query[to + TEAMS] = vec4<f32>(q0.y, q1.y, q2.y, q3.y);
+        query[to + (2u * TEAMS)] = vec4<f32>(q0.z, q1.z, q2.z, q3.z);
+        query[to + (3u * TEAMS)] = vec4<f32>(q0.w, q1.w, q2.w, q3.w);
     }
     var high = vec4<f32>(LOWEST);
+    // Of the lane's own positions.
     var total = vec4<f32>(0.0);
     var kept: array<vec4<f32>, KEPT * 4u>;
     for (var i = 0u; i < KEPT * 4u; i++) { kept[i] = vec4<f32>(0.0); }
 
+    // Keys or values on their way: vec4 `load_d` of positions load_t, load_t + TOGETHER, .. of the tile.
+    let load_t = lane / WIDTH;
+    let load_d = lane % WIDTH;
+    let loads = load_t < TOGETHER;
+    let kv_at = kv_first + load_d;
+    var raw: array<Raw4, LOADS>;
+    var source = ((kv_row(seq, 0u) + load_t) * kv_width) + kv_at;
+    for (var n = 0u; n < LOADS; n++) { raw[n] = load_key(source + (n * TOGETHER * kv_width)); }
     for (var begin = 0u; begin < context; begin += TILE_KV) {
         let len = min(TILE_KV, context - begin);
         workgroupBarrier();
-        for (var i = lane; i < len * WIDTH; i += WG) {
-            let t = i / WIDTH;
-            let k = key4((kv_row(seq, begin + t) * kv_width) + kv_at + (i % WIDTH));
-            tile[(t * WIDTH) + ((i + t) % WIDTH)] = k;
+        for (var n = 0u; n < LOADS; n++) {
+            let t = load_t + (n * TOGETHER);
+            let to = (t * WIDTH) + ((load_d + t) % WIDTH);
+            if (loads && t < TILE_KV) { tile[to] = tile4(raw[n], kv_at); }
         }
+        for (var n = 0u; n < LOADS; n++) { raw[n] = load_value(source + (n * TOGETHER * kv_width)); }
         workgroupBarrier();
 
         var s: array<vec4<f32>, POSITIONS>;
         for (var p = 0u; p < POSITIONS; p++) { s[p] = vec4<f32>(0.0); }
         for (var d = 0u; d < WIDTH; d++) {
-            let at = (team * 4u * WIDTH) + d;
+            let at = (d * 4u * TEAMS) + team;
             let q0 = query[at];
-            let q1 = query[at + WIDTH];
-            let q2 = query[at + (2u * WIDTH)];
-            let q3 = query[at + (3u * WIDTH)];
+            let q1 = query[at + TEAMS];
+            let q2 = query[at + (2u * TEAMS)];
+            let q3 = query[at + (3u * TEAMS)];
             for (var p = 0u; p < POSITIONS; p++) {
                 let t = min(own + (p * TEAM), TILE_KV - 1u);
-                let k = tile[(t * WIDTH) + ((d + t) % WIDTH)];
-                s[p] += vec4<f32>(dot(q0, k), dot(q1, k), dot(q2, k), dot(q3, k));
+                let k = untile4(tile[(t * WIDTH) + ((d + t) % WIDTH)]);
+                s[p] += q0 * k.x;
+                s[p] += q1 * k.y;
+                s[p] += q2 * k.z;
+                s[p] += q3 * k.w;
             }
         }
-        for (var p = 0u; p < POSITIONS; p++) {
-            let t = own + (p * TEAM);
-            s[p] = select(vec4<f32>(LOWEST), s[p], vec4<u32>(begin + t) <= last);
-            if (t < TILE_KV) { scores[(team * TILE_KV) + t] = s[p]; }
-        }
-        workgroupBarrier();
-
-        for (var i = lane; i < len * WIDTH; i += WG) {
-            tile[i] = value4((kv_row(seq, begin + (i / WIDTH)) * kv_width) + kv_at + (i % WIDTH));
-        }
         var top = high;
-        for (var t = 0u; t < TILE_KV; t++) { top = max(top, scores[(team * TILE_KV) + t]); }
         for (var p = 0u; p < POSITIONS; p++) {
-            let t = own + (p * TEAM);
-            let weight = select(vec4<f32>(0.0), exp(s[p] - top), vec4<u32>(begin + t) <= last);
-            if (t < TILE_KV) { weights[(team * TILE_KV) + t] = weight; }
+            s[p] = select(vec4<f32>(LOWEST), s[p], vec4<u32>(begin + own + (p * TEAM)) <= last);
+            top = max(top, s[p]);
         }
+        weights[lane] = top;
+        workgroupBarrier();
+        for (var j = 0u; j < TEAM; j++) { top = max(top, weights[(j * TEAMS) + team]); }
+        workgroupBarrier();
         let rescale = exp(high - top);
         high = top;
         total *= rescale;
+        for (var p = 0u; p < POSITIONS; p++) {
+            let t = own + (p * TEAM);
+            let weight = select(vec4<f32>(0.0), exp(s[p] - top), vec4<u32>(begin + t) <= last);
+            if (t < TILE_KV) {
+                weights[(t * TEAMS) + team] = weight;
+                total += weight;
+            }
+        }
+        for (var n = 0u; n < LOADS; n++) {
+            let t = load_t + (n * TOGETHER);
+            if (loads && t < TILE_KV) { tile[(t * WIDTH) + load_d] = tile4(raw[n], kv_at); }
+        }
+        let next = select(begin, begin + TILE_KV, begin + TILE_KV < context);
+        source = ((kv_row(seq, next) + load_t) * kv_width) + kv_at;
+        for (var n = 0u; n < LOADS; n++) { raw[n] = load_key(source + (n * TOGETHER * kv_width)); }
         for (var i = 0u; i < KEPT; i++) {
             kept[i * 4u] *= rescale.x;
             kept[(i * 4u) + 1u] *= rescale.y;
@@ -132,10 +175,9 @@ fn main(
         let all = min(len, max(last.x + 1u, begin) - begin);
         let some = min(len, max(last.w + 1u, begin) - begin);
         for (var t = 0u; t < all; t++) {
-            let weight = weights[(team * TILE_KV) + t];
-            total += weight;
+            let weight = weights[(t * TEAMS) + team];
             for (var i = 0u; i < KEPT; i++) {
-                let v = tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)];
+                let v = untile4(tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)]);
                 kept[i * 4u] += weight.x * v;
                 kept[(i * 4u) + 1u] += weight.y * v;
                 kept[(i * 4u) + 2u] += weight.z * v;
@@ -143,11 +185,10 @@ fn main(
             }
         }
         for (var t = all; t < some; t++) {
-            let weight = weights[(team * TILE_KV) + t];
-            total += weight;
+            let weight = weights[(t * TEAMS) + team];
             let sees = vec4<u32>(begin + t) <= last;
             for (var i = 0u; i < KEPT; i++) {
-                let v = tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)];
+                let v = untile4(tile[(t * WIDTH) + min(own + (i * TEAM), WIDTH - 1u)]);
                 kept[i * 4u] += select(vec4<f32>(0.0), weight.x * v, sees.x);
                 kept[(i * 4u) + 1u] += select(vec4<f32>(0.0), weight.y * v, sees.y);
                 kept[(i * 4u) + 2u] += select(vec4<f32>(0.0), weight.z * v, sees.z);
@@ -155,6 +196,11 @@ fn main(
             }
         }
     }
+    workgroupBarrier();
+    weights[lane] = total;
+    workgroupBarrier();
+    total = vec4<f32>(0.0);
+    for (var j = 0u; j < TEAM; j++) { total += weights[(j * TEAMS) + team]; }
     for (var j = 0u; j < 4u; j++) {
         let n = (team * 4u) + j;
         let row = first + (n / GROUP);

@@ -8,11 +8,12 @@
 //   keys, values [pool rows, n_kv_heads, head_dim]     format of import kv_store
 //
 // RoPE in halves (rotate_half): (a, b) -> (a cos - b sin, b cos + a sin), a = first half.
-// A workgroup of WG lanes computes one head, or with reduce=serial each lane one head. A lane computes
-// vectors of four dimensions and stores STORED of them at once: those that share a word of the pool.
-// head_dim % 4 == 0, in q8 % 32. Grid: heads in x, rows in y. f32, a few ulp, until kv_store rounds.
+// A team of TEAM lanes computes a head, each lane four dimensions at a time, so LFM2's heads of 64
+// dimensions leave no lane idle. It is a kernel of its own and no part of attention, whose workgroups
+// for the splits of one context all need the new key.
+// head_dim % 4 == 0, in q8 % 32. Grid: WG / TEAM heads in x, rows in y. f32, a few ulp, until kv_store
+// rounds.
 // Source: transformers Lfm2MoeAttention (norm before RoPE). Twin: reference/qk_norm_rope_append.rs
-#import reduce
 #import kv_store
 
 struct Params {
@@ -30,16 +31,33 @@ struct Params {
 @group(1) @binding(N) var<storage, read_write> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read_write> values: array<Packed4>;
 
-// A head of qkv.
+// The pool that a head goes to: none for q.
+const NONE = 0u;
+const KEYS = 1u;
+const VALUES = 2u;
+
+struct Place {
+    pool: u32,
+    // Index of the head in the pool.
+    head: u32,
+    // Vectors of a head.
+    width: u32,
+}
+
+fn put(packed: Packed4, to: Place, i: u32) {
+    if (i >= to.width) { return; }
+    if (to.pool == KEYS) { keys[(to.head * to.width) + i] = packed; }
+    if (to.pool == VALUES) { values[(to.head * to.width) + i] = packed; }
+}
+
+// A head of q or k.
 struct Head {
-    // First element in qkv.
+    // First element in qkv and in norms.
     start: u32,
-    // Of q and k: first element in norms, position of the angles, 1 / sqrt(mean(u^2) + eps).
     norm: u32,
     position: u32,
+    // 1 / sqrt(mean(u^2) + eps).
     factor: f32,
-    // Whether it is normed and rotated: q and k are, v is not.
-    turns: bool,
 }
 
 fn qkv4(i: u32) -> vec4<f32> {
@@ -57,50 +75,57 @@ fn turned(h: Head, d: u32) -> f32 {
     return (own * rope[angle]) + (select(other, -other, first) * rope[angle + half]);
 }
 
-// Dimensions 4 i .. 4 i + 3 of a head as attention reads them.
-fn head4(h: Head, i: u32) -> vec4<f32> {
-    let d = i * 4u;
-    if (!h.turns) { return qkv4(h.start + d); }
-    return vec4<f32>(turned(h, d), turned(h, d + 1u), turned(h, d + 2u), turned(h, d + 3u));
-}
+var<workgroup> squares: array<f32, WG>;
 
 @compute @workgroup_size(WG)
-fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
     let row = group.y;
-    let head = (group.x * (WG / LANES)) + row_in_group(lane);
+    if (row >= n_rows()) { return; }
     let heads = params.n_heads + (2u * params.n_kv_heads);
-    if (row >= n_rows() || head >= heads) { return; }
+    // Surplus teams repeat the last head and write nothing.
+    let team = (group.x * (WG / TEAM)) + (lane / TEAM);
+    let head = min(team, heads - 1u);
+    let own = lane % TEAM;
     let width = bound(params.head_dim / 4u);
     let start = ((row * heads) + head) * params.head_dim;
     let position = row_position(row);
-    // Index in the pool of this row's first head.
-    let pool = kv_row(row_seq(row), position) * params.n_kv_heads;
-    if (head >= params.n_heads + params.n_kv_heads) {
-        let value = Head(start, 0u, position, 1.0, false);
-        let to = pool + (head - params.n_heads - params.n_kv_heads);
-        for (var i = lane_in_row(lane) * STORED; i < width; i += LANES * STORED) {
-            store(value, to, i, width);
-        }
-        return;
-    }
-    var squares = vec4<f32>(0.0);
-    for (var i = lane_in_row(lane); i < width; i += LANES) {
+
+    var sum = 0.0;
+    for (var i = own; i < width; i += TEAM) {
         let u = qkv4(start + (i * 4u));
-        squares += u * u;
+        sum += dot(u, u);
     }
-    let sum = reduce_sum4(squares, lane);
-    let mean = (sum.x + sum.y + sum.z + sum.w) / f32(params.head_dim);
-    let factor = 1.0 / sqrt(mean + params.eps);
-    if (head >= params.n_heads) {
-        let key = Head(start, params.head_dim, position, factor, true);
-        let to = pool + (head - params.n_heads);
-        for (var i = lane_in_row(lane) * STORED; i < width; i += LANES * STORED) {
-            store(key, to, i, width);
+    squares[lane] = sum;
+    workgroupBarrier();
+    sum = 0.0;
+    for (var j = 0u; j < TEAM; j++) { sum += squares[(lane - own) + j]; }
+    let factor = 1.0 / sqrt((sum / f32(params.head_dim)) + params.eps);
+
+    let is_query = head < params.n_heads;
+    let is_value = head >= params.n_heads + params.n_kv_heads;
+    let h = Head(start, select(params.head_dim, 0u, is_query), position, factor);
+    var to = Place(NONE, 0u, width);
+    if (!is_query && team < heads) {
+        let first = params.n_heads + select(0u, params.n_kv_heads, is_value);
+        to.pool = select(KEYS, VALUES, is_value);
+        to.head = (kv_row(row_seq(row), position) * params.n_kv_heads) + (head - first);
+    }
+    for (var round = 0u; round < width; round += TEAM) {
+        let i = round + own;
+        var v = vec4<f32>(0.0);
+        if (i < width) {
+            let d = i * 4u;
+            v = qkv4(start + d);
+            if (!is_value) {
+                v = vec4<f32>(turned(h, d), turned(h, d + 1u), turned(h, d + 2u), turned(h, d + 3u));
+            }
+            if (is_query && team < heads) {
+                q[(((row * params.n_heads) + head) * width) + i] = v;
+            }
         }
-    } else {
-        let query = Head(start, 0u, position, factor, true);
-        for (var i = lane_in_row(lane); i < width; i += LANES) {
-            q[(((row * params.n_heads) + head) * width) + i] = head4(query, i);
-        }
+        store(v, to, i, lane);
     }
 }

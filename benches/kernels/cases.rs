@@ -2,8 +2,8 @@
 
 use lfm2_wgpu::kernels::{
     Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, InProjConv, KvFormat,
-    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SPLIT, SampleDraw,
-    SamplePrepare, SampleThreshold, ShortConv, groups_len,
+    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SampleDraw,
+    SamplePrepare, SampleThreshold, ShortConv, groups_len, max_splits,
 };
 
 use super::products;
@@ -38,9 +38,13 @@ pub fn all(s: &Setup) -> Vec<Case> {
         all.extend(KvFormat::ALL.map(|kv| qk_norm_rope_append(s, rows, kv)));
     }
     for kv in KvFormat::ALL {
-        all.extend(["attention", "attention_combine"].map(|kernel| attention(s, kernel, kv)));
+        all.push(attention(s, "attention", kv, POSITIONS));
         all.push(flash_attention(s, kv));
     }
+    all.push(attention(s, "attention", KvFormat::F16, 256));
+    all.push(attention(s, "attention", KvFormat::F16, 30_000));
+    all.push(attention(s, "attention_combine", KvFormat::F16, POSITIONS));
+    all.push(attention(s, "attention_combine", KvFormat::F16, 30_000));
     all.extend([route(s), moe_group(s), moe_combine(s)]);
     all.extend(
         ["sample_prepare", "sample_threshold", "sample_draw"].map(|kernel| sample(s, kernel)),
@@ -179,7 +183,7 @@ fn heads(s: &Setup, kv: KvFormat) -> Heads {
 }
 
 fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
-    let (c, reduce) = (s.config.clone(), s.choices.reduce);
+    let c = s.config.clone();
     let (q, both) = (c.n_heads * c.head_dim, 2 * c.n_kv_heads);
     let qkv = q + both * c.head_dim;
     let pool = rows.next_multiple_of(PAGE as usize) * c.n_kv_heads;
@@ -207,7 +211,6 @@ fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
                     n_kv_heads: c.n_kv_heads as u32,
                     head_dim: c.head_dim as u32,
                     eps: c.norm_eps,
-                    reduce,
                 }
                 .record(r);
             })
@@ -216,27 +219,28 @@ fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
 }
 
 /// The two kernels of attention for few rows. Both cases have the same plan and measure one kernel of it.
-fn attention(s: &Setup, kernel: &'static str, kv: KvFormat) -> Case {
+fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) -> Case {
     let (heads, c) = (heads(s, kv), &s.config);
-    let (q, pool) = (c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
-    let max_splits = (POSITIONS as u32).div_ceil(SPLIT);
+    let pool = positions.next_multiple_of(PAGE as usize) * c.n_kv_heads;
+    let (q, pool) = (c.n_heads * c.head_dim, kv.words(pool, c.head_dim));
+    let max_splits = max_splits(positions as u32);
     let partial = c.n_heads * max_splits as usize * (4 + c.head_dim);
     let splits = kernel == "attention";
     Case {
         kernel,
         name: format!(
-            "{} {}/{}x{} behind {POSITIONS}",
+            "{} {}/{}x{} behind {positions}",
             kv.option(),
             c.n_heads,
             c.n_kv_heads,
             c.head_dim
         ),
         bytes: 4 * (q + partial + if splits { 2 * pool } else { 0 }),
-        operations: if splits { 4 * q * POSITIONS } else { 2 * partial },
+        operations: if splits { 4 * q * positions } else { 2 * partial },
         make: Box::new(move |s| {
             let (o, partial) = (s.floats(q)?, s.floats(partial)?);
             let (q, keys, values) = (s.floats(q)?, s.words(pool)?, s.words(pool)?);
-            s.plan(1, POSITIONS, |r| {
+            s.plan(1, positions, |r| {
                 let (q, keys, values, partial, o) = (&q, &keys, &values, &partial, &o);
                 Attention { q, keys, values, partial, o, heads, max_splits }.record(r);
             })

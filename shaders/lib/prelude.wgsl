@@ -3,10 +3,11 @@
 // batch: the batch table, a small buffer that the host writes before each step (Rust twin:
 // src/kernels/batch.rs). It is read-only, so loop bounds taken from it are uniform. A 16-word header,
 // BATCH_* below, gives counts and first words of the sections:
-//   rows       [n_rows][4]    token (or FROM_SLOT), sequence, position, 0
+//   rows       [n_rows][5]    token (or FROM_SLOT), sequence, position, positions of a split (0: a row for
+//                             flash_attention), place in the partial results of attention: ROW_* below
 //   seqs       [n_seqs][16]   slot, rows and sampling options of a sequence: SEQ_* below
 //   logit_rows [n_logit_rows] rows whose logits are wanted
-//   tiles      [n_tiles][2]   sequence and first row of a tile of query rows (flash_attention)
+//   tiles      [n_tiles][2]   sequence and first row of a tile of query rows for flash_attention
 //   pages      [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
 //   biases     [][2]          token and its logit bias; those of a sequence are consecutive
 @group(0) @binding(0) var<uniform> params: Params;
@@ -31,6 +32,14 @@ const BATCH_MAX_PAGES = 9u;
 const BATCH_BIASES_AT = 10u;
 const BATCH_ZERO = 15u;
 
+// Words of a row.
+const ROW_WORDS = 5u;
+const ROW_TOKEN = 0u;
+const ROW_SEQ = 1u;
+const ROW_POSITION = 2u;
+const ROW_SPLIT = 3u;
+const ROW_PLACE = 4u;
+
 // Words of a sequence. Options in floats are stored as bits.
 const SEQ_WORDS = 16u;
 const SEQ_SLOT = 0u;
@@ -54,9 +63,14 @@ fn n_rows() -> u32 { return batch[BATCH_N_ROWS]; }
 fn n_seqs() -> u32 { return batch[BATCH_N_SEQS]; }
 fn n_logit_rows() -> u32 { return batch[BATCH_N_LOGIT_ROWS]; }
 fn n_tiles() -> u32 { return batch[BATCH_N_TILES]; }
-fn row_token(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u)]; }
-fn row_seq(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u) + 1u]; }
-fn row_position(row: u32) -> u32 { return batch[batch[BATCH_ROWS_AT] + (row * 4u) + 2u]; }
+fn row_word(row: u32, word: u32) -> u32 {
+    return batch[batch[BATCH_ROWS_AT] + (row * ROW_WORDS) + word];
+}
+fn row_token(row: u32) -> u32 { return row_word(row, ROW_TOKEN); }
+fn row_seq(row: u32) -> u32 { return row_word(row, ROW_SEQ); }
+fn row_position(row: u32) -> u32 { return row_word(row, ROW_POSITION); }
+fn row_split(row: u32) -> u32 { return row_word(row, ROW_SPLIT); }
+fn row_place(row: u32) -> u32 { return row_word(row, ROW_PLACE); }
 fn seq_word(seq: u32, word: u32) -> u32 {
     return batch[batch[BATCH_SEQS_AT] + (seq * SEQ_WORDS) + word];
 }

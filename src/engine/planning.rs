@@ -2,7 +2,7 @@
 
 use crate::error::Error;
 use crate::gpu::Caps;
-use crate::kernels::{Choices, KvFormat, PAGE};
+use crate::kernels::{KvFormat, PAGE};
 use crate::model::{MemoryPlan, ModelConfig, Recipe, ResolvedTensors, ScratchShape, WeightChoice};
 use crate::state::StateShape;
 
@@ -38,8 +38,7 @@ impl Planning<'_> {
     pub fn plan(&self, setup: &Setup) -> Planned {
         let state = self.state(setup.context, setup.kv);
         let rows = self.chunk.min(setup.context) as usize;
-        let few = Choices::by_capability(self.caps).matvec_rows as usize;
-        let scratch = ScratchShape::new(self.config, &state, rows, few);
+        let scratch = ScratchShape::new(self.config, &state, rows);
         let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(weights, &state, &scratch);
         Planned { state, scratch, memory }

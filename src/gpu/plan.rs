@@ -19,9 +19,9 @@ pub struct StepShape {
     pub logit_rows: u32,
     /// Sequences.
     pub seqs: u32,
-    /// Query tiles of flash attention.
+    /// Query tiles of the sequences with many rows, for flash attention.
     pub tiles: u32,
-    /// Splits of the longest context in decode attention.
+    /// Splits of the longest context of the sequences with few rows, for decode attention.
     pub splits: u32,
 }
 
@@ -48,6 +48,8 @@ pub enum Extent {
     Tiles,
     /// One per split of the longest context.
     Splits,
+    /// 1 if a context has several splits, which are joined; otherwise 0.
+    SeveralSplits,
     /// Most tiles that `rows * top_k` items grouped by expert can fill, times `times`.
     ExpertTiles {
         /// Experts.
@@ -72,6 +74,7 @@ impl Extent {
             Self::Seqs => shape.seqs,
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
+            Self::SeveralSplits => u32::from(shape.splits > 1),
             Self::ExpertTiles { experts, top_k, tile, times } => {
                 // Every expert may have one tile that is not full. A tile has at least one item.
                 let items = shape.rows * top_k;

@@ -2,16 +2,23 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvPart, SPLIT, bytes_of};
+use super::{KvFormat, KvPart, PAGE, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
-const WG: u32 = 64;
+const WG: u32 = 128;
+const COMBINE_WG: u32 = 256;
+/// Most query heads of a workgroup of `attention`. Each takes eight registers for its query and its sums,
+/// and 2.3 KiB of workgroup memory.
+const MOST_HEADS: u32 = 4;
+/// Positions of a step of `attention` for each team of lanes: their keys and values are in flight at
+/// once.
+const EACH: u32 = 4;
 const FLASH_WG: u32 = 64;
-/// Floats of workgroup memory for the query tile of flash attention. With the key tile and the scores
-/// (at most twice 32 x 32), all of it fits 16 KiB.
+/// Floats of workgroup memory for the query tile of flash attention. With the key tile and the weights
+/// (at most 32 x 32), all of it fits 16 KiB.
 const QUERY_FLOATS: u32 = 2048;
-/// Floats of workgroup memory for its key tile.
-const KEY_FLOATS: u32 = 1024;
+/// Bytes of workgroup memory for its key tile.
+const KEY_BYTES: u32 = 4096;
 
 /// Shapes of attention.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +33,15 @@ pub struct Heads {
     pub kv: KvFormat,
 }
 
-/// Query heads of a workgroup: the largest divisor of the heads of a kv head, at most 8, with which
-/// the workgroup's memory fits 16 KiB.
+/// Query heads of a workgroup: the largest divisor of the heads of a kv head.
 fn heads_per_workgroup(heads: &Heads) -> u32 {
     let group = heads.n_heads / heads.n_kv_heads;
-    let fits = |n: u32| n * (heads.head_dim + SPLIT + 4 * WG) + 2 * WG <= 4096;
-    (1..=group.min(8)).rev().find(|n| group.is_multiple_of(*n) && fits(*n)).unwrap_or(1)
+    (1..=group.min(MOST_HEADS)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
+}
+
+/// Teams of a workgroup, each of `head_dim / 4` lanes: a power of two, so that a step divides a page.
+fn teams(head_dim: u32) -> u32 {
+    1 << (4 * WG / head_dim).clamp(1, PAGE / EACH).ilog2()
 }
 
 /// Queries of a flash attention tile: a power of two, since each team of lanes has four of them.
@@ -52,8 +62,11 @@ pub fn flash_tile_rows(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
     flash_tile_queries(head_dim) / flash_group(n_heads, n_kv_heads, head_dim)
 }
 
-fn flash_tile_kv(head_dim: u32) -> u32 {
-    (KEY_FLOATS / head_dim).clamp(1, 32)
+/// Positions of a flash attention tile: a power of two, so that it divides a page. Halves stay halves in
+/// workgroup memory.
+fn flash_tile_kv(heads: &Heads) -> u32 {
+    let bytes = if heads.kv == KvFormat::F16 { 2 } else { 4 };
+    1 << (KEY_BYTES / bytes / heads.head_dim).clamp(1, 32).ilog2()
 }
 
 #[repr(C)]
@@ -83,7 +96,8 @@ struct FlashParams {
     kv_scales: u32,
 }
 
-/// Attention of few rows over long contexts: one dispatch for the splits, one that joins them.
+/// Attention of the sequences with at most [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: one dispatch
+/// for the splits, and one that joins them if a context has several.
 pub struct Attention<'a> {
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
@@ -91,13 +105,13 @@ pub struct Attention<'a> {
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,
-    /// `[rows, n_heads, max_splits, 4 + head_dim]`.
+    /// `[rows of those sequences, n_heads, max_splits, 4 + head_dim]`.
     pub partial: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub o: &'a Tensor<f32>,
     /// Shapes.
     pub heads: Heads,
-    /// Splits of the longest context.
+    /// Most splits of a context.
     pub max_splits: u32,
 }
 
@@ -105,13 +119,14 @@ fn attention_variant(heads: &Heads) -> Variant {
     Variant::new("attention")
         .import(KvPart(heads.kv))
         .int("WG", WG)
-        .int("SPLIT", SPLIT)
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", heads_per_workgroup(heads))
+        .int("TEAMS", teams(heads.head_dim))
+        .int("EACH", EACH)
 }
 
 fn combine_variant() -> Variant {
-    Variant::new("attention_combine").int("WG", WG).int("SPLIT", SPLIT)
+    Variant::new("attention_combine").int("WG", COMBINE_WG)
 }
 
 fn flash_variant(heads: &Heads) -> Variant {
@@ -121,7 +136,7 @@ fn flash_variant(heads: &Heads) -> Variant {
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))
         .int("TILE_Q", flash_tile_queries(heads.head_dim))
-        .int("TILE_KV", flash_tile_kv(heads.head_dim))
+        .int("TILE_KV", flash_tile_kv(heads))
 }
 
 /// Shapes of the published models and of the limits: `(n_heads, n_kv_heads, head_dim)`.
@@ -156,7 +171,7 @@ fn scale(head_dim: u32) -> f32 {
 }
 
 impl Attention<'_> {
-    /// Appends the two dispatches.
+    /// Appends both dispatches. A replay skips those that have nothing to do.
     pub fn record(&self, r: &mut Recorder) {
         let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
         let rows = Extent::Rows { times: 1, per: 1 };
@@ -174,23 +189,25 @@ impl Attention<'_> {
                 self.keys.bind("keys"),
                 self.values.bind("values"),
                 self.partial.bind("partial_out"),
+                self.o.bind("o"),
             ],
-            grid: [Extent::Splits, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), rows],
-            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * SPLIT),
+            grid: [rows, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), Extent::Splits],
+            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * PAGE),
             reads: Reads::default(),
         });
         r.push(Dispatch {
             variant: combine_variant(),
             params: bytes_of(&CombineParams { n_heads, head_dim, max_splits: self.max_splits }),
             bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
-            grid: [Extent::Const((n_heads * head_dim / 4).div_ceil(WG)), rows, Extent::Const(1)],
+            grid: [Extent::Const(n_heads), rows, Extent::SeveralSplits],
             macs_per_row: u64::from(n_heads * head_dim),
             reads: Reads::default(),
         });
     }
 }
 
-/// Attention of many rows of a sequence: online softmax over tiles.
+/// Attention of the sequences with more than [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: online
+/// softmax over tiles.
 pub struct FlashAttention<'a> {
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,

@@ -8,15 +8,50 @@ use crate::gpu::StepShape;
 /// Positions in a page of the KV cache.
 pub const PAGE: u32 = 64;
 
-/// Positions of a context that one workgroup of decode attention handles.
-pub const SPLIT: u32 = 256;
+/// Most rows of a sequence in a pass that `attention` computes; `flash_attention` computes longer ones.
+pub const ATTENTION_ROWS: u32 = 8;
+
+/// Pages of the longest context that is one split. Its results need not be joined, which saves a
+/// dispatch (2 us on an H100) and costs about as much where more workgroups would share the work.
+const WHOLE_PAGES: u32 = 4;
+/// Pages of a split of a longer context: 1,000 positions of LFM2-8B-A1B's 8 kv heads fill 64
+/// processors.
+const SPLIT_PAGES: u32 = 2;
+/// Most splits: 1,024 workgroups for 8 kv heads. More would only add partial results, 3 % of
+/// the bytes of keys and values at 30,000 positions.
+const MAX_SPLITS: u32 = 128;
+
+/// Positions of a split of the context of a row at `position`: what one workgroup of `attention`
+/// handles. It depends on nothing else, so a row's result does not depend on other rows.
+#[must_use]
+pub fn split_positions(position: u32) -> u32 {
+    let pages = position / PAGE + 1;
+    PAGE * if pages <= WHOLE_PAGES {
+        WHOLE_PAGES
+    } else {
+        pages.div_ceil(MAX_SPLITS).max(SPLIT_PAGES)
+    }
+}
+
+/// Splits of the context of a row at `position`.
+fn splits(position: u32) -> u32 {
+    position / split_positions(position) + 1
+}
+
+/// Most splits of any row of a sequence of at most `context` positions.
+#[must_use]
+pub fn max_splits(context: u32) -> u32 {
+    match context.div_ceil(PAGE) {
+        pages if pages <= WHOLE_PAGES => 1,
+        pages => pages.div_ceil(SPLIT_PAGES).min(MAX_SPLITS),
+    }
+}
 
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
 pub const FROM_SLOT: u32 = u32::MAX;
 
 /// Words of the header.
 const HEADER: usize = 16;
-const ROW_WORDS: usize = 4;
 const TILE_WORDS: usize = 2;
 const BIAS_WORDS: usize = 2;
 
@@ -44,6 +79,13 @@ prelude_constants! {
     BATCH_MAX_PAGES = 9,
     BATCH_BIASES_AT = 10,
     BATCH_ZERO = 15,
+    // Words of a row, and their indices.
+    ROW_WORDS = 5,
+    ROW_TOKEN = 0,
+    ROW_SEQ = 1,
+    ROW_POSITION = 2,
+    ROW_SPLIT = 3,
+    ROW_PLACE = 4,
     // Words of a sequence, and their indices.
     SEQ_WORDS = 16,
     SEQ_SLOT = 0,
@@ -169,12 +211,22 @@ impl Batch {
         let mut tiles = Vec::new();
         let mut pages = Vec::with_capacity(self.seqs.len() * max_pages);
         let mut biases = Vec::new();
-        let (mut first_row, mut last_position) = (0u32, 0u32);
+        let (mut first_row, mut place, mut most_splits) = (0u32, 0u32, 0u32);
         for (index, seq) in (0u32..).zip(&self.seqs) {
             let count = seq.rows.len() as u32;
+            let few = count <= ATTENTION_ROWS;
             for row in &seq.rows {
-                rows.extend([row.token, index, row.position, 0]);
-                last_position = last_position.max(row.position);
+                let mut words = [0; ROW_WORDS];
+                words[ROW_TOKEN] = row.token;
+                words[ROW_SEQ] = index;
+                words[ROW_POSITION] = row.position;
+                if few {
+                    words[ROW_SPLIT] = split_positions(row.position);
+                    words[ROW_PLACE] = place;
+                    place += 1;
+                    most_splits = most_splits.max(splits(row.position));
+                }
+                rows.extend(words);
             }
             let s = &seq.sample;
             let mut words = [0; SEQ_WORDS];
@@ -195,8 +247,10 @@ impl Batch {
             seqs.extend(words);
             biases.extend(s.logit_bias.iter().flat_map(|(token, bias)| [*token, bias.to_bits()]));
             logit_rows.extend(seq.logit_rows.iter().map(|r| first_row + r));
-            for first in (0..count).step_by(tile_rows as usize) {
-                tiles.extend([index, first_row + first]);
+            if !few {
+                for first in (0..count).step_by(tile_rows as usize) {
+                    tiles.extend([index, first_row + first]);
+                }
             }
             pages.extend(&seq.pages);
             pages.resize(pages.len() + max_pages - seq.pages.len(), 0);
@@ -207,7 +261,7 @@ impl Batch {
             logit_rows: n_logits as u32,
             seqs: self.seqs.len() as u32,
             tiles: (tiles.len() / TILE_WORDS) as u32,
-            splits: last_position / SPLIT + 1,
+            splits: most_splits,
         };
         debug_assert!(
             self.seqs.iter().all(|s| {
@@ -234,5 +288,53 @@ impl Batch {
             words.extend(section);
         }
         (words, shape)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn splits_cover_every_context() {
+        let mut most = 1;
+        for position in 0..40_000 {
+            let split = split_positions(position);
+            assert!(split.is_multiple_of(PAGE), "a step of attention lies in one page");
+            assert!(
+                (splits(position) - 1) * split <= position && position < splits(position) * split
+            );
+            most = most.max(splits(position));
+            assert_eq!(most, max_splits(position + 1), "{position}");
+        }
+        assert_eq!((splits(255), splits(256), splits(29_999)), (1, 3, 118));
+        assert_eq!((max_splits(256), max_splits(257), max_splits(40_000)), (1, 3, 128));
+    }
+
+    fn sequence(position: u32, rows: u32) -> SeqRows {
+        SeqRows {
+            slot: 0,
+            rows: (position..position + rows).map(|position| Row { token: 0, position }).collect(),
+            generated_from: 0,
+            sample: SampleParams::GREEDY,
+            pages: vec![0; ((position + rows).div_ceil(PAGE)) as usize],
+            logit_rows: Vec::new(),
+        }
+    }
+
+    /// The rows of its sequence decide which kernel computes a row's attention, in passes of any
+    /// size.
+    #[test]
+    fn sequences_with_few_rows_have_splits_and_others_tiles() {
+        let decoding = Batch { seqs: (0..40).map(|i| sequence(30 * i, 1)).collect() };
+        let shape = decoding.encode(8).1;
+        assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, splits(1170)));
+        let prompt = Batch { seqs: vec![sequence(0, 9)] };
+        assert_eq!((prompt.encode(8).1.tiles, prompt.encode(8).1.splits), (2, 0));
+        let (table, shape) = Batch { seqs: vec![sequence(0, 9), sequence(300, 2)] }.encode(8);
+        assert_eq!((shape.tiles, shape.splits), (2, 3));
+        let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
+        assert_eq!(row(8), [0, 0, 8, 0, 0]);
+        assert_eq!((row(9), row(10)), (&[0, 1, 300, 128, 0][..], &[0, 1, 301, 128, 1][..]));
     }
 }

@@ -27,7 +27,8 @@ use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, FlashAttention, Heads, flash_tile_rows};
 pub use batch::{
-    Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SPLIT, SampleParams, SeqRows,
+    ATTENTION_ROWS, Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SampleParams,
+    SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;

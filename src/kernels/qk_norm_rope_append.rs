@@ -2,10 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvStorePart, Reduce, bytes_of};
+use super::{KvFormat, KvStorePart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
-const WG: u32 = 32;
+const WG: u32 = 64;
+/// Lanes of a head.
+const TEAM: u32 = 16;
 
 /// Applies norm and RoPE to the heads of q and k, and appends k and v to the KV pool.
 pub struct QkNormRopeAppend<'a> {
@@ -32,8 +34,6 @@ pub struct QkNormRopeAppend<'a> {
     pub head_dim: u32,
     /// Added to the mean square.
     pub eps: f32,
-    /// Summation within a workgroup.
-    pub reduce: Reduce,
 }
 
 #[repr(C)]
@@ -46,15 +46,13 @@ struct Params {
     kv_scales: u32,
 }
 
-fn variant(reduce: Reduce, kv: KvFormat) -> Variant {
-    Variant::new("qk_norm_rope_append").import(reduce).import(KvStorePart(kv)).int("WG", WG)
+fn variant(kv: KvFormat) -> Variant {
+    let kernel = Variant::new("qk_norm_rope_append").import(KvStorePart(kv));
+    kernel.int("WG", WG).int("TEAM", TEAM)
 }
 
-pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    Reduce::available(caps)
-        .into_iter()
-        .flat_map(|reduce| KvFormat::ALL.map(|kv| variant(reduce, kv)))
-        .collect()
+pub(super) fn variants(_: &Caps) -> Vec<Variant> {
+    KvFormat::ALL.map(variant).to_vec()
 }
 
 impl QkNormRopeAppend<'_> {
@@ -62,7 +60,7 @@ impl QkNormRopeAppend<'_> {
     pub fn record(&self, r: &mut Recorder) {
         let heads = self.n_heads + 2 * self.n_kv_heads;
         r.push(Dispatch {
-            variant: variant(self.reduce, self.kv),
+            variant: variant(self.kv),
             params: bytes_of(&Params {
                 n_heads: self.n_heads,
                 n_kv_heads: self.n_kv_heads,
@@ -79,7 +77,7 @@ impl QkNormRopeAppend<'_> {
                 self.values.bind("values"),
             ],
             grid: [
-                Extent::Const(heads.div_ceil(self.reduce.rows(WG))),
+                Extent::Const((heads * TEAM).div_ceil(WG)),
                 Extent::Rows { times: 1, per: 1 },
                 Extent::Const(1),
             ],

@@ -155,17 +155,14 @@ impl<'a> Forward<'a> {
             n_kv_heads: heads.n_kv_heads,
             head_dim: heads.head_dim,
             eps: c.norm_eps,
-            reduce: self.choices.reduce,
         }
         .record(p);
         let (q, keys, values, o) = (&s.q, &kv.keys, &kv.values, &s.o);
-        if self.few_rows() {
-            let (partial, max_splits) = (&s.partial, state.max_splits());
-            Attention { q, keys, values, partial, o, heads, max_splits }.record(p);
-        } else {
-            FlashAttention { q, keys, values, o, heads, typical_context: state.context / 2 }
-                .record(p);
-        }
+        let (partial, max_splits) = (&s.partial, state.max_splits());
+        let typical_context = state.context / 2;
+        // Sequences with few rows in the pass take the first, all others the second.
+        Attention { q, keys, values, partial, o, heads, max_splits }.record(p);
+        FlashAttention { q, keys, values, o, heads, typical_context }.record(p);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 

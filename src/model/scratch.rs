@@ -4,7 +4,7 @@
 use super::ModelConfig;
 use super::layout::padded_width;
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::groups_len;
+use crate::kernels::{ATTENTION_ROWS, groups_len};
 use crate::state::StateShape;
 
 /// The activations of a pass of at most `rows` rows.
@@ -22,7 +22,8 @@ pub struct Scratch {
     pub q: Tensor<f32>,
     /// `[rows, n_heads head_dim]`: attention's output.
     pub o: Tensor<f32>,
-    /// `[few rows, n_heads, max_splits, 4 + head_dim]`: partial results of attention's splits.
+    /// `[rows of sequences with few rows, n_heads, max_splits, 4 + head_dim]`: partial results of
+    /// attention's splits.
     pub partial: Tensor<f32>,
     /// `[rows, intermediate_size]` or `[rows top_k, moe_intermediate_size]`: SwiGLU's output.
     pub a: Tensor<f32>,
@@ -53,8 +54,6 @@ pub struct Scratch {
 pub struct ScratchShape {
     /// Most rows of a pass.
     pub rows: usize,
-    /// Most rows that the kernels for few rows take.
-    pub few_rows: usize,
     sizes: [usize; 15],
     items_at: u32,
 }
@@ -62,7 +61,7 @@ pub struct ScratchShape {
 impl ScratchShape {
     /// Sizes for passes of at most `rows` rows on sequences of `state`'s shape.
     #[must_use]
-    pub fn new(config: &ModelConfig, state: &StateShape, rows: usize, few_rows: usize) -> Self {
+    pub fn new(config: &ModelConfig, state: &StateShape, rows: usize) -> Self {
         let c = config;
         let hidden = c.hidden_size;
         let q = c.n_heads * c.head_dim;
@@ -70,9 +69,9 @@ impl ScratchShape {
         let (top_k, experts, moe_width) =
             c.moe.as_ref().map_or((0, 0, 0), |m| (m.top_k, m.num_experts, m.intermediate_size));
         let (items_at, groups) = groups_len(rows as u32, experts as u32, top_k as u32);
-        let few = few_rows.min(rows);
-        let splits = state.max_splits() as usize;
         let n_slots = state.n_slots as usize;
+        let few = rows.min(n_slots * ATTENTION_ROWS as usize);
+        let splits = state.max_splits() as usize;
         let sizes = [
             rows * hidden,
             rows * hidden,
@@ -90,7 +89,7 @@ impl ScratchShape {
             n_slots * c.vocab_size,
             c.vocab_size.div_ceil(32),
         ];
-        Self { rows, few_rows: few, sizes, items_at }
+        Self { rows, sizes, items_at }
     }
 
     /// Bytes on the GPU.

@@ -1,22 +1,15 @@
-//! Cases of `attention` with `attention_combine`, and of `flash_attention`.
+//! Cases of `attention`, `attention_combine` and `flash_attention`.
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{Attention, FlashAttention, Heads, KvFormat, SPLIT, flash_tile_rows};
+use crate::kernels::{
+    ATTENTION_ROWS, Attention, FlashAttention, Heads, KvFormat, flash_tile_rows, max_splits,
+};
 use crate::reference::{self, AttentionHeads, PAGE};
 
-/// The kernels that compute attention.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AttentionKernel {
-    /// `attention` and `attention_combine`: few rows.
-    Split,
-    /// `flash_attention`: many rows.
-    Flash,
-}
-
-/// A case of attention.
+/// A case of attention. The rows of a sequence decide on its kernels.
 #[derive(Clone, Debug)]
 pub struct AttentionCase {
     /// Sequences.
@@ -51,7 +44,6 @@ fn longest(values: &[f32], width: usize) -> f64 {
 pub async fn check_attention(
     device: &Device,
     case: &AttentionCase,
-    kernel: AttentionKernel,
     kv: KvFormat,
 ) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
@@ -76,38 +68,28 @@ pub async fn check_attention(
     };
     let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1);
     // A plan is made for the longest possible context, which may be longer than those of the pass.
-    let max_splits = length.div_ceil(SPLIT) + (case.seed % 2) as u32;
+    let max_splits = max_splits(length) + (case.seed % 2) as u32;
     let q_on_gpu = device.tensor_of("q", &q).await?;
     let keys_on_gpu = device.tensor_of("keys", &key_words).await?;
     let values_on_gpu = device.tensor_of("values", &value_words).await?;
     let o = Output::empty(device, want.len()).await?;
-    let partials = pass.rows() * n_heads * max_splits as usize * (4 + head_dim);
+    let few_rows: u32 = case.spans.iter().map(|s| s.rows).filter(|n| *n <= ATTENTION_ROWS).sum();
+    let all_few = few_rows as usize == pass.rows();
     // The buffer begins as NaN: splits that do not exist must not be read.
-    let partial = match kernel {
-        AttentionKernel::Split => Output::empty(device, partials).await?,
-        AttentionKernel::Flash => Output::empty(device, 0).await?,
-    };
+    let partials = (few_rows * max_splits) as usize * n_heads * (4 + head_dim);
+    let partial = Output::empty(device, partials).await?;
     let tile_rows = flash_tile_rows(heads.n_heads, heads.n_kv_heads, heads.head_dim);
-    let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| match kernel {
-        AttentionKernel::Split => Attention {
-            q: &q_on_gpu,
-            keys: &keys_on_gpu,
-            values: &values_on_gpu,
-            partial: &partial.tensor,
-            o: &o.tensor,
-            heads,
-            max_splits,
+    let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| {
+        let (q, keys, values) = (&q_on_gpu, &keys_on_gpu, &values_on_gpu);
+        let (partial, o) = (&partial.tensor, &o.tensor);
+        // A kernel that would have nothing to do is not compiled.
+        if few_rows > 0 {
+            Attention { q, keys, values, partial, o, heads, max_splits }.record(r);
         }
-        .record(r),
-        AttentionKernel::Flash => FlashAttention {
-            q: &q_on_gpu,
-            keys: &keys_on_gpu,
-            values: &values_on_gpu,
-            o: &o.tensor,
-            heads,
-            typical_context: length,
+        if !all_few {
+            let typical_context = length;
+            FlashAttention { q, keys, values, o, heads, typical_context }.record(r);
         }
-        .record(r),
     })
     .await?;
     let mut c = Comparison::new();
@@ -132,9 +114,6 @@ pub async fn check_attention(
     if !ill_conditioned && case.values == Fill::Normal {
         c.nmse("o", &got, &want, 1e-7);
     }
-    let name = match kernel {
-        AttentionKernel::Split => "attention",
-        AttentionKernel::Flash => "flash_attention",
-    };
+    let name = if few_rows > 0 { "attention" } else { "flash_attention" };
     Ok(c.finish(name, variant, case.to_string()))
 }

@@ -4,11 +4,10 @@ use super::linear::Rows;
 use super::route::Bias;
 use super::routing::Routing;
 use super::{
-    AttentionCase, AttentionKernel, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase,
-    InProjConvCase, KernelCheck, LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span,
-    WeightsImport, check_attention, check_combine, check_conv, check_draw, check_embed,
-    check_group, check_heads, check_in_proj_conv, check_linear, check_norm, check_penalties,
-    check_route, check_threshold,
+    AttentionCase, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, InProjConvCase, KernelCheck,
+    LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span, WeightsImport,
+    check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
+    check_in_proj_conv, check_linear, check_norm, check_penalties, check_route, check_threshold,
 };
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce};
@@ -103,9 +102,11 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> HeadsCase {
     HeadsCase { spans: spans(), n_heads, n_kv_heads, head_dim, fill: Fill::Normal, seed: 5 }
 }
 
+/// Few rows with a context of one split and of several, between two sequences with many rows.
 fn attention(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionCase {
+    let spans = [(2, 0, 9), (0, 63, 2), (1, 300, 3), (3, 250, 10)];
     AttentionCase {
-        spans: spans(),
+        spans: spans.map(|(slot, position, rows)| Span { slot, position, rows }).to_vec(),
         n_heads,
         n_kv_heads,
         head_dim,
@@ -189,13 +190,13 @@ fn sample(vocab: usize) -> SampleCase {
 
 /// A kernel with its case and its choices.
 pub(super) enum Check {
-    Attention(AttentionCase, AttentionKernel, KvFormat),
+    Attention(AttentionCase, KvFormat),
     Combine(GroupCase),
     Conv(ConvCase),
     Draw(SampleCase),
     Embed(EmbedCase, WeightsImport),
     Group(GroupCase),
-    Heads(HeadsCase, KvFormat, Reduce),
+    Heads(HeadsCase, KvFormat),
     InProjConv(InProjConvCase, WeightsImport, (Reduce, Activations)),
     Linear(LinearCase, WeightsImport, LinearKernel),
     Norm(NormCase, Reduce),
@@ -207,13 +208,13 @@ pub(super) enum Check {
 impl Check {
     pub async fn run(&self, device: &Device) -> Result<KernelCheck, GpuError> {
         match self {
-            Self::Attention(case, kernel, kv) => check_attention(device, case, *kernel, *kv).await,
+            Self::Attention(case, kv) => check_attention(device, case, *kv).await,
             Self::Combine(case) => check_combine(device, case).await,
             Self::Conv(case) => check_conv(device, case).await,
             Self::Draw(case) => check_draw(device, case).await,
             Self::Embed(case, weights) => check_embed(device, case, *weights).await,
             Self::Group(case) => check_group(device, case).await,
-            Self::Heads(case, kv, reduce) => check_heads(device, case, *kv, *reduce).await,
+            Self::Heads(case, kv) => check_heads(device, case, *kv).await,
             Self::InProjConv(case, weights, choices) => {
                 check_in_proj_conv(device, case, *weights, *choices).await
             }
@@ -240,7 +241,8 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
         Check::Norm(norm(3, 260, Fill::Normal), reduce),
         Check::Route(route(8, 2, true)),
         Check::Conv(conv(3, 16, false)),
-        Check::Heads(heads(4, 2, 64), KvFormat::F16, reduce),
+        Check::Heads(heads(4, 2, 64), KvFormat::F16),
+        Check::Attention(attention(4, 2, 64), KvFormat::F16),
         Check::Group(group(8, Routing::Random)),
         Check::Combine(group(8, Routing::Random)),
     ];
@@ -267,9 +269,6 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             let case = linear(Rows::Dense, Epilogue::Store, 1, false);
             all.push(Check::Linear(case, WeightsImport::best(format), kernel));
         }
-    }
-    for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
-        all.push(Check::Attention(attention(4, 2, 64), kernel, KvFormat::F16));
     }
     let sampled = sample(1000);
     all.push(Check::Penalties(sampled.clone()));
@@ -309,12 +308,6 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
                 all.push(Check::Norm(norm(rows, width, fill), reduce));
             }
         }
-        for kv in KvFormat::ALL {
-            for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 32), (2, 2, 256)] {
-                let case = heads(n_heads, n_kv_heads, head_dim);
-                all.push(Check::Heads(case, kv, reduce));
-            }
-        }
         if !reduce.is_serial() {
             for vocab in [33, 1000, 5000] {
                 all.push(Check::Threshold(sample(vocab), reduce));
@@ -325,15 +318,14 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
         all.push(Check::Route(route(experts, top_k, norm)));
     }
     for kv in KvFormat::ALL {
+        for (n_heads, n_kv_heads, head_dim) in [(4, 2, 64), (3, 1, 32), (2, 2, 256)] {
+            all.push(Check::Heads(heads(n_heads, n_kv_heads, head_dim), kv));
+        }
         for (n_heads, n_kv_heads, head_dim) in
             [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)]
         {
-            if !kv.takes(head_dim) {
-                continue;
-            }
-            let case = attention(n_heads, n_kv_heads, head_dim);
-            for kernel in [AttentionKernel::Split, AttentionKernel::Flash] {
-                all.push(Check::Attention(case.clone(), kernel, kv));
+            if kv.takes(head_dim) {
+                all.push(Check::Attention(attention(n_heads, n_kv_heads, head_dim), kv));
             }
         }
     }

@@ -69,8 +69,7 @@ impl ModelOnDevice {
         unread.load(&mut |_| true).await?;
         let dims = config.state_dims();
         let state = StateShape { dims, n_slots: 1, context: CONTEXT, kv_format: KvFormat::F32 };
-        let few_rows = choices.matvec_rows as usize;
-        let scratch = ScratchShape::new(&config, &state, CONTEXT as usize, few_rows);
+        let scratch = ScratchShape::new(&config, &state, CONTEXT as usize);
         let allowed = all_token_ids(config.vocab_size);
         let table_words = Batch::capacity(CONTEXT as usize, 1, 1);
         let vocab = config.vocab_size;

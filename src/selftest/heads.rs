@@ -4,7 +4,7 @@ use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, kv_values, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
-use crate::kernels::{KvFormat, QkNormRopeAppend, Reduce};
+use crate::kernels::{KvFormat, QkNormRopeAppend};
 use crate::reference::{self, PAGE, QkNormRope, Stored, q8_scale};
 
 /// A case of `qk_norm_rope_append`.
@@ -75,7 +75,6 @@ pub async fn check_heads(
     device: &Device,
     case: &HeadsCase,
     kv: KvFormat,
-    reduce: Reduce,
 ) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let (n_heads, n_kv_heads, head_dim) = (case.n_heads, case.n_kv_heads, case.head_dim);
@@ -143,7 +142,6 @@ pub async fn check_heads(
             n_kv_heads: n_kv_heads as u32,
             head_dim: head_dim as u32,
             eps,
-            reduce,
         }
         .record(r);
     })

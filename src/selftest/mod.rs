@@ -26,7 +26,7 @@ mod sample;
 mod stored;
 mod words;
 
-pub use attention::{AttentionCase, AttentionKernel, check_attention};
+pub use attention::{AttentionCase, check_attention};
 pub use check::KernelCheck;
 pub use compare::worst;
 pub use conv::{ConvCase, check_conv};

@@ -5,7 +5,7 @@ mod pages;
 pub use pages::Pages;
 
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{KvFormat, PAGE, SPLIT};
+use crate::kernels::{KvFormat, PAGE, max_splits};
 
 /// Positions that a sequence can always go back, beyond those that the convolution itself needs:
 /// for a stop string that is recognised late, or for tokens in flight when the caller stopped.
@@ -61,7 +61,7 @@ impl StateShape {
     /// Splits of the longest context in decode attention.
     #[must_use]
     pub fn max_splits(&self) -> u32 {
-        self.context.div_ceil(SPLIT)
+        max_splits(self.context)
     }
 
     /// Pages of the pool.
@@ -168,7 +168,7 @@ impl State {
     /// Splits of the longest context in decode attention.
     #[must_use]
     pub fn max_splits(&self) -> u32 {
-        self.context.div_ceil(SPLIT)
+        max_splits(self.context)
     }
 }
 
