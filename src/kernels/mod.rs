@@ -41,7 +41,8 @@ pub use norm_route::NormRoute;
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, ProductPart, WeightsPart,
+    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, ProductPart,
+    WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;
