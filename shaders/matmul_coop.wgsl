@@ -6,16 +6,27 @@
 //                                  and up rows alternate; half as wide)
 //
 // As matmul, for devices with cooperative matrices of f16 with sums in f32. A workgroup computes a tile
-// of TILE_ITEMS items by 128 rows in four quarters of 32 rows, one for each subgroup. Both operands pass
-// through workgroup memory as f16, TILE_K columns at a time. Import coop: matrices of SIDE x SIDE (8 or
-// 16). WG = 4 * the adapter's largest subgroup. If the driver picks smaller subgroups, there are more
-// than four, at most SUBGROUPS; the surplus ones repeat the last quarter, and their sums are not read.
+// of TILE_ITEMS = 64 items by 128 rows, in BLOCKS blocks of BLOCK_ROWS rows by 32 items, one for each
+// subgroup. Both operands pass through workgroup memory as f16, 32 columns at a time; the next 32 are
+// loaded into registers while these are multiplied. Import coop: matrices of SIDE x SIDE (8 or 16).
+// Import buffers: one or two for the operands, by the adapter's workgroup memory.
+// WG = BLOCKS * the adapter's largest subgroup. If the driver picks smaller subgroups, there are more
+// than BLOCKS: the surplus ones repeat the last block, and STORED_BLOCKS = BLOCKS + 1, since they store
+// sums that are not read. No subgroup skips items that a short tile lacks: naga demands that all
+// invocations take the same way to an operation on matrices.
 // Grid: ceil(rows / 128), tiles. cols % 4 == 0; rows and items may be any number.
+//
+// A quad is four columns. In workgroup memory a row or an item has STRIDE = 10 quads, of which 8 are
+// used. Banks of 4 bytes, of 32: rows are 20 banks apart, so the 16 bytes that matrix loads take of each
+// of eight rows begin at banks 0 20 8 28 16 4 24 12 and fill all. Stores of quads by 16 lanes are of four
+// rows (weights) or two (inputs): at most two lanes share a bank.
+//
 // Weights are rounded to f16, and so are inputs after a division by 64: f16 then holds inputs up to
 // 4.1e6, and small inputs lose at most 2e-6. Larger inputs become infinite, not clamped to a plausible
 // number, and sampling reports that. f32 sums; the error of a product is at most 2^-10 of |w x|.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import coop
+#import buffers
 #import items
 #import weights
 #import bias
@@ -23,21 +34,26 @@
 #import params=matmul
 
 const TILE_ROWS = 128u;
-const QUARTER = 32u;
-const TILE_K = 32u;
-const K4 = TILE_K / 4u;
-// Elements from one row of a tile to the next: eight more than a row holds, so that loading the rows
-// of a matrix uses different banks.
-const STRIDE = TILE_K + 8u;
-// Matrices of a quarter: along its rows, and along the items.
-const DOWN = QUARTER / SIDE;
-const ACROSS = TILE_ITEMS / SIDE;
+// Quads of a row in one step, and from one row to the next.
+const STEP = 8u;
+const STRIDE = STEP + 2u;
+const WEIGHT_QUADS = BUFFERS * TILE_ROWS * STRIDE;
+const INPUT_QUADS = BUFFERS * TILE_ITEMS * STRIDE;
+const BLOCK_ITEMS = 32u;
+const BLOCKS_ACROSS = TILE_ITEMS / BLOCK_ITEMS;
+const BLOCK_ROWS = TILE_ROWS / (BLOCKS / BLOCKS_ACROSS);
+// Matrices of a block: along its rows, and along the items.
+const DOWN = BLOCK_ROWS / SIDE;
+const ACROSS = BLOCK_ITEMS / SIDE;
+// Loads of a lane in one step: two quads of weights each, or one of inputs.
+const WEIGHT_LOADS = (TILE_ROWS * STEP) / (2u * WG);
+const INPUT_LOADS = (TILE_ITEMS * STEP) / WG;
 const SCALE = 64.0;
 
-var<workgroup> weights_tile: array<f16, TILE_ROWS * STRIDE>;
-var<workgroup> inputs_tile: array<f16, TILE_ITEMS * STRIDE>;
-// One matrix of sums for each subgroup, [item][row].
-var<workgroup> sums_tile: array<f32, SUBGROUPS * SIDE * SIDE>;
+// SIDE rows of each block's sums, [item][row].
+const SUMS = SIDE * BLOCK_ITEMS;
+var<workgroup> sums_tile: array<f32, STORED_BLOCKS * SUMS>;
+const SUM_LOADS = ((BLOCKS * SUMS) + (4u * WG) - 1u) / (4u * WG);
 
 @compute @workgroup_size(WG)
 fn main(
@@ -49,62 +65,102 @@ fn main(
     if (tile >= tiles()) { return; }
     let first_row = group.x * TILE_ROWS;
     let len = tile_len(tile);
-    let width = bound(params.cols / 4u);
-    let expert_rows = tile_expert(tile) * params.rows;
-    let quarter = min(subgroup, 3u) * QUARTER;
+    let width = params.cols / 4u;
+    let steps = bound((width + STEP - 1u) / STEP);
 
+    // This lane loads quads word and word + 4 of rows weight_row, weight_row + WG / 4, ..., and quad
+    // input_quad of items input_item, input_item + WG / 8, ...
+    let word = lane % 4u;
+    let weight_row = lane / 4u;
+    let input_quad = lane % STEP;
+    let input_item = lane / STEP;
+    var weight_at: array<u32, WEIGHT_LOADS>;
+    var input_at: array<u32, INPUT_LOADS>;
+    var packed: array<Packed8, WEIGHT_LOADS>;
+    var inputs: array<vec4<f32>, INPUT_LOADS>;
+    let expert_rows = tile_expert(tile) * params.rows;
+    for (var i = 0u; i < WEIGHT_LOADS; i++) {
+        let row = min(first_row + weight_row + (i * (WG / 4u)), params.rows - 1u);
+        weight_at[i] = (expert_rows + row) * width;
+        packed[i] = load8(weight_at[i] + min(word, width - 1u));
+    }
+    for (var i = 0u; i < INPUT_LOADS; i++) {
+        input_at[i] = tile_input(tile, min(input_item + (i * (WG / STEP)), len - 1u)) * width;
+        inputs[i] = x[input_at[i] + min(input_quad, width - 1u)];
+    }
+
+    // Its subgroup multiplies BLOCK_ROWS rows of the tile from block_row on with 32 items from block_item
+    // on.
+    let block = min(subgroup, BLOCKS - 1u);
+    let block_row = (block / BLOCKS_ACROSS) * BLOCK_ROWS;
+    let block_item = (block % BLOCKS_ACROSS) * BLOCK_ITEMS;
     var sums: array<coop_sums, DOWN * ACROSS>;
     for (var i = 0u; i < DOWN * ACROSS; i++) { sums[i] = coop_sums(); }
-    for (var k = 0u; k < width; k += K4) {
-        for (var i = lane; i < TILE_ROWS * K4; i += WG) {
-            let row = min(first_row + (i / K4), params.rows - 1u);
-            let col = k + (i % K4);
-            let w = vec4<f16>(weight4(((expert_rows + row) * width) + min(col, width - 1u)));
-            let at = ((i / K4) * STRIDE) + ((i % K4) * 4u);
-            for (var j = 0u; j < 4u; j++) { weights_tile[at + j] = select(0.0h, w[j], col < width); }
+    for (var step = 0u; step < steps; step++) {
+        // Stores the columns of this step, which the lane has loaded into registers. Beyond a row's end
+        // weights are 0, and inputs repeat the last quad.
+        let quad = step * STEP;
+        let weights_to = (step % BUFFERS) * TILE_ROWS * STRIDE;
+        let inputs_to = (step % BUFFERS) * TILE_ITEMS * STRIDE;
+        before_store();
+        for (var i = 0u; i < WEIGHT_LOADS; i++) {
+            let w = decode8(packed[i], weight_at[i] + min(quad + word, width - 1u));
+            let at = weights_to + ((weight_row + (i * (WG / 4u))) * STRIDE) + word;
+            let zero = vec4<f16>(0.0);
+            store_weights(at, select(zero, vec4<f16>(w[0]), quad + word < width));
+            store_weights(at + 4u, select(zero, vec4<f16>(w[1]), quad + word + 4u < width));
         }
-        for (var i = lane; i < TILE_ITEMS * K4; i += WG) {
-            let item = min(i / K4, len - 1u);
-            let col = k + (i % K4);
-            let v = vec4<f16>(x[(tile_input(tile, item) * width) + min(col, width - 1u)] / SCALE);
-            let at = ((i / K4) * STRIDE) + ((i % K4) * 4u);
-            for (var j = 0u; j < 4u; j++) { inputs_tile[at + j] = select(0.0h, v[j], col < width); }
+        for (var i = 0u; i < INPUT_LOADS; i++) {
+            let at = inputs_to + ((input_item + (i * (WG / STEP))) * STRIDE) + input_quad;
+            store_inputs(at, vec4<f16>(inputs[i] * (1.0 / SCALE)));
         }
         workgroupBarrier();
-        for (var j = 0u; j < TILE_K; j += SIDE) {
+        // The last step loads its own columns again: there are no others.
+        let next = min(step + 1u, steps - 1u) * STEP;
+        for (var i = 0u; i < WEIGHT_LOADS; i++) {
+            packed[i] = load8(weight_at[i] + min(next + word, width - 1u));
+        }
+        for (var i = 0u; i < INPUT_LOADS; i++) {
+            inputs[i] = x[input_at[i] + min(next + input_quad, width - 1u)];
+        }
+        for (var k = 0u; k < STEP; k += SIDE / 4u) {
+            var right: array<coop_right, ACROSS>;
+            for (var a = 0u; a < ACROSS; a++) {
+                let at = inputs_to + ((block_item + (a * SIDE)) * STRIDE) + k;
+                right[a] = coopLoad<coop_right>(&inputs_tile[at * QUAD], STRIDE * QUAD);
+            }
             for (var d = 0u; d < DOWN; d++) {
-                let w_at = ((quarter + (d * SIDE)) * STRIDE) + j;
-                let w = coopLoadT<coop_left>(&weights_tile[w_at], STRIDE);
+                let at = weights_to + ((block_row + (d * SIDE)) * STRIDE) + k;
+                let left = coopLoadT<coop_left>(&weights_tile[at * QUAD], STRIDE * QUAD);
                 for (var a = 0u; a < ACROSS; a++) {
-                    let v = coopLoad<coop_right>(&inputs_tile[(a * SIDE * STRIDE) + j], STRIDE);
                     let s = (d * ACROSS) + a;
-                    sums[s] = coopMultiplyAdd(w, v, sums[s]);
+                    sums[s] = coopMultiplyAdd(left, right[a], sums[s]);
                 }
             }
         }
-        workgroupBarrier();
     }
-    // Each matrix of sums goes through workgroup memory to the epilogue, one at a time.
+    // The sums go through workgroup memory to the epilogue, SIDE rows of each block at a time.
     for (var d = 0u; d < DOWN; d++) {
         for (var a = 0u; a < ACROSS; a++) {
-            coopStore(sums[(d * ACROSS) + a], &sums_tile[subgroup * SIDE * SIDE], SIDE);
-            workgroupBarrier();
-            for (var i = lane; i < SIDE * SIDE; i += WG) {
-                let at = i * 4u;
-                let part = at / (SIDE * SIDE);
-                let item = (a * SIDE) + ((at / SIDE) % SIDE);
-                let row = first_row + (part * QUARTER) + (d * SIDE) + (at % SIDE);
-                if (item < len && row < params.rows) {
-                    let v = vec4<f32>(
-                        sums_tile[at], sums_tile[at + 1u], sums_tile[at + 2u], sums_tile[at + 3u]);
-                    epilogue(
-                        tile_output(tile, item),
-                        row,
-                        min(4u, params.rows - row),
-                        (v * SCALE) + bias4(row));
-                }
-            }
-            workgroupBarrier();
+            let at = (min(subgroup, STORED_BLOCKS - 1u) * SUMS) + (a * SIDE * SIDE);
+            coopStore(sums[(d * ACROSS) + a], &sums_tile[at], SIDE);
         }
+        workgroupBarrier();
+        for (var i = 0u; i < SUM_LOADS; i++) {
+            let at = (lane + (i * WG)) * 4u;
+            let part = at / SUMS;
+            let item = ((part % BLOCKS_ACROSS) * BLOCK_ITEMS) + ((at / SIDE) % BLOCK_ITEMS);
+            let row = first_row + ((part / BLOCKS_ACROSS) * BLOCK_ROWS) + (d * SIDE) + (at % SIDE);
+            if (at < BLOCKS * SUMS && item < len && row < params.rows) {
+                let v = vec4<f32>(
+                    sums_tile[at], sums_tile[at + 1u], sums_tile[at + 2u], sums_tile[at + 3u]);
+                epilogue(
+                    tile_output(tile, item),
+                    row,
+                    min(4u, params.rows - row),
+                    (v * SCALE) + bias4(row));
+            }
+        }
+        workgroupBarrier();
     }
 }

@@ -304,7 +304,10 @@ fn bias4(row: u32) -> vec4<f32> {
 
 fn epilogue(item: u32, row: u32, n: u32, v: vec4<f32>) {
     let at = (item * params.out_stride) + params.first_row + row;
-    for (var i = 0u; i < n; i++) { out[at + i] = v[i]; }
+    out[at] = v.x;
+    if (n > 1u) { out[at + 1u] = v.y; }
+    if (n > 2u) { out[at + 2u] = v.z; }
+    if (n > 3u) { out[at + 3u] = v.w; }
 }
 
 #part epilogue=add
@@ -313,7 +316,10 @@ fn epilogue(item: u32, row: u32, n: u32, v: vec4<f32>) {
 
 fn epilogue(item: u32, row: u32, n: u32, v: vec4<f32>) {
     let at = (item * params.out_stride) + params.first_row + row;
-    for (var i = 0u; i < n; i++) { out[at + i] += v[i]; }
+    out[at] += v.x;
+    if (n > 1u) { out[at + 1u] += v.y; }
+    if (n > 2u) { out[at + 2u] += v.z; }
+    if (n > 3u) { out[at + 3u] += v.w; }
 }
 
 #part epilogue=swiglu

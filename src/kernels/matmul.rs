@@ -5,10 +5,11 @@ use bytemuck::{Pod, Zeroable};
 use super::{BiasPart, Epilogue, Format, ItemsPart, Matrix, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
-/// Items in a tile.
-pub const TILE_ITEMS: u32 = 32;
+/// Items in a tile, also of the tile lists of experts. Weights are decoded once for a tile: 512 rows of
+/// LFM2-8B-A1B are about 64 items for each expert.
+pub const TILE_ITEMS: u32 = 64;
 /// Rows in a tile.
-const TILE_ROWS: u32 = 64;
+pub(super) const TILE_ROWS: u32 = 128;
 
 /// Items grouped by expert: the tile list of [`super::MoeGroup`].
 #[derive(Clone, Copy)]
@@ -60,16 +61,7 @@ struct Params {
     planes: [u32; 3],
 }
 
-/// Tiles of a kernel for many items.
-pub(super) struct Tile {
-    /// Rows in a tile.
-    pub rows: u32,
-    /// Items in a tile.
-    pub items: u32,
-    /// Makes the kernel's variant from weights, items, epilogue and bias.
-    pub variant: VariantOf,
-}
-
+/// Makes a kernel's variant from weights, items, epilogue and bias.
 pub(super) type VariantOf = fn(&Caps, WeightsPart, ItemsPart, Epilogue, bool) -> Variant;
 
 /// Chooses the parts of the imports that the kernels of many items share.
@@ -112,12 +104,12 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 impl Matmul<'_> {
     /// Appends one dispatch for each part of the matrix.
     pub fn record(&self, r: &mut Recorder) {
-        self.record_tiles(r, &Tile { rows: TILE_ROWS, items: TILE_ITEMS, variant });
+        self.record_variant(r, variant);
     }
 
-    /// As [`record`](Self::record), for a kernel with other tiles.
-    pub(super) fn record_tiles(&self, r: &mut Recorder, tile: &Tile) {
-        let per = tile.items;
+    /// As [`record`](Self::record), for another kernel with these tiles.
+    pub(super) fn record_variant(&self, r: &mut Recorder, variant: VariantOf) {
+        let per = TILE_ITEMS;
         let (items, tiles, top_k, items_at) = match self.grouped {
             None if self.only_logit_rows => (ItemsPart::Dense, Extent::LogitRows { per }, 1, 0),
             None => (ItemsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
@@ -139,7 +131,7 @@ impl Matmul<'_> {
             bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
             r.push(Dispatch {
-                variant: (tile.variant)(
+                variant: variant(
                     r.caps(),
                     part.format.weights_part(r.caps()),
                     items,
@@ -158,7 +150,7 @@ impl Matmul<'_> {
                 }),
                 bindings,
                 grid: [
-                    Extent::Const((part.rows as u32).div_ceil(tile.rows)),
+                    Extent::Const((part.rows as u32).div_ceil(TILE_ROWS)),
                     tiles,
                     Extent::Const(1),
                 ],

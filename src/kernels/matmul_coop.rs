@@ -1,16 +1,13 @@
 //! Host side of `shaders/matmul_coop.wgsl`.
 
-use super::matmul::{TILE_ITEMS, Tile};
-use super::{CoopPart, Epilogue, Format, ItemsPart, Matmul, WeightsPart};
+use super::matmul::TILE_ITEMS;
+use super::{BuffersPart, CoopPart, Epilogue, Format, ItemsPart, Matmul, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
-/// Rows of a tile: four quarters.
-const TILE_ROWS: u32 = 128;
-/// Items of a tile of dense products. Grouped ones need [`TILE_ITEMS`]; twice as many decode the weights
-/// half as often.
-const DENSE_ITEMS: u32 = 64;
-/// Bytes of workgroup memory for a tile; every device with matrix units has this much.
-const WORKGROUP_MEMORY: u32 = 32 << 10;
+/// Bytes of workgroup memory for a tile with one buffer; every device with matrix units has this much.
+const ONE_BUFFER: u32 = 32 << 10;
+/// With two buffers: 30,720 for operands and up to 16,384 for sums.
+const TWO_BUFFERS: u32 = 46 << 10;
 
 /// As [`Matmul`], on the matrix units of a device.
 pub struct MatmulCoop<'a>(pub Matmul<'a>);
@@ -23,21 +20,25 @@ impl MatmulCoop<'_> {
             && caps.f16
             && caps.min_subgroup >= 8
             && lanes(caps) <= caps.max_invocations
-            && caps.max_workgroup_memory >= WORKGROUP_MEMORY
+            && caps.max_workgroup_memory >= ONE_BUFFER
     }
 
     /// Appends one dispatch for each part of the matrix. The device must be
     /// [`available`](Self::available).
     pub fn record(&self, r: &mut Recorder) {
-        let items = if self.0.grouped.is_some() { TILE_ITEMS } else { DENSE_ITEMS };
-        let tile = Tile { rows: TILE_ROWS, items, variant };
-        self.0.record_tiles(r, &tile);
+        self.0.record_variant(r, variant);
     }
 }
 
-/// Lanes of a workgroup: at least four subgroups.
+/// Blocks of a tile, one for each subgroup: eight of 32 rows by 32 items, or four of 64 rows where
+/// subgroups are larger or of different sizes. 32 lanes of eight subgroups and 64 of four have 32 sums each.
+fn blocks(caps: &Caps) -> u32 {
+    if caps.max_subgroup <= 32 && caps.min_subgroup == caps.max_subgroup { 8 } else { 4 }
+}
+
+/// Lanes of a workgroup: at least one subgroup for each block.
 fn lanes(caps: &Caps) -> u32 {
-    4 * caps.max_subgroup
+    blocks(caps) * caps.max_subgroup
 }
 
 fn variant(
@@ -47,18 +48,16 @@ fn variant(
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    let (side, tile_items) = (
-        if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 },
-        match items {
-            ItemsPart::Dense => DENSE_ITEMS,
-            _ => TILE_ITEMS,
-        },
-    );
+    let side = if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 };
+    let two = caps.max_workgroup_memory >= TWO_BUFFERS;
+    let surplus = caps.min_subgroup < caps.max_subgroup;
     super::matmul::imports(Variant::new("matmul_coop"), weights, items, epilogue, bias)
         .import(side)
-        .int("TILE_ITEMS", tile_items)
+        .import(if two { BuffersPart::Two } else { BuffersPart::One })
+        .int("TILE_ITEMS", TILE_ITEMS)
         .int("WG", lanes(caps))
-        .int("SUBGROUPS", lanes(caps) / caps.min_subgroup.max(1))
+        .int("BLOCKS", blocks(caps))
+        .int("STORED_BLOCKS", blocks(caps) + u32::from(surplus))
 }
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {

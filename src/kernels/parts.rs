@@ -252,6 +252,24 @@ impl ShaderPart for CoopPart {
     }
 }
 
+/// Buffers for the operands of `matmul_coop`: `#import buffers`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum BuffersPart {
+    One,
+    Two,
+}
+
+impl ShaderPart for BuffersPart {
+    const IMPORT: &'static str = "buffers";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::One => "one",
+            Self::Two => "two",
+        }
+    }
+}
+
 /// Reading of keys and values: `#import kv`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct KvPart(pub KvFormat);

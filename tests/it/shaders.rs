@@ -18,11 +18,16 @@ fn small_matrices() -> Caps {
     Caps { coop_side: 8, ..full() }
 }
 
+/// The same with workgroup memory for two buffers of operands.
+fn two_buffers() -> Caps {
+    Caps { max_workgroup_memory: 48 << 10, ..full() }
+}
+
 /// Every variant at default limits and with all optional features.
 pub fn all_variants() -> Vec<Variant> {
     let mut all: Vec<Variant> = Vec::new();
     for kernel in KERNELS {
-        for caps in [Caps::core(), full(), small_matrices()] {
+        for caps in [Caps::core(), full(), small_matrices(), two_buffers()] {
             for v in (kernel.variants)(&caps) {
                 assert_eq!(v.kernel, kernel.name);
                 if !all.contains(&v) {
@@ -121,7 +126,12 @@ fn every_variant_stays_within_default_limits() {
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
         assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        let most = if variant.needs().coop { full() } else { core }.max_workgroup_memory;
+        let most = match variant.parts().unwrap() {
+            parts if parts.contains(&"buffers=two") => two_buffers(),
+            _ if variant.needs().coop => full(),
+            _ => core,
+        };
+        let most = most.max_workgroup_memory;
         assert!(workgroup <= most, "{variant}: {workgroup} bytes of workgroup memory");
         let entry = &module.entry_points[0];
         let lanes: u32 = entry.workgroup_size.iter().product();

@@ -1,5 +1,8 @@
 // Weights in f32, f16 and bf16, row major. docs/weights.md describes all formats. Every format has
-//   weights   weight4(i), which decodes elements 4 i .. 4 i + 3, for all kernels that read weights
+//   weights   weight4(i), which decodes elements 4 i .. 4 i + 3, for all kernels that read weights;
+//             and for matmul and matmul_coop, which load early and decode late, load8(i) and
+//             decode8(packed, i): elements 4 i .. 4 i + 3 and 4 i + 16 .. 4 i + 19. In formats with
+//             blocks, i & 4 = 0, so that both are in one block of 32
 //   product   load_unit and unit_product, for matvec, whose header describes them
 
 #part weights=f32
@@ -8,14 +11,27 @@
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> { return weight[i]; }
 
+alias Packed8 = mat2x4<f32>;
+fn load8(i: u32) -> Packed8 { return Packed8(weight[i], weight[i + 4u]); }
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> { return packed; }
+
 #part weights=f16
 // Two in a word, the first in the low half. Core WGSL: no device feature.
 @group(1) @binding(N) var<storage, read> weight: array<vec2<u32>>;
 
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> {
-    let w = weight[i];
+    return halves4(weight[i]);
+}
+
+fn halves4(w: vec2<u32>) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(w.x), unpack2x16float(w.y));
+}
+
+alias Packed8 = vec4<u32>;
+fn load8(i: u32) -> Packed8 { return Packed8(weight[i], weight[i + 4u]); }
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    return mat2x4<f32>(halves4(packed.xy), halves4(packed.zw));
 }
 
 #part weights=f16_native
@@ -25,15 +41,30 @@ fn weight4(i: u32) -> vec4<f32> {
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> { return vec4<f32>(weight[i]); }
 
+struct Packed8 { a: vec4<f16>, b: vec4<f16> }
+fn load8(i: u32) -> Packed8 { return Packed8(weight[i], weight[i + 4u]); }
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    return mat2x4<f32>(vec4<f32>(packed.a), vec4<f32>(packed.b));
+}
+
 #part weights=bf16
 // Two in a word, the first in the low half. bf16 is the upper half of an f32, so a shift decodes it.
 @group(1) @binding(N) var<storage, read> weight: array<vec2<u32>>;
 
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> {
-    let w = weight[i];
+    return halves4(weight[i]);
+}
+
+fn halves4(w: vec2<u32>) -> vec4<f32> {
     return bitcast<vec4<f32>>(
         vec4<u32>(w.x << 16u, w.x & 0xffff0000u, w.y << 16u, w.y & 0xffff0000u));
+}
+
+alias Packed8 = vec4<u32>;
+fn load8(i: u32) -> Packed8 { return Packed8(weight[i], weight[i + 4u]); }
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    return mat2x4<f32>(halves4(packed.xy), halves4(packed.zw));
 }
 
 #part product=float

@@ -21,6 +21,20 @@ fn weight4(i: u32) -> vec4<f32> {
     return (vec4<f32>(q) - 8.0) * block_scale(i / 8u);
 }
 
+// A word of a block, and the scales of two blocks.
+struct Packed8 { word: u32, scales: u32 }
+fn load8(i: u32) -> Packed8 {
+    return Packed8(
+        weight_words[((i / 8u) * 4u) + (i & 3u)], weight_words[params.plane1 + (i / 16u)]);
+}
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    let pair = unpack2x16float(packed.scales);
+    let scale = select(pair.x, pair.y, (i & 8u) != 0u);
+    let low = unpack4xU8(packed.word & 0x0f0f0f0fu);
+    let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu);
+    return mat2x4<f32>((vec4<f32>(low) - 8.0) * scale, (vec4<f32>(high) - 8.0) * scale);
+}
+
 #part unit=q4
 // `scale` holds d of the four rows.
 #import unit=block

@@ -12,8 +12,11 @@
 
 // d * sc and m * mn of a sub-block by its index; `heads` is the first word of the heads' plane.
 fn scale_and_minimum(heads: u32, sub: u32) -> vec2<f32> {
-    let head = weight[(heads / 4u) + (sub / 8u)];
-    let i = sub & 7u;
+    return of_head(weight[(heads / 4u) + (sub / 8u)], sub & 7u);
+}
+
+// The same of the i-th sub-block of a block, by the block's head.
+fn of_head(head: vec4<u32>, i: u32) -> vec2<f32> {
     let upper = vec2<u32>(head.w >> (2u * i), head.w >> (16u + (2u * i))) & vec2<u32>(3u);
     let lower = (head.yz >> vec2<u32>(4u * i)) & vec2<u32>(15u);
     return unpack2x16float(head.x) * vec2<f32>(lower | (upper << vec2<u32>(4u)));
@@ -29,6 +32,19 @@ fn nibbles4(i: u32) -> vec4<u32> {
 #import blocks=k
 fn sub_block(sub: u32) -> vec2<f32> { return scale_and_minimum(params.plane1, sub); }
 
+// A word of a sub-block, and its block's head.
+struct Packed8 { word: u32, head: vec4<u32> }
+fn load8(i: u32) -> Packed8 {
+    return Packed8(
+        weight_words[((i / 8u) * 4u) + (i & 3u)], weight[(params.plane1 / 4u) + (i / 64u)]);
+}
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    let s = of_head(packed.head, (i / 8u) & 7u);
+    let low = unpack4xU8(packed.word & 0x0f0f0f0fu);
+    let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu);
+    return mat2x4<f32>((vec4<f32>(low) * s.x) - s.y, (vec4<f32>(high) * s.x) - s.y);
+}
+
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> {
     let s = sub_block(i / 8u);
@@ -38,6 +54,29 @@ fn weight4(i: u32) -> vec4<f32> {
 #part weights=q5k
 #import blocks=k
 fn sub_block(sub: u32) -> vec2<f32> { return scale_and_minimum(params.plane2, sub); }
+
+// A word of a sub-block, its fifth bits, and its block's head.
+struct Packed8 { word: u32, fifths: u32, head: vec4<u32> }
+fn load8(i: u32) -> Packed8 {
+    return Packed8(
+        weight_words[((i / 8u) * 4u) + (i & 3u)],
+        weight_words[params.plane1 + (i / 8u)],
+        weight[(params.plane2 / 4u) + (i / 64u)]);
+}
+
+// Bits `first` .. `first` + 3 as bit 4 of four integers.
+fn fifths4(fifths: u32, first: u32) -> vec4<u32> {
+    let bits = (vec4<u32>(fifths) >> (vec4<u32>(first) + vec4<u32>(0u, 1u, 2u, 3u))) & vec4<u32>(1u);
+    return bits << vec4<u32>(4u);
+}
+
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    let s = of_head(packed.head, (i / 8u) & 7u);
+    let low = unpack4xU8(packed.word & 0x0f0f0f0fu) | fifths4(packed.fifths, (i & 3u) * 4u);
+    let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu)
+        | fifths4(packed.fifths, ((i & 3u) * 4u) + 16u);
+    return mat2x4<f32>((vec4<f32>(low) * s.x) - s.y, (vec4<f32>(high) * s.x) - s.y);
+}
 
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> {

@@ -27,6 +27,33 @@ fn weight4(i: u32) -> vec4<f32> {
     return (vec4<f32>(low | (high << vec4<u32>(4u))) - 32.0) * sub_scale(i / 4u);
 }
 
+// A word of the low bits, one of the upper bits of each of two sub-blocks, the scales of four
+// sub-blocks, and those of two blocks.
+struct Packed8 { word: u32, upper0: u32, upper1: u32, scales: u32, blocks: u32 }
+fn load8(i: u32) -> Packed8 {
+    let sub = i / 4u;
+    return Packed8(
+        weight_words[((i / 8u) * 4u) + (i & 3u)],
+        weight_words[params.plane1 + sub], weight_words[params.plane1 + sub + 1u],
+        weight_words[params.plane2 + (sub / 4u)], weight_words[params.plane3 + (sub / 32u)]);
+}
+
+// Four integers: their low 4 bits are the bytes of `low`, their upper 2 the lowest byte of `upper`.
+fn six_bits4(low: u32, upper: u32) -> vec4<f32> {
+    let high = (vec4<u32>(upper) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
+    return vec4<f32>(unpack4xU8(low & 0x0f0f0f0fu) | (high << vec4<u32>(4u))) - 32.0;
+}
+
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    let pair = unpack2x16float(packed.blocks);
+    let scales = unpack4xI8(packed.scales >> ((i & 8u) * 2u));
+    let scale = select(pair.x, pair.y, (i & 64u) != 0u) * vec2<f32>(scales.xy);
+    let byte = (i & 3u) * 8u;
+    return mat2x4<f32>(
+        six_bits4(packed.word, packed.upper0 >> byte) * scale.x,
+        six_bits4(packed.word >> 4u, packed.upper1 >> byte) * scale.y);
+}
+
 #part sub_blocks=q6k
 // Upper bits and scales of a sub-block of four rows.
 fn upper_bits(at: vec4<u32>) -> vec4<u32> {

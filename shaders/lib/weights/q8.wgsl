@@ -20,6 +20,18 @@ fn bytes4(word: u32) -> vec4<f32> {
 // Elements 4 i .. 4 i + 3.
 fn weight4(i: u32) -> vec4<f32> { return bytes4(weight_words[i]) * block_scale(i / 8u); }
 
+// Two words of a block, and the scales of two blocks.
+struct Packed8 { a: u32, b: u32, scales: u32 }
+fn load8(i: u32) -> Packed8 {
+    return Packed8(
+        weight_words[i], weight_words[i + 4u], weight_words[params.plane1 + (i / 16u)]);
+}
+fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
+    let pair = unpack2x16float(packed.scales);
+    let scale = select(pair.x, pair.y, (i & 8u) != 0u);
+    return mat2x4<f32>(bytes4(packed.a) * scale, bytes4(packed.b) * scale);
+}
+
 #part unit=q8
 #import unit=block
 struct Unit {
