@@ -13,20 +13,19 @@
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
 //   combine                  TOP_K jobs, with the row's experts, scaled by their gates
-//   grouped_in, grouped_out  one job. Item t * TILE_ITEMS + i is the i-th of moe_group's tile t; a tile has
+//   grouped_in, grouped_out  one job. Item t * ITEMS + i is the i-th of moe_group's tile t; a tile has
 //                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
 //                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
-// LANES lanes (invocations) share 4 rows; JOBS jobs at a time divide these lanes. A unit is 4 * UNIT4 columns of
-// the 4 rows. Lane i takes units i, i + LANES / JOBS, ..., so loads are coalesced; it loads the next unit while
-// it multiplies one. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import
+// LANES lanes (invocations) share 4 rows; JOBS jobs at a time divide these lanes, and their products are added in
+// order. A unit is 4 * UNIT4 columns of the 4 rows. Lane i of a job takes units i, i + LANES / JOBS, ..., so loads are
+// coalesced; it loads the next unit while it multiplies one. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import
 // `product` (lib/weights/) defines:
 //   load_unit(at)                             loads the unit; `at`: for each of the four rows, its index in
 //                                             the part
 //   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
 //                                             of the input row that begins at x[row_at]
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles * TILE_ITEMS / ITEMS; groups of rows, folded into
-// y and z. So workgroups with the same weights follow one another and find them in a cache.
+// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; groups of rows, folded into y and z. So workgroups with the same weights follow one another and find them in a cache.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with
 // input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
@@ -72,6 +71,23 @@ const JOB_LANES = LANES / JOBS;
 // The first vec4 of the row that a job of an item reads.
 fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.cols / 4u); }
 
+var<workgroup> job_products: array<vec4<f32>, JOBS>;
+
+// Adds JOBS jobs of an item from `done` on to its sum, in order. `y` is the product of the lane's own job.
+fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> vec4<f32> {
+    if (JOBS == 1u) { return sum + (y * job_scale(item, done)); }
+    if (lane_in_row(lane) % JOB_LANES == 0u) {
+        job_products[lane_in_row(lane) / JOB_LANES] = y;
+    }
+    workgroupBarrier();
+    var all = sum;
+    for (var j = 0u; j < min(JOBS, n_jobs() - done); j++) {
+        all += job_products[j] * job_scale(item, done + j);
+    }
+    workgroupBarrier();
+    return all;
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -92,7 +108,8 @@ fn main(
 
     var sums: array<vec4<f32>, ITEMS>;
     for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
-    for (var job = lane_in_row(lane) / JOB_LANES; job < n_jobs(); job += JOBS) {
+    for (var done = 0u; done < n_jobs(); done += JOBS) {
+        let job = min(done + (lane_in_row(lane) / JOB_LANES), n_jobs() - 1u);
         let base = job_expert(first, job) * params.rows;
         let at = (vec4<u32>(base) + r) * units;
         var products: array<vec4<f32>, ITEMS>;
@@ -111,12 +128,13 @@ fn main(
             }
         }
         for (var i = 0u; i < ITEMS; i++) {
-            sums[i] += products[i] * job_scale(min(first + i, end - 1u), job);
+            let y = reduce_sum4_of(products[i], JOB_LANES, lane);
+            sums[i] = add_jobs(sums[i], y, min(first + i, end - 1u), done, lane);
         }
     }
     for (var i = 0u; i < ITEMS; i++) {
         let factor = norm_factor(input_at(min(first + i, end - 1u), 0u), lane);
-        let y = reduce_sum4(sums[i], lane) * factor;
+        let y = sums[i] * factor;
         if (first + i < end && lane_in_row(lane) == 0u && row < params.rows) {
             epilogue(output_of(first + i), row, min(4u, params.rows - row), y + bias4(row));
         }

@@ -3,7 +3,7 @@
 use lfm2_wgpu::kernels::{
     Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, InProjConv, KvFormat,
     MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SampleDraw,
-    SamplePrepare, SampleThreshold, ShortConv, groups_len, max_splits,
+    SamplePrepare, SampleThreshold, ShortConv, TILE_ITEMS, groups_len, max_splits,
 };
 
 use super::products;
@@ -286,7 +286,8 @@ fn moe_group(s: &Setup) -> Case {
         make: Box::new(move |s| {
             let (ids, groups) = (s.ids(rows)?, s.zeros(len)?);
             s.plan(rows, rows, |r| {
-                MoeGroup { ids: &ids, groups: &groups, items_at, experts, top_k }.record(r);
+                let (ids, groups, tile) = (&ids, &groups, TILE_ITEMS);
+                MoeGroup { ids, groups, items_at, experts, top_k, tile }.record(r);
             })
         }),
     }

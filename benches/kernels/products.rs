@@ -4,7 +4,7 @@
 use lfm2_wgpu::gpu::{Recorder, Tensor};
 use lfm2_wgpu::kernels::{
     Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matrix, Matvec,
-    MatvecItems, MoeGroup, Multiply, Norm, Reduce, groups_len,
+    MatvecItems, MoeGroup, Multiply, Norm, Reduce, TILE_ITEMS, groups_len,
 };
 
 use super::cases::Case;
@@ -84,6 +84,11 @@ pub fn all(s: &Setup) -> Vec<Case> {
             rows,
             way(Activations::Float, most.min(rows as u32)),
         );
+    }
+    // A batch of decoding sequences.
+    for rows in [8, 32] {
+        push(Mode::GroupedIn, Format::Q4, w13, rows, way(Activations::Float, most));
+        push(Mode::GroupedOut, Format::Q4, w2, rows, way(Activations::Float, most));
     }
     push(Mode::Dense, Format::Q6K, head, 1, way(Activations::Float, 1));
     let router = [1, moe.num_experts, hidden];
@@ -212,7 +217,11 @@ impl Product {
         let grouped = matches!(self.mode, Mode::GroupedIn | Mode::GroupedOut).then(|| {
             let experts = s.moe.num_experts as u32;
             // Precedes the product in the same plan.
-            MoeGroup { ids, groups, items_at, experts, top_k }.record(r);
+            let tile = match self.way {
+                Way::Matvec { items, .. } => items.max(4),
+                Way::Matmul(_) => TILE_ITEMS,
+            };
+            MoeGroup { ids, groups, items_at, experts, top_k, tile }.record(r);
             Grouped { groups, items_at, top_k, own_rows: self.mode == Mode::GroupedOut }
         });
         let matmul =
@@ -230,7 +239,7 @@ impl Product {
             routed_scaling_factor: s.moe.routed_scaling_factor,
         };
         // As in the forward pass, which norms the inputs of in_proj, w13, router and head.
-        let normed = matches!(self.mode, Mode::Dense | Mode::Gather) && self.rows <= 8;
+        let normed = matches!(self.mode, Mode::Dense | Mode::Gather) && self.rows <= 64;
         let items = match (self.mode, grouped) {
             (_, Some(grouped)) => MatvecItems::Grouped(grouped),
             (Mode::Gather, _) => MatvecItems::Gather(choice),

@@ -101,6 +101,8 @@ const LOWEST = -3.4028234e38;
 //   lane_in_row(lane)     index of the lane among those of its row
 //   row_in_group(lane)    index of the lane's row among those of the workgroup
 //   reduce_sum4, reduce_max   the result for the row, returned in each of its lanes
+//   reduce_sum4_of(value, lanes, lane)   the sum over this lane's group of `lanes` consecutive lanes, a power
+//                         of two; a subgroup must not be larger
 // Lanes that read the same input row may share that work too (RMSNorm in matvec):
 //   INPUT_LANES, input_lane(lane)   lanes that share it, and the lane's index among them
 //   reduce_inputs(value, lane)      the sum of a value over these lanes, returned in each of them
@@ -118,18 +120,22 @@ fn row_in_group(lane: Lane) -> u32 { return 0u; }
 
 var<workgroup> reduce_scratch: array<vec4<f32>, WG>;
 
-fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> {
+fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> {
     reduce_scratch[lane.index] = value;
     workgroupBarrier();
-    for (var half = WG / 2u; half > 0u; half = half / 2u) {
-        if (lane.index < half) {
+    for (var half = lanes / 2u; half > 0u; half = half / 2u) {
+        if (lane.index % lanes < half) {
             reduce_scratch[lane.index] += reduce_scratch[lane.index + half];
         }
         workgroupBarrier();
     }
-    let total = reduce_scratch[0];
+    let total = reduce_scratch[lane.index - (lane.index % lanes)];
     workgroupBarrier();
     return total;
+}
+
+fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> {
+    return reduce_sum4_of(value, WG, lane);
 }
 
 fn reduce_max(value: f32, lane: Lane) -> f32 {
@@ -167,19 +173,24 @@ fn row_in_group(lane: Lane) -> u32 { return 0u; }
 
 var<workgroup> reduce_scratch: array<vec4<f32>, WG / 4u>;
 
-fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> {
+fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> {
     let part = subgroupAdd(value);
     if (lane.subgroup_lane == 0u) {
         reduce_scratch[lane.index / lane.subgroup_size] = part;
     }
     workgroupBarrier();
     var total = vec4<f32>(0.0);
-    let parts = (WG + lane.subgroup_size - 1u) / lane.subgroup_size;
+    let first = (lane.index - (lane.index % lanes)) / lane.subgroup_size;
+    let parts = (lanes + lane.subgroup_size - 1u) / lane.subgroup_size;
     for (var i = 0u; i < parts; i++) {
-        total += reduce_scratch[i];
+        total += reduce_scratch[first + i];
     }
     workgroupBarrier();
     return total;
+}
+
+fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> {
+    return reduce_sum4_of(value, WG, lane);
 }
 
 fn reduce_max(value: f32, lane: Lane) -> f32 {
@@ -212,6 +223,7 @@ struct Lane {
 fn lane_in_row(lane: Lane) -> u32 { return 0u; }
 fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
+fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
 
 const INPUT_LANES = 1u;
@@ -231,6 +243,7 @@ struct Lane {
 fn lane_in_row(lane: Lane) -> u32 { return 0u; }
 fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
+fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
 
 // Each eight lanes of a subgroup share an input row, so a subgroup adds it up subgroup_size / 8 times.

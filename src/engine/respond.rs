@@ -73,7 +73,7 @@ impl Engine {
         // The prompt has more rows than `matvec` takes, so that the kernels for long prompts run
         // too.
         let few = self.inner.runner.choices.matvec_rows as usize;
-        let prompt = vec![0; (2 * few).min(self.context_length() - 1)];
+        let prompt = vec![0; (few + 1).min(self.context_length() - 1)];
         let options =
             GenerateOptions { max_tokens: Some(2), ignore_end: true, ..GenerateOptions::default() };
         session.generate(&prompt, &options)?.text().await?;

@@ -50,7 +50,7 @@ pub enum Extent {
     Splits,
     /// 1 if a context has several splits, which are joined; otherwise 0.
     SeveralSplits,
-    /// Most tiles that `rows * top_k` items grouped by expert can fill, times `times`.
+    /// Most tiles that `rows * top_k` items grouped by expert can fill.
     ExpertTiles {
         /// Experts.
         experts: u32,
@@ -58,8 +58,6 @@ pub enum Extent {
         top_k: u32,
         /// Items in a tile.
         tile: u32,
-        /// Workgroups of a tile.
-        times: u32,
     },
 }
 
@@ -75,10 +73,10 @@ impl Extent {
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
             Self::SeveralSplits => u32::from(shape.splits > 1),
-            Self::ExpertTiles { experts, top_k, tile, times } => {
+            Self::ExpertTiles { experts, top_k, tile } => {
                 // Every expert may have one tile that is not full. A tile has at least one item.
                 let items = shape.rows * top_k;
-                (items / tile + experts).min(items) * times
+                (items / tile + experts).min(items)
             }
         }
     }

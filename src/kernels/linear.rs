@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::matmul::Grouped;
 use super::{
     Activations, Epilogue, Format, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems, Norm, Reduce,
+    TILE_ITEMS,
 };
 use crate::gpu::{Caps, Recorder, Tensor};
 
@@ -17,6 +18,11 @@ pub enum Multiply {
     /// Matrix units, in f16 with sums in f32: [`MatmulCoop`].
     MatrixUnits,
 }
+
+/// Most rows for which the `matvec` family is used: each row of a batch of so many sequences then has the value that
+/// it has alone. Beyond, tiles win: an H100's multiply-adds take as long as its memory at about 16
+/// rows, and matvec needs 1.6 instructions for each.
+const MATVEC_ROWS: u32 = 64;
 
 /// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed
 /// for an engine and follow from the device's capabilities and the model only. They are never measured,
@@ -46,7 +52,14 @@ impl Choices {
             true => Multiply::MatrixUnits,
             false => Multiply::Lanes,
         };
-        Self { reduce, activations: Activations::Float, multiply, matvec_rows: 8 }
+        Self { reduce, activations: Activations::Float, multiply, matvec_rows: MATVEC_ROWS }
+    }
+
+    /// Whether products of a pass of `rows` rows take the `matvec` family. On CPU drivers, where lanes own rows,
+    /// all do, since the barriers of tiles cost more than tiles save: on llvmpipe 512 x 2048 x 2048 in f16 takes
+    /// 0.87 s by matvec and 2.96 s by matmul.
+    fn takes_matvec(&self, rows: u32) -> bool {
+        rows <= self.matvec_rows || self.reduce.is_serial()
     }
 
     /// Appends the kernel of these choices for a product of many rows. Weights in f32, which a router always
@@ -81,9 +94,7 @@ pub struct Linear<'a> {
 impl Linear<'_> {
     /// Appends the kernel that suits `rows` rows.
     pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
-        // On CPU drivers, where lanes own rows, the barriers of tiles cost more than tiles save: on
-        // llvmpipe 512 x 2048 x 2048 in f16 takes 0.87 s by matvec and 2.96 s by matmul.
-        if rows <= choices.matvec_rows || choices.reduce.is_serial() {
+        if choices.takes_matvec(rows) {
             Matvec {
                 weight: self.weight,
                 bias: self.bias,
@@ -113,44 +124,51 @@ impl Linear<'_> {
     }
 }
 
-/// The products of many rows with their experts, grouped by expert.
+/// The products of several rows with their experts, grouped by expert.
 pub struct ExpertLinear<'a> {
     /// `[experts, rows, cols]`.
     pub weight: &'a Matrix,
     /// `[inputs, cols]`.
     pub x: &'a Tensor<f32>,
+    /// RMSNorm of `x` before the product, as in [`Linear`].
+    pub norm: Option<Norm<'a>>,
     /// `[rows * top_k, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
-    /// The items of each expert.
+    /// The items of each expert, in tiles of [`ExpertLinear::tile`].
     pub grouped: Grouped<'a>,
     /// Operation on the result.
     pub epilogue: Epilogue,
 }
 
 impl ExpertLinear<'_> {
-    /// Appends the kernel that suits the device.
-    pub fn record(&self, r: &mut Recorder, choices: &Choices) {
-        let (weight, x, out, epilogue) = (self.weight, self.x, self.out, self.epilogue);
-        // The reason is that of Linear: on llvmpipe 64 rows of 16 experts, six layers of w13 (1792 x
+    /// Most items of a tile for passes of `rows` rows.
+    #[must_use]
+    pub fn tile(choices: &Choices, rows: u32) -> u32 {
+        if choices.takes_matvec(rows) { Matvec::most_items(choices.reduce) } else { TILE_ITEMS }
+    }
+
+    /// Appends the kernel that suits `rows` rows.
+    pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
+        let Self { weight, x, norm, out, grouped, epilogue } = *self;
+        // On CPU drivers the reason is that of Linear: on llvmpipe 64 rows of 16 experts, six layers of w13 (1792 x
         // 1024) in Q4, took 1.35 s by matvec and 3.27 s by matmul, on a busy machine.
-        if choices.reduce.is_serial() {
-            let items = MatvecItems::Grouped(self.grouped);
-            let (reduce, activations) = (choices.reduce, choices.activations);
+        if choices.takes_matvec(rows) {
             Matvec {
                 weight,
                 bias: None,
                 x,
-                norm: None,
+                norm,
                 out,
-                items,
+                items: MatvecItems::Grouped(grouped),
                 epilogue,
-                reduce,
-                activations,
-                items_per_group: Matvec::most_items(reduce),
+                reduce: choices.reduce,
+                activations: choices.activations,
+                items_per_group: Matvec::most_items(choices.reduce),
             }
             .record(r);
         } else {
-            let grouped = Some(self.grouped);
+            debug_assert!(norm.is_none(), "RMSNorm has a dispatch of its own in long passes");
+            let grouped = Some(grouped);
             let matmul =
                 Matmul { weight, bias: None, x, out, grouped, only_logit_rows: false, epilogue };
             choices.record_matmul(matmul, r);

@@ -115,7 +115,7 @@ impl Matmul<'_> {
             None => (ItemsPart::Dense, Extent::Rows { times: 1, per }, 1, 0),
             Some(g) => {
                 let experts = self.weight.experts as u32;
-                let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per, times: 1 };
+                let tiles = Extent::ExpertTiles { experts, top_k: g.top_k, tile: per };
                 (g.part(), tiles, g.top_k, g.items_at)
             }
         };

@@ -4,7 +4,7 @@ use bytemuck::{Pod, Zeroable};
 
 use super::{
     Activations, BiasPart, Epilogue, ExpertChoice, Format, Grouped, InputPart, ItemsPart, Matrix,
-    NormPart, ProductPart, Reduce, TILE_ITEMS, WeightsPart, bytes_of, fold,
+    NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -30,7 +30,7 @@ pub enum MatvecItems<'a> {
     Gather(ExpertChoice<'a>),
     /// An item is the sum of the products with its row's `top_k` experts, weighted by their gates.
     Combine(ExpertChoice<'a>),
-    /// Items grouped by expert; a workgroup takes `items` of a tile.
+    /// Items grouped by expert, in tiles of [`Matvec::items_per_group`].
     Grouped(Grouped<'a>),
 }
 
@@ -137,13 +137,20 @@ struct Parts {
     items_per_group: u32,
     /// Whether [`WIDE_WG`] lanes share four rows.
     wide: bool,
+    /// Most lanes of a subgroup.
+    max_subgroup: u32,
 }
 
 impl Parts {
-    /// Jobs that are done side by side: the experts that are added up, if lanes share rows.
+    /// Jobs that are done side by side: the experts that are added up, if lanes share rows and a subgroup has
+    /// lanes of one job only.
     fn jobs(&self) -> u32 {
+        let side_by_side = self.max_subgroup <= WG && !self.reduce.is_serial();
         match (self.items, self.choice) {
-            (ItemsPart::Combine, Some((_, top_k, _))) if !self.reduce.is_serial() => top_k.min(4),
+            // A tree needs a power of two.
+            (ItemsPart::Combine, Some((_, top_k, _))) if side_by_side => {
+                top_k.next_power_of_two().min(4)
+            }
             _ => 1,
         }
     }
@@ -153,8 +160,7 @@ impl Parts {
         if self.wide && !self.reduce.is_serial() && self.jobs() == 1 {
             return WIDE_WG;
         }
-        // A tree needs a power of two.
-        WG * self.jobs().next_power_of_two()
+        WG * self.jobs()
     }
 
     fn variant(&self) -> Variant {
@@ -169,15 +175,14 @@ impl Parts {
             .import(self.epilogue)
             .int("WG", self.lanes())
             .int("ITEMS", self.items_per_group)
-            .int("JOBS", self.jobs().next_power_of_two());
+            .int("JOBS", self.jobs());
         if let Some((experts, top_k, norm_topk)) = self.choice {
             v = v.int("EXPERTS", experts).int("TOP_K", top_k).int("NORM_TOPK", norm_topk.into());
         }
+        // Dense items have no tiles, but their functions for matmul name the constant too.
         match self.items {
-            // The part's functions for matmul, which works in tiles, name the constant too.
-            ItemsPart::Dense => v.int("TILE_ITEMS", self.items_per_group),
-            ItemsPart::GroupedIn | ItemsPart::GroupedOut => v.int("TILE_ITEMS", TILE_ITEMS),
             ItemsPart::Gather | ItemsPart::Combine => v,
+            _ => v.int("TILE_ITEMS", self.items_per_group),
         }
     }
 }
@@ -200,6 +205,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 activations,
                 items_per_group: 1,
                 wide: false,
+                max_subgroup: caps.max_subgroup,
             };
             let (store, add, swiglu) = (Epilogue::Store, Epilogue::Add, Epilogue::Swiglu);
             let most = Matvec::most_items(reduce);
@@ -222,10 +228,11 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             let odd = Some((7, 3, false));
             all.extend([Parts { norm: true, ..gather }, Parts { choice: odd, ..gather }]);
             all.extend([combine, Parts { choice: odd, ..combine }]);
-            for (items, epilogue) in
-                [(ItemsPart::GroupedIn, swiglu), (ItemsPart::GroupedOut, store)]
+            let (inwards, outwards) = (ItemsPart::GroupedIn, ItemsPart::GroupedOut);
+            for (items, epilogue, norm) in
+                [(inwards, swiglu, false), (inwards, swiglu, true), (outwards, store, false)]
             {
-                all.push(Parts { items, epilogue, items_per_group: most, ..dense });
+                all.push(Parts { items, epilogue, norm, items_per_group: most, ..dense });
             }
         }
     }
@@ -258,8 +265,8 @@ impl Matvec<'_> {
             }
             MatvecItems::Grouped(g) => {
                 let (experts, top_k) = (self.weight.experts as u32, g.top_k);
-                let times = TILE_ITEMS / self.items_per_group;
-                (Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times }, top_k, false)
+                let tile = self.items_per_group;
+                (Extent::ExpertTiles { experts, top_k, tile }, top_k, false)
             }
         };
         let share = match self.items {
@@ -281,6 +288,7 @@ impl Matvec<'_> {
                 activations: self.activations,
                 items_per_group: self.items_per_group,
                 wide: row_groups < FEW_GROUPS && self.weight.cols >= 4 * WIDE_WG as usize,
+                max_subgroup: r.caps().max_subgroup,
             };
             let row_groups = row_groups.div_ceil(self.reduce.rows(parts.lanes()));
             let (gy, gz) = fold(row_groups);

@@ -9,10 +9,13 @@ const WG: u32 = 64;
 /// Lanes of `moe_group`, which is one workgroup.
 const GROUP_WG: u32 = 256;
 
+/// Fewest items of a full tile.
+const LEAST_TILE: u32 = 4;
+
 /// First word of the sorted items in the groups of at most `rows` rows. Before it are the number of
 /// tiles and room for as many tiles as there can be.
 fn items_at(rows: u32, experts: u32, top_k: u32) -> u32 {
-    let most = Extent::ExpertTiles { experts, top_k, tile: TILE_ITEMS, times: 1 };
+    let most = Extent::ExpertTiles { experts, top_k, tile: LEAST_TILE };
     4 + 4 * most.of(&crate::gpu::StepShape { rows, ..Default::default() })
 }
 
@@ -35,6 +38,8 @@ pub struct MoeGroup<'a> {
     pub experts: u32,
     /// Experts of a row.
     pub top_k: u32,
+    /// Most items of a tile, at least 4.
+    pub tile: u32,
 }
 
 #[repr(C)]
@@ -47,23 +52,26 @@ struct GroupParams {
 /// Counters of `moe_group` in workgroup memory, 8 KiB: chunks times experts.
 const COUNTERS: u32 = 2048;
 
-fn group_variant(experts: u32) -> Variant {
+fn group_variant(experts: u32, tile: u32) -> Variant {
     Variant::new("moe_group")
         .int("WG", GROUP_WG)
         .int("EXPERTS", experts)
         .int("CHUNKS", (COUNTERS / experts).clamp(1, 64))
-        .int("TILE_ITEMS", TILE_ITEMS)
+        .int("TILE_ITEMS", tile)
 }
 
 pub(super) fn group_variants(_: &Caps) -> Vec<Variant> {
-    [7, 32, 64].map(group_variant).to_vec()
+    [7, 32, 64]
+        .into_iter()
+        .flat_map(|e| [4, 8, TILE_ITEMS].map(|tile| group_variant(e, tile)))
+        .collect()
 }
 
 impl MoeGroup<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
         r.push(Dispatch {
-            variant: group_variant(self.experts),
+            variant: group_variant(self.experts, self.tile),
             params: bytes_of(&GroupParams { top_k: self.top_k, items_at: self.items_at }),
             bindings: vec![self.ids.bind("ids"), self.groups.bind("groups")],
             grid: [Extent::Const(1); 3],

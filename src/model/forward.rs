@@ -166,7 +166,7 @@ impl<'a> Forward<'a> {
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 
-    /// `logits = router h`, by which each row's `top_k` experts and their gates are chosen. In passes of few rows
+    /// `logits = router h`, by which each row's `top_k` experts and their gates are chosen. In a pass of one row
     /// the products with experts make this choice themselves.
     fn route(
         &self,
@@ -185,7 +185,7 @@ impl<'a> Forward<'a> {
             norm_topk_prob: moe.norm_topk_prob,
             routed_scaling_factor: moe.routed_scaling_factor,
         };
-        if !self.few_rows() || p.probing() {
+        if self.rows > 1 || p.probing() {
             Route { choice, ids: &s.ids, gates: &s.gates }.record(p);
         }
         choice
@@ -201,7 +201,7 @@ impl<'a> Forward<'a> {
         h: Input<'_>,
     ) {
         let (s, top_k) = (self.scratch, choice.top_k);
-        if self.few_rows() {
+        if self.rows == 1 {
             let Choices { reduce, activations, .. } = self.choices;
             Matvec {
                 weight: w13,
@@ -231,15 +231,20 @@ impl<'a> Forward<'a> {
             .record(p);
             return;
         }
-        let (groups, items_at) = (&s.groups, s.items_at);
-        let experts = w13.experts as u32;
-        MoeGroup { ids: &s.ids, groups, items_at, experts, top_k }.record(p);
-        for (weight, x, out, epilogue, own_rows) in [
-            (w13, h.x, &s.a, Epilogue::Swiglu, false),
-            (w2, &s.a, &s.expert_out, Epilogue::Store, true),
+        let (ids, groups, items_at) = (&s.ids, &s.groups, s.items_at);
+        let (experts, tile) = (w13.experts as u32, ExpertLinear::tile(&self.choices, self.rows));
+        MoeGroup { ids, groups, items_at, experts, top_k, tile }.record(p);
+        for (weight, input, out, epilogue, own_rows) in [
+            (w13, h, &s.a, Epilogue::Swiglu, false),
+            (w2, (&s.a).into(), &s.expert_out, Epilogue::Store, true),
         ] {
             let grouped = Grouped { groups, items_at, top_k, own_rows };
-            ExpertLinear { weight, x, out, grouped, epilogue }.record(p, &self.choices);
+            let Input { x, norm } = input;
+            ExpertLinear { weight, x, norm, out, grouped, epilogue }.record(
+                p,
+                &self.choices,
+                self.rows,
+            );
         }
         MoeCombine {
             y: &s.expert_out,

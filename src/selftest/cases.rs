@@ -10,7 +10,9 @@ use super::{
     check_in_proj_conv, check_linear, check_norm, check_penalties, check_route, check_threshold,
 };
 use crate::gpu::{Caps, Device, GpuError};
-use crate::kernels::{Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce};
+use crate::kernels::{
+    Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce, TILE_ITEMS,
+};
 use crate::reference::Options;
 
 const SPANS: [(u32, u32, u32); 3] = [(2, 0, 5), (0, 63, 2), (1, 250, 9)];
@@ -85,12 +87,13 @@ const MATMULS: [(Rows, Epilogue, bool); 8] = [
     (Rows::GroupedOut, Epilogue::Store, false),
 ];
 
-fn group(experts: usize, routing: Routing) -> GroupCase {
+fn group(experts: usize, routing: Routing, tile: u32) -> GroupCase {
     GroupCase {
         rows: 21,
         most_rows: 30,
         experts,
         top_k: 3,
+        tile,
         routing,
         hidden_size: 260,
         fill: Fill::Normal,
@@ -243,8 +246,8 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
         Check::Conv(conv(3, 16, false)),
         Check::Heads(heads(4, 2, 64), KvFormat::F16),
         Check::Attention(attention(4, 2, 64), KvFormat::F16),
-        Check::Group(group(8, Routing::Random)),
-        Check::Combine(group(8, Routing::Random)),
+        Check::Group(group(8, Routing::Random, 4)),
+        Check::Combine(group(8, Routing::Random, 4)),
     ];
     for (mode, epilogue, bias) in
         [MATVECS[0], MATVECS[2], (Rows::Gather, Epilogue::Swiglu, false), MATVECS[7]]
@@ -334,8 +337,10 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
     }
     for experts in [7, 32, 64] {
         for routing in Routing::ALL {
-            all.push(Check::Group(group(experts, routing)));
-            all.push(Check::Combine(group(experts, routing)));
+            for tile in [4, 8, TILE_ITEMS] {
+                all.push(Check::Group(group(experts, routing, tile)));
+            }
+            all.push(Check::Combine(group(experts, routing, 4)));
         }
     }
     for vocab in [33, 1000, 5000] {
@@ -372,10 +377,7 @@ fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
             for &items in items.clone() {
                 let case = linear(mode, epilogue, items as usize, bias);
                 let kernel = LinearKernel::Matvec { reduce, activations, items };
-                let takes_norm = !matches!(
-                    (mode, epilogue),
-                    (_, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, _)
-                );
+                let takes_norm = epilogue != Epilogue::Add && mode != Rows::GroupedOut;
                 if takes_norm {
                     all.push(Check::Linear(normed(case.clone()), weights, kernel));
                 }

@@ -9,7 +9,7 @@ use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
     Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems,
-    Norm, Reduce,
+    Norm, Reduce, TILE_ITEMS,
 };
 use crate::reference::{self, After, Jobs, Product};
 
@@ -104,6 +104,14 @@ impl LinearKernel {
             all.push(Self::MatmulCoop);
         }
         all
+    }
+
+    /// Items of a tile.
+    fn tile(self) -> u32 {
+        match self {
+            Self::Matvec { items, .. } => items.max(4),
+            Self::Matmul | Self::MatmulCoop => TILE_ITEMS,
+        }
     }
 
     pub(super) fn rounding(self, format: Format) -> Rounding {
@@ -402,7 +410,7 @@ async fn run_linear(
         None => None,
     };
     let (groups, items_at) =
-        groups_words(&i.ids, case.items, case.experts as u32, case.top_k as u32);
+        groups_words(&i.ids, case.items, case.experts as u32, case.top_k as u32, kernel.tile());
     let groups = device.tensor_of("groups", &groups).await?;
     let out = match case.epilogue {
         Epilogue::Add => Output::with(device, &i.before).await?,

@@ -19,6 +19,8 @@ pub struct GroupCase {
     pub experts: usize,
     /// Experts a row goes to.
     pub top_k: usize,
+    /// Most items of a tile.
+    pub tile: u32,
     /// Choice of experts.
     pub routing: Routing,
     /// Columns of `moe_combine`, a multiple of 4.
@@ -37,11 +39,12 @@ pub async fn check_group(device: &Device, case: &GroupCase) -> Result<KernelChec
     let mut rng = Rng::new(case.seed);
     let (experts, top_k) = (case.experts as u32, case.top_k as u32);
     let ids = case.routing.ids(&mut rng, case.rows * case.top_k, case.experts);
-    let (want, items_at) = groups_words(&ids, case.most_rows, experts, top_k);
+    let (want, items_at) = groups_words(&ids, case.most_rows, experts, top_k, case.tile);
     let ids = device.tensor_of("ids", &ids).await?;
     let groups = device.tensor_of("groups", &vec![UNTOUCHED_ID; want.len() + 8]).await?;
     let variant = run(device, *device.caps(), &Pass::of_rows(case.rows).batch, 1, |r| {
-        MoeGroup { ids: &ids, groups: &groups, items_at, experts, top_k }.record(r);
+        let (ids, groups, tile) = (&ids, &groups, case.tile);
+        MoeGroup { ids, groups, items_at, experts, top_k, tile }.record(r);
     })
     .await?;
     let mut c = Comparison::new();

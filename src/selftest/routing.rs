@@ -2,7 +2,7 @@
 
 use super::Rng;
 use super::data::UNTOUCHED_ID;
-use crate::kernels::{TILE_ITEMS, groups_len};
+use crate::kernels::groups_len;
 use crate::reference;
 
 /// Choice of experts by rows.
@@ -73,9 +73,10 @@ pub(super) fn groups_words(
     most_rows: usize,
     experts: u32,
     top_k: u32,
+    tile: u32,
 ) -> (Vec<u32>, u32) {
     let (items_at, len) = groups_len(most_rows as u32, experts, top_k);
-    let groups = reference::moe_group(ids, experts, TILE_ITEMS);
+    let groups = reference::moe_group(ids, experts, tile);
     let mut words = vec![UNTOUCHED_ID; len];
     words[0] = groups.tiles.len() as u32;
     for (at, tile) in words[4..].chunks_mut(4).zip(&groups.tiles) {

@@ -1,3 +1,4 @@
+use lfm2_wgpu::kernels::TILE_ITEMS;
 use lfm2_wgpu::selftest::{Fill, GroupCase, Routing, check_combine, check_group};
 use proptest::prelude::*;
 use proptest::sample::select;
@@ -17,6 +18,7 @@ fn cases() -> impl Strategy<Value = GroupCase> {
             most_rows: rows * (1 + spare),
             experts,
             top_k,
+            tile: if seed % 2 == 0 { 4 } else { TILE_ITEMS },
             routing,
             hidden_size: 4 * quads,
             fill,
