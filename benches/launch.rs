@@ -99,25 +99,21 @@ fn main() {
 }
 
 fn print(results: &Value) {
+    let number = |value: &Value| value.as_f64().unwrap_or(0.0);
+    let rows = |name: &str| results[name].as_array().cloned().unwrap_or_default();
     println!("{}, {}", results["adapter"], results["driver"]);
     for kind in ["dependent", "independent"] {
-        for row in results[kind].as_array().into_iter().flatten() {
-            println!(
-                "{kind:11} {:4} workgroups: {:7.3} us each, {:.3} us of CPU",
-                row["workgroups"],
-                row["us"].as_f64().unwrap_or(0.0),
-                row["host_us"].as_f64().unwrap_or(0.0)
-            );
+        for row in rows(kind) {
+            let [workgroups, us, host] =
+                ["workgroups", "us", "host_us"].map(|name| number(&row[name]));
+            println!("{kind:11} {workgroups:5} workgroups: {us:8.3} us each, {host:.3} us of CPU");
         }
     }
-    println!("one dispatch, 16 bytes read back: {:.1} us", results["round_trip_us"]);
-    for row in results["reads"].as_array().into_iter().flatten().filter(|row| !row.is_null()) {
-        println!(
-            "a dispatch reads {:4} MiB: {:8.2} us, {:5.0} GB/s",
-            row["mib"],
-            row["us"].as_f64().unwrap_or(0.0),
-            row["gb_per_second"].as_f64().unwrap_or(0.0)
-        );
+    let round_trip = number(&results["round_trip_us"]);
+    println!("one dispatch, 16 bytes read back: {round_trip:.1} us");
+    for row in rows("reads").iter().filter(|row| !row.is_null()) {
+        let [mib, us, speed] = ["mib", "us", "gb_per_second"].map(|name| number(&row[name]));
+        println!("a dispatch reads {mib:4} MiB: {us:9.2} us, {speed:5.0} GB/s");
     }
 }
 

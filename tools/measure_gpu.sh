@@ -33,15 +33,22 @@ done
 [ -z "$llama" ] || [ -n "$model" ] || { echo "measure_gpu.sh: --llama needs --model FILE.gguf" >&2; exit 2; }
 
 build() {
-    local release=(--release) bench=()
-    [ $small = no ] || release=() bench=(--profile dev)
+    local tests messages
     mkdir -p "$programs" || return
-    # The last executable in cargo's messages is the program.
-    take() { sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -1 | xargs -I{} strip -o "$programs/$1" {}; }
-    cargo build --locked "${release[@]}" --bin lfm2 --message-format json | take lfm2 &&
-        cargo bench --locked "${bench[@]}" --no-run --bench kernels --message-format json | take kernels &&
-        cargo bench --locked "${bench[@]}" --no-run --bench launch --message-format json | take launch &&
-        cargo test --locked --no-run --test it --message-format json | take it
+    tests=$(cargo test --locked --no-run --test it --bench kernels --bench launch --message-format json) || return
+    messages=$tests
+    if [ $small = no ]; then
+        # Cargo builds the program too, as it does for every bench.
+        messages=$(cargo bench --locked --no-run --bench kernels --bench launch --message-format json) || return
+    fi
+    take lfm2 "$messages" && take kernels "$messages" && take launch "$messages" && take it "$tests"
+}
+
+# Copies a program that cargo's messages name.
+take() {
+    local named="\"crate_types\":[\"bin\"],\"name\":\"$1\"" file
+    file=$(grep -F "$named" <<<"$2" | sed -n 's/.*"executable":"\([^"]*\)".*/\1/p' | tail -n 1)
+    strip -o "$programs/$1" "$file"
 }
 
 if [ $only_build = yes ] || [ ! -x "$programs/it" ]; then
@@ -49,6 +56,7 @@ if [ $only_build = yes ] || [ ! -x "$programs/it" ]; then
 fi
 [ $only_build = no ] || exit 0
 
+SECONDS=0
 seconds_in_all=360
 mkdir -p "$out" || exit 1
 rm -f "$out"/*.json "$out"/*.log
@@ -130,7 +138,7 @@ if [ $small = yes ]; then
     step samplings 60 "${bench[@]}" -c 256 -p 0 -n 4 --sampling greedy,nucleus -r 1
     step parallel 60 "${bench[@]}" -p 0 -n 2 --parallel 1,2,8 -r 1
     step profile 60 "${bench[@]}" -c 256 --profile -p 1,16 -n 0
-    call kernels kernels 60 --test rms_norm
+    call kernels kernels 60 --warm-up-time 0.05 --measurement-time 0.1 rms_norm
     call tests tests 60 tidy::
 else
     step selftest 40 "$programs/lfm2" selftest --json
