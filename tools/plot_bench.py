@@ -3,6 +3,7 @@
     lfm2 bench -p 64,128,256,512 -n 0 -o json > prefill.json
     lfm2 bench -p 0 -n 16 -d 0,256,512,1024 -o json > decode.json
     python3 tools/plot_bench.py prefill.json decode.json --svg plot.svg
+    python3 tools/plot_bench.py measure.json      the result of tools/measure_gpu.sh: a table for each step
 
 The table goes to stdout as Markdown, or with `--into FILE.md` between that file's lines `<!-- bench -->` and
 `<!-- /bench -->`. `--check` writes nothing, and fails if a file differs from the output. A test's length is the
@@ -41,7 +42,7 @@ class Test:
 
     @property
     def prefill(self) -> bool:
-        return self.kind.startswith("pp")
+        return "pp" in self.kind
 
 
 @dataclass
@@ -69,6 +70,10 @@ def series_of(rows: list[dict]) -> list[Series]:
         details += f"weights {int(row.get('model_size') or 0) / 1e9:.2f} GB"
         series = found.setdefault(f"{label} {adapter}", Series(label, adapter, details))
         kind = f"tg{n_gen}" if n_gen else f"pp{n_prompt}"
+        if int(row.get("n_parallel") or 1) > 1:
+            kind = f"{row['n_parallel']} x {kind}"
+        if row.get("sampling", "greedy") != "greedy":
+            kind = f"{kind}, {row['sampling']}"
         length = depth + n_prompt + n_gen
         speed, spread = float(row["avg_ts"]), float(row.get("stddev_ts") or 0)
         series.tests.append(Test(kind, depth, length, speed, spread))
@@ -97,6 +102,99 @@ def table(all_series: list[Series]) -> str:
     lines.append("")
     lines += [f"{s.label}: {s.adapter}, {s.details}." for s in all_series]
     return "\n".join(lines) + "\n"
+
+
+def cells(*values: object) -> str:
+    return "| " + " | ".join(str(v) for v in values) + " |"
+
+
+def figure(value: float | None, digits: int = 2) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def bench_lines(rows: list[dict]) -> list[str]:
+    """Every test of a step, with what a token costs."""
+    lines = [cells("test", "t/s", "CPU us a token", "GPU ms a token", "dispatches a token", "GB/s", "experts a layer")]
+    lines.append("|---|---:|---:|---:|---:|---:|---:|")
+    for row in rows:
+        name = row.get("test") or (f"tg{row['n_gen']}" if row.get("n_gen") else f"pp{row.get('n_prompt')}")
+        speed = f"{float(row['avg_ts']):.1f} ± {float(row.get('stddev_ts') or 0):.1f}"
+        costs = [(row.get("cpu_us_per_token"), 0), (row.get("gpu_ms_per_token"), 3), (row.get("dispatches_per_token"), 1)]
+        costs += [(row.get("gb_per_second"), 0), (row.get("distinct_experts"), 1)]
+        lines.append(cells(name, speed, *(figure(value, digits) for value, digits in costs)))
+    return lines
+
+
+def profile_lines(profiles: list[dict]) -> list[str]:
+    lines: list[str] = []
+    for profile in profiles:
+        calls = sum(kernel["calls"] for kernel in profile["kernels"])
+        lines += [
+            f"{profile['rows']} rows after {profile['n_depth']} tokens: {profile['whole_ms']:.3f} ms in one pass, {calls} dispatches",
+            "",
+            cells("kernel", "calls", "us a call", "GB/s"),
+            "|---|---:|---:|---:|",
+        ]
+        for kernel in profile["kernels"]:
+            each = 1e3 * kernel["ms"] / kernel["calls"]
+            speed = kernel["weight_bytes"] / kernel["ms"] / 1e6 if kernel["ms"] and kernel["weight_bytes"] else None
+            lines.append(cells(kernel["kernel"], kernel["calls"], f"{each:.2f}", figure(speed, 0)))
+        lines.append("")
+    return lines
+
+
+def kernel_lines(results: list[dict]) -> list[str]:
+    """criterion's medians."""
+    lines = [cells("kernel", "us", "GB/s", "G operations/s"), "|---|---:|---:|---:|"]
+    for result in results:
+        benchmark, nanoseconds = result["benchmark"], result["estimates"]["median"]["point_estimate"]
+        throughput = benchmark.get("throughput") or {}
+        both = throughput.get("ElementsAndBytes") or {}
+        bytes_ = both.get("bytes") or throughput.get("BytesDecimal")
+        per_second = [n / nanoseconds if n else None for n in (bytes_, both.get("elements"))]
+        name = f"{benchmark['group_id']} {benchmark.get('function_id') or ''}".replace("|", "\\|")
+        lines.append(cells(name, f"{nanoseconds / 1e3:.1f}", *(figure(speed, 0) for speed in per_second)))
+    return lines
+
+
+def launch_lines(result: dict) -> list[str]:
+    lines = [cells("dispatches of one pass", "us each", "CPU us each"), "|---|---:|---:|"]
+    for kind in ("dependent", "independent"):
+        for row in result[kind]:
+            lines.append(cells(f"{kind}, {row['workgroups']} workgroups", f"{row['us']:.3f}", f"{row['host_us']:.3f}"))
+    lines.append(cells("submit one, read 16 bytes back", f"{result['round_trip_us']:.1f}", ""))
+    lines += ["", cells("a dispatch reads", "us", "GB/s"), "|---|---:|---:|"]
+    for row in filter(None, result["reads"]):
+        lines.append(cells(f"{row['mib']} MiB", f"{row['us']:.2f}", f"{row['gb_per_second']:.0f}"))
+    return lines
+
+
+def step_lines(step: dict) -> list[str]:
+    result = step["result"]
+    if result is None:
+        return [f"Failed with code {step['code']}."]
+    if step["name"] == "launch":
+        return launch_lines(result)
+    if step["name"] == "selftest":
+        failed = [check["kernel"] for check in result["checks"] if not check["passed"]]
+        return [f"{len(result['checks'])} checks, {result['failed']} failed{': ' if failed else ''}{', '.join(failed)}."]
+    if isinstance(result, dict):
+        return [", ".join(f"{name} {value}" for name, value in result.items()) + "."]
+    if result and "kernels" in result[0]:
+        return profile_lines(result)
+    if result and "benchmark" in result[0]:
+        return kernel_lines(result)
+    return bench_lines(result)
+
+
+def measured(result: dict) -> str:
+    """Tables of all steps of tools/measure_gpu.sh."""
+    adapters = (result["info"] or {}).get("adapters", [])
+    chosen = next((a for a in adapters if a.get("index") == result["info"].get("chosen")), {})
+    lines = [f"{chosen.get('name', '?')}, driver {chosen.get('driver', '?')}; {result['date']}, commit {result['commit'] or '?'}."]
+    for step in result["steps"]:
+        lines += ["", f"#### {step['name']}, {step['seconds']} s", "", f"    {step['command']}", ""] + step_lines(step)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def nice_top(value: float) -> float:
@@ -206,16 +304,27 @@ def main() -> None:
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     args = parser.parse_args()
 
-    all_series = series_of([row for file in args.results for row in json.loads(file.read_text("utf-8"))])
-    if not all_series:
+    rows, tables = [], ""
+    for file in args.results:
+        result = json.loads(file.read_text("utf-8"))
+        if isinstance(result, dict):
+            tables += measured(result)
+            # Tests by length and depth; llama-bench's beside them.
+            kept = [step["result"] or [] for step in result["steps"] if step["name"] in ("lengths", "depths", "llama")]
+            rows += [row for step in kept for row in step]
+        else:
+            rows += result
+    all_series = series_of(rows)
+    if not all_series and not tables:
         sys.exit(f"{args.results[0]}: no results of prefill or decode")
+    tables = tables or table(all_series)
     files = []
-    if args.svg:
+    if args.svg and all_series:
         files.append((args.svg, plot(all_series)))
     if args.into:
-        files.append((args.into, put_into(args.into.read_text("utf-8"), table(all_series), args.into)))
+        files.append((args.into, put_into(args.into.read_text("utf-8"), tables, args.into)))
     else:
-        print(table(all_series), end="")
+        print(tables, end="")
     for path, content in files:
         if not args.check:
             path.write_text(content, "utf-8")

@@ -20,7 +20,7 @@ const ENGINE: [&str; 10] = [
     "skip_selftest",
 ];
 /// Options that `-h` leaves out.
-const UNCOMMON: [&str; 12] = [
+const UNCOMMON: [&str; 13] = [
     "raw",
     "token_ids",
     "tool_calls",
@@ -31,6 +31,7 @@ const UNCOMMON: [&str; 12] = [
     "repetition_penalty",
     "presence_penalty",
     "frequency_penalty",
+    "sampling",
     "stop",
     "version",
 ];

@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// Refuses invalid tokens, and more tokens than the context has room for.
-    fn check_room(&self, tokens: &[u32]) -> Result<(), Error> {
+    pub(super) fn check_room(&self, tokens: &[u32]) -> Result<(), Error> {
         self.check_prompt(tokens)?;
         let (context, have) = (self.engine().context_length(), self.tokens().len());
         if have + tokens.len() > context {
@@ -110,7 +110,11 @@ impl Session {
     }
 
     /// A batch of these tokens at the session's next positions, with the logits of `logit_rows`.
-    fn next_batch(&mut self, tokens: &[u32], logit_rows: Vec<u32>) -> Result<Batch, Error> {
+    pub(super) fn next_batch(
+        &mut self,
+        tokens: &[u32],
+        logit_rows: Vec<u32>,
+    ) -> Result<Batch, Error> {
         let first = self.tokens().len();
         let end = first + tokens.len();
         self.reserve(end)?;

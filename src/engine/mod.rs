@@ -21,6 +21,8 @@ mod handle;
 mod inspect;
 mod model_text;
 mod opened;
+#[cfg(feature = "cli")]
+mod parallel;
 mod planning;
 mod progress;
 mod recommended;
@@ -41,6 +43,8 @@ pub use handle::Engine;
 pub use inspect::Trace;
 pub use model_text::ModelText;
 pub use opened::OpenedModel;
+#[cfg(feature = "cli")]
+pub(crate) use parallel::Parallel;
 pub use progress::BuildProgress;
 pub use recommended::Recommendation;
 pub use request::{ChatRequest, piece, summary};

@@ -66,6 +66,8 @@ pub struct Counters {
     pub submissions: u64,
     /// Bytes copied back to the CPU.
     pub readback_bytes: u64,
+    /// Nanoseconds that the host took to encode submissions and to hand them to the driver.
+    pub host_nanoseconds: u64,
     /// Bytes of the engine's GPU buffers that exist now.
     pub allocated_bytes: u64,
     /// Most bytes of them that existed at one time.
@@ -83,6 +85,7 @@ pub(super) struct Inner {
     pub dispatches: AtomicU64,
     pub submissions: AtomicU64,
     pub readback_bytes: AtomicU64,
+    pub host_nanoseconds: AtomicU64,
     pub ledger: Arc<Ledger>,
     report: AdapterReport,
     /// Reason of the device's loss, or the first error that no call was waiting for.
@@ -200,6 +203,7 @@ impl Device {
                 dispatches: AtomicU64::new(0),
                 submissions: AtomicU64::new(0),
                 readback_bytes: AtomicU64::new(0),
+                host_nanoseconds: AtomicU64::new(0),
                 ledger: Arc::default(),
                 report,
                 fault,
@@ -251,6 +255,7 @@ impl Device {
             dispatches: get(&self.inner.dispatches),
             submissions: get(&self.inner.submissions),
             readback_bytes: get(&self.inner.readback_bytes),
+            host_nanoseconds: get(&self.inner.host_nanoseconds),
             allocated_bytes: self.inner.ledger.alive(),
             peak_allocated_bytes: self.inner.ledger.peak(),
         }

@@ -3,13 +3,17 @@
 use std::ops::Range;
 use std::sync::atomic::Ordering;
 
+use web_time::Instant;
+
 use super::plan::{Command, workgroups};
+use super::profile::Timestamps;
 use super::{Device, Element, Plan, Readback, StepShape, Submission, Tensor};
 
 /// Encodes one submission.
 pub struct Encoder<'a> {
     device: &'a Device,
     encoder: wgpu::CommandEncoder,
+    began: Instant,
     dispatches: u64,
     readback_bytes: u64,
 }
@@ -18,11 +22,12 @@ impl Device {
     /// Begins a submission.
     #[must_use]
     pub fn encoder(&self) -> Encoder<'_> {
+        let began = Instant::now();
         let encoder = self
             .inner
             .device
             .create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("lfm2-wgpu") });
-        Encoder { device: self, encoder, dispatches: 0, readback_bytes: 0 }
+        Encoder { device: self, encoder, began, dispatches: 0, readback_bytes: 0 }
     }
 }
 
@@ -54,40 +59,34 @@ impl Encoder<'_> {
         self.replay(plan, shape, 0..plan.commands.len());
     }
 
+    /// Replays a whole plan in one pass with timestamps before and after it.
+    pub(super) fn replay_between(&mut self, plan: &Plan, shape: &StepShape, times: &Timestamps) {
+        self.pass(plan, shape, &plan.commands, Some(times.pair(0)));
+        self.resolve(times);
+    }
+
     /// Replays a whole plan with one pass for each dispatch and timestamps before and after it. An empty
     /// pass at the end measures the cost of a timed pass itself.
-    pub(super) fn replay_timed(
-        &mut self,
-        plan: &Plan,
-        shape: &StepShape,
-        set: &wgpu::QuerySet,
-        resolved: &wgpu::Buffer,
-        target: &Readback,
-    ) {
-        let mut query = 0;
+    pub(super) fn replay_timed(&mut self, plan: &Plan, shape: &StepShape, times: &Timestamps) {
+        let mut pair = 0;
         for command in &plan.commands {
             let Command::Dispatch { grid, .. } = command else { continue };
             if workgroups(grid, shape).is_none() {
                 continue;
             }
-            let times = wgpu::ComputePassTimestampWrites {
-                query_set: set,
-                beginning_of_pass_write_index: Some(query),
-                end_of_pass_write_index: Some(query + 1),
-            };
-            self.pass(plan, shape, std::slice::from_ref(command), Some(times));
-            query += 2;
+            self.pass(plan, shape, std::slice::from_ref(command), Some(times.pair(pair)));
+            pair += 1;
         }
         self.encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("empty"),
-            timestamp_writes: Some(wgpu::ComputePassTimestampWrites {
-                query_set: set,
-                beginning_of_pass_write_index: Some(query),
-                end_of_pass_write_index: Some(query + 1),
-            }),
+            timestamp_writes: Some(times.pair(pair)),
         });
-        query += 2;
-        self.encoder.resolve_query_set(set, 0..query, resolved, 0);
+        self.resolve(times);
+    }
+
+    fn resolve(&mut self, times: &Timestamps) {
+        let (resolved, target) = (&times.resolved.buffer, &times.target);
+        self.encoder.resolve_query_set(&times.set, 0..times.queries, resolved, 0);
         self.encoder.copy_buffer_to_buffer(resolved, 0, &target.memory.buffer, 0, target.bytes);
     }
 
@@ -156,6 +155,9 @@ impl Encoder<'_> {
         inner.submissions.fetch_add(1, Ordering::Relaxed);
         inner.readback_bytes.fetch_add(self.readback_bytes, Ordering::Relaxed);
         let finish = || inner.queue.submit([self.encoder.finish()]);
-        Submission(self.device.guard_now("a submission", finish))
+        let submission = Submission(self.device.guard_now("a submission", finish));
+        let took = self.began.elapsed().as_nanos() as u64;
+        inner.host_nanoseconds.fetch_add(took, Ordering::Relaxed);
+        submission
     }
 }

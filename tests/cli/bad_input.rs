@@ -88,6 +88,9 @@ fn bad_ids_and_output_files_are_refused() {
     );
     refused(&mut logits(dir.path(), &["--greedy", "4000000000"]), &["128000"]);
     refused(&mut lfm2(&["bench", "-d", "18446744073709551615"]), &["context"]);
+    for sequences in ["0", "257", "x"] {
+        refused(&mut lfm2(&["bench", "--parallel", sequences]), &["--parallel"]);
+    }
     let parts = std::fs::read_dir(dir.path())
         .unwrap()
         .filter(|e| e.as_ref().unwrap().path().extension().is_some_and(|x| x == "part"));

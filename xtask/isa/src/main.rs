@@ -22,6 +22,7 @@ Compiles every kernel variant that a model uses and that has all WORDs in its na
   --all          every variant of every kernel, whether the model uses it or not
   --wgsl FILE    the kernels of a file in place of the model's, as `lfm2 info --kernel` prints them; - is stdin
   --asm          print the machine code too
+  --markdown     print Markdown tables, as in docs/performance.md, which explains the columns
 ";
 
 /// A GPU that the driver can compile for.
@@ -60,6 +61,7 @@ struct Options {
     all: bool,
     wgsl: Vec<String>,
     asm: bool,
+    markdown: bool,
     words: Vec<String>,
 }
 
@@ -80,6 +82,7 @@ fn parse() -> Result<Options, Box<dyn Error>> {
         all: false,
         wgsl: Vec::new(),
         asm: false,
+        markdown: false,
         words: Vec::new(),
     };
     let mut args = std::env::args().skip(1);
@@ -95,6 +98,7 @@ fn parse() -> Result<Options, Box<dyn Error>> {
             "--wgsl" => options.wgsl.push(value()?),
             "--all" => options.all = true,
             "--asm" => options.asm = true,
+            "--markdown" => options.markdown = true,
             "-h" | "--help" => {
                 print!("{USAGE}");
                 std::process::exit(0);
@@ -135,57 +139,72 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         if kernels.is_empty() {
             continue;
         }
-        println!("\n{title}\n{HEADER}");
+        println!("\n{title}\n");
+        println!("{}", line(&HEADER.map(str::to_owned), options.markdown));
+        if options.markdown {
+            println!("|{}---|", "---:|".repeat(HEADER.len() - 1));
+        }
         for kernel in kernels {
             if kernel.wgsl.contains("enable wgpu_cooperative_matrix") && !gpu.matrix_units {
-                println!("{}: this GPU has no matrix units", kernel.name);
+                eprintln!("{}: this GPU has no matrix units", kernel.name);
                 continue;
             }
-            let compiled = Spirv::of(&kernel.wgsl).and_then(|s| Ok((driver.compile(&s)?, s)));
-            match compiled {
+            match Spirv::of(&kernel.wgsl).and_then(|s| Ok((driver.compile(&s)?, s))) {
                 Ok((report, spirv)) => {
                     let stream = Stream::of(&report.assembly, &spirv, report.wave);
-                    println!("{} {}", row(&report, stream, gpu.simds * gpu.ghz), kernel.name);
+                    let row = row(&report, stream, gpu.simds * gpu.ghz, kernel.name);
+                    println!("{}", line(&row, options.markdown));
                     if options.asm {
                         println!("{}", report.assembly);
                     }
                 }
-                Err(problem) => println!("{}: {problem}", kernel.name),
+                Err(problem) => eprintln!("{}: {problem}", kernel.name),
             }
         }
     }
     Ok(())
 }
 
-const HEADER: &str =
-    "wave VGPR SGPR spill waves   LDS instr  VALU VMEM latency inv.thr  VALU/B  GB/s variant";
+const COLUMNS: usize = 14;
+const HEADER: [&str; COLUMNS] = [
+    "wave", "VGPR", "SGPR", "spill", "waves", "LDS", "instr", "VALU", "VMEM", "latency", "inv.thr",
+    "VALU/B", "GB/s", "variant",
+];
+const WIDTHS: [usize; COLUMNS - 1] = [4, 4, 4, 5, 5, 5, 5, 5, 4, 7, 7, 7, 5];
+
+/// A line of a table. The variant comes last.
+fn line(cells: &[String; COLUMNS], markdown: bool) -> String {
+    if markdown {
+        return format!("| {} |", cells.join(" | "));
+    }
+    let numbers = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} "));
+    numbers.collect::<String>() + &cells[COLUMNS - 1]
+}
 
 /// A row of the table. `ghz`: cycles of all SIMDs together, in thousands of millions a second.
-fn row(report: &Report, stream: Option<Stream>, ghz: f64) -> String {
+fn row(report: &Report, stream: Option<Stream>, ghz: f64, variant: String) -> [String; COLUMNS] {
     let of = |name: &str| report.numbers.get(name).copied().unwrap_or(f64::NAN);
-    let mut row = format!(
-        "{:4} {:4} {:4} {:5} {:5} {:5} {:5} {:5} {:4} {:7} {:7}",
-        report.wave,
-        of("VGPRs"),
-        of("Pre-Sched SGPRs"),
-        of("Spilled VGPRs") + of("Spilled SGPRs"),
-        of("Subgroups per SIMD"),
-        of("LDS size"),
-        of("Instructions"),
-        of("VALU"),
-        of("VMEM"),
-        of("Latency"),
-        of("Inverse Throughput"),
-    );
-    row += &match stream {
-        None => " ".repeat(14),
-        Some(s) => {
-            // A SIMD has 32 lanes.
-            let cycles = f64::from(s.valu * report.wave.div_ceil(32));
-            let per_byte = f64::from(s.valu * report.wave) / f64::from(s.bytes);
-            let speed = f64::from(s.bytes) / cycles * ghz;
-            format!(" {per_byte:6.2}{} {speed:5.0}", if s.unknown { "+" } else { " " })
-        }
-    };
-    row
+    let (per_byte, speed) = stream.map_or_else(Default::default, |s| {
+        // A SIMD has 32 lanes.
+        let cycles = f64::from(s.valu * report.wave.div_ceil(32));
+        let per_byte = f64::from(s.valu * report.wave) / f64::from(s.bytes);
+        let unknown = if s.unknown { "+" } else { "" };
+        (format!("{per_byte:.2}{unknown}"), format!("{:.0}", f64::from(s.bytes) / cycles * ghz))
+    });
+    [
+        report.wave.to_string(),
+        of("VGPRs").to_string(),
+        of("Pre-Sched SGPRs").to_string(),
+        (of("Spilled VGPRs") + of("Spilled SGPRs")).to_string(),
+        of("Subgroups per SIMD").to_string(),
+        of("LDS size").to_string(),
+        of("Instructions").to_string(),
+        of("VALU").to_string(),
+        of("VMEM").to_string(),
+        of("Latency").to_string(),
+        of("Inverse Throughput").to_string(),
+        per_byte,
+        speed,
+        variant,
+    ]
 }

@@ -1,0 +1,289 @@
+//! The tests of `lfm2 bench` and their measurement.
+
+use std::time::Instant;
+
+use clap::ValueEnum;
+
+use crate::cli::error::CliError;
+use crate::cli::interrupt;
+use crate::engine::{GenerateOptions, Generation, Parallel, SamplingOptions, Session};
+use crate::gpu::{Counters, Profile};
+
+/// Tokens of a prompt that `--profile` runs: one chunk.
+const PROFILED: usize = 512;
+
+/// `--sampling`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sampling {
+    /// The most likely token
+    #[default]
+    Greedy,
+    /// The model's recommendation
+    Recommended,
+    /// top_k 50, top_p 0.9, repetition penalty 1.05
+    Nucleus,
+}
+
+impl Sampling {
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Greedy => "greedy",
+            Self::Recommended => "recommended",
+            Self::Nucleus => "nucleus",
+        }
+    }
+
+    fn options(self, session: &Session) -> SamplingOptions {
+        // The same draws in every run.
+        let seed = Some(1);
+        match self {
+            Self::Greedy => SamplingOptions::greedy(),
+            Self::Recommended => {
+                SamplingOptions { seed, ..session.engine().recommended_sampling() }
+            }
+            Self::Nucleus => SamplingOptions {
+                temperature: 1.0,
+                top_k: 50,
+                top_p: 0.9,
+                repetition_penalty: 1.05,
+                seed,
+                ..SamplingOptions::greedy()
+            },
+        }
+    }
+}
+
+/// One test: `n_prompt` tokens of prefill or `n_gen` of decode after `n_depth` tokens.
+#[derive(Clone, Copy, Default)]
+pub struct Test {
+    pub n_prompt: usize,
+    pub n_gen: usize,
+    pub n_depth: usize,
+    /// Sequences that decode at once; `None` is one, as an answer is generated.
+    pub parallel: Option<usize>,
+    pub sampling: Sampling,
+}
+
+impl Test {
+    pub fn name(self) -> String {
+        let mut name = match (self.n_gen, self.parallel) {
+            (0, _) => format!("pp{}", self.n_prompt),
+            (n, None) => format!("tg{n}"),
+            (n, Some(sequences)) => format!("{sequences} x tg{n}"),
+        };
+        if self.n_depth > 0 {
+            name += &format!(" @ d{}", self.n_depth);
+        }
+        if self.sampling != Sampling::Greedy {
+            name += &format!(", {}", self.sampling.name());
+        }
+        name
+    }
+
+    /// Tokens of all sequences.
+    pub fn tokens(self) -> usize {
+        self.n_prompt.max(self.n_gen) * self.parallel.unwrap_or(1)
+    }
+
+    /// Positions of a sequence: generation starts after at least one token, and a token is timed on the GPU
+    /// and one traced at its end.
+    pub fn positions(self) -> usize {
+        let generated = if self.n_gen > 0 { self.n_gen.saturating_add(4) } else { 1 };
+        self.n_depth.saturating_add(self.n_prompt).saturating_add(generated)
+    }
+}
+
+/// Measurements of one repetition.
+#[derive(Clone, Copy, Default)]
+pub struct Sample {
+    pub seconds: f64,
+    pub first_token_ms: f64,
+    pub dispatches: f64,
+    pub submissions: f64,
+    pub readback_bytes: f64,
+    pub host_us: f64,
+}
+
+/// What is measured once for a test, after its repetitions.
+#[derive(Clone, Default)]
+pub struct Once {
+    /// Times of a decoded token on the GPU; of several sequences, of one token of each.
+    pub profile: Option<Profile>,
+    /// Experts that the sequences choose together, the mean over layers.
+    pub distinct_experts: Option<f64>,
+}
+
+/// Counts a token, since `before`.
+fn per_token(session: &Session, before: Counters, tokens: usize, sample: Sample) -> Sample {
+    let after = session.engine().device().counters();
+    let per_token = |count: fn(&Counters) -> u64| {
+        (count(&after) - count(&before)) as f64 / tokens.max(1) as f64
+    };
+    Sample {
+        dispatches: per_token(|c| c.dispatches),
+        submissions: per_token(|c| c.submissions),
+        readback_bytes: per_token(|c| c.readback_bytes),
+        host_us: per_token(|c| c.host_nanoseconds) / 1000.0,
+        ..sample
+    }
+}
+
+/// Runs a generation to its end.
+async fn finish(generation: &mut Generation<'_>) -> Result<(), CliError> {
+    while let Some(delta) = generation.next().await {
+        delta?;
+        stop_if_interrupted()?;
+    }
+    Ok(())
+}
+
+fn stop_if_interrupted() -> Result<(), CliError> {
+    if interrupt::requested() { Err(CliError::Interrupted) } else { Ok(()) }
+}
+
+/// Random token ids, as in llama-bench, but the same in every run; others for another `sequence`.
+fn tokens(n: usize, vocab: usize, sequence: usize) -> Vec<u32> {
+    let mut state = 0x9e37_79b9_u32 ^ (sequence as u32).wrapping_mul(0x85eb_ca6b);
+    (0..n)
+        .map(|_| {
+            state ^= state << 13;
+            state ^= state >> 17;
+            state ^= state << 5;
+            state % vocab as u32
+        })
+        .collect()
+}
+
+fn options(n: usize, sampling: SamplingOptions) -> GenerateOptions {
+    GenerateOptions {
+        sampling: Some(sampling),
+        max_tokens: Some(n),
+        ignore_end: true,
+        ..Default::default()
+    }
+}
+
+fn greedy(n: usize) -> GenerateOptions {
+    options(n, SamplingOptions::greedy())
+}
+
+/// Runs a test once.
+pub async fn measure(sessions: &mut [Session], test: Test) -> Result<Sample, CliError> {
+    match (test.parallel, sessions) {
+        (Some(n), sessions) => measure_parallel(&mut sessions[..n], test).await,
+        (None, [session, ..]) => measure_one(session, test).await,
+        (None, []) => Ok(Sample::default()),
+    }
+}
+
+async fn measure_one(session: &mut Session, test: Test) -> Result<Sample, CliError> {
+    session.clear();
+    let engine = session.engine().clone();
+    let vocab = engine.config().vocab_size;
+    let all = tokens(test.n_depth + test.n_prompt.max(1), vocab, 0);
+    if test.n_depth > 0 {
+        finish(&mut session.generate(&all[..test.n_depth], &greedy(1))?).await?;
+    }
+    let options = options(test.n_gen + 1, test.sampling.options(session));
+    let mut generation = session.generate(&all, &options)?;
+    // Prefill, up to the first token.
+    while generation.timings().predicted_n == 0 {
+        match generation.next().await {
+            Some(_) if interrupt::requested() => return Err(CliError::Interrupted),
+            Some(delta) => drop(delta?),
+            None => break,
+        }
+    }
+    let first = generation.timings();
+    let before = engine.device().counters();
+    let started = Instant::now();
+    finish(&mut generation).await?;
+    let seconds = match test.n_gen {
+        0 => first.prompt_ms / 1000.0,
+        _ => started.elapsed().as_secs_f64(),
+    };
+    drop(generation);
+    let sample = Sample { seconds, first_token_ms: first.first_token_ms, ..Sample::default() };
+    Ok(per_token(session, before, test.n_gen, sample))
+}
+
+/// Each sequence decodes random tokens of its own, so that they choose experts apart.
+async fn measure_parallel(sessions: &mut [Session], test: Test) -> Result<Sample, CliError> {
+    let n = sessions.len();
+    let engine = sessions[0].engine().clone();
+    let vocab = engine.config().vocab_size;
+    for (i, session) in sessions.iter_mut().enumerate() {
+        session.clear();
+        session.feed(&tokens(test.n_depth.max(1), vocab, i)).await?;
+        stop_if_interrupted()?;
+    }
+    let rows = tokens(test.n_gen * n, vocab, n);
+    let sampling = test.sampling.options(&sessions[0]);
+    let mut parallel = Parallel::new(sessions, &sampling).await?;
+    let before = engine.device().counters();
+    let started = Instant::now();
+    for step in rows.chunks(n) {
+        parallel.step(step).await?;
+        stop_if_interrupted()?;
+    }
+    parallel.finish().await?;
+    let sample = Sample { seconds: started.elapsed().as_secs_f64(), ..Sample::default() };
+    Ok(per_token(&sessions[0], before, test.tokens(), sample))
+}
+
+/// What is measured once, where the repetitions of a test have ended.
+pub async fn measure_once(sessions: &mut [Session], test: Test) -> Result<Once, CliError> {
+    if test.n_gen == 0 {
+        return Ok(Once::default());
+    }
+    let n = test.parallel.unwrap_or(1);
+    let row = tokens(n, sessions[0].engine().config().vocab_size, 2 * n);
+    let sampling = test.sampling.options(&sessions[0]);
+    let mut parallel = Parallel::new(&mut sessions[..n], &sampling).await?;
+    let profile = parallel.profile(&row).await?;
+    let distinct_experts = match test.parallel {
+        Some(_) => parallel.distinct_experts(&row).await?,
+        None => None,
+    };
+    Ok(Once { profile, distinct_experts })
+}
+
+/// Times each kernel of a test's pass: a chunk of the prompt, or a token of each sequence. Returns the rows too.
+pub async fn profile(
+    sessions: &mut [Session],
+    test: Test,
+) -> Result<(usize, Option<Profile>), CliError> {
+    let vocab = sessions[0].engine().config().vocab_size;
+    let n = test.parallel.unwrap_or(1);
+    for (i, session) in sessions[..n].iter_mut().enumerate() {
+        session.clear();
+        if test.n_depth > 0 {
+            session.feed(&tokens(test.n_depth, vocab, i)).await?;
+        }
+    }
+    if test.parallel.is_some() {
+        let sampling = test.sampling.options(&sessions[0]);
+        let mut parallel = Parallel::new(&mut sessions[..n], &sampling).await?;
+        return Ok((n, parallel.profile(&tokens(n, vocab, n)).await?));
+    }
+    let chunk = tokens(test.n_prompt.clamp(1, PROFILED), vocab, 0);
+    Ok((chunk.len(), sessions[0].profile(&chunk).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_llama_bench() {
+        let test = |n_prompt, n_gen, n_depth| Test { n_prompt, n_gen, n_depth, ..Test::default() };
+        assert_eq!(test(512, 0, 0).name(), "pp512");
+        assert_eq!(test(512, 0, 4096).name(), "pp512 @ d4096");
+        assert_eq!(test(0, 128, 16).name(), "tg128 @ d16");
+        let many = Test { parallel: Some(8), ..test(0, 32, 16) };
+        assert_eq!((many.name().as_str(), many.tokens()), ("8 x tg32 @ d16", 256));
+        let sampled = Test { sampling: Sampling::Nucleus, ..test(0, 8, 0) };
+        assert_eq!(sampled.name(), "tg8, nucleus");
+    }
+}

@@ -1,0 +1,129 @@
+//! Several sequences, a token of each in one pass: what `lfm2 bench --parallel` measures.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use super::runner::Output;
+use super::{Engine, SamplingOptions, Session};
+use crate::error::Error;
+use crate::gpu::{Profile, Readback, Submission};
+use crate::kernels::{Batch, NOT_FINITE, SampleParams, SeqRows};
+
+/// Sessions of one engine that decode at once.
+pub(crate) struct Parallel<'s> {
+    sessions: &'s mut [Session],
+    engine: Engine,
+    sample: SampleParams,
+    /// More than passes in flight.
+    readbacks: Vec<Readback>,
+    /// Passes that the host has not read, and their readbacks.
+    in_flight: VecDeque<(Submission, usize)>,
+    steps: usize,
+}
+
+impl<'s> Parallel<'s> {
+    /// Prepares passes of one row for each session.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`] without sessions, [`Error::Gpu`].
+    pub async fn new(
+        sessions: &'s mut [Session],
+        sampling: &SamplingOptions,
+    ) -> Result<Self, Error> {
+        let engine = sessions.first().ok_or(Error::EmptyPrompt)?.engine().clone();
+        let runner = &engine.inner.runner;
+        runner.prepare(sessions.len() as u32, true).await?;
+        let mut readbacks = Vec::new();
+        for _ in 0..engine.read_ahead() + 2 {
+            let slots = runner.state.n_slots as usize;
+            readbacks.push(engine.device().readback_for::<u32>(slots).await?);
+        }
+        let sample = sampling.params(sampling.seed.unwrap_or_default());
+        let in_flight = VecDeque::new();
+        Ok(Self { sessions, engine, sample, readbacks, in_flight, steps: 0 })
+    }
+
+    /// Runs one token of each session and draws the next of each. As in generation, the host reads
+    /// a pass when it has submitted the following ones.
+    ///
+    /// # Errors
+    /// [`Error::TokenOutOfRange`], [`Error::Gpu`], [`Error::NotFinite`].
+    pub async fn step(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let batch = self.batch(tokens)?;
+        let readback = self.steps % self.readbacks.len();
+        self.steps += 1;
+        // The drawn tokens of all slots, from the first on.
+        let target = Some((&self.readbacks[readback], Output::Token(0)));
+        let submission = self.engine.inner.runner.submit(&batch, true, target)?;
+        self.in_flight.push_back((submission, readback));
+        while self.in_flight.len() > self.engine.read_ahead() as usize {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    /// Reads the passes that have not been read.
+    ///
+    /// # Errors
+    /// As [`Parallel::step`].
+    pub async fn finish(&mut self) -> Result<(), Error> {
+        while !self.in_flight.is_empty() {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self) -> Result<(), Error> {
+        let Some((submission, readback)) = self.in_flight.pop_front() else { return Ok(()) };
+        let drawn = self.readbacks[readback].read::<u32>(Some(&submission)).await?;
+        let broken =
+            |s: &&Session| drawn.get(s.slot() as usize).is_none_or(|token| *token == NOT_FINITE);
+        match self.sessions.iter().find(broken) {
+            Some(session) => Err(Error::NotFinite { position: session.tokens().len() }),
+            None => Ok(()),
+        }
+    }
+
+    /// Times each kernel of such a pass, as [`Session::profile`] does.
+    ///
+    /// # Errors
+    /// As [`Parallel::step`].
+    pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
+        let batch = self.batch(tokens)?;
+        self.engine.inner.runner.profile(&batch).await
+    }
+
+    /// Runs such a pass and counts the experts that its rows choose: the mean over the layers with experts,
+    /// or `None` without such layers.
+    ///
+    /// # Errors
+    /// As [`Parallel::step`].
+    pub async fn distinct_experts(&mut self, tokens: &[u32]) -> Result<Option<f64>, Error> {
+        let Some(top_k) = self.engine.config().moe.as_ref().map(|moe| moe.top_k) else {
+            return Ok(None);
+        };
+        let mut batch = self.batch(tokens)?;
+        for seq in &mut batch.seqs {
+            seq.logit_rows.clear();
+        }
+        let trace = self.engine.inner.runner.trace(&batch).await?;
+        let chosen = |ids: &[u32]| {
+            let own = ids.iter().take(tokens.len() * top_k);
+            own.collect::<BTreeSet<_>>().len() as f64
+        };
+        let layers = trace.iter().filter(|(name, _)| name.ends_with(".feed_forward.ids"));
+        let counts: Vec<f64> = layers.map(|(_, ids)| chosen(ids)).collect();
+        Ok((!counts.is_empty()).then(|| counts.iter().sum::<f64>() / counts.len() as f64))
+    }
+
+    fn batch(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
+        let mut seqs = Vec::new();
+        for (session, token) in self.sessions.iter_mut().zip(tokens) {
+            let token = std::slice::from_ref(token);
+            session.check_room(token)?;
+            let batch = session.next_batch(token, vec![0])?;
+            let sampled = |seq| SeqRows { sample: self.sample.clone(), ..seq };
+            seqs.extend(batch.seqs.into_iter().map(sampled));
+        }
+        Ok(Batch { seqs })
+    }
+}
