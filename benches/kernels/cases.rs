@@ -2,8 +2,8 @@
 
 use lfm2_wgpu::kernels::{
     Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, InProjConv, KvFormat,
-    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, Reduce, RmsNorm, Route, SampleDraw,
-    SamplePrepare, SampleThreshold, ShortConv, TILE_ITEMS, groups_len, max_splits,
+    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers,
+    SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
 };
 
 use super::products;
@@ -47,7 +47,8 @@ pub fn all(s: &Setup) -> Vec<Case> {
     all.push(attention(s, "attention_combine", KvFormat::F16, 30_000));
     all.extend([route(s), moe_group(s), moe_combine(s)]);
     all.extend(
-        ["sample_prepare", "sample_threshold", "sample_draw"].map(|kernel| sample(s, kernel)),
+        ["sample_prepare", "sample_histogram", "sample_draw", "sample_select"]
+            .map(|kernel| sample(s, kernel)),
     );
     all
 }
@@ -312,36 +313,33 @@ fn moe_combine(s: &Setup) -> Case {
     }
 }
 
-/// One of the sampling kernels, for one row of logits.
+/// One of the kernels of sampling, for one row of logits. All four have the same plan, with every option on.
 fn sample(s: &Setup, kernel: &'static str) -> Case {
-    let (vocab, reduce) = (s.config.vocab_size, Reduce::shared_rows(s.device.caps()));
+    let vocab = s.config.vocab_size;
     Case {
         kernel,
         name: match kernel {
             "sample_prepare" => format!("{vocab} behind {POSITIONS}"),
             _ => format!("{vocab}"),
         },
-        // Each token of the history is counted and reset, and its logit changed.
-        bytes: if kernel == "sample_prepare" { 20 * POSITIONS } else { 4 * vocab + vocab / 8 },
+        bytes: match kernel {
+            "sample_prepare" => 4 * (vocab + POSITIONS) + vocab / 8,
+            "sample_select" => 0,
+            _ => 4 * vocab + vocab / 8,
+        },
         operations: 0,
         make: Box::new(move |s| {
-            let (logits, cut, counts) = (s.floats(vocab)?, s.floats(1)?, s.zeros(vocab)?);
-            let (history, next_token) = (s.ids(POSITIONS)?, s.zeros(1)?);
+            let (logits, history) = (s.logits(vocab)?, s.ids(POSITIONS)?);
+            let next_token = s.zeros(1)?;
             let allowed = vec![u32::MAX; vocab.div_ceil(32)];
             let allowed = pollster::block_on(s.device.tensor_of("allowed", &allowed))?;
+            let buffers = pollster::block_on(SampleBuffers::new(&s.device, 1, vocab))?;
             s.plan(1, POSITIONS, |r| {
-                let (context, vocab, logits) = (POSITIONS as u32, vocab as u32, &logits);
-                let (allowed, cut, next_token) = (&allowed, &cut, &next_token);
-                match kernel {
-                    "sample_prepare" => {
-                        let (history, counts) = (&history, &counts);
-                        SamplePrepare { history, counts, logits, vocab, context }.record(r);
-                    }
-                    "sample_threshold" => {
-                        SampleThreshold { logits, allowed, cut, vocab, reduce }.record(r);
-                    }
-                    _ => SampleDraw { logits, allowed, cut, next_token, vocab }.record(r),
-                }
+                let (context, vocab, buffers) = (POSITIONS as u32, vocab as u32, &buffers);
+                let (history, logits, allowed) = (&history, &logits, &allowed);
+                let (next_token, share) = (&next_token, SampleShare::by_capability(r.caps()));
+                Sample { history, logits, allowed, buffers, next_token, vocab, context, share }
+                    .record(r);
             })
         }),
     }

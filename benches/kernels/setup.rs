@@ -59,6 +59,14 @@ impl Setup {
         pollster::block_on(self.device.tensor_of("floats", &values))
     }
 
+    /// Logits, roughly normal with a deviation of 3 as a model's.
+    pub fn logits(&self, len: usize) -> Result<Tensor<f32>, GpuError> {
+        let float = |word: &u32| f32::from(*word as u16) / 32_768.0 - 1.0;
+        let logit = |words: &[u32]| 3.0 * words.iter().map(float).sum::<f32>();
+        let values: Vec<f32> = self.noise.windows(3).take(len).map(logit).collect();
+        pollster::block_on(self.device.tensor_of("logits", &values))
+    }
+
     /// Zeros.
     pub fn zeros(&self, len: usize) -> Result<Tensor<u32>, GpuError> {
         pollster::block_on(self.device.tensor("zeros", len))
@@ -87,7 +95,7 @@ impl Setup {
     }
 
     /// A plan of the recorded dispatches, for the last `rows` rows of a sequence of `positions`. The last row
-    /// is sampled with the options that the model's card recommends.
+    /// is sampled with every option on.
     pub fn plan(&self, rows: usize, positions: usize, record: impl FnOnce(&mut Recorder)) -> Made {
         let mut recorder = Recorder::new(*self.device.caps(), false);
         record(&mut recorder);
@@ -99,8 +107,10 @@ impl Setup {
                     .collect(),
                 generated_from: (positions - rows) as u32,
                 sample: SampleParams {
-                    temperature: 0.3,
-                    min_p: 0.15,
+                    temperature: 0.7,
+                    top_k: 50,
+                    top_p: 0.9,
+                    min_p: 0.05,
                     repetition_penalty: 1.05,
                     ..SampleParams::GREEDY
                 },

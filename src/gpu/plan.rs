@@ -17,6 +17,10 @@ pub struct StepShape {
     pub rows: u32,
     /// Rows whose logits are wanted.
     pub logit_rows: u32,
+    /// The same if a token of the step is drawn at a temperature above 0, else 0.
+    pub drawn_rows: u32,
+    /// The same if top-k or top-p restricts such a draw, else 0.
+    pub truncated_rows: u32,
     /// Sequences.
     pub seqs: u32,
     /// Query tiles of the sequences with many rows, for flash attention.
@@ -42,6 +46,10 @@ pub enum Extent {
         /// Rows of a workgroup.
         per: u32,
     },
+    /// `drawn_rows`.
+    DrawnRows,
+    /// `truncated_rows`.
+    TruncatedRows,
     /// One per sequence.
     Seqs,
     /// One per query tile.
@@ -69,6 +77,8 @@ impl Extent {
             Self::Const(n) => n,
             Self::Rows { times, per } => (shape.rows * times).div_ceil(per),
             Self::LogitRows { per } => shape.logit_rows.div_ceil(per),
+            Self::DrawnRows => shape.drawn_rows,
+            Self::TruncatedRows => shape.truncated_rows,
             Self::Seqs => shape.seqs,
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,

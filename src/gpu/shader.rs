@@ -246,6 +246,7 @@ shaders![
     "lib/coop",
     "lib/kv",
     "lib/linear",
+    "lib/sample",
     "lib/weights/float",
     "lib/weights/q4",
     "lib/weights/q4k_q5k",
@@ -265,7 +266,8 @@ shaders![
     "qk_norm_rope_append",
     "rms_norm",
     "sample_draw",
+    "sample_histogram",
     "sample_prepare",
-    "sample_threshold",
+    "sample_select",
     "short_conv",
 ];

@@ -140,6 +140,16 @@ pub struct SampleParams {
 }
 
 impl SampleParams {
+    /// Whether tokens are drawn, not simply the largest logit's.
+    fn draws(&self) -> bool {
+        self.temperature > 0.0
+    }
+
+    /// Whether top-k or top-p restricts the draw.
+    fn truncates(&self) -> bool {
+        self.draws() && (self.top_k > 0 || self.top_p < 1.0)
+    }
+
     /// Greedy, no penalties.
     pub const GREEDY: Self = Self {
         seed: 0,
@@ -256,9 +266,13 @@ impl Batch {
             pages.resize(pages.len() + max_pages - seq.pages.len(), 0);
             first_row += count;
         }
+        let sampled = || self.seqs.iter().filter(|s| !s.logit_rows.is_empty()).map(|s| &s.sample);
+        let rows_if = |any: bool| if any { n_logits as u32 } else { 0 };
         let shape = StepShape {
             rows: n_rows as u32,
             logit_rows: n_logits as u32,
+            drawn_rows: rows_if(sampled().any(SampleParams::draws)),
+            truncated_rows: rows_if(sampled().any(SampleParams::truncates)),
             seqs: self.seqs.len() as u32,
             tiles: (tiles.len() / TILE_WORDS) as u32,
             splits: most_splits,

@@ -50,7 +50,7 @@ pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;
 pub use rms_norm::RmsNorm;
 pub use route::{ExpertChoice, Route};
-pub use sample::{NOT_FINITE, SampleDraw, SamplePrepare, SampleThreshold};
+pub use sample::{NOT_FINITE, Sample, SampleBuffers, SampleShare};
 pub use short_conv::ShortConv;
 
 /// A kernel: its name and every variant that a device may run.
@@ -78,7 +78,8 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "qk_norm_rope_append", variants: qk_norm_rope_append::variants },
     KernelInfo { name: "rms_norm", variants: rms_norm::variants },
     KernelInfo { name: "sample_draw", variants: sample::draw_variants },
+    KernelInfo { name: "sample_histogram", variants: sample::histogram_variants },
     KernelInfo { name: "sample_prepare", variants: sample::prepare_variants },
-    KernelInfo { name: "sample_threshold", variants: sample::threshold_variants },
+    KernelInfo { name: "sample_select", variants: sample::select_variants },
     KernelInfo { name: "short_conv", variants: short_conv::variants },
 ];

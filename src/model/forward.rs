@@ -10,8 +10,7 @@ use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
     Heads, InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm,
-    QkNormRopeAppend, Reduce, RmsNorm, Route, SampleDraw, SamplePrepare, SampleThreshold,
-    ShortConv,
+    QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
 };
 use crate::state::State;
 
@@ -276,14 +275,17 @@ impl<'a> Forward<'a> {
 
     /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence.
     fn sample(&self, p: &mut Recorder) {
-        let (s, state) = (self.scratch, self.state);
-        let (logits, allowed, cut) = (self.logits, &s.allowed, &s.cut);
-        let (vocab, context) = (self.config.vocab_size as u32, state.context);
-        SamplePrepare { history: &state.history, counts: &s.counts, logits, vocab, context }
-            .record(p);
-        let reduce = Reduce::shared_rows(p.caps());
-        SampleThreshold { logits, allowed, cut, vocab, reduce }.record(p);
-        SampleDraw { logits, allowed, cut, next_token: &state.next_token, vocab }.record(p);
+        Sample {
+            history: &self.state.history,
+            logits: self.logits,
+            allowed: &self.scratch.allowed,
+            buffers: &self.scratch.sample,
+            next_token: &self.state.next_token,
+            vocab: self.config.vocab_size as u32,
+            context: self.state.context,
+            share: SampleShare::by_capability(p.caps()),
+        }
+        .record(p);
     }
 
     /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows it has no

@@ -4,7 +4,7 @@
 use super::ModelConfig;
 use super::layout::padded_width;
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{ATTENTION_ROWS, groups_len};
+use crate::kernels::{ATTENTION_ROWS, SampleBuffers, groups_len};
 use crate::state::StateShape;
 
 /// The activations of a pass of at most `rows` rows.
@@ -41,10 +41,8 @@ pub struct Scratch {
     pub items_at: u32,
     /// `[n_slots, vocab_size]`: logits of the rows that tokens are drawn for, one a sequence.
     pub logits: Tensor<f32>,
-    /// `[n_slots]`: least logit that may be drawn.
-    pub cut: Tensor<f32>,
-    /// `[n_slots, vocab_size]`: all zero between steps.
-    pub counts: Tensor<u32>,
+    /// What the kernels of sampling pass to each other.
+    pub sample: SampleBuffers,
     /// `[ceil(vocab_size / 32)]`: a set bit means that the id has a token.
     pub allowed: Tensor<u32>,
 }
@@ -54,6 +52,7 @@ pub struct Scratch {
 pub struct ScratchShape {
     /// Most rows of a pass.
     pub rows: usize,
+    vocab: usize,
     sizes: [usize; 15],
     items_at: u32,
 }
@@ -86,10 +85,10 @@ impl ScratchShape {
             rows * top_k,
             groups,
             n_slots * c.vocab_size,
-            n_slots * c.vocab_size,
+            SampleBuffers::words(n_slots, c.vocab_size),
             c.vocab_size.div_ceil(32),
         ];
-        Self { rows, sizes, items_at }
+        Self { rows, vocab: c.vocab_size, sizes, items_at }
     }
 
     /// Bytes on the GPU.
@@ -111,8 +110,7 @@ impl Scratch {
         allowed: &[u32],
     ) -> Result<Self, GpuError> {
         let sizes = shape.sizes;
-        let [x, h, wide, y, q, o, partial, a, expert_out, router, ids, groups, logits, counts, _] =
-            sizes;
+        let [x, h, wide, y, q, o, partial, a, expert_out, router, ids, groups, logits, ..] = sizes;
         Ok(Self {
             x: device.tensor("x", x).await?,
             h: device.tensor("h", h).await?,
@@ -129,8 +127,7 @@ impl Scratch {
             groups: device.tensor("groups", groups).await?,
             items_at: shape.items_at,
             logits: device.tensor("logits", logits).await?,
-            cut: device.tensor("cut", n_slots).await?,
-            counts: device.tensor("counts", counts).await?,
+            sample: SampleBuffers::new(device, n_slots, shape.vocab).await?,
             allowed: device.tensor_of("allowed", allowed).await?,
         })
     }

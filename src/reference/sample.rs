@@ -1,4 +1,5 @@
-//! Twins of `shaders/sample_prepare.wgsl`, `sample_threshold.wgsl` and `sample_draw.wgsl`.
+//! Twins of sampling: `shaders/sample_prepare.wgsl` ([`biases`], [`penalties`]); `sample_histogram.wgsl`,
+//! `sample_draw.wgsl` and `sample_select.wgsl` together ([`kept_from`], [`draw_scores`]).
 
 /// Sampling options of one sequence.
 #[derive(Clone, Copy, Debug, PartialEq)]

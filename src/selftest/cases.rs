@@ -6,12 +6,12 @@ use super::routing::Routing;
 use super::{
     AttentionCase, ConvCase, EmbedCase, Fill, GroupCase, HeadsCase, InProjConvCase, KernelCheck,
     LinearCase, LinearKernel, NormCase, RouteCase, SampleCase, Span, WeightsImport,
-    check_attention, check_combine, check_conv, check_draw, check_embed, check_group, check_heads,
-    check_in_proj_conv, check_linear, check_norm, check_penalties, check_route, check_threshold,
+    check_attention, check_combine, check_conv, check_embed, check_group, check_heads,
+    check_in_proj_conv, check_linear, check_norm, check_route, check_sample,
 };
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce, TILE_ITEMS,
+    Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce, SampleShare, TILE_ITEMS,
 };
 use crate::reference::Options;
 
@@ -186,6 +186,7 @@ fn sample(vocab: usize) -> SampleCase {
         spread: 3.0,
         steps: 0,
         forbidden: 5,
+        lowest: 0,
         broken: None,
         seed: 10,
     }
@@ -196,16 +197,14 @@ pub(super) enum Check {
     Attention(AttentionCase, KvFormat),
     Combine(GroupCase),
     Conv(ConvCase),
-    Draw(SampleCase),
     Embed(EmbedCase, WeightsImport),
     Group(GroupCase),
     Heads(HeadsCase, KvFormat),
     InProjConv(InProjConvCase, WeightsImport, (Reduce, Activations)),
     Linear(LinearCase, WeightsImport, LinearKernel),
     Norm(NormCase, Reduce),
-    Penalties(SampleCase),
     Route(RouteCase),
-    Threshold(SampleCase, Reduce),
+    Sample(SampleCase, SampleShare),
 }
 
 impl Check {
@@ -214,7 +213,6 @@ impl Check {
             Self::Attention(case, kv) => check_attention(device, case, *kv).await,
             Self::Combine(case) => check_combine(device, case).await,
             Self::Conv(case) => check_conv(device, case).await,
-            Self::Draw(case) => check_draw(device, case).await,
             Self::Embed(case, weights) => check_embed(device, case, *weights).await,
             Self::Group(case) => check_group(device, case).await,
             Self::Heads(case, kv) => check_heads(device, case, *kv).await,
@@ -225,9 +223,8 @@ impl Check {
                 check_linear(device, case, *weights, *kernel).await
             }
             Self::Norm(case, reduce) => check_norm(device, case, *reduce).await,
-            Self::Penalties(case) => check_penalties(device, case).await,
             Self::Route(case) => check_route(device, case).await,
-            Self::Threshold(case, reduce) => check_threshold(device, case, *reduce).await,
+            Self::Sample(case, share) => check_sample(device, case, *share).await,
         }
     }
 }
@@ -235,7 +232,7 @@ impl Check {
 /// One case a kernel, with the engine's choices on this device.
 pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let choices = Choices::by_capability(caps);
-    let (reduce, shared) = (choices.reduce, Reduce::shared_rows(caps));
+    let reduce = choices.reduce;
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
     let matvec = LinearKernel::Matvec { reduce, activations, items: 1 };
@@ -273,10 +270,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             all.push(Check::Linear(case, WeightsImport::best(format), kernel));
         }
     }
-    let sampled = sample(1000);
-    all.push(Check::Penalties(sampled.clone()));
-    all.push(Check::Threshold(sampled.clone(), shared));
-    all.push(Check::Draw(sampled));
+    all.push(Check::Sample(sample(1000), SampleShare::by_capability(caps)));
     all
 }
 
@@ -311,11 +305,6 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
                 all.push(Check::Norm(norm(rows, width, fill), reduce));
             }
         }
-        if !reduce.is_serial() {
-            for vocab in [33, 1000, 5000] {
-                all.push(Check::Threshold(sample(vocab), reduce));
-            }
-        }
     }
     for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
         all.push(Check::Route(route(experts, top_k, norm)));
@@ -343,9 +332,9 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
             all.push(Check::Combine(group(experts, routing, 4)));
         }
     }
-    for vocab in [33, 1000, 5000] {
-        all.push(Check::Penalties(sample(vocab)));
-        all.push(Check::Draw(sample(vocab)));
+    // The last has more spans than a workgroup has lanes.
+    for vocab in [33, 1000, 65_536, 262_145] {
+        all.extend(SampleShare::ALL.map(|share| Check::Sample(sample(vocab), share)));
     }
     all
 }

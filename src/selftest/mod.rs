@@ -40,7 +40,7 @@ pub use moe::{GroupCase, check_combine, check_group};
 pub use norm::{NormCase, check_norm};
 pub use route::{Bias, RouteCase, check_route};
 pub use routing::Routing;
-pub use sample::{Broken, SampleCase, check_draw, check_penalties, check_threshold, draws};
+pub use sample::{Broken, SampleCase, check_sample, draws};
 
 use crate::gpu::{Device, GpuError, Variant};
 use crate::kernels::KERNELS;

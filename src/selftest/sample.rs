@@ -1,12 +1,12 @@
-//! Cases of `sample_prepare`, `sample_threshold` and `sample_draw`.
+//! Cases of the kernels of sampling, which run together as in a step.
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    Batch, MAX_LOGIT_BIAS, NOT_FINITE, PAGE, Reduce, Row, SampleDraw, SampleParams, SamplePrepare,
-    SampleThreshold, SeqRows,
+    Batch, MAX_LOGIT_BIAS, NOT_FINITE, PAGE, Row, Sample, SampleBuffers, SampleParams, SampleShare,
+    SeqRows,
 };
 use crate::reference::{self, Options};
 
@@ -21,7 +21,7 @@ pub struct SampleCase {
     pub length: usize,
     /// Tokens of each sequence with a logit bias.
     pub biased: usize,
-    /// Logit rows of each sequence: 1 for `sample_draw`.
+    /// Logit rows of each sequence. Their tokens are compared if it is 1.
     pub logit_rows: usize,
     /// Fill of the logits.
     pub fill: Fill,
@@ -31,6 +31,8 @@ pub struct SampleCase {
     pub steps: u32,
     /// One id in this many is forbidden; 0: none.
     pub forbidden: usize,
+    /// One logit in this many is the lowest f32; 0: none.
+    pub lowest: usize,
     /// A value that replaces one logit.
     pub broken: Option<Broken>,
     /// Seed of the values.
@@ -115,6 +117,9 @@ impl SampleCase {
                 *l = (*l * self.steps as f32).round() / self.steps as f32;
             }
         }
+        if self.lowest > 0 {
+            logits.iter_mut().filter(|_| rng.below(self.lowest) == 0).for_each(|l| *l = f32::MIN);
+        }
         if let Some(broken) = self.broken {
             let free = |i: &usize| allowed[*i] != broken.forbidden;
             let ids: Vec<usize> = (0..self.vocab).filter(free).collect();
@@ -140,12 +145,86 @@ fn bits(allowed: &[bool]) -> Vec<u32> {
         .collect()
 }
 
-/// Runs `sample_prepare` on a case.
+/// Distances from the largest logit, in units of the temperature, from which on no token can be drawn. The
+/// kernels do not look for a cut there.
+const NEAR: f64 = 32.0;
+
+/// Runs the kernels of sampling on a case.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
-pub async fn check_penalties(device: &Device, case: &SampleCase) -> Result<KernelCheck, GpuError> {
+pub async fn check_sample(
+    device: &Device,
+    case: &SampleCase,
+    share: SampleShare,
+) -> Result<KernelCheck, GpuError> {
     let i = case.inputs();
+    let (vocab, n_rows) = (case.vocab, i.rows.len());
+    let history = device.tensor_of("history", &i.history).await?;
+    let allowed = device.tensor_of("allowed", &bits(&i.allowed)).await?;
+    let logits = Output::with(device, &i.logits).await?;
+    let buffers = SampleBuffers::new(device, n_rows, vocab).await?;
+    let next_token = device.tensor_of("next_token", &vec![UNTOUCHED_ID; i.slots]).await?;
+    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
+        Sample {
+            history: &history,
+            logits: &logits.tensor,
+            allowed: &allowed,
+            buffers: &buffers,
+            next_token: &next_token,
+            vocab: vocab as u32,
+            context: i.context as u32,
+            share,
+        }
+        .record(r);
+    })
+    .await?;
+    let mut c = Comparison::new();
+    let logits = logits.read(device, &mut c).await?;
+    compare_logits(&mut c, case, &i, &logits);
+    let cuts = device.read(&buffers.cut).await?;
+    let mut tokens = vec![UNTOUCHED_ID; i.slots];
+    let drawn = device.read(&next_token).await?;
+    for (row, &(seq, position)) in i.rows.iter().enumerate() {
+        let (o, slot) = (&case.options[seq], i.pass.sequences[seq].slot);
+        // The kernels' own logits, since rounding may make equal logits unequal.
+        let logits = &logits[row * vocab..][..vocab];
+        if (0..vocab).any(|id| i.allowed[id] && !logits[id].is_finite()) {
+            tokens[slot] = NOT_FINITE;
+            continue;
+        }
+        if let Err(failure) = check_cut(o, cuts[row], logits, &i.allowed) {
+            c.fail(format!("row {row}: {failure}"));
+        }
+        let scores =
+            reference::draw_scores(o, position as u32, cuts[row], logits, |id| i.allowed[id]);
+        let Some(token) = scores.token else {
+            c.fail(format!("row {row}: the cut leaves nothing to draw"));
+            continue;
+        };
+        tokens[slot] = token;
+        let score = |id: u32| scores.scores.get(id as usize).copied().flatten();
+        if let (Some(best), Some(other)) = (score(token), score(drawn[slot]))
+            && o.temperature > 0.0
+        {
+            // The noise has an error of up to 1e-4 where log is least exact, and distances are rounded.
+            if best - other <= 1e-4 + 8.0 * EPSILON * NEAR {
+                tokens[slot] = drawn[slot];
+            }
+        }
+    }
+    if case.logit_rows == 1 {
+        c.exact("next_token", &drawn, &tokens);
+    }
+    let histogram = device.read(&buffers.histogram).await?;
+    c.exact("histogram", &histogram, &vec![0; histogram.len()]);
+    let candidates = device.read(&buffers.candidates).await?;
+    c.exact("candidates", &candidates, &vec![0; candidates.len()]);
+    Ok(c.finish("sample", variant, case.to_string()))
+}
+
+/// Compares the logits after biases and penalties.
+fn compare_logits(c: &mut Comparison, case: &SampleCase, i: &Inputs, got: &[f32]) {
     let vocab = case.vocab;
     let mut want = i.logits.clone();
     for (row, &(seq, position)) in i.rows.iter().enumerate() {
@@ -155,23 +234,7 @@ pub async fn check_penalties(device: &Device, case: &SampleCase) -> Result<Kerne
         reference::biases(&i.pass.batch.seqs[seq].sample.logit_bias, logits);
         reference::penalties(&case.options[seq], tokens, i.generated_from, logits);
     }
-    let history = device.tensor_of("history", &i.history).await?;
-    let counts = device.tensor::<u32>("counts", i.rows.len() * vocab).await?;
-    let logits = Output::with(device, &i.logits).await?;
-    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
-        SamplePrepare {
-            history: &history,
-            counts: &counts,
-            logits: &logits.tensor,
-            vocab: vocab as u32,
-            context: i.context as u32,
-        }
-        .record(r);
-    })
-    .await?;
-    let mut c = Comparison::new();
-    let got = logits.read(device, &mut c).await?;
-    c.floats("logits", &got, &want, |at| {
+    c.floats("logits", got, &want, |at| {
         let o = &case.options[i.rows[at / vocab].0];
         let penalty = f64::from(o.presence_penalty.abs())
             + f64::from(o.frequency_penalty.abs()) * i.context as f64;
@@ -180,141 +243,42 @@ pub async fn check_penalties(device: &Device, case: &SampleCase) -> Result<Kerne
         }
         (f64::from(want[at].abs()) + penalty) * 4.0 * EPSILON + 8.0 * TINY
     });
-    let left = device.read(&counts).await?;
-    c.exact("counts", &left, &vec![0; left.len()]);
-    Ok(c.finish("sample_prepare", variant, case.to_string()))
 }
 
-/// Runs `sample_threshold` on a case.
-///
-/// # Errors
-/// See [`super::check_kernels`].
-pub async fn check_threshold(
-    device: &Device,
-    case: &SampleCase,
-    reduce: Reduce,
-) -> Result<KernelCheck, GpuError> {
-    let i = case.inputs();
-    let vocab = case.vocab;
-    let logits = device.tensor_of("logits", &i.logits).await?;
-    let allowed = device.tensor_of("allowed", &bits(&i.allowed)).await?;
-    let cut = Output::with(device, &vec![f32::MAX; i.rows.len()]).await?;
-    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
-        SampleThreshold {
-            logits: &logits,
-            allowed: &allowed,
-            cut: &cut.tensor,
-            vocab: vocab as u32,
-            reduce,
-        }
-        .record(r);
-    })
-    .await?;
-    let mut c = Comparison::new();
-    let got = cut.read(device, &mut c).await?;
-    for (row, &(seq, _)) in i.rows.iter().enumerate() {
-        let o = &case.options[seq];
-        let logits = &i.logits[row * vocab..][..vocab];
-        if o.temperature == 0.0 {
-            continue;
-        }
-        // Rounding may move a sum of probabilities across the limit by this much.
-        let e = 5e-5;
-        let allowed = |id: usize| i.allowed[id];
-        let kept = |sign: f32| {
-            let top_p = if o.top_p < 1.0 { o.top_p * (1.0 + sign * e) } else { 1.0 };
-            let min_p = (o.min_p * (1.0 - sign * e)).min(1.0);
-            reference::kept_from(&Options { top_p, min_p, ..*o }, logits, allowed)
-        };
-        let high = (0..vocab)
-            .filter(|id| i.allowed[*id])
-            .map(|id| f64::from(logits[id]))
-            .fold(f64::NEG_INFINITY, f64::max);
-        let steps = f64::from(o.temperature) * f64::from(o.min_p.max(1e-30)).ln().abs();
-        let slack = if o.min_p > 0.0 { 4.0 * EPSILON * (high.abs() + steps) } else { 0.0 };
-        let (loose, tight) = (kept(1.0) - slack, kept(-1.0) + slack);
-        // A cut at or below the least allowed logit keeps everything, like no cut.
-        let low = (0..vocab).filter(|id| i.allowed[*id]).map(|id| f64::from(logits[id]));
-        let all = low.fold(f64::INFINITY, f64::min).max(f64::from(f32::MIN));
-        let cut = f64::from(got[row]);
-        if !(cut >= loose && cut <= tight.max(all) && cut <= high) {
-            c.fail(format!(
-                "row {row}: the cut is {cut}, should be from {loose} to {tight}; the largest \
-                 logit is {high}; {o:?}"
-            ));
-        }
+/// Compares the smallest logit that may be drawn with the twin's.
+fn check_cut(o: &Options, cut: f32, logits: &[f32], allowed: &[bool]) -> Result<(), String> {
+    if o.temperature == 0.0 {
+        return Ok(());
     }
-    Ok(c.finish("sample_threshold", variant, case.to_string()))
-}
-
-/// Runs `sample_draw` on a case.
-///
-/// # Errors
-/// See [`super::check_kernels`].
-pub async fn check_draw(device: &Device, case: &SampleCase) -> Result<KernelCheck, GpuError> {
-    let i = case.inputs();
-    let vocab = case.vocab;
-    let allowed = |id: usize| i.allowed[id];
-    let cuts: Vec<f32> = i
-        .rows
-        .iter()
-        .enumerate()
-        .map(|(row, &(seq, _))| {
-            let logits = &i.logits[row * vocab..][..vocab];
-            let cut = reference::kept_from(&case.options[seq], logits, allowed);
-            // Rounding must not move the cut above the largest logit.
-            (cut as f32).next_down().max(f32::MIN)
-        })
-        .collect();
-    let logits = device.tensor_of("logits", &i.logits).await?;
-    let allowed_bits = device.tensor_of("allowed", &bits(&i.allowed)).await?;
-    let cut = device.tensor_of("cut", &cuts).await?;
-    let next_token = device.tensor_of("next_token", &vec![UNTOUCHED_ID; i.slots]).await?;
-    let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
-        SampleDraw {
-            logits: &logits,
-            allowed: &allowed_bits,
-            cut: &cut,
-            next_token: &next_token,
-            vocab: vocab as u32,
-        }
-        .record(r);
-    })
-    .await?;
-    let mut c = Comparison::new();
-    let got = device.read(&next_token).await?;
-    let mut want = vec![UNTOUCHED_ID; i.slots];
-    for (row, &(seq, position)) in i.rows.iter().enumerate() {
-        let (o, slot) = (&case.options[seq], i.pass.sequences[seq].slot);
-        if case.broken.is_some_and(|b| !b.forbidden) {
-            want[slot] = NOT_FINITE;
-            continue;
-        }
-        let logits = &i.logits[row * vocab..][..vocab];
-        let drawn = reference::draw_scores(o, position as u32, cuts[row], logits, allowed);
-        let Some(token) = drawn.token else {
-            c.fail(format!("row {row}: the case leaves nothing to draw"));
-            continue;
-        };
-        want[slot] = token;
-        let score = |id: u32| drawn.scores.get(id as usize).copied().flatten();
-        if let (Some(best), Some(other)) = (score(token), score(got[slot]))
-            && o.temperature > 0.0
-        {
-            // The noise has an error of up to 1e-4 where log is least exact, and scores are
-            // rounded.
-            let slack = 1e-4 + 8.0 * EPSILON * best.abs().max(other.abs());
-            if best - other <= slack {
-                want[slot] = got[slot];
-            }
-        }
+    // Rounding may move a sum of probabilities across the limit by this much.
+    let e = 5e-5;
+    let kept = |sign: f32| {
+        let top_p = if o.top_p < 1.0 { o.top_p * (1.0 + sign * e) } else { 1.0 };
+        let min_p = (o.min_p * (1.0 - sign * e)).min(1.0);
+        reference::kept_from(&Options { top_p, min_p, ..*o }, logits, |id| allowed[id])
+    };
+    let own = || (0..logits.len()).filter(|id| allowed[*id]).map(|id| f64::from(logits[id]));
+    let (low, high) = (own().fold(f64::INFINITY, f64::min), own().fold(f64::MIN, f64::max));
+    let temperature = f64::from(o.temperature);
+    let steps = temperature * f64::from(o.min_p.max(1e-30)).ln().abs();
+    let slack = if o.min_p > 0.0 { 4.0 * EPSILON * (high.abs() + steps) } else { 0.0 };
+    let (loose, tight) = (kept(1.0) - slack, kept(-1.0) + slack);
+    // A cut at or below the least allowed logit keeps everything, like no cut.
+    let all = low.max(f64::from(f32::MIN));
+    let cut = f64::from(cut);
+    // Below this no token can be drawn, wherever the cut is.
+    let near = high - NEAR * temperature * (1.0 - 4.0 * EPSILON) + EPSILON * high.abs();
+    let irrelevant = cut <= near && loose <= near;
+    if (cut >= loose && cut <= tight.max(all) && cut <= high) || irrelevant {
+        return Ok(());
     }
-    c.exact("next_token", &got, &want);
-    Ok(c.finish("sample_draw", variant, case.to_string()))
+    Err(format!(
+        "the cut is {cut}, should be from {loose} to {tight}; the largest logit is {high}; {o:?}"
+    ))
 }
 
 /// Draws one token for each of `rows` (options and position) from its row of `logits`, `[rows,
-/// vocab]`, with the engine's kernels: threshold, then draw.
+/// vocab]`, with the engine's kernels. They have no penalties.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
@@ -335,17 +299,20 @@ pub async fn draws(
     let batch = Batch { seqs: seqs.collect() };
     let logits = device.tensor_of("logits", logits).await?;
     let allowed = device.tensor_of("allowed", &vec![u32::MAX; vocab.div_ceil(32) as usize]).await?;
-    let cut = device.tensor::<f32>("cut", rows.len()).await?;
+    // It is read for penalties only.
+    let history = device.tensor::<u32>("history", 1).await?;
+    let buffers = SampleBuffers::new(device, rows.len(), vocab as usize).await?;
     let next_token = device.tensor::<u32>("next_token", rows.len()).await?;
-    let reduce = Reduce::shared_rows(device.caps());
     run(device, *device.caps(), &batch, 1, |r| {
-        SampleThreshold { logits: &logits, allowed: &allowed, cut: &cut, vocab, reduce }.record(r);
-        SampleDraw {
+        Sample {
+            history: &history,
             logits: &logits,
             allowed: &allowed,
-            cut: &cut,
+            buffers: &buffers,
             next_token: &next_token,
             vocab,
+            context: 1,
+            share: SampleShare::by_capability(device.caps()),
         }
         .record(r);
     })

@@ -1,8 +1,6 @@
-use lfm2_wgpu::kernels::Reduce;
+use lfm2_wgpu::kernels::SampleShare;
 use lfm2_wgpu::reference::{Options, gumbel};
-use lfm2_wgpu::selftest::{
-    Broken, Fill, SampleCase, check_draw, check_penalties, check_threshold, draws,
-};
+use lfm2_wgpu::selftest::{Broken, Fill, SampleCase, check_sample, draws};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -39,22 +37,25 @@ fn options() -> impl Strategy<Value = Options> {
 }
 
 fn cases() -> impl Strategy<Value = SampleCase> {
-    let vocab =
-        prop_oneof![select(vec![1usize, 2, 31, 32, 33, 255, 256, 257, 1000, 5000]), 1usize..700,];
+    let sizes = vec![1usize, 2, 31, 32, 33, 255, 256, 257, 1000, 1023, 1024, 1025, 2049, 5000];
+    let vocab = prop_oneof![select(sizes), 1usize..700];
     let length = prop_oneof![select(vec![0usize, 1, 255, 256, 257, 700]), 0usize..100];
     let fill = select(vec![Fill::Normal, Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero]);
     let spread = select(vec![0.01f32, 1.0, 5.0, 30.0]);
+    let rare = select(vec![0usize, 0, 1, 2, 10]);
+    let value = select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
+    let broken = (value, any::<bool>()).prop_map(|(value, forbidden)| Broken { value, forbidden });
     (
-        (vocab, vec(options(), 1..5), length, 1usize..4),
-        (fill, spread, select(vec![0u32, 0, 1, 4]), select(vec![0usize, 0, 1, 2, 10])),
-        select(vec![0usize, 0, 1, 7, 300, 5000]),
+        (vocab, vec(options(), 1..5), length, prop_oneof![Just(1usize), 1usize..4]),
+        (fill, spread, select(vec![0u32, 0, 1, 4]), rare.clone(), rare),
+        (select(vec![0usize, 0, 1, 7, 300, 5000]), option::weighted(0.1, broken)),
         any::<u64>(),
     )
         .prop_map(
             |(
                 (vocab, options, length, logit_rows),
-                (fill, spread, steps, forbidden),
-                biased,
+                (fill, spread, steps, forbidden, lowest),
+                (biased, broken),
                 seed,
             )| {
                 SampleCase {
@@ -67,7 +68,8 @@ fn cases() -> impl Strategy<Value = SampleCase> {
                     spread,
                     steps,
                     forbidden,
-                    broken: None,
+                    lowest,
+                    broken,
                     seed,
                 }
             },
@@ -75,35 +77,14 @@ fn cases() -> impl Strategy<Value = SampleCase> {
 }
 
 #[test]
-fn sample_prepare_agrees_with_its_twin() {
-    property(32..=150, cases(), async |device, case| {
-        Ok(vec![check_penalties(device, case).await?])
-    });
-}
-
-#[test]
-fn sample_threshold_agrees_with_its_twin() {
-    property(32..=150, cases(), async |device, case| {
+fn sampling_agrees_with_its_twin() {
+    property(64..=300, cases(), async |device, case| {
         let mut checks = Vec::new();
-        for reduce in Reduce::available(device.caps()) {
-            if !reduce.is_serial() {
-                checks.push(check_threshold(device, case, reduce).await?);
-            }
+        for share in SampleShare::ALL {
+            checks.push(check_sample(device, case, share).await?);
         }
         Ok(checks)
     });
-}
-
-#[test]
-fn sample_draw_agrees_with_its_twin() {
-    let value = select(vec![f32::NAN, f32::INFINITY, f32::NEG_INFINITY]);
-    let broken = option::weighted(
-        0.3,
-        (value, any::<bool>()).prop_map(|(value, forbidden)| Broken { value, forbidden }),
-    );
-    let cases =
-        (cases(), broken).prop_map(|(case, broken)| SampleCase { broken, logit_rows: 1, ..case });
-    property(32..=200, cases, async |device, case| Ok(vec![check_draw(device, case).await?]));
 }
 
 const PLAIN: Options = Options {
@@ -147,7 +128,7 @@ fn draws_follow_the_softmax() {
             let kept = &order[..n_kept];
             let weight = |i: usize| (f64::from(logits[i]) / f64::from(o.temperature)).exp();
             let total: f64 = kept.iter().map(|&i| weight(i)).sum();
-            // A cut takes 32 rounds, which are slow on a CPU.
+            // A cut takes two more kernels, which are slow on a CPU.
             let n = if o.top_k > 0 || o.top_p < 1.0 { 512 } else { 2048 };
             for rows in many_rows(o, n) {
                 let drawn =
