@@ -43,7 +43,7 @@ fn bench_decodes_several_sequences_at_once() {
     let of = |row: usize, name: &str| rows[row][name].as_f64().unwrap();
     assert_eq!((of(0, "distinct_experts"), of(0, "submissions_per_token")), (2.0, 1.0));
     assert!((2.0..=6.0).contains(&of(1, "distinct_experts")), "{rows:?}");
-    assert_eq!(of(0, "dispatches_per_token"), 3.0 * of(1, "dispatches_per_token"));
+    assert!(of(1, "dispatches_per_token") < of(0, "dispatches_per_token"), "{rows:?}");
     assert!((of(1, "avg_ts") / of(1, "avg_ts_each") - 3.0).abs() < 1e-9);
     // More rows than a sequence has positions.
     let profile = &bench("-q bench -p 0 -n 1 --parallel 12 --profile -o json")[0];
