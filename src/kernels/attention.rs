@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvPart, PAGE, bytes_of};
+use super::{FlashAttentionCoop, KvFormat, KvPart, Multiply, PAGE, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 128;
@@ -49,17 +49,23 @@ fn flash_tile_queries(head_dim: u32) -> u32 {
     1 << (QUERY_FLOATS / head_dim).clamp(4, 32).ilog2()
 }
 
-/// Query heads of a flash attention tile, all of one kv head.
-fn flash_group(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
-    let group = n_heads / n_kv_heads;
+/// Query heads of a tile of `queries` queries, all of one kv head.
+pub(super) fn tile_heads(heads: &Heads, queries: u32) -> u32 {
+    let group = heads.n_heads / heads.n_kv_heads;
     let fits = |n: &u32| group.is_multiple_of(*n);
-    (1..=group.min(flash_tile_queries(head_dim))).rev().find(fits).unwrap_or(1)
+    (1..=group.min(queries)).rev().find(fits).unwrap_or(1)
 }
 
-/// Rows of a flash attention tile.
-#[must_use]
-pub fn flash_tile_rows(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
-    flash_tile_queries(head_dim) / flash_group(n_heads, n_kv_heads, head_dim)
+impl Heads {
+    /// Rows of a flash attention tile, by which a batch lists its tiles.
+    #[must_use]
+    pub fn tile_rows(&self, multiply: Multiply) -> u32 {
+        if FlashAttentionCoop::takes(self, multiply) {
+            return FlashAttentionCoop::tile_rows(self);
+        }
+        let queries = flash_tile_queries(self.head_dim);
+        queries / tile_heads(self, queries)
+    }
 }
 
 /// Positions of a flash attention tile: a power of two, so that it divides a page. Halves stay halves in
@@ -134,7 +140,7 @@ fn flash_variant(heads: &Heads) -> Variant {
         .import(KvPart(heads.kv))
         .int("WG", FLASH_WG)
         .int("HEAD_DIM", heads.head_dim)
-        .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))
+        .int("GROUP", tile_heads(heads, flash_tile_queries(heads.head_dim)))
         .int("TILE_Q", flash_tile_queries(heads.head_dim))
         .int("TILE_KV", flash_tile_kv(heads))
 }
@@ -143,19 +149,23 @@ fn flash_variant(heads: &Heads) -> Variant {
 const SHAPES: [(u32, u32, u32); 6] =
     [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)];
 
-fn each_shape(variant: fn(&Heads) -> Variant) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for kv in KvFormat::ALL {
-        let takes = |(_, _, head_dim): &(u32, u32, u32)| kv.takes(*head_dim as usize);
-        for (n_heads, n_kv_heads, head_dim) in SHAPES.into_iter().filter(takes) {
-            all.push(variant(&Heads { n_heads, n_kv_heads, head_dim, kv }));
-        }
-    }
-    all
+/// These shapes in each format that takes them.
+pub(super) fn shapes() -> impl Iterator<Item = Heads> {
+    KvFormat::ALL
+        .into_iter()
+        .flat_map(|kv| {
+            SHAPES.map(|(n_heads, n_kv_heads, head_dim)| Heads {
+                n_heads,
+                n_kv_heads,
+                head_dim,
+                kv,
+            })
+        })
+        .filter(|heads| heads.kv.takes(heads.head_dim as usize))
 }
 
 pub(super) fn attention_variants(_: &Caps) -> Vec<Variant> {
-    each_shape(attention_variant)
+    shapes().map(|heads| attention_variant(&heads)).collect()
 }
 
 pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
@@ -163,7 +173,7 @@ pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
 }
 
 pub(super) fn flash_variants(_: &Caps) -> Vec<Variant> {
-    each_shape(flash_variant)
+    shapes().map(|heads| flash_variant(&heads)).collect()
 }
 
 fn scale(head_dim: u32) -> f32 {
@@ -224,11 +234,20 @@ pub struct FlashAttention<'a> {
 }
 
 impl FlashAttention<'_> {
-    /// Appends the dispatch.
-    pub fn record(&self, r: &mut Recorder) {
+    /// Appends the dispatch of this kernel, or of [`FlashAttentionCoop`] if that is possible and wanted.
+    pub fn record(&self, r: &mut Recorder, multiply: Multiply) {
+        if FlashAttentionCoop::takes(&self.heads, multiply) {
+            return FlashAttentionCoop(self).record(r);
+        }
+        let tile_heads = tile_heads(&self.heads, flash_tile_queries(self.heads.head_dim));
+        self.record_variant(r, flash_variant(&self.heads), tile_heads);
+    }
+
+    /// Appends the dispatch of a kernel with tiles of `tile_heads` query heads.
+    pub(super) fn record_variant(&self, r: &mut Recorder, variant: Variant, tile_heads: u32) {
         let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
         r.push(Dispatch {
-            variant: flash_variant(&self.heads),
+            variant,
             params: bytes_of(&FlashParams {
                 n_heads,
                 n_kv_heads,
@@ -241,11 +260,7 @@ impl FlashAttention<'_> {
                 self.values.bind("values"),
                 self.o.bind("o"),
             ],
-            grid: [
-                Extent::Tiles,
-                Extent::Const(n_heads / flash_group(n_heads, n_kv_heads, head_dim)),
-                Extent::Const(1),
-            ],
+            grid: [Extent::Tiles, Extent::Const(n_heads / tile_heads), Extent::Const(1)],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
             reads: Reads::default(),
         });
