@@ -1,8 +1,8 @@
-//! Host side of `shaders/attention.wgsl`, `attention_combine.wgsl` and `flash_attention.wgsl`.
+//! Host side of `shaders/attention.wgsl` and `attention_combine.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{FlashAttentionCoop, KvFormat, KvPart, Multiply, PAGE, bytes_of};
+use super::{KvFormat, KvPart, PAGE, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 128;
@@ -13,12 +13,6 @@ const MOST_HEADS: u32 = 4;
 /// Positions of a step of `attention` for each team of lanes: their keys and values are in flight at
 /// once.
 const EACH: u32 = 4;
-const FLASH_WG: u32 = 64;
-/// Floats of workgroup memory for the query tile of flash attention. With the key tile and the weights
-/// (at most 32 x 32), all of it fits 16 KiB.
-const QUERY_FLOATS: u32 = 2048;
-/// Bytes of workgroup memory for its key tile.
-const KEY_BYTES: u32 = 4096;
 
 /// Shapes of attention.
 #[derive(Clone, Copy, Debug)]
@@ -33,46 +27,15 @@ pub struct Heads {
     pub kv: KvFormat,
 }
 
-/// Query heads of a workgroup: the largest divisor of the heads of a kv head.
-fn heads_per_workgroup(heads: &Heads) -> u32 {
-    let group = heads.n_heads / heads.n_kv_heads;
-    (1..=group.min(MOST_HEADS)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
-}
-
 /// Teams of a workgroup, each of `head_dim / 4` lanes: a power of two, so that a step divides a page.
 fn teams(head_dim: u32) -> u32 {
     1 << (4 * WG / head_dim).clamp(1, PAGE / EACH).ilog2()
 }
 
-/// Queries of a flash attention tile: a power of two, since each team of lanes has four of them.
-fn flash_tile_queries(head_dim: u32) -> u32 {
-    1 << (QUERY_FLOATS / head_dim).clamp(4, 32).ilog2()
-}
-
-/// Query heads of a tile of `queries` queries, all of one kv head.
-pub(super) fn tile_heads(heads: &Heads, queries: u32) -> u32 {
+/// Query heads of a workgroup, all of one kv head: at most `most`, and a divisor of that head's.
+pub(super) fn heads_per_workgroup(heads: &Heads, most: u32) -> u32 {
     let group = heads.n_heads / heads.n_kv_heads;
-    let fits = |n: &u32| group.is_multiple_of(*n);
-    (1..=group.min(queries)).rev().find(fits).unwrap_or(1)
-}
-
-impl Heads {
-    /// Rows of a flash attention tile, by which a batch lists its tiles.
-    #[must_use]
-    pub fn tile_rows(&self, multiply: Multiply) -> u32 {
-        if FlashAttentionCoop::takes(self, multiply) {
-            return FlashAttentionCoop::tile_rows(self);
-        }
-        let queries = flash_tile_queries(self.head_dim);
-        queries / tile_heads(self, queries)
-    }
-}
-
-/// Positions of a flash attention tile: a power of two, so that it divides a page. Halves stay halves in
-/// workgroup memory.
-fn flash_tile_kv(heads: &Heads) -> u32 {
-    let bytes = if heads.kv == KvFormat::F16 { 2 } else { 4 };
-    1 << (KEY_BYTES / bytes / heads.head_dim).clamp(1, 32).ilog2()
+    (1..=group.min(most)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
 }
 
 #[repr(C)]
@@ -91,15 +54,6 @@ struct CombineParams {
     n_heads: u32,
     head_dim: u32,
     max_splits: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct FlashParams {
-    n_heads: u32,
-    n_kv_heads: u32,
-    scale: f32,
-    kv_scales: u32,
 }
 
 /// Attention of the sequences with at most [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: one dispatch
@@ -126,23 +80,13 @@ fn attention_variant(heads: &Heads) -> Variant {
         .import(KvPart(heads.kv))
         .int("WG", WG)
         .int("HEAD_DIM", heads.head_dim)
-        .int("GROUP", heads_per_workgroup(heads))
+        .int("GROUP", heads_per_workgroup(heads, MOST_HEADS))
         .int("TEAMS", teams(heads.head_dim))
         .int("EACH", EACH)
 }
 
 fn combine_variant() -> Variant {
     Variant::new("attention_combine").int("WG", COMBINE_WG)
-}
-
-fn flash_variant(heads: &Heads) -> Variant {
-    Variant::new("flash_attention")
-        .import(KvPart(heads.kv))
-        .int("WG", FLASH_WG)
-        .int("HEAD_DIM", heads.head_dim)
-        .int("GROUP", tile_heads(heads, flash_tile_queries(heads.head_dim)))
-        .int("TILE_Q", flash_tile_queries(heads.head_dim))
-        .int("TILE_KV", flash_tile_kv(heads))
 }
 
 /// Shapes of the published models and of the limits: `(n_heads, n_kv_heads, head_dim)`.
@@ -172,11 +116,8 @@ pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
     vec![combine_variant()]
 }
 
-pub(super) fn flash_variants(_: &Caps) -> Vec<Variant> {
-    shapes().map(|heads| flash_variant(&heads)).collect()
-}
-
-fn scale(head_dim: u32) -> f32 {
+/// Factor of the scores.
+pub(super) fn scale(head_dim: u32) -> f32 {
     1.0 / (head_dim as f32).sqrt()
 }
 
@@ -201,7 +142,11 @@ impl Attention<'_> {
                 self.partial.bind("partial_out"),
                 self.o.bind("o"),
             ],
-            grid: [rows, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), Extent::Splits],
+            grid: [
+                rows,
+                Extent::Const(n_heads / heads_per_workgroup(&self.heads, MOST_HEADS)),
+                Extent::Splits,
+            ],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * PAGE),
             reads: Reads::default(),
         });
@@ -211,57 +156,6 @@ impl Attention<'_> {
             bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
             grid: [Extent::Const(n_heads), rows, Extent::SeveralSplits],
             macs_per_row: u64::from(n_heads * head_dim),
-            reads: Reads::default(),
-        });
-    }
-}
-
-/// Attention of the sequences with more than [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: online
-/// softmax over tiles.
-pub struct FlashAttention<'a> {
-    /// `[rows, n_heads, head_dim]`.
-    pub q: &'a Tensor<f32>,
-    /// `[pool rows, n_kv_heads, head_dim]`.
-    pub keys: &'a Tensor<u32>,
-    /// `[pool rows, n_kv_heads, head_dim]`.
-    pub values: &'a Tensor<u32>,
-    /// `[rows, n_heads, head_dim]`.
-    pub o: &'a Tensor<f32>,
-    /// Shapes.
-    pub heads: Heads,
-    /// Positions of a typical context, for the estimate of the cost only.
-    pub typical_context: u32,
-}
-
-impl FlashAttention<'_> {
-    /// Appends the dispatch of this kernel, or of [`FlashAttentionCoop`] if that is possible and wanted.
-    pub fn record(&self, r: &mut Recorder, multiply: Multiply) {
-        if FlashAttentionCoop::takes(&self.heads, multiply) {
-            return FlashAttentionCoop(self).record(r);
-        }
-        let tile_heads = tile_heads(&self.heads, flash_tile_queries(self.heads.head_dim));
-        self.record_variant(r, flash_variant(&self.heads), tile_heads);
-    }
-
-    /// Appends the dispatch of a kernel with tiles of `tile_heads` query heads.
-    pub(super) fn record_variant(&self, r: &mut Recorder, variant: Variant, tile_heads: u32) {
-        let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
-        r.push(Dispatch {
-            variant,
-            params: bytes_of(&FlashParams {
-                n_heads,
-                n_kv_heads,
-                scale: scale(head_dim),
-                kv_scales: self.heads.kv.scales_at(self.keys, head_dim),
-            }),
-            bindings: vec![
-                self.q.bind("q"),
-                self.keys.bind("keys"),
-                self.values.bind("values"),
-                self.o.bind("o"),
-            ],
-            grid: [Extent::Tiles, Extent::Const(n_heads / tile_heads), Extent::Const(1)],
-            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
             reads: Reads::default(),
         });
     }

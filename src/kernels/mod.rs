@@ -5,6 +5,7 @@ mod attention;
 mod batch;
 mod dispatch;
 mod embed;
+mod flash_attention;
 mod flash_attention_coop;
 mod in_proj_conv;
 mod kv;
@@ -26,14 +27,14 @@ mod short_conv;
 
 use crate::gpu::{Caps, Variant};
 
-pub use attention::{Attention, FlashAttention, Heads};
+pub use attention::{Attention, Heads};
 pub use batch::{
     ATTENTION_ROWS, Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SampleParams,
     SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
-pub use flash_attention_coop::FlashAttentionCoop;
+pub use flash_attention::FlashAttention;
 pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
@@ -69,7 +70,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "attention", variants: attention::attention_variants },
     KernelInfo { name: "attention_combine", variants: attention::combine_variants },
     KernelInfo { name: "embed", variants: embed::variants },
-    KernelInfo { name: "flash_attention", variants: attention::flash_variants },
+    KernelInfo { name: "flash_attention", variants: flash_attention::variants },
     KernelInfo { name: "flash_attention_coop", variants: flash_attention_coop::variants },
     KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
     KernelInfo { name: "matmul", variants: matmul::variants },

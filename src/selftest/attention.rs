@@ -5,8 +5,7 @@ use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    ATTENTION_ROWS, Attention, FlashAttention, FlashAttentionCoop, Heads, KvFormat, Multiply,
-    max_splits,
+    ATTENTION_ROWS, Attention, FlashAttention, Heads, KvFormat, Multiply, max_splits,
 };
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -101,7 +100,7 @@ pub async fn check_attention(
     // A score has its sum's rounding error. A weight then has twice that as its relative error (its
     // own and the maximum's). Beyond a few percent only the size of the values bounds o. A weight
     // below the least normal number may be flushed to zero.
-    let rounded = !all_few && FlashAttentionCoop::takes(&heads, multiply);
+    let rounded = !all_few && heads.on_matrix_units(multiply);
     // Half a unit in the last place of an f16: of each product in a score, and of a weight, which is divided
     // by a sum of rounded weights.
     let half = if rounded { 2f64.powi(-11) } else { 0.0 };
