@@ -1,7 +1,9 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, MatmulCoop, MoeCombine, MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers, SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
+    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, MatmulCoop,
+    MoeCombine, MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample,
+    SampleBuffers, SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
 };
 
 use super::products;

@@ -9,7 +9,8 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
+    InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend,
+    RmsNorm, Route, Sample, SampleShare, ShortConv,
 };
 use crate::state::State;
 

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Choices, Epilogue, Format, KvFormat, MatmulCoop, Matvec, Multiply, Reduce, SampleShare, TILE_ITEMS,
+    Activations, Choices, Epilogue, Format, KvFormat, MatmulCoop, Matvec, Multiply, Reduce,
+    SampleShare, TILE_ITEMS,
 };
 use crate::reference::Options;
 
