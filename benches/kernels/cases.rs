@@ -1,9 +1,9 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, ExpertChoice, FlashAttention, Format, Heads, InProjConv, KvFormat,
-    MoeCombine, MoeGroup, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers,
-    SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
+    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, MatmulCoop,
+    MoeCombine, MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample,
+    SampleBuffers, SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
 };
 
 use super::products;
@@ -39,7 +39,10 @@ pub fn all(s: &Setup) -> Vec<Case> {
     }
     for kv in KvFormat::ALL {
         all.push(attention(s, "attention", kv, POSITIONS));
-        all.push(flash_attention(s, kv));
+        all.push(flash_attention(s, kv, Multiply::Lanes));
+    }
+    if MatmulCoop::available(s.device.caps()) {
+        all.push(flash_attention(s, KvFormat::F16, Multiply::MatrixUnits));
     }
     all.push(attention(s, "attention", KvFormat::F16, 256));
     all.push(attention(s, "attention", KvFormat::F16, 30_000));
@@ -177,12 +180,6 @@ fn in_proj_conv(s: &Setup, format: Format) -> Case {
     }
 }
 
-fn heads(s: &Setup, kv: KvFormat) -> Heads {
-    let c = &s.config;
-    let (n_heads, n_kv_heads) = (c.n_heads as u32, c.n_kv_heads as u32);
-    Heads { n_heads, n_kv_heads, head_dim: c.head_dim as u32, kv }
-}
-
 fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
     let c = s.config.clone();
     let (q, both) = (c.n_heads * c.head_dim, 2 * c.n_kv_heads);
@@ -221,7 +218,7 @@ fn qk_norm_rope_append(s: &Setup, rows: usize, kv: KvFormat) -> Case {
 
 /// The two kernels of attention for few rows. Both cases have the same plan and measure one kernel of it.
 fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) -> Case {
-    let (heads, c) = (heads(s, kv), &s.config);
+    let (heads, c) = (s.config.heads(kv), &s.config);
     let pool = positions.next_multiple_of(PAGE as usize) * c.n_kv_heads;
     let (q, pool) = (c.n_heads * c.head_dim, kv.words(pool, c.head_dim));
     let max_splits = max_splits(positions as u32);
@@ -249,11 +246,14 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
     }
 }
 
-fn flash_attention(s: &Setup, kv: KvFormat) -> Case {
-    let (heads, c, rows) = (heads(s, kv), &s.config, s.chunk);
+fn flash_attention(s: &Setup, kv: KvFormat, multiply: Multiply) -> Case {
+    let (heads, c, rows) = (s.config.heads(kv), &s.config, s.chunk);
     let (q, pool) = (rows * c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
     Case {
-        kernel: "flash_attention",
+        kernel: match multiply {
+            Multiply::Lanes => "flash_attention",
+            Multiply::MatrixUnits => "flash_attention_coop",
+        },
         name: format!(
             "{} {}/{}x{} rows={rows} of {POSITIONS}",
             kv.option(),
@@ -267,10 +267,10 @@ fn flash_attention(s: &Setup, kv: KvFormat) -> Case {
         make: Box::new(move |s| {
             let (o, q) = (s.floats(q)?, s.floats(q)?);
             let (keys, values) = (s.words(pool)?, s.words(pool)?);
-            s.plan(rows, POSITIONS, |r| {
+            s.plan_of_tiles(rows, POSITIONS, heads.tile_rows(multiply), |r| {
                 let (q, keys, values, o) = (&q, &keys, &values, &o);
                 let typical_context = POSITIONS as u32;
-                FlashAttention { q, keys, values, o, heads, typical_context }.record(r);
+                FlashAttention { q, keys, values, o, heads, typical_context }.record(r, multiply);
             })
         }),
     }

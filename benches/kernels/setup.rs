@@ -97,6 +97,17 @@ impl Setup {
     /// A plan of the recorded dispatches, for the last `rows` rows of a sequence of `positions`. The last row
     /// is sampled with every option on.
     pub fn plan(&self, rows: usize, positions: usize, record: impl FnOnce(&mut Recorder)) -> Made {
+        self.plan_of_tiles(rows, positions, 1, record)
+    }
+
+    /// The same with tiles of `tile_rows` rows for flash attention.
+    pub fn plan_of_tiles(
+        &self,
+        rows: usize,
+        positions: usize,
+        tile_rows: u32,
+        record: impl FnOnce(&mut Recorder),
+    ) -> Made {
         let mut recorder = Recorder::new(*self.device.caps(), false);
         record(&mut recorder);
         let batch = Batch {
@@ -118,7 +129,7 @@ impl Setup {
                 logit_rows: vec![rows as u32 - 1],
             }],
         };
-        let (table, shape) = batch.encode(self.config.flash_tile_rows());
+        let (table, shape) = batch.encode(tile_rows);
         pollster::block_on(async {
             let table = self.device.tensor_of("batch", &table).await?;
             Ok((recorder.finish(&self.device, &table).await?, shape))

@@ -224,7 +224,8 @@ impl Runner {
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
-        let (table, shape) = batch.encode(self.config.flash_tile_rows());
+        let heads = self.config.heads(self.state.kv_format);
+        let (table, shape) = batch.encode(heads.tile_rows(self.choices.multiply));
         self.device.write(&self.batch_table, 0, &table);
         shape
     }

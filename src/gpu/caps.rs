@@ -50,9 +50,10 @@ pub(super) fn exports_pipelines(device: &wgpu::Device) -> bool {
 #[allow(unsafe_code)]
 pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatures {
     if features.contains(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX) {
-        // SAFETY: wgpu requires this because its checks of experimental features may be incomplete. Only
-        // the kernel `matmul_coop` uses one: it loads and stores whole matrices inside its own tiles in
-        // workgroup memory. The self-test compares its results with its twin's on every adapter.
+        // SAFETY: wgpu requires this because its checks of experimental features may be incomplete. Only the
+        // kernels `matmul_coop` and `flash_attention_coop` use one: they load and store whole matrices inside
+        // their own tiles in workgroup memory. The self-test compares their results with their twins' on
+        // every adapter.
         unsafe { wgpu::ExperimentalFeatures::enabled() }
     } else {
         wgpu::ExperimentalFeatures::disabled()

@@ -256,6 +256,7 @@ shaders![
     "attention_combine",
     "embed",
     "flash_attention",
+    "flash_attention_coop",
     "in_proj_conv",
     "matmul",
     "matmul_coop",

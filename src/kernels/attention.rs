@@ -1,4 +1,4 @@
-//! Host side of `shaders/attention.wgsl`, `attention_combine.wgsl` and `flash_attention.wgsl`.
+//! Host side of `shaders/attention.wgsl` and `attention_combine.wgsl`.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -13,12 +13,6 @@ const MOST_HEADS: u32 = 4;
 /// Positions of a step of `attention` for each team of lanes: their keys and values are in flight at
 /// once.
 const EACH: u32 = 4;
-const FLASH_WG: u32 = 64;
-/// Floats of workgroup memory for the query tile of flash attention. With the key tile and the weights
-/// (at most 32 x 32), all of it fits 16 KiB.
-const QUERY_FLOATS: u32 = 2048;
-/// Bytes of workgroup memory for its key tile.
-const KEY_BYTES: u32 = 4096;
 
 /// Shapes of attention.
 #[derive(Clone, Copy, Debug)]
@@ -33,40 +27,15 @@ pub struct Heads {
     pub kv: KvFormat,
 }
 
-/// Query heads of a workgroup: the largest divisor of the heads of a kv head.
-fn heads_per_workgroup(heads: &Heads) -> u32 {
-    let group = heads.n_heads / heads.n_kv_heads;
-    (1..=group.min(MOST_HEADS)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
-}
-
 /// Teams of a workgroup, each of `head_dim / 4` lanes: a power of two, so that a step divides a page.
 fn teams(head_dim: u32) -> u32 {
     1 << (4 * WG / head_dim).clamp(1, PAGE / EACH).ilog2()
 }
 
-/// Queries of a flash attention tile: a power of two, since each team of lanes has four of them.
-fn flash_tile_queries(head_dim: u32) -> u32 {
-    1 << (QUERY_FLOATS / head_dim).clamp(4, 32).ilog2()
-}
-
-/// Query heads of a flash attention tile, all of one kv head.
-fn flash_group(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
-    let group = n_heads / n_kv_heads;
-    let fits = |n: &u32| group.is_multiple_of(*n);
-    (1..=group.min(flash_tile_queries(head_dim))).rev().find(fits).unwrap_or(1)
-}
-
-/// Rows of a flash attention tile.
-#[must_use]
-pub fn flash_tile_rows(n_heads: u32, n_kv_heads: u32, head_dim: u32) -> u32 {
-    flash_tile_queries(head_dim) / flash_group(n_heads, n_kv_heads, head_dim)
-}
-
-/// Positions of a flash attention tile: a power of two, so that it divides a page. Halves stay halves in
-/// workgroup memory.
-fn flash_tile_kv(heads: &Heads) -> u32 {
-    let bytes = if heads.kv == KvFormat::F16 { 2 } else { 4 };
-    1 << (KEY_BYTES / bytes / heads.head_dim).clamp(1, 32).ilog2()
+/// Query heads of a workgroup, all of one kv head: at most `most`, and a divisor of that head's.
+pub(super) fn heads_per_workgroup(heads: &Heads, most: u32) -> u32 {
+    let group = heads.n_heads / heads.n_kv_heads;
+    (1..=group.min(most)).rev().find(|n| group.is_multiple_of(*n)).unwrap_or(1)
 }
 
 #[repr(C)]
@@ -85,15 +54,6 @@ struct CombineParams {
     n_heads: u32,
     head_dim: u32,
     max_splits: u32,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct FlashParams {
-    n_heads: u32,
-    n_kv_heads: u32,
-    scale: f32,
-    kv_scales: u32,
 }
 
 /// Attention of the sequences with at most [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: one dispatch
@@ -120,7 +80,7 @@ fn attention_variant(heads: &Heads) -> Variant {
         .import(KvPart(heads.kv))
         .int("WG", WG)
         .int("HEAD_DIM", heads.head_dim)
-        .int("GROUP", heads_per_workgroup(heads))
+        .int("GROUP", heads_per_workgroup(heads, MOST_HEADS))
         .int("TEAMS", teams(heads.head_dim))
         .int("EACH", EACH)
 }
@@ -129,44 +89,35 @@ fn combine_variant() -> Variant {
     Variant::new("attention_combine").int("WG", COMBINE_WG)
 }
 
-fn flash_variant(heads: &Heads) -> Variant {
-    Variant::new("flash_attention")
-        .import(KvPart(heads.kv))
-        .int("WG", FLASH_WG)
-        .int("HEAD_DIM", heads.head_dim)
-        .int("GROUP", flash_group(heads.n_heads, heads.n_kv_heads, heads.head_dim))
-        .int("TILE_Q", flash_tile_queries(heads.head_dim))
-        .int("TILE_KV", flash_tile_kv(heads))
-}
-
 /// Shapes of the published models and of the limits: `(n_heads, n_kv_heads, head_dim)`.
 const SHAPES: [(u32, u32, u32); 6] =
     [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)];
 
-fn each_shape(variant: fn(&Heads) -> Variant) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for kv in KvFormat::ALL {
-        let takes = |(_, _, head_dim): &(u32, u32, u32)| kv.takes(*head_dim as usize);
-        for (n_heads, n_kv_heads, head_dim) in SHAPES.into_iter().filter(takes) {
-            all.push(variant(&Heads { n_heads, n_kv_heads, head_dim, kv }));
-        }
-    }
-    all
+/// These shapes in each format that takes them.
+pub(super) fn shapes() -> impl Iterator<Item = Heads> {
+    KvFormat::ALL
+        .into_iter()
+        .flat_map(|kv| {
+            SHAPES.map(|(n_heads, n_kv_heads, head_dim)| Heads {
+                n_heads,
+                n_kv_heads,
+                head_dim,
+                kv,
+            })
+        })
+        .filter(|heads| heads.kv.takes(heads.head_dim as usize))
 }
 
 pub(super) fn attention_variants(_: &Caps) -> Vec<Variant> {
-    each_shape(attention_variant)
+    shapes().map(|heads| attention_variant(&heads)).collect()
 }
 
 pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
     vec![combine_variant()]
 }
 
-pub(super) fn flash_variants(_: &Caps) -> Vec<Variant> {
-    each_shape(flash_variant)
-}
-
-fn scale(head_dim: u32) -> f32 {
+/// Factor of the scores.
+pub(super) fn scale(head_dim: u32) -> f32 {
     1.0 / (head_dim as f32).sqrt()
 }
 
@@ -191,7 +142,11 @@ impl Attention<'_> {
                 self.partial.bind("partial_out"),
                 self.o.bind("o"),
             ],
-            grid: [rows, Extent::Const(n_heads / heads_per_workgroup(&self.heads)), Extent::Splits],
+            grid: [
+                rows,
+                Extent::Const(n_heads / heads_per_workgroup(&self.heads, MOST_HEADS)),
+                Extent::Splits,
+            ],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * PAGE),
             reads: Reads::default(),
         });
@@ -201,52 +156,6 @@ impl Attention<'_> {
             bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
             grid: [Extent::Const(n_heads), rows, Extent::SeveralSplits],
             macs_per_row: u64::from(n_heads * head_dim),
-            reads: Reads::default(),
-        });
-    }
-}
-
-/// Attention of the sequences with more than [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: online
-/// softmax over tiles.
-pub struct FlashAttention<'a> {
-    /// `[rows, n_heads, head_dim]`.
-    pub q: &'a Tensor<f32>,
-    /// `[pool rows, n_kv_heads, head_dim]`.
-    pub keys: &'a Tensor<u32>,
-    /// `[pool rows, n_kv_heads, head_dim]`.
-    pub values: &'a Tensor<u32>,
-    /// `[rows, n_heads, head_dim]`.
-    pub o: &'a Tensor<f32>,
-    /// Shapes.
-    pub heads: Heads,
-    /// Positions of a typical context, for the estimate of the cost only.
-    pub typical_context: u32,
-}
-
-impl FlashAttention<'_> {
-    /// Appends the dispatch.
-    pub fn record(&self, r: &mut Recorder) {
-        let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
-        r.push(Dispatch {
-            variant: flash_variant(&self.heads),
-            params: bytes_of(&FlashParams {
-                n_heads,
-                n_kv_heads,
-                scale: scale(head_dim),
-                kv_scales: self.heads.kv.scales_at(self.keys, head_dim),
-            }),
-            bindings: vec![
-                self.q.bind("q"),
-                self.keys.bind("keys"),
-                self.values.bind("values"),
-                self.o.bind("o"),
-            ],
-            grid: [
-                Extent::Tiles,
-                Extent::Const(n_heads / flash_group(n_heads, n_kv_heads, head_dim)),
-                Extent::Const(1),
-            ],
-            macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * self.typical_context),
             reads: Reads::default(),
         });
     }

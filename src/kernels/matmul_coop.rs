@@ -48,11 +48,10 @@ fn variant(
     epilogue: Epilogue,
     bias: bool,
 ) -> Variant {
-    let side = if caps.coop_side == 8 { CoopPart::Side8 } else { CoopPart::Side16 };
     let two = caps.max_workgroup_memory >= TWO_BUFFERS;
     let surplus = caps.min_subgroup < caps.max_subgroup;
     super::matmul::imports(Variant::new("matmul_coop"), weights, items, epilogue, bias)
-        .import(side)
+        .import(CoopPart::of(caps))
         .import(if two { BuffersPart::Two } else { BuffersPart::One })
         .int("TILE_ITEMS", TILE_ITEMS)
         .int("WG", lanes(caps))

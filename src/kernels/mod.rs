@@ -5,6 +5,8 @@ mod attention;
 mod batch;
 mod dispatch;
 mod embed;
+mod flash_attention;
+mod flash_attention_coop;
 mod in_proj_conv;
 mod kv;
 mod linear;
@@ -25,13 +27,14 @@ mod short_conv;
 
 use crate::gpu::{Caps, Variant};
 
-pub use attention::{Attention, FlashAttention, Heads, flash_tile_rows};
+pub use attention::{Attention, Heads};
 pub use batch::{
     ATTENTION_ROWS, Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SampleParams,
     SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
+pub use flash_attention::FlashAttention;
 pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
@@ -43,8 +46,8 @@ pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, NormPart,
-    ProductPart, WeightsPart,
+    BiasPart, BuffersPart, CoopPart, FlashCoopPart, InputPart, ItemsPart, KvPart, KvStorePart,
+    NormPart, ProductPart, WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;
@@ -67,7 +70,8 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "attention", variants: attention::attention_variants },
     KernelInfo { name: "attention_combine", variants: attention::combine_variants },
     KernelInfo { name: "embed", variants: embed::variants },
-    KernelInfo { name: "flash_attention", variants: attention::flash_variants },
+    KernelInfo { name: "flash_attention", variants: flash_attention::variants },
+    KernelInfo { name: "flash_attention_coop", variants: flash_attention_coop::variants },
     KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
     KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },

@@ -2,7 +2,7 @@
 //! [`Epilogue`](super::Epilogue) and the formats of keys and values are choices too.
 
 use super::{Activations, Epilogue, KvFormat, Reduce};
-use crate::gpu::{Needs, ShaderPart};
+use crate::gpu::{Caps, Needs, ShaderPart};
 
 /// The items of a product: `#import items`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -237,6 +237,13 @@ pub(crate) enum CoopPart {
     Side16,
 }
 
+impl CoopPart {
+    /// The size of a device's matrices.
+    pub(crate) fn of(caps: &Caps) -> Self {
+        if caps.coop_side == 8 { Self::Side8 } else { Self::Side16 }
+    }
+}
+
 impl ShaderPart for CoopPart {
     const IMPORT: &'static str = "coop";
 
@@ -249,6 +256,22 @@ impl ShaderPart for CoopPart {
 
     fn needs(&self) -> Needs {
         Needs { coop: true, ..Needs::default() }
+    }
+}
+
+/// The same in `flash_attention_coop`: `#import flash_coop`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FlashCoopPart(pub CoopPart);
+
+impl ShaderPart for FlashCoopPart {
+    const IMPORT: &'static str = "flash_coop";
+
+    fn part_name(&self) -> &'static str {
+        self.0.part_name()
+    }
+
+    fn needs(&self) -> Needs {
+        self.0.needs()
     }
 }
 

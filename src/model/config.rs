@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::formats::KeyError;
-use crate::kernels::flash_tile_rows;
+use crate::kernels::{Heads, KvFormat};
 use crate::state::StateDims;
 
 /// Longest config.json or generation_config.json that is read, in bytes. A real one has 3 kB; the
@@ -170,11 +170,15 @@ impl ModelConfig {
         }
     }
 
-    /// Rows of a flash attention tile, by which a batch lists its tiles: [`Batch::encode`].
-    ///
-    /// [`Batch::encode`]: crate::kernels::Batch::encode
-    pub fn flash_tile_rows(&self) -> u32 {
-        flash_tile_rows(self.n_heads as u32, self.n_kv_heads as u32, self.head_dim as u32)
+    /// Shapes of attention with keys and values in format `kv`.
+    #[must_use]
+    pub fn heads(&self, kv: KvFormat) -> Heads {
+        Heads {
+            n_heads: self.n_heads as u32,
+            n_kv_heads: self.n_kv_heads as u32,
+            head_dim: self.head_dim as u32,
+            kv,
+        }
     }
 
     /// Checks every value, and that the values agree.

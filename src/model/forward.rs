@@ -9,8 +9,8 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    Heads, InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm,
-    QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
+    InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend,
+    RmsNorm, Route, Sample, SampleShare, ShortConv,
 };
 use crate::state::State;
 
@@ -134,12 +134,7 @@ impl<'a> Forward<'a> {
     /// to q and k first.
     fn attention(&self, p: &mut Recorder, attention: &AttentionWeights, h: Input<'_>) {
         let (c, s, state) = (self.config, self.scratch, self.state);
-        let heads = Heads {
-            n_heads: c.n_heads as u32,
-            n_kv_heads: c.n_kv_heads as u32,
-            head_dim: c.head_dim as u32,
-            kv: state.kv_format,
-        };
+        let heads = c.heads(state.kv_format);
         let kv = &state.kv[attention.index];
         self.linear(p, &attention.qkv, None, h, &s.wide, Epilogue::Store);
         QkNormRopeAppend {
@@ -161,7 +156,8 @@ impl<'a> Forward<'a> {
         let typical_context = state.context / 2;
         // Sequences with few rows in the pass take the first, all others the second.
         Attention { q, keys, values, partial, o, heads, max_splits }.record(p);
-        FlashAttention { q, keys, values, o, heads, typical_context }.record(p);
+        FlashAttention { q, keys, values, o, heads, typical_context }
+            .record(p, self.choices.multiply);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 

@@ -1,11 +1,11 @@
-//! Cases of `attention`, `attention_combine` and `flash_attention`.
+//! Cases of `attention`, `attention_combine`, `flash_attention` and `flash_attention_coop`.
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    ATTENTION_ROWS, Attention, FlashAttention, Heads, KvFormat, flash_tile_rows, max_splits,
+    ATTENTION_ROWS, Attention, FlashAttention, Heads, KvFormat, Multiply, max_splits,
 };
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -37,7 +37,8 @@ fn longest(values: &[f32], width: usize) -> f64 {
     values.chunks(width).map(length).fold(0.0, f64::max)
 }
 
-/// Runs attention on a case.
+/// Runs attention on a case. With [`Multiply::MatrixUnits`], sequences with many rows take
+/// `flash_attention_coop` if it takes their heads.
 ///
 /// # Errors
 /// See [`super::check_kernels`].
@@ -45,6 +46,7 @@ pub async fn check_attention(
     device: &Device,
     case: &AttentionCase,
     kv: KvFormat,
+    multiply: Multiply,
 ) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let &AttentionCase { n_heads, n_kv_heads, head_dim, .. } = case;
@@ -78,7 +80,7 @@ pub async fn check_attention(
     // The buffer begins as NaN: splits that do not exist must not be read.
     let partials = (few_rows * max_splits) as usize * n_heads * (4 + head_dim);
     let partial = Output::empty(device, partials).await?;
-    let tile_rows = flash_tile_rows(heads.n_heads, heads.n_kv_heads, heads.head_dim);
+    let tile_rows = heads.tile_rows(multiply);
     let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| {
         let (q, keys, values) = (&q_on_gpu, &keys_on_gpu, &values_on_gpu);
         let (partial, o) = (&partial.tensor, &o.tensor);
@@ -88,7 +90,7 @@ pub async fn check_attention(
         }
         if !all_few {
             let typical_context = length;
-            FlashAttention { q, keys, values, o, heads, typical_context }.record(r);
+            FlashAttention { q, keys, values, o, heads, typical_context }.record(r, multiply);
         }
     })
     .await?;
@@ -98,12 +100,18 @@ pub async fn check_attention(
     // A score has its sum's rounding error. A weight then has twice that as its relative error (its
     // own and the maximum's). Beyond a few percent only the size of the values bounds o. A weight
     // below the least normal number may be flushed to zero.
-    let score = (head_dim as f64 / 4.0 + 12.0)
-        * EPSILON
+    let rounded = !all_few && heads.on_matrix_units(multiply);
+    // Half a unit in the last place of an f16: of each product in a score, and of a weight, which is divided
+    // by a sum of rounded weights.
+    let half = if rounded { 2f64.powi(-11) } else { 0.0 };
+    // A query below the normal halves loses at most 2^-25.
+    let small = if rounded { 2f64.powi(-25) * (head_dim as f64).sqrt() } else { 0.0 };
+    let score = ((head_dim as f64 / 4.0 + 12.0) * EPSILON + half)
         * f64::from(scale)
         * longest(&q, head_dim)
-        * longest(&keys, head_dim);
-    let relative = f64::from(length + 96) * EPSILON + 3.0 * score;
+        * longest(&keys, head_dim)
+        + small * longest(&keys, head_dim);
+    let relative = f64::from(length + 96) * EPSILON + 2.0 * half + 3.0 * score;
     let largest = values.iter().fold(0.0f32, |m, v| m.max(v.abs()));
     let flushed = f64::from(length) * (f64::from(largest) + 4.0) * TINY;
     let ill_conditioned = score > 0.02;
@@ -112,8 +120,12 @@ pub async fn check_attention(
         false => f64::from(sizes[i]) * relative + flushed,
     });
     if !ill_conditioned && case.values == Fill::Normal {
-        c.nmse("o", &got, &want, 1e-7);
+        c.nmse("o", &got, &want, if rounded { 1e-5 } else { 1e-7 });
     }
-    let name = if few_rows > 0 { "attention" } else { "flash_attention" };
+    let name = match (few_rows > 0, rounded) {
+        (true, _) => "attention",
+        (false, true) => "flash_attention_coop",
+        (false, false) => "flash_attention",
+    };
     Ok(c.finish(name, variant, case.to_string()))
 }

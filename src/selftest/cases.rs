@@ -11,7 +11,8 @@ use super::{
 };
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Choices, Epilogue, Format, KvFormat, Matvec, Reduce, SampleShare, TILE_ITEMS,
+    Activations, Choices, Epilogue, Format, KvFormat, MatmulCoop, Matvec, Multiply, Reduce,
+    SampleShare, TILE_ITEMS,
 };
 use crate::reference::Options;
 
@@ -194,7 +195,7 @@ fn sample(vocab: usize) -> SampleCase {
 
 /// A kernel with its case and its choices.
 pub(super) enum Check {
-    Attention(AttentionCase, KvFormat),
+    Attention(AttentionCase, KvFormat, Multiply),
     Combine(GroupCase),
     Conv(ConvCase),
     Embed(EmbedCase, WeightsImport),
@@ -210,7 +211,9 @@ pub(super) enum Check {
 impl Check {
     pub async fn run(&self, device: &Device) -> Result<KernelCheck, GpuError> {
         match self {
-            Self::Attention(case, kv) => check_attention(device, case, *kv).await,
+            Self::Attention(case, kv, multiply) => {
+                check_attention(device, case, *kv, *multiply).await
+            }
             Self::Combine(case) => check_combine(device, case).await,
             Self::Conv(case) => check_conv(device, case).await,
             Self::Embed(case, weights) => check_embed(device, case, *weights).await,
@@ -242,7 +245,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
         Check::Route(route(8, 2, true)),
         Check::Conv(conv(3, 16, false)),
         Check::Heads(heads(4, 2, 64), KvFormat::F16),
-        Check::Attention(attention(4, 2, 64), KvFormat::F16),
+        Check::Attention(attention(4, 2, 64), KvFormat::F16, Multiply::Lanes),
         Check::Group(group(8, Routing::Random, 4)),
         Check::Combine(group(8, Routing::Random, 4)),
     ];
@@ -271,6 +274,9 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
         }
     }
     all.push(Check::Sample(sample(1000), SampleShare::by_capability(caps)));
+    if MatmulCoop::available(caps) {
+        all.push(Check::Attention(attention(4, 2, 64), KvFormat::F16, Multiply::MatrixUnits));
+    }
     all
 }
 
@@ -316,8 +322,12 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
         for (n_heads, n_kv_heads, head_dim) in
             [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)]
         {
+            let case = attention(n_heads, n_kv_heads, head_dim);
+            if kv == KvFormat::F16 && MatmulCoop::available(caps) {
+                all.push(Check::Attention(case.clone(), kv, Multiply::MatrixUnits));
+            }
             if kv.takes(head_dim) {
-                all.push(Check::Attention(attention(n_heads, n_kv_heads, head_dim), kv));
+                all.push(Check::Attention(case, kv, Multiply::Lanes));
             }
         }
     }

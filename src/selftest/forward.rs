@@ -161,7 +161,8 @@ impl ModelOnDevice {
     }
 
     async fn run(&self, plan: &Plan, batch: &Batch) -> Result<(), GpuError> {
-        let (table, shape) = batch.encode(self.config.flash_tile_rows());
+        let heads = self.config.heads(self.state.kv_format);
+        let (table, shape) = batch.encode(heads.tile_rows(self.choices.multiply));
         self.device.write(&self.batch_table, 0, &table);
         let mut encoder = self.device.encoder();
         encoder.replay_all(plan, &shape);

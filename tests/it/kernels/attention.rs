@@ -1,4 +1,4 @@
-use lfm2_wgpu::kernels::KvFormat;
+use lfm2_wgpu::kernels::{KvFormat, Multiply};
 use lfm2_wgpu::selftest::{AttentionCase, Fill, check_attention};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -34,10 +34,12 @@ fn fills() -> impl Strategy<Value = (f32, Fill, Fill, Fill)> {
     (select(vec![1.0f32, 0.0, 5.0, 100.0]), queries, keys, values)
 }
 
-fn cases(
+pub(super) fn cases(
     sequences: impl Strategy<Value = Vec<(u32, u32)>>,
+    heads: impl Strategy<Value = (usize, usize, usize)>,
+    fills: impl Strategy<Value = (f32, Fill, Fill, Fill)>,
 ) -> impl Strategy<Value = AttentionCase> {
-    (sequences, heads(), fills(), any::<u64>()).prop_map(
+    (sequences, heads, fills, any::<u64>()).prop_map(
         |(sequences, (n_kv_heads, group, head_dim), fills, seed)| AttentionCase {
             spans: spans(&sequences, seed),
             n_heads: n_kv_heads * group,
@@ -54,7 +56,7 @@ fn cases(
 
 /// First positions, many around the borders of pages (64) and splits (256 positions if that is all, else
 /// 128).
-fn starts() -> impl Strategy<Value = u32> {
+pub(super) fn starts() -> impl Strategy<Value = u32> {
     prop_oneof![
         select(vec![0u32, 1, 62, 63, 64, 65, 127, 254, 255, 256, 257, 383, 384, 512, 600]),
         0u32..400,
@@ -64,10 +66,10 @@ fn starts() -> impl Strategy<Value = u32> {
 #[test]
 fn attention_agrees_with_its_twin() {
     let sequences = vec((starts(), 1u32..4), 1..5);
-    property(16..=90, cases(sequences), async |device, case| {
+    property(16..=90, cases(sequences, heads(), fills()), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(device, case, kv).await?);
+            checks.push(check_attention(device, case, kv, Multiply::Lanes).await?);
         }
         Ok(checks)
     });
@@ -78,10 +80,10 @@ fn flash_attention_agrees_with_its_twin() {
     let rows = prop_oneof![select(vec![9u32, 15, 16, 17, 31, 33, 63, 64, 65, 130]), 9u32..40];
     let start = prop_oneof![Just(0u32), starts()];
     let sequences = vec((start, rows), 1..4);
-    property(6..=60, cases(sequences), async |device, case| {
+    property(6..=60, cases(sequences, heads(), fills()), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(device, case, kv).await?);
+            checks.push(check_attention(device, case, kv, Multiply::Lanes).await?);
         }
         Ok(checks)
     });

@@ -1,16 +1,18 @@
-//! `matmul_coop` compared with its twin, if the adapter has cooperative matrices. The tests of `matmul`
-//! and the self-test run it too. These tests are for a driver that was installed for its matrices:
-//! `cargo test --test it cooperative`. Each is bounded in time.
+//! `matmul_coop` and `flash_attention_coop` compared with their twins, if the adapter has cooperative
+//! matrices. The tests of `matmul` and the self-test run them too. These tests are for a driver that was
+//! installed for its matrices: `cargo test --test it cooperative`. Each is bounded in time.
 
 use std::time::{Duration, Instant};
 
-use lfm2_wgpu::kernels::Epilogue;
+use lfm2_wgpu::kernels::{Epilogue, KvFormat, MatmulCoop, Multiply};
 use lfm2_wgpu::selftest::{
-    Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_linear,
+    Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_attention, check_linear,
 };
+use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use super::attention::{cases as attention_cases, starts};
 use super::long_rows::{cases as long_cases, many_items, weights};
 use super::{failures, property};
 use crate::gpu::{run_all, with_matrix_units};
@@ -101,5 +103,25 @@ fn cooperative_products_of_long_rows_agree_with_their_twin() {
     let cases = (long_cases(kinds, 1usize..20, 1usize..20), any::<Index>());
     property(8..=100, cases, async |device, (case, pick)| {
         many_items(device, case, weights(device, *pick)).await
+    });
+}
+
+#[test]
+fn cooperative_attention_agrees_with_its_twin() {
+    if with_matrix_units().is_none() {
+        return;
+    }
+    let rows = prop_oneof![select(vec![9u32, 15, 16, 17, 31, 33, 64, 65]), 9u32..40];
+    let sequences = vec((prop_oneof![Just(0u32), starts()], rows), 1..4);
+    let heads = (1usize..=2, 1usize..=5, select(vec![16usize, 32, 64, 64, 96]));
+    // Queries beyond f16 become infinite, and a NaN among the values reaches a whole tile.
+    let fill = || select(vec![Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero]);
+    let fills = (select(vec![1.0f32, 0.0, 5.0, 40.0]), Just(Fill::Normal), fill(), fill());
+    property(6..=60, attention_cases(sequences, heads, fills), async |device, case| {
+        if !MatmulCoop::available(device.caps()) {
+            return Ok(Vec::new());
+        }
+        let check = check_attention(device, case, KvFormat::F16, Multiply::MatrixUnits);
+        Ok(vec![check.await?])
     });
 }
