@@ -1,11 +1,8 @@
 //! Counts instructions for a byte of weights in ACO's text of the machine code (RDNA).
-//!
-//! A buffer's descriptor takes 16 bytes in its descriptor set. `s_load_b128 s[8:11], s[2:3], 0x10` loads the second
-//! one of the set whose address is in s2. Addresses of sets arrive in scalar registers, from s2 on in order of the
-//! sets. So the descriptor of each `buffer_load` leads to the shader's name of the buffer.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::sources::{Load, loads};
 use crate::spirv::Spirv;
 
 /// Work of the loops that load weights, in one round of each, by one wave.
@@ -13,15 +10,16 @@ use crate::spirv::Spirv;
 pub struct Stream {
     /// Vector instructions.
     pub valu: u32,
-    /// Bytes of weights. A byte that two lanes load counts twice.
-    pub bytes: u32,
+    /// Bytes of weights.
+    pub bytes: f64,
     /// Whether the loops contain a loop whose rounds are not known; it counts as one round.
     pub unknown: bool,
 }
 
-struct Line<'a> {
-    opcode: &'a str,
-    operands: Vec<&'a str>,
+/// An instruction.
+pub struct Line<'a> {
+    pub opcode: &'a str,
+    pub operands: Vec<&'a str>,
 }
 
 fn lines(assembly: &str) -> (Vec<Line<'_>>, BTreeMap<&str, usize>) {
@@ -38,17 +36,8 @@ fn lines(assembly: &str) -> (Vec<Line<'_>>, BTreeMap<&str, usize>) {
     (all, labels)
 }
 
-/// First and last register of `s[8:11]` or `s8`.
-fn scalars(operand: &str) -> Option<(u32, u32)> {
-    let name = operand.split_whitespace().next()?.strip_prefix('s')?;
-    let (first, last) = match name.strip_prefix('[') {
-        Some(range) => range.strip_suffix(']')?.split_once(':')?,
-        None => (name, name),
-    };
-    Some((first.parse().ok()?, last.parse().ok()?))
-}
-
-fn number(operand: &str) -> Option<u32> {
+/// A number as an operand: `null` is no offset.
+pub fn number(operand: &str) -> Option<u32> {
     match operand.split_whitespace().next()? {
         "null" => Some(0),
         word => match word.strip_prefix("0x") {
@@ -59,7 +48,7 @@ fn number(operand: &str) -> Option<u32> {
 }
 
 /// Dwords of `..._b128`, `..._dwordx4`.
-fn dwords(opcode: &str) -> u32 {
+pub fn dwords(opcode: &str) -> u32 {
     let end = opcode.rsplit('_').next().unwrap_or_default();
     match end {
         "b64" | "dwordx2" => 2,
@@ -95,76 +84,23 @@ fn loaded(opcode: &str) -> u32 {
     }
 }
 
-/// Buffer, by group and binding, of each vector load, by its line.
-fn sources(code: &[Line<'_>], spirv: &Spirv) -> BTreeMap<usize, (u32, u32)> {
-    // The register that holds a copy of an address that arrived in another.
-    let mut origin: BTreeMap<u32, u32> = (0..128).map(|r| (r, r)).collect();
-    let mut descriptors: BTreeMap<u32, (u32, u32)> = BTreeMap::new();
-    let mut addresses = BTreeSet::new();
-    let mut found = Vec::new();
-    for (i, line) in code.iter().enumerate() {
-        let op = |n: usize| line.operands.get(n).copied().unwrap_or_default();
-        if line.opcode.starts_with("buffer_load") {
-            if let Some(d) = scalars(op(2)).and_then(|(first, _)| descriptors.get(&first)) {
-                found.push((i, *d));
-            }
-            continue;
-        }
-        let Some((first, last)) = scalars(op(0)) else { continue };
-        if !line.opcode.starts_with("s_") || line.opcode.starts_with("s_cmp") {
-            continue;
-        }
-        let from = scalars(op(1)).map(|(from, _)| (from, origin.get(&from).copied()));
-        for r in first..=last {
-            origin.remove(&r);
-            descriptors.retain(|d, _| !(*d..*d + 4).contains(&r));
-        }
-        match (line.opcode, from) {
-            (o, Some((_, Some(address)))) if o.starts_with("s_load_") => {
-                addresses.insert(address);
-                let at = number(op(2)).unwrap_or_default();
-                for n in 0..dwords(o) / 4 {
-                    descriptors.insert(first + 4 * n, (address, at / 16 + n));
-                }
-            }
-            ("s_mov_b32", Some((_, Some(address)))) => {
-                origin.insert(first, address);
-            }
-            ("s_mov_b64", Some((from, Some(address)))) => {
-                origin.insert(first, address);
-                let high = origin.get(&(from + 1)).copied();
-                origin.extend(high.map(|high| (first + 1, high)));
-            }
-            _ => {}
-        }
-    }
-    let groups = spirv.groups();
-    // Parameters, which have a dynamic offset, take no place in a set and come by an address of their own, the last.
-    let group = |address| {
-        let place = addresses.iter().position(|a| *a == address)?;
-        groups.get(place).copied()
-    };
-    found
-        .into_iter()
-        .filter_map(|(line, (address, place))| {
-            let group = group(address)?;
-            Some((line, (group, spirv.binding(group, place as usize)?)))
-        })
-        .collect()
-}
-
 impl Stream {
     /// The loops of `assembly` that load weights; without such loops, the whole kernel. `None` if it loads none.
-    pub fn of(assembly: &str, spirv: &Spirv, wave: u32) -> Option<Self> {
+    /// `planes`: bits of the format's planes. Of a format with several, the loads from plane 0 count, times the
+    /// others' share, since lanes load scales that others load too.
+    pub fn of(assembly: &str, spirv: &Spirv, wave: u32, planes: &[usize]) -> Option<Self> {
         let (code, labels) = lines(assembly);
-        let weights: Vec<usize> = sources(&code, spirv)
-            .into_iter()
-            .filter(|(_, (group, binding))| spirv.is_weight(*group, *binding))
-            .map(|(line, _)| line)
-            .collect();
+        let mut weights = loads(&code, spirv);
+        weights.retain(|load| spirv.is_weight(load.tensor));
         if weights.is_empty() {
             return None;
         }
+        let all_planes = planes.iter().sum::<usize>() as f64;
+        let share = planes.first().map_or(1.0, |first| all_planes / *first as f64);
+        let bytes = |load: &Load| match (load.later_plane, planes.len() > 1) {
+            (true, true) => 0.0,
+            _ => share * f64::from(wave * loaded(code[load.line].opcode)),
+        };
         // A loop is what lies between a label and the last jump back to it.
         let mut loops: BTreeMap<usize, usize> = BTreeMap::new();
         for (i, line) in code.iter().enumerate() {
@@ -181,11 +117,17 @@ impl Stream {
             around.min_by_key(|(start, end)| *end - *start).map(|(start, end)| (*start, *end))
         };
         let mut streaming: BTreeSet<(usize, usize)> =
-            weights.iter().filter_map(|load| innermost(*load)).collect();
-        // A loop around another one that loads weights loads what the inner one reuses: the outer one counts.
+            weights.iter().filter_map(|load| innermost(load.line)).collect();
+        // Of a loop and one inside it, both of which load weights, the outer counts if it is known how often the
+        // inner runs. Else the inner counts: the outer one has loads of its first round.
         let all = streaming.clone();
-        streaming.retain(|(start, end)| {
-            !all.iter().any(|(s, e)| (s, e) != (start, end) && s <= start && end <= e)
+        let inside = |inner: &(usize, usize), outer: &(usize, usize)| {
+            inner != outer && outer.0 <= inner.0 && inner.1 <= outer.1
+        };
+        let known = |(start, end): &(usize, usize)| rounds(&code[*start..=*end]).is_some();
+        streaming.retain(|l| {
+            let within_outer = all.iter().any(|outer| inside(l, outer)) && known(l);
+            !within_outer && !all.iter().any(|inner| inside(inner, l) && !known(inner))
         });
         if streaming.is_empty() {
             streaming.insert((0, code.len() - 1));
@@ -211,10 +153,10 @@ impl Stream {
                     stream.valu += n.unwrap_or(1);
                 }
             }
-            let loads = weights.iter().filter(|load| (start..=end).contains(load));
-            stream.bytes += loads.map(|load| wave * loaded(code[*load].opcode)).sum::<u32>();
+            let loads = weights.iter().filter(|load| (start..=end).contains(&load.line));
+            stream.bytes += loads.map(bytes).sum::<f64>();
         }
-        Some(stream)
+        (stream.bytes > 0.0).then_some(stream)
     }
 }
 
@@ -223,14 +165,18 @@ mod tests {
     use super::*;
     use crate::spirv::{Binding, Kind};
 
-    /// A loop that loads 16 bytes of weights a lane, and in it a loop of 8 rounds.
+    /// A loop that loads 16 bytes of weights and 4 of their scales a lane, and in it a loop of 8 rounds.
     const LOOPS: &str = "\
 BB0:
 \ts_mov_b32 s0, s3                ; be800003
+\ts_load_b128 s[12:15], s[4:5], null ; f4080302
+\ts_buffer_load_b64 s[6:7], s[12:15], 0x4 ; f4200007
 \tv_mov_b32_e32 v1, 0             ; 7e0c0280
 BB1:
 \ts_load_b128 s[16:19], s[0:1], 0x10 ; f4080406
+\tv_add_lshl_u32 v16, s7, v15, 2  ; d6470016
 \tbuffer_load_b128 v[24:27], v15, s[16:19], 0 offen ; e05c0000
+\tbuffer_load_b32 v28, v16, s[16:19], 0 offen ; e0500000
 \ts_mov_b32 s9, 0                 ; be890080
 BB2:
 \tv_add_f32_e32 v1, v1, v24       ; 06020103
@@ -245,7 +191,7 @@ BB3:
     #[test]
     fn loops_around_loads_of_weights_are_counted() {
         let binding = |name: &str, group, binding, kind| {
-            let used = (name, kind) == ("weight", Kind::Storage);
+            let used = name != "batch";
             Binding { name: name.to_owned(), group, binding, kind, used }
         };
         let spirv = Spirv {
@@ -256,11 +202,14 @@ BB3:
                 binding("x", 1, 0, Kind::Storage),
                 binding("weight", 1, 1, Kind::Storage),
             ],
+            planes: vec![8],
         };
-        let stream = Stream { valu: 9, bytes: 16 * 64, unknown: false };
-        assert_eq!(Stream::of(LOOPS, &spirv, 64), Some(stream));
+        let of = |text: &str, planes: &[usize]| Stream::of(text, &spirv, 64, planes).unwrap();
+        let q4 = Stream { valu: 10, bytes: 18.0 * 64.0, unknown: false };
+        assert_eq!(of(LOOPS, &[128, 16]), q4);
+        assert_eq!(of(LOOPS, &[32]), Stream { bytes: 20.0 * 64.0, ..q4 });
+        // A loop whose end is not a constant counts once.
         let endless = LOOPS.replace("s9, 8 ", "s9, s4");
-        let stream = Stream { valu: 2, unknown: true, ..stream };
-        assert_eq!(Stream::of(&endless, &spirv, 64), Some(stream));
+        assert_eq!(of(&endless, &[128, 16]), Stream { valu: 3, unknown: true, ..q4 });
     }
 }

@@ -2,6 +2,7 @@
 
 mod assembly;
 mod driver;
+mod sources;
 mod spirv;
 mod variants;
 
@@ -11,6 +12,7 @@ use std::process::ExitCode;
 
 use assembly::Stream;
 use driver::{Driver, Report};
+use lfm2_wgpu::kernels::Format;
 use spirv::Spirv;
 
 const USAGE: &str = "\
@@ -151,7 +153,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             }
             match Spirv::of(&kernel.wgsl).and_then(|s| Ok((driver.compile(&s)?, s))) {
                 Ok((report, spirv)) => {
-                    let stream = Stream::of(&report.assembly, &spirv, report.wave);
+                    let stream =
+                        Stream::of(&report.assembly, &spirv, report.wave, planes(&kernel.name));
                     let row = row(&report, stream, gpu.simds * gpu.ghz, kernel.name);
                     println!("{}", line(&row, options.markdown));
                     if options.asm {
@@ -163,6 +166,16 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         }
     }
     Ok(())
+}
+
+/// Bits of the planes of a variant's weights, a block each; none without weights.
+fn planes(variant: &str) -> &'static [usize] {
+    let name = variant.split(' ').find_map(|word| word.strip_prefix("weights="));
+    let format = Format::ALL.into_iter().find(|format| {
+        let known = format.name().to_lowercase().replace('_', "");
+        name.is_some_and(|name| name == known || name.starts_with(&format!("{known}_")))
+    });
+    format.map_or(&[], |format| format.block().1)
 }
 
 const COLUMNS: usize = 14;
@@ -187,9 +200,9 @@ fn row(report: &Report, stream: Option<Stream>, ghz: f64, variant: String) -> [S
     let (per_byte, speed) = stream.map_or_else(Default::default, |s| {
         // A SIMD has 32 lanes.
         let cycles = f64::from(s.valu * report.wave.div_ceil(32));
-        let per_byte = f64::from(s.valu * report.wave) / f64::from(s.bytes);
+        let per_byte = f64::from(s.valu * report.wave) / s.bytes;
         let unknown = if s.unknown { "+" } else { "" };
-        (format!("{per_byte:.2}{unknown}"), format!("{:.0}", f64::from(s.bytes) / cycles * ghz))
+        (format!("{per_byte:.2}{unknown}"), format!("{:.0}", s.bytes / cycles * ghz))
     });
     [
         report.wave.to_string(),

@@ -5,7 +5,7 @@ use std::error::Error;
 use naga::back::spv;
 use naga::proc::{BoundsCheckPolicies, BoundsCheckPolicy};
 use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
-use naga::{AddressSpace, GlobalVariable, Handle, Module};
+use naga::{AddressSpace, GlobalVariable, Handle, Module, StructMember, TypeInner};
 
 /// A kernel for the driver.
 pub struct Spirv {
@@ -13,6 +13,8 @@ pub struct Spirv {
     pub words: Vec<u32>,
     /// Its buffers.
     pub bindings: Vec<Binding>,
+    /// Bytes in the parameters at which the first words of the weights' planes are.
+    pub planes: Vec<u32>,
 }
 
 /// A buffer of a kernel.
@@ -61,7 +63,7 @@ impl Spirv {
             ..spv::Options::default()
         };
         let words = spv::write_vec(&module, &info, &options, None)?;
-        Ok(Self { words, bindings: bindings(&module, &info) })
+        Ok(Self { words, bindings: bindings(&module, &info), planes: planes(&module) })
     }
 
     /// The groups whose tensors the kernel uses.
@@ -81,10 +83,10 @@ impl Spirv {
     }
 
     /// Whether a binding has what a kernel reads most of: weights, or keys and values.
-    pub fn is_weight(&self, group: u32, binding: u32) -> bool {
+    pub fn is_weight(&self, tensor: (u32, u32)) -> bool {
         let streamed =
             |name: &str| name.starts_with("weight") || ["keys", "values", "router"].contains(&name);
-        let at = |b: &&Binding| (b.group, b.binding) == (group, binding);
+        let at = |b: &&Binding| (b.group, b.binding) == tensor;
         self.bindings.iter().find(at).is_some_and(|b| streamed(&b.name))
     }
 }
@@ -102,4 +104,18 @@ fn bindings(module: &Module, info: &ModuleInfo) -> Vec<Binding> {
         Some(Binding { name, group: at.group, binding: at.binding, kind, used })
     };
     module.global_variables.iter().filter_map(|(handle, v)| buffer(handle, v)).collect()
+}
+
+/// Offsets of the members `plane1`, `plane2`, ... of the parameters.
+fn planes(module: &Module) -> Vec<u32> {
+    let mut params =
+        module.global_variables.iter().filter(|(_, v)| v.space == AddressSpace::Uniform);
+    let Some((_, params)) = params.next() else { return Vec::new() };
+    match &module.types[params.ty].inner {
+        TypeInner::Struct { members, .. } => {
+            let plane = |m: &&StructMember| m.name.as_ref().is_some_and(|n| n.starts_with("plane"));
+            members.iter().filter(plane).map(|m| m.offset).collect()
+        }
+        _ => Vec::new(),
+    }
 }
