@@ -73,6 +73,9 @@ impl Choices {
     }
 }
 
+/// Most rows of a router, a matrix in f32 with a row for each expert.
+const ROUTER_ROWS: usize = 64;
+
 /// `out (+)= weight x (+ bias)` for the rows of a pass.
 pub struct Linear<'a> {
     /// `[1, rows, cols]`.
@@ -94,7 +97,10 @@ pub struct Linear<'a> {
 impl Linear<'_> {
     /// Appends the kernel that suits `rows` rows.
     pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
-        if choices.takes_matvec(rows) {
+        // A router fills a quarter of a tile's rows: eight workgroups for 512 items, where matvec has a thousand.
+        let is_router = self.weight.rows <= ROUTER_ROWS
+            && self.weight.parts.iter().all(|part| part.format == Format::F32);
+        if choices.takes_matvec(rows) || is_router {
             Matvec {
                 weight: self.weight,
                 bias: self.bias,
