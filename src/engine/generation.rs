@@ -10,7 +10,7 @@ use super::sampling::random_seed;
 use super::{SamplingOptions, Session, Timings};
 use crate::error::Error;
 use crate::gpu::{Readback, Submission};
-use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, SampleParams, SeqRows};
+use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, SampleParams};
 use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, ToolCall};
 
 /// Options of an answer.
@@ -342,7 +342,9 @@ impl<'s> Generation<'s> {
         let rows =
             self.session.rows(range.start, tokens, generated_from, self.sample.clone(), logit_rows);
         let target = if last { Some(self.free_readback().await?) } else { None };
-        let submission = self.submit(rows, target)?;
+        let batch = Batch { seqs: vec![rows] };
+        self.session.engine().inner.runner.learn_first(&batch, true).await?;
+        let submission = self.submit(&batch, target)?;
         self.session.advance(&self.prompt[range.clone()], range.end);
         Ok(submission)
     }
@@ -359,7 +361,7 @@ impl<'s> Generation<'s> {
             vec![0],
         );
         let target = self.free_readback().await?;
-        self.submit(rows, Some(target))?;
+        self.submit(&Batch { seqs: vec![rows] }, Some(target))?;
         self.position += 1;
         self.report_to_session();
         Ok(())
@@ -376,12 +378,11 @@ impl<'s> Generation<'s> {
         }
     }
 
-    fn submit(&mut self, rows: SeqRows, target: Option<usize>) -> Result<Submission, Error> {
+    fn submit(&mut self, batch: &Batch, target: Option<usize>) -> Result<Submission, Error> {
         let engine = self.session.engine().clone();
-        let batch = Batch { seqs: vec![rows] };
         let slot = self.session.slot();
         let readback = target.map(|i| (&self.readbacks[i], Output::Token(slot)));
-        let submission = engine.inner.runner.submit(&batch, true, readback)?;
+        let submission = engine.inner.runner.submit(batch, true, readback)?;
         if let Some(readback) = target {
             self.in_flight.push_back(InFlight { submission: submission.clone(), readback });
         }

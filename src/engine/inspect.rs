@@ -22,6 +22,7 @@ impl Session {
             // Without logit rows no token is drawn.
             runner.prepare(piece.len() as u32, true).await?;
             let batch = self.next_batch(piece, Vec::new())?;
+            runner.learn_first(&batch, true).await?;
             let submission = runner.submit(&batch, true, None)?;
             engine.device().wait_for(&submission).await?;
         }
@@ -43,6 +44,7 @@ impl Session {
             let len = piece.len() * engine.config().vocab_size;
             let target = engine.device().readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;
+            runner.learn_first(&batch, false).await?;
             let submission = runner.submit(&batch, false, Some((&target, Output::Logits)))?;
             all.extend(target.read::<f32>(Some(&submission)).await?);
         }

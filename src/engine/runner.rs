@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::gpu::{
     Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
 };
-use crate::kernels::{Batch, Choices, PAGE};
+use crate::kernels::{Batch, Choices, PAGE, SeqRows};
 use crate::model::{Forward, ModelConfig, Scratch, Weights};
 use crate::state::State;
 
@@ -67,8 +67,9 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// A low guess. No watchdog ends a software adapter's work; discrete GPUs are at least ten
-    /// times as fast as the slowest integrated ones.
+    /// A low guess, for a first long pass from which nothing could be learnt. No watchdog ends a
+    /// software adapter's work; discrete GPUs are at least ten times as fast as the slowest
+    /// integrated ones.
     fn guess(device: &Device) -> Self {
         let macs_per_second = if device.adapter().kind == "discrete" { 200e9 } else { 20e9 };
         Self { macs_per_second, known: false }
@@ -79,13 +80,10 @@ impl Pace {
         (self.macs_per_second * SUBMISSION_SECONDS) as u64
     }
 
-    /// Learns from one of the first submissions of a long pass. Short submissions are mostly
-    /// overhead: they lengthen the next one, but not too much, and the speed does not count as
-    /// measured.
-    fn learn_piece(&mut self, macs: u64, seconds: f64) {
-        let measured = macs as f64 / seconds.max(1e-6);
-        self.macs_per_second = measured.clamp(1e8, 8.0 * self.macs_per_second);
-        self.known = seconds >= SUBMISSION_SECONDS / 5.0;
+    /// The speed at which `macs` multiply-adds take `seconds`.
+    fn measured(macs: u64, seconds: f64) -> Self {
+        let macs_per_second = (macs as f64 / seconds.max(1e-6)).clamp(1e8, 1e15);
+        Self { macs_per_second, known: true }
     }
 }
 
@@ -230,9 +228,40 @@ impl Runner {
         shape
     }
 
+    /// Learns the device's speed before its first long pass, from that pass's beginning up to its
+    /// first product, which runs once more than needed. The pass must begin its sequences: then
+    /// nothing precedes it, and a second run computes the same.
+    pub async fn learn_first(&self, batch: &Batch, sample: bool) -> Result<(), Error> {
+        let rows = batch.n_rows() as u32;
+        let begins = |seq: &SeqRows| seq.rows.first().is_none_or(|row| row.position == 0);
+        if !self.is_long(rows) || lock(&self.pace).known || !batch.seqs.iter().all(begins) {
+            return Ok(());
+        }
+        let key = PlanKey { rows: self.bucket(rows), sample };
+        let Some(plan) = self.plan(key) else { return Ok(()) };
+        // Weights may still be on their way to the device.
+        self.device.wait_for(&self.device.submit_uploads()).await?;
+        let started = Instant::now();
+        let (submission, macs) = {
+            let _pace = lock(&self.pace);
+            let shape = self.upload(batch);
+            let (piece, macs) = plan.piece(0, rows, 0);
+            let mut encoder = self.device.encoder();
+            encoder.replay(&plan, &shape, piece);
+            (encoder.submit(), macs)
+        };
+        self.device.wait_for(&submission).await?;
+        *lock(&self.pace) = Pace::measured(macs, started.elapsed().as_secs_f64());
+        Ok(())
+    }
+
+    /// Whether a pass of `rows` rows takes the plan for chunks, which is cut into submissions.
+    fn is_long(&self, rows: u32) -> bool {
+        (self.choices.matvec_rows + 1..=self.max_rows).contains(&rows)
+    }
+
     /// Runs a batch and copies the wanted output to `target`. A decode step is one submission. A
-    /// long chunk is cut into several short ones; until the device's speed is known, each is waited
-    /// for.
+    /// long chunk is cut into several short ones.
     pub fn submit(
         &self,
         batch: &Batch,
@@ -250,18 +279,16 @@ impl Runner {
             let reason = format!("logits of {} rows, at most {most}", batch.n_logit_rows());
             return Err(refused(reason).into());
         }
-        let mut pace = lock(&self.pace);
+        let pace = lock(&self.pace);
         let shape = self.upload(batch);
         let key = PlanKey { rows: self.bucket(shape.rows), sample };
         let plan =
             self.plan(key).ok_or_else(|| refused(format!("no plan for {} rows", shape.rows)))?;
-        let few = shape.rows <= self.choices.matvec_rows;
+        let macs = if self.is_long(shape.rows) { pace.macs() } else { u64::MAX };
         let mut start = 0;
         loop {
-            let macs = if few { u64::MAX } else { pace.macs() };
-            let (piece, cost) = plan.piece(start, shape.rows, macs);
+            let (piece, _) = plan.piece(start, shape.rows, macs);
             let (last, end) = (plan.ends_with(&piece), piece.end);
-            let started = Instant::now();
             let mut encoder = self.device.encoder();
             encoder.replay(&plan, &shape, piece);
             match (&target, last) {
@@ -280,9 +307,6 @@ impl Runner {
                 self.device.check()?;
                 return Ok(submission);
             }
-            if !pace.known && self.device.wait_now(&submission) {
-                pace.learn_piece(cost, started.elapsed().as_secs_f64());
-            }
             start = end;
         }
     }
@@ -290,10 +314,9 @@ impl Runner {
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.
     pub fn learn(&self, rows: u32, seconds: f64) {
         let key = PlanKey { rows: self.bucket(rows), sample: true };
-        if let (Some(plan), true) = (self.plan(key), rows > self.choices.matvec_rows) {
-            let macs = plan.macs_per_row() as f64 * f64::from(rows);
-            let macs_per_second = (macs / seconds.max(1e-6)).clamp(1e8, 1e15);
-            *lock(&self.pace) = Pace { macs_per_second, known: true };
+        if let (Some(plan), true) = (self.plan(key), self.is_long(rows)) {
+            let macs = plan.macs_per_row() * u64::from(rows);
+            *lock(&self.pace) = Pace::measured(macs, seconds);
         }
     }
 
@@ -341,36 +364,16 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 mod tests {
     use super::*;
 
-    /// Number of submissions of a chunk and the longest in seconds, on a device of this speed with
-    /// `overhead` seconds a submission.
-    fn cut(mut pace: Pace, macs: f64, speed: f64, overhead: f64) -> (usize, f64) {
-        let (mut left, mut pieces, mut longest) = (macs, 0, 0.0_f64);
-        while left > 0.0 {
-            let piece = left.min(pace.macs() as f64);
-            let seconds = overhead + piece / speed;
-            (left, pieces, longest) = (left - piece, pieces + 1, longest.max(seconds));
-            if !pace.known {
-                pace.learn_piece(piece as u64, seconds);
-            }
-        }
-        (pieces, longest)
-    }
-
-    /// 512 rows of LFM2-8B-A1B are 0.8 T multiply-adds. A fast device gets few submissions, a slow
-    /// one no long submission.
+    /// 512 rows of LFM2-8B-A1B are 0.8 T multiply-adds, and its first product 6.4 G. A fast device
+    /// gets few submissions, a slow one no long submission.
     #[test]
     fn a_first_chunk_is_cut_by_measured_speed() {
-        let chunk = 512.0 * 1.5e9;
-        for guess in [20e9, 200e9] {
-            let pace = || Pace { macs_per_second: guess, known: false };
-            let (pieces, longest) = cut(pace(), chunk, 8e12, 80e-6);
-            assert!(pieces <= 6 && longest < 0.2, "{pieces}, {longest}");
-            let (pieces, longest) = cut(pace(), chunk, 1.25e12, 80e-6);
-            assert!(pieces <= 10 && longest < 0.2, "{pieces}, {longest}");
-            // At a tenth of the guessed speed the first submission is longer than wanted, but below
-            // a watchdog's limit.
-            let (pieces, longest) = cut(pace(), chunk, guess / 10.0, 80e-6);
-            assert!(longest <= 1.01, "{pieces}, {longest}");
+        let (chunk, product, overhead) = (512.0 * 1.5e9, 512 * 6144 * 2048, 80e-6);
+        for (speed, most) in [(60e12, 1.0), (8e12, 2.0), (1.25e12, 8.0), (0.05e12, 155.0)] {
+            let pace = Pace::measured(product, overhead + product as f64 / speed);
+            let piece = (pace.macs() as f64).min(chunk);
+            assert!((chunk / piece).ceil() <= most, "{speed}: {} submissions", chunk / piece);
+            assert!(piece / speed < 2.0 * SUBMISSION_SECONDS, "{speed}: {}", piece / speed);
         }
     }
 }

@@ -66,16 +66,6 @@ impl Device {
         }
     }
 
-    /// Natively waits for `submission` and returns true. A browser can only wait asynchronously, so there it
-    /// returns false at once.
-    pub(crate) fn wait_now(&self, submission: &Submission) -> bool {
-        #[cfg(not(target_arch = "wasm32"))]
-        self.poll(Some(submission));
-        #[cfg(target_arch = "wasm32")]
-        let _ = submission;
-        cfg!(not(target_arch = "wasm32"))
-    }
-
     /// A buffer that the CPU can read.
     pub(super) async fn readback(&self, bytes: u64) -> Result<Readback, GpuError> {
         let buffer = self
