@@ -47,6 +47,15 @@ impl Format {
             }
             (_, ElementType::Q4_0, [quants, d]) => take_apart::<18, 16>(bytes, quants, d),
             (_, ElementType::Q8_0, [quants, d]) => take_apart::<34, 32>(bytes, quants, d),
+            (_, ElementType::Q6_K, [nibbles, upper, scales, d]) => {
+                for block in bytes.as_chunks::<210>().0 {
+                    let (low, high) = six_bits(block);
+                    nibbles.extend_from_slice(&low);
+                    upper.extend_from_slice(&high);
+                    scales.extend_from_slice(&block[192..208]);
+                    d.extend_from_slice(&block[208..]);
+                }
+            }
             (_, _, planes) => pack_blocks(element_type, bytes, planes),
         }
     }
@@ -93,29 +102,36 @@ fn pack_blocks(element_type: ElementType, bytes: &[u8], planes: &mut [Vec<u8>]) 
                 }
                 head.extend(super_block(&Quants::read_head(element_type, block)));
             }
-            (_, [nibbles, upper, scales, d]) => {
-                for half in 0..2 {
-                    let low = &block[half * 64..][..64];
-                    // Elements 0 to 31 and 32 to 63 are in low halves, the next 64 in high ones.
-                    for quarter in 0..4 {
-                        let shift = quarter / 2 * 4;
-                        let low = &low[quarter % 2 * 32..][..32];
-                        let q = |l: usize| low[l] >> shift & 15;
-                        nibbles.extend((0..16).map(|l| q(l) | q(l + 16) << 4));
-                        let high = &block[128 + half * 32..][..32];
-                        let q = |l: usize| high[l] >> (2 * quarter) & 3;
-                        upper.extend((0..8).map(|b| {
-                            let l = 4 * b;
-                            q(l) | q(l + 1) << 2 | q(l + 2) << 4 | q(l + 3) << 6
-                        }));
-                    }
-                }
-                scales.extend_from_slice(&block[192..208]);
-                d.extend_from_slice(&block[208..]);
-            }
             _ => {}
         }
     }
+}
+
+/// The integers of a Q6_K block: 16 bytes of nibbles for each 32 elements, `l` and `l + 16` in a byte, and 8
+/// bytes of their upper bits, four elements in a byte. Eight bytes are computed at a time.
+fn six_bits(block: &[u8; 210]) -> ([u8; 128], [u8; 64]) {
+    let (mut nibbles, mut upper) = ([0; 128], [0; 64]);
+    let word = |at: usize| block[at..].first_chunk().map_or(0, |word| u64::from_le_bytes(*word));
+    for half in 0..2 {
+        // Elements 0 to 31 and 32 to 63 are in low halves of bytes, the next 64 in high ones.
+        for quarter in 0..4 {
+            let (from, shift) = (half * 64 + quarter % 2 * 32, quarter / 2 * 4);
+            let low = |l| word(from + l) >> shift & 0x0f0f_0f0f_0f0f_0f0f;
+            for l in [0, 8] {
+                let pairs = low(l) | low(l + 16) << 4;
+                nibbles[half * 64 + quarter * 16 + l..][..8].copy_from_slice(&pairs.to_le_bytes());
+            }
+            for l in [0, 8, 16, 24] {
+                let bits = word(128 + half * 32 + l) >> (2 * quarter) & 0x0303_0303_0303_0303;
+                // Moves the pairs of bits of four bytes into the first of them.
+                let pairs = bits | bits >> 6;
+                let fours = pairs | pairs >> 12;
+                let bytes = [fours as u8, (fours >> 32) as u8];
+                upper[half * 32 + quarter * 8 + l / 4..][..2].copy_from_slice(&bytes);
+            }
+        }
+    }
+    (nibbles, upper)
 }
 
 /// Repacks 32 bytes, whose low halves are 32 elements and whose high halves are the next 32, as twice
