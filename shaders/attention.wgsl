@@ -6,16 +6,15 @@
 //   partial [places, n_heads, max_splits][4 + HEAD_DIM] f32   m, l, 0, 0, then o
 //   o       [n_rows, n_heads, HEAD_DIM]                f32   o / l of contexts that are one split
 //
-// Attention of sequences with few rows in the pass (decode). The batch table says how many positions
-// a split of a row has, and each row's place in partial. attention_combine joins the splits of longer
-// contexts. A workgroup takes GROUP query heads that share a kv head, so it reads keys and values once
-// for all of them. It walks over its split STEP positions at a time: a team of WIDTH = HEAD_DIM / 4
-// lanes reads a whole key, each lane four dimensions of it, and then the value at the same position.
-// The lanes' products are summed through workgroup memory. Each team keeps its own running maximum and
-// sums (online softmax), and the teams' results are joined at the end. STEP divides PAGE, so a step
-// looks one page up.
+// Attention of sequences with few rows in the pass (decode). The batch table says how many positions,
+// at most LONGEST, a split of a row has, and each row's place in partial. attention_combine joins the
+// splits of longer contexts. A workgroup takes GROUP query heads that share a kv head, so it reads keys
+// and values once for all of them. It walks over the keys of its split STEP positions at a time: a team
+// of WIDTH = HEAD_DIM / 4 lanes reads a whole key, each lane four dimensions of it, and the products are
+// summed through workgroup memory. After the softmax it walks over the values in the same way. STEP
+// divides PAGE, so a step looks one page up; its keys or values are loaded a step ahead.
 // Grid: rows, n_heads / GROUP, splits of the longest context; workgroups of splits beyond a row's
-// context return at once. f32. Workgroup memory: EXCHANGE + GROUP * (STEP + 2 TEAMS) floats. Lanes
+// context return at once. f32. Workgroup memory: EXCHANGE + GROUP * (LONGEST + 1) + 2 WG floats. Lanes
 // write products to 2-way conflicts of banks, and read them without any, since STRIDE is odd.
 // Source: transformers eager attention, causal, softmax in f32; flash decoding,
 // https://pytorch.org/blog/flash-decoding. Twin: reference/attention.rs
@@ -38,15 +37,19 @@ struct Params {
 const WIDTH = HEAD_DIM / 4u;
 // Positions of a step: EACH for each team.
 const STEP = TEAMS * EACH;
+// Lanes that share the softmax of a head.
+const SHARES = WG / GROUP;
 // From the products of one score to those of the next.
 const STRIDE = WIDTH | 1u;
 const EXCHANGE = max(STEP * GROUP * STRIDE, TEAMS * GROUP * HEAD_DIM);
 
 // The products of a step, [STEP][GROUP][STRIDE]. At the end the teams' sums, [TEAMS][GROUP][4][WIDTH].
 var<workgroup> exchange: array<f32, EXCHANGE>;
-var<workgroup> scores: array<f32, STEP * GROUP>;
-var<workgroup> team_high: array<f32, TEAMS * GROUP>;
-var<workgroup> team_total: array<f32, TEAMS * GROUP>;
+// Scores, then weights, [LONGEST][GROUP].
+var<workgroup> scores: array<f32, LONGEST * GROUP>;
+var<workgroup> lane_high: array<f32, WG>;
+var<workgroup> lane_total: array<f32, WG>;
+var<workgroup> total: array<f32, GROUP>;
 
 @compute @workgroup_size(WG)
 fn main(
@@ -70,88 +73,91 @@ fn main(
     let in_team = team < TEAMS;
 
     var query: array<vec4<f32>, GROUP>;
-    var high: array<f32, GROUP>;
-    var total: array<f32, GROUP>;
-    var sum: array<vec4<f32>, GROUP>;
     for (var g = 0u; g < GROUP; g++) {
         query[g] = q[(((row * params.n_heads) + first_head + g) * WIDTH) + d] * params.scale;
-        high[g] = LOWEST;
-        total[g] = 0.0;
-        sum[g] = vec4<f32>(0.0);
     }
-
-    // The keys and values of a step. Beyond the end, the last position is read again; its weight is 0.
-    var raw_keys: array<Raw4, EACH>;
-    var raw_values: array<Raw4, EACH>;
+    // The keys or values of a step. Beyond the end, the last position is read again; its weight is 0.
+    var raw: array<Raw4, EACH>;
     var pool_row = kv_row(seq, begin);
-    var last = end - 1u - begin;
     for (var e = 0u; e < EACH; e++) {
-        let at = ((pool_row + min((e * TEAMS) + team, last)) * kv_width) + kv_at;
-        raw_keys[e] = load_key(at);
-        raw_values[e] = load_value(at);
+        let t = min((e * TEAMS) + team, end - 1u - begin);
+        raw[e] = load_key(((pool_row + t) * kv_width) + kv_at);
     }
     for (var first = begin; first < end; first += STEP) {
-        let len = end - first;
         for (var e = 0u; e < EACH; e++) {
-            let k = decode4(raw_keys[e], kv_at);
+            let k = decode4(raw[e], kv_at);
             let to = (((e * TEAMS) + team) * GROUP * STRIDE) + d;
             for (var g = 0u; g < GROUP; g++) {
                 if (in_team) { exchange[to + (g * STRIDE)] = dot(query[g], k); }
             }
         }
-        // The next keys, and below the next values, are on their way during the work between.
+        // The next keys are on their way while these are summed.
         let next = min(first + STEP, end - 1u);
         pool_row = kv_row(seq, next);
-        last = end - 1u - next;
         for (var e = 0u; e < EACH; e++) {
-            raw_keys[e] =
-                load_key(((pool_row + min((e * TEAMS) + team, last)) * kv_width) + kv_at);
+            let t = min((e * TEAMS) + team, end - 1u - next);
+            raw[e] = load_key(((pool_row + t) * kv_width) + kv_at);
         }
         workgroupBarrier();
         for (var i = lane; i < STEP * GROUP; i += WG) {
             var s = 0.0;
             for (var j = 0u; j < WIDTH; j++) { s += exchange[(i * STRIDE) + j]; }
-            scores[i] = select(LOWEST, s, i / GROUP < len);
+            scores[((first - begin) * GROUP) + i] = s;
         }
         workgroupBarrier();
-        for (var g = 0u; g < GROUP; g++) {
-            var top = high[g];
-            for (var e = 0u; e < EACH; e++) {
-                top = max(top, scores[(((e * TEAMS) + min(team, TEAMS - 1u)) * GROUP) + g]);
-            }
-            let rescale = exp(high[g] - top);
-            high[g] = top;
-            total[g] *= rescale;
-            sum[g] *= rescale;
-        }
-        for (var e = 0u; e < EACH; e++) {
-            let t = (e * TEAMS) + min(team, TEAMS - 1u);
-            let v = decode4(raw_values[e], kv_at);
-            for (var g = 0u; g < GROUP; g++) {
-                let weight = select(0.0, exp(scores[(t * GROUP) + g] - high[g]), t < len);
-                total[g] += weight;
-                sum[g] += weight * v;
-            }
-        }
-        for (var e = 0u; e < EACH; e++) {
-            raw_values[e] =
-                load_value(((pool_row + min((e * TEAMS) + team, last)) * kv_width) + kv_at);
-        }
+    }
+    // The first values are on their way during the softmax.
+    pool_row = kv_row(seq, begin);
+    for (var e = 0u; e < EACH; e++) {
+        let t = min((e * TEAMS) + team, end - 1u - begin);
+        raw[e] = load_value(((pool_row + t) * kv_width) + kv_at);
     }
 
-    for (var g = 0u; g < GROUP; g++) {
-        if (in_team && d == 0u) { team_high[(team * GROUP) + g] = high[g]; }
+    // Softmax: every GROUP-th lane is of the same head.
+    let len = end - begin;
+    let head = lane % GROUP;
+    var high = LOWEST;
+    for (var t = lane / GROUP; t < len; t += SHARES) {
+        if (lane < GROUP * SHARES) { high = max(high, scores[(t * GROUP) + head]); }
     }
+    lane_high[lane] = high;
     workgroupBarrier();
+    for (var j = 0u; j < SHARES; j++) { high = max(high, lane_high[(j * GROUP) + head]); }
+    var own = 0.0;
+    // The last step ends behind the split, and so do the weights, with zeros.
+    let steps = (len + STEP - 1u) / STEP;
+    for (var t = lane / GROUP; t < steps * STEP; t += SHARES) {
+        if (lane < GROUP * SHARES) {
+            let weight = select(0.0, exp(scores[(t * GROUP) + head] - high), t < len);
+            scores[(t * GROUP) + head] = weight;
+            own += weight;
+        }
+    }
+    lane_total[lane] = own;
+    workgroupBarrier();
+    if (lane < GROUP) {
+        own = 0.0;
+        for (var j = 0u; j < SHARES; j++) { own += lane_total[(j * GROUP) + lane]; }
+        total[lane] = own;
+    }
+
+    var sum: array<vec4<f32>, GROUP>;
+    for (var g = 0u; g < GROUP; g++) { sum[g] = vec4<f32>(0.0); }
+    for (var first = begin; first < end; first += STEP) {
+        let next = min(first + STEP, end - 1u);
+        pool_row = kv_row(seq, next);
+        for (var e = 0u; e < EACH; e++) {
+            let v = decode4(raw[e], kv_at);
+            let t = min((e * TEAMS) + team, end - 1u - next);
+            raw[e] = load_value(((pool_row + t) * kv_width) + kv_at);
+            let at = ((first - begin) + (e * TEAMS) + min(team, TEAMS - 1u)) * GROUP;
+            for (var g = 0u; g < GROUP; g++) { sum[g] += scores[at + g] * v; }
+        }
+    }
     for (var g = 0u; g < GROUP; g++) {
-        var top = LOWEST;
-        for (var t = 0u; t < TEAMS; t++) { top = max(top, team_high[(t * GROUP) + g]); }
-        let factor = exp(high[g] - top);
-        high[g] = top;
-        if (in_team) {
-            if (d == 0u) { team_total[(team * GROUP) + g] = total[g] * factor; }
-            let to = (((team * GROUP) + g) * HEAD_DIM) + d;
-            for (var c = 0u; c < 4u; c++) { exchange[to + (c * WIDTH)] = sum[g][c] * factor; }
+        let to = (((team * GROUP) + g) * HEAD_DIM) + d;
+        for (var c = 0u; c < 4u; c++) {
+            if (in_team) { exchange[to + (c * WIDTH)] = sum[g][c]; }
         }
     }
     workgroupBarrier();
@@ -160,23 +166,19 @@ fn main(
         let g = i / HEAD_DIM;
         let dim = i % HEAD_DIM;
         var joined = 0.0;
-        var weights = 0.0;
         for (var t = 0u; t < TEAMS; t++) {
             joined += exchange[(((t * GROUP) + g) * HEAD_DIM) + ((dim % 4u) * WIDTH) + (dim / 4u)];
-            weights += team_total[(t * GROUP) + g];
         }
         if (one_split) {
-            o[(((row * params.n_heads) + first_head + g) * HEAD_DIM) + dim] = joined / weights;
+            o[(((row * params.n_heads) + first_head + g) * HEAD_DIM) + dim] = joined / total[g];
         } else {
-            let to = partial_at(row, first_head + g, group.z);
-            partial_out[to + 4u + dim] = joined;
-            if (dim == 0u) { partial_out[to + 1u] = weights; }
+            partial_out[partial_at(row, first_head + g, group.z) + 4u + dim] = joined;
         }
     }
-    if (!one_split && lane == 0u) {
-        for (var g = 0u; g < GROUP; g++) {
-            partial_out[partial_at(row, first_head + g, group.z)] = high[g];
-        }
+    if (!one_split && lane < GROUP) {
+        let to = partial_at(row, first_head + lane, group.z);
+        partial_out[to] = high;
+        partial_out[to + 1u] = total[lane];
     }
 }
 

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvPart, PAGE, bytes_of};
+use super::{KvFormat, KvPart, LONGEST_SPLIT, PAGE, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 128;
@@ -83,6 +83,7 @@ fn attention_variant(heads: &Heads) -> Variant {
         .int("GROUP", heads_per_workgroup(heads, MOST_HEADS))
         .int("TEAMS", teams(heads.head_dim))
         .int("EACH", EACH)
+        .int("LONGEST", LONGEST_SPLIT)
 }
 
 fn combine_variant() -> Variant {

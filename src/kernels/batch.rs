@@ -11,25 +11,27 @@ pub const PAGE: u32 = 64;
 /// Most rows of a sequence in a pass that `attention` computes; `flash_attention` computes longer ones.
 pub const ATTENTION_ROWS: u32 = 8;
 
-/// Pages of the longest context that is one split. Its results need not be joined, which saves a
-/// dispatch (2 us on an H100) and costs about as much where more workgroups would share the work.
-const WHOLE_PAGES: u32 = 4;
+/// Pages of the longest split, and of the longest context that is one split. Its results need not be joined,
+/// which saves a dispatch (2 us on an H100) and costs about as much where more workgroups would share
+/// the work.
+const MOST_SPLIT_PAGES: u32 = 4;
 /// Pages of a split of a longer context: 1,000 positions of LFM2-8B-A1B's 8 kv heads fill 64
 /// processors.
 const SPLIT_PAGES: u32 = 2;
-/// Most splits: 1,024 workgroups for 8 kv heads. More would only add partial results, 3 % of
-/// the bytes of keys and values at 30,000 positions.
-const MAX_SPLITS: u32 = 128;
+/// Pages of the longest context with such splits: they are 1,024 workgroups for 8 kv heads, and more
+/// would only add partial results. At 30,000 positions these are 3 % of the bytes of keys and values.
+const SHORT_SPLITS_UP_TO: u32 = 256;
+
+/// Positions of the longest split.
+pub const LONGEST_SPLIT: u32 = MOST_SPLIT_PAGES * PAGE;
 
 /// Positions of a split of the context of a row at `position`: what one workgroup of `attention`
 /// handles. It depends on nothing else, so a row's result does not depend on other rows.
 #[must_use]
 pub fn split_positions(position: u32) -> u32 {
-    let pages = position / PAGE + 1;
-    PAGE * if pages <= WHOLE_PAGES {
-        WHOLE_PAGES
-    } else {
-        pages.div_ceil(MAX_SPLITS).max(SPLIT_PAGES)
+    match position / PAGE + 1 {
+        pages if pages <= MOST_SPLIT_PAGES || pages > SHORT_SPLITS_UP_TO => LONGEST_SPLIT,
+        _ => SPLIT_PAGES * PAGE,
     }
 }
 
@@ -41,10 +43,12 @@ fn splits(position: u32) -> u32 {
 /// Most splits of any row of a sequence of at most `context` positions.
 #[must_use]
 pub fn max_splits(context: u32) -> u32 {
-    match context.div_ceil(PAGE) {
-        pages if pages <= WHOLE_PAGES => 1,
-        pages => pages.div_ceil(SPLIT_PAGES).min(MAX_SPLITS),
+    let pages = context.div_ceil(PAGE);
+    if pages <= MOST_SPLIT_PAGES {
+        return 1;
     }
+    let short = pages.min(SHORT_SPLITS_UP_TO).div_ceil(SPLIT_PAGES);
+    short.max(pages.div_ceil(MOST_SPLIT_PAGES))
 }
 
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
@@ -322,7 +326,7 @@ mod tests {
             assert_eq!(most, max_splits(position + 1), "{position}");
         }
         assert_eq!((splits(255), splits(256), splits(29_999)), (1, 3, 118));
-        assert_eq!((max_splits(256), max_splits(257), max_splits(40_000)), (1, 3, 128));
+        assert_eq!((max_splits(256), max_splits(257), max_splits(40_000)), (1, 3, 157));
     }
 
     fn sequence(position: u32, rows: u32) -> SeqRows {

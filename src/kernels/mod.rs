@@ -29,8 +29,8 @@ use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, Heads};
 pub use batch::{
-    ATTENTION_ROWS, Batch, FROM_SLOT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row, SampleParams,
-    SeqRows, max_splits,
+    ATTENTION_ROWS, Batch, FROM_SLOT, LONGEST_SPLIT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row,
+    SampleParams, SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;

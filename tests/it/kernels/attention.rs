@@ -75,6 +75,16 @@ fn attention_agrees_with_its_twin() {
     });
 }
 
+/// Splits are short up to 16,384 positions.
+#[test]
+fn attention_of_long_contexts_agrees_with_its_twin() {
+    let ends = select(vec![(16_382, 3), (20_000, 1)]).prop_map(|end| vec![end]);
+    let fills = Just((1.0, Fill::Normal, Fill::Normal, Fill::Normal));
+    property(2..=2, cases(ends, Just((1, 2, 32)), fills), async |device, case| {
+        Ok(vec![check_attention(device, case, KvFormat::F16, Multiply::Lanes).await?])
+    });
+}
+
 #[test]
 fn flash_attention_agrees_with_its_twin() {
     let rows = prop_oneof![select(vec![9u32, 15, 16, 17, 31, 33, 63, 64, 65, 130]), 9u32..40];
