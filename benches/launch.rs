@@ -1,4 +1,4 @@
-//! What a dispatch, a submission and a byte cost on the adapter that the engine would choose.
+//! Cost of a dispatch, a submission and a byte on the adapter that the engine would choose.
 //!
 //!     cargo bench --bench launch               a table
 //!     cargo bench --bench launch -- --json     JSON

@@ -101,6 +101,9 @@ fn main(
         if (truncates(seq)) { threshold = find_threshold(row, seq, lane); }
         let drawn = draw(row, seq, threshold, lowest, lane);
         if (token != NOT_FINITE) { token = drawn.token; }
+        // Others may still read them.
+        storageBarrier();
+        workgroupBarrier();
         for (var i = lane; i <= row.candidates; i += WG) {
             candidates[(item * (1u + params.vocab)) + i] = 0u;
         }

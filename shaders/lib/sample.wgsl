@@ -159,6 +159,8 @@ var<workgroup> first: u32;
 // Inclusive sums of `own` over the lanes, in `sums`. WG is 256: each of 16 lanes sums 16 values in order, then
 // each lane adds the sums before its 16. The order is fixed, and the sums never fall.
 fn sum_lanes(own: vec2<f32>, lane: u32) {
+    // Others may still read the sums before.
+    workgroupBarrier();
     sums[lane] = own;
     workgroupBarrier();
     if (lane < 16u) {

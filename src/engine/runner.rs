@@ -18,6 +18,9 @@ use crate::state::State;
 /// Target duration of one submission of a long pass, in seconds. Drivers reset a device after about
 /// two.
 const SUBMISSION_SECONDS: f64 = 0.1;
+/// Most rows of a pass that is always one submission. At 0.05 T multiply-adds a second, which is slow for an integrated
+/// GPU, eight rows of LFM2-8B-A1B take a quarter of a second.
+const WHOLE_ROWS: u32 = 8;
 /// Bytes of logits of one inspected pass; more rows take more passes.
 const INSPECTED_BYTES: usize = 64 << 20;
 /// Work of the device before a profile begins: an idle GPU has a slow clock.
@@ -149,7 +152,7 @@ impl Runner {
         keys.map(|key| (key, self.record_forward(key, false, &self.scratch.logits))).collect()
     }
 
-    /// Row counts of the recorded plans: 1 for decoding one sequence, up to 8 for few rows, and one
+    /// Row counts of the recorded plans: 1 for decoding one sequence, up to 64 for few rows, and one
     /// plan for all chunks, since its grids follow the rows.
     fn buckets(&self) -> Vec<u32> {
         let few = self.choices.matvec_rows;
@@ -255,9 +258,9 @@ impl Runner {
         Ok(())
     }
 
-    /// Whether a pass of `rows` rows takes the plan for chunks, which is cut into submissions.
+    /// Whether a pass of `rows` rows is cut into submissions.
     fn is_long(&self, rows: u32) -> bool {
-        (self.choices.matvec_rows + 1..=self.max_rows).contains(&rows)
+        (WHOLE_ROWS + 1..=self.max_rows).contains(&rows)
     }
 
     /// Runs a batch and copies the wanted output to `target`. A decode step is one submission. A

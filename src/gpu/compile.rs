@@ -182,7 +182,8 @@ impl Device {
             ..wgpu::ShaderRuntimeChecks::checked()
         };
         // SAFETY: the contract is that no loop of the shader is infinite. Loop bounds are constants,
-        // params, words of the batch table and positions below the context length.
+        // params, words of the batch table, positions below the context length, and numbers of candidates,
+        // which `sample_draw` counts up to the vocabulary's size.
         #[allow(unsafe_code)]
         unsafe {
             self.inner.device.create_shader_module_trusted(desc, checks)

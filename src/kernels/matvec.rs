@@ -217,7 +217,10 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                     all.push(Parts { norm: true, epilogue, items_per_group, ..dense });
                 }
             }
-            all.push(Parts { norm: true, wide: true, ..dense });
+            for items_per_group in [1, most] {
+                all.push(Parts { norm: true, wide: true, items_per_group, ..dense });
+            }
+            all.push(Parts { wide: true, items_per_group: most, ..dense });
             all.push(Parts { bias: true, norm: true, ..dense });
             for (epilogue, items_per_group) in [(store, 1), (add, most)] {
                 all.push(Parts { bias: true, epilogue, items_per_group, ..dense });
@@ -287,7 +290,9 @@ impl Matvec<'_> {
                 reduce: self.reduce,
                 activations: self.activations,
                 items_per_group: self.items_per_group,
-                wide: row_groups < FEW_GROUPS && self.weight.cols >= 4 * WIDE_WG as usize,
+                wide: matches!(self.items, MatvecItems::Dense { .. })
+                    && self.weight.rows < (FEW_GROUPS * ROWS) as usize
+                    && self.weight.cols >= (4 * WIDE_WG) as usize,
                 max_subgroup: r.caps().max_subgroup,
             };
             let row_groups = row_groups.div_ceil(self.reduce.rows(parts.lanes()));

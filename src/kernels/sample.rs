@@ -96,7 +96,7 @@ pub(super) fn select_variants(_: &Caps) -> Vec<Variant> {
     vec![select_variant()]
 }
 
-/// What the kernels of sampling pass to each other, for a number of logit rows.
+/// Intermediate results of sampling, for a number of logit rows.
 #[derive(Debug)]
 pub struct SampleBuffers {
     /// `[rows, spans, 2]`: the largest logit of each span.

@@ -41,7 +41,7 @@ pub struct Scratch {
     pub items_at: u32,
     /// `[n_slots, vocab_size]`: logits of the rows that tokens are drawn for, one a sequence.
     pub logits: Tensor<f32>,
-    /// What the kernels of sampling pass to each other.
+    /// Intermediate results of sampling.
     pub sample: SampleBuffers,
     /// `[ceil(vocab_size / 32)]`: a set bit means that the id has a token.
     pub allowed: Tensor<u32>,

@@ -26,7 +26,7 @@ function wgslFiles(dir) {
   return names.map((name) => ({ name, code: readFileSync(join(dir, name), 'utf8') }));
 }
 
-// What Tint has against `code`: an empty array when it compiles.
+// Messages of Tint on `code`: an empty array if it compiles.
 async function complaints(device, code) {
   const module = device.createShaderModule({ code });
   const { messages } = await module.getCompilationInfo();

@@ -105,7 +105,7 @@ pub struct Sample {
     pub host_us: f64,
 }
 
-/// What is measured once for a test, after its repetitions.
+/// Measurements that a test makes once, after its repetitions.
 #[derive(Clone, Default)]
 pub struct Once {
     /// Times of a decoded token on the GPU; of several sequences, of one token of each.
@@ -232,7 +232,7 @@ async fn measure_parallel(sessions: &mut [Session], test: Test) -> Result<Sample
     Ok(per_token(&sessions[0], before, test.tokens(), sample))
 }
 
-/// What is measured once, where the repetitions of a test have ended.
+/// Makes these measurements; the sequences are where the last repetition left them.
 pub async fn measure_once(sessions: &mut [Session], test: Test) -> Result<Once, CliError> {
     if test.n_gen == 0 {
         return Ok(Once::default());

@@ -132,7 +132,7 @@ impl Stream {
         if streaming.is_empty() {
             streaming.insert((0, code.len() - 1));
         }
-        // How often a line runs in one round of the loop that begins at `outer`.
+        // Times that a line runs in one round of the loop that begins at `outer`.
         let times = |line: usize, outer: usize, last: usize| {
             let inner = loops.iter().filter(|(start, end)| {
                 (outer..=last).contains(*start)

@@ -36,7 +36,7 @@ pub fn registers(operand: &str) -> Vec<Register> {
     parsed.map_or_else(Vec::new, |(first, last)| (first..=last).map(|n| (kind, n)).collect())
 }
 
-/// What is known of registers at a line.
+/// Known contents of registers at a line.
 struct Trace {
     /// The register in which an address arrived.
     arrived: BTreeMap<Register, u32>,

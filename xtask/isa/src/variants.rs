@@ -9,7 +9,7 @@ use lfm2_wgpu::model::WeightChoice;
 
 use crate::{Kernel, Section};
 
-/// Sequences of the engine, so that it plans passes of 1, 2, 4 and 8 rows and chunks.
+/// Sequences of the engine, so that it plans passes of 1, 2, 4 and 64 rows and chunks.
 const SEQUENCES: u32 = 8;
 
 /// The devices that kernels are chosen for.
