@@ -9,7 +9,7 @@
 // pass through workgroup memory, 16 columns at a time; the next 16 are loaded into registers while these
 // are multiplied. A lane computes 8 items by 4 rows. 32 consecutive lanes have the same items, so a
 // subgroup whose items a short tile lacks does nothing.
-// Import rows: dense, or grouped_in and grouped_out, which read the tile list of moe_group. The host only
+// Import items: dense, or grouped_in and grouped_out, which read the tile list of moe_group. The host only
 // knows an upper bound of that list's length; surplus workgroups return at once.
 // Grid: ceil(rows / 128), tiles. cols % 4 == 0; rows and items may be any number.
 //

@@ -18,15 +18,16 @@
 //                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
 // LANES lanes (invocations) share 4 rows; JOBS jobs at a time divide these lanes, and their products are added in
 // order. A unit is 4 * UNIT4 columns of the 4 rows. Lane i of a job takes units i, i + LANES / JOBS, ..., so loads are
-// coalesced; it loads the next unit while it multiplies one. With reduce=serial, LANES is 1: a lane computes its four rows alone. The import
-// `product` (lib/weights/) defines:
+// coalesced; it loads the next unit while it multiplies one. With reduce=serial, LANES is 1: a lane computes its
+// four rows alone. The import `product` (lib/weights/) defines:
 //   load_unit(at)                             loads the unit; `at`: for each of the four rows, its index in
 //                                             the part
 //   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
 //                                             of the input row that begins at x[row_at]
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; groups of rows, folded into y and z. So workgroups with the same weights follow one another and find them in a cache.
-// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / LANES) ulp of sum |W x|; with
+// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; groups of rows, folded into y and z. So
+// workgroups with the same weights follow one another and find them in a cache.
+// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / JOB_LANES) ulp of sum |W x|; with
 // input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce

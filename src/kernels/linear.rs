@@ -20,8 +20,8 @@ pub enum Multiply {
 }
 
 /// Most rows for which the `matvec` family is used: each row of a batch of so many sequences then has the value that
-/// it has alone. Beyond, tiles win: an H100's multiply-adds take as long as its memory at about 16
-/// rows, and matvec needs 1.6 instructions for each.
+/// it has alone. Matrix units would win from fewer rows on: matvec takes 1.6 instructions for a multiply-add, so an
+/// H100's arithmetic takes as long as its memory at about 16 rows.
 const MATVEC_ROWS: u32 = 64;
 
 /// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed

@@ -1,7 +1,7 @@
 //! The forward pass of LFM2, recorded once for each size of batch, then replayed.
 //!
-//! The same code serves decode and prefill: the number of rows and the device's
-//! [`Choices`] decide on the kernels, and a batch is a list of rows of any sequences. Source: transformers `Lfm2MoeModel.forward`.
+//! The same code serves decode and prefill: the number of rows and the device's [`Choices`] decide on the kernels,
+//! and a batch is a list of rows of any sequences. Source: transformers `Lfm2MoeModel.forward`.
 
 use super::scratch::Scratch;
 use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights};

@@ -108,7 +108,8 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> HeadsCase {
 
 /// Few rows with a context of one split and of several, between two sequences with many rows.
 fn attention(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionCase {
-    let spans = [(2, 0, 9), (0, 63, 2), (1, 300, 3), (3, 250, 10)];
+    // The last has a full tile of queries and more, for each size of tile.
+    let spans = [(2, 0, 9), (0, 63, 2), (1, 300, 3), (3, 250, 70)];
     AttentionCase {
         spans: spans.map(|(slot, position, rows)| Span { slot, position, rows }).to_vec(),
         n_heads,
@@ -179,6 +180,7 @@ fn sample(vocab: usize) -> SampleCase {
                 frequency_penalty: 0.25,
                 ..card
             },
+            Options { temperature: 1.0, top_p: 0.9, ..card },
         ],
         length: 40,
         biased: 3,
@@ -273,7 +275,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             all.push(Check::Linear(case, WeightsImport::best(format), kernel));
         }
     }
-    all.push(Check::Sample(sample(1000), SampleShare::by_capability(caps)));
+    all.push(Check::Sample(sample(3000), SampleShare::by_capability(caps)));
     if MatmulCoop::available(caps) {
         all.push(Check::Attention(attention(4, 2, 64), KvFormat::F16, Multiply::MatrixUnits));
     }
