@@ -10,9 +10,10 @@
 // at most LONGEST, a split of a row has, and each row's place in partial. attention_combine joins the
 // splits of longer contexts. A workgroup takes GROUP query heads that share a kv head, so it reads keys
 // and values once for all of them. It walks over the keys of its split STEP positions at a time: a team
-// of WIDTH = HEAD_DIM / 4 lanes reads a whole key, each lane four dimensions of it, and the products are
-// summed through workgroup memory. After the softmax it walks over the values in the same way. STEP
-// divides PAGE, so a step looks one page up; its keys or values are loaded a step ahead.
+// of KEY_TEAM lanes reads a whole key, and their products are summed through workgroup memory. KEY_TEAM is
+// WIDTH = HEAD_DIM / 4, so that neighbouring lanes read whole lines, or 1 where lanes own rows (CPU
+// drivers). After the softmax a team of WIDTH lanes reads whole values. STEP divides PAGE, so a step
+// looks one page up; its keys or values are loaded a step ahead.
 // Grid: rows, n_heads / GROUP, splits of the longest context; workgroups of splits beyond a row's
 // context return at once. f32. Workgroup memory: EXCHANGE + GROUP * (LONGEST + 1) + 2 WG floats. Lanes
 // write products to 2-way conflicts of banks, and read them without any, since STRIDE is odd.
@@ -39,8 +40,12 @@ const WIDTH = HEAD_DIM / 4u;
 const STEP = TEAMS * EACH;
 // Lanes that share the softmax of a head.
 const SHARES = WG / GROUP;
+// Vec4s that a lane loads of a key, keys of a lane in a step, and its loads.
+const DIMS = WIDTH / KEY_TEAM;
+const KEYS = STEP / KEY_TEAMS;
+const LOADS = max(EACH, KEYS * DIMS);
 // From the products of one score to those of the next.
-const STRIDE = WIDTH | 1u;
+const STRIDE = KEY_TEAM | 1u;
 const EXCHANGE = max(STEP * GROUP * STRIDE, TEAMS * GROUP * HEAD_DIM);
 
 // The products of a step, [STEP][GROUP][STRIDE]. At the end the teams' sums, [TEAMS][GROUP][4][WIDTH].
@@ -68,40 +73,49 @@ fn main(
     let kv_width = params.n_kv_heads * WIDTH;
     let team = lane / WIDTH;
     let d = lane % WIDTH;
-    let kv_at = ((first_head / (params.n_heads / params.n_kv_heads)) * WIDTH) + d;
+    let kv_first = (first_head / (params.n_heads / params.n_kv_heads)) * WIDTH;
+    let kv_at = kv_first + d;
+    let key_team = lane / KEY_TEAM;
+    let key_at = kv_first + (lane % KEY_TEAM);
     // The last lanes of a workgroup belong to no team if WIDTH is not a power of two.
     let in_team = team < TEAMS;
 
-    var query: array<vec4<f32>, GROUP>;
-    for (var g = 0u; g < GROUP; g++) {
-        query[g] = q[(((row * params.n_heads) + first_head + g) * WIDTH) + d] * params.scale;
+    var query: array<vec4<f32>, DIMS * GROUP>;
+    for (var i = 0u; i < DIMS * GROUP; i++) {
+        let at = (((row * params.n_heads) + first_head + (i % GROUP)) * WIDTH) + (lane % KEY_TEAM);
+        query[i] = q[at + ((i / GROUP) * KEY_TEAM)] * params.scale;
     }
     // The keys or values of a step. Beyond the end, the last position is read again; its weight is 0.
-    var raw: array<Raw4, EACH>;
+    var raw: array<Raw4, LOADS>;
     var pool_row = kv_row(seq, begin);
-    for (var e = 0u; e < EACH; e++) {
-        let t = min((e * TEAMS) + team, end - 1u - begin);
-        raw[e] = load_key(((pool_row + t) * kv_width) + kv_at);
+    for (var i = 0u; i < KEYS * DIMS; i++) {
+        let t = min(((i / DIMS) * KEY_TEAMS) + key_team, end - 1u - begin);
+        raw[i] = load_key(((pool_row + t) * kv_width) + key_at + ((i % DIMS) * KEY_TEAM));
     }
     for (var first = begin; first < end; first += STEP) {
-        for (var e = 0u; e < EACH; e++) {
-            let k = decode4(raw[e], kv_at);
-            let to = (((e * TEAMS) + team) * GROUP * STRIDE) + d;
+        for (var e = 0u; e < KEYS; e++) {
+            var products: array<f32, GROUP>;
+            for (var g = 0u; g < GROUP; g++) { products[g] = 0.0; }
+            for (var n = 0u; n < DIMS; n++) {
+                let k = decode4(raw[(e * DIMS) + n], key_at + (n * KEY_TEAM));
+                for (var g = 0u; g < GROUP; g++) { products[g] += dot(query[(n * GROUP) + g], k); }
+            }
+            let to = (((e * KEY_TEAMS) + key_team) * GROUP * STRIDE) + (lane % KEY_TEAM);
             for (var g = 0u; g < GROUP; g++) {
-                if (in_team) { exchange[to + (g * STRIDE)] = dot(query[g], k); }
+                if (key_team < KEY_TEAMS) { exchange[to + (g * STRIDE)] = products[g]; }
             }
         }
         // The next keys are on their way while these are summed.
         let next = min(first + STEP, end - 1u);
         pool_row = kv_row(seq, next);
-        for (var e = 0u; e < EACH; e++) {
-            let t = min((e * TEAMS) + team, end - 1u - next);
-            raw[e] = load_key(((pool_row + t) * kv_width) + kv_at);
+        for (var i = 0u; i < KEYS * DIMS; i++) {
+            let t = min(((i / DIMS) * KEY_TEAMS) + key_team, end - 1u - next);
+            raw[i] = load_key(((pool_row + t) * kv_width) + key_at + ((i % DIMS) * KEY_TEAM));
         }
         workgroupBarrier();
         for (var i = lane; i < STEP * GROUP; i += WG) {
             var s = 0.0;
-            for (var j = 0u; j < WIDTH; j++) { s += exchange[(i * STRIDE) + j]; }
+            for (var j = 0u; j < KEY_TEAM; j++) { s += exchange[(i * STRIDE) + j]; }
             scores[((first - begin) * GROUP) + i] = s;
         }
         workgroupBarrier();

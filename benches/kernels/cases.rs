@@ -224,6 +224,7 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
     let max_splits = max_splits(positions as u32);
     let partial = c.n_heads * max_splits as usize * (4 + c.head_dim);
     let splits = kernel == "attention";
+    let reduce = s.choices.reduce;
     Case {
         kernel,
         name: format!(
@@ -240,7 +241,7 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
             let (q, keys, values) = (s.floats(q)?, s.words(pool)?, s.words(pool)?);
             s.plan(1, positions, |r| {
                 let (q, keys, values, partial, o) = (&q, &keys, &values, &partial, &o);
-                Attention { q, keys, values, partial, o, heads, max_splits }.record(r);
+                Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(r);
             })
         }),
     }

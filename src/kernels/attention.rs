@@ -2,10 +2,12 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvPart, LONGEST_SPLIT, PAGE, bytes_of};
+use super::{KvFormat, KvPart, LONGEST_SPLIT, PAGE, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 128;
+/// Lanes where each owns rows: with all positions of a page in a step there are few barriers.
+const SERIAL_WG: u32 = PAGE;
 const COMBINE_WG: u32 = 256;
 /// Most query heads of a workgroup of `attention`. Each takes eight registers for its query and its sums,
 /// and 2.3 KiB of workgroup memory.
@@ -27,9 +29,9 @@ pub struct Heads {
     pub kv: KvFormat,
 }
 
-/// Teams of a workgroup, each of `head_dim / 4` lanes: a power of two, so that a step divides a page.
-fn teams(head_dim: u32) -> u32 {
-    1 << (4 * WG / head_dim).clamp(1, PAGE / EACH).ilog2()
+/// Teams of `lanes` lanes, each of `head_dim / 4`: a power of two, so that a step divides a page.
+fn teams(lanes: u32, head_dim: u32, most: u32) -> u32 {
+    1 << (4 * lanes / head_dim).clamp(1, most).ilog2()
 }
 
 /// Query heads of a workgroup, all of one kv head: at most `most`, and a divisor of that head's.
@@ -73,16 +75,27 @@ pub struct Attention<'a> {
     pub heads: Heads,
     /// Most splits of a context.
     pub max_splits: u32,
+    /// Whether lanes share a key or own keys.
+    pub reduce: Reduce,
 }
 
-fn attention_variant(heads: &Heads) -> Variant {
+fn attention_variant(heads: &Heads, reduce: Reduce) -> Variant {
+    let (lanes, teams, each, key_team, key_teams) = if reduce.is_serial() {
+        let teams = teams(SERIAL_WG, heads.head_dim, PAGE);
+        (SERIAL_WG, teams, PAGE / teams, 1, SERIAL_WG)
+    } else {
+        let teams = teams(WG, heads.head_dim, PAGE / EACH);
+        (WG, teams, EACH, heads.head_dim / 4, teams)
+    };
     Variant::new("attention")
         .import(KvPart(heads.kv))
-        .int("WG", WG)
+        .int("WG", lanes)
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", heads_per_workgroup(heads, MOST_HEADS))
-        .int("TEAMS", teams(heads.head_dim))
-        .int("EACH", EACH)
+        .int("TEAMS", teams)
+        .int("EACH", each)
+        .int("KEY_TEAM", key_team)
+        .int("KEY_TEAMS", key_teams)
         .int("LONGEST", LONGEST_SPLIT)
 }
 
@@ -110,7 +123,8 @@ pub(super) fn shapes() -> impl Iterator<Item = Heads> {
 }
 
 pub(super) fn attention_variants(_: &Caps) -> Vec<Variant> {
-    shapes().map(|heads| attention_variant(&heads)).collect()
+    let ways = [Reduce::Tree, Reduce::Serial];
+    shapes().flat_map(|heads| ways.map(|reduce| attention_variant(&heads, reduce))).collect()
 }
 
 pub(super) fn combine_variants(_: &Caps) -> Vec<Variant> {
@@ -128,7 +142,7 @@ impl Attention<'_> {
         let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
         let rows = Extent::Rows { times: 1, per: 1 };
         r.push(Dispatch {
-            variant: attention_variant(&self.heads),
+            variant: attention_variant(&self.heads, self.reduce),
             params: bytes_of(&AttentionParams {
                 n_heads,
                 n_kv_heads,

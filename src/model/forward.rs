@@ -153,11 +153,11 @@ impl<'a> Forward<'a> {
         .record(p);
         let (q, keys, values, o) = (&s.q, &kv.keys, &kv.values, &s.o);
         let (partial, max_splits) = (&s.partial, state.max_splits());
+        let Choices { reduce, multiply, .. } = self.choices;
         let typical_context = state.context / 2;
         // Sequences with few rows in the pass take the first, all others the second.
-        Attention { q, keys, values, partial, o, heads, max_splits }.record(p);
-        FlashAttention { q, keys, values, o, heads, typical_context }
-            .record(p, self.choices.multiply);
+        Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(p);
+        FlashAttention { q, keys, values, o, heads, typical_context }.record(p, multiply);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 

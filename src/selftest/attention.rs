@@ -5,7 +5,7 @@ use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    ATTENTION_ROWS, Attention, FlashAttention, Heads, KvFormat, Multiply, max_splits,
+    ATTENTION_ROWS, Attention, Choices, FlashAttention, Heads, KvFormat, max_splits,
 };
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -37,7 +37,7 @@ fn longest(values: &[f32], width: usize) -> f64 {
     values.chunks(width).map(length).fold(0.0, f64::max)
 }
 
-/// Runs attention on a case. With [`Multiply::MatrixUnits`], sequences with many rows take
+/// Runs attention on a case. With `Multiply::MatrixUnits`, sequences with many rows take
 /// `flash_attention_coop` if it takes their heads.
 ///
 /// # Errors
@@ -46,10 +46,11 @@ pub async fn check_attention(
     device: &Device,
     case: &AttentionCase,
     kv: KvFormat,
-    multiply: Multiply,
+    choices: &Choices,
 ) -> Result<KernelCheck, GpuError> {
     let mut rng = Rng::new(case.seed);
     let &AttentionCase { n_heads, n_kv_heads, head_dim, .. } = case;
+    let &Choices { reduce, multiply, .. } = choices;
     let pass = Pass::new(&case.spans, &mut rng);
     let mut q = case.queries.values(&mut rng, pass.rows() * n_heads * head_dim);
     q.iter_mut().for_each(|v| *v *= case.sharpness);
@@ -86,7 +87,7 @@ pub async fn check_attention(
         let (partial, o) = (&partial.tensor, &o.tensor);
         // A kernel that would have nothing to do is not compiled.
         if few_rows > 0 {
-            Attention { q, keys, values, partial, o, heads, max_splits }.record(r);
+            Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(r);
         }
         if !all_few {
             let typical_context = length;

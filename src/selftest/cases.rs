@@ -197,7 +197,7 @@ fn sample(vocab: usize) -> SampleCase {
 
 /// A kernel with its case and its choices.
 pub(super) enum Check {
-    Attention(AttentionCase, KvFormat, Multiply),
+    Attention(AttentionCase, KvFormat, Choices),
     Combine(GroupCase),
     Conv(ConvCase),
     Embed(EmbedCase, WeightsImport),
@@ -213,9 +213,7 @@ pub(super) enum Check {
 impl Check {
     pub async fn run(&self, device: &Device) -> Result<KernelCheck, GpuError> {
         match self {
-            Self::Attention(case, kv, multiply) => {
-                check_attention(device, case, *kv, *multiply).await
-            }
+            Self::Attention(case, kv, choices) => check_attention(device, case, *kv, choices).await,
             Self::Combine(case) => check_combine(device, case).await,
             Self::Conv(case) => check_conv(device, case).await,
             Self::Embed(case, weights) => check_embed(device, case, *weights).await,
@@ -237,6 +235,7 @@ impl Check {
 /// One case a kernel, with the engine's choices on this device.
 pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     let choices = Choices::by_capability(caps);
+    let lanes = Choices { multiply: Multiply::Lanes, ..choices };
     let reduce = choices.reduce;
     let weights = WeightsImport::best(Format::F16);
     let activations = choices.activations;
@@ -247,7 +246,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
         Check::Route(route(8, 2, true)),
         Check::Conv(conv(3, 16, false)),
         Check::Heads(heads(4, 2, 64), KvFormat::F16),
-        Check::Attention(attention(4, 2, 64), KvFormat::F16, Multiply::Lanes),
+        Check::Attention(attention(4, 2, 64), KvFormat::F16, lanes),
         Check::Group(group(8, Routing::Random, 4)),
         Check::Combine(group(8, Routing::Random, 4)),
     ];
@@ -277,7 +276,8 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     }
     all.push(Check::Sample(sample(3000), SampleShare::by_capability(caps)));
     if MatmulCoop::available(caps) {
-        all.push(Check::Attention(attention(4, 2, 64), KvFormat::F16, Multiply::MatrixUnits));
+        let choices = Choices { multiply: Multiply::MatrixUnits, ..choices };
+        all.push(Check::Attention(attention(4, 2, 64), KvFormat::F16, choices));
     }
     all
 }
@@ -325,11 +325,16 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
             [(32, 8, 64), (24, 8, 64), (2, 2, 32), (4, 2, 48), (8, 1, 128), (2, 1, 256)]
         {
             let case = attention(n_heads, n_kv_heads, head_dim);
+            let choices = Choices::by_capability(caps);
             if kv == KvFormat::F16 && MatmulCoop::available(caps) {
-                all.push(Check::Attention(case.clone(), kv, Multiply::MatrixUnits));
+                let choices = Choices { multiply: Multiply::MatrixUnits, ..choices };
+                all.push(Check::Attention(case.clone(), kv, choices));
             }
-            if kv.takes(head_dim) {
-                all.push(Check::Attention(case, kv, Multiply::Lanes));
+            for reduce in [Reduce::Tree, Reduce::Serial] {
+                if kv.takes(head_dim) {
+                    let choices = Choices { reduce, multiply: Multiply::Lanes, ..choices };
+                    all.push(Check::Attention(case.clone(), kv, choices));
+                }
             }
         }
     }

@@ -1,4 +1,5 @@
-use lfm2_wgpu::kernels::{KvFormat, Multiply};
+use lfm2_wgpu::gpu::Device;
+use lfm2_wgpu::kernels::{Choices, KvFormat, Multiply, Reduce};
 use lfm2_wgpu::selftest::{AttentionCase, Fill, check_attention};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -54,6 +55,12 @@ pub(super) fn cases(
     )
 }
 
+/// Lanes that share keys or that own keys; both ways would take twice as long to compile.
+fn choices(device: &Device, case: &AttentionCase) -> Choices {
+    let reduce = [Reduce::Tree, Reduce::Serial][(case.seed / 2 % 2) as usize];
+    Choices { reduce, multiply: Multiply::Lanes, ..Choices::by_capability(device.caps()) }
+}
+
 /// First positions, many around the borders of pages (64) and splits (256 positions if that is all, else
 /// 128).
 pub(super) fn starts() -> impl Strategy<Value = u32> {
@@ -69,7 +76,7 @@ fn attention_agrees_with_its_twin() {
     property(16..=90, cases(sequences, heads(), fills()), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(device, case, kv, Multiply::Lanes).await?);
+            checks.push(check_attention(device, case, kv, &choices(device, case)).await?);
         }
         Ok(checks)
     });
@@ -81,7 +88,7 @@ fn attention_of_long_contexts_agrees_with_its_twin() {
     let ends = select(vec![(16_382, 3), (20_000, 1)]).prop_map(|end| vec![end]);
     let fills = Just((1.0, Fill::Normal, Fill::Normal, Fill::Normal));
     property(2..=2, cases(ends, Just((1, 2, 32)), fills), async |device, case| {
-        Ok(vec![check_attention(device, case, KvFormat::F16, Multiply::Lanes).await?])
+        Ok(vec![check_attention(device, case, KvFormat::F16, &choices(device, case)).await?])
     });
 }
 
@@ -93,7 +100,7 @@ fn flash_attention_agrees_with_its_twin() {
     property(6..=60, cases(sequences, heads(), fills()), async |device, case| {
         let mut checks = Vec::new();
         for kv in KvFormat::ALL.into_iter().filter(|kv| kv.takes(case.head_dim)) {
-            checks.push(check_attention(device, case, kv, Multiply::Lanes).await?);
+            checks.push(check_attention(device, case, kv, &choices(device, case)).await?);
         }
         Ok(checks)
     });

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use lfm2_wgpu::kernels::{Epilogue, KvFormat, MatmulCoop, Multiply};
+use lfm2_wgpu::kernels::{Choices, Epilogue, KvFormat, MatmulCoop, Multiply};
 use lfm2_wgpu::selftest::{
     Fill, LinearCase, LinearKernel, Routing, Rows, WeightsImport, check_attention, check_linear,
 };
@@ -121,7 +121,8 @@ fn cooperative_attention_agrees_with_its_twin() {
         if !MatmulCoop::available(device.caps()) {
             return Ok(Vec::new());
         }
-        let check = check_attention(device, case, KvFormat::F16, Multiply::MatrixUnits);
-        Ok(vec![check.await?])
+        let choices = Choices::by_capability(device.caps());
+        let choices = Choices { multiply: Multiply::MatrixUnits, ..choices };
+        Ok(vec![check_attention(device, case, KvFormat::F16, &choices).await?])
     });
 }
