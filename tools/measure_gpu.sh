@@ -79,7 +79,11 @@ step() {
     else
         code=124
     fi
-    if [ $code = 0 ] && [ -s "$out/$name.json" ]; then result=$(<"$out/$name.json"); fi
+    # A self-test or test that fails has a report too.
+    if [ -s "$out/$name.json" ]; then
+        result=$(<"$out/$name.json")
+        [ $code = 0 ] || [[ $result =~ ^[\{\[].*[\]\}]$ ]] || result=null
+    fi
     steps+=("{\"name\":\"$name\",\"command\":$(quoted "${shown:-$*}"),\"seconds\":$((SECONDS - started)),\"code\":$code,\"result\":$result}")
     case $code in
         0) echo "$name: $((SECONDS - started)) s" ;;
@@ -106,10 +110,11 @@ kernels() {
 
 # Runs tests and counts them.
 tests() {
-    local report
-    report=$("$programs/it" "$@" 2>&1)
+    local report code=0
+    report=$("$programs/it" "$@" 2>&1) || code=$?
     echo "$report" >&2
     sed -n 's/^test result: [^.]*\. \([0-9]*\) passed; \([0-9]*\) failed.*/{"passed":\1,"failed":\2}/p' <<<"$report"
+    return $code
 }
 
 # Milliseconds from the start to the end of an answer of one token.

@@ -12,8 +12,8 @@ use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 /// Shape of the measured matrix: `in_proj` of LFM2-8B's convolutions.
 const ROWS: usize = 6144;
 const COLS: usize = 2048;
-/// Distinct matrices on a GPU, together larger than most caches, and products with each.
-const MATRICES: usize = 8;
+/// Distinct matrices on a GPU, together 170 MB, more than caches hold (96 MB at most), and products with each.
+const MATRICES: usize = 24;
 const ROUNDS: usize = 4;
 /// Fewer rows on a software adapter, which is limited by arithmetic.
 const SOFTWARE_ROWS: usize = 1024;

@@ -70,6 +70,7 @@ pub(super) fn group_variants(_: &Caps) -> Vec<Variant> {
 impl MoeGroup<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
+        debug_assert!(self.tile >= LEAST_TILE, "the list has room for tiles of {LEAST_TILE}");
         r.push(Dispatch {
             variant: group_variant(self.experts, self.tile),
             params: bytes_of(&GroupParams { top_k: self.top_k, items_at: self.items_at }),

@@ -28,9 +28,10 @@ impl Reduce {
         matches!(self, Self::Serial | Self::SerialSubgroup)
     }
 
-    /// Whether eight lanes of a subgroup can pass each other a block of 32 inputs.
+    /// Whether eight lanes of a subgroup can pass each other a block of 32 inputs. Subgroups must be full: a
+    /// workgroup has at least 64 lanes.
     fn can_broadcast(caps: &Caps) -> bool {
-        caps.subgroups && caps.min_subgroup >= 8
+        caps.subgroups && caps.min_subgroup >= 8 && caps.max_subgroup <= 64
     }
 
     /// The best choice of a device in which each lane owns rows.
