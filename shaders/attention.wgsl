@@ -106,11 +106,13 @@ fn main(
             }
         }
         // The next keys are on their way while these are summed.
-        let next = min(first + STEP, end - 1u);
-        pool_row = kv_row(seq, next);
-        for (var i = 0u; i < KEYS * DIMS; i++) {
-            let t = min(((i / DIMS) * KEY_TEAMS) + key_team, end - 1u - next);
-            raw[i] = load_key(((pool_row + t) * kv_width) + key_at + ((i % DIMS) * KEY_TEAM));
+        let next = first + STEP;
+        if (next < end) {
+            pool_row = kv_row(seq, next);
+            for (var i = 0u; i < KEYS * DIMS; i++) {
+                let t = min(((i / DIMS) * KEY_TEAMS) + key_team, end - 1u - next);
+                raw[i] = load_key(((pool_row + t) * kv_width) + key_at + ((i % DIMS) * KEY_TEAM));
+            }
         }
         workgroupBarrier();
         for (var i = lane; i < STEP * GROUP; i += WG) {
@@ -158,12 +160,17 @@ fn main(
     var sum: array<vec4<f32>, GROUP>;
     for (var g = 0u; g < GROUP; g++) { sum[g] = vec4<f32>(0.0); }
     for (var first = begin; first < end; first += STEP) {
-        let next = min(first + STEP, end - 1u);
-        pool_row = kv_row(seq, next);
+        var now = raw;
+        let next = first + STEP;
+        if (next < end) {
+            pool_row = kv_row(seq, next);
+            for (var e = 0u; e < EACH; e++) {
+                let t = min((e * TEAMS) + team, end - 1u - next);
+                raw[e] = load_value(((pool_row + t) * kv_width) + kv_at);
+            }
+        }
         for (var e = 0u; e < EACH; e++) {
-            let v = decode4(raw[e], kv_at);
-            let t = min((e * TEAMS) + team, end - 1u - next);
-            raw[e] = load_value(((pool_row + t) * kv_width) + kv_at);
+            let v = decode4(now[e], kv_at);
             let at = ((first - begin) + (e * TEAMS) + min(team, TEAMS - 1u)) * GROUP;
             for (var g = 0u; g < GROUP; g++) { sum[g] += scores[at + g] * v; }
         }
