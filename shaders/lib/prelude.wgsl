@@ -158,9 +158,8 @@ fn input_lane(lane: Lane) -> u32 { return lane.index; }
 fn reduce_inputs(value: f32, lane: Lane) -> f32 { return reduce_sum4(vec4<f32>(value), lane).x; }
 
 #part reduce=subgroup
-// Lanes add pairs at distance 1, 2, 4, ..: first within each subgroup, then over the subgroups' results in
-// workgroup memory. The order of a sum is the same for every size of subgroup, since drivers choose the size for each
-// pipeline. Correct for subgroups of 4 lanes or more.
+// Subgroup operations within each subgroup, then a loop over the subgroups' results in workgroup
+// memory. Correct for subgroups of 4 lanes or more.
 const LANES = WG;
 
 struct Lane {
@@ -175,22 +174,17 @@ fn row_in_group(lane: Lane) -> u32 { return 0u; }
 var<workgroup> reduce_scratch: array<vec4<f32>, WG / 4u>;
 
 fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> {
-    var sum = value;
-    for (var distance = 1u; distance < lane.subgroup_size; distance *= 2u) {
-        sum += subgroupShuffleXor(sum, distance);
-    }
+    let part = subgroupAdd(value);
     if (lane.subgroup_lane == 0u) {
-        reduce_scratch[lane.index / lane.subgroup_size] = sum;
+        reduce_scratch[lane.index / lane.subgroup_size] = part;
     }
     workgroupBarrier();
-    let own = lane.index / lane.subgroup_size;
-    for (var distance = 1u; distance < lanes / lane.subgroup_size; distance *= 2u) {
-        if (lane.subgroup_lane == 0u && own % (2u * distance) == 0u) {
-            reduce_scratch[own] += reduce_scratch[own + distance];
-        }
-        workgroupBarrier();
+    var total = vec4<f32>(0.0);
+    let first = (lane.index - (lane.index % lanes)) / lane.subgroup_size;
+    let parts = (lanes + lane.subgroup_size - 1u) / lane.subgroup_size;
+    for (var i = 0u; i < parts; i++) {
+        total += reduce_scratch[first + i];
     }
-    let total = reduce_scratch[(lane.index - (lane.index % lanes)) / lane.subgroup_size];
     workgroupBarrier();
     return total;
 }
