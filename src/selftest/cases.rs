@@ -47,8 +47,8 @@ fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCas
         items,
         rows: 70,
         cols: 68,
-        experts: if by_expert { 5 } else { 1 },
-        top_k: if by_expert { 2 } else { 1 },
+        experts: if by_expert { 32 } else { 1 },
+        top_k: if by_expert { 4 } else { 1 },
         routing: Routing::Random,
         fill: Fill::Normal,
         epilogue,
@@ -57,6 +57,11 @@ fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCas
         part_rows: 32,
         seed: 3,
     }
+}
+
+/// A router's product, whose rows many lanes share.
+fn router(items: usize) -> LinearCase {
+    LinearCase { cols: 1028, ..linear(Rows::Dense, Epilogue::Store, items, false) }
 }
 
 /// The same product of normed rows.
@@ -255,9 +260,7 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
     {
         all.push(Check::Linear(linear(mode, epilogue, 1, bias), weights, matvec));
     }
-    // The router's product, which many lanes share.
-    let router = LinearCase { cols: 1028, ..linear(Rows::Dense, Epilogue::Store, 1, false) };
-    all.push(Check::Linear(normed(router), WeightsImport::best(Format::F32), matvec));
+    all.push(Check::Linear(normed(router(1)), WeightsImport::best(Format::F32), matvec));
     for (mode, epilogue, bias) in [MATMULS[1], MATMULS[6]] {
         let case = linear(mode, epilogue, 40, bias);
         for kernel in LinearKernel::of_many_items(caps) {
@@ -366,6 +369,14 @@ fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
     let mut all: Vec<_> = activations(weights)
         .map(|activations| Check::InProjConv(in_proj_conv(), weights, (reduce, activations)))
         .collect();
+    if weights.format == Format::F32 {
+        let most = Matvec::most_items(reduce);
+        let kernel =
+            |items| LinearKernel::Matvec { reduce, activations: Activations::Float, items };
+        all.push(Check::Linear(normed(router(1)), weights, kernel(1)));
+        all.push(Check::Linear(normed(router(9)), weights, kernel(most)));
+        all.push(Check::Linear(router(9), weights, kernel(most)));
+    }
     for (mode, epilogue, bias) in MATVECS {
         let items: &[u32] = match (mode, bias, epilogue) {
             (Rows::Dense, false, _) | (Rows::LogitRows, ..) => &[1, 2, 4, 8],
