@@ -6,7 +6,7 @@
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
 // As flash_attention, for devices with cooperative matrices of f16 with sums in f32 (import
-// flash_coop: SIDE x SIDE, 8 or 16). A workgroup takes TILE_Q = 64 queries, in strips of 16, one for
+// coop: SIDE x SIDE, 8 or 16). A workgroup takes TILE_Q = 64 queries, in strips of 16, one for
 // each subgroup, and walks over the positions TILE_KV at a time. Its scores go through workgroup memory
 // to the softmax, for which WG / TILE_Q lanes share a query, and the weights go back as f16. The sums of
 // values stay in matrices. Their rows could only be scaled in workgroup memory, so a query keeps its
@@ -27,7 +27,7 @@
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691; keeping the reference, FlashAttention-4.
 // Twin: reference/attention.rs
 #import kv
-#import flash_coop
+#import coop
 
 struct Params {
     n_heads: u32,
@@ -52,7 +52,7 @@ const TILE_KV = 32u;
 const WIDTH = HEAD_DIM / 4u;
 const STRIDE = WIDTH + 2u;
 // The queries, then keys and values in their place.
-const TILE_QUADS = TILE_Q * STRIDE;
+const INPUT_QUADS = TILE_Q * STRIDE;
 const VALUES_AT = TILE_KV * STRIDE;
 // Quads of four positions from one query's weights to the next.
 const WEIGHT_STRIDE = (TILE_KV / 4u) + 2u;
@@ -104,7 +104,7 @@ fn main(
         let own = min(i / WIDTH, (rows * GROUP) - 1u);
         let row = first + (own / GROUP);
         let at = (((row * params.n_heads) + head + (own % GROUP)) * WIDTH) + (i % WIDTH);
-        store_tile(((i / WIDTH) * STRIDE) + (i % WIDTH), vec4<f16>(q[at] * params.scale));
+        store_inputs(((i / WIDTH) * STRIDE) + (i % WIDTH), vec4<f16>(q[at] * params.scale));
     }
     if (lane == 0u) { atomicStore(&exceeds, 0u); }
     workgroupBarrier();
@@ -112,7 +112,7 @@ fn main(
     for (var a = 0u; a < DOWN; a++) {
         for (var k = 0u; k < DEEP; k++) {
             let at = ((strip + (a * SIDE)) * STRIDE) + (k * (SIDE / 4u));
-            queries[(a * DEEP) + k] = coopLoadT<coop_left>(&tile[at * QUAD], STRIDE * QUAD);
+            queries[(a * DEEP) + k] = coopLoadT<coop_left>(&inputs_tile[at * QUAD], STRIDE * QUAD);
         }
     }
     var sums: array<coop_sums, DOWN * DEEP>;
@@ -137,10 +137,10 @@ fn main(
         for (var i = 0u; i < LOADS; i++) {
             let t = load_t + (i * TOGETHER);
             if (loads && t < TILE_KV) {
-                store_tile((t * STRIDE) + load_d, vec4<f16>(decode4(raw_keys[i], kv_at)));
+                store_inputs((t * STRIDE) + load_d, vec4<f16>(decode4(raw_keys[i], kv_at)));
                 // A page may hold anything beyond the context, even NaN, which a weight of 0 would not drop.
                 let v = select(vec4<f32>(0.0), decode4(raw_values[i], kv_at), begin + t < context);
-                store_tile(VALUES_AT + (t * STRIDE) + load_d, vec4<f16>(v));
+                store_inputs(VALUES_AT + (t * STRIDE) + load_d, vec4<f16>(v));
             }
         }
         workgroupBarrier();
@@ -155,7 +155,7 @@ fn main(
             for (var a = 0u; a < DOWN; a++) { products[a] = coop_sums(); }
             for (var k = 0u; k < DEEP; k++) {
                 let at = (b * SIDE * STRIDE) + (k * (SIDE / 4u));
-                let key = coopLoad<coop_right>(&tile[at * QUAD], STRIDE * QUAD);
+                let key = coopLoad<coop_right>(&inputs_tile[at * QUAD], STRIDE * QUAD);
                 for (var a = 0u; a < DOWN; a++) {
                     products[a] = coopMultiplyAdd(queries[(a * DEEP) + k], key, products[a]);
                 }
@@ -217,7 +217,7 @@ fn main(
             }
             for (var b = 0u; b < DEEP; b++) {
                 let at = VALUES_AT + (k * SIDE * STRIDE) + (b * (SIDE / 4u));
-                let v = coopLoadT<coop_right>(&tile[at * QUAD], STRIDE * QUAD);
+                let v = coopLoadT<coop_right>(&inputs_tile[at * QUAD], STRIDE * QUAD);
                 for (var a = 0u; a < DOWN; a++) {
                     sums[(a * DEEP) + b] =
                         coopMultiplyAdd(weights[a], v, sums[(a * DEEP) + b]);

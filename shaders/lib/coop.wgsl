@@ -1,7 +1,7 @@
 // Parts of matmul_coop and flash_attention_coop: the cooperative matrices, and their operands in
 // workgroup memory.
 
-#part matrices=side8
+#part coop=side8
 // Matrices of 8 x 8, of f16 with sums in f32. The adapter lists the size. Operands are arrays of f16:
 // naga's translation for Metal, whose matrices these are, takes no others.
 const SIDE = 8u;
@@ -11,16 +11,6 @@ alias coop_sums = coop_mat8x8<f32, C>;
 // Elements of the arrays that hold a quad of columns.
 const QUAD = 4u;
 
-#part matrices=side16
-// Matrices of 16 x 16, of f16 with sums in f32. A quad of columns is stored at once.
-const SIDE = 16u;
-alias coop_left = coop_mat16x16<f16, A>;
-alias coop_right = coop_mat16x16<f16, B>;
-alias coop_sums = coop_mat16x16<f32, C>;
-const QUAD = 1u;
-
-#part coop=side8
-#import matrices=side8
 var<workgroup> weights_tile: array<f16, WEIGHT_QUADS * QUAD>;
 var<workgroup> inputs_tile: array<f16, INPUT_QUADS * QUAD>;
 
@@ -39,39 +29,18 @@ fn store_inputs(quad: u32, v: vec4<f16>) {
 }
 
 #part coop=side16
-#import matrices=side16
+// Matrices of 16 x 16, of f16 with sums in f32. A quad of columns is stored at once.
+const SIDE = 16u;
+alias coop_left = coop_mat16x16<f16, A>;
+alias coop_right = coop_mat16x16<f16, B>;
+alias coop_sums = coop_mat16x16<f32, C>;
+const QUAD = 1u;
+
 var<workgroup> weights_tile: array<vec4<f16>, WEIGHT_QUADS>;
 var<workgroup> inputs_tile: array<vec4<f16>, INPUT_QUADS>;
 
 fn store_weights(quad: u32, v: vec4<f16>) { weights_tile[quad] = v; }
 fn store_inputs(quad: u32, v: vec4<f16>) { inputs_tile[quad] = v; }
-
-#part flash_coop=side8
-#import matrices=side8
-var<workgroup> tile: array<f16, TILE_QUADS * QUAD>;
-var<workgroup> weights_tile: array<f16, WEIGHT_QUADS * QUAD>;
-
-fn store_tile(quad: u32, v: vec4<f16>) {
-    tile[quad * QUAD] = v.x;
-    tile[(quad * QUAD) + 1u] = v.y;
-    tile[(quad * QUAD) + 2u] = v.z;
-    tile[(quad * QUAD) + 3u] = v.w;
-}
-
-fn store_weights(quad: u32, v: vec4<f16>) {
-    weights_tile[quad * QUAD] = v.x;
-    weights_tile[(quad * QUAD) + 1u] = v.y;
-    weights_tile[(quad * QUAD) + 2u] = v.z;
-    weights_tile[(quad * QUAD) + 3u] = v.w;
-}
-
-#part flash_coop=side16
-#import matrices=side16
-var<workgroup> tile: array<vec4<f16>, TILE_QUADS>;
-var<workgroup> weights_tile: array<vec4<f16>, WEIGHT_QUADS>;
-
-fn store_tile(quad: u32, v: vec4<f16>) { tile[quad] = v; }
-fn store_weights(quad: u32, v: vec4<f16>) { weights_tile[quad] = v; }
 
 #part buffers=one
 // One buffer for the operands: they may be stored when every subgroup has multiplied those before.

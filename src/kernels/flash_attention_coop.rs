@@ -1,7 +1,7 @@
 //! Host side of `shaders/flash_attention_coop.wgsl`, which computes the same as `flash_attention.wgsl`.
 
 use super::attention::{heads_per_workgroup, shapes};
-use super::{CoopPart, FlashCoopPart, Heads, KvFormat, KvPart, MatmulCoop};
+use super::{CoopPart, Heads, KvFormat, KvPart, MatmulCoop};
 use crate::gpu::{Caps, Variant};
 
 /// Queries of a tile: four strips.
@@ -21,7 +21,7 @@ pub(super) fn variant(caps: &Caps, heads: &Heads) -> Variant {
     let surplus = lanes > STRIPS * caps.min_subgroup;
     Variant::new("flash_attention_coop")
         .import(KvPart(heads.kv))
-        .import(FlashCoopPart(CoopPart::of(caps)))
+        .import(CoopPart::of(caps))
         .int("WG", lanes)
         .int("HEAD_DIM", heads.head_dim)
         .int("GROUP", heads_per_workgroup(heads, TILE_QUERIES))

@@ -46,8 +46,8 @@ pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, BuffersPart, CoopPart, FlashCoopPart, InputPart, ItemsPart, KvPart, KvStorePart,
-    NormPart, ProductPart, WeightsPart,
+    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, NormPart,
+    ProductPart, WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;

@@ -259,22 +259,6 @@ impl ShaderPart for CoopPart {
     }
 }
 
-/// The same in `flash_attention_coop`: `#import flash_coop`.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct FlashCoopPart(pub CoopPart);
-
-impl ShaderPart for FlashCoopPart {
-    const IMPORT: &'static str = "flash_coop";
-
-    fn part_name(&self) -> &'static str {
-        self.0.part_name()
-    }
-
-    fn needs(&self) -> Needs {
-        self.0.needs()
-    }
-}
-
 /// Buffers for the operands of `matmul_coop`: `#import buffers`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BuffersPart {
