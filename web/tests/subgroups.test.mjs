@@ -1,5 +1,6 @@
 // Subgroups, which wgpu does not request in browsers: they are used if the adapter has them, and the answers are
-// the same without them.
+// the same without them. The first test presents SwiftShader as a GPU, since no kernel for a software adapter has
+// a use for its subgroups of four lanes. GPUs' kernels are slow there, so answers are short.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 
@@ -20,14 +21,16 @@ after(async () => {
 });
 
 test('with and without subgroups the answers are the native program\'s', async () => {
-  const conversations = await questions(4);
-  const native = await nativeAnswers(conversations, 32);
+  const conversations = await questions(1);
+  const native = await nativeAnswers(conversations, 8);
   let drawn;
   for (const has of [true, false]) {
     const told = await page.evaluate(
       async ([has, conversations]) => {
         const { requestAdapter } = GPU.prototype;
         const { requestDevice } = GPUAdapter.prototype;
+        const fallback = Object.getOwnPropertyDescriptor(GPUAdapterInfo.prototype, 'isFallbackAdapter');
+        Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', { ...fallback, get: () => false });
         const programs = [];
         const { createShaderModule } = GPUDevice.prototype;
         GPUDevice.prototype.createShaderModule = function (about) {
@@ -50,16 +53,17 @@ test('with and without subgroups the answers are the native program\'s', async (
           const engine = await lfm2.createEngine({ model: '/demo/' });
           const answers = [];
           for (const conversation of conversations) {
-            const request = { ...conversation, temperature: 0, repetition_penalty: 1, min_p: 0, max_tokens: 32 };
+            const request = { ...conversation, temperature: 0, repetition_penalty: 1, min_p: 0, max_tokens: 8 };
             answers.push((await engine.chat.completions.create(request)).choices[0].message.content);
           }
           // Sampling forms sums with subgroups on every adapter that has them.
-          const sampled = { messages: [{ role: 'user', content: 'Hi' }], temperature: 1, top_p: 0.9, seed: 7, max_tokens: 24 };
+          const sampled = { messages: [{ role: 'user', content: 'Hi' }], temperature: 1, top_p: 0.9, seed: 7, max_tokens: 8 };
           const drawn = (await engine.chat.completions.create(sampled)).choices[0].message.content;
           await engine.dispose();
           const enabled = programs.filter((code) => /^enable subgroups;$/m.test(code)).length;
           return { answers, drawn, enabled, asked: asked.includes('subgroups'), features: engine.info.features };
         } finally {
+          Object.defineProperty(GPUAdapterInfo.prototype, 'isFallbackAdapter', fallback);
           Object.assign(GPU.prototype, { requestAdapter });
           Object.assign(GPUAdapter.prototype, { requestDevice });
           Object.assign(GPUDevice.prototype, { createShaderModule });
