@@ -17,7 +17,7 @@ if [ $all = yes ]; then
     # The demonstration model's scores in assets/demo/README.md are over all questions.
     eval_limit=() gguf_limit=200 web=() fuzz_seconds=1200
 else
-    eval_limit=(--limit 100) gguf_limit=40 web=(--dev) fuzz_seconds=120
+    eval_limit=(--limit 100) gguf_limit=40 web=(--dev) fuzz_seconds=60
     # The same cases every time, so that CI judges a change and not a random draw.
     export PROPTEST_RNG_SEED=1
 fi

@@ -234,7 +234,9 @@ fn a_first_start_always_shows_progress() {
 
     let home = tempfile::TempDir::new().unwrap();
     let mut command = lfm2(&["generate", "-p", "Hi", "-n", "1", "--temp", "0", "--stats"]);
-    command.env("HOME", home.path());
+    for name in ["HOME", "XDG_CACHE_HOME", "MESA_SHADER_CACHE_DIR"] {
+        command.env(name, home.path());
+    }
     let began = Instant::now();
     let mut t = Terminal::of(&command, "");
     t.wait("checking this GPU (first start only)");

@@ -40,13 +40,26 @@ fn run_all() -> bool {
     std::env::var_os("LFM2_TESTS").is_some_and(|value| value == "all")
 }
 
-/// The program with its own home, so that it neither reads nor writes files of the user.
+/// The driver's cache of compiled shaders of the user. Mesa keeps it in the home directory. With a cold cache
+/// each start compiles for several seconds.
+fn shader_cache() -> PathBuf {
+    let set = |name| std::env::var_os(name).map(PathBuf::from);
+    set("MESA_SHADER_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME"))
+        .or_else(|| set("HOME").map(|home| home.join(".cache")))
+        .unwrap_or_else(std::env::temp_dir)
+}
+
+/// The program with its own home, so that it neither reads nor writes files of the user but for the driver's
+/// cache of shaders. All tests share the program's cache, so that only the first start checks the GPU: a self-test
+/// takes 1.6 s of two cores, and the tests start the program some 300 times.
 fn lfm2(args: &[&str]) -> Command {
     static HOME: std::sync::OnceLock<TempDir> = std::sync::OnceLock::new();
     let home = HOME.get_or_init(|| TempDir::new().unwrap()).path();
     let mut command = Command::new(cargo_bin("lfm2"));
-    command.args(args).env("HOME", home).stdin(Stdio::null());
-    for name in ["XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
+    command.args(args).env("HOME", home).env("MESA_SHADER_CACHE_DIR", shader_cache());
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR")).stdin(Stdio::null());
+    for name in ["XDG_STATE_HOME", "XDG_RUNTIME_DIR"] {
         command.env_remove(name);
     }
     for (name, _) in std::env::vars().filter(|(n, _)| n.starts_with("LFM2_")) {

@@ -307,6 +307,8 @@ test('a reload keeps the model and the conversations, which are listed, exported
   const dialog = page.locator('#conversations');
   const titles = () => dialog.locator('.opens').allInnerTexts();
   await page.locator('#open-conversations').press('Enter');
+  // The list is read from the browser's storage after the dialog opens.
+  await dialog.locator('.opens').first().waitFor();
   assert.deepEqual((await titles()).slice(0, 2), ['My name is Ada.', 'What time is it in Rome?']);
   assert.equal(await dialog.locator('[aria-current]').innerText(), 'My name is Ada.');
   const json = await exported('Export as JSON: What time is it in Rome?');

@@ -79,25 +79,29 @@ fn values() -> impl Strategy<Value = (Fill, u64)> {
 /// One of `of`, chosen by the case. Each weight format and way of summation is a pipeline of its own, and
 /// nearly all of a test's time on a software driver is compilation. The fixed cases of the self-test run
 /// every combination.
-fn one_of<T>(of: Vec<T>, pick: Index) -> T {
-    let index = pick.index(of.len());
-    of.into_iter().nth(index).unwrap()
+fn one_of<T: Copy>(of: impl AsRef<[T]>, pick: Index) -> T {
+    of.as_ref()[pick.index(of.as_ref().len())]
 }
 
 #[test]
 fn matvec_agrees_with_its_twin() {
+    // Items of a workgroup.
+    const FLOAT: [u32; 4] = [1, 2, 4, 8];
+    const INT8: [u32; 2] = [1, 4];
     let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
-    let cases = (dense_kind(), shapes, routed(), values(), any::<[Index; 3]>())
+    let cases = (dense_kind(), shapes, routed(), values(), any::<[Index; 5]>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
-    property(12..=150, cases, async |device, (case, pick)| {
+    property(20..=150, cases, async |device, (case, pick)| {
         let mut checks = Vec::new();
         let mut case = case.clone();
         case.norm = pick[2].index(2) == 1 && case.epilogue != Epilogue::Add;
         let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
         let reduce = one_of(Reduce::available(device.caps()), pick[1]);
-        for (items, activations) in
-            [(1, Float), (2, Float), (4, Float), (8, Float), (1, Int8), (4, Int8)]
-        {
+        let picked = [(one_of(FLOAT, pick[3]), Float), (one_of(INT8, pick[4]), Int8)];
+        let every =
+            FLOAT.map(|items| (items, Float)).into_iter().chain(INT8.map(|items| (items, Int8)));
+        let kernels = if run_all() { every.collect() } else { picked.to_vec() };
+        for (items, activations) in kernels {
             let items = items.min(Matvec::most_items(reduce));
             let kernel = LinearKernel::Matvec { reduce, activations, items };
             checks.push(check_linear(device, &case, weights, kernel).await?);
