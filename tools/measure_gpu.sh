@@ -4,7 +4,8 @@
 #
 #   tools/measure_gpu.sh --build            builds the programs into target/measure, stripped, and measures nothing
 #   tools/measure_gpu.sh [OPTION]...        measures; builds the programs first if there are none
-#     --model FILE.gguf    measures this file too: speed, and time from the start to the first token
+#     --model FILE.gguf    measures this file too: speed, also of the web package in Node (if web/ is built there), and
+#                          time from the start to the first token
 #     --llama LLAMA_BENCH  runs llama.cpp's llama-bench on the file beside it
 #     --shape NAME         shape of the random weights that the other steps use (lfm2-8b-a1b)
 #     --small              few and short tests on a small model, with development builds: for software drivers
@@ -162,6 +163,10 @@ else
     if [ -n "$model" ]; then
         step file 45 "${lfm2[@]}" -m "$model" -c 4608 bench -p 512,2048 -n 128 -d 0 -r 2 -o json
         call first_token first-token 15
+        # The browser's shaders and compiler, without a browser: `cargo xtask web` builds the package.
+        if command -v node >/dev/null && [ -e web/dist/node.js ] && [ -d web/node_modules/webgpu ]; then
+            step node 60 node web/tools/measure_node.mjs "$model" -p 2048 -n 128
+        fi
     fi
     [ -z "$llama" ] || step llama 60 "$llama" -m "$model" -ngl 99 -fa 1 -p 512,2048 -n 128 -r 2 -o json
     call tests tests 60 kernels:: goldens::

@@ -97,9 +97,9 @@ if [ "$dev" = yes ] && [ "$(printf 'v20.19.0\n%s\n' "$(node --version)" | sort -
     die "Node $(node --version) is too old: Vite needs 20.19 or newer. Install it from https://nodejs.org"
 fi
 
-# 3. npm packages: Tint (Chromium's shader compiler) in tools/tint; TypeScript, wasm-opt and playwright-core in web;
-# Vite and the chat page's libraries in examples/web.
-for folder in tools/tint web examples/web; do
+# 3. npm packages: TypeScript, wasm-opt, playwright-core and Dawn (with Tint, Chromium's shader compiler) in web; Vite
+# and the chat page's libraries in examples/web.
+for folder in web examples/web; do
     if [ "$dev" = yes ] && ! cmp -s $folder/package-lock.json $folder/node_modules/.lock; then
         say "installing the packages of $folder"
         npm ci --ignore-scripts --no-audit --no-fund --prefix $folder >&2

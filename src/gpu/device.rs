@@ -54,7 +54,12 @@ fn instance() -> wgpu::Instance {
 
 /// Every adapter of the machine that can compute.
 pub async fn adapters() -> Vec<AdapterReport> {
-    reports(&instance().enumerate_adapters(wgpu::Backends::PRIMARY).await)
+    adapters_of(&instance()).await
+}
+
+/// As [`adapters`], with the caller's instance.
+pub async fn adapters_of(instance: &wgpu::Instance) -> Vec<AdapterReport> {
+    reports(&instance.enumerate_adapters(wgpu::Backends::PRIMARY).await)
 }
 
 /// Work that the engine has requested of the GPU since the device was made.

@@ -1,7 +1,7 @@
 //! The browser's text of every variant compiles with Tint, Chromium's compiler.
 //!
 //! naga does not check uniformity and knows other directives, so a browser may refuse a shader that naga
-//! accepts. The test needs Node and `npm ci --ignore-scripts --prefix tools/tint`. Without them it is
+//! accepts. The test needs Node and `npm ci --ignore-scripts --prefix web`. Without them it is
 //! skipped with a note, or fails if `LFM2_REQUIRE_TINT=1`.
 
 use std::path::Path;
@@ -13,11 +13,11 @@ use crate::shaders::all_variants;
 
 #[test]
 fn every_variant_compiles_with_tint() {
-    let tint = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/tint");
-    if !tint.join("node_modules/webgpu").is_dir() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    if !root.join("web/node_modules/webgpu").is_dir() {
         let required = std::env::var("LFM2_REQUIRE_TINT").is_ok_and(|v| v == "1");
-        assert!(!required, "Tint is not installed: npm ci --ignore-scripts --prefix tools/tint");
-        eprintln!("skipped: no tools/tint/node_modules (tools/setup.sh --dev installs it)");
+        assert!(!required, "Tint is not installed: npm ci --ignore-scripts --prefix web");
+        eprintln!("skipped: no web/node_modules/webgpu (tools/setup.sh --dev installs it)");
         return;
     }
     let dir = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ fn every_variant_compiles_with_tint() {
         let file = dir.path().join(format!("{:03}-{}.wgsl", i, variant.kernel));
         std::fs::write(file, format!("// {variant}\n{text}")).unwrap();
     }
-    let output = Command::new("node").arg(tint.join("check.mjs")).arg(dir.path()).output().unwrap();
+    let output = Command::new("node").arg(root.join("tools/tint/check.mjs")).arg(dir.path()).output().unwrap();
     assert!(
         output.status.success(),
         "{}{}",

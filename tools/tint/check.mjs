@@ -12,8 +12,8 @@ import { fileURLToPath } from 'node:url';
 const here = dirname(fileURLToPath(import.meta.url));
 const FEATURES = ['shader-f16', 'subgroups'];
 
-const { create, globals } = await import('webgpu').catch(() =>
-  fail('Tint is not installed. Run: npm ci --ignore-scripts --prefix tools/tint'));
+const { create, globals } = await import('../../web/node_modules/webgpu/index.js').catch(() =>
+  fail('Tint is not installed. Run: npm ci --ignore-scripts --prefix web'));
 Object.assign(globalThis, globals);
 
 function fail(text) {

@@ -8,12 +8,25 @@ export function gpuName(info: Partial<GPUAdapterInfo> | undefined): string {
   return info?.description || [info?.vendor, info?.architecture].filter(Boolean).join(' ') || 'unknown';
 }
 
-/** Asks the browser for its best GPU. */
-export async function describeGpu(): Promise<GpuReport> {
-  if (!('gpu' in navigator)) {
+/** WebGPU where there is no `navigator.gpu`. */
+let provided: GPU | undefined;
+
+/** Gives an environment without `navigator.gpu` WebGPU. */
+export function provideGpu(gpu: GPU): void {
+  provided = gpu;
+}
+
+function findGpu(): GPU {
+  const gpu = (globalThis.navigator as Navigator | undefined)?.gpu ?? provided;
+  if (gpu === undefined) {
     throw new Lfm2Error('no_webgpu', 'navigator.gpu is missing: no WebGPU, or not a secure context');
   }
-  const adapter = await navigator.gpu.requestAdapter({ powerPreference: 'high-performance' });
+  return gpu;
+}
+
+/** Asks the browser for its best GPU. */
+export async function describeGpu(): Promise<GpuReport> {
+  const adapter = await findGpu().requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null) throw new Lfm2Error('no_adapter', 'navigator.gpu.requestAdapter() returned null');
   const { maxBufferSize, maxStorageBufferBindingSize } = adapter.limits;
   return {
@@ -55,17 +68,26 @@ function withSubgroups(gpu: GPU): GpuLike {
 
 /**
  * Calls `f` with `navigator.gpu` replaced by the source of the engine's device: the page's own device, or the
- * browser. No other code sees the replacement, because `f` is synchronous.
+ * browser. wgpu reads `navigator` of windows and workers only, so elsewhere (Node) the global object looks like a
+ * worker's meanwhile. No other code sees the replacements, because `f` is synchronous.
  */
 export function withGpu<T>(device: GPUDevice | undefined, f: () => T): T {
-  const value = device ? ofDevice(device) : withSubgroups(navigator.gpu);
-  // The browser's own property is on the prototype; the page may have defined another on the object.
-  const before = Object.getOwnPropertyDescriptor(navigator, 'gpu');
-  Object.defineProperty(navigator, 'gpu', { value, configurable: true });
+  const gpu = device ? ofDevice(device) : withSubgroups(findGpu());
+  const scopes = ['Window', 'WorkerGlobalScope'].some((scope) => scope in globalThis);
+  const inScope = scopes ? f : () => replaced(globalThis, 'WorkerGlobalScope', Object, f);
+  if (globalThis.navigator !== undefined) return replaced(navigator, 'gpu', gpu, inScope);
+  return replaced(globalThis, 'navigator', { gpu }, inScope);
+}
+
+/** Calls `f` while a property has another value. */
+function replaced<T>(object: object, name: string, value: unknown, f: () => T): T {
+  // A browser's own property is on the prototype; the page may have defined another on the object.
+  const before = Object.getOwnPropertyDescriptor(object, name);
+  Object.defineProperty(object, name, { value, configurable: true });
   try {
     return f();
   } finally {
-    if (before === undefined) delete (navigator as { gpu?: GPU }).gpu;
-    else Object.defineProperty(navigator, 'gpu', before);
+    if (before === undefined) Reflect.deleteProperty(object, name);
+    else Object.defineProperty(object, name, before);
   }
 }

@@ -1,5 +1,5 @@
 import { Lfm2Error, toLfm2Error } from './errors.js';
-import { describeGpu } from './gpu.js';
+import { describeGpu, withGpu } from './gpu.js';
 import { Beginning } from './loader/beginning.js';
 import { openBlobs } from './loader/blobs.js';
 import { freeBytes } from './loader/cache.js';
@@ -8,7 +8,7 @@ import { fetchRange } from './loader/http.js';
 import { asBlobs, findModel, raceAbort } from './loader/open.js';
 import type { GpuReport, ModelOptions, Preflight } from './types.js';
 import { initWasm } from './wasm.js';
-import { inspect } from './wasm/lfm2.js';
+import { Gpu, inspect } from './wasm/lfm2.js';
 
 /** Most parameters with which a software adapter still answers in acceptable time. */
 const SLOW_PARAMETERS = 100e6;
@@ -40,7 +40,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
   const told = { gpu, bytes: { total, cached }, ...(free === undefined ? {} : { storage: free }) };
   let plan: Pick<Required<Preflight>, 'memory' | 'contextLength' | 'parameters'>;
   try {
-    const inspected = inspect(place, [...files], options.contextLength);
+    const inspected = inspect(place, [...files], options.contextLength, withGpu(undefined, () => new Gpu()));
     plan = JSON.parse(await raceAbort(inspected, signal, () => undefined));
   } catch (thrown) {
     const error = toLfm2Error(thrown);

@@ -4,16 +4,17 @@ import init from './wasm/lfm2.js';
 
 let ready: Promise<void> | undefined;
 
-/** Fetches and compiles the engine, once. */
-export function initWasm(): Promise<void> {
-  ready ??= start().catch((thrown: unknown) => {
+/** Compiles the engine, once: its `bytes`, or else those beside this module, which it fetches. */
+export function initWasm(bytes?: Uint8Array<ArrayBuffer>): Promise<void> {
+  ready ??= start(bytes).catch((thrown: unknown) => {
     ready = undefined;
     throw thrown;
   });
   return ready;
 }
 
-async function start(): Promise<void> {
+async function start(bytes: Uint8Array<ArrayBuffer> | undefined): Promise<void> {
+  if (bytes !== undefined) return void (await init({ module_or_path: bytes }));
   const folder = packageFolder();
   const url = folder ? new URL('wasm/lfm2_bg.wasm', folder) : new URL('./wasm/lfm2_bg.wasm', import.meta.url);
   const wrong = (code: 'network' | 'wrong_content', problem: string, cause?: unknown) =>

@@ -2,7 +2,7 @@
 //! wrap an existing device, and never requests subgroups. So TypeScript (`web/src/gpu.ts`) replaces
 //! `navigator.gpu` by an object that does both.
 
-use lfm2_wgpu::gpu::{Device, DeviceOptions};
+use lfm2_wgpu::gpu::{self, AdapterReport, Device, DeviceOptions};
 use lfm2_wgpu::wgpu;
 use wasm_bindgen::prelude::*;
 
@@ -20,6 +20,11 @@ impl Gpu {
 }
 
 impl Gpu {
+    /// The adapters of the browser.
+    pub async fn adapters(&self) -> Vec<AdapterReport> {
+        gpu::adapters_of(&self.0).await
+    }
+
     /// Requests a device for the engine.
     pub async fn own(&self) -> Result<Device, JsValue> {
         Device::request_of(&self.0, &DeviceOptions::default()).await.map_err(super::error)

@@ -165,12 +165,13 @@ pub async fn inspect(
     place: String,
     files: Array,
     context_length: Option<u32>,
+    gpu: host::Gpu,
 ) -> Result<String, JsValue> {
     let sources = sources(&files)?;
     let files = Arc::new(ModelFiles::from_sources(&place, sources));
     let model = OpenedModel::open(&files).await.map_err(error)?;
     let builder = sized(Engine::builder(), context_length);
-    let adapters = gpu::adapters().await;
+    let adapters = gpu.adapters().await;
     let adapter = adapters.first().ok_or_else(|| {
         error(GpuError::NoAdapter { reason: "the browser provides none".to_owned() })
     })?;
