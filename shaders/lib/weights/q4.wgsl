@@ -92,17 +92,20 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 // of these inputs.
 struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
 
-// w has a word of each row. Its low nibbles are multiplied by a, its high nibbles by b.
+// w has a word of each row. Its low nibbles are multiplied by a, its high nibbles by b. They become bytes first,
+// because AMD converts a byte of a word to f32 in one instruction.
 fn eight_columns(w: vec4<u32>, a: vec4<f32>, b: vec4<f32>) -> NibbleProducts {
-    let mask = vec4<u32>(15u);
-    var p = vec4<f32>(w & mask) * a.x;
-    p += vec4<f32>((w >> vec4<u32>(4u)) & mask) * b.x;
-    p += vec4<f32>((w >> vec4<u32>(8u)) & mask) * a.y;
-    p += vec4<f32>((w >> vec4<u32>(12u)) & mask) * b.y;
-    p += vec4<f32>((w >> vec4<u32>(16u)) & mask) * a.z;
-    p += vec4<f32>((w >> vec4<u32>(20u)) & mask) * b.z;
-    p += vec4<f32>((w >> vec4<u32>(24u)) & mask) * a.w;
-    p += vec4<f32>(w >> vec4<u32>(28u)) * b.w;
+    let low = w & vec4<u32>(0x0f0f0f0fu);
+    let high = (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);
+    let byte = vec4<u32>(255u);
+    var p = vec4<f32>(low & byte) * a.x;
+    p += vec4<f32>(high & byte) * b.x;
+    p += vec4<f32>((low >> vec4<u32>(8u)) & byte) * a.y;
+    p += vec4<f32>((high >> vec4<u32>(8u)) & byte) * b.y;
+    p += vec4<f32>((low >> vec4<u32>(16u)) & byte) * a.z;
+    p += vec4<f32>((high >> vec4<u32>(16u)) & byte) * b.z;
+    p += vec4<f32>(low >> vec4<u32>(24u)) * a.w;
+    p += vec4<f32>(high >> vec4<u32>(24u)) * b.w;
     let sums = a + b;
     return NibbleProducts(p, sums.x + sums.y + sums.z + sums.w);
 }
