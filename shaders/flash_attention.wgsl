@@ -21,19 +21,7 @@
 // Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements as in the tile.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
-
-struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
-    scale: f32,
-    // First word of the scales in keys and values (kv=q8).
-    kv_scales: u32,
-}
-
-@group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
-@group(1) @binding(N) var<storage, read> keys: array<Packed4>;
-@group(1) @binding(N) var<storage, read> values: array<Packed4>;
-@group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
+#import params=flash_attention
 
 const WIDTH = HEAD_DIM / 4u;
 const TEAMS = TILE_Q / 4u;

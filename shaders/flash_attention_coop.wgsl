@@ -27,20 +27,8 @@
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691; keeping the reference, FlashAttention-4.
 // Twin: reference/attention.rs
 #import kv
+#import params=flash_attention
 #import coop
-
-struct Params {
-    n_heads: u32,
-    n_kv_heads: u32,
-    scale: f32,
-    // First word of the scales in keys and values (kv=q8).
-    kv_scales: u32,
-}
-
-@group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
-@group(1) @binding(N) var<storage, read> keys: array<Packed4>;
-@group(1) @binding(N) var<storage, read> values: array<Packed4>;
-@group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
 
 // e^(SLACK) * PEAK = 55,900 is below the largest f16, 65,504.
 const SLACK = 4.0;

@@ -14,17 +14,12 @@
 // The histogram says in which bin top-k cuts, and in which few bins top-p may cut. The logits of nearer
 // bins are kept; those of these bins are candidates, which sample_select decides on.
 // Grid: spans, logit rows in y. Rows of temperature 0 are not drawn. Twin: reference/sample.rs
+#import params=sample
 #import sample=allowed
 #import sample=best
 #import sample=draw
 #import sample=bins
 #import sample=cuts
-
-struct Params {
-    vocab: u32,
-    spans: u32,
-    deficit_unit: f32,
-}
 
 @group(1) @binding(N) var<storage, read> logits: array<f32>;
 @group(1) @binding(N) var<storage, read> allowed: array<u32>;

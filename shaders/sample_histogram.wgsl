@@ -11,16 +11,11 @@
 // order with the same result. Rows with neither top-k nor top-p need no histogram.
 // Grid: spans, logit rows in y. Source: the first step of a radix select, Alabi et al., Fast k-selection
 // algorithms for graphics processing units, JEA 17, 2012. Twin: reference/sample.rs
+#import params=sample
 #import sample=allowed
 #import sample=best
 #import sample=draw
 #import sample=bins
-
-struct Params {
-    vocab: u32,
-    spans: u32,
-    deficit_unit: f32,
-}
 
 @group(1) @binding(N) var<storage, read> logits: array<f32>;
 @group(1) @binding(N) var<storage, read> allowed: array<u32>;

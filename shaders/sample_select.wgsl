@@ -21,16 +21,11 @@
 // If an allowed logit is NaN or infinite, NOT_FINITE is written instead of a token.
 // One workgroup for each logit row. Source: Alabi et al., Fast k-selection algorithms for graphics
 // processing units, JEA 17, 2012. Twin: reference/sample.rs
+#import params=sample
 #import sample=best
 #import sample=draw
 #import sample=bins
 #import sample=cuts
-
-struct Params {
-    vocab: u32,
-    spans: u32,
-    deficit_unit: f32,
-}
 
 @group(1) @binding(N) var<storage, read> logits: array<f32>;
 @group(1) @binding(N) var<storage, read> tops: array<vec2<u32>>;

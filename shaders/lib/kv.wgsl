@@ -1,5 +1,6 @@
-// Formats of keys and values: a part that reads (import kv, in attention and flash_attention) and a
-// part that writes (import kv_store, in qk_norm_rope_append) for each.
+// Formats of keys and values: for each a part that reads (import kv, in attention and flash_attention) and
+// a part that writes (import kv_store, in qk_norm_rope_append). The last part has the parameters of flash
+// attention.
 //   Packed4     four values of a head as stored
 //   Raw4        the same with all that decoding needs, so that a kernel can load early and decode late
 //   load_key(i), load_value(i)   values 4 i .. 4 i + 3 of the pool
@@ -126,3 +127,18 @@ fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
         if (to.pool == VALUES) { values[at] = scales; }
     }
 }
+
+#part params=flash_attention
+// Parameters, inputs and output of flash_attention and flash_attention_coop. Twin: Params in src/kernels/flash_attention.rs
+struct Params {
+    n_heads: u32,
+    n_kv_heads: u32,
+    scale: f32,
+    // First word of the scales in keys and values (kv=q8).
+    kv_scales: u32,
+}
+
+@group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
+@group(1) @binding(N) var<storage, read> keys: array<Packed4>;
+@group(1) @binding(N) var<storage, read> values: array<Packed4>;
+@group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;

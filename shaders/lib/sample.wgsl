@@ -4,9 +4,18 @@
 //   sample=draw     distances from the largest logit, and the noise of a draw
 //   sample=bins     bins of logits by their probability, and what is counted of each
 //   sample=cuts     sums over lanes in order, and the bin where top-k cuts
+//   params=sample   parameters of sample_histogram, sample_draw and sample_select
 // sample_prepare has two ways to apply penalties (import penalties):
 //   penalise_span   applies them to tokens `span` .. `end` - 1 of a row, by the first `length` tokens of
 //                   its history
+
+#part params=sample
+// Twin: Params in src/kernels/sample.rs
+struct Params {
+    vocab: u32,
+    spans: u32,
+    deficit_unit: f32,
+}
 
 #part sample=best
 const NOT_FINITE = 0xfffffffeu;
