@@ -20,7 +20,8 @@ mod transfer;
 pub use caps::Caps;
 pub use compile::OnCompiled;
 pub use device::{
-    AdapterChoice, Counters, Device, DeviceOptions, LimitsChoice, adapters, adapters_of, choose_adapter,
+    AdapterChoice, Counters, Device, DeviceOptions, LimitsChoice, adapters, adapters_of,
+    choose_adapter,
 };
 pub use encoder::Encoder;
 pub use error::GpuError;

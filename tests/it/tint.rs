@@ -28,7 +28,11 @@ fn every_variant_compiles_with_tint() {
         let file = dir.path().join(format!("{:03}-{}.wgsl", i, variant.kernel));
         std::fs::write(file, format!("// {variant}\n{text}")).unwrap();
     }
-    let output = Command::new("node").arg(root.join("tools/tint/check.mjs")).arg(dir.path()).output().unwrap();
+    let output = Command::new("node")
+        .arg(root.join("tools/tint/check.mjs"))
+        .arg(dir.path())
+        .output()
+        .unwrap();
     assert!(
         output.status.success(),
         "{}{}",
