@@ -152,6 +152,8 @@ class Download implements OpenModel {
   async close(): Promise<void> {
     this.#stop.abort();
     await this.#ahead.catch(() => undefined);
+    // A late write could damage the entry of the next attempt.
+    for (const file of this.#files) await file.settled();
   }
 
   async #fetchAll(): Promise<void> {

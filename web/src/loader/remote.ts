@@ -93,6 +93,11 @@ export class RemoteFile implements ModelFile {
     throw new Lfm2Error('integrity', `${this.#about.url}: has SHA-256 ${got}, need ${wanted}`);
   }
 
+  /** Waits until all downloads and writes that have begun are over. */
+  async settled(): Promise<void> {
+    await Promise.allSettled([...this.#coming.values(), this.#pump]);
+  }
+
   #hash(n: number, bytes: Uint8Array): void {
     if (n !== this.#hashed || this.#hasher === undefined) return;
     this.#hasher.update(bytes);
