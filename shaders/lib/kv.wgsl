@@ -129,7 +129,8 @@ fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
 }
 
 #part params=flash_attention
-// Parameters, inputs and output of flash_attention and flash_attention_coop. Twin: Params in src/kernels/flash_attention.rs
+// Parameters, inputs and output of flash_attention and flash_attention_coop. Twin: Params in
+// src/kernels/flash_attention.rs
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,

@@ -8,6 +8,7 @@
 import { createEngine as create } from './engine.js';
 import { Lfm2Error } from './errors.js';
 import { provideGpu } from './gpu.js';
+import { ggufParts } from './loader/name.js';
 import type { Model } from './loader/open.js';
 import { preflight as look } from './preflight.js';
 import type { Engine, EngineOptions, ModelOptions, Preflight } from './types.js';
@@ -84,7 +85,7 @@ async function localFiles(model: Model): Promise<File[] | undefined> {
   const { basename, join } = await load('node:path');
   const open = async (path: string) => new File([await openAsBlob(path)], basename(path));
   try {
-    if (!(await stat(path)).isDirectory()) return await Promise.all(parts(path).map(open));
+    if (!(await stat(path)).isDirectory()) return await Promise.all(ggufParts(path).map(open));
     const files = (await readdir(path, { withFileTypes: true })).filter((entry) => !entry.isDirectory());
     return await Promise.all(files.map(({ name }) => open(join(path, name))));
   } catch (thrown) {
@@ -98,11 +99,4 @@ async function localPath(model: string | URL): Promise<string | undefined> {
   if (/^file:/i.test(text)) return (await load('node:url')).fileURLToPath(text);
   // Other paths could be hub names.
   return /^(?:\.{0,2}[/\\]|[a-z]:[/\\])/i.test(text) ? text : undefined;
-}
-
-/** All parts of a split GGUF file, by the path of the first. */
-function parts(path: string): string[] {
-  const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(path) ?? [];
-  if (of === undefined) return [path];
-  return Array.from({ length: Number(of) }, (_, i) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`);
 }

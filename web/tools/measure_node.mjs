@@ -1,6 +1,7 @@
 // Speed of the package in Node, on Dawn: reading a prompt and decoding, as rows like those of `lfm2 bench -o json`.
 //
 //   node web/tools/measure_node.mjs MODEL [-p TOKENS] [-n TOKENS]    MODEL: a GGUF file or a folder
+import { pathToFileURL } from 'node:url';
 import { parseArgs } from 'node:util';
 
 import { createEngine } from '../dist/node.js';
@@ -13,7 +14,7 @@ const [prompt, decoded] = [Number(values.p), Number(values.n)];
 if (positionals.length !== 1) throw new Error('usage: node web/tools/measure_node.mjs MODEL [-p TOKENS] [-n TOKENS]');
 
 const began = performance.now();
-const engine = await createEngine({ model: new URL(positionals[0], `file://${process.cwd()}/`), contextLength: prompt + decoded + 256 });
+const engine = await createEngine({ model: pathToFileURL(positionals[0]), contextLength: prompt + decoded + 256 });
 const loaded = performance.now() - began;
 
 /** Timings of a greedy answer. */

@@ -86,8 +86,8 @@ fn one_of<T: Copy>(of: impl AsRef<[T]>, pick: Index) -> T {
 #[test]
 fn matvec_agrees_with_its_twin() {
     // Items of a workgroup.
-    const FLOAT: [u32; 4] = [1, 2, 4, 8];
-    const INT8: [u32; 2] = [1, 4];
+    let float = [1, 2, 4, 8].map(|items| (items, Float));
+    let int8 = [1, 4].map(|items| (items, Int8));
     let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
     let cases = (dense_kind(), shapes, routed(), values(), any::<[Index; 5]>())
         .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
@@ -97,10 +97,10 @@ fn matvec_agrees_with_its_twin() {
         case.norm = pick[2].index(2) == 1 && case.epilogue != Epilogue::Add;
         let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
         let reduce = one_of(Reduce::available(device.caps()), pick[1]);
-        let picked = [(one_of(FLOAT, pick[3]), Float), (one_of(INT8, pick[4]), Int8)];
-        let every =
-            FLOAT.map(|items| (items, Float)).into_iter().chain(INT8.map(|items| (items, Int8)));
-        let kernels = if run_all() { every.collect() } else { picked.to_vec() };
+        let kernels = match run_all() {
+            true => [&float[..], &int8].concat(),
+            false => vec![one_of(float, pick[3]), one_of(int8, pick[4])],
+        };
         for (items, activations) in kernels {
             let items = items.min(Matvec::most_items(reduce));
             let kernel = LinearKernel::Matvec { reduce, activations, items };

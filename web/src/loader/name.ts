@@ -97,6 +97,13 @@ function fromPath(text: string): string | undefined {
   return stem === undefined ? undefined : `${id}:${plain(stem)}`;
 }
 
+/** The paths of a GGUF file's parts, by the path of the first: of a file that is not split, its own. */
+export function ggufParts(path: string): string[] {
+  const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(path) ?? [];
+  if (of === undefined) return [path];
+  return Array.from({ length: Number(of) }, (_, i) => `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`);
+}
+
 /** `NAME` of `NAME.gguf` and of `NAME-00001-of-00003.gguf`. */
 function ggufStem(file: string | undefined): string | undefined {
   return /^(.*?)(-\d{5}-of-\d{5})?\.gguf$/i.exec(file ?? '')?.[1];

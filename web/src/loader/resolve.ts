@@ -5,7 +5,7 @@ import type { HttpOptions } from './http.js';
 import { resolveHub } from './hub.js';
 import type { HubOptions } from './hub.js';
 import { readManifest } from './manifest.js';
-import { parseHubName, shown } from './name.js';
+import { ggufParts, parseHubName, shown } from './name.js';
 import { CONFIG, INDEX, SINGLE, SMALL } from './select.js';
 
 /** A model's key in the cache: a hub name (also from a hub URL), otherwise an absolute URL. */
@@ -38,14 +38,12 @@ async function sized(url: URL, http: HttpOptions): Promise<RemoteDescription> {
 
 /** A GGUF file, or all parts of a split one, by the URL of the first part. */
 function ggufFiles(url: URL, http: HttpOptions): Promise<RemoteDescription[]> {
-  const [, stem, of] = /^(.*)-00001-of-(\d{5})\.gguf$/i.exec(url.pathname) ?? [];
-  if (of === undefined) return Promise.all([sized(url, http)]);
-  const part = (_: unknown, i: number) => {
+  const part = (path: string) => {
     const next = new URL(url);
-    next.pathname = `${stem}-${String(i + 1).padStart(5, '0')}-of-${of}.gguf`;
+    next.pathname = path;
     return sized(next, http);
   };
-  return Promise.all(Array.from({ length: Number(of) }, part));
+  return Promise.all(ggufParts(url.pathname).map(part));
 }
 
 async function packageFiles(base: URL, http: HttpOptions): Promise<RemoteDescription[] | undefined> {

@@ -13,7 +13,7 @@ use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, piece, summary};
 use lfm2_wgpu::formats::ModelFiles;
-use lfm2_wgpu::gpu::{self, GpuError};
+use lfm2_wgpu::gpu::GpuError;
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
 use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions, Session};
