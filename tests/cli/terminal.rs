@@ -156,6 +156,8 @@ fn a_redirected_answer_has_no_prompt_in_it() {
     t.wait("Send a message");
     t.press("Hello\r");
     t.wait("first token");
+    // Before the next prompt the terminal is not in raw mode, and a Ctrl-D would end nothing.
+    t.wait("Send a message");
     t.press("\x04");
     assert_eq!(t.exit_code(), Some(0));
     let answer = std::fs::read_to_string(file).unwrap();
