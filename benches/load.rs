@@ -105,12 +105,11 @@ async fn engine(path: &str, positions: u32) -> Result<(f64, f64), Failure> {
         .build()
         .await?;
     let ready = started.elapsed().as_secs_f64();
-    let mut session = engine.session()?;
     let options = GenerateOptions {
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(1),
         ..Default::default()
     };
-    session.generate(&[1; 16], &options)?.next().await.transpose()?;
+    engine.session().generate(&[1; 16], &options)?.text().await?;
     Ok((ready, started.elapsed().as_secs_f64()))
 }

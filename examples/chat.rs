@@ -20,8 +20,8 @@ async fn chat() -> Result<(), Error> {
     let engine = builder.build().await?;
     println!("{} on {}", engine.place(), engine.device().adapter().name);
 
-    // A session keeps its state on the GPU, so that each turn computes only the new tokens.
-    let mut session = engine.session()?;
+    // The engine keeps the state of earlier turns, so that each turn computes only the new tokens.
+    let session = engine.session();
     let mut conversation = Conversation::new([]);
     for line in std::io::stdin().lock().lines().map_while(Result::ok) {
         conversation.messages.push(Message::user(line));

@@ -20,7 +20,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     let shared = Device::from_wgpu(device.clone(), queue.clone());
     let engine = Engine::builder().demo().gpu(shared).build().await?;
-    let mut session = engine.session()?;
+    let session = engine.session();
     let question = Conversation::new([Message::user("What is WebGPU?")]);
     let mut answer = session.respond(&question, &GenerateOptions::default())?;
 

@@ -32,7 +32,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 async fn answer(model: &std::path::Path, question: &str) -> Result<(), Box<dyn Error>> {
     let engine = Engine::builder().path(model)?.build().await?;
     eprintln!("{}, {}", engine.name(), engine.recommendation());
-    let mut session = engine.session()?;
+    let session = engine.session();
     let conversation = Conversation::new([Message::user(question)]);
     let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
     while let Some(delta) = answer.next().await {

@@ -5,7 +5,7 @@ fn main() -> Result<(), Error> {
     pollster::block_on(async {
         let engine = Engine::builder().demo().build().await?;
         let question = Conversation::new([Message::user("What is lfm2-wgpu?")]);
-        let mut session = engine.session()?;
+        let session = engine.session();
         println!("{}", session.respond(&question, &GenerateOptions::default())?.text().await?);
         Ok(())
     })

@@ -4,7 +4,9 @@
 //   weight  [3 H, cols]           in_proj, in the format of import weights
 //   x       [n_rows, cols]        f32   residual stream; RMSNorm is applied to it (import norm)
 //   taps    [H, L]                f32   tap L - 1 is the current token
-//   ring    [n_slots, RING, H]    f32   column p % RING holds Bx of position p
+//   ring    [columns, H]          f32   a slot has RING columns, p % RING holds Bx of position p. Behind those of
+//                                       all slots are columns of snapshots: a row that has one writes its Bx there
+//                                       too
 //   y       [n_rows, H]           f32
 //
 // The gated short convolution of single rows: in_proj and short_conv in one dispatch. Each row must be the only one of
@@ -83,4 +85,6 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     sum += taps4(channel, L - 1u) * gated;
     y[(row * quads) + quad] = c * sum;
     ring[ring_at + ((position % RING) * quads)] = gated;
+    let kept = row_snapshot(row);
+    if (kept != NO_SNAPSHOT) { ring[(kept * quads) + quad] = gated; }
 }

@@ -3,7 +3,9 @@
 //
 //   bcx    [n_rows, 3 * hidden_size]      f32   output of in_proj: B, C, x
 //   taps   [hidden_size, L]               f32   tap L - 1 is the current token
-//   ring   [n_slots, RING, hidden_size]   f32   column p % RING holds Bx of position p
+//   ring   [columns, hidden_size]         f32   a slot has RING columns, p % RING holds Bx of position p. Behind
+//                                               those of all slots are columns of snapshots: a row that has one
+//                                               writes its Bx there too
 //   y      [n_rows, hidden_size]          f32
 //
 // A lane owns one channel of one sequence: it reads the ring, computes y for the sequence's rows in
@@ -66,6 +68,8 @@ fn main(
         for (var j = 1u; j < L; j++) { window[j - 1u] = window[j]; }
         let row = first_row + t;
         window[L - 1u] = gated(row, channel);
+        let kept = row_snapshot(row);
+        if (kept != NO_SNAPSHOT) { ring[(kept * params.hidden_size) + channel] = window[L - 1u]; }
         var sum = 0.0;
         for (var j = 0u; j < L; j++) { sum += taps[(channel * L) + j] * window[j]; }
         let gate = bcx[(row * 3u * params.hidden_size) + params.hidden_size + channel];

@@ -96,14 +96,17 @@ pub enum Error {
         /// Options with which it would fit.
         advice: String,
     },
-    /// All sequences are taken.
+    /// All sequences are taken by [`Sequence`](crate::engine::Sequence)s.
     #[error(
-        "all {slots} sequences of the engine are in use: drop a session, or build the engine with more"
+        "all {slots} sequences of the engine are in use: drop a Sequence, or build the engine with more"
     )]
     NoFreeSequence {
         /// Sequences of the engine.
         slots: u32,
     },
+    /// The engine's thread could not be started, or has panicked.
+    #[error("the engine has stopped because of a defect in it; build it again")]
+    EngineStopped,
     /// A model without the file that text needs.
     #[error("{place}: has no {file}, which this needs. Copy it from the model's repository")]
     NoTextFile {
@@ -134,6 +137,14 @@ impl From<LoadError> for Error {
 }
 
 impl Error {
+    /// The error for one more answer that ends because of it.
+    pub(crate) fn of_all(&self) -> Self {
+        match self {
+            Self::Gpu(e) => Self::Gpu(e.clone()),
+            _ => Self::EngineStopped,
+        }
+    }
+
     /// Whether the user can remedy the error (a file, an option, a missing driver). The command
     /// line then exits with code 2, else with code 1.
     #[must_use]
@@ -147,7 +158,7 @@ impl Error {
                     | GpuError::Limit { .. }
                     | GpuError::OutOfMemory { .. }
             ),
-            Self::NotFinite { .. } | Self::Cancelled => false,
+            Self::NotFinite { .. } | Self::Cancelled | Self::EngineStopped => false,
             _ => true,
         }
     }
@@ -197,7 +208,7 @@ impl Error {
             Self::ContextFull { .. } => "context_full",
             Self::ModelTooLarge { .. } => "out_of_memory",
             Self::NoFreeSequence { .. } => "busy",
-            Self::NotFinite { .. } => "gpu_error",
+            Self::NotFinite { .. } | Self::EngineStopped => "gpu_error",
         }
     }
 }

@@ -22,6 +22,7 @@ pub mod kernels;
 pub mod model;
 #[cfg(feature = "reference")]
 pub mod reference;
+pub(crate) mod schedule;
 #[cfg(feature = "reference")]
 pub mod selftest;
 pub mod state;

@@ -127,6 +127,7 @@ impl Setup {
                 },
                 pages: (0..positions.div_ceil(PAGE as usize) as u32).collect(),
                 logit_rows: vec![rows as u32 - 1],
+                snapshot_columns: Vec::new(),
             }],
         };
         let (table, shape) = batch.encode(tile_rows);

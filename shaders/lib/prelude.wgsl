@@ -3,8 +3,9 @@
 // batch: the batch table, a small buffer that the host writes before each step (Rust twin:
 // src/kernels/batch.rs). It is read-only, so loop bounds taken from it are uniform. A 16-word header,
 // BATCH_* below, gives counts and first words of the sections:
-//   rows       [n_rows][5]    token (or FROM_SLOT), sequence, position, positions of a split (0: a row for
-//                             flash_attention), place in the partial results of attention: ROW_* below
+//   rows       [n_rows][6]    token (or FROM_SLOT), sequence, position, positions of a split (0: a row for
+//                             flash_attention), place in the partial results of attention, column of the
+//                             snapshots (or NO_SNAPSHOT): ROW_* below
 //   seqs       [n_seqs][16]   slot, rows and sampling options of a sequence: SEQ_* below
 //   logit_rows [n_logit_rows] rows whose logits are wanted
 //   tiles      [n_tiles][2]   sequence and first row of a tile of query rows for flash_attention
@@ -15,6 +16,8 @@
 
 // In place of a token: the slot's last sampled token.
 const FROM_SLOT = 0xffffffffu;
+// In place of a column of the snapshots: the row's convolution inputs are not kept there.
+const NO_SNAPSHOT = 0xffffffffu;
 // Positions in a page of the KV pool.
 const PAGE = 64u;
 
@@ -33,12 +36,13 @@ const BATCH_BIASES_AT = 10u;
 const BATCH_ZERO = 15u;
 
 // Words of a row.
-const ROW_WORDS = 5u;
+const ROW_WORDS = 6u;
 const ROW_TOKEN = 0u;
 const ROW_SEQ = 1u;
 const ROW_POSITION = 2u;
 const ROW_SPLIT = 3u;
 const ROW_PLACE = 4u;
+const ROW_SNAPSHOT = 5u;
 
 // Words of a sequence. Options in floats are stored as bits.
 const SEQ_WORDS = 16u;
@@ -71,6 +75,7 @@ fn row_seq(row: u32) -> u32 { return row_word(row, ROW_SEQ); }
 fn row_position(row: u32) -> u32 { return row_word(row, ROW_POSITION); }
 fn row_split(row: u32) -> u32 { return row_word(row, ROW_SPLIT); }
 fn row_place(row: u32) -> u32 { return row_word(row, ROW_PLACE); }
+fn row_snapshot(row: u32) -> u32 { return row_word(row, ROW_SNAPSHOT); }
 fn seq_word(seq: u32, word: u32) -> u32 {
     return batch[batch[BATCH_SEQS_AT] + (seq * SEQ_WORDS) + word];
 }

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::options::Common;
 use super::print::print;
 use super::{load, progress};
-use crate::engine::{Engine, Session};
+use crate::engine::Engine;
 use measure::{Sampling, Test};
 use results::{Output, Row};
 
@@ -73,12 +73,8 @@ impl Bench {
                 engine.context_length()
             )));
         }
-        let mut sessions = Vec::new();
-        for _ in 0..self.sequences() {
-            sessions.push(engine.session()?);
-        }
         if self.profile {
-            return self.profile(&mut sessions, &tests);
+            return self.profile(&engine, &tests);
         }
         let mut rows = Vec::new();
         let runs = (tests.len() as u64) * u64::from(self.repetitions + 1);
@@ -88,14 +84,14 @@ impl Bench {
             bar.set_message(test.name());
             for repetition in 0..=self.repetitions {
                 bar.tick();
-                let sample = pollster::block_on(measure::measure(&mut sessions, test))?;
+                let sample = pollster::block_on(measure::measure(&engine, test))?;
                 bar.inc(1);
                 // The first repetition is the warm-up.
                 if repetition > 0 {
                     samples.push(sample);
                 }
             }
-            let once = pollster::block_on(measure::measure_once(&mut sessions, test))?;
+            let once = pollster::block_on(measure::measure_once(&engine, test))?;
             rows.push(Row::new(&engine, test, &samples, &once));
         }
         bar.finish_and_clear();
@@ -144,10 +140,10 @@ impl Bench {
         })
     }
 
-    fn profile(&self, sessions: &mut [Session], tests: &[Test]) -> Result<(), CliError> {
+    fn profile(&self, engine: &Engine, tests: &[Test]) -> Result<(), CliError> {
         let mut profiles = Vec::new();
         for test in tests {
-            let (rows, profile) = pollster::block_on(measure::profile(sessions, *test))?;
+            let (rows, profile) = pollster::block_on(measure::profile(engine, *test))?;
             let Some(profile) = profile else {
                 return Err(CliError::User(
                     "--profile: this adapter has no timestamp queries, or --limits default disables \

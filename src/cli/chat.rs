@@ -69,7 +69,7 @@ impl Chat {
         if let Some(system) = &self.system {
             repl.system(system);
         }
-        let session = engine.session()?;
+        let session = engine.session();
         let file = self.messages.clone();
         let mut chat = Running { repl, session, common, last: None, file };
         let first = match &self.prompt {
@@ -313,16 +313,17 @@ impl Running<'_> {
     fn answer(&mut self) -> Result<(), CliError> {
         let context = self.session.engine().context_length();
         let generation = self.session.respond(&self.repl.conversation, &self.repl.options);
-        let generation = generation.map_err(too_long)?;
+        let mut generation = generation.map_err(too_long)?;
         let mut screen = Screen::new();
         let bar = progress::prompt(self.common, &generation.timings());
-        let shown = bar.clone();
-        let mut generation = generation.on_prefill(move |p| progress::advance_prompt(&shown, p));
         let (mut text, mut reasoning) = (String::new(), String::new());
         let mut thinking = self.repl.thinking.shown(self.common.quiet);
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta.inspect_err(|_| thinking.end())?;
+            if let Some(prefill) = delta.prefill {
+                progress::advance_prompt(&bar, prefill);
+            }
             thinking.write(&delta.reasoning);
             reasoning.push_str(&delta.reasoning);
             if !delta.text.is_empty() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::error::CliError;
 use super::load;
 use super::options::{ActivationsChoice, Common, Kv};
-use crate::engine::{Engine, Session};
+use crate::engine::{Engine, Sequence};
 use crate::text::Conversation;
 
 /// Rows of a forward pass: few enough that kernels of decoding run, with int8 activations.
@@ -13,7 +13,7 @@ const ROWS: usize = 8;
 
 /// The reference model, and the sums so far.
 pub struct Divergence {
-    reference: Session,
+    reference: Sequence,
     positions: usize,
     agree: usize,
     nats: f64,
@@ -38,28 +38,28 @@ impl Divergence {
                 path.display()
             )));
         }
-        Ok(Self { reference: reference.session()?, positions: 0, agree: 0, nats: 0.0 })
+        Ok(Self { reference: reference.sequence()?, positions: 0, agree: 0, nats: 0.0 })
     }
 
     /// Compares both models' predictions of the expected answer's tokens and of its end.
     pub async fn add(
         &mut self,
-        session: &mut Session,
+        engine: &Engine,
         conversation: &Conversation,
         expected: &str,
     ) -> Result<(), crate::Error> {
-        let engine = session.engine().clone();
+        let mut own = engine.sequence()?;
         let prompt = engine.encode_chat(conversation)?;
         let mut answer = prompt.last().copied().into_iter().collect::<Vec<_>>();
         answer.extend(engine.tokenizer()?.encode(expected, false)?);
         let before = &prompt[..prompt.len().saturating_sub(1)];
         let mut logits = Vec::new();
-        for session in [&mut self.reference, session] {
-            session.clear();
+        for one in [&mut self.reference, &mut own] {
+            one.clear();
             if !before.is_empty() {
-                session.feed(before).await?;
+                one.feed(before).await?;
             }
-            logits.push(session.logits(&answer, ROWS).await?);
+            logits.push(one.logits(&answer, ROWS).await?);
         }
         let vocab = engine.config().vocab_size;
         for (p, q) in logits[0].chunks_exact(vocab).zip(logits[1].chunks_exact(vocab)) {

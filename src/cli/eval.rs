@@ -13,7 +13,7 @@ use super::input::read_text;
 use super::options::Common;
 use super::print::print;
 use super::{interrupt, load, progress};
-use crate::engine::{FinishReason, GenerateOptions, SamplingOptions, Session};
+use crate::engine::{Engine, FinishReason, GenerateOptions, SamplingOptions};
 use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};
 
@@ -117,7 +117,6 @@ impl Eval {
             )));
         }
         let engine = load::engine(common)?;
-        let mut session = engine.session()?;
         let against = self.against.as_ref();
         let mut divergence =
             against.map(|path| Divergence::of(path, common, &engine)).transpose()?;
@@ -138,9 +137,9 @@ impl Eval {
                 let said = format!("{}:{number}: {e}", self.file.display());
                 if e.is_user() { CliError::User(said) } else { e }
             };
-            let answer = answer(&mut session, &conversation, &line.expected).map_err(wrong)?;
+            let answer = answer(&engine, &conversation, &line.expected).map_err(wrong)?;
             if let Some(divergence) = &mut divergence {
-                let added = divergence.add(&mut session, &conversation, &line.expected);
+                let added = divergence.add(&engine, &conversation, &line.expected);
                 pollster::block_on(added).map_err(wrong)?;
             }
             // An answer that was cut is not exact, even if its text is equal.
@@ -248,18 +247,18 @@ struct Answer {
 
 /// The greedy answer with the markers of tool calls.
 fn answer(
-    session: &mut Session,
+    engine: &Engine,
     conversation: &Conversation,
     expected: &str,
 ) -> Result<Answer, crate::Error> {
-    let longest = session.engine().tokenizer()?.encode(expected, false)?.len() + SLACK;
+    let longest = engine.tokenizer()?.encode(expected, false)?.len() + SLACK;
     let options = GenerateOptions {
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(longest),
         specials: SpecialTokens::ToolCalls,
         ..Default::default()
     };
-    let mut generation = session.respond(conversation, &options)?;
+    let mut generation = engine.session().respond(conversation, &options)?;
     let text = pollster::block_on(generation.text())?;
     let ended = generation.finish_reason() == Some(FinishReason::Stop);
     Ok(Answer { text, tokens: generation.timings().predicted_n, ended })

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use indicatif::ProgressBar;
 
 use super::error::CliError;
 use super::input::{self, read_conversation, read_text};
@@ -12,7 +13,7 @@ use super::print::print;
 use super::screen::Screen;
 use super::thinking::{Shown, Thinking};
 use super::{load, progress, stats};
-use crate::engine::{Generation, ModelText};
+use crate::engine::{GenerateRequest, Generation, ModelText};
 use crate::text::{AnswerFormat, Calls, Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -121,14 +122,11 @@ impl Generate {
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }
-        let mut session = engine.session()?;
-        let generation = session.answer(&prompt, format, &options)?;
+        let mut generation = engine.generate(GenerateRequest { prompt, format, options })?;
         let mut screen = Screen::new();
         let bar = progress::prompt(common, &generation.timings());
-        let shown = bar.clone();
-        let mut generation = generation.on_prefill(move |p| progress::advance_prompt(&shown, p));
         let mut thinking = self.thinking.shown(common.quiet);
-        let answered = self.stream(&mut generation, &mut screen, &mut thinking);
+        let answered = self.stream(&mut generation, &bar, &mut screen, &mut thinking);
         thinking.end();
         bar.finish_and_clear();
         let ids = answered?;
@@ -150,7 +148,8 @@ impl Generate {
 
     fn stream(
         &self,
-        generation: &mut Generation<'_>,
+        generation: &mut Generation,
+        bar: &ProgressBar,
         screen: &mut Screen,
         thinking: &mut Shown,
     ) -> Result<Vec<u32>, CliError> {
@@ -158,6 +157,9 @@ impl Generate {
         while !interrupt::requested() {
             let Some(delta) = pollster::block_on(generation.next()) else { break };
             let delta = delta?;
+            if let Some(prefill) = delta.prefill {
+                progress::advance_prompt(bar, prefill);
+            }
             ids.extend(delta.token);
             thinking.write(&delta.reasoning);
             if !self.token_ids && !delta.text.is_empty() {

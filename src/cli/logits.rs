@@ -10,7 +10,7 @@ use super::options::Common;
 use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
 use super::{interrupt, load, progress};
-use crate::engine::{GenerateOptions, ModelText, OpenedModel, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, ModelText, OpenedModel, SamplingOptions};
 
 /// Default number of tokens in a forward pass.
 const CHUNK: u32 = 512;
@@ -59,7 +59,7 @@ impl Logits {
         let engine = load::engine_of(OpenedModel { text, ..opened }, common, |b| {
             b.kv_format(common.kv_or_f32()).context_length(context).chunk(chunk)
         })?;
-        let mut session = engine.session()?;
+        let mut sequence = engine.sequence()?;
         let bar = progress::bar(
             common,
             tokens.len() as u64,
@@ -70,13 +70,14 @@ impl Logits {
             if interrupt::requested() {
                 return Err(CliError::Interrupted);
             }
-            let logits = pollster::block_on(session.logits(piece, piece.len()))?;
+            let logits = pollster::block_on(sequence.logits(piece, piece.len()))?;
             file.write(bytemuck::cast_slice(&logits))?;
             bar.inc(piece.len() as u64);
         }
         bar.finish_and_clear();
         if let Some(n) = self.greedy {
-            let greedy = greedy(&mut session, &tokens, n as usize)?;
+            drop(sequence);
+            let greedy = greedy(&engine, &tokens, n as usize)?;
             file.write(bytemuck::cast_slice(&greedy))?;
         }
         file.finish()
@@ -123,14 +124,14 @@ impl Logits {
     }
 }
 
-fn greedy(session: &mut Session, tokens: &[u32], n: usize) -> Result<Vec<i32>, CliError> {
+fn greedy(engine: &Engine, tokens: &[u32], n: usize) -> Result<Vec<i32>, CliError> {
     let options = GenerateOptions {
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(n),
         ignore_end: true,
         ..Default::default()
     };
-    let mut generation = session.generate(tokens, &options)?;
+    let mut generation = engine.session().generate(tokens, &options)?;
     let mut ids = Vec::with_capacity(n.min(1 << 16));
     while let Some(delta) = pollster::block_on(generation.next()) {
         if interrupt::requested() {

@@ -11,7 +11,7 @@ use super::input::read_text;
 use super::options::Common;
 use super::print::print;
 use super::{interrupt, load};
-use crate::engine::{ModelText, Session};
+use crate::engine::{ModelText, Sequence};
 
 /// Default number of tokens in a chunk.
 const CONTEXT: u32 = 512;
@@ -83,13 +83,13 @@ impl Perplexity {
         let asked = self.chunks.map_or(usize::MAX, |n| n as usize);
         let chunks = asked.min(tokens.len() / context);
         let engine = load::engine_of(opened, common, |b| b.context_length(context as u32))?;
-        let mut session = engine.session()?;
+        let mut sequence = engine.sequence()?;
         let mut scores = Scores::default();
         for (i, chunk) in tokens.chunks_exact(context).take(chunks).enumerate() {
             let mut chunk = chunk.to_vec();
             chunk[0] = first.unwrap_or(chunk[0]);
-            session.clear();
-            pollster::block_on(score(&mut session, &chunk, &mut scores))?;
+            sequence.clear();
+            pollster::block_on(score(&mut sequence, &chunk, &mut scores))?;
             if !common.quiet {
                 eprintln!("[{}/{chunks}] {:.4}", i + 1, scores.perplexity());
             }
@@ -115,17 +115,21 @@ fn bos(text: &ModelText) -> Result<Option<u32>, CliError> {
 }
 
 /// Scores the second half of a chunk: each position predicts the next token.
-async fn score(session: &mut Session, chunk: &[u32], scores: &mut Scores) -> Result<(), CliError> {
-    let vocab = session.engine().config().vocab_size;
+async fn score(
+    sequence: &mut Sequence,
+    chunk: &[u32],
+    scores: &mut Scores,
+) -> Result<(), CliError> {
+    let vocab = sequence.engine().config().vocab_size;
     let first = chunk.len() / 2;
-    session.feed(&chunk[..first]).await?;
+    sequence.feed(&chunk[..first]).await?;
     let mut at = first;
     // The last position has no next token.
     for piece in chunk[first..chunk.len() - 1].chunks(ROWS) {
         if interrupt::requested() {
             return Err(CliError::Interrupted);
         }
-        let logits = session.logits(piece, piece.len()).await?;
+        let logits = sequence.logits(piece, piece.len()).await?;
         for row in logits.chunks_exact(vocab) {
             let nll = nll(row, chunk[at + 1] as usize);
             if !nll.is_finite() {

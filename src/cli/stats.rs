@@ -29,7 +29,7 @@ pub fn answer_line(t: &Timings) -> String {
 }
 
 /// The reason that an answer was cut; `None` if the model ended it, or it has not ended.
-pub fn cut_short(generation: &Generation<'_>, context: usize) -> Option<String> {
+pub fn cut_short(generation: &Generation, context: usize) -> Option<String> {
     if generation.finish_reason()? != FinishReason::Length {
         return None;
     }

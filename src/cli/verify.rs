@@ -6,7 +6,7 @@ use super::error::CliError;
 use super::load;
 use super::options::Common;
 use super::print::print;
-use crate::engine::{GenerateOptions, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, SamplingOptions};
 use crate::model::ModelConfig;
 
 /// Figures of huggingface/transformers, tests/models/lfm2_moe/test_modeling_lfm2_moe.py, computed
@@ -51,13 +51,14 @@ impl Verify {
         check_shape(&model.display().to_string(), &opened.config)?;
         let engine = load::engine_of(opened, common, |b| b.kv_format(common.kv_or_f32()))?;
         let config = engine.config();
-        let mut session = engine.session()?;
-        let logits = pollster::block_on(session.logits(&TOKENS, TOKENS.len()))?;
+        let mut sequence = engine.sequence()?;
+        let logits = pollster::block_on(sequence.logits(&TOKENS, TOKENS.len()))?;
+        drop(sequence);
         let means: Vec<f32> = logits.chunks(config.vocab_size).map(mean).collect();
         let mut failed = compare("mean of the logits at position", &means, &MEANS, MEAN_TOLERANCE)?;
         failed += compare("logit of position 0, id", &logits, &FIRST, LOGIT_TOLERANCE)?;
         for (prompt, expected) in TEXTS {
-            let got = continue_text(&mut session, prompt, expected)?;
+            let got = continue_text(&engine, prompt, expected)?;
             let same = got.starts_with(expected);
             failed += usize::from(!same);
             let verdict = if same { "equal" } else { "DIFFERENT" };
@@ -108,14 +109,14 @@ fn compare(what: &str, got: &[f32], want: &[f32], tolerance: f32) -> Result<usiz
     Ok(failed)
 }
 
-fn continue_text(session: &mut Session, prompt: &str, expected: &str) -> Result<String, CliError> {
-    let tokenizer = session.engine().tokenizer()?.clone();
+fn continue_text(engine: &Engine, prompt: &str, expected: &str) -> Result<String, CliError> {
+    let tokenizer = engine.tokenizer()?.clone();
     let options = GenerateOptions {
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(tokenizer.encode(expected, false)?.len() + 2),
         ..Default::default()
     };
-    let mut generation = session.generate(&tokenizer.encode(prompt, true)?, &options)?;
+    let mut generation = engine.session().generate(&tokenizer.encode(prompt, true)?, &options)?;
     Ok(pollster::block_on(generation.text())?)
 }
 

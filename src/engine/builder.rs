@@ -1,13 +1,14 @@
 //! Builds an engine: files, checks, memory plan, weights, plans. The order lets every refusal come
 //! before the first upload.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use super::handle::{Free, Inner};
+use super::handle::Inner;
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::progress::{BuildProgress, Reporter};
 use super::runner::Runner;
+use super::stepper::Core;
 use super::{Engine, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
@@ -15,15 +16,19 @@ use crate::formats::{ElementType, ModelFiles};
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
 use crate::gpu::{Caps, Device, DeviceOptions, Variant, size};
-use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, Reduce};
+use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, PAGE, Reduce};
 use crate::model::{
     LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids,
     make_weights,
 };
-use crate::state::{Pages, State};
+use crate::schedule::{Limits, Scheduler};
+use crate::state::{MAX_REWIND, State};
 
 /// Rows of a prefill chunk.
 const DEFAULT_CHUNK: u32 = 512;
+/// Rows of a prefill chunk in a step that also decodes, so that a long prompt delays the others' next token
+/// by little. Such chunks use the kernels of few rows, whose results do not depend on the batch.
+const CHUNK_BESIDE: u32 = 64;
 /// Most tokens that are submitted ahead: fewer than a sequence can go back
 /// ([`crate::state::MAX_REWIND`]).
 const MAX_READ_AHEAD: u32 = 4;
@@ -120,7 +125,8 @@ impl EngineBuilder {
         self
     }
 
-    /// Sequences that can be alive at once. Default 1.
+    /// Sequences that run at once; more requests wait. They share the memory of keys and values, which holds
+    /// this many contexts if they fit [`EngineBuilder::memory`], and at least one. Default 1.
     #[must_use]
     pub fn sequences(mut self, sequences: u32) -> Self {
         self.sequences = Some(sequences);
@@ -258,12 +264,18 @@ impl EngineBuilder {
         let compiled = runner.compile(self.reporter);
         let runner = compile_while_loading(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
-        let free = Mutex::new(Free {
-            slots: (0..state.n_slots).rev().collect(),
-            pages: Pages::new(state.n_pages()),
+        let scheduler = Scheduler::new(Limits {
+            slots: state.n_slots,
+            pages: state.n_pages,
+            snapshots: state.n_snapshots(),
+            page: PAGE,
+            columns: state.dims.snapshot_columns(),
+            chunk: rows,
+            chunk_beside: rows.min(CHUNK_BESIDE),
+            rewind: MAX_REWIND,
         });
-        let size = tensors.size();
-        let inner = Inner { runner, free, size, memory, ends, recommended, text, read_ahead };
+        let core = Core::new(runner, scheduler, ends, read_ahead);
+        let inner = Inner::new(core, tensors.size(), memory, recommended, text)?;
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -385,11 +397,9 @@ impl EngineBuilder {
             None => DEFAULT_CONTEXT.min(planning.longest(kv_format)),
         };
         let setup = Setup { context, kv: kv_format, recipe: self.recipe.clone() };
-        let planned = planning.plan(&setup);
-        let memory = planned.memory;
-        let Some(have) = self.memory.or(known) else { return Ok(planned) };
-        if memory.total() <= have {
-            return Ok(planned);
+        let Some(have) = self.memory.or(known) else { return Ok(planning.plan(&setup)) };
+        if let Some(fitting) = planning.fitting(&setup, have) {
+            return Ok(fitting);
         }
         // A shorter context is chosen only if none was requested, and it is shown.
         if self.context_length.is_none()
@@ -400,6 +410,7 @@ impl EngineBuilder {
             log::warn!("context {shorter} instead of {context}: {have} of GPU memory are allowed");
             return Ok(fitting);
         }
+        let memory = planning.least(&setup).memory;
         Err(Error::ModelTooLarge {
             need: memory.total(),
             weights: memory.weights,

@@ -1,213 +1,66 @@
-//! Generation of an answer: prefill, then one token at a time until the answer ends.
+//! An answer in progress, as its caller sees it.
 
-use std::collections::VecDeque;
-
+use futures_channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
-use super::runner::Output;
+use super::answer::{Delta, FinishReason, GenerateOptions, GenerateRequest};
+use super::job::{Event, Job};
 use super::sampling::random_seed;
-use super::{SamplingOptions, Session, Timings};
+use super::stepper::Command;
+use super::{Engine, Timings};
 use crate::error::Error;
-use crate::gpu::{Readback, Submission};
-use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, SampleParams};
-use crate::text::{Answer, AnswerFormat, AnswerStream, SpecialTokens, StopStrings, ToolCall};
+use crate::schedule::SeqId;
+use crate::text::{Answer, AnswerFormat, AnswerStream, Calls, SpecialTokens, StopStrings};
 
-/// Options of an answer.
-#[derive(Clone, Debug, Default)]
-pub struct GenerateOptions {
-    /// Sampling options; `None`: those that the model recommends.
-    pub sampling: Option<SamplingOptions>,
-    /// Most tokens of the answer; `None`: to the end of the context.
-    pub max_tokens: Option<usize>,
-    /// Strings that end the answer and are not part of it.
-    pub stop: Vec<String>,
-    /// Special tokens that appear in the text. In an answer to a conversation
-    /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the model's calls in it verbatim, and
-    /// [`Show`](SpecialTokens::Show) everything, reasoning too.
-    pub specials: SpecialTokens,
-    /// Whether generation goes on after end tokens.
-    pub ignore_end: bool,
-}
-
-impl GenerateOptions {
-    /// Checks every option. The model's own recommendation was checked when it was read.
-    ///
-    /// # Errors
-    /// [`Error::Option`] or [`Error::Text`] for the first one that is NaN or out of its range.
-    pub fn check(&self) -> Result<(), Error> {
-        self.sampling.as_ref().map_or(Ok(()), SamplingOptions::check)?;
-        if self.max_tokens == Some(0) {
-            let need = "at least 1".to_owned();
-            return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
-        }
-        StopStrings::new(&self.stop)?;
-        Ok(())
-    }
-}
-
-/// Reason for an answer's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FinishReason {
-    /// The model ended it, or a stop string did.
-    Stop,
-    /// The model ended it in order to call tools.
-    ToolCalls,
-    /// `max_tokens`, or the end of the context.
-    Length,
-}
-
-/// Result of one step of an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Delta {
-    /// Text that has become certain: whole characters, often empty.
-    pub text: String,
-    /// Reasoning before the answer, as certain as `text`.
-    pub reasoning: String,
-    /// Tool calls of the model, each once and whole.
-    pub tool_calls: Vec<ToolCall>,
-    /// The token drawn; absent after a chunk of the prompt.
-    pub token: Option<u32>,
-}
-
-/// Progress of the prefill.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PrefillProgress {
-    /// Tokens of the prompt.
-    pub total: usize,
-    /// Of these, tokens whose state was cached.
-    pub cached: usize,
-    /// Tokens done, the cached ones included.
-    pub processed: usize,
-    /// Milliseconds since the answer began.
-    pub time_ms: u64,
-}
-
-/// A token that was submitted and that the host has not read.
-struct InFlight {
-    submission: Submission,
-    readback: usize,
-}
-
-enum Phase {
-    Prefill,
-    Decode,
-    Ended,
-}
-
-type OnPrefill<'s> = Box<dyn FnMut(PrefillProgress) + Send + 's>;
-
-/// An answer in progress. Dropping it stops it; the session keeps the tokens that were read.
-pub struct Generation<'s> {
-    session: &'s mut Session,
-    prompt: Vec<u32>,
-    sample: SampleParams,
-    /// Tokens that may still be drawn.
-    budget: usize,
-    ignore_end: bool,
-    /// Whether the token that ends the answer adds no text to it.
-    hide_end: bool,
-    text: Option<AnswerStream>,
-    /// Whether a tool was called.
-    called: bool,
-    on_prefill: Option<OnPrefill<'s>>,
-    phase: Phase,
-    /// Tokens submitted ahead of the one that is read.
-    read_ahead: usize,
-    in_flight: VecDeque<InFlight>,
-    readbacks: Vec<Readback>,
-    next_readback: usize,
-    /// Position of the next row to submit.
-    position: usize,
-    /// Tokens read so far.
-    generated: Vec<u32>,
-    began: Instant,
-    first_token: Option<Instant>,
+/// An answer in progress. The engine generates it without waiting for its reader. Dropping it stops it;
+/// the engine keeps the state of the tokens that were read, if the answer is not more than some ten
+/// tokens further.
+pub struct Generation {
+    /// Kept alive.
+    engine: Engine,
+    id: SeqId,
+    events: UnboundedReceiver<Event>,
+    /// Tokens that the reader has taken.
+    taken: usize,
     timings: Timings,
     finish: Option<FinishReason>,
+    ended: bool,
 }
 
-impl<'s> Generation<'s> {
-    pub(super) fn new(
-        session: &'s mut Session,
-        prompt: &[u32],
-        format: AnswerFormat,
-        options: &GenerateOptions,
-    ) -> Result<Self, Error> {
-        let engine = session.engine().clone();
-        options.check()?;
-        let sampling = match &options.sampling {
-            Some(sampling) => sampling.clone(),
-            None => engine.recommended_sampling(),
-        };
-        sampling.check_tokens(engine.config().vocab_size)?;
-        let stops = StopStrings::new(&options.stop)?;
-        let text = match engine.tokenizer() {
-            Ok(tokenizer) => Some(AnswerStream::new(tokenizer, format, options.specials, stops)),
-            Err(e) if !options.stop.is_empty() => return Err(e),
-            Err(_) => None,
-        };
-        let room = engine.context_length() - prompt.len();
-        let read_ahead = engine.read_ahead() as usize;
-        let cached = session.reuse(prompt);
-        let seed = sampling.seed.unwrap_or_else(random_seed);
-        Ok(Self {
-            sample: sampling.params(seed),
-            budget: options.max_tokens.unwrap_or(room).min(room),
-            ignore_end: options.ignore_end,
-            hide_end: options.specials != SpecialTokens::Show,
-            text,
-            called: false,
-            on_prefill: None,
-            phase: Phase::Prefill,
-            read_ahead,
-            in_flight: VecDeque::new(),
-            readbacks: Vec::new(),
-            next_readback: 0,
-            position: cached,
-            generated: Vec::new(),
-            began: Instant::now(),
-            first_token: None,
-            timings: Timings {
-                cache_n: cached,
-                prompt_n: prompt.len() - cached,
-                seed,
-                ..Timings::default()
-            },
-            finish: None,
-            prompt: prompt.to_vec(),
-            session,
-        })
-    }
-
-    /// Calls `f` after each chunk of the prompt.
-    #[must_use]
-    pub fn on_prefill(mut self, f: impl FnMut(PrefillProgress) + Send + 's) -> Self {
-        self.on_prefill = Some(Box::new(f));
-        self
-    }
-
+impl Generation {
     /// The next token and the text it makes certain; `None` when the answer has ended. After each
-    /// chunk of a long prompt but the last an empty delta comes, so that a caller can stop there.
+    /// chunk of the prompt a delta with its progress comes, so that a caller can stop there.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken.
     /// The answer has ended then.
     pub async fn next(&mut self) -> Option<Result<Delta, Error>> {
-        match self.next_delta().await {
-            Ok(delta) => delta.map(Ok),
-            Err(e) => {
-                self.phase = Phase::Ended;
-                self.in_flight.clear();
-                // The state on the device is unknown after an error.
-                self.session.clear();
+        if self.ended {
+            return None;
+        }
+        match self.events.next().await {
+            Some(Event::Delta { delta, timings, finish }) => {
+                self.timings = timings;
+                self.finish = finish;
+                self.ended = finish.is_some();
+                self.taken += usize::from(delta.token.is_some());
+                Some(Ok(delta))
+            }
+            Some(Event::Failed(e)) => {
+                self.ended = true;
                 Some(Err(e))
+            }
+            None => {
+                self.ended = true;
+                Some(Err(Error::EngineStopped))
             }
         }
     }
 
     /// The answer as a stream, for use with combinators. Dropping it stops the answer.
-    pub fn into_stream(self) -> impl Stream<Item = Result<Delta, Error>> + 's {
+    pub fn into_stream(self) -> impl Stream<Item = Result<Delta, Error>> {
         stream::unfold(self, |mut generation| async move {
             generation.next().await.map(|delta| (delta, generation))
         })
@@ -245,171 +98,115 @@ impl<'s> Generation<'s> {
     pub fn timings(&self) -> Timings {
         self.timings
     }
+}
 
-    async fn next_delta(&mut self) -> Result<Option<Delta>, Error> {
-        match self.phase {
-            Phase::Ended => return Ok(None),
-            Phase::Prefill => {
-                self.prefill_chunk().await?;
-                if self.position < self.prompt.len() {
-                    return Ok(Some(Delta::default()));
-                }
-                self.timings.prompt_ms = self.began.elapsed().as_secs_f64() * 1000.0;
-                self.phase = Phase::Decode;
-            }
-            Phase::Decode => {}
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.engine.send(Command::Cancel { id: self.id, taken: self.taken });
         }
-        while self.in_flight.len() <= self.read_ahead && self.budget > self.in_flight.len() {
-            self.submit_decode().await?;
-        }
-        let Some(next) = self.in_flight.pop_front() else { return Ok(None) };
-        let read = self.readbacks[next.readback].read::<u32>(Some(&next.submission)).await?;
-        let token = read.first().copied().unwrap_or(NOT_FINITE);
-        if token == NOT_FINITE {
-            return Err(Error::NotFinite { position: self.prompt.len() + self.generated.len() });
-        }
-        self.note_time();
-        self.budget -= 1;
-        self.generated.push(token);
-        self.report_to_session();
-        self.delta_of(token)
+    }
+}
+
+impl Engine {
+    /// Continues a prompt. The engine runs requests together, as many as it has sequences for; others
+    /// wait. A prompt's longest prefix whose state is in the prefix cache is not computed again.
+    ///
+    /// # Errors
+    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`] if not even one
+    /// token of an answer fits, [`Error::Option`].
+    pub fn generate(&self, request: GenerateRequest) -> Result<Generation, Error> {
+        let (sender, events) = unbounded();
+        let job = Box::new(job_of(self, &request, sender)?);
+        let id = self.next_id();
+        let generation = Generation {
+            engine: self.clone(),
+            id,
+            events,
+            taken: 0,
+            timings: job.timings,
+            finish: None,
+            ended: false,
+        };
+        self.send(Command::Start { id, prompt: request.prompt, job });
+        Ok(generation)
     }
 
-    /// Turns a token into text and decides whether it is the last.
-    fn delta_of(&mut self, token: u32) -> Result<Option<Delta>, Error> {
-        let ends = !self.ignore_end && self.session.engine().is_end(token);
-        let mut answer = Answer::default();
-        let mut stopped = ends;
-        if let Some(stream) = &mut self.text {
-            // Padding rows of the embedding have no token; the mask keeps them from being drawn. An
-            // end token adds no text, even if a file does not mark it as special.
-            if !(ends && self.hide_end) {
-                let (certain, stop) = stream.push(token)?;
-                answer = certain;
-                stopped |= stop;
-            }
-        }
-        let last = stopped || self.budget == 0;
-        if let Some(stream) = self.text.as_mut().filter(|_| last) {
-            answer.append(stream.finish());
-        }
-        self.called |= !answer.tool_calls.is_empty();
-        if last {
-            self.finish = Some(match (stopped, self.called) {
-                (false, _) => FinishReason::Length,
-                (true, true) => FinishReason::ToolCalls,
-                (true, false) => FinishReason::Stop,
-            });
-            self.phase = Phase::Ended;
-            self.in_flight.clear();
-        }
-        Ok(Some(Delta {
-            text: answer.content,
-            reasoning: answer.reasoning,
-            tool_calls: answer.tool_calls,
-            token: Some(token),
-        }))
-    }
-
-    /// Runs the next chunk of the prompt; the last one draws the first token.
-    async fn prefill_chunk(&mut self) -> Result<(), Error> {
-        let chunk = self.session.engine().inner.runner.max_rows as usize;
-        let end = self.prompt.len().min(self.position + chunk);
-        let started = Instant::now();
-        let submission = self.submit_prompt(self.position..end).await?;
-        let rows = (end - self.position) as u32;
-        self.position = end;
-        self.session.engine().device().wait_for(&submission).await?;
-        let seconds = started.elapsed().as_secs_f64();
-        self.session.engine().inner.runner.learn(rows, seconds);
-        if let Some(f) = &mut self.on_prefill {
-            f(PrefillProgress {
-                total: self.prompt.len(),
-                cached: self.timings.cache_n,
-                processed: end,
-                time_ms: self.began.elapsed().as_millis() as u64,
-            });
-        }
+    /// Generates a few tokens and discards them, so that the driver does not compile or allocate
+    /// during the first answer.
+    ///
+    /// # Errors
+    /// As [`Generation::next`].
+    pub async fn warm_up(&self) -> Result<(), Error> {
+        // The prompt has more rows than `matvec` takes, so that the kernels for long prompts run
+        // too.
+        let few = self.runner().choices.matvec_rows as usize;
+        let prompt = vec![0; (few + 1).min(self.context_length() - 1)];
+        let options = GenerateOptions {
+            max_tokens: Some(2),
+            ignore_end: true,
+            no_cache: true,
+            ..GenerateOptions::default()
+        };
+        let format = AnswerFormat::default();
+        self.generate(GenerateRequest { prompt, format, options })?.text().await?;
         Ok(())
     }
+}
 
-    async fn submit_prompt(&mut self, range: std::ops::Range<usize>) -> Result<Submission, Error> {
-        self.session.reserve(range.end)?;
-        let last = range.end == self.prompt.len();
-        let logit_rows = if last { vec![range.len() as u32 - 1] } else { Vec::new() };
-        let tokens = self.prompt[range.clone()].iter().copied();
-        let generated_from = self.prompt.len();
-        let rows =
-            self.session.rows(range.start, tokens, generated_from, self.sample.clone(), logit_rows);
-        let target = if last { Some(self.free_readback().await?) } else { None };
-        let batch = Batch { seqs: vec![rows] };
-        self.session.engine().inner.runner.learn_first(&batch, true).await?;
-        let submission = self.submit(&batch, target)?;
-        self.session.advance(&self.prompt[range.clone()], range.end);
-        Ok(submission)
+/// Checks a request and prepares its answer.
+fn job_of(
+    engine: &Engine,
+    request: &GenerateRequest,
+    events: UnboundedSender<Event>,
+) -> Result<Job, Error> {
+    let GenerateRequest { prompt, format, options } = request;
+    engine.check_prompt(prompt)?;
+    let context = engine.context_length();
+    if prompt.len() >= context {
+        let most = engine.config().max_position_embeddings;
+        return Err(Error::ContextFull { prompt: prompt.len(), context, most });
     }
+    options.check()?;
+    let sampling = match &options.sampling {
+        Some(sampling) => sampling.clone(),
+        None => engine.recommended_sampling(),
+    };
+    sampling.check_tokens(engine.config().vocab_size)?;
+    let room = context - prompt.len();
+    let seed = sampling.seed.unwrap_or_else(random_seed);
+    Ok(Job {
+        sample: sampling.params(seed),
+        prompt_len: prompt.len(),
+        most: prompt.len() + options.max_tokens.unwrap_or(room).min(room),
+        cache: !options.no_cache,
+        generated: 0,
+        events,
+        ignore_end: options.ignore_end,
+        hide_end: options.specials != SpecialTokens::Show,
+        text: text_of(engine, format, options)?,
+        called: false,
+        began: Instant::now(),
+        first_token: None,
+        timings: Timings { prompt_n: prompt.len(), seed, ..Timings::default() },
+    })
+}
 
-    /// Submits a decode step: its row takes the token that the step before drew on the GPU.
-    async fn submit_decode(&mut self) -> Result<(), Error> {
-        self.session.reserve(self.position + 1)?;
-        let generated_from = self.prompt.len();
-        let rows = self.session.rows(
-            self.position,
-            std::iter::once(FROM_SLOT),
-            generated_from,
-            self.sample.clone(),
-            vec![0],
-        );
-        let target = self.free_readback().await?;
-        self.submit(&Batch { seqs: vec![rows] }, Some(target))?;
-        self.position += 1;
-        self.report_to_session();
-        Ok(())
-    }
-
-    /// Tells the session which tokens have state on the GPU: those that were read and fed back. Up
-    /// to `read_ahead` more may have been fed back unread.
-    fn report_to_session(&mut self) {
-        let known = self.position.min(self.prompt.len() + self.generated.len());
-        let start = self.session.tokens().len().max(self.prompt.len());
-        if start <= known {
-            let fed = &self.generated[start - self.prompt.len()..known - self.prompt.len()];
-            self.session.advance(fed, self.position);
-        }
-    }
-
-    fn submit(&mut self, batch: &Batch, target: Option<usize>) -> Result<Submission, Error> {
-        let engine = self.session.engine().clone();
-        let slot = self.session.slot();
-        let readback = target.map(|i| (&self.readbacks[i], Output::Token(slot)));
-        let submission = engine.inner.runner.submit(batch, true, readback)?;
-        if let Some(readback) = target {
-            self.in_flight.push_back(InFlight { submission: submission.clone(), readback });
-        }
-        Ok(submission)
-    }
-
-    /// Index of a readback buffer that is not in flight.
-    async fn free_readback(&mut self) -> Result<usize, Error> {
-        if self.readbacks.len() < self.read_ahead + 2 {
-            let device = self.session.engine().device().clone();
-            self.readbacks.push(device.readback_for::<u32>(1).await?);
-            return Ok(self.readbacks.len() - 1);
-        }
-        self.next_readback = (self.next_readback + 1) % self.readbacks.len();
-        Ok(self.next_readback)
-    }
-
-    fn note_time(&mut self) {
-        self.timings.predicted_n += 1;
-        match self.first_token {
-            None => {
-                self.first_token = Some(Instant::now());
-                self.timings.first_token_ms = self.began.elapsed().as_secs_f64() * 1000.0;
-            }
-            Some(first) => {
-                self.timings.predicted_ms = first.elapsed().as_secs_f64() * 1000.0;
-            }
-        }
+/// The reader of an answer's text; `None` without a tokenizer.
+fn text_of(
+    engine: &Engine,
+    format: &AnswerFormat,
+    options: &GenerateOptions,
+) -> Result<Option<AnswerStream>, Error> {
+    let format = match options.specials {
+        SpecialTokens::Hide => format.clone(),
+        SpecialTokens::ToolCalls => AnswerFormat { calls: Calls::InText, ..format.clone() },
+        SpecialTokens::Show => AnswerFormat::default(),
+    };
+    let stops = StopStrings::new(&options.stop)?;
+    match engine.tokenizer() {
+        Ok(tokenizer) => Ok(Some(AnswerStream::new(tokenizer, format, options.specials, stops))),
+        Err(e) if !options.stop.is_empty() => Err(e),
+        Err(_) => Ok(None),
     }
 }

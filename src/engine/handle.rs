@@ -1,14 +1,18 @@
-//! The engine: a model on a device, shared by its sessions.
+//! The engine: a model on a device, shared by all who ask it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, MutexGuard};
+
+use futures_channel::mpsc::{UnboundedSender, unbounded};
 
 use super::runner::Runner;
+use super::stepper::{Command, Core, Stepper};
 use super::{ModelText, Recommendation, SamplingOptions};
 use crate::error::Error;
 use crate::gpu::Device;
 use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
-use crate::state::Pages;
+use crate::schedule::{CacheCounts, Scheduler, SeqId};
 use crate::text::{Conversation, Tokenizer};
 
 /// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
@@ -19,33 +23,77 @@ pub struct Engine {
 
 /// Everything that the clones of an engine share.
 pub(super) struct Inner {
-    pub runner: Runner,
-    pub free: Mutex<Free>,
+    core: Arc<Core>,
+    /// `None` when the engine ends.
+    commands: Option<UnboundedSender<Command>>,
+    next_id: AtomicU64,
+    #[cfg(not(target_arch = "wasm32"))]
+    thread: Option<std::thread::JoinHandle<()>>,
     pub size: ModelSize,
     pub memory: MemoryPlan,
-    pub ends: Vec<u32>,
     pub recommended: Recommendation,
     pub text: ModelText,
-    pub read_ahead: u32,
 }
 
-/// Slots and pages that no sequence uses.
-pub(super) struct Free {
-    pub slots: Vec<u32>,
-    pub pages: Pages,
+impl Inner {
+    /// Starts the engine's loop: natively in a thread of its own, in a browser as a task.
+    ///
+    /// # Errors
+    /// [`Error::EngineStopped`] if the system has no thread for it.
+    pub fn new(
+        core: Core,
+        size: ModelSize,
+        memory: MemoryPlan,
+        recommended: Recommendation,
+        text: ModelText,
+    ) -> Result<Self, Error> {
+        let core = Arc::new(core);
+        let (sender, commands) = unbounded();
+        let run = Stepper::new(core.clone()).run(commands);
+        #[cfg(not(target_arch = "wasm32"))]
+        let thread = {
+            let builder = std::thread::Builder::new().name("lfm2-engine".to_owned());
+            let started = builder.spawn(move || pollster::block_on(run));
+            Some(started.map_err(|_| Error::EngineStopped)?)
+        };
+        #[cfg(target_arch = "wasm32")]
+        wasm_bindgen_futures::spawn_local(run);
+        Ok(Self {
+            core,
+            commands: Some(sender),
+            next_id: AtomicU64::new(0),
+            #[cfg(not(target_arch = "wasm32"))]
+            thread,
+            size,
+            memory,
+            recommended,
+            text,
+        })
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // The loop ends when nobody can send it commands. Then the model's memory is freed.
+        self.commands = None;
+        #[cfg(not(target_arch = "wasm32"))]
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
 }
 
 impl Engine {
     /// The device the model is on.
     #[must_use]
     pub fn device(&self) -> &Device {
-        &self.inner.runner.device
+        &self.runner().device
     }
 
     /// The model's configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.inner.runner.config
+        &self.runner().config
     }
 
     /// The model's common name: that on the hub, else that of its folder or file.
@@ -75,13 +123,13 @@ impl Engine {
     /// Storage format of most weights, e.g. `BF16` or `Q4`.
     #[must_use]
     pub fn weight_format(&self) -> &'static str {
-        self.inner.runner.weights.format().name()
+        self.runner().weights.format().name()
     }
 
     /// Whether some weights are in blocks of few bits.
     #[must_use]
     pub fn is_quantised(&self) -> bool {
-        self.inner.runner.weights.is_quantised()
+        self.runner().weights.is_quantised()
     }
 
     /// Kernel choices of this engine. With the same choices on the same adapter and driver, this
@@ -89,19 +137,19 @@ impl Engine {
     /// [`EngineBuilder::choices`](super::EngineBuilder::choices) takes them.
     #[must_use]
     pub fn choices(&self) -> Choices {
-        self.inner.runner.choices
+        self.runner().choices
     }
 
     /// Tokens that are submitted ahead of the one that is read.
     #[must_use]
     pub fn read_ahead(&self) -> u32 {
-        self.inner.read_ahead
+        self.inner.core.read_ahead
     }
 
     /// Context length of a sequence in positions.
     #[must_use]
     pub fn context_length(&self) -> usize {
-        self.inner.runner.state.context as usize
+        self.runner().state.context as usize
     }
 
     /// The sampling that the model's authors recommend.
@@ -120,7 +168,7 @@ impl Engine {
     /// template writes after an answer.
     #[must_use]
     pub fn is_end(&self, token: u32) -> bool {
-        self.inner.ends.contains(&token)
+        self.inner.core.ends.contains(&token)
     }
 
     /// The tokenizer.
@@ -152,7 +200,51 @@ impl Engine {
         self.inner.text.encode_chat(conversation)
     }
 
-    pub(super) fn free(&self) -> MutexGuard<'_, Free> {
-        self.inner.free.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Forgets the state of all earlier prompts and answers that no answer in progress uses.
+    pub fn clear_cache(&self) {
+        self.scheduler().clear_cache();
+    }
+
+    /// Counts of the prefix cache so far.
+    #[must_use]
+    pub fn cache_counts(&self) -> CacheCounts {
+        self.scheduler().counts()
+    }
+
+    /// Refuses an empty prompt and tokens that the model does not have.
+    pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), Error> {
+        let vocab = self.config().vocab_size;
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        match prompt.iter().position(|id| *id as usize >= vocab) {
+            Some(index) => Err(Error::TokenOutOfRange { index, id: prompt[index], vocab }),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn runner(&self) -> &Runner {
+        &self.inner.core.runner
+    }
+
+    pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        self.inner.core.scheduler()
+    }
+
+    /// A name for a new sequence.
+    pub(super) fn next_id(&self) -> SeqId {
+        SeqId(self.inner.next_id.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// Sends a command to the loop. If the loop has ended, the answer's events tell it.
+    pub(super) fn send(&self, command: Command) {
+        if let Some(commands) = &self.inner.commands {
+            let _ = commands.unbounded_send(command);
+        }
+    }
+
+    /// Tells the loop that slots or pages may have become free.
+    pub(super) fn wake(&self) {
+        self.send(Command::Wake);
     }
 }

@@ -1,6 +1,6 @@
 //! Inspection of a pass: all logits of a text, every intermediate, the time of each kernel.
 
-use super::Session;
+use super::Sequence;
 use super::runner::Output;
 use crate::error::Error;
 use crate::gpu::Profile;
@@ -9,15 +9,15 @@ use crate::kernels::{Batch, SampleParams};
 /// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
 pub type Trace = Vec<(String, Vec<u32>)>;
 
-impl Session {
-    /// Runs `tokens`, continuing the session, and makes no logits.
+impl Sequence {
+    /// Runs `tokens`, continuing the sequence, and makes no logits.
     ///
     /// # Errors
-    /// As [`Session::logits`].
+    /// As [`Sequence::logits`].
     pub async fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check_room(tokens)?;
         let engine = self.engine().clone();
-        let runner = &engine.inner.runner;
+        let runner = engine.runner();
         for piece in tokens.chunks(runner.max_rows as usize) {
             // Without logit rows no token is drawn.
             runner.prepare(piece.len() as u32, true).await?;
@@ -29,7 +29,7 @@ impl Session {
         Ok(())
     }
 
-    /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the session, at most
+    /// The logits after each token, `[tokens.len(), vocab_size]`, continuing the sequence, at most
     /// `chunk` tokens a pass. The first call allocates up to 64 MiB on the GPU beyond
     /// [`Engine::memory`](super::Engine::memory).
     ///
@@ -39,25 +39,25 @@ impl Session {
         let mut all = Vec::new();
         for piece in self.pieces(tokens, chunk)? {
             let engine = self.engine().clone();
-            let runner = &engine.inner.runner;
+            let runner = engine.runner();
             runner.prepare(piece.len() as u32, false).await?;
             let len = piece.len() * engine.config().vocab_size;
             let target = engine.device().readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;
             runner.learn_first(&batch, false).await?;
-            let submission = runner.submit(&batch, false, Some((&target, Output::Logits)))?;
+            let submission = runner.submit(&batch, false, Some(&(&target, Output::Logits)))?;
             all.extend(target.read::<f32>(Some(&submission)).await?);
         }
         Ok(all)
     }
 
-    /// Runs `tokens` in one pass, continuing the session, and returns every named intermediate:
+    /// Runs `tokens` in one pass, continuing the sequence, and returns every named intermediate:
     /// `model.embed_tokens`, `model.layers.N` (the residual stream after layer N),
     /// `model.layers.N.feed_forward.ids` and `.gates`, and `logits`. Buffers are returned whole:
     /// rows beyond the pass hold older values.
     ///
     /// # Errors
-    /// As [`Session::logits`]; also [`Error::Option`] for more tokens than one pass takes.
+    /// As [`Sequence::logits`]; also [`Error::Option`] for more tokens than one pass takes.
     pub async fn trace(&mut self, tokens: &[u32]) -> Result<Trace, Error> {
         let pieces = self.pieces(tokens, tokens.len())?;
         let [piece] = pieces[..] else {
@@ -69,32 +69,32 @@ impl Session {
         };
         let engine = self.engine().clone();
         let batch = self.inspected(piece)?;
-        engine.inner.runner.trace(&batch).await
+        engine.runner().trace(&batch).await
     }
 
-    /// Runs `tokens` in one pass, continuing the session, and returns the GPU time of each kernel:
+    /// Runs `tokens` in one pass, continuing the sequence, and returns the GPU time of each kernel:
     /// medians of several replays, after a warm-up of 0.3 s. `None` if the device has no
     /// timestamps. Only the last token's logits are computed, as in generation. Nothing else may
     /// run on the engine meanwhile.
     ///
     /// # Errors
-    /// As [`Session::trace`].
+    /// As [`Sequence::trace`].
     pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
-        self.check_prompt(tokens)?;
+        self.engine().check_prompt(tokens)?;
         let batch = self.next_batch(tokens, vec![tokens.len() as u32 - 1])?;
         let engine = self.engine().clone();
-        engine.inner.runner.profile(&batch).await
+        engine.runner().profile(&batch).await
     }
 
     fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {
         self.check_room(tokens)?;
-        let runner = &self.engine().inner.runner;
+        let runner = self.engine().runner();
         Ok(tokens.chunks(chunk.clamp(1, runner.inspected_rows())).collect())
     }
 
     /// Refuses invalid tokens, and more tokens than the context has room for.
     pub(super) fn check_room(&self, tokens: &[u32]) -> Result<(), Error> {
-        self.check_prompt(tokens)?;
+        self.engine().check_prompt(tokens)?;
         let (context, have) = (self.engine().context_length(), self.tokens().len());
         if have + tokens.len() > context {
             return Err(Error::ContextFull {
@@ -106,12 +106,12 @@ impl Session {
         Ok(())
     }
 
-    /// A batch of these tokens at the session's next positions, with the logits of all of them.
+    /// A batch of these tokens at the sequence's next positions, with the logits of all of them.
     fn inspected(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
         self.next_batch(tokens, (0..tokens.len() as u32).collect())
     }
 
-    /// A batch of these tokens at the session's next positions, with the logits of `logit_rows`.
+    /// A batch of these tokens at the sequence's next positions, with the logits of `logit_rows`.
     pub(super) fn next_batch(
         &mut self,
         tokens: &[u32],
@@ -121,7 +121,7 @@ impl Session {
         let end = first + tokens.len();
         self.reserve(end)?;
         let rows = self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
-        self.advance(tokens, end);
+        self.advance(tokens);
         Ok(Batch { seqs: vec![rows] })
     }
 }

@@ -1,11 +1,11 @@
-//! Sessions, batches and sampling on a loaded model.
+//! Answers of a loaded model: requests, the loop that runs them together, sampling options.
 //!
 //! ```no_run
 //! # async fn example() -> Result<(), lfm2_wgpu::Error> {
 //! use lfm2_wgpu::{Engine, GenerateOptions, text::{Conversation, Message}};
 //!
 //! let engine = Engine::builder().directory("LFM2.5-8B-A1B")?.build().await?;
-//! let mut session = engine.session()?;
+//! let session = engine.session();
 //! let conversation = Conversation::new([Message::user("What is WebGPU?")]);
 //! let mut answer = session.respond(&conversation, &GenerateOptions::default())?;
 //! while let Some(delta) = answer.next().await {
@@ -13,12 +13,33 @@
 //! }
 //! # Ok(()) }
 //! ```
+//!
+//! # How many at once, and what it costs
+//!
+//! [`Engine::generate`] returns at once; any number of requests may be made, from any thread. The engine runs
+//! as many together as [`EngineBuilder::sequences`] says, and the others wait in the order of their arrival.
+//! In each step every running answer gets one token, and prompts get a chunk: of at most
+//! [`EngineBuilder::chunk`] tokens, or 64 while answers run, so that a long prompt delays their next token by
+//! little.
+//!
+//! All sequences and the prefix cache share one pool of keys and values, made when the engine is built: for the
+//! contexts of all sequences if they fit [`EngineBuilder::memory`], and for one context at least
+//! ([`Engine::memory`] has the bytes). If the pool is full, cached prefixes are freed, those used least recently
+//! first. If it is still full, the answer that began last gives up its pages and computes them again later; none
+//! of its tokens is lost or changed. A further sequence costs a ring of convolution inputs (2.4 MB for
+//! LFM2-8B-A1B), the history of its tokens, and a row of logits.
+//!
+//! A token does not depend on the answers beside it, bit for bit, as long as the same kernels compute it: passes of
+//! at most 64 rows have kernels of their own. A prompt in longer chunks alone, and in chunks of 64 tokens beside
+//! others, differs in the last bits, and so does the state that an answer computes again.
 
+mod answer;
 mod builder;
 mod end_tokens;
 mod generation;
 mod handle;
 mod inspect;
+mod job;
 mod model_text;
 mod opened;
 #[cfg(feature = "cli")]
@@ -27,18 +48,21 @@ mod planning;
 mod progress;
 mod recommended;
 mod request;
-mod respond;
 mod runner;
 mod sampling;
+mod sequence;
 mod session;
 mod speed;
 mod stats;
+mod stepper;
 #[cfg(test)]
 mod tests;
 
 pub use crate::kernels::Choices;
+pub use crate::schedule::CacheCounts;
+pub use answer::{Delta, FinishReason, GenerateOptions, GenerateRequest, PrefillProgress};
 pub use builder::EngineBuilder;
-pub use generation::{Delta, FinishReason, GenerateOptions, Generation, PrefillProgress};
+pub use generation::Generation;
 pub use handle::Engine;
 pub use inspect::Trace;
 pub use model_text::ModelText;
@@ -49,6 +73,7 @@ pub use progress::BuildProgress;
 pub use recommended::Recommendation;
 pub use request::{ChatRequest, piece, summary};
 pub use sampling::SamplingOptions;
+pub use sequence::Sequence;
 pub use session::Session;
 pub use speed::DeviceSpeed;
 pub use stats::Timings;

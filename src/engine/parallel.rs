@@ -3,14 +3,14 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use super::runner::Output;
-use super::{Engine, SamplingOptions, Session};
+use super::{Engine, SamplingOptions, Sequence};
 use crate::error::Error;
 use crate::gpu::{Profile, Readback, Submission};
 use crate::kernels::{Batch, NOT_FINITE, SampleParams, SeqRows};
 
-/// Sessions of one engine that decode at once.
+/// Sequences of one engine that decode at once.
 pub(crate) struct Parallel<'s> {
-    sessions: &'s mut [Session],
+    sequences: &'s mut [Sequence],
     engine: Engine,
     sample: SampleParams,
     /// More than passes in flight.
@@ -21,17 +21,17 @@ pub(crate) struct Parallel<'s> {
 }
 
 impl<'s> Parallel<'s> {
-    /// Prepares passes of one row for each session.
+    /// Prepares passes of one row for each sequence.
     ///
     /// # Errors
-    /// [`Error::EmptyPrompt`] without sessions, [`Error::Gpu`].
+    /// [`Error::EmptyPrompt`] without sequences, [`Error::Gpu`].
     pub async fn new(
-        sessions: &'s mut [Session],
+        sequences: &'s mut [Sequence],
         sampling: &SamplingOptions,
     ) -> Result<Self, Error> {
-        let engine = sessions.first().ok_or(Error::EmptyPrompt)?.engine().clone();
-        let runner = &engine.inner.runner;
-        runner.prepare(sessions.len() as u32, true).await?;
+        let engine = sequences.first().ok_or(Error::EmptyPrompt)?.engine().clone();
+        let runner = engine.runner();
+        runner.prepare(sequences.len() as u32, true).await?;
         let mut readbacks = Vec::new();
         for _ in 0..engine.read_ahead() + 2 {
             let slots = runner.state.n_slots as usize;
@@ -39,10 +39,10 @@ impl<'s> Parallel<'s> {
         }
         let sample = sampling.params(sampling.seed.unwrap_or_default());
         let in_flight = VecDeque::new();
-        Ok(Self { sessions, engine, sample, readbacks, in_flight, steps: 0 })
+        Ok(Self { sequences, engine, sample, readbacks, in_flight, steps: 0 })
     }
 
-    /// Runs one token of each session and draws the next of each. As in generation, the host reads
+    /// Runs one token of each sequence and draws the next of each. As in generation, the host reads
     /// a pass when it has submitted the following ones.
     ///
     /// # Errors
@@ -51,9 +51,8 @@ impl<'s> Parallel<'s> {
         let batch = self.batch(tokens)?;
         let readback = self.steps % self.readbacks.len();
         self.steps += 1;
-        // The drawn tokens of all slots, from the first on.
-        let target = Some((&self.readbacks[readback], Output::Token(0)));
-        let submission = self.engine.inner.runner.submit(&batch, true, target)?;
+        let target = (&self.readbacks[readback], Output::NextTokens);
+        let submission = self.engine.runner().submit(&batch, true, Some(&target))?;
         self.in_flight.push_back((submission, readback));
         while self.in_flight.len() > self.engine.read_ahead() as usize {
             self.read().await?;
@@ -76,20 +75,20 @@ impl<'s> Parallel<'s> {
         let Some((submission, readback)) = self.in_flight.pop_front() else { return Ok(()) };
         let drawn = self.readbacks[readback].read::<u32>(Some(&submission)).await?;
         let broken =
-            |s: &&Session| drawn.get(s.slot() as usize).is_none_or(|token| *token == NOT_FINITE);
-        match self.sessions.iter().find(broken) {
-            Some(session) => Err(Error::NotFinite { position: session.tokens().len() }),
+            |s: &&Sequence| drawn.get(s.slot as usize).is_none_or(|token| *token == NOT_FINITE);
+        match self.sequences.iter().find(broken) {
+            Some(sequence) => Err(Error::NotFinite { position: sequence.tokens().len() }),
             None => Ok(()),
         }
     }
 
-    /// Times each kernel of such a pass, as [`Session::profile`] does.
+    /// Times each kernel of such a pass, as [`Sequence::profile`] does.
     ///
     /// # Errors
     /// As [`Parallel::step`].
     pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
         let batch = self.batch(tokens)?;
-        self.engine.inner.runner.profile(&batch).await
+        self.engine.runner().profile(&batch).await
     }
 
     /// Runs such a pass and counts the experts that its rows choose: the mean over the layers with experts,
@@ -105,7 +104,7 @@ impl<'s> Parallel<'s> {
         for seq in &mut batch.seqs {
             seq.logit_rows.clear();
         }
-        let trace = self.engine.inner.runner.trace(&batch).await?;
+        let trace = self.engine.runner().trace(&batch).await?;
         let chosen = |ids: &[u32]| {
             let own = ids.iter().take(tokens.len() * top_k);
             own.collect::<BTreeSet<_>>().len() as f64
@@ -117,10 +116,10 @@ impl<'s> Parallel<'s> {
 
     fn batch(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
         let mut seqs = Vec::new();
-        for (session, token) in self.sessions.iter_mut().zip(tokens) {
+        for (sequence, token) in self.sequences.iter_mut().zip(tokens) {
             let token = std::slice::from_ref(token);
-            session.check_room(token)?;
-            let batch = session.next_batch(token, vec![0])?;
+            sequence.check_room(token)?;
+            let batch = sequence.next_batch(token, vec![0])?;
             let sampled = |seq| SeqRows { sample: self.sample.clone(), ..seq };
             seqs.extend(batch.seqs.into_iter().map(sampled));
         }

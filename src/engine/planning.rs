@@ -34,9 +34,36 @@ pub(super) struct Planned {
 }
 
 impl Planning<'_> {
-    /// Computes all sizes.
+    /// Computes all sizes, with a pool of pages for the contexts of all sequences, or for as many as one binding
+    /// holds.
     pub fn plan(&self, setup: &Setup) -> Planned {
-        let state = self.state(setup.context, setup.kv);
+        let one = setup.context.div_ceil(PAGE);
+        let most = (self.longest_in_binding(setup.kv) / PAGE).max(one);
+        self.with_pool(setup, one.saturating_mul(self.n_slots).min(most))
+    }
+
+    /// The same with a pool for the context of one sequence.
+    pub fn least(&self, setup: &Setup) -> Planned {
+        self.with_pool(setup, setup.context.div_ceil(PAGE))
+    }
+
+    /// The plan with the largest pool that fits `have` bytes.
+    pub fn fitting(&self, setup: &Setup, have: u64) -> Option<Planned> {
+        let (full, least) = (self.plan(setup), self.least(setup));
+        if full.memory.total() <= have {
+            return Some(full);
+        }
+        let room = have.checked_sub(least.memory.total())?;
+        let more = u64::from(full.state.n_pages - least.state.n_pages).max(1);
+        let a_page = (full.memory.total() - least.memory.total()).div_ceil(more).max(1);
+        let pages = least.state.n_pages + u32::try_from(room / a_page).unwrap_or(0);
+        // Some pages bring a snapshot with them, so the bytes of a page are a mean.
+        let sizes = (least.state.n_pages..=pages).rev().map(|pages| self.with_pool(setup, pages));
+        sizes.into_iter().find(|planned| planned.memory.total() <= have)
+    }
+
+    fn with_pool(&self, setup: &Setup, n_pages: u32) -> Planned {
+        let state = self.state(setup.context, n_pages, setup.kv);
         let rows = self.chunk.min(setup.context) as usize;
         let scratch = ScratchShape::new(self.config, &state, rows);
         let weights = self.weights(setup.recipe.as_ref());
@@ -44,9 +71,9 @@ impl Planning<'_> {
         Planned { state, scratch, memory }
     }
 
-    fn state(&self, context: u32, kv_format: KvFormat) -> StateShape {
+    fn state(&self, context: u32, n_pages: u32, kv_format: KvFormat) -> StateShape {
         let dims = self.config.state_dims();
-        StateShape { dims, n_slots: self.n_slots, context, kv_format }
+        StateShape { dims, n_slots: self.n_slots, context, n_pages, kv_format }
     }
 
     /// Bytes of the weights.
@@ -59,13 +86,12 @@ impl Planning<'_> {
         (1..)
             .map(|halvings| setup.context.checked_shr(halvings).unwrap_or(0))
             .take_while(|context| *context >= LEAST_CONTEXT)
-            .map(|context| self.plan(&Setup { context, ..setup.clone() }))
-            .find(|planned| planned.memory.total() <= have)
+            .find_map(|context| self.fitting(&Setup { context, ..setup.clone() }, have))
     }
 
     /// Options with which the model would fit `have` bytes: single ones, or else all together.
     pub fn advice(&self, setup: &Setup, have: u64) -> String {
-        let fits = |setup: &Setup| self.plan(setup).memory.total() <= have;
+        let fits = |setup: &Setup| self.least(setup).memory.total() <= have;
         let smaller_kv = self.smaller_kv(setup.kv);
         let smaller_weights = self.smaller_weights(setup);
         let with_kv = |kv: KvFormat| Setup { kv, ..setup.clone() };
@@ -111,8 +137,14 @@ impl Planning<'_> {
     /// The longest context that the model supports and whose keys and values fit one binding a
     /// layer.
     pub fn longest(&self, kv_format: KvFormat) -> u32 {
-        let page = self.state(PAGE, kv_format);
-        MemoryPlan::longest_context(&page, self.caps).min(self.models_own())
+        self.longest_in_binding(kv_format).min(self.models_own())
+    }
+
+    /// Positions of the largest pool whose keys, or values, fit one binding a layer.
+    fn longest_in_binding(&self, kv_format: KvFormat) -> u32 {
+        let page = self.state(PAGE, 1, kv_format);
+        let pages = self.caps.max_part() / (4 * page.kv_words() as u64).max(1);
+        u32::try_from(pages.saturating_mul(u64::from(PAGE))).unwrap_or(u32::MAX)
     }
 
     /// Refuses a context that is too long for one binding or for the model.

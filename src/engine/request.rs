@@ -113,6 +113,7 @@ impl ChatRequest {
             stop: self.stop.clone(),
             specials: SpecialTokens::Hide,
             ignore_end: false,
+            no_cache: false,
         };
         options.check()?;
         Ok(options)

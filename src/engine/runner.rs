@@ -56,8 +56,8 @@ pub(super) struct Runner {
 /// Output of a pass that the host reads. It is copied in the pass's own submission, before another
 /// pass can overwrite it.
 pub(super) enum Output {
-    /// The token that was drawn for this slot.
-    Token(u32),
+    /// The tokens that were drawn last for all slots.
+    NextTokens,
     /// The logits of all logit rows.
     Logits,
 }
@@ -269,7 +269,7 @@ impl Runner {
         &self,
         batch: &Batch,
         sample: bool,
-        target: Option<(&Readback, Output)>,
+        target: Option<&(&Readback, Output)>,
     ) -> Result<Submission, Error> {
         self.device.check()?;
         let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
@@ -294,9 +294,9 @@ impl Runner {
             let (last, end) = (plan.ends_with(&piece), piece.end);
             let mut encoder = self.device.encoder();
             encoder.replay(&plan, &shape, piece);
-            match (&target, last) {
-                (Some((target, Output::Token(slot))), true) => {
-                    encoder.copy_back(&self.state.next_token, *slot as usize, target);
+            match (target, last) {
+                (Some((target, Output::NextTokens)), true) => {
+                    encoder.copy_back(&self.state.next_token, 0, target);
                 }
                 (Some((target, Output::Logits)), true) => {
                     let logits = lock(&self.inspected).clone();

@@ -128,6 +128,7 @@ async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
         sample: SampleParams::GREEDY,
         pages: vec![0],
         logit_rows: Vec::new(),
+        snapshot_columns: Vec::new(),
     };
     let (words, shape): (Vec<u32>, _) = Batch { seqs: vec![row] }.encode(1);
     let table = device.tensor_of("batch", &words).await?;

@@ -54,6 +54,9 @@ pub fn max_splits(context: u32) -> u32 {
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
 pub const FROM_SLOT: u32 = u32::MAX;
 
+/// In place of a column of the snapshots: the row's convolution inputs are not kept there.
+const NO_SNAPSHOT: u32 = u32::MAX;
+
 /// Words of the header.
 const HEADER: usize = 16;
 const TILE_WORDS: usize = 2;
@@ -65,7 +68,7 @@ macro_rules! prelude_constants {
 
         /// Names and values of the prelude's constants for the table.
         pub const PRELUDE_CONSTANTS: &[(&str, u32)] =
-            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), $((stringify!($name), $index)),*];
+            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), ("NO_SNAPSHOT", NO_SNAPSHOT), $((stringify!($name), $index)),*];
     };
 }
 
@@ -84,12 +87,13 @@ prelude_constants! {
     BATCH_BIASES_AT = 10,
     BATCH_ZERO = 15,
     // Words of a row, and their indices.
-    ROW_WORDS = 5,
+    ROW_WORDS = 6,
     ROW_TOKEN = 0,
     ROW_SEQ = 1,
     ROW_POSITION = 2,
     ROW_SPLIT = 3,
     ROW_PLACE = 4,
+    ROW_SNAPSHOT = 5,
     // Words of a sequence, and their indices.
     SEQ_WORDS = 16,
     SEQ_SLOT = 0,
@@ -183,6 +187,8 @@ pub struct SeqRows {
     pub pages: Vec<u32>,
     /// Rows of this sequence (indices into `rows`) whose logits are wanted.
     pub logit_rows: Vec<u32>,
+    /// Rows of this sequence whose convolution inputs are kept in a further column of the rings, and that column.
+    pub snapshot_columns: Vec<(u32, u32)>,
 }
 
 /// The rows of a step.
@@ -229,8 +235,10 @@ impl Batch {
         for (index, seq) in (0u32..).zip(&self.seqs) {
             let count = seq.rows.len() as u32;
             let few = count <= ATTENTION_ROWS;
-            for row in &seq.rows {
+            for (i, row) in (0..).zip(&seq.rows) {
+                let kept = seq.snapshot_columns.iter().find(|(kept, _)| *kept == i);
                 let mut words = [0; ROW_WORDS];
+                words[ROW_SNAPSHOT] = kept.map_or(NO_SNAPSHOT, |(_, column)| *column);
                 words[ROW_TOKEN] = row.token;
                 words[ROW_SEQ] = index;
                 words[ROW_POSITION] = row.position;
@@ -337,6 +345,7 @@ mod tests {
             sample: SampleParams::GREEDY,
             pages: vec![0; ((position + rows).div_ceil(PAGE)) as usize],
             logit_rows: Vec::new(),
+            snapshot_columns: Vec::new(),
         }
     }
 
@@ -349,10 +358,12 @@ mod tests {
         assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, splits(1170)));
         let prompt = Batch { seqs: vec![sequence(0, 9)] };
         assert_eq!((prompt.encode(8).1.tiles, prompt.encode(8).1.splits), (2, 0));
-        let (table, shape) = Batch { seqs: vec![sequence(0, 9), sequence(300, 2)] }.encode(8);
+        let kept = SeqRows { snapshot_columns: vec![(1, 7)], ..sequence(300, 2) };
+        let (table, shape) = Batch { seqs: vec![sequence(0, 9), kept] }.encode(8);
         assert_eq!((shape.tiles, shape.splits), (2, 3));
         let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
-        assert_eq!(row(8), [0, 0, 8, 0, 0]);
-        assert_eq!((row(9), row(10)), (&[0, 1, 300, 128, 0][..], &[0, 1, 301, 128, 1][..]));
+        assert_eq!(row(8), [0, 0, 8, 0, 0, NO_SNAPSHOT]);
+        assert_eq!(row(9), [0, 1, 300, 128, 0, NO_SNAPSHOT]);
+        assert_eq!(row(10), [0, 1, 301, 128, 1, 7]);
     }
 }

@@ -17,7 +17,7 @@ pub struct ShortConv<'a> {
     pub taps: &'a Tensor<f32>,
     /// `[hidden_size]`.
     pub bias: Option<&'a Tensor<f32>>,
-    /// `[n_slots, ring_columns, hidden_size]`.
+    /// `[columns, hidden_size]`: `ring_columns` of each slot, and behind them those of snapshots.
     pub ring: &'a Tensor<f32>,
     /// `[rows, hidden_size]`.
     pub y: &'a Tensor<f32>,

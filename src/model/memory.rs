@@ -1,8 +1,7 @@
 //! Memory of a model on the GPU, computed before anything is uploaded.
 
 use super::ScratchShape;
-use crate::gpu::Caps;
-use crate::kernels::{KvFormat, PAGE};
+use crate::kernels::KvFormat;
 use crate::state::StateShape;
 
 /// Bytes on the GPU by purpose.
@@ -16,7 +15,7 @@ pub struct MemoryPlan {
     pub state: u64,
     /// Activations and logits.
     pub activations: u64,
-    /// Positions of each sequence.
+    /// Most positions of each sequence.
     pub context: u32,
     /// Sequences.
     pub sequences: u32,
@@ -56,14 +55,5 @@ impl MemoryPlan {
     #[must_use]
     pub fn total(&self) -> u64 {
         self.weights + self.kv + self.state + self.activations
-    }
-
-    /// The longest context whose keys and values fit one binding a layer, for `n_slots` sequences.
-    #[must_use]
-    pub fn longest_context(state: &StateShape, caps: &Caps) -> u32 {
-        let one = StateShape { context: PAGE, ..*state };
-        let page_bytes = (4 * one.kv_words()) as u64;
-        let pages = caps.max_part() / page_bytes.max(1);
-        u32::try_from(pages.saturating_mul(u64::from(PAGE))).unwrap_or(u32::MAX)
     }
 }

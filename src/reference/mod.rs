@@ -52,6 +52,8 @@ pub struct Sequence {
     pub rows: usize,
     /// Pages of the KV pool by `position / PAGE`.
     pub pages: Vec<usize>,
+    /// Rows whose convolution inputs are kept in a further column of the ring, and that column.
+    pub snapshot_columns: Vec<(usize, usize)>,
 }
 
 impl Sequence {

@@ -17,7 +17,8 @@ pub struct ConvShape {
 /// `Bx[p, c] = B[p, c] * x[p, c]`, and zero before position 0.
 ///
 /// `bcx` is `[rows, 3 * hidden_size]` (B, C, x), `taps` `[hidden_size, L]`, `ring`
-/// `[n_slots, ring_columns, hidden_size]`: column `p % ring_columns` holds `Bx` of position p.
+/// `[columns, hidden_size]`: a slot has `ring_columns`, and column `p % ring_columns` of them holds `Bx` of
+/// position p. A row that has a further column writes its `Bx` there too.
 /// Source: transformers `Lfm2MoeShortConv.slow_forward`.
 #[must_use]
 pub fn short_conv(
@@ -34,6 +35,7 @@ pub fn short_conv(
     for sequence in sequences {
         for t in 0..sequence.rows {
             let position = sequence.position + t;
+            let kept = sequence.snapshot_columns.iter().find(|(row, _)| *row == t);
             let (b, rest) =
                 bcx[(first_row + t) * 3 * hidden_size..][..3 * hidden_size].split_at(hidden_size);
             let (c, x) = rest.split_at(hidden_size);
@@ -42,6 +44,9 @@ pub fn short_conv(
                     (sequence.slot * ring_columns + position % ring_columns) * hidden_size + channel
                 };
                 ring[at(position)] = b[channel] * x[channel];
+                if let Some((_, column)) = kept {
+                    ring[column * hidden_size + channel] = b[channel] * x[channel];
+                }
                 let sum: f64 = (0..l_cache)
                     .filter_map(|j| Some((j, (position + 1 + j).checked_sub(l_cache)?)))
                     .map(|(j, p)| f64::from(taps[channel * l_cache + j]) * f64::from(ring[at(p)]))
@@ -67,7 +72,7 @@ mod tests {
             let shape = ConvShape { hidden_size: 1, l_cache, ring_columns };
             let back = ring_columns - (l_cache - 1);
             let taps: Vec<f32> = (1..=l_cache).map(|j| j as f32).collect();
-            let mut ring = vec![1e6; 2 * ring_columns];
+            let mut ring = vec![1e6; 2 * ring_columns + 1];
             let mut bx: Vec<f32> = Vec::new();
             // Each pass goes back by .0 positions, then adds .1 rows.
             for (n, (rewind, rows)) in [(0, 1), (0, 2), (1, 1), (0, 40), (back, 3), (0, 5), (2, 33)]
@@ -78,8 +83,15 @@ mod tests {
                 bx.truncate(position);
                 bx.extend((0..rows).map(|i| (n * 100 + i) as f32));
                 let bcx: Vec<f32> = bx[position..].iter().flat_map(|v| [*v, 1.0, 1.0]).collect();
-                let sequence = Sequence { slot: 1, position, rows, pages: Vec::new() };
+                let sequence = Sequence {
+                    slot: 1,
+                    position,
+                    rows,
+                    pages: Vec::new(),
+                    snapshot_columns: vec![(rows - 1, 2 * ring_columns)],
+                };
                 let y = short_conv(shape, &[sequence], &bcx, &taps, None, &mut ring);
+                assert_eq!(ring[2 * ring_columns], bx[bx.len() - 1]);
                 for (t, y) in y.iter().enumerate() {
                     let want: f32 = (0..l_cache)
                         .filter(|back| position + t >= *back)

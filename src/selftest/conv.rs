@@ -40,7 +40,7 @@ pub async fn check_conv(device: &Device, case: &ConvCase) -> Result<KernelCheck,
     let taps = Fill::Normal.values(&mut rng, width * taps_n);
     let bias = case.bias.then(|| Fill::Normal.values(&mut rng, width));
     // A reused slot holds another sequence's values.
-    let mut ring = case.fill.values(&mut rng, case.slots * columns * width);
+    let mut ring = case.fill.values(&mut rng, case.slots * (columns + 2) * width);
     let absolute = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
 
     let taps_on_gpu = device.tensor_of("taps", &taps).await?;
@@ -52,7 +52,8 @@ pub async fn check_conv(device: &Device, case: &ConvCase) -> Result<KernelCheck,
     let mut c = Comparison::new();
     let mut variant = String::new();
     for (n, spans) in case.passes.iter().enumerate() {
-        let pass = Pass::new(spans, &mut rng);
+        let mut pass = Pass::new(spans, &mut rng);
+        pass.keep_columns(case.slots * columns);
         let bcx = case.fill.values(&mut rng, pass.rows() * 3 * width);
         let magnitudes = reference::short_conv(
             shape,

@@ -147,15 +147,30 @@ impl Pass {
                 sample: SampleParams::GREEDY,
                 pages: pages.iter().map(|p| *p as u32).collect(),
                 logit_rows: Vec::new(),
+                snapshot_columns: Vec::new(),
             });
             sequences.push(Sequence {
                 slot: span.slot as usize,
                 position: span.position as usize,
                 rows: span.rows as usize,
                 pages,
+                snapshot_columns: Vec::new(),
             });
         }
         Self { batch: Batch { seqs }, sequences, pages }
+    }
+
+    /// Lets the last row of each sequence, and one in its middle, keep its convolution inputs in columns of their
+    /// own, the first of which is `first`; at most two a sequence.
+    pub fn keep_columns(&mut self, first: usize) {
+        let mut columns = first..;
+        for (seq, twin) in self.batch.seqs.iter_mut().zip(&mut self.sequences) {
+            let mut kept = vec![twin.rows / 2, twin.rows - 1];
+            kept.dedup();
+            twin.snapshot_columns = kept.into_iter().zip(&mut columns).collect();
+            let words = |(row, column): &(usize, usize)| (*row as u32, *column as u32);
+            seq.snapshot_columns = twin.snapshot_columns.iter().map(words).collect();
+        }
     }
 
     /// One sequence of `rows` rows.

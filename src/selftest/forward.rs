@@ -68,7 +68,13 @@ impl ModelOnDevice {
             make_weights(device, &config, &checkpoint, &tensors, recipe).await?;
         unread.load(&mut |_| true).await?;
         let dims = config.state_dims();
-        let state = StateShape { dims, n_slots: 1, context: CONTEXT, kv_format: KvFormat::F32 };
+        let state = StateShape {
+            dims,
+            n_slots: 1,
+            context: CONTEXT,
+            n_pages: CONTEXT.div_ceil(PAGE),
+            kv_format: KvFormat::F32,
+        };
         let scratch = ScratchShape::new(&config, &state, CONTEXT as usize);
         let allowed = all_token_ids(config.vocab_size);
         let table_words = Batch::capacity(CONTEXT as usize, 1, 1);
@@ -181,6 +187,7 @@ fn batch(first: usize, tokens: &[u32], logit_rows: Vec<u32>) -> Batch {
         sample: SampleParams::GREEDY,
         pages: vec![0],
         logit_rows,
+        snapshot_columns: Vec::new(),
     };
     Batch { seqs: vec![seq] }
 }

@@ -70,10 +70,11 @@ pub async fn check_in_proj_conv(
     let shape = ConvShape { hidden_size: width, l_cache, ring_columns: columns };
     let slots = case.rows.iter().map(|(slot, _)| *slot as usize + 1).max().unwrap_or(1);
     let taps = Fill::Normal.values(&mut rng, width * l_cache);
-    let before = Fill::Normal.values(&mut rng, slots * columns * width);
+    let before = Fill::Normal.values(&mut rng, (slots * columns + case.rows.len()) * width);
     let spans: Vec<Span> =
         case.rows.iter().map(|&(slot, position)| Span { slot, position, rows: 1 }).collect();
-    let pass = Pass::new(&spans, &mut rng);
+    let mut pass = Pass::new(&spans, &mut rng);
+    pass.keep_columns(slots * columns);
     let mut ring = before.clone();
     let want = reference::short_conv(shape, &pass.sequences, &bcx, &taps, None, &mut ring);
 
@@ -115,6 +116,8 @@ pub async fn check_in_proj_conv(
             let at =
                 |position: usize| (slot as usize * columns + position % columns) * width + channel;
             ring_bounds[at(position as usize)] = gated_error;
+            // The row's own column: there is one a sequence.
+            ring_bounds[(slots * columns + row) * width + channel] = gated_error;
             let terms = (0..l_cache)
                 .filter_map(|j| Some((j, (position as usize + 1 + j).checked_sub(l_cache)?)))
                 .map(|(j, p)| f64::from((taps[channel * l_cache + j] * ring[at(p)]).abs()));

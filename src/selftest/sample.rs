@@ -295,6 +295,7 @@ pub async fn draws(
         sample: params(options, Vec::new()),
         pages: vec![0; (*position / PAGE) as usize + 1],
         logit_rows: vec![0],
+        snapshot_columns: Vec::new(),
     });
     let batch = Batch { seqs: seqs.collect() };
     let logits = device.tensor_of("logits", logits).await?;

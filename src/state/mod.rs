@@ -1,14 +1,13 @@
 //! State of sequences on the GPU between steps: keys and values in pages, conv inputs in rings.
 
-mod pages;
-
-pub use pages::Pages;
+mod copies;
 
 use crate::gpu::{Device, GpuError, Tensor};
 use crate::kernels::{KvFormat, PAGE, max_splits};
 
-/// Positions that a sequence can always go back, beyond those that the convolution itself needs:
-/// for a stop string that is recognised late, or for tokens in flight when the caller stopped.
+/// Positions behind which a snapshot of a sequence can still be taken, beyond those that the
+/// convolution itself needs: tokens in flight when an answer ends, and those that its reader has not
+/// taken when it stops.
 pub const MAX_REWIND: u32 = 14;
 
 /// The model's numbers that its state depends on.
@@ -37,6 +36,12 @@ impl StateDims {
         self.conv_l_cache as u32 - 1 + MAX_REWIND
     }
 
+    /// Columns of a snapshot: the inputs that the next position's convolution reads.
+    #[must_use]
+    pub fn snapshot_columns(&self) -> u32 {
+        self.conv_l_cache as u32 - 1
+    }
+
     /// Bytes of one sequence's ring in one convolution layer.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
@@ -51,8 +56,10 @@ pub struct StateShape {
     pub dims: StateDims,
     /// Sequences that can be alive at once.
     pub n_slots: u32,
-    /// Positions of each.
+    /// Most positions of each.
     pub context: u32,
+    /// Pages of the pool that all sequences share.
+    pub n_pages: u32,
     /// Storage format of keys and values.
     pub kv_format: KvFormat,
 }
@@ -64,17 +71,23 @@ impl StateShape {
         max_splits(self.context)
     }
 
-    /// Pages of the pool.
+    /// Snapshots of the convolutions' state: enough for each block of a prompt of 2,000 tokens, for a few turns of
+    /// each sequence, and more for a larger pool. With a context of 32,768 LFM2-8B-A1B has 196, which take 58 MB beside
+    /// 403 MB of keys and values in f16.
     #[must_use]
-    pub fn n_pages(&self) -> u32 {
-        self.n_slots * self.context.div_ceil(PAGE)
+    pub fn n_snapshots(&self) -> u32 {
+        64 + 4 * self.n_slots + self.n_pages / 4
     }
 
     /// Words of the keys (or of the values) of one attention layer.
     #[must_use]
     pub fn kv_words(&self) -> usize {
-        let positions = self.n_pages() as usize * PAGE as usize;
-        self.kv_format.words(positions * self.dims.n_kv_heads, self.dims.head_dim)
+        self.n_pages as usize * self.page_words()
+    }
+
+    /// Words of the keys (or of the values) of a page in one attention layer.
+    fn page_words(&self) -> usize {
+        self.kv_format.words(PAGE as usize * self.dims.n_kv_heads, self.dims.head_dim)
     }
 
     /// Bytes of keys and values.
@@ -83,16 +96,20 @@ impl StateShape {
         self.dims.attentions as u64 * 2 * 4 * self.kv_words() as u64
     }
 
-    /// Bytes of everything else: rings, RoPE table, token history.
+    /// Bytes of everything else: rings with snapshots, RoPE table, token history, and what is on its way from
+    /// one place to another.
     #[must_use]
     pub fn other_bytes(&self) -> u64 {
-        let rings = self.dims.convolutions * self.ring_len();
         let rope = self.context as usize * self.dims.head_dim;
-        4 * (rings + rope + self.history_len()) as u64
+        let copies = self.page_words() + self.dims.hidden_size;
+        4 * (self.dims.convolutions * self.rings_len() + rope + self.history_len() + copies) as u64
     }
 
-    fn ring_len(&self) -> usize {
-        self.n_slots as usize * self.dims.ring_columns() as usize * self.dims.hidden_size
+    /// Elements of the rings and snapshots of one convolution.
+    fn rings_len(&self) -> usize {
+        let rings = self.n_slots * self.dims.ring_columns();
+        let snapshots = self.n_snapshots() * self.dims.snapshot_columns();
+        (rings + snapshots) as usize * self.dims.hidden_size
     }
 
     fn history_len(&self) -> usize {
@@ -120,16 +137,22 @@ pub struct State {
     pub kv_format: KvFormat,
     /// One for each attention layer.
     pub kv: Vec<KvLayer>,
-    /// One for each convolution: `[n_slots, ring_columns, hidden_size]`.
+    /// One for each convolution, `[columns, hidden_size]`: `ring_columns` of each slot, then
+    /// `snapshot_columns` of each snapshot.
     pub rings: Vec<Tensor<f32>>,
     /// Columns of a ring.
     pub ring_columns: u32,
+    /// A page on its way to another page, since WebGPU copies only between different buffers.
+    page_copy: Tensor<u32>,
+    /// A column on its way to another column.
+    column_copy: Tensor<f32>,
     /// `[context, head_dim]`: cosines, then sines, of `head_dim / 2` angles.
     pub rope: Tensor<f32>,
     /// `[n_slots, context]`: tokens by position.
     pub history: Tensor<u32>,
     /// `[n_slots]`: the token that was drawn last.
     pub next_token: Tensor<u32>,
+    dims: StateDims,
 }
 
 impl State {
@@ -149,7 +172,7 @@ impl State {
         }
         let mut rings = Vec::new();
         for _ in 0..dims.convolutions {
-            rings.push(device.tensor("conv ring", shape.ring_len()).await?);
+            rings.push(device.tensor("conv ring", shape.rings_len()).await?);
         }
         let rope = rope_table(shape.context as usize, dims.head_dim, dims.rope_theta);
         Ok(Self {
@@ -159,9 +182,12 @@ impl State {
             kv,
             rings,
             ring_columns: dims.ring_columns(),
+            page_copy: device.tensor("page copy", shape.page_words()).await?,
+            column_copy: device.tensor("column copy", dims.hidden_size).await?,
             rope: device.tensor_of("rope", &rope).await?,
             history: device.tensor("history", shape.history_len()).await?,
             next_token: device.tensor("next_token", shape.n_slots as usize).await?,
+            dims: *dims,
         })
     }
 
@@ -169,6 +195,12 @@ impl State {
     #[must_use]
     pub fn max_splits(&self) -> u32 {
         max_splits(self.context)
+    }
+
+    /// Column of the rings that is the first of the snapshots.
+    #[must_use]
+    pub fn snapshots_at(&self) -> u32 {
+        self.n_slots * self.ring_columns
     }
 }
 

@@ -342,7 +342,7 @@ fn words_wrap_and_typed_keys_wait_at_a_terminal() {
     t.press(&format!("\x15/read {}\r", long.display()));
     t.wait("prompt 0/9");
     t.press("\x03");
-    let left = t.wait("Stopped before the answer began.");
+    let left = t.wait_for_prompt("Stopped before the answer began.");
     assert!(!left.contains("^C"), "{left:?}");
     t.press("\x04");
     assert_eq!(t.exit_code(), Some(0));

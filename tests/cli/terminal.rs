@@ -84,6 +84,14 @@ impl Terminal {
         self.wait_until(words, |text| text.contains(words))
     }
 
+    /// Waits for a new text and the prompt after it; returns all new output. Without the prompt the terminal is not
+    /// in raw mode, and a Ctrl-D would end nothing.
+    pub fn wait_for_prompt(&mut self, words: &str) -> String {
+        self.wait_until(words, |text| {
+            text.split_once(words).is_some_and(|(_, rest)| rest.contains("Send a message"))
+        })
+    }
+
     /// The time to the first output, and the longest pause after it.
     pub fn silences(&self, started: Instant) -> (Duration, Duration) {
         let moments = self.moments.lock().unwrap();
@@ -123,7 +131,7 @@ fn ctrl_c_stops_the_answer_and_ctrl_d_ends_the_chat() {
     let rest = t.wait("first token");
     assert!(!rest.contains("is full"), "the answer went on: {rest:?}");
     t.press("/show\r");
-    t.wait("user: two");
+    t.wait_for_prompt("user: two");
     t.press("\x04");
     assert_eq!(t.exit_code(), Some(0));
 }
@@ -155,9 +163,7 @@ fn a_redirected_answer_has_no_prompt_in_it() {
     let mut t = Terminal::start(&args, &format!("> '{}'", file.display()));
     t.wait("Send a message");
     t.press("Hello\r");
-    t.wait("first token");
-    // Before the next prompt the terminal is not in raw mode, and a Ctrl-D would end nothing.
-    t.wait("Send a message");
+    t.wait_for_prompt("first token");
     t.press("\x04");
     assert_eq!(t.exit_code(), Some(0));
     let answer = std::fs::read_to_string(file).unwrap();

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use lfm2_wgpu::engine::EngineBuilder;
 use lfm2_wgpu::gpu::{Caps, Device};
 use lfm2_wgpu::kernels::KvFormat;
 use lfm2_wgpu::selftest::worst;
@@ -21,10 +22,10 @@ fn build(name: &str, device: &Device, kv: KvFormat) -> Result<Engine, Error> {
 
 /// The logits of `tokens`, run in chunks, then token by token.
 fn logits(engine: &Engine, tokens: &[u32]) -> Vec<f32> {
-    let mut session = engine.session().unwrap();
+    let mut sequence = engine.sequence().unwrap();
     let (first, rest) = tokens.split_at(tokens.len() - 20);
-    let mut all = block_on(session.logits(first, 37)).unwrap();
-    all.extend(block_on(session.logits(rest, 1)).unwrap());
+    let mut all = block_on(sequence.logits(first, 37)).unwrap();
+    all.extend(block_on(sequence.logits(rest, 1)).unwrap());
     all
 }
 
@@ -65,7 +66,7 @@ fn q8_keys_and_values_hardly_change_the_logits() {
 /// The experts of each row in all layers, and the logits of a pass.
 fn routed(engine: &Engine, tokens: &[u32]) -> (Vec<Vec<u32>>, Vec<f32>) {
     let top_k = engine.config().moe.as_ref().unwrap().top_k;
-    let trace = block_on(engine.session().unwrap().trace(tokens)).unwrap();
+    let trace = block_on(engine.sequence().unwrap().trace(tokens)).unwrap();
     let mut experts = vec![Vec::new(); tokens.len()];
     for (_, ids) in trace.iter().filter(|(name, _)| name.ends_with(".feed_forward.ids")) {
         for (row, ids) in experts.iter_mut().zip(ids.chunks(top_k)) {
@@ -109,14 +110,15 @@ fn heads_without_whole_blocks_are_refused() {
     assert!(message.contains("kv: got q8") && message.contains("heads of 48"), "{message}");
 }
 
-/// In f16 the keys (or values) of a layer for 256 sequences fit 128 MiB up to 2048 positions.
+/// In f16 the keys (or values) of a layer fit 512 KiB up to 2048 positions. Several sequences share them.
 #[test]
 fn a_context_too_long_for_a_binding_is_refused_with_a_format_that_fits() {
     let (config, checkpoint) = crate::quantised::model(&[lfm2_wgpu::formats::ElementType::Q8_0]);
     let model = crate::quantised::opened(config, checkpoint);
+    let caps = Caps { max_binding: 512 << 10, ..Caps::core() };
     let plan = |context, kv| {
-        let builder = Engine::builder().sequences(256).context_length(context).kv_format(kv);
-        builder.memory_plan(&model, &Caps::core(), None).map_err(|e| e.to_string())
+        let builder = Engine::builder().sequences(3).context_length(context).kv_format(kv);
+        builder.memory_plan(&model, &caps, None).map_err(|e| e.to_string())
     };
     let need = |context, kv| plan(context, kv).unwrap_err();
     assert!(plan(2048, KvFormat::F16).is_ok() && plan(3000, KvFormat::Q8).is_ok());
@@ -127,4 +129,25 @@ fn a_context_too_long_for_a_binding_is_refused_with_a_format_that_fits() {
     // No format fits, or the model does not support the context.
     assert!(need(4096, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(4096, KvFormat::F16));
     assert!(need(0, KvFormat::F16).ends_with("need 1 to 2048"), "{}", need(0, KvFormat::F16));
+}
+
+/// Sequences share one pool of keys and values: as large as the memory allows, and of one context at least.
+#[test]
+fn the_pool_takes_the_memory_that_is_there() {
+    let (config, checkpoint) = crate::quantised::model(&[lfm2_wgpu::formats::ElementType::Q8_0]);
+    let model = crate::quantised::opened(config, checkpoint);
+    let plan = |sequences, memory: Option<u64>| {
+        let builder = Engine::builder().sequences(sequences).context_length(2048);
+        let builder = memory.into_iter().fold(builder, EngineBuilder::memory);
+        builder.memory_plan(&model, &Caps::core(), None)
+    };
+    let (one, all) = (plan(1, None).unwrap(), plan(8, None).unwrap());
+    assert_eq!(all.kv, 8 * one.kv);
+    for memory in [all.total() - 1, all.total() - all.kv / 2, all.total() - all.kv * 3 / 4] {
+        let some = plan(8, Some(memory)).unwrap();
+        assert!(some.total() <= memory && some.total() > memory - memory / 50, "{some:?}");
+        assert!(some.kv >= one.kv && some.context == 2048);
+    }
+    let least = plan(8, Some(all.total() - all.kv)).unwrap_err().to_string();
+    assert!(least.contains("Try --context"), "{least}");
 }

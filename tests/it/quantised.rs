@@ -108,7 +108,7 @@ fn logits(device: &Device, model: OpenedModel, activations: Activations, chunk: 
             .build()
             .await
             .unwrap();
-        engine.session().unwrap().logits(&ids, chunk).await.unwrap()
+        engine.sequence().unwrap().logits(&ids, chunk).await.unwrap()
     })
 }
 

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 
 use crate::cli::error::CliError;
 use crate::cli::interrupt;
-use crate::engine::{GenerateOptions, Generation, Parallel, SamplingOptions, Session};
+use crate::engine::{Engine, GenerateOptions, Generation, Parallel, SamplingOptions, Sequence};
 use crate::gpu::{Counters, Profile};
 
 /// Tokens of a prompt that `--profile` runs: one chunk.
@@ -34,14 +34,12 @@ impl Sampling {
         }
     }
 
-    fn options(self, session: &Session) -> SamplingOptions {
+    fn options(self, engine: &Engine) -> SamplingOptions {
         // The same draws in every run.
         let seed = Some(1);
         match self {
             Self::Greedy => SamplingOptions::greedy(),
-            Self::Recommended => {
-                SamplingOptions { seed, ..session.engine().recommended_sampling() }
-            }
+            Self::Recommended => SamplingOptions { seed, ..engine.recommended_sampling() },
             Self::Nucleus => SamplingOptions {
                 temperature: 1.0,
                 top_k: 50,
@@ -115,8 +113,8 @@ pub struct Once {
 }
 
 /// Counts a token, since `before`.
-fn per_token(session: &Session, before: Counters, tokens: usize, sample: Sample) -> Sample {
-    let after = session.engine().device().counters();
+fn per_token(engine: &Engine, before: Counters, tokens: usize, sample: Sample) -> Sample {
+    let after = engine.device().counters();
     let per_token = |count: fn(&Counters) -> u64| {
         (count(&after) - count(&before)) as f64 / tokens.max(1) as f64
     };
@@ -130,7 +128,7 @@ fn per_token(session: &Session, before: Counters, tokens: usize, sample: Sample)
 }
 
 /// Runs a generation to its end.
-async fn finish(generation: &mut Generation<'_>) -> Result<(), CliError> {
+async fn finish(generation: &mut Generation) -> Result<(), CliError> {
     while let Some(delta) = generation.next().await {
         delta?;
         stop_if_interrupted()?;
@@ -169,58 +167,60 @@ fn greedy(n: usize) -> GenerateOptions {
 }
 
 /// Runs a test once.
-pub async fn measure(sessions: &mut [Session], test: Test) -> Result<Sample, CliError> {
-    match (test.parallel, sessions) {
-        (Some(n), sessions) => measure_parallel(&mut sessions[..n], test).await,
-        (None, [session, ..]) => measure_one(session, test).await,
-        (None, []) => Ok(Sample::default()),
+pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
+    match test.parallel {
+        Some(_) => measure_parallel(engine, test).await,
+        None => measure_one(engine, test).await,
     }
 }
 
-async fn measure_one(session: &mut Session, test: Test) -> Result<Sample, CliError> {
-    session.clear();
-    let engine = session.engine().clone();
+async fn measure_one(engine: &Engine, test: Test) -> Result<Sample, CliError> {
+    let session = engine.session();
+    engine.clear_cache();
     let vocab = engine.config().vocab_size;
     let all = tokens(test.n_depth + test.n_prompt.max(1), vocab, 0);
     if test.n_depth > 0 {
         finish(&mut session.generate(&all[..test.n_depth], &greedy(1))?).await?;
     }
-    let options = options(test.n_gen + 1, test.sampling.options(session));
-    let mut generation = session.generate(&all, &options)?;
-    // Prefill, up to the first token.
-    while generation.timings().predicted_n == 0 {
-        match generation.next().await {
-            Some(_) if interrupt::requested() => return Err(CliError::Interrupted),
-            Some(delta) => drop(delta?),
-            None => break,
-        }
-    }
-    let first = generation.timings();
+    let sampling = test.sampling.options(engine);
+    let no_cache = test.n_depth == 0;
+    let options = GenerateOptions { no_cache, ..options(test.n_gen + 1, sampling) };
     let before = engine.device().counters();
-    let started = Instant::now();
+    let mut generation = session.generate(&all, &options)?;
     finish(&mut generation).await?;
-    let seconds = match test.n_gen {
-        0 => first.prompt_ms / 1000.0,
-        _ => started.elapsed().as_secs_f64(),
+    let timings = generation.timings();
+    // A prompt of one token is a pass like those of the tokens after it.
+    let (milliseconds, passes) = match test.n_gen {
+        0 => (timings.prompt_ms, 1),
+        n => (timings.predicted_ms, n + 1),
     };
-    drop(generation);
-    let sample = Sample { seconds, first_token_ms: first.first_token_ms, ..Sample::default() };
-    Ok(per_token(session, before, test.n_gen, sample))
+    let seconds = milliseconds / 1000.0;
+    let sample = Sample { seconds, first_token_ms: timings.first_token_ms, ..Sample::default() };
+    Ok(per_token(engine, before, passes, sample))
+}
+
+/// The sequences of a test, each behind random tokens of its own.
+async fn sequences(engine: &Engine, test: Test) -> Result<Vec<Sequence>, CliError> {
+    let vocab = engine.config().vocab_size;
+    let mut all = Vec::new();
+    for i in 0..test.parallel.unwrap_or(1) {
+        let mut sequence = engine.sequence()?;
+        if test.n_depth > 0 {
+            sequence.feed(&tokens(test.n_depth, vocab, i)).await?;
+        }
+        stop_if_interrupted()?;
+        all.push(sequence);
+    }
+    Ok(all)
 }
 
 /// Each sequence decodes random tokens of its own, so that they choose experts apart.
-async fn measure_parallel(sessions: &mut [Session], test: Test) -> Result<Sample, CliError> {
-    let n = sessions.len();
-    let engine = sessions[0].engine().clone();
-    let vocab = engine.config().vocab_size;
-    for (i, session) in sessions.iter_mut().enumerate() {
-        session.clear();
-        session.feed(&tokens(test.n_depth.max(1), vocab, i)).await?;
-        stop_if_interrupted()?;
-    }
-    let rows = tokens(test.n_gen * n, vocab, n);
-    let sampling = test.sampling.options(&sessions[0]);
-    let mut parallel = Parallel::new(sessions, &sampling).await?;
+async fn measure_parallel(engine: &Engine, test: Test) -> Result<Sample, CliError> {
+    let mut sequences = sequences(engine, test).await?;
+    let n = sequences.len();
+    let rows = tokens(test.n_gen * n, engine.config().vocab_size, n);
+    let sampling = test.sampling.options(engine);
+    let mut parallel = Parallel::new(&mut sequences, &sampling).await?;
     let before = engine.device().counters();
     let started = Instant::now();
     for step in rows.chunks(n) {
@@ -229,18 +229,19 @@ async fn measure_parallel(sessions: &mut [Session], test: Test) -> Result<Sample
     }
     parallel.finish().await?;
     let sample = Sample { seconds: started.elapsed().as_secs_f64(), ..Sample::default() };
-    Ok(per_token(&sessions[0], before, test.tokens(), sample))
+    Ok(per_token(engine, before, test.tokens(), sample))
 }
 
-/// Makes these measurements; the sequences are where the last repetition left them.
-pub async fn measure_once(sessions: &mut [Session], test: Test) -> Result<Once, CliError> {
+/// Makes these measurements.
+pub async fn measure_once(engine: &Engine, test: Test) -> Result<Once, CliError> {
     if test.n_gen == 0 {
         return Ok(Once::default());
     }
-    let n = test.parallel.unwrap_or(1);
-    let row = tokens(n, sessions[0].engine().config().vocab_size, 2 * n);
-    let sampling = test.sampling.options(&sessions[0]);
-    let mut parallel = Parallel::new(&mut sessions[..n], &sampling).await?;
+    let mut sequences = sequences(engine, test).await?;
+    let n = sequences.len();
+    let row = tokens(n, engine.config().vocab_size, 2 * n);
+    let sampling = test.sampling.options(engine);
+    let mut parallel = Parallel::new(&mut sequences, &sampling).await?;
     let profile = parallel.profile(&row).await?;
     let distinct_experts = match test.parallel {
         Some(_) => parallel.distinct_experts(&row).await?,
@@ -250,25 +251,16 @@ pub async fn measure_once(sessions: &mut [Session], test: Test) -> Result<Once, 
 }
 
 /// Times each kernel of a test's pass: a chunk of the prompt, or a token of each sequence. Returns the rows too.
-pub async fn profile(
-    sessions: &mut [Session],
-    test: Test,
-) -> Result<(usize, Option<Profile>), CliError> {
-    let vocab = sessions[0].engine().config().vocab_size;
-    let n = test.parallel.unwrap_or(1);
-    for (i, session) in sessions[..n].iter_mut().enumerate() {
-        session.clear();
-        if test.n_depth > 0 {
-            session.feed(&tokens(test.n_depth, vocab, i)).await?;
-        }
-    }
-    if test.parallel.is_some() {
-        let sampling = test.sampling.options(&sessions[0]);
-        let mut parallel = Parallel::new(&mut sessions[..n], &sampling).await?;
+pub async fn profile(engine: &Engine, test: Test) -> Result<(usize, Option<Profile>), CliError> {
+    let vocab = engine.config().vocab_size;
+    let mut sequences = sequences(engine, test).await?;
+    if let Some(n) = test.parallel {
+        let sampling = test.sampling.options(engine);
+        let mut parallel = Parallel::new(&mut sequences, &sampling).await?;
         return Ok((n, parallel.profile(&tokens(n, vocab, n)).await?));
     }
     let chunk = tokens(test.n_prompt.clamp(1, PROFILED), vocab, 0);
-    Ok((chunk.len(), sessions[0].profile(&chunk).await?))
+    Ok((chunk.len(), sequences[0].profile(&chunk).await?))
 }
 
 #[cfg(test)]

@@ -36,16 +36,14 @@ fn engines_at_default_limits_share_a_device() {
         let engine = builder.context_length(64).kv_format(KvFormat::F32).build();
         (block_on(engine).unwrap(), golden(name))
     });
-    let mut sessions: Vec<_> = models.iter().map(|(engine, _)| engine.session().unwrap()).collect();
-    let mut answers: Vec<_> = sessions
-        .iter_mut()
-        .zip(&models)
-        .map(|(session, (_, (prompt, _)))| session.generate(prompt, &greedy).unwrap())
-        .collect();
+    let answer = |(engine, (prompt, _)): &(Engine, (Vec<u32>, Vec<u32>))| {
+        engine.session().generate(prompt, &greedy).unwrap()
+    };
+    let mut answers: Vec<_> = models.iter().map(answer).collect();
     let mut got = [Vec::new(), Vec::new()];
     for _ in 0..16 {
         for (answer, got) in answers.iter_mut().zip(&mut got) {
-            got.extend(block_on(answer.next()).unwrap().unwrap().token);
+            got.extend(next_token(answer));
         }
     }
     for ((_, (_, want)), got) in models.iter().zip(&got) {
@@ -53,62 +51,64 @@ fn engines_at_default_limits_share_a_device() {
     }
 }
 
-/// Live sequences have their own slots, pages and results. When they end, each slot and page is
-/// returned once.
+/// More requests than the engine has slots for, of all lengths: each gets the tokens that it gets
+/// alone, and then all slots and pages are unused.
 #[test]
-fn slots_and_pages_are_exclusive_and_returned() {
-    let engine = engine_with("tiny-a", |b| b.sequences(2).context_length(128));
-    let alone = engine_with("tiny-a", |b| b.context_length(128));
-    let vocab = engine.config().vocab_size;
-    let free = |engine: &Engine| {
-        let free = engine.free();
-        let mut slots = free.slots.clone();
-        slots.sort_unstable();
-        (slots, free.pages.available())
-    };
-    let all = free(&engine);
-    assert_eq!(all, (vec![0, 1], 4));
-    for round in 0..4 {
-        let mut sessions = [engine.session().unwrap(), engine.session().unwrap()];
-        assert!(matches!(engine.session(), Err(Error::NoFreeSequence { slots: 2 })));
-        let prompts = [tokens(100, round, vocab), tokens(90, 50 + round, vocab)];
-        let options = [sampled(1, 8), sampled(2, 8)];
-        let mut got = [Vec::new(), Vec::new()];
-        {
-            let [a, b] = &mut sessions;
-            let mut answers = [
-                a.generate(&prompts[0], &options[0]).unwrap(),
-                b.generate(&prompts[1], &options[1]).unwrap(),
-            ];
-            for _ in 0..8 {
-                for (answer, got) in answers.iter_mut().zip(&mut got) {
-                    got.extend(block_on(answer.next()).unwrap().unwrap().token);
+fn many_requests_equal_those_alone() {
+    for (sequences, context, ahead) in [(1, 128, 0), (3, 128, 1), (4, 100, 2), (16, 96, 1)] {
+        let engine = engine_with("tiny-a", |b| {
+            b.sequences(sequences).context_length(context).read_ahead(ahead).chunk(32)
+        });
+        let vocab = engine.config().vocab_size;
+        let unused = engine.scheduler().unused();
+        let requests: Vec<_> = (0..16)
+            .map(|i: u32| {
+                // Half of them share a beginning.
+                let mut prompt = tokens(if i.is_multiple_of(2) { 30 } else { 3 }, i % 2, vocab);
+                prompt.extend(tokens((i * 7 % 40) as usize, i, vocab));
+                let mut options = sampled(u64::from(i), 5 + (i * 5 % 17) as usize);
+                if i.is_multiple_of(3) {
+                    options.sampling = Some(SamplingOptions::greedy());
                 }
-            }
+                (prompt, options)
+            })
+            .collect();
+        let start = |(prompt, options): &(Vec<u32>, GenerateOptions)| {
+            engine.session().generate(prompt, options).unwrap()
+        };
+        let mut answers: Vec<_> = requests.iter().map(start).collect();
+        for ((prompt, options), answer) in requests.iter().zip(&mut answers) {
+            let together: Vec<u32> = std::iter::from_fn(|| next_token(answer)).collect();
+            assert_eq!(together, fresh(&engine, prompt, options), "{sequences}");
         }
-        assert_eq!(free(&engine), (vec![], 0));
-        for ((prompt, options), got) in prompts.iter().zip(&options).zip(&got) {
-            let mut session = alone.session().unwrap();
-            assert_eq!(*got, generate(&mut session, prompt, options).0, "round {round}");
-        }
-        drop(sessions);
-        assert_eq!(free(&engine), all, "round {round}");
-        let mut free = engine.free();
-        let mut pages: Vec<_> = std::iter::from_fn(|| free.pages.take()).collect();
-        free.pages.give_back(pages.clone());
-        pages.sort_unstable();
-        assert_eq!(pages, [0, 1, 2, 3], "round {round}");
+        assert_eq!(engine.scheduler().unused(), unused, "{sequences}");
     }
 }
 
-/// Two sessions read logits at the same time, each its own: logits are copied in their pass's
+/// A request that can only wait for a leased slot is refused, since its caller may hold the lease.
+#[test]
+fn leased_slots_are_refused_and_returned() {
+    let engine = engine_with("tiny-a", |b| b.context_length(128));
+    let unused = engine.scheduler().unused();
+    let mut sequence = engine.sequence().unwrap();
+    assert!(matches!(engine.sequence().err(), Some(Error::NoFreeSequence { slots: 1 })));
+    block_on(sequence.feed(&[1, 2, 3])).unwrap();
+    let mut refused = engine.session().generate(&[1, 2], &sampled(1, 2)).unwrap();
+    let error = block_on(refused.next()).unwrap().err();
+    assert!(matches!(error, Some(Error::NoFreeSequence { slots: 1 })), "{error:?}");
+    drop(sequence);
+    assert_eq!(engine.scheduler().unused(), unused);
+    assert_eq!(fresh(&engine, &[1, 2], &sampled(1, 2)).len(), 2);
+}
+
+/// Two sequences read logits at the same time, each its own: logits are copied in their pass's
 /// submission.
 #[test]
-fn logits_are_a_sessions_own_while_another_runs() {
+fn logits_are_a_sequences_own_while_another_runs() {
     let engine = engine_with("tiny-a", |b| b.sequences(2));
     let vocab = engine.config().vocab_size;
     let run = |engine: &Engine, prompt: &[u32]| -> Vec<u32> {
-        let logits = block_on(engine.session().unwrap().logits(prompt, 7)).unwrap();
+        let logits = block_on(engine.sequence().unwrap().logits(prompt, 7)).unwrap();
         logits.into_iter().map(f32::to_bits).collect()
     };
     let prompts = [tokens(35, 1, vocab), tokens(35, 2, vocab)];
@@ -131,16 +131,16 @@ fn logits_are_a_sessions_own_while_another_runs() {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
     // The same without relying on timing: a second pass is submitted before the first one's logits
     // are read.
-    let runner = &engine.inner.runner;
-    let mut sessions = [engine.session().unwrap(), engine.session().unwrap()];
+    let runner = engine.runner();
+    let mut sequences = [engine.sequence().unwrap(), engine.sequence().unwrap()];
     block_on(runner.prepare(1, false)).unwrap();
     let mut submit = |i: usize, token: u32| {
-        let session = &mut sessions[i];
-        session.reserve(1).unwrap();
-        let rows = session.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
+        let sequence = &mut sequences[i];
+        sequence.reserve(1).unwrap();
+        let rows = sequence.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
         let target = block_on(engine.device().readback_for::<f32>(vocab)).unwrap();
         let batch = Batch { seqs: vec![rows] };
-        let submission = runner.submit(&batch, false, Some((&target, Output::Logits))).unwrap();
+        let submission = runner.submit(&batch, false, Some(&(&target, Output::Logits))).unwrap();
         (target, submission)
     };
     let passes = [submit(0, 5), submit(1, 9)];
@@ -166,19 +166,19 @@ fn counters_report_live_and_peak_bytes() {
         // The plans' parameters and the batch table are not in the memory plan.
         assert!((planned..planned + (1 << 20)).contains(&alive()), "{} of {planned}", alive());
         let built = alive();
-        let mut session = engine.session().unwrap();
-        generate(&mut session, &[1, 2, 3], &sampled(1, 4));
-        // An answer's readbacks are freed with it.
-        assert_eq!(alive(), built);
+        generate(&engine, &[1, 2, 3], &sampled(1, 4));
+        // Readbacks of drawn tokens.
+        assert!((built..built + 64).contains(&alive()));
+        let mut sequence = engine.sequence().unwrap();
         // Sampling needs the logits of one row a sequence.
         let vocab = engine.config().vocab_size;
-        assert_eq!(engine.inner.runner.scratch.logits.len(), vocab);
-        block_on(session.logits(&[4, 5], 2)).unwrap();
+        assert_eq!(engine.runner().scratch.logits.len(), vocab);
+        block_on(sequence.logits(&[4, 5], 2)).unwrap();
         assert!(alive() >= built + 4 * vocab as u64);
         let now = own.counters().peak_allocated_bytes;
         assert!(now >= alive() && (round == 0 || now == peak), "round {round}: {now}, {peak}");
         peak = now;
-        drop(session);
+        drop(sequence);
         drop(engine);
         assert_eq!(alive(), 0, "round {round}");
     }
@@ -252,10 +252,10 @@ fn choices_follow_from_device_and_model() {
 #[test]
 fn more_logits_than_the_buffer_holds_are_refused() {
     let engine = engine_with("tiny-a", |b| b);
-    let mut session = engine.session().unwrap();
-    session.reserve(4).unwrap();
-    let rows = session.rows(0, 1..5, 4, SampleParams::GREEDY, vec![0, 1]);
+    let mut sequence = engine.sequence().unwrap();
+    sequence.reserve(4).unwrap();
+    let rows = sequence.rows(0, 1..5, 4, SampleParams::GREEDY, vec![0, 1]);
     let batch = Batch { seqs: vec![rows] };
-    let refused = engine.inner.runner.submit(&batch, true, None).err();
+    let refused = engine.runner().submit(&batch, true, None).err();
     assert!(refused.as_ref().unwrap().to_string().contains("logits of 2 rows"), "{refused:?}");
 }

@@ -309,7 +309,7 @@ fn a_package_computes_what_its_recipe_does_while_loading() {
         }
         let engine = block_on(builder.build()).unwrap();
         let logits =
-            block_on(engine.session().unwrap().logits(&[1, 17, 42, 90, 7, 64], 8)).unwrap();
+            block_on(engine.sequence().unwrap().logits(&[1, 17, 42, 90, 7, 64], 8)).unwrap();
         logits.iter().map(|v| v.to_bits()).collect::<Vec<_>>()
     };
     // tiny-a is f32, so the KV cache is f32 in both.

@@ -162,8 +162,8 @@ fn floats(words: &[u32]) -> &[f32] {
 async fn check_trace(engine: &Engine, g: &Golden) -> Compared {
     let config = engine.config();
     let (n, hidden) = (g.input_ids.len(), config.hidden_size);
-    let mut session = engine.session().map_err(|e| e.to_string())?;
-    let trace = session.trace(&g.input_ids).await.map_err(|e| e.to_string())?;
+    let mut sequence = engine.sequence().map_err(|e| e.to_string())?;
+    let trace = sequence.trace(&g.input_ids).await.map_err(|e| e.to_string())?;
     let first = n - g.hidden_positions;
     let size = g.hidden_positions * hidden;
     let mut compared = 0;
@@ -200,8 +200,8 @@ async fn check_trace(engine: &Engine, g: &Golden) -> Compared {
 }
 
 async fn check_logits(engine: &Engine, g: &Golden, chunk: usize) -> Compared {
-    let mut session = engine.session().map_err(|e| e.to_string())?;
-    let got = session.logits(&g.input_ids, chunk).await.map_err(|e| e.to_string())?;
+    let mut sequence = engine.sequence().map_err(|e| e.to_string())?;
+    let got = sequence.logits(&g.input_ids, chunk).await.map_err(|e| e.to_string())?;
     close(&format!("{}: logits, chunk {chunk}", g.name), &got, &g.logits, tolerance(engine))
 }
 
@@ -212,8 +212,8 @@ async fn check_greedy(engine: &Engine, g: &Golden) -> Compared {
         ignore_end: true,
         ..Default::default()
     };
-    let mut session = engine.session().map_err(|e| e.to_string())?;
-    let mut generation = session.generate(&g.input_ids, &options).map_err(|e| e.to_string())?;
+    let mut generation =
+        engine.session().generate(&g.input_ids, &options).map_err(|e| e.to_string())?;
     let mut ids = Vec::new();
     while let Some(delta) = generation.next().await {
         ids.extend(delta.map_err(|e| e.to_string())?.token);

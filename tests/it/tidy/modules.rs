@@ -10,7 +10,7 @@ use super::{Source, product_lines, sources};
 
 /// The rooms of src/, lowest first, with the reason for each one's place. A room uses lower rooms only.
 /// ARCHITECTURE.md lists them in the same order.
-const ROOMS: [(&str, &str); 13] = [
+const ROOMS: [(&str, &str); 14] = [
     ("formats", "reads files, and knows neither a GPU nor a model"),
     ("gpu", "runs any shader, and knows no model"),
     ("kernels", "records dispatches of gpu, on weights in element types of formats"),
@@ -22,7 +22,8 @@ const ROOMS: [(&str, &str); 13] = [
     ("hub", "fetches files of which model can read the beginnings"),
     ("demo", "is the files of a model"),
     ("selftest", "compares kernels with reference and runs model on state"),
-    ("engine", "answers text by model and state"),
+    ("schedule", "plans the steps of many sequences, and uses no other room"),
+    ("engine", "answers text by model, state and schedule"),
     ("cli", "calls all others"),
 ];
 

@@ -6,7 +6,6 @@
 mod host;
 mod source;
 
-use std::cell::Cell;
 use std::sync::Arc;
 
 use host::Gpu;
@@ -16,7 +15,7 @@ use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::GpuError;
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
-use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions, Session};
+use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions};
 use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
@@ -36,12 +35,10 @@ pub fn start() {
     }));
 }
 
-/// A model on the browser's GPU, with one session that is reused from turn to turn.
+/// A model on the browser's GPU.
 #[wasm_bindgen]
 pub struct WebEngine {
     engine: Engine,
-    /// Absent before the warm-up and while an answer runs.
-    session: Cell<Option<Session>>,
     /// Whether the device belongs to the engine, and not to the page.
     own: bool,
 }
@@ -93,15 +90,13 @@ impl WebEngine {
                 }
             })
             .map_err(error)?;
-        Ok(Self { engine, session: Cell::new(None), own })
+        Ok(Self { engine, own })
     }
 
-    /// Runs every kernel once, and creates the session.
+    /// Runs every kernel once.
     #[wasm_bindgen(js_name = warmUp)]
     pub async fn warm_up(&self) -> Result<(), JsValue> {
-        self.engine.warm_up().await.map_err(error)?;
-        self.session.set(Some(self.engine.session().map_err(error)?));
-        Ok(())
+        self.engine.warm_up().await.map_err(error)
     }
 
     /// A description of the loaded model, as JSON.
@@ -143,11 +138,7 @@ impl WebEngine {
     pub async fn chat(&self, request: String, on_piece: Function) -> Result<String, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
         let options = request.options(&self.engine).map_err(error)?;
-        let busy = || error(Error::NoFreeSequence { slots: 1 });
-        let mut session = self.session.take().ok_or_else(busy)?;
-        let told = answer(&mut session, &request, &options, &on_piece).await;
-        self.session.set(Some(session));
-        told
+        answer(&self.engine, &request, &options, &on_piece).await
     }
 
     /// Destroys the device, which frees its GPU memory at once, unless the device is the page's.
@@ -249,12 +240,12 @@ fn sampling_json(sampling: &SamplingOptions) -> serde_json::Value {
 }
 
 async fn answer(
-    session: &mut Session,
+    engine: &Engine,
     request: &ChatRequest,
     options: &GenerateOptions,
     on_piece: &Function,
 ) -> Result<String, JsValue> {
-    let mut generation = session.respond(&request.conversation, options).map_err(error)?;
+    let mut generation = engine.session().respond(&request.conversation, options).map_err(error)?;
     while let Some(delta) = generation.next().await {
         let piece = piece(&delta.map_err(error)?).to_string();
         let goes_on = Promise::resolve(&on_piece.call1(&JsValue::NULL, &piece.into())?);

@@ -1,0 +1,91 @@
+//! Requests for answers, and the steps of an answer.
+
+use super::SamplingOptions;
+use crate::error::Error;
+use crate::text::{AnswerFormat, SpecialTokens, StopStrings, ToolCall};
+
+/// A prompt and the options of its answer.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateRequest {
+    /// Token ids.
+    pub prompt: Vec<u32>,
+    /// Format of the answer ([`ModelText::chat`](super::ModelText::chat) returns both); the default
+    /// makes the model's whole output the text.
+    pub format: AnswerFormat,
+    /// Options.
+    pub options: GenerateOptions,
+}
+
+/// Options of an answer.
+#[derive(Clone, Debug, Default)]
+pub struct GenerateOptions {
+    /// Sampling options; `None`: those that the model recommends.
+    pub sampling: Option<SamplingOptions>,
+    /// Most tokens of the answer; `None`: to the end of the context.
+    pub max_tokens: Option<usize>,
+    /// Strings that end the answer and are not part of it.
+    pub stop: Vec<String>,
+    /// Special tokens that appear in the text. In an answer to a conversation
+    /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the model's calls in it verbatim, and
+    /// [`Show`](SpecialTokens::Show) everything, reasoning too.
+    pub specials: SpecialTokens,
+    /// Whether generation goes on after end tokens.
+    pub ignore_end: bool,
+    /// Whether the whole prompt is computed, and nothing of it or the answer is kept for later prompts.
+    pub no_cache: bool,
+}
+
+impl GenerateOptions {
+    /// Checks every option. The model's own recommendation was checked when it was read.
+    ///
+    /// # Errors
+    /// [`Error::Option`] or [`Error::Text`] for the first one that is NaN or out of its range.
+    pub fn check(&self) -> Result<(), Error> {
+        self.sampling.as_ref().map_or(Ok(()), SamplingOptions::check)?;
+        if self.max_tokens == Some(0) {
+            let need = "at least 1".to_owned();
+            return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
+        }
+        StopStrings::new(&self.stop)?;
+        Ok(())
+    }
+}
+
+/// Reason for an answer's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it, or a stop string did.
+    Stop,
+    /// The model ended it in order to call tools.
+    ToolCalls,
+    /// `max_tokens`, or the end of the context.
+    Length,
+}
+
+/// Result of one step of an answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Delta {
+    /// Text that has become certain: whole characters, often empty.
+    pub text: String,
+    /// Reasoning before the answer, as certain as `text`.
+    pub reasoning: String,
+    /// Tool calls of the model, each once and whole.
+    pub tool_calls: Vec<ToolCall>,
+    /// The token drawn; absent after a chunk of the prompt.
+    pub token: Option<u32>,
+    /// Progress of the prefill, after each chunk of the prompt.
+    pub prefill: Option<PrefillProgress>,
+}
+
+/// Progress of the prefill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PrefillProgress {
+    /// Tokens of the prompt.
+    pub total: usize,
+    /// Of these, tokens whose state was cached.
+    pub cached: usize,
+    /// Tokens done, the cached ones included.
+    pub processed: usize,
+    /// Milliseconds since the answer began.
+    pub time_ms: u64,
+}

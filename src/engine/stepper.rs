@@ -1,0 +1,332 @@
+//! The engine's own loop: it takes requests, runs steps of all sequences, and hands out their tokens.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_channel::mpsc::UnboundedReceiver;
+use futures_util::StreamExt;
+use web_time::Instant;
+
+use super::job::Job;
+use super::runner::{Output, Runner};
+use crate::error::Error;
+use crate::gpu::{Readback, Submission};
+use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, Row, SeqRows};
+use crate::schedule::{Capture, ChunkRows, DecodeRow, Op, Scheduler, SeqId, Step};
+
+/// Message to the loop.
+pub(super) enum Command {
+    /// A new answer.
+    Start { id: SeqId, prompt: Vec<u32>, job: Box<Job> },
+    /// An answer's reader is gone; it has taken this many tokens.
+    Cancel { id: SeqId, taken: usize },
+    /// Slots or pages may have become free.
+    Wake,
+}
+
+/// Everything that the loop shares with the callers.
+pub(super) struct Core {
+    pub runner: Runner,
+    scheduler: Mutex<Scheduler>,
+    /// Tokens that end an answer.
+    pub ends: Vec<u32>,
+    /// Tokens that are submitted ahead of the one that is read.
+    pub read_ahead: u32,
+}
+
+impl Core {
+    pub fn new(runner: Runner, scheduler: Scheduler, ends: Vec<u32>, read_ahead: u32) -> Self {
+        Self { runner, scheduler: Mutex::new(scheduler), ends, read_ahead }
+    }
+
+    /// It is never held while anything is awaited.
+    pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A step that was submitted and that the host has not read.
+struct InFlight {
+    submission: Submission,
+    submitted: Instant,
+    /// Sequences that draw a token, and the readback of all slots' tokens.
+    draws: Vec<(SeqId, u32, u32)>,
+    readback: Option<usize>,
+    chunk: Vec<ChunkRows>,
+    /// Whether the step had nothing but the chunk, so that its time tells the device's speed.
+    only_chunk: bool,
+}
+
+/// The loop's own state.
+pub(super) struct Stepper {
+    core: Arc<Core>,
+    jobs: BTreeMap<SeqId, Job>,
+    in_flight: VecDeque<InFlight>,
+    readbacks: Vec<Readback>,
+    next_readback: usize,
+    /// End of the last step that was read.
+    last_read: Instant,
+}
+
+impl Stepper {
+    pub fn new(core: Arc<Core>) -> Self {
+        Self {
+            core,
+            jobs: BTreeMap::new(),
+            in_flight: VecDeque::new(),
+            readbacks: Vec::new(),
+            next_readback: 0,
+            last_read: Instant::now(),
+        }
+    }
+
+    /// Runs until all senders of commands are gone.
+    pub async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
+        loop {
+            while let Ok(command) = commands.try_recv() {
+                self.take(command);
+            }
+            let step = self.core.scheduler().step();
+            if step.is_empty() && self.in_flight.is_empty() {
+                self.refuse_blocked();
+                match commands.next().await {
+                    Some(command) => self.take(command),
+                    None => return,
+                }
+                continue;
+            }
+            if let Err(e) = self.advance(&step).await {
+                self.fail_all(&e);
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command) {
+        match command {
+            Command::Start { id, prompt, job } => {
+                self.core.scheduler().add(id, &prompt, job.most, job.cache);
+                self.jobs.insert(id, *job);
+            }
+            Command::Cancel { id, taken } => {
+                if let Some(job) = self.jobs.remove(&id) {
+                    self.finish(id, job.prompt_len + taken);
+                }
+            }
+            Command::Wake => {}
+        }
+    }
+
+    /// Fails answers that can never begin: sequences outside the schedule hold all slots or pages.
+    fn refuse_blocked(&mut self) {
+        let blocked = self.core.scheduler().blocked();
+        let slots = self.core.runner.state.n_slots;
+        for id in blocked {
+            if let Some(job) = self.jobs.remove(&id) {
+                self.finish(id, 0);
+                job.fail(Error::NoFreeSequence { slots });
+            }
+        }
+    }
+
+    /// Submits a step and reads the steps that are due.
+    async fn advance(&mut self, step: &Step) -> Result<(), Error> {
+        let ahead = if step.is_empty() { 0 } else { self.core.read_ahead as usize };
+        if !step.is_empty() {
+            self.submit(step).await?;
+        }
+        while self.in_flight.len() > ahead {
+            self.read().await?;
+        }
+        Ok(())
+    }
+
+    async fn submit(&mut self, step: &Step) -> Result<(), Error> {
+        self.copy(&step.before);
+        let submitted = Instant::now();
+        let mut draws: Vec<_> = step.decode.iter().map(|r| (r.seq, r.epoch, r.slot)).collect();
+        let chunk_draws = step.chunk.iter().filter(|rows| rows.draws);
+        draws.extend(chunk_draws.map(|rows| (rows.seq, rows.epoch, rows.slot)));
+        let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
+        let decode = self.decode_batch(&step.decode);
+        let chunk = self.chunk_batch(&step.chunk);
+        let target = readback.map(|index| (&self.readbacks[index], Output::NextTokens));
+        let runner = &self.core.runner;
+        let mut submission = None;
+        if !step.decode.is_empty() {
+            let last = step.chunk.is_empty();
+            let target = target.as_ref().filter(|_| last);
+            submission = Some(runner.submit(&decode, true, target)?);
+        }
+        if !step.chunk.is_empty() {
+            runner.learn_first(&chunk, true).await?;
+            submission = Some(runner.submit(&chunk, true, target.as_ref())?);
+        }
+        let after: Vec<Op> = step.after.iter().copied().map(Op::Capture).collect();
+        self.copy(&after);
+        let Some(submission) = submission else { return Ok(()) };
+        let (chunk, only_chunk) = (step.chunk.clone(), step.decode.is_empty());
+        let flight = InFlight { submission, submitted, draws, readback, chunk, only_chunk };
+        self.in_flight.push_back(flight);
+        Ok(())
+    }
+
+    fn decode_batch(&self, rows: &[DecodeRow]) -> Batch {
+        let scheduler = self.core.scheduler();
+        let first_column = self.core.runner.state.snapshots_at();
+        let seq = |row: &DecodeRow| {
+            let job = self.jobs.get(&row.seq)?;
+            let position = row.position as u32;
+            Some(SeqRows {
+                slot: row.slot,
+                rows: vec![Row { token: FROM_SLOT, position }],
+                generated_from: job.prompt_len as u32,
+                sample: job.sample.clone(),
+                pages: scheduler.pages(row.seq).to_vec(),
+                logit_rows: vec![0],
+                snapshot_columns: row
+                    .snapshot_column
+                    .map(|c| (0, first_column + c))
+                    .into_iter()
+                    .collect(),
+            })
+        };
+        Batch { seqs: rows.iter().filter_map(seq).collect() }
+    }
+
+    fn chunk_batch(&mut self, chunk: &[ChunkRows]) -> Batch {
+        let scheduler = self.core.scheduler();
+        let first_column = self.core.runner.state.snapshots_at();
+        let mut seqs = Vec::new();
+        for rows in chunk {
+            let Some(job) = self.jobs.get_mut(&rows.seq) else { continue };
+            if let (0, Some(cached)) = (job.generated, scheduler.cached(rows.seq)) {
+                job.began_at(cached);
+            }
+            let tokens = &scheduler.tokens(rows.seq)[rows.start..rows.end];
+            let positions = rows.start as u32..;
+            let kept = rows.snapshot_columns.iter();
+            let row = |(position, token): (u32, &u32)| Row { token: *token, position };
+            seqs.push(SeqRows {
+                slot: rows.slot,
+                rows: positions.zip(tokens).map(row).collect(),
+                generated_from: job.prompt_len as u32,
+                sample: job.sample.clone(),
+                pages: scheduler.pages(rows.seq).to_vec(),
+                logit_rows: if rows.draws { vec![tokens.len() as u32 - 1] } else { Vec::new() },
+                snapshot_columns: kept.map(|(row, c)| (*row, first_column + c)).collect(),
+            });
+        }
+        Batch { seqs }
+    }
+
+    /// Copies state on the GPU, in the order of the list.
+    fn copy(&self, ops: &[Op]) {
+        if ops.is_empty() {
+            return;
+        }
+        let Runner { device, state, .. } = &self.core.runner;
+        let mut encoder = device.encoder();
+        for op in ops {
+            match *op {
+                Op::CopyPage { from, to } => state.copy_page(&mut encoder, from, to),
+                Op::Capture(Capture { slot, position, snapshot }) => {
+                    state.capture(&mut encoder, slot, position, snapshot);
+                }
+                Op::Restore { seq, slot, position, snapshot } => {
+                    state.restore(&mut encoder, slot, position, snapshot);
+                    let scheduler = self.core.scheduler();
+                    let at = slot as usize * state.context as usize;
+                    device.write(&state.history, at, &scheduler.tokens(seq)[..position]);
+                }
+            }
+        }
+        encoder.submit();
+    }
+
+    /// Waits for the oldest step and hands out its tokens.
+    async fn read(&mut self) -> Result<(), Error> {
+        let Some(step) = self.in_flight.pop_front() else { return Ok(()) };
+        let core = self.core.clone();
+        let tokens = match step.readback {
+            Some(index) => self.readbacks[index].read::<u32>(Some(&step.submission)).await?,
+            None => {
+                core.runner.device.wait_for(&step.submission).await?;
+                Vec::new()
+            }
+        };
+        let began = step.submitted.max(self.last_read);
+        self.last_read = Instant::now();
+        if step.only_chunk {
+            let rows: usize = step.chunk.iter().map(|rows| rows.end - rows.start).sum();
+            core.runner.learn(rows as u32, (self.last_read - began).as_secs_f64());
+        }
+        for rows in &step.chunk {
+            if let Some(job) = self.jobs.get_mut(&rows.seq) {
+                job.prefilled(rows.end);
+            }
+        }
+        for (id, epoch, slot) in step.draws {
+            let token = tokens.get(slot as usize).copied().unwrap_or(NOT_FINITE);
+            self.drawn(id, epoch, token);
+        }
+        Ok(())
+    }
+
+    fn drawn(&mut self, id: SeqId, epoch: u32, token: u32) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
+        let position = job.prompt_len + job.generated;
+        if token == NOT_FINITE {
+            self.fail(id, Error::NotFinite { position });
+            return;
+        }
+        if !self.core.scheduler().read(id, epoch, token) {
+            return;
+        }
+        match job.drawn(token, self.core.ends.contains(&token)) {
+            Err(e) => self.fail(id, e),
+            Ok((delta, None)) => job.send(delta, None),
+            Ok((delta, finish)) => {
+                // Its reader may ask for the slot as soon as it knows the end.
+                self.finish(id, usize::MAX);
+                if let Some(job) = self.jobs.remove(&id) {
+                    job.send(delta, finish);
+                }
+            }
+        }
+    }
+
+    fn fail(&mut self, id: SeqId, error: Error) {
+        self.finish(id, 0);
+        if let Some(job) = self.jobs.remove(&id) {
+            job.fail(error);
+        }
+    }
+
+    /// Ends a sequence; the state of its first `keep` tokens is kept.
+    fn finish(&mut self, id: SeqId, keep: usize) {
+        let capture = self.core.scheduler().finish(id, keep);
+        self.copy(&capture.map(Op::Capture).into_iter().collect::<Vec<_>>());
+    }
+
+    /// Ends all answers after an error that leaves the state on the GPU unknown.
+    fn fail_all(&mut self, error: &Error) {
+        self.core.scheduler().reset();
+        self.in_flight.clear();
+        self.readbacks.clear();
+        for (_, job) in std::mem::take(&mut self.jobs) {
+            job.fail(error.of_all());
+        }
+    }
+
+    /// Index of a readback buffer that is not in flight.
+    async fn free_readback(&mut self) -> Result<usize, Error> {
+        let Core { runner, read_ahead, .. } = &*self.core;
+        if self.readbacks.len() < *read_ahead as usize + 2 {
+            let slots = runner.state.n_slots as usize;
+            self.readbacks.push(runner.device.readback_for::<u32>(slots).await?);
+            return Ok(self.readbacks.len() - 1);
+        }
+        self.next_readback = (self.next_readback + 1) % self.readbacks.len();
+        Ok(self.next_readback)
+    }
+}

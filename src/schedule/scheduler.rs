@@ -1,0 +1,436 @@
+//! Plans steps: a row of every decoding sequence, and chunks of prompts behind them.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use super::step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step};
+use super::{Hit, Pool, PrefixCache};
+
+#[derive(Debug)]
+struct Seq {
+    /// The prompt, and the drawn tokens that the host has read.
+    tokens: Vec<u32>,
+    /// Most tokens in all.
+    most: usize,
+    cache: bool,
+    epoch: u32,
+    /// Positions of the prompt that were cached when it first ran.
+    cached: Option<usize>,
+    place: Option<Place>,
+}
+
+/// Where a running sequence has its state.
+#[derive(Debug)]
+struct Place {
+    slot: u32,
+    pages: Vec<u32>,
+    /// Position that it began at. The rings have no state of earlier positions.
+    began: usize,
+    /// Positions whose passes have been planned.
+    computed: usize,
+    /// Tokens that were known when it began to run. The row of the last one draws.
+    known: usize,
+    /// Ends of blocks, in order, whose snapshots the passes write; they are not in the cache yet.
+    blocks: VecDeque<Block>,
+}
+
+/// The snapshot of a block's end.
+#[derive(Debug)]
+struct Block {
+    end: usize,
+    snapshot: u32,
+}
+
+/// Decides which sequences run in each step.
+#[derive(Debug)]
+pub struct Scheduler {
+    limits: Limits,
+    pool: Pool,
+    cache: PrefixCache,
+    slots: Vec<u32>,
+    /// In the order in which they will run.
+    waiting: VecDeque<SeqId>,
+    /// In the order in which they began to run.
+    running: Vec<SeqId>,
+    seqs: BTreeMap<SeqId, Seq>,
+    /// Snapshots that passes of the step being planned may still write; free from the next step on.
+    written: Vec<u32>,
+    counts: CacheCounts,
+}
+
+impl Scheduler {
+    /// A scheduler without sequences.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            pool: Pool::new(limits.pages),
+            cache: PrefixCache::new(limits.page as usize, limits.snapshots),
+            slots: (0..limits.slots).rev().collect(),
+            waiting: VecDeque::new(),
+            running: Vec::new(),
+            seqs: BTreeMap::new(),
+            written: Vec::new(),
+            counts: CacheCounts::default(),
+        }
+    }
+
+    /// Adds a sequence behind all others. `prompt` has at least one token, and `most`, the most tokens
+    /// in all, is larger than the prompt's length; the pool has pages for them. `cache`: whether it
+    /// uses the prefix cache and is kept there.
+    pub fn add(&mut self, id: SeqId, prompt: &[u32], most: usize, cache: bool) {
+        let seq = Seq { tokens: prompt.to_vec(), most, cache, epoch: 0, cached: None, place: None };
+        self.seqs.insert(id, seq);
+        self.waiting.push_back(id);
+    }
+
+    /// The next step; an empty one if no sequence can run now.
+    pub fn step(&mut self) -> Step {
+        let mut step = Step::default();
+        self.cache.free_snapshots(self.written.drain(..));
+        self.cache.begin_step();
+        self.plan_decode(&mut step);
+        self.admit(&mut step);
+        self.plan_chunk(&mut step);
+        self.cache.end_step();
+        step
+    }
+
+    /// Tokens of a sequence: its prompt and the drawn tokens that were read.
+    #[must_use]
+    pub fn tokens(&self, id: SeqId) -> &[u32] {
+        self.seqs.get(&id).map(|seq| seq.tokens.as_slice()).unwrap_or_default()
+    }
+
+    /// Pages of a running sequence.
+    #[must_use]
+    pub fn pages(&self, id: SeqId) -> &[u32] {
+        let place = self.seqs.get(&id).and_then(|seq| seq.place.as_ref());
+        place.map(|place| place.pages.as_slice()).unwrap_or_default()
+    }
+
+    /// Positions of a sequence's prompt that were cached; `None` before it runs.
+    #[must_use]
+    pub fn cached(&self, id: SeqId) -> Option<usize> {
+        self.seqs.get(&id).and_then(|seq| seq.cached)
+    }
+
+    /// Records a drawn token that was read. Returns `false`, and ignores it, if the sequence has ended
+    /// or was preempted since the draw: then it will be drawn again.
+    pub fn read(&mut self, id: SeqId, epoch: u32, token: u32) -> bool {
+        match self.seqs.get_mut(&id) {
+            Some(seq) if seq.epoch == epoch => {
+                seq.tokens.push(token);
+                self.keep_blocks(id);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends a sequence, of which the state of the first `keep` tokens is kept for later prompts. The
+    /// capture must be done before any later step.
+    pub fn finish(&mut self, id: SeqId, keep: usize) -> Option<Capture> {
+        self.waiting.retain(|other| *other != id);
+        let capture = self.leave(id, keep);
+        self.seqs.remove(&id);
+        capture
+    }
+
+    /// Ends all sequences and forgets the cache, after an error that leaves the GPU's state unknown.
+    pub fn reset(&mut self) {
+        for id in self.seqs.keys().copied().collect::<Vec<_>>() {
+            self.finish(id, 0);
+        }
+        self.clear_cache();
+    }
+
+    /// Sequences that wait while none runs: slots or pages that they need are leased.
+    #[must_use]
+    pub fn blocked(&self) -> Vec<SeqId> {
+        if self.running.is_empty() { self.waiting.iter().copied().collect() } else { Vec::new() }
+    }
+
+    /// Forgets all cached prefixes.
+    pub fn clear_cache(&mut self) {
+        self.cache.clear(&mut self.pool);
+    }
+
+    /// Counts of the prefix cache so far.
+    #[must_use]
+    pub fn counts(&self) -> CacheCounts {
+        CacheCounts { evictions: self.cache.evicted(), ..self.counts }
+    }
+
+    /// Takes a slot for a sequence that is not scheduled.
+    pub fn lease_slot(&mut self) -> Option<u32> {
+        self.slots.pop()
+    }
+
+    /// Takes a page for a sequence that is not scheduled.
+    pub fn lease_page(&mut self) -> Option<u32> {
+        self.cache.make_room(&mut self.pool, 1);
+        self.pool.take()
+    }
+
+    /// Returns a leased slot and its pages.
+    pub fn end_lease(&mut self, slot: u32, pages: impl IntoIterator<Item = u32>) {
+        self.slots.push(slot);
+        pages.into_iter().for_each(|page| self.pool.release(page));
+    }
+
+    /// Takes all free pages, to count them.
+    #[cfg(test)]
+    pub(super) fn lease_all(&mut self) -> usize {
+        let pages: std::collections::BTreeSet<u32> =
+            std::iter::from_fn(|| self.pool.take()).collect();
+        pages.len()
+    }
+
+    /// Free slots, and pages that are free or only kept by the cache.
+    #[cfg(test)]
+    pub fn unused(&self) -> (usize, usize) {
+        (self.slots.len(), self.pool.unused())
+    }
+
+    fn plan_decode(&mut self, step: &mut Step) {
+        let mut index = 0;
+        while let Some(id) = self.running.get(index).copied() {
+            index += 1;
+            let Some(Seq { place: Some(place), most, .. }) = self.seqs.get(&id) else {
+                continue;
+            };
+            // A row at the last position but one draws the last token.
+            if place.computed < place.known || place.computed + 1 >= *most {
+                continue;
+            }
+            let needs_page = place.pages.len() * self.limits.page as usize <= place.computed;
+            if needs_page && !self.take_page(id, step) {
+                continue;
+            }
+            let snapshot_columns = self.plan_blocks(id, 1);
+            if let Some(Seq { place: Some(place), epoch, .. }) = self.seqs.get_mut(&id) {
+                let (slot, position) = (place.slot, place.computed);
+                let snapshot_column = snapshot_columns.first().map(|(_, column)| *column);
+                let epoch = *epoch;
+                step.decode.push(DecodeRow { seq: id, epoch, slot, position, snapshot_column });
+                place.computed += 1;
+            }
+        }
+    }
+
+    /// Gives a decoding sequence one more page. If there is none, the sequence that began last gives
+    /// up its pages. Returns whether the sequence itself still runs.
+    fn take_page(&mut self, id: SeqId, step: &mut Step) -> bool {
+        loop {
+            if self.cache.make_room(&mut self.pool, 1)
+                && let Some(page) = self.pool.take()
+                && let Some(Seq { place: Some(place), .. }) = self.seqs.get_mut(&id)
+            {
+                place.pages.push(page);
+                return true;
+            }
+            let Some(last) = self.running.last().copied() else { return false };
+            let read = self.tokens(last).len();
+            let capture = self.leave(last, read);
+            step.before.extend(capture.map(Op::Capture));
+            // It is planned last, so none of its rows is in this step.
+            debug_assert!(step.decode.iter().all(|row| row.seq != last));
+            if let Some(seq) = self.seqs.get_mut(&last) {
+                seq.epoch += 1;
+            }
+            self.counts.preemptions += 1;
+            self.waiting.push_front(last);
+            if last == id {
+                return false;
+            }
+        }
+    }
+
+    /// Lets waiting sequences run while there are slots and pages for what is known of them.
+    fn admit(&mut self, step: &mut Step) {
+        while let Some(id) = self.waiting.front().copied() {
+            if self.slots.is_empty() || !self.place(id, step) {
+                return;
+            }
+            self.waiting.pop_front();
+            self.running.push(id);
+        }
+    }
+
+    /// Gives a waiting sequence a slot and pages. Returns `false`, and changes nothing, if there are
+    /// not enough.
+    fn place(&mut self, id: SeqId, step: &mut Step) -> bool {
+        let Some(seq) = self.seqs.get(&id) else { return true };
+        let known = seq.tokens.len();
+        let hit = match seq.cache {
+            true => self.cache.find(&seq.tokens, known - 1),
+            false => None,
+        };
+        let shared = hit.as_ref().map(|hit| hit.pages.as_slice()).unwrap_or_default();
+        shared.iter().for_each(|page| self.pool.share(*page));
+        let page = self.limits.page as usize;
+        // Each decoding sequence may soon need a page; a sequence that takes the last ones would be
+        // preempted at once.
+        let spare = self.running.len();
+        let own = known.div_ceil(page) - shared.len();
+        if !self.cache.make_room(&mut self.pool, own + spare) {
+            shared.iter().for_each(|page| self.pool.release(*page));
+            return false;
+        }
+        let Some(slot) = self.slots.pop() else { return false };
+        let mut pages = shared.to_vec();
+        pages.extend((0..own).filter_map(|_| self.pool.take()));
+        let mut computed = 0;
+        if let Some(Hit { position, partial, snapshot, .. }) = &hit {
+            computed = *position;
+            let to = pages[position / page];
+            // The page may be the one that made room for its copy.
+            if let Some(from) = partial.filter(|from| *from != to) {
+                step.before.push(Op::CopyPage { from, to });
+            }
+            let (position, snapshot) = (*position, *snapshot);
+            step.before.push(Op::Restore { seq: id, slot, position, snapshot });
+        }
+        if let Some(seq) = self.seqs.get_mut(&id) {
+            seq.place = Some(Place {
+                slot,
+                pages,
+                began: computed,
+                computed,
+                known,
+                blocks: VecDeque::new(),
+            });
+            if seq.cached.is_none() {
+                seq.cached = Some(computed);
+                self.counts.prompt_tokens += known as u64;
+                self.counts.hit_tokens += computed as u64;
+                self.counts.hits += u64::from(computed > 0);
+                self.counts.misses += u64::from(computed == 0);
+            }
+        }
+        true
+    }
+
+    fn plan_chunk(&mut self, step: &mut Step) {
+        let most =
+            if step.decode.is_empty() { self.limits.chunk } else { self.limits.chunk_beside };
+        let mut room = most as usize;
+        for id in self.running.clone() {
+            let Some(Seq { place: Some(place), .. }) = self.seqs.get(&id) else { continue };
+            if place.computed >= place.known || room == 0 {
+                continue;
+            }
+            let start = place.computed;
+            let mut end = place.known.min(start + room);
+            let page = self.limits.page as usize;
+            // A chunk that ends with a page leaves a snapshot that many prompts can share.
+            if end < place.known && end / page > start / page {
+                end -= end % page;
+            }
+            room -= end - start;
+            let snapshot_columns = self.plan_blocks(id, end - start);
+            let Some(Seq { place: Some(place), epoch, .. }) = self.seqs.get_mut(&id) else {
+                continue;
+            };
+            place.computed = end;
+            let (epoch, slot, draws) = (*epoch, place.slot, end == place.known);
+            step.chunk.push(ChunkRows {
+                seq: id,
+                epoch,
+                slot,
+                start,
+                end,
+                draws,
+                snapshot_columns,
+            });
+            self.keep_blocks(id);
+            // The same prompt again needs the state before its last token.
+            let at = if draws { end - 1 } else { end };
+            step.after.extend(self.keep(id, at));
+        }
+    }
+
+    /// Keeps a running sequence's pages in the cache and plans the snapshot at `position`.
+    fn keep(&mut self, id: SeqId, position: usize) -> Option<Capture> {
+        let Some(Seq { place: Some(place), cache: true, tokens, .. }) = self.seqs.get(&id) else {
+            return None;
+        };
+        if position == 0 {
+            return None;
+        }
+        let reachable =
+            position >= place.began && place.computed - position <= self.limits.rewind as usize;
+        let snapshot = if reachable { self.cache.take_snapshot(&mut self.pool) } else { None };
+        let new = self.cache.insert(&mut self.pool, &tokens[..position], &place.pages, snapshot);
+        let snapshot = snapshot?;
+        if !new {
+            self.cache.free_snapshots([snapshot]);
+            return None;
+        }
+        Some(Capture { slot: place.slot, position, snapshot })
+    }
+
+    /// Plans the snapshots of blocks that end in or behind the sequence's next `rows` rows. Returns the rows that
+    /// write a column of one, and the column.
+    fn plan_blocks(&mut self, id: SeqId, rows: usize) -> Vec<(u32, u32)> {
+        let (page, columns) = (self.limits.page as usize, self.limits.columns as usize);
+        let Some(Seq { place: Some(place), cache: true, tokens, .. }) = self.seqs.get_mut(&id)
+        else {
+            return Vec::new();
+        };
+        let (start, end) = (place.computed, place.computed + rows);
+        // One sequence takes at most about half of the snapshots. The last block of a prompt always has one.
+        let stride =
+            (2 * tokens.len() / page).div_ceil(self.limits.snapshots.max(1) as usize).max(1);
+        let last_of_prompt = (place.known - 1) / page * page;
+        let mut planned = Vec::new();
+        let mut block_end = (start / page + 1) * page;
+        while block_end < end + columns {
+            let first = block_end - columns;
+            let wanted = (block_end / page).is_multiple_of(stride) || block_end == last_of_prompt;
+            let known =
+                || tokens.len() >= block_end && self.cache.has_snapshot(&tokens[..block_end]);
+            if first >= start
+                && wanted
+                && !known()
+                && let Some(snapshot) = self.cache.take_snapshot(&mut self.pool)
+            {
+                place.blocks.push_back(Block { end: block_end, snapshot });
+            }
+            if let Some(block) = place.blocks.iter().find(|block| block.end == block_end) {
+                for position in first.max(start)..block_end.min(end) {
+                    let column = block.snapshot as usize * columns + position - first;
+                    planned.push(((position - start) as u32, column as u32));
+                }
+            }
+            block_end += page;
+        }
+        planned
+    }
+
+    /// Keeps the blocks of a running sequence whose tokens are known and whose rows were planned.
+    fn keep_blocks(&mut self, id: SeqId) {
+        let Some(Seq { place: Some(place), tokens, .. }) = self.seqs.get_mut(&id) else { return };
+        let done = place.computed.min(tokens.len());
+        while place.blocks.front().is_some_and(|block| block.end <= done) {
+            let Some(Block { end, snapshot }) = place.blocks.pop_front() else { break };
+            let tokens = &tokens[..end];
+            if !self.cache.insert(&mut self.pool, tokens, &place.pages, Some(snapshot)) {
+                self.written.push(snapshot);
+            }
+        }
+    }
+
+    /// Takes a sequence's place, if it has one, and keeps the state of at most `keep` tokens.
+    fn leave(&mut self, id: SeqId, keep: usize) -> Option<Capture> {
+        let seq = self.seqs.get(&id)?;
+        let place = seq.place.as_ref()?;
+        let capture = self.keep(id, keep.min(place.computed).min(seq.tokens.len()));
+        let place = self.seqs.get_mut(&id)?.place.take()?;
+        place.pages.iter().for_each(|page| self.pool.release(*page));
+        self.written.extend(place.blocks.iter().map(|block| block.snapshot));
+        self.slots.push(place.slot);
+        self.running.retain(|other| *other != id);
+        capture
+    }
+}

@@ -1,0 +1,137 @@
+//! A step: the rows of its passes, and the copies before and after them.
+
+/// Sizes that do not change.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Sequences that run at once.
+    pub slots: u32,
+    /// Pages of the pool.
+    pub pages: u32,
+    /// Snapshots of the convolutions' state.
+    pub snapshots: u32,
+    /// Positions of a page.
+    pub page: u32,
+    /// Columns of a snapshot: the positions before its own whose inputs it holds.
+    pub columns: u32,
+    /// Most rows of a chunk.
+    pub chunk: u32,
+    /// Most rows of a chunk in a step that also decodes.
+    pub chunk_beside: u32,
+    /// Positions that a sequence can go back without a snapshot.
+    pub rewind: u32,
+}
+
+/// Name of a sequence, which its caller never uses again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SeqId(pub u64);
+
+/// Work on the GPU's state. It is done in the order of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    /// Copies a page of keys and values.
+    CopyPage {
+        /// Page that is read.
+        from: u32,
+        /// Page that is written.
+        to: u32,
+    },
+    /// Copies the convolutions' state of a slot before `position` into a snapshot.
+    Capture(Capture),
+    /// Copies a snapshot into a slot's rings, as the state before `position`, and gives the slot the
+    /// tokens of `seq` before `position`.
+    Restore {
+        /// The sequence.
+        seq: SeqId,
+        /// Its slot.
+        slot: u32,
+        /// Its next position.
+        position: usize,
+        /// The snapshot.
+        snapshot: u32,
+    },
+}
+
+/// A copy of a slot's convolution state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capture {
+    /// Slot that is read.
+    pub slot: u32,
+    /// The state is that before this position.
+    pub position: usize,
+    /// Snapshot that is written.
+    pub snapshot: u32,
+}
+
+/// One row of a decoding sequence: it takes the token that the step before drew for its slot, and
+/// draws the next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DecodeRow {
+    /// The sequence.
+    pub seq: SeqId,
+    /// How often the sequence was preempted before.
+    pub epoch: u32,
+    /// Its slot.
+    pub slot: u32,
+    /// The row's position.
+    pub position: usize,
+    /// Column of the snapshots that gets the row's convolution inputs.
+    pub snapshot_column: Option<u32>,
+}
+
+/// Rows of a sequence whose tokens are known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkRows {
+    /// The sequence.
+    pub seq: SeqId,
+    /// How often the sequence was preempted before.
+    pub epoch: u32,
+    /// Its slot.
+    pub slot: u32,
+    /// First position.
+    pub start: usize,
+    /// One past the last position.
+    pub end: usize,
+    /// Whether the last row draws a token.
+    pub draws: bool,
+    /// Rows, counted from the first one, whose convolution inputs are kept in a column of the snapshots, and that
+    /// column.
+    pub snapshot_columns: Vec<(u32, u32)>,
+}
+
+/// A step. Its parts are done in the order of the fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Step {
+    /// Work before the passes.
+    pub before: Vec<Op>,
+    /// One pass of one row for each decoding sequence.
+    pub decode: Vec<DecodeRow>,
+    /// One pass of rows with known tokens.
+    pub chunk: Vec<ChunkRows>,
+    /// Captures after the passes.
+    pub after: Vec<Capture>,
+}
+
+impl Step {
+    /// Whether there is nothing to do.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.before.is_empty() && self.decode.is_empty() && self.chunk.is_empty()
+    }
+}
+
+/// Counts of the prefix cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheCounts {
+    /// Prompts that began with cached state.
+    pub hits: u64,
+    /// Prompts that began without.
+    pub misses: u64,
+    /// Tokens whose state was cached.
+    pub hit_tokens: u64,
+    /// Tokens of all prompts.
+    pub prompt_tokens: u64,
+    /// Entries that were evicted.
+    pub evictions: u64,
+    /// Sequences that gave up their pages and began again later.
+    pub preemptions: u64,
+}

@@ -1,0 +1,70 @@
+//! Copies of state on the GPU: snapshots of convolutions, and pages of keys and values.
+
+use super::State;
+use crate::gpu::Encoder;
+use crate::kernels::{KvFormat, PAGE};
+
+impl State {
+    /// Copies the convolutions' state of `slot` before `position` into a snapshot. The slot's rings
+    /// hold the columns if it has run the positions before, and not more than
+    /// [`MAX_REWIND`](super::MAX_REWIND) behind.
+    pub fn capture(&self, encoder: &mut Encoder<'_>, slot: u32, position: usize, snapshot: u32) {
+        for (in_ring, in_snapshot) in self.columns(slot, position, snapshot) {
+            self.copy_column(encoder, in_ring, in_snapshot);
+        }
+    }
+
+    /// Copies a snapshot into the rings of `slot`, as the state before `position`.
+    pub fn restore(&self, encoder: &mut Encoder<'_>, slot: u32, position: usize, snapshot: u32) {
+        for (in_ring, in_snapshot) in self.columns(slot, position, snapshot) {
+            self.copy_column(encoder, in_snapshot, in_ring);
+        }
+    }
+
+    /// Of each position that the convolution at `position` reads: its column in the slot's ring, and in the
+    /// snapshot. Inputs before position 0 are zero without being stored.
+    fn columns(
+        &self,
+        slot: u32,
+        position: usize,
+        snapshot: u32,
+    ) -> impl Iterator<Item = (u32, u32)> + use<> {
+        let (ring, kept) = (self.ring_columns, self.dims.snapshot_columns());
+        let first_snapshot = self.snapshots_at();
+        (1..=kept.min(position as u32)).map(move |back| {
+            let in_ring = slot * ring + (position as u32 - back) % ring;
+            (in_ring, first_snapshot + snapshot * kept + kept - back)
+        })
+    }
+
+    fn copy_column(&self, encoder: &mut Encoder<'_>, from: u32, to: u32) {
+        let width = self.dims.hidden_size;
+        for ring in &self.rings {
+            encoder.copy((ring, from as usize * width), (&self.column_copy, 0), width);
+            encoder.copy((&self.column_copy, 0), (ring, to as usize * width), width);
+        }
+    }
+
+    /// Copies a page of keys and values of all layers.
+    pub fn copy_page(&self, encoder: &mut Encoder<'_>, from: u32, to: u32) {
+        let heads = PAGE as usize * self.dims.n_kv_heads;
+        let head_dim = self.dims.head_dim;
+        for pool in self.kv.iter().flat_map(|layer| [&layer.keys, &layer.values]) {
+            let words = self.kv_format.words(heads, head_dim);
+            // In blocks of 8 bits, scales have a plane of their own.
+            let planes = match self.kv_format {
+                KvFormat::F32 | KvFormat::F16 => vec![(0, words)],
+                KvFormat::Q8 => {
+                    let integers = heads * head_dim / 4;
+                    let scales = self.kv_format.scales_at(pool, head_dim as u32) as usize;
+                    vec![(0, integers), (scales, words - integers)]
+                }
+            };
+            for (start, len) in planes {
+                let at = |page: u32| start + page as usize * len;
+                encoder.copy((pool, at(from)), (&self.page_copy, 0), len);
+                encoder.copy((&self.page_copy, 0), (pool, at(to)), len);
+            }
+        }
+    }
+}
