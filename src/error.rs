@@ -98,14 +98,23 @@ pub enum Error {
     },
     /// All sequences are taken by [`Sequence`](crate::engine::Sequence)s.
     #[error(
-        "all {slots} sequences of the engine are in use: drop a Sequence, or build the engine with more"
+        "the engine has no free sequence ({slots} in all), or no memory for one: drop a Sequence, wait for \
+         answers to end, or build the engine with more"
     )]
     NoFreeSequence {
         /// Sequences of the engine.
         slots: u32,
     },
+    /// A saved state that cannot be used.
+    #[error("{file}: {problem}")]
+    SavedState {
+        /// The file.
+        file: String,
+        /// The problem, and the remedy.
+        problem: String,
+    },
     /// The engine's thread could not be started, or has panicked.
-    #[error("the engine has stopped because of a defect in it; build it again")]
+    #[error("the engine's thread could not start, or has failed; build the engine again")]
     EngineStopped,
     /// A model without the file that text needs.
     #[error("{place}: has no {file}, which this needs. Copy it from the model's repository")]
@@ -203,6 +212,7 @@ impl Error {
             Self::Cancelled => "cancelled",
             Self::Option { .. }
             | Self::Request { .. }
+            | Self::SavedState { .. }
             | Self::TokenOutOfRange { .. }
             | Self::EmptyPrompt => "invalid_request",
             Self::ContextFull { .. } => "context_full",

@@ -127,9 +127,8 @@ impl Bench {
     fn engine(&self, common: &Common, need: usize) -> Result<Engine, CliError> {
         let model = load::open_or_shape(self.shape.as_deref(), common)?;
         let sequences = self.sequences();
-        // Every sequence has memory for a whole context, so many get no more than they need. A pass has no
-        // more rows than the context has positions.
-        let need = u32::try_from(need).ok().map(|need| need.max(sequences));
+        // Every sequence has memory for a whole context, so many get no more than they need.
+        let need = u32::try_from(need).ok();
         let context = need.filter(|_| sequences > 1 && common.context.is_none());
         load::engine_of(model, common, |builder| {
             let builder = builder.sequences(sequences);

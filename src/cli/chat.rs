@@ -1,7 +1,7 @@
 //! `lfm2 chat`: a conversation at a terminal or from a pipe.
 
 use std::io::{BufRead, IsTerminal, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -10,7 +10,7 @@ use super::error::CliError;
 use super::input::{MAX_PROMPT_BYTES, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
-use super::part_file::write_whole;
+use super::part_file::{PartFile, write_whole};
 use super::print::print;
 use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
 use super::screen::Screen;
@@ -18,7 +18,7 @@ use super::thinking::Thinking;
 use super::{load, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
-use crate::formats::without_mark;
+use crate::formats::{FileSource, without_mark};
 use crate::text::{Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -93,6 +93,13 @@ impl Chat {
 /// Number of messages that `/load` shows, and of characters of each.
 const LOADED_SHOWN: usize = 4;
 const LOADED_CHARS: usize = 400;
+
+/// The file beside a conversation that holds its state.
+fn state_file(conversation: &Path) -> PathBuf {
+    let mut name = conversation.as_os_str().to_owned();
+    name.push(".state");
+    name.into()
+}
 
 struct Running<'a> {
     repl: Repl,
@@ -223,6 +230,7 @@ impl Running<'_> {
                 if self.repl.is_waiting() {
                     eprintln!("/regen answers the last one.");
                 }
+                self.load_state(&state_file(&path));
                 self.file = Some(path);
             }
             Command::Tokens => {
@@ -279,8 +287,36 @@ impl Running<'_> {
             .map_err(|e| CliError::Internal(e.to_string()))?;
         write_whole(&path, json.as_bytes())?;
         eprintln!("{} written.", path.display());
+        let beside = state_file(&path);
         self.file = Some(path);
+        let tokens = self.save_state(&beside)?;
+        if tokens > 0 {
+            eprintln!("{} has the state of {tokens} tokens, for /load.", beside.display());
+        }
         Ok(())
+    }
+
+    /// Writes the state of the conversation, so that `/load` need not compute it again. Returns its length in tokens.
+    fn save_state(&self, path: &Path) -> Result<usize, CliError> {
+        let engine = self.session.engine();
+        let tokens = engine.encode_chat(&self.repl.conversation)?;
+        let mut file = PartFile::create(path)?;
+        let name = path.display().to_string();
+        let mut write = |bytes: &[u8]| file.write(bytes).map_err(std::io::Error::other);
+        let saved = pollster::block_on(engine.save(&tokens, &name, &mut write))?;
+        if saved > 0 {
+            file.finish()?;
+        }
+        Ok(saved)
+    }
+
+    /// Reads the state that `/save` wrote. Without it, or if it cannot be used, the next answer computes it.
+    fn load_state(&self, path: &Path) {
+        let Ok(source) = FileSource::open(path) else { return };
+        match pollster::block_on(self.session.engine().restore(&source)) {
+            Ok(tokens) => eprintln!("The state of {tokens} tokens was read."),
+            Err(e) => eprintln!("{e}. The next answer computes the conversation again."),
+        }
     }
 
     fn show(&self) {

@@ -102,7 +102,12 @@ pub fn read_text(path: &Path) -> Result<String, CliError> {
     if path == Path::new("-") {
         return all();
     }
+    read_file(path, MAX_PROMPT_BYTES)
+}
+
+/// The text of a regular file of at most `most` bytes.
+pub fn read_file(path: &Path, most: u64) -> Result<String, CliError> {
     let source = crate::formats::FileSource::open(path)?;
-    let bytes = pollster::block_on(crate::formats::read_small(&source, MAX_PROMPT_BYTES))?;
+    let bytes = pollster::block_on(crate::formats::read_small(&source, most))?;
     plain_text(bytes).map_err(|e| CliError::User(format!("{}: {e}", path.display())))
 }

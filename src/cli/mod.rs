@@ -13,6 +13,7 @@ macro_rules! eprintln {
 }
 
 mod adapter_json;
+mod batch;
 mod bench;
 mod caches;
 mod chat;
@@ -78,6 +79,8 @@ enum Command {
     Chat(chat::Chat),
     /// Answer one prompt on stdout
     Generate(generate::Generate),
+    /// Answer a file of requests, many at once
+    Batch(batch::Batch),
     /// Download a model from the hub
     Pull(pull::Pull),
     /// Write a package with a model's weights in fewer bits
@@ -186,6 +189,7 @@ impl Cli {
     fn run(self) -> Result<(), CliError> {
         match self.command {
             Command::Generate(generate) => generate.run(&self.common),
+            Command::Batch(batch) => batch.run(&self.common),
             Command::Tokenize(tokenize) => tokenize.run(&self.common),
             Command::Logits(logits) => logits.run(&self.common),
             Command::Eval(eval) => eval.run(&self.common),

@@ -1,8 +1,8 @@
 //! Requests for answers, and the steps of an answer.
 
-use super::SamplingOptions;
+use super::{SamplingOptions, Timings};
 use crate::error::Error;
-use crate::text::{AnswerFormat, SpecialTokens, StopStrings, ToolCall};
+use crate::text::{Answer, AnswerFormat, SpecialTokens, StopStrings, ToolCall};
 
 /// A prompt and the options of its answer.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,17 @@ impl GenerateOptions {
         StopStrings::new(&self.stop)?;
         Ok(())
     }
+}
+
+/// A whole answer.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Completed {
+    /// Text, reasoning and tool calls.
+    pub answer: Answer,
+    /// Reason for its end.
+    pub finish: Option<FinishReason>,
+    /// Counts and times.
+    pub timings: Timings,
 }
 
 /// Reason for an answer's end.

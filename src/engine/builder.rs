@@ -133,7 +133,7 @@ impl EngineBuilder {
         self
     }
 
-    /// Most rows of a pass. A longer prompt is cut into chunks of this many tokens. Default 512.
+    /// Most tokens of a prompt in a pass; a longer prompt is cut into chunks of this many. Default 512.
     #[must_use]
     pub fn chunk(mut self, rows: u32) -> Self {
         self.chunk = Some(rows);
@@ -264,14 +264,15 @@ impl EngineBuilder {
         let compiled = runner.compile(self.reporter);
         let runner = compile_while_loading(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
+        let chunk = self.chunk.unwrap_or(DEFAULT_CHUNK).min(state.context);
         let scheduler = Scheduler::new(Limits {
             slots: state.n_slots,
             pages: state.n_pages,
-            snapshots: state.n_snapshots(),
+            snapshots: state.n_snapshots,
             page: PAGE,
             columns: state.dims.snapshot_columns(),
-            chunk: rows,
-            chunk_beside: rows.min(CHUNK_BESIDE),
+            chunk,
+            chunk_beside: chunk.min(CHUNK_BESIDE),
             rewind: MAX_REWIND,
         });
         let core = Core::new(runner, scheduler, ends, read_ahead);

@@ -5,7 +5,7 @@ use futures_util::StreamExt;
 use futures_util::stream::{self, Stream};
 use web_time::Instant;
 
-use super::answer::{Delta, FinishReason, GenerateOptions, GenerateRequest};
+use super::answer::{Completed, Delta, FinishReason, GenerateOptions, GenerateRequest};
 use super::job::{Event, Job};
 use super::sampling::random_seed;
 use super::stepper::Command;
@@ -34,8 +34,9 @@ impl Generation {
     /// chunk of the prompt a delta with its progress comes, so that a caller can stop there.
     ///
     /// # Errors
-    /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken.
-    /// The answer has ended then.
+    /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken,
+    /// [`Error::NoFreeSequence`] if nothing but a [`Sequence`](super::Sequence) keeps it from beginning. The answer
+    /// has ended then.
     pub async fn next(&mut self) -> Option<Result<Delta, Error>> {
         if self.ended {
             return None;
@@ -87,6 +88,15 @@ impl Generation {
         Ok(all)
     }
 
+    /// The whole answer with the reason for its end, and its counts and times.
+    ///
+    /// # Errors
+    /// As [`Generation::next`].
+    pub async fn complete(&mut self) -> Result<Completed, Error> {
+        let answer = self.answer().await?;
+        Ok(Completed { answer, finish: self.finish, timings: self.timings })
+    }
+
     /// Reason for the answer's end; `None` before it.
     #[must_use]
     pub fn finish_reason(&self) -> Option<FinishReason> {
@@ -130,6 +140,27 @@ impl Engine {
         };
         self.send(Command::Start { id, prompt: request.prompt, job });
         Ok(generation)
+    }
+
+    /// Answers requests together and waits for all answers, which are in the order of the requests. One that fails
+    /// does not end the others.
+    ///
+    /// # Errors
+    /// For each answer those of [`Engine::generate`] and [`Generation::next`].
+    pub async fn generate_batch(
+        &self,
+        requests: impl IntoIterator<Item = GenerateRequest>,
+    ) -> Vec<Result<Completed, Error>> {
+        let started: Vec<_> = requests.into_iter().map(|request| self.generate(request)).collect();
+        let mut all = Vec::with_capacity(started.len());
+        // The engine runs all of them, whichever is waited for.
+        for generation in started {
+            all.push(match generation {
+                Ok(mut generation) => generation.complete().await,
+                Err(e) => Err(e),
+            });
+        }
+        all
     }
 
     /// Generates a few tokens and discards them, so that the driver does not compile or allocate
@@ -187,6 +218,7 @@ fn job_of(
         text: text_of(engine, format, options)?,
         called: false,
         began: Instant::now(),
+        prefill_began: None,
         first_token: None,
         timings: Timings { prompt_n: prompt.len(), seed, ..Timings::default() },
     })

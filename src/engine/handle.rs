@@ -13,7 +13,7 @@ use crate::gpu::Device;
 use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
 use crate::schedule::{CacheCounts, Scheduler, SeqId};
-use crate::text::{Conversation, Tokenizer};
+use crate::text::{AnswerFormat, Conversation, Tokenizer};
 
 /// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
 #[derive(Clone)]
@@ -77,7 +77,9 @@ impl Drop for Inner {
         // The loop ends when nobody can send it commands. Then the model's memory is freed.
         self.commands = None;
         #[cfg(not(target_arch = "wasm32"))]
-        if let Some(thread) = self.thread.take() {
+        if let Some(thread) = self.thread.take()
+            && thread.thread().id() != std::thread::current().id()
+        {
             let _ = thread.join();
         }
     }
@@ -96,10 +98,14 @@ impl Engine {
         &self.runner().config
     }
 
-    /// The model's common name: that on the hub, else that of its folder or file.
+    /// The model's common name: that on the hub, else that of its folder or file; `demo` for the demonstration
+    /// model.
     #[must_use]
     pub fn name(&self) -> String {
-        crate::formats::model_name(self.place())
+        match self.place() {
+            "embedded" => "demo".to_owned(),
+            place => crate::formats::model_name(place),
+        }
     }
 
     /// The model's source: its directory or file, or `embedded`.
@@ -200,6 +206,17 @@ impl Engine {
         self.inner.text.encode_chat(conversation)
     }
 
+    /// The token ids of a conversation's prompt, and the format of its answer, for a [`GenerateRequest`](super::GenerateRequest).
+    ///
+    /// # Errors
+    /// As [`Engine::render`] and [`Engine::tokenizer`].
+    pub fn chat_prompt(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<(Vec<u32>, AnswerFormat), Error> {
+        self.inner.text.chat(conversation)
+    }
+
     /// Forgets the state of all earlier prompts and answers that no answer in progress uses.
     pub fn clear_cache(&self) {
         self.scheduler().clear_cache();
@@ -228,7 +245,7 @@ impl Engine {
     }
 
     pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
-        self.inner.core.scheduler()
+        self.inner.core.between_steps()
     }
 
     /// A name for a new sequence.

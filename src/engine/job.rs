@@ -39,13 +39,16 @@ pub(super) struct Job {
     /// Whether a tool was called.
     pub called: bool,
     pub began: Instant,
+    /// Absent while the request waits for others.
+    pub prefill_began: Option<Instant>,
     pub first_token: Option<Instant>,
     pub timings: Timings,
 }
 
 impl Job {
-    /// Notes how much of the prompt was cached.
+    /// Notes that the prompt begins to run, and how much of it was cached.
     pub fn began_at(&mut self, cached: usize) {
+        self.prefill_began.get_or_insert_with(Instant::now);
         self.timings.cache_n = cached;
         self.timings.prompt_n = self.prompt_len - cached;
     }
@@ -56,7 +59,7 @@ impl Job {
         if self.generated > 0 {
             return;
         }
-        let elapsed = self.began.elapsed();
+        let elapsed = self.prefill_began.unwrap_or(self.began).elapsed();
         if end == self.prompt_len {
             self.timings.prompt_ms = elapsed.as_secs_f64() * 1000.0;
         }
@@ -64,7 +67,7 @@ impl Job {
             total: self.prompt_len,
             cached: self.timings.cache_n,
             processed: end,
-            time_ms: elapsed.as_millis() as u64,
+            time_ms: self.began.elapsed().as_millis() as u64,
         };
         self.send(Delta { prefill: Some(prefill), ..Delta::default() }, None);
     }

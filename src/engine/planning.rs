@@ -64,7 +64,8 @@ impl Planning<'_> {
 
     fn with_pool(&self, setup: &Setup, n_pages: u32) -> Planned {
         let state = self.state(setup.context, n_pages, setup.kv);
-        let rows = self.chunk.min(setup.context) as usize;
+        // A pass has a row of each sequence, or a chunk.
+        let rows = self.chunk.min(setup.context).max(self.n_slots) as usize;
         let scratch = ScratchShape::new(self.config, &state, rows);
         let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(weights, &state, &scratch);
@@ -72,8 +73,9 @@ impl Planning<'_> {
     }
 
     fn state(&self, context: u32, n_pages: u32, kv_format: KvFormat) -> StateShape {
-        let dims = self.config.state_dims();
-        StateShape { dims, n_slots: self.n_slots, context, n_pages, kv_format }
+        let (dims, n_slots) = (self.config.state_dims(), self.n_slots);
+        let n_snapshots = StateShape::snapshots(&dims, n_slots, n_pages, self.caps.max_part());
+        StateShape { dims, n_slots, context, n_pages, n_snapshots, kv_format }
     }
 
     /// Bytes of the weights.

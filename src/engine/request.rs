@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Delta, Engine, FinishReason, GenerateOptions, SamplingOptions, Timings};
+use super::{Engine, GenerateOptions, GenerateRequest, Generation, SamplingOptions};
 use crate::error::Error;
 use crate::text::{Conversation, SpecialTokens, request_json};
 
@@ -88,6 +88,15 @@ impl ChatRequest {
         Ok(request)
     }
 
+    /// The prompt and options of the answer on `engine`.
+    ///
+    /// # Errors
+    /// [`Error::Text`] if the template refuses the conversation, and as [`ChatRequest::options`].
+    pub fn resolve(&self, engine: &Engine) -> Result<GenerateRequest, Error> {
+        let (prompt, format) = engine.chat_prompt(&self.conversation)?;
+        Ok(GenerateRequest { prompt, format, options: self.options(engine)? })
+    }
+
     /// Options for an answer on `engine`: those of the request, else the model's recommendation.
     ///
     /// # Errors
@@ -120,55 +129,14 @@ impl ChatRequest {
     }
 }
 
-/// A step's result under OpenAI's names: `content`, `reasoning_content`, and `tool_calls` with
-/// whole functions; the caller adds ids. Empty fields are omitted.
-#[must_use]
-pub fn piece(delta: &Delta) -> Value {
-    let mut piece = Map::new();
-    if !delta.text.is_empty() {
-        piece.insert("content".to_owned(), delta.text.as_str().into());
+impl Engine {
+    /// Answers a request of the chat API.
+    ///
+    /// # Errors
+    /// As [`ChatRequest::resolve`] and [`Engine::generate`].
+    pub fn chat(&self, request: &ChatRequest) -> Result<Generation, Error> {
+        self.generate(request.resolve(self)?)
     }
-    if !delta.reasoning.is_empty() {
-        piece.insert("reasoning_content".to_owned(), delta.reasoning.as_str().into());
-    }
-    if !delta.tool_calls.is_empty() {
-        let calls = delta.tool_calls.iter();
-        let calls = calls.map(|c| json!({ "name": c.name, "arguments": c.arguments }));
-        piece.insert("tool_calls".to_owned(), calls.collect());
-    }
-    piece.into()
-}
-
-/// The summary at an answer's end under OpenAI's and llama-server's names: `finish_reason`
-/// (`"stop"`, `"tool_calls"`, `"length"`, or null for an answer that was stopped before its end),
-/// `usage` and `timings`.
-#[must_use]
-pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
-    let prompt = timings.cache_n + timings.prompt_n;
-    json!({
-        "finish_reason": finish.map(|finish| match finish {
-            FinishReason::ToolCalls => "tool_calls",
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-        }),
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": timings.predicted_n,
-            "total_tokens": prompt + timings.predicted_n,
-            "prompt_tokens_details": { "cached_tokens": timings.cache_n },
-        },
-        "timings": {
-            "cache_n": timings.cache_n,
-            "prompt_n": timings.prompt_n,
-            "prompt_ms": timings.prompt_ms,
-            "prompt_per_second": timings.prompt_per_second(),
-            "predicted_n": timings.predicted_n,
-            "predicted_ms": timings.predicted_ms,
-            "predicted_per_second": timings.predicted_per_second(),
-            "first_token_ms": timings.first_token_ms,
-            "seed": timings.seed,
-        },
-    })
 }
 
 fn wrong(field: &str, problem: impl Into<String>) -> Error {
@@ -351,18 +319,6 @@ mod tests {
         assert_eq!(bare.sampling, Overrides::default());
         let hidden = read(r#", "tools": [{}], "tool_choice": "none""#).unwrap();
         assert_eq!(hidden.conversation.tools, None);
-    }
-
-    #[test]
-    fn the_summary_has_the_names_of_openai() {
-        let timings = Timings { cache_n: 3, prompt_n: 4, predicted_n: 5, ..Timings::default() };
-        let told = summary(Some(FinishReason::ToolCalls), &timings);
-        assert_eq!(told["finish_reason"], "tool_calls");
-        assert_eq!(told["usage"]["total_tokens"], 12);
-        assert_eq!(told["usage"]["prompt_tokens_details"]["cached_tokens"], 3);
-        assert_eq!(summary(Some(FinishReason::Stop), &timings)["finish_reason"], "stop");
-        assert_eq!(summary(Some(FinishReason::Length), &timings)["finish_reason"], "length");
-        assert!(summary(None, &timings)["finish_reason"].is_null());
     }
 
     /// -1 means unlimited, off or random, as in llama.cpp and vLLM.

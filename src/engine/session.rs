@@ -36,7 +36,7 @@ impl Session {
         conversation: &Conversation,
         options: &GenerateOptions,
     ) -> Result<Generation, Error> {
-        let (prompt, format) = self.engine.inner.text.chat(conversation)?;
+        let (prompt, format) = self.engine.chat_prompt(conversation)?;
         self.engine.generate(GenerateRequest { prompt, format, options: options.clone() })
     }
 

@@ -28,6 +28,9 @@ pub(super) enum Command {
 pub(super) struct Core {
     pub runner: Runner,
     scheduler: Mutex<Scheduler>,
+    /// A step has been submitted.
+    #[cfg(not(target_arch = "wasm32"))]
+    submitted: std::sync::Condvar,
     /// Tokens that end an answer.
     pub ends: Vec<u32>,
     /// Tokens that are submitted ahead of the one that is read.
@@ -36,12 +39,38 @@ pub(super) struct Core {
 
 impl Core {
     pub fn new(runner: Runner, scheduler: Scheduler, ends: Vec<u32>, read_ahead: u32) -> Self {
-        Self { runner, scheduler: Mutex::new(scheduler), ends, read_ahead }
+        Self {
+            runner,
+            scheduler: Mutex::new(scheduler),
+            #[cfg(not(target_arch = "wasm32"))]
+            submitted: std::sync::Condvar::new(),
+            ends,
+            read_ahead,
+        }
     }
 
     /// It is never held while anything is awaited.
-    pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
+    fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The scheduler between two steps, for callers outside the loop: all work that was planned has been submitted,
+    /// so that theirs comes after it. In a browser, where nobody can wait, a step may still be in work; then nothing
+    /// can be leased.
+    pub fn between_steps(&self) -> MutexGuard<'_, Scheduler> {
+        let scheduler = self.scheduler();
+        #[cfg(not(target_arch = "wasm32"))]
+        let scheduler = self
+            .submitted
+            .wait_while(scheduler, |scheduler| scheduler.is_in_step())
+            .unwrap_or_else(PoisonError::into_inner);
+        scheduler
+    }
+
+    fn step_is_submitted(&self) {
+        self.scheduler().step_is_submitted();
+        #[cfg(not(target_arch = "wasm32"))]
+        self.submitted.notify_all();
     }
 }
 
@@ -86,9 +115,18 @@ impl Stepper {
             while let Ok(command) = commands.try_recv() {
                 self.take(command);
             }
-            let step = self.core.scheduler().step();
-            if step.is_empty() && self.in_flight.is_empty() {
-                self.refuse_blocked();
+            let idle = self.in_flight.is_empty();
+            let (step, blocked) = {
+                let mut scheduler = self.core.scheduler();
+                let step = scheduler.step();
+                let blocked = if step.is_empty() && idle { scheduler.blocked() } else { None };
+                (step, blocked)
+            };
+            if let Some(id) = blocked {
+                self.fail(id, Error::NoFreeSequence { slots: self.core.runner.state.n_slots });
+                continue;
+            }
+            if step.is_empty() && idle {
                 match commands.next().await {
                     Some(command) => self.take(command),
                     None => return,
@@ -116,18 +154,6 @@ impl Stepper {
         }
     }
 
-    /// Fails answers that can never begin: sequences outside the schedule hold all slots or pages.
-    fn refuse_blocked(&mut self) {
-        let blocked = self.core.scheduler().blocked();
-        let slots = self.core.runner.state.n_slots;
-        for id in blocked {
-            if let Some(job) = self.jobs.remove(&id) {
-                self.finish(id, 0);
-                job.fail(Error::NoFreeSequence { slots });
-            }
-        }
-    }
-
     /// Submits a step and reads the steps that are due.
     async fn advance(&mut self, step: &Step) -> Result<(), Error> {
         let ahead = if step.is_empty() { 0 } else { self.core.read_ahead as usize };
@@ -141,7 +167,7 @@ impl Stepper {
     }
 
     async fn submit(&mut self, step: &Step) -> Result<(), Error> {
-        self.copy(&step.before);
+        self.copy(&step.before, &self.core.scheduler());
         let submitted = Instant::now();
         let mut draws: Vec<_> = step.decode.iter().map(|r| (r.seq, r.epoch, r.slot)).collect();
         let chunk_draws = step.chunk.iter().filter(|rows| rows.draws);
@@ -162,7 +188,8 @@ impl Stepper {
             submission = Some(runner.submit(&chunk, true, target.as_ref())?);
         }
         let after: Vec<Op> = step.after.iter().copied().map(Op::Capture).collect();
-        self.copy(&after);
+        self.copy(&after, &self.core.scheduler());
+        self.core.step_is_submitted();
         let Some(submission) = submission else { return Ok(()) };
         let (chunk, only_chunk) = (step.chunk.clone(), step.decode.is_empty());
         let flight = InFlight { submission, submitted, draws, readback, chunk, only_chunk };
@@ -220,7 +247,7 @@ impl Stepper {
     }
 
     /// Copies state on the GPU, in the order of the list.
-    fn copy(&self, ops: &[Op]) {
+    fn copy(&self, ops: &[Op], scheduler: &Scheduler) {
         if ops.is_empty() {
             return;
         }
@@ -234,7 +261,6 @@ impl Stepper {
                 }
                 Op::Restore { seq, slot, position, snapshot } => {
                     state.restore(&mut encoder, slot, position, snapshot);
-                    let scheduler = self.core.scheduler();
                     let at = slot as usize * state.context as usize;
                     device.write(&state.history, at, &scheduler.tokens(seq)[..position]);
                 }
@@ -277,6 +303,8 @@ impl Stepper {
         let position = job.prompt_len + job.generated;
         if token == NOT_FINITE {
             self.fail(id, Error::NotFinite { position });
+            // State of this prompt that was kept may be NaN too.
+            self.core.scheduler().clear_cache();
             return;
         }
         if !self.core.scheduler().read(id, epoch, token) {
@@ -304,15 +332,19 @@ impl Stepper {
 
     /// Ends a sequence; the state of its first `keep` tokens is kept.
     fn finish(&mut self, id: SeqId, keep: usize) {
-        let capture = self.core.scheduler().finish(id, keep);
-        self.copy(&capture.map(Op::Capture).into_iter().collect::<Vec<_>>());
+        // Nobody may take the slot before it is copied.
+        let mut scheduler = self.core.scheduler();
+        let capture = scheduler.finish(id, keep).map(Op::Capture);
+        self.copy(capture.as_slice(), &scheduler);
     }
 
     /// Ends all answers after an error that leaves the state on the GPU unknown.
     fn fail_all(&mut self, error: &Error) {
         self.core.scheduler().reset();
+        self.core.step_is_submitted();
         self.in_flight.clear();
         self.readbacks.clear();
+        self.next_readback = 0;
         for (_, job) in std::mem::take(&mut self.jobs) {
             job.fail(error.of_all());
         }

@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use pollster::block_on;
 
 mod ahead;
+mod saved;
 mod shared;
 
 use super::runner::{Output, Pace};

@@ -131,6 +131,29 @@ impl Encoder<'_> {
         self.readback_bytes += bytes;
     }
 
+    /// Copies ranges of `source` into `target`, one after another.
+    pub fn gather<T: Element>(
+        &mut self,
+        source: &Tensor<T>,
+        ranges: &[Range<usize>],
+        target: &Readback,
+    ) {
+        let b = size_of::<T>() as u64;
+        let mut to = 0;
+        for range in ranges {
+            let bytes = range.len() as u64 * b;
+            self.encoder.copy_buffer_to_buffer(
+                &source.memory.buffer,
+                range.start as u64 * b,
+                &target.memory.buffer,
+                to,
+                bytes,
+            );
+            to += bytes;
+        }
+        self.readback_bytes += to;
+    }
+
     /// Copies `len` elements between tensors.
     pub fn copy<T: Element>(
         &mut self,

@@ -29,7 +29,9 @@ impl Weights {
         self.matrices().iter().flat_map(|m| &m.parts).any(|p| p.format.is_quantised())
     }
 
-    fn matrices(&self) -> Vec<&Matrix> {
+    /// All matrices except routers.
+    #[must_use]
+    pub fn matrices(&self) -> Vec<&Matrix> {
         let mut all = vec![&self.embedding];
         all.extend(self.lm_head.as_ref());
         for layer in &self.layers {

@@ -182,15 +182,20 @@ impl PrefixCache {
         missing
     }
 
-    /// Whether there is a snapshot at the end of the whole blocks `tokens`.
+    /// Whether there is a snapshot at the end of `tokens`.
     pub fn has_snapshot(&self, tokens: &[u32]) -> bool {
         let mut at = ROOT;
-        for block in tokens.chunks_exact(self.block) {
+        let blocks = tokens.chunks_exact(self.block);
+        let rest = blocks.remainder();
+        for block in blocks {
             let next = self.nodes[at].as_ref().and_then(|node| node.children.get(block));
             let Some(next) = next else { return false };
             at = *next;
         }
-        self.nodes[at].as_ref().is_some_and(|node| node.snapshot.is_some())
+        self.nodes[at].as_ref().is_some_and(|node| match rest {
+            [] => node.snapshot.is_some(),
+            rest => node.ends.iter().any(|end| end.tokens == rest),
+        })
     }
 
     /// Begins a step: until [`PrefixCache::end_step`], snapshots that are used from now on are not taken

@@ -18,7 +18,7 @@ struct Seq {
     place: Option<Place>,
 }
 
-/// Where a running sequence has its state.
+/// The state of a running sequence.
 #[derive(Debug)]
 struct Place {
     slot: u32,
@@ -54,6 +54,10 @@ pub struct Scheduler {
     seqs: BTreeMap<SeqId, Seq>,
     /// Snapshots that passes of the step being planned may still write; free from the next step on.
     written: Vec<u32>,
+    /// Whether a step was planned whose work has not been submitted.
+    in_step: bool,
+    /// Slots of sequences that are not scheduled.
+    leased: usize,
     counts: CacheCounts,
 }
 
@@ -70,6 +74,8 @@ impl Scheduler {
             running: Vec::new(),
             seqs: BTreeMap::new(),
             written: Vec::new(),
+            in_step: false,
+            leased: 0,
             counts: CacheCounts::default(),
         }
     }
@@ -92,7 +98,19 @@ impl Scheduler {
         self.admit(&mut step);
         self.plan_chunk(&mut step);
         self.cache.end_step();
+        self.in_step = !step.is_empty();
         step
+    }
+
+    /// Whether a step was planned whose work has not been submitted. Nothing can be leased then.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        self.in_step
+    }
+
+    /// Notes that all work of the last step has been submitted.
+    pub fn step_is_submitted(&mut self) {
+        self.in_step = false;
     }
 
     /// Tokens of a sequence: its prompt and the drawn tokens that were read.
@@ -144,10 +162,13 @@ impl Scheduler {
         self.clear_cache();
     }
 
-    /// Sequences that wait while none runs: slots or pages that they need are leased.
+    /// The first sequence that waits, if none runs, it has not run yet, and slots are leased: it may wait for ever,
+    /// since its caller may hold the lease.
     #[must_use]
-    pub fn blocked(&self) -> Vec<SeqId> {
-        if self.running.is_empty() { self.waiting.iter().copied().collect() } else { Vec::new() }
+    pub fn blocked(&self) -> Option<SeqId> {
+        let first = self.waiting.front().copied()?;
+        let began = self.seqs.get(&first).is_some_and(|seq| seq.epoch > 0);
+        (self.running.is_empty() && self.leased > 0 && !began).then_some(first)
     }
 
     /// Forgets all cached prefixes.
@@ -163,11 +184,19 @@ impl Scheduler {
 
     /// Takes a slot for a sequence that is not scheduled.
     pub fn lease_slot(&mut self) -> Option<u32> {
-        self.slots.pop()
+        if self.in_step {
+            return None;
+        }
+        let slot = self.slots.pop()?;
+        self.leased += 1;
+        Some(slot)
     }
 
     /// Takes a page for a sequence that is not scheduled.
     pub fn lease_page(&mut self) -> Option<u32> {
+        if self.in_step {
+            return None;
+        }
         self.cache.make_room(&mut self.pool, 1);
         self.pool.take()
     }
@@ -175,6 +204,7 @@ impl Scheduler {
     /// Returns a leased slot and its pages.
     pub fn end_lease(&mut self, slot: u32, pages: impl IntoIterator<Item = u32>) {
         self.slots.push(slot);
+        self.leased -= 1;
         pages.into_iter().for_each(|page| self.pool.release(page));
     }
 
@@ -184,6 +214,40 @@ impl Scheduler {
         let pages: std::collections::BTreeSet<u32> =
             std::iter::from_fn(|| self.pool.take()).collect();
         pages.len()
+    }
+
+    /// The longest cached prefix of `tokens`. Its pages are leased, also the one that it ends in; its snapshot may
+    /// be written again by any later step.
+    pub fn lease_prefix(&mut self, tokens: &[u32]) -> Option<Hit> {
+        if self.in_step {
+            return None;
+        }
+        let hit = self.cache.find(tokens, tokens.len())?;
+        hit.pages.iter().chain(&hit.partial).for_each(|page| self.pool.share(*page));
+        Some(hit)
+    }
+
+    /// Takes pages and a snapshot for state that was computed elsewhere.
+    pub fn lease_state(&mut self, pages: usize) -> Option<(Vec<u32>, u32)> {
+        if self.in_step || !self.cache.make_room(&mut self.pool, pages) {
+            return None;
+        }
+        let snapshot = self.cache.take_snapshot(&mut self.pool)?;
+        let taken = (0..pages).filter_map(|_| self.pool.take()).collect();
+        Some((taken, snapshot))
+    }
+
+    /// Keeps leased state as that of `tokens`; its pages stay leased.
+    pub fn adopt(&mut self, tokens: &[u32], pages: &[u32], snapshot: u32) {
+        if !self.cache.insert(&mut self.pool, tokens, pages, Some(snapshot)) {
+            self.cache.free_snapshots([snapshot]);
+        }
+    }
+
+    /// Ends a lease of pages, and of a snapshot.
+    pub fn end_state(&mut self, pages: &[u32], snapshot: Option<u32>) {
+        pages.iter().for_each(|page| self.pool.release(*page));
+        self.cache.free_snapshots(snapshot);
     }
 
     /// Free slots, and pages that are free or only kept by the cache.
@@ -358,16 +422,12 @@ impl Scheduler {
         if position == 0 {
             return None;
         }
-        let reachable =
-            position >= place.began && place.computed - position <= self.limits.rewind as usize;
-        let snapshot = if reachable { self.cache.take_snapshot(&mut self.pool) } else { None };
-        let new = self.cache.insert(&mut self.pool, &tokens[..position], &place.pages, snapshot);
-        let snapshot = snapshot?;
-        if !new {
-            self.cache.free_snapshots([snapshot]);
-            return None;
-        }
-        Some(Capture { slot: place.slot, position, snapshot })
+        let wanted = position >= place.began
+            && place.computed - position <= self.limits.rewind as usize
+            && !self.cache.has_snapshot(&tokens[..position]);
+        let snapshot = if wanted { self.cache.take_snapshot(&mut self.pool) } else { None };
+        self.cache.insert(&mut self.pool, &tokens[..position], &place.pages, snapshot);
+        snapshot.map(|snapshot| Capture { slot: place.slot, position, snapshot })
     }
 
     /// Plans the snapshots of blocks that end in or behind the sequence's next `rows` rows. Returns the rows that

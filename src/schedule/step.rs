@@ -68,7 +68,7 @@ pub struct Capture {
 pub struct DecodeRow {
     /// The sequence.
     pub seq: SeqId,
-    /// How often the sequence was preempted before.
+    /// Number of times that the sequence was preempted before.
     pub epoch: u32,
     /// Its slot.
     pub slot: u32,
@@ -83,7 +83,7 @@ pub struct DecodeRow {
 pub struct ChunkRows {
     /// The sequence.
     pub seq: SeqId,
-    /// How often the sequence was preempted before.
+    /// Number of times that the sequence was preempted before.
     pub epoch: u32,
     /// Its slot.
     pub slot: u32,

@@ -73,6 +73,7 @@ impl ModelOnDevice {
             n_slots: 1,
             context: CONTEXT,
             n_pages: CONTEXT.div_ceil(PAGE),
+            n_snapshots: 1,
             kv_format: KvFormat::F32,
         };
         let scratch = ScratchShape::new(&config, &state, CONTEXT as usize);

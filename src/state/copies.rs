@@ -1,7 +1,9 @@
 //! Copies of state on the GPU: snapshots of convolutions, and pages of keys and values.
 
+use std::ops::Range;
+
 use super::State;
-use crate::gpu::Encoder;
+use crate::gpu::{Encoder, Tensor};
 use crate::kernels::{KvFormat, PAGE};
 
 impl State {
@@ -47,24 +49,48 @@ impl State {
 
     /// Copies a page of keys and values of all layers.
     pub fn copy_page(&self, encoder: &mut Encoder<'_>, from: u32, to: u32) {
-        let heads = PAGE as usize * self.dims.n_kv_heads;
-        let head_dim = self.dims.head_dim;
-        for pool in self.kv.iter().flat_map(|layer| [&layer.keys, &layer.values]) {
-            let words = self.kv_format.words(heads, head_dim);
-            // In blocks of 8 bits, scales have a plane of their own.
-            let planes = match self.kv_format {
-                KvFormat::F32 | KvFormat::F16 => vec![(0, words)],
-                KvFormat::Q8 => {
-                    let integers = heads * head_dim / 4;
-                    let scales = self.kv_format.scales_at(pool, head_dim as u32) as usize;
-                    vec![(0, integers), (scales, words - integers)]
-                }
-            };
-            for (start, len) in planes {
-                let at = |page: u32| start + page as usize * len;
-                encoder.copy((pool, at(from)), (&self.page_copy, 0), len);
-                encoder.copy((&self.page_copy, 0), (pool, at(to)), len);
+        for pool in self.pools() {
+            for (from, to) in self.ranges(pool, from).into_iter().zip(self.ranges(pool, to)) {
+                let len = from.len();
+                encoder.copy((pool, from.start), (&self.page_copy, 0), len);
+                encoder.copy((&self.page_copy, 0), (pool, to.start), len);
             }
         }
+    }
+
+    /// Keys and values of all layers, in order.
+    pub fn pools(&self) -> impl Iterator<Item = &Tensor<u32>> {
+        self.kv.iter().flat_map(|layer| [&layer.keys, &layer.values])
+    }
+
+    /// Words of a page of keys, or of values.
+    pub fn page_words(&self) -> usize {
+        self.kv_format.words(PAGE as usize * self.dims.n_kv_heads, self.dims.head_dim)
+    }
+
+    /// The words of a page in a pool. In blocks of 8 bits, scales have a plane of their own.
+    pub fn ranges(&self, pool: &Tensor<u32>, page: u32) -> Vec<Range<usize>> {
+        let head_dim = self.dims.head_dim;
+        let words = self.page_words();
+        let planes = match self.kv_format {
+            KvFormat::F32 | KvFormat::F16 => vec![(0, words)],
+            KvFormat::Q8 => {
+                let integers = PAGE as usize * self.dims.n_kv_heads * head_dim / 4;
+                let scales = self.kv_format.scales_at(pool, head_dim as u32) as usize;
+                vec![(0, integers), (scales, words - integers)]
+            }
+        };
+        let range = |(start, len): (usize, usize)| {
+            let at = start + page as usize * len;
+            at..at + len
+        };
+        planes.into_iter().map(range).collect()
+    }
+
+    /// The elements of a snapshot in the rings of each convolution.
+    pub fn snapshot_range(&self, snapshot: u32) -> Range<usize> {
+        let columns = self.dims.snapshot_columns();
+        let first = (self.snapshots_at() + snapshot * columns) as usize * self.dims.hidden_size;
+        first..first + columns as usize * self.dims.hidden_size
     }
 }

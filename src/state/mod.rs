@@ -60,6 +60,8 @@ pub struct StateShape {
     pub context: u32,
     /// Pages of the pool that all sequences share.
     pub n_pages: u32,
+    /// Snapshots of the convolutions' state ([`StateShape::snapshots`]).
+    pub n_snapshots: u32,
     /// Storage format of keys and values.
     pub kv_format: KvFormat,
 }
@@ -71,12 +73,17 @@ impl StateShape {
         max_splits(self.context)
     }
 
-    /// Snapshots of the convolutions' state: enough for each block of a prompt of 2,000 tokens, for a few turns of
-    /// each sequence, and more for a larger pool. With a context of 32,768 LFM2-8B-A1B has 196, which take 58 MB beside
+    /// Snapshots for `n_slots` sequences and a pool of `n_pages`: enough for each block of a prompt of 2,000 tokens,
+    /// for a few turns of each sequence, and more for a larger pool; at most as many as fit a binding of
+    /// `max_binding` bytes with the rings. With a context of 32,768 LFM2-8B-A1B has 196, which take 58 MB beside
     /// 403 MB of keys and values in f16.
     #[must_use]
-    pub fn n_snapshots(&self) -> u32 {
-        64 + 4 * self.n_slots + self.n_pages / 4
+    pub fn snapshots(dims: &StateDims, n_slots: u32, n_pages: u32, max_binding: u64) -> u32 {
+        let column = 4 * dims.hidden_size.max(1) as u64;
+        let columns = u32::try_from(max_binding / column).unwrap_or(u32::MAX);
+        let rest = columns.saturating_sub(n_slots.saturating_mul(dims.ring_columns()));
+        let most = rest / dims.snapshot_columns().max(1);
+        (64 + 4 * n_slots + n_pages / 4).min(most)
     }
 
     /// Words of the keys (or of the values) of one attention layer.
@@ -108,7 +115,7 @@ impl StateShape {
     /// Elements of the rings and snapshots of one convolution.
     fn rings_len(&self) -> usize {
         let rings = self.n_slots * self.dims.ring_columns();
-        let snapshots = self.n_snapshots() * self.dims.snapshot_columns();
+        let snapshots = self.n_snapshots * self.dims.snapshot_columns();
         (rings + snapshots) as usize * self.dims.hidden_size
     }
 

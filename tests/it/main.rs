@@ -8,6 +8,8 @@ mod gpu;
 #[cfg(feature = "reference")]
 mod kernels;
 mod kv;
+#[cfg(feature = "demo-model")]
+mod load;
 #[cfg(feature = "reference")]
 mod model_check;
 mod quantised;

@@ -52,13 +52,23 @@ fn engines_at_default_limits_share_a_device() {
 }
 
 /// More requests than the engine has slots for, of all lengths: each gets the tokens that it gets
-/// alone, and then all slots and pages are unused.
+/// alone, and then all slots and pages are unused. In the last cases the pool has too few pages for all.
 #[test]
 fn many_requests_equal_those_alone() {
-    for (sequences, context, ahead) in [(1, 128, 0), (3, 128, 1), (4, 100, 2), (16, 96, 1)] {
-        let engine = engine_with("tiny-a", |b| {
+    for (sequences, context, ahead, pool) in [
+        (1, 128, 0, 1),
+        (3, 128, 1, 1),
+        (4, 100, 2, 1),
+        (16, 96, 1, 1),
+        (8, 256, 1, 6),
+        (8, 256, 2, 8),
+    ] {
+        let build = |b: EngineBuilder| {
             b.sequences(sequences).context_length(context).read_ahead(ahead).chunk(32)
-        });
+        };
+        let whole = *engine_with("tiny-a", build).memory();
+        let memory = whole.total() - whole.kv + whole.kv / pool;
+        let engine = engine_with("tiny-a", |b| build(b).memory(memory));
         let vocab = engine.config().vocab_size;
         let unused = engine.scheduler().unused();
         let requests: Vec<_> = (0..16)
@@ -66,7 +76,8 @@ fn many_requests_equal_those_alone() {
                 // Half of them share a beginning.
                 let mut prompt = tokens(if i.is_multiple_of(2) { 30 } else { 3 }, i % 2, vocab);
                 prompt.extend(tokens((i * 7 % 40) as usize, i, vocab));
-                let mut options = sampled(u64::from(i), 5 + (i * 5 % 17) as usize);
+                let length = if pool > 1 { 90 } else { 5 } + (i * 5 % 17) as usize;
+                let mut options = sampled(u64::from(i), length);
                 if i.is_multiple_of(3) {
                     options.sampling = Some(SamplingOptions::greedy());
                 }
@@ -82,6 +93,27 @@ fn many_requests_equal_those_alone() {
             assert_eq!(together, fresh(&engine, prompt, options), "{sequences}");
         }
         assert_eq!(engine.scheduler().unused(), unused, "{sequences}");
+        assert_eq!(engine.cache_counts().preemptions > 0, pool > 1, "{sequences}");
+    }
+}
+
+/// More sequences decode at once than a chunk has rows.
+#[test]
+fn sequences_may_exceed_the_rows_of_a_chunk() {
+    let engine = engine_with("tiny-a", |b| b.sequences(8).chunk(4).context_length(64));
+    let vocab = engine.config().vocab_size;
+    let prompts: Vec<_> = (0..8).map(|i| tokens(5 + i as usize, i, vocab)).collect();
+    let options = sampled(1, 20);
+    let request = |prompt: &Vec<u32>| GenerateRequest {
+        prompt: prompt.clone(),
+        options: options.clone(),
+        ..GenerateRequest::default()
+    };
+    let all = block_on(engine.generate_batch(prompts.iter().map(request)));
+    for (prompt, done) in prompts.iter().zip(all) {
+        assert_eq!(done.unwrap().timings.predicted_n, 20);
+        let (ids, _) = generate(&engine, prompt, &options);
+        assert_eq!(ids, fresh(&engine, prompt, &options));
     }
 }
 

@@ -15,7 +15,7 @@ use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::GpuError;
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
-use lfm2_wgpu::{Engine, Error, GenerateOptions, SamplingOptions};
+use lfm2_wgpu::{Engine, Error, SamplingOptions};
 use serde_json::json;
 use sha2::Digest;
 use wasm_bindgen::prelude::*;
@@ -137,8 +137,7 @@ impl WebEngine {
     /// object, and returns whether to continue, or a promise of that. The result is the summary as JSON.
     pub async fn chat(&self, request: String, on_piece: Function) -> Result<String, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
-        let options = request.options(&self.engine).map_err(error)?;
-        answer(&self.engine, &request, &options, &on_piece).await
+        answer(&self.engine, &request, &on_piece).await
     }
 
     /// Destroys the device, which frees its GPU memory at once, unless the device is the page's.
@@ -242,10 +241,9 @@ fn sampling_json(sampling: &SamplingOptions) -> serde_json::Value {
 async fn answer(
     engine: &Engine,
     request: &ChatRequest,
-    options: &GenerateOptions,
     on_piece: &Function,
 ) -> Result<String, JsValue> {
-    let mut generation = engine.session().respond(&request.conversation, options).map_err(error)?;
+    let mut generation = engine.chat(request).map_err(error)?;
     while let Some(delta) = generation.next().await {
         let piece = piece(&delta.map_err(error)?).to_string();
         let goes_on = Promise::resolve(&on_piece.call1(&JsValue::NULL, &piece.into())?);

@@ -1,0 +1,352 @@
+//! `lfm2 batch`: answers a file of requests, many at once.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use clap::Args;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use indicatif::ProgressBar;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use super::error::CliError;
+use super::input::read_file;
+use super::options::Common;
+use super::{interrupt, load, progress};
+use crate::engine::{ChatRequest, Delta, Engine, Generation, completion, error_json};
+use crate::text::Answer;
+
+/// Requests that are begun for each one that runs, so that another takes a free slot at once.
+const QUEUED: usize = 2;
+/// Bytes of the largest file that is read.
+const MOST_BYTES: u64 = 1 << 30;
+/// Beginning of each line of the output.
+const BEGINNING: &[u8] = b"{\"id\":\"batch_req_";
+/// Time between two figures of the speed.
+const SPEED: Duration = Duration::from_millis(500);
+
+#[derive(Debug, Args)]
+#[command(after_help = NOTES)]
+pub struct Batch {
+    /// One request per line: {"custom_id": "...", "url": "/v1/chat/completions", "body": {...}}
+    #[arg(value_name = "INPUT.jsonl", env = "LFM2_BATCH_INPUT")]
+    input: PathBuf,
+    /// The answers, one per line, in the order in which they end
+    #[arg(value_name = "OUTPUT.jsonl", env = "LFM2_BATCH_OUTPUT")]
+    output: PathBuf,
+    /// Answers at once
+    #[arg(long, value_name = "N", default_value_t = 8, env = "LFM2_PARALLEL",
+        value_parser = clap::value_parser!(u32).range(1..=256))]
+    parallel: u32,
+}
+
+const NOTES: &str = "\
+The files have the format of OpenAI's Batch API. `model` in a body is absent or the loaded model's name. A \
+request that is invalid or too long gets a line with its error and status 400.
+An interrupted run continues: the same command again answers the requests that OUTPUT does not answer. An \
+incomplete last line of OUTPUT is answered again.
+
+Examples:
+  lfm2 batch requests.jsonl answers.jsonl
+  lfm2 -m MODEL.gguf batch requests.jsonl answers.jsonl --parallel 32";
+
+/// A line of the input as it is written.
+#[derive(Deserialize)]
+struct Line<'a> {
+    custom_id: Option<String>,
+    method: Option<String>,
+    url: Option<String>,
+    /// The text, so that numbers of any length stay exact.
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
+
+/// A request of the input.
+struct Request {
+    custom_id: String,
+    /// Name of the request: a hash of `custom_id` and body.
+    id: String,
+    /// The body as JSON.
+    body: String,
+}
+
+/// A request that the engine answers.
+struct Running {
+    request: Request,
+    generation: Generation,
+    answer: Answer,
+}
+
+impl Running {
+    /// Waits for the next step of the answer.
+    async fn next(mut self) -> (Self, Option<Result<Delta, crate::Error>>) {
+        let delta = self.generation.next().await;
+        (self, delta)
+    }
+}
+
+impl Batch {
+    pub fn run(self, common: &Common) -> Result<(), CliError> {
+        let requests = requests(&self.input)?;
+        let (output, answered) = Output::open(&self.output, &self.input, &requests)?;
+        let todo: VecDeque<Request> =
+            requests.into_iter().filter(|r| !answered.contains(&r.custom_id)).collect();
+        if !answered.is_empty() && !common.quiet {
+            eprintln!("{} requests were answered before, {} are left", answered.len(), todo.len());
+        }
+        if todo.is_empty() {
+            return Ok(());
+        }
+        let model = load::open(common)?;
+        let engine = load::engine_of(model, common, |builder| builder.sequences(self.parallel))?;
+        let bar =
+            progress::bar(common, todo.len() as u64, "batch [{bar:32}] {pos}/{len} {msg} {eta}");
+        let most = self.parallel as usize * QUEUED;
+        let mut run = Run { engine, output, bar, tokens: 0, failed: 0, began: Instant::now() };
+        let total = todo.len();
+        let done = pollster::block_on(run.all(todo, most));
+        run.bar.finish_and_clear();
+        done?;
+        if !common.quiet {
+            let seconds = run.began.elapsed().as_secs_f64();
+            eprintln!(
+                "{total} requests, {} of them failed; {} tokens in {seconds:.1} s, {:.1} tokens/s",
+                run.failed,
+                run.tokens,
+                run.tokens as f64 / seconds.max(1e-9)
+            );
+        }
+        Ok(())
+    }
+}
+
+/// The state of a run.
+struct Run {
+    engine: Engine,
+    output: Output,
+    bar: ProgressBar,
+    tokens: u64,
+    failed: u64,
+    began: Instant,
+}
+
+impl Run {
+    /// Answers all requests, at most `most` of them begun at a time.
+    async fn all(&mut self, mut todo: VecDeque<Request>, most: usize) -> Result<(), CliError> {
+        let mut running = FuturesUnordered::new();
+        let mut shown = Instant::now();
+        loop {
+            while running.len() < most
+                && let Some(request) = todo.pop_front()
+            {
+                if let Some(started) = self.start(request)? {
+                    running.push(started.next());
+                }
+            }
+            let Some((one, delta)) = running.next().await else { return Ok(()) };
+            if interrupt::requested() {
+                return Err(CliError::Interrupted);
+            }
+            match delta {
+                Some(delta) => {
+                    if let Some(one) = self.step(one, delta)? {
+                        running.push(one.next());
+                    }
+                }
+                None => self.end(&one)?,
+            }
+            if shown.elapsed() > SPEED {
+                shown = Instant::now();
+                let speed = self.tokens as f64 / self.began.elapsed().as_secs_f64();
+                self.bar.set_message(format!("{speed:.1} tokens/s"));
+            }
+        }
+    }
+
+    /// Starts an answer; a request that is refused is done.
+    fn start(&mut self, request: Request) -> Result<Option<Running>, CliError> {
+        match self.generation(&request.body) {
+            Ok(generation) => Ok(Some(Running { request, generation, answer: Answer::default() })),
+            Err(error) => {
+                self.refuse(&request, error)?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn generation(&self, body: &str) -> Result<Generation, crate::Error> {
+        let wrong = |field: &str, problem: String| crate::Error::Request {
+            field: field.to_owned(),
+            problem,
+        };
+        let request = ChatRequest::from_json(body)?;
+        if request.stream {
+            return Err(wrong("stream", "is not possible in a batch: leave it out".to_owned()));
+        }
+        let name = self.engine.name();
+        if let Some(model) = request.model.as_ref().filter(|model| **model != name) {
+            let problem = format!("is {model:?}, the loaded model is {name:?}: leave it out");
+            return Err(wrong("model", problem));
+        }
+        self.engine.chat(&request)
+    }
+
+    /// Takes a step of an answer. Returns the answer, unless it has failed.
+    fn step(
+        &mut self,
+        mut one: Running,
+        delta: Result<Delta, crate::Error>,
+    ) -> Result<Option<Running>, CliError> {
+        let delta = match delta {
+            Ok(delta) => delta,
+            Err(error) => {
+                self.refuse(&one.request, error)?;
+                return Ok(None);
+            }
+        };
+        self.tokens += u64::from(delta.token.is_some());
+        let Delta { text: content, reasoning, tool_calls, .. } = delta;
+        one.answer.append(Answer { content, reasoning, tool_calls });
+        Ok(Some(one))
+    }
+
+    fn end(&mut self, one: &Running) -> Result<(), CliError> {
+        let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let (finish, timings) = (one.generation.finish_reason(), one.generation.timings());
+        let head = (one.request.id.as_str(), created, self.engine.name());
+        let body = completion((head.0, head.1, &head.2), &one.answer, finish, &timings);
+        self.write(&one.request, 200, &body)
+    }
+
+    /// Writes the error of a request. A fault of the model or the engine ends the run instead: the next run answers
+    /// the request.
+    fn refuse(&mut self, request: &Request, error: crate::Error) -> Result<(), CliError> {
+        let status = match &error {
+            crate::Error::NotFinite { .. } => 500,
+            other if matches!(other.code(), "invalid_request" | "context_full") => 400,
+            _ => return Err(error.into()),
+        };
+        self.failed += 1;
+        self.write(request, status, &error_json(&error))
+    }
+
+    fn write(&mut self, request: &Request, status: u16, body: &Value) -> Result<(), CliError> {
+        let line = json!({
+            "id": format!("batch_req_{}", request.id),
+            "custom_id": request.custom_id,
+            "response": { "status_code": status, "request_id": request.id, "body": body },
+            "error": null,
+        });
+        self.bar.inc(1);
+        self.output.append(&line)
+    }
+}
+
+/// Reads the requests, and refuses a file that is not a batch.
+fn requests(path: &Path) -> Result<Vec<Request>, CliError> {
+    let text = read_file(path, MOST_BYTES)?;
+    let mut all = Vec::new();
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong =
+            |problem: String| CliError::User(format!("{}:{number}: {problem}", path.display()));
+        let line: Line<'_> =
+            serde_json::from_str(line).map_err(|e| wrong(format!("not a request as JSON: {e}")))?;
+        let Some(custom_id) = line.custom_id else {
+            return Err(wrong("custom_id: is missing, need a text".to_owned()));
+        };
+        if let Some(first) = seen.insert(custom_id.clone(), number) {
+            return Err(wrong(format!("custom_id: {custom_id:?} is that of line {first} too")));
+        }
+        for (key, given, need) in
+            [("method", line.method, "POST"), ("url", line.url, "/v1/chat/completions")]
+        {
+            if let Some(given) = given.filter(|given| given != need) {
+                return Err(wrong(format!("{key}: is {given:?}, need {need:?}")));
+            }
+        }
+        let Some(body) = line.body.map(|body| body.get().to_owned()) else {
+            return Err(wrong("body: is missing, need an object".to_owned()));
+        };
+        let hash = Sha256::digest(json!([custom_id, body]).to_string().as_bytes());
+        let id: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        all.push(Request { custom_id, id, body });
+    }
+    if all.is_empty() {
+        return Err(CliError::User(format!("{}: has no requests", path.display())));
+    }
+    Ok(all)
+}
+
+/// The output file. Each line is written whole.
+struct Output {
+    file: File,
+    path: PathBuf,
+}
+
+impl Output {
+    /// Opens the output, cuts off an incomplete last line, and returns the ids of the requests that it answers. It
+    /// must answer these requests and no others.
+    fn open(
+        path: &Path,
+        input: &Path,
+        requests: &[Request],
+    ) -> Result<(Self, BTreeSet<String>), CliError> {
+        let error = |e: &std::io::Error| CliError::file(path, "write", e);
+        if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+            let problem = "exists and is not a regular file; choose another name";
+            return Err(CliError::User(format!("{}: {problem}", path.display())));
+        }
+        let known: BTreeMap<&str, &str> =
+            requests.iter().map(|r| (r.custom_id.as_str(), r.id.as_str())).collect();
+        let mut options = OpenOptions::new();
+        let options = options.read(true).write(true).create(true).truncate(false);
+        let mut file = options.open(path).map_err(|e| error(&e))?;
+        if let Err(TryLockError::WouldBlock) = file.try_lock() {
+            let problem = "another run writes it now";
+            return Err(CliError::User(format!("{}: {problem}", path.display())));
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(|e| CliError::file(path, "read", &e))?;
+        let foreign = |number: usize| {
+            let problem = "is not a line of a batch's output; choose another output";
+            CliError::User(format!("{}:{number}: {problem}", path.display()))
+        };
+        let mut answered = BTreeSet::new();
+        let mut whole = 0;
+        for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
+            let Some(complete) = line.strip_suffix(b"\n") else {
+                if BEGINNING.starts_with(line) || line.starts_with(BEGINNING) {
+                    break;
+                }
+                return Err(foreign(number));
+            };
+            let answer: Value = serde_json::from_slice(complete).map_err(|_| foreign(number))?;
+            let custom_id = answer["custom_id"].as_str().unwrap_or_default();
+            let name = answer["id"].as_str().and_then(|id| id.strip_prefix("batch_req_"));
+            if name.is_none() || known.get(custom_id).copied() != name {
+                return Err(CliError::User(format!(
+                    "{}:{number}: answers a request that {} does not have; choose another output",
+                    path.display(),
+                    input.display()
+                )));
+            }
+            answered.insert(custom_id.to_owned());
+            whole += line.len();
+        }
+        file.set_len(whole as u64).map_err(|e| error(&e))?;
+        file.seek(SeekFrom::End(0)).map_err(|e| error(&e))?;
+        Ok((Self { file, path: path.to_owned() }, answered))
+    }
+
+    fn append(&mut self, line: &Value) -> Result<(), CliError> {
+        let written = self.file.write_all(format!("{line}\n").as_bytes());
+        written.map_err(|e| CliError::file(&self.path, "write", &e))
+    }
+}
