@@ -3,7 +3,6 @@
 # after they are built.
 #
 #   tools/fuzz.sh [SECONDS [TARGET...]]
-#   tools/fuzz.sh --build                 builds the targets and runs none
 #
 # Two targets run at a time. They work on a copy of the corpus in fuzz/target/found, which keeps new inputs.
 # An input that fails is stored in fuzz/artifacts. Run it again with
@@ -14,13 +13,8 @@ export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 # Sanitizers and coverage are unstable options of the stable compiler; no nightly is needed.
 export RUSTC_BOOTSTRAP=1
 
-build_only=no
-if [ "${1:-}" = --build ]; then
-    build_only=yes
-    shift
-fi
 total=${1:-240}
-[[ $total =~ ^[1-9][0-9]*$ ]] || { echo "usage: tools/fuzz.sh [SECONDS [TARGET...]] or --build" >&2; exit 2; }
+[[ $total =~ ^[1-9][0-9]*$ ]] || { echo "usage: tools/fuzz.sh [SECONDS [TARGET...]]" >&2; exit 2; }
 shift || true
 targets=("$@")
 [ ${#targets[@]} -gt 0 ] || mapfile -t targets < <(sed -n 's/^name = "\(.*\)"$/\1/p' fuzz/Cargo.toml | tail -n +2)
@@ -31,7 +25,6 @@ seconds=$((total * 2 / ${#targets[@]}))
 
 cargo fuzz --version >/dev/null 2>&1 || cargo install cargo-fuzz --locked --version 0.13.2
 cargo fuzz build --codegen-units 16
-[ $build_only = no ] || exit 0
 
 # Recording the stack of every allocation would take most of the time.
 export ASAN_OPTIONS=malloc_context_size=0:quarantine_size_mb=16:detect_leaks=0

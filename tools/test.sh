@@ -76,21 +76,8 @@ demo_gguf() {
     done
 }
 
-# The fuzz targets have a build folder of their own. They are built beside the other steps, at the lowest priority:
-# many of those leave a core idle.
-build_fuzz_targets() {
-    fuzz_log=$(mktemp)
-    nice -n 19 tools/fuzz.sh --build >"$fuzz_log" 2>&1 &
-    fuzz_build=$!
-    trap 'kill $fuzz_build 2>/dev/null || true' EXIT
-}
-fuzz_targets_are_built() {
-    wait $fuzz_build || { cat "$fuzz_log" >&2; return 1; }
-}
-
 step tools/setup.sh --dev
 step cargo fetch --locked --quiet
-build_fuzz_targets
 step cargo fmt --all --check
 step cargo clippy --locked --quiet --all-targets -- -D warnings
 if [ $all = yes ]; then
@@ -119,6 +106,5 @@ step npm run build --silent --prefix examples/web
 # Browser tests, which compare with the program that the tests have built.
 step npm test --silent --prefix web
 step plots
-step fuzz_targets_are_built
 step tools/fuzz.sh "$fuzz_seconds"
 echo "test.sh: all checks passed in $((SECONDS / 60)) min $((SECONDS % 60)) s"
