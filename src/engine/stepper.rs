@@ -97,6 +97,13 @@ pub(super) struct Stepper {
     last_read: Instant,
 }
 
+impl Drop for Stepper {
+    fn drop(&mut self) {
+        // If the loop has panicked within a step, nobody may wait for the step's end.
+        self.core.step_is_submitted();
+    }
+}
+
 impl Stepper {
     pub fn new(core: Arc<Core>) -> Self {
         Self {
