@@ -20,6 +20,7 @@ use super::input::read_file;
 use super::options::Common;
 use super::{interrupt, load, progress};
 use crate::engine::{ChatRequest, Delta, Engine, Generation, completion, error_json};
+use crate::formats::package::hex;
 use crate::text::Answer;
 
 /// Requests that are begun for each one that runs, so that another takes a free slot at once.
@@ -211,16 +212,15 @@ impl Run {
             }
         };
         self.tokens += u64::from(delta.token.is_some());
-        let Delta { text: content, reasoning, tool_calls, .. } = delta;
-        one.answer.append(Answer { content, reasoning, tool_calls });
+        one.answer.append(delta.into());
         Ok(Some(one))
     }
 
     fn end(&mut self, one: &Running) -> Result<(), CliError> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let (finish, timings) = (one.generation.finish_reason(), one.generation.timings());
-        let head = (one.request.id.as_str(), created, self.engine.name());
-        let body = completion((head.0, head.1, &head.2), &one.answer, finish, &timings);
+        let (id, model) = (&one.request.id, self.engine.name());
+        let body = completion((id, created, &model), &one.answer, finish, &timings);
         self.write(&one.request, 200, &body)
     }
 
@@ -275,8 +275,7 @@ fn requests(path: &Path) -> Result<Vec<Request>, CliError> {
             return Err(wrong("body: is missing, need an object".to_owned()));
         };
         let hash = Sha256::digest(json!([custom_id, body]).to_string().as_bytes());
-        let id: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
-        all.push(Request { custom_id, id, body });
+        all.push(Request { custom_id, id: hex(&hash[..12]), body });
     }
     if all.is_empty() {
         return Err(CliError::User(format!("{}: has no requests", path.display())));

@@ -88,6 +88,13 @@ pub struct Delta {
     pub prefill: Option<PrefillProgress>,
 }
 
+impl From<Delta> for Answer {
+    fn from(delta: Delta) -> Self {
+        let Delta { text: content, reasoning, tool_calls, .. } = delta;
+        Self { content, reasoning, tool_calls }
+    }
+}
+
 /// Progress of the prefill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PrefillProgress {

@@ -236,7 +236,7 @@ impl EngineBuilder {
         let ahead = u32::from(!device.caps().software);
         let read_ahead =
             in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_READ_AHEAD)?;
-        let Planned { state, scratch, memory } = self.plan(&model, device.caps(), known)?;
+        let Planned { state, scratch, memory, chunk } = self.plan(&model, device.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
         // Choices are checked before the weights are loaded: a refusal must not come after
         // gigabytes.
@@ -264,7 +264,6 @@ impl EngineBuilder {
         let compiled = runner.compile(self.reporter);
         let runner = compile_while_loading(compiled, unread.load(&mut on_progress)).await?;
         device.keep_pipelines();
-        let chunk = self.chunk.unwrap_or(DEFAULT_CHUNK).min(state.context);
         let scheduler = Scheduler::new(Limits {
             slots: state.n_slots,
             pages: state.n_pages,

@@ -82,8 +82,7 @@ impl Generation {
     pub async fn answer(&mut self) -> Result<Answer, Error> {
         let mut all = Answer::default();
         while let Some(delta) = self.next().await {
-            let Delta { text: content, reasoning, tool_calls, .. } = delta?;
-            all.append(Answer { content, reasoning, tool_calls });
+            all.append(delta?.into());
         }
         Ok(all)
     }

@@ -1,7 +1,7 @@
 //! The engine: a model on a device, shared by all who ask it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, MutexGuard};
+use std::sync::{Arc, MutexGuard, OnceLock};
 
 use futures_channel::mpsc::{UnboundedSender, unbounded};
 
@@ -33,6 +33,8 @@ pub(super) struct Inner {
     pub memory: MemoryPlan,
     pub recommended: Recommendation,
     pub text: ModelText,
+    /// The model's identity in saved states; computed for the first one.
+    pub fingerprint: OnceLock<String>,
 }
 
 impl Inner {
@@ -68,6 +70,7 @@ impl Inner {
             memory,
             recommended,
             text,
+            fingerprint: OnceLock::new(),
         })
     }
 }

@@ -31,6 +31,8 @@ pub(super) struct Planned {
     pub state: StateShape,
     pub scratch: ScratchShape,
     pub memory: MemoryPlan,
+    /// Most tokens of a prompt in a pass.
+    pub chunk: u32,
 }
 
 impl Planning<'_> {
@@ -58,18 +60,20 @@ impl Planning<'_> {
         let a_page = (full.memory.total() - least.memory.total()).div_ceil(more).max(1);
         let pages = least.state.n_pages + u32::try_from(room / a_page).unwrap_or(0);
         // Some pages bring a snapshot with them, so the bytes of a page are a mean.
-        let sizes = (least.state.n_pages..=pages).rev().map(|pages| self.with_pool(setup, pages));
-        sizes.into_iter().find(|planned| planned.memory.total() <= have)
+        let mut sizes =
+            (least.state.n_pages..=pages).rev().map(|pages| self.with_pool(setup, pages));
+        sizes.find(|planned| planned.memory.total() <= have)
     }
 
     fn with_pool(&self, setup: &Setup, n_pages: u32) -> Planned {
         let state = self.state(setup.context, n_pages, setup.kv);
         // A pass has a row of each sequence, or a chunk.
-        let rows = self.chunk.min(setup.context).max(self.n_slots) as usize;
+        let chunk = self.chunk.min(setup.context);
+        let rows = chunk.max(self.n_slots) as usize;
         let scratch = ScratchShape::new(self.config, &state, rows);
         let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(weights, &state, &scratch);
-        Planned { state, scratch, memory }
+        Planned { state, scratch, memory, chunk }
     }
 
     fn state(&self, context: u32, n_pages: u32, kv_format: KvFormat) -> StateShape {

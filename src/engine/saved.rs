@@ -223,6 +223,9 @@ impl Engine {
     /// Hash of the configuration and of the beginnings of all weight matrices: a fine-tuned model, or one in another
     /// format, has another.
     async fn fingerprint(&self) -> Result<String, Error> {
+        if let Some(known) = self.inner.fingerprint.get() {
+            return Ok(known.clone());
+        }
         let mut hash = XxHash3_64::with_seed(0);
         hash.write(format!("{:?}", self.config()).as_bytes());
         for part in self.runner().weights.matrices().into_iter().flat_map(|m| &m.parts) {
@@ -231,7 +234,8 @@ impl Engine {
             hash.write(part.format.name().as_bytes());
             hash.write(bytemuck::cast_slice(&words));
         }
-        Ok(format!("{:016x}", hash.finish()))
+        let made = format!("{:016x}", hash.finish());
+        Ok(self.inner.fingerprint.get_or_init(|| made).clone())
     }
 }
 

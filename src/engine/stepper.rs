@@ -180,6 +180,7 @@ impl Stepper {
         let chunk_draws = step.chunk.iter().filter(|rows| rows.draws);
         draws.extend(chunk_draws.map(|rows| (rows.seq, rows.epoch, rows.slot)));
         let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
+        self.note_beginnings(&step.chunk);
         let decode = self.decode_batch(&step.decode);
         let chunk = self.chunk_batch(&step.chunk);
         let target = readback.map(|index| (&self.readbacks[index], Output::NextTokens));
@@ -206,51 +207,60 @@ impl Stepper {
 
     fn decode_batch(&self, rows: &[DecodeRow]) -> Batch {
         let scheduler = self.core.scheduler();
-        let first_column = self.core.runner.state.snapshots_at();
-        let seq = |row: &DecodeRow| {
-            let job = self.jobs.get(&row.seq)?;
-            let position = row.position as u32;
-            Some(SeqRows {
-                slot: row.slot,
-                rows: vec![Row { token: FROM_SLOT, position }],
-                generated_from: job.prompt_len as u32,
-                sample: job.sample.clone(),
-                pages: scheduler.pages(row.seq).to_vec(),
-                logit_rows: vec![0],
-                snapshot_columns: row
-                    .snapshot_column
-                    .map(|c| (0, first_column + c))
-                    .into_iter()
-                    .collect(),
-            })
+        let seq = |decode: &DecodeRow| {
+            let row = Row { token: FROM_SLOT, position: decode.position as u32 };
+            let column = decode.snapshot_column.map(|column| (0, column));
+            self.seq_rows(&scheduler, (decode.seq, decode.slot), vec![row], true, column.as_slice())
         };
         Batch { seqs: rows.iter().filter_map(seq).collect() }
     }
 
-    fn chunk_batch(&mut self, chunk: &[ChunkRows]) -> Batch {
+    fn chunk_batch(&self, chunk: &[ChunkRows]) -> Batch {
         let scheduler = self.core.scheduler();
-        let first_column = self.core.runner.state.snapshots_at();
-        let mut seqs = Vec::new();
+        let seq = |rows: &ChunkRows| {
+            let tokens = &scheduler.tokens(rows.seq)[rows.start..rows.end];
+            let row = |(position, token): (u32, &u32)| Row { token: *token, position };
+            let all = (rows.start as u32..).zip(tokens).map(row).collect();
+            let id = (rows.seq, rows.slot);
+            self.seq_rows(&scheduler, id, all, rows.draws, &rows.snapshot_columns)
+        };
+        Batch { seqs: chunk.iter().filter_map(seq).collect() }
+    }
+
+    /// The rows of a sequence in a pass, with the columns of the snapshots that some of them write. `draws`: whether
+    /// the last one draws a token.
+    fn seq_rows(
+        &self,
+        scheduler: &Scheduler,
+        (id, slot): (SeqId, u32),
+        rows: Vec<Row>,
+        draws: bool,
+        columns: &[(u32, u32)],
+    ) -> Option<SeqRows> {
+        let job = self.jobs.get(&id)?;
+        let first = self.core.runner.state.snapshots_at();
+        Some(SeqRows {
+            slot,
+            generated_from: job.prompt_len as u32,
+            sample: job.sample.clone(),
+            pages: scheduler.pages(id).to_vec(),
+            logit_rows: if draws { vec![rows.len() as u32 - 1] } else { Vec::new() },
+            snapshot_columns: columns.iter().map(|(row, column)| (*row, first + column)).collect(),
+            rows,
+        })
+    }
+
+    /// Tells answers whose prompts begin to run how much of them was cached.
+    fn note_beginnings(&mut self, chunk: &[ChunkRows]) {
+        let scheduler = self.core.scheduler();
         for rows in chunk {
-            let Some(job) = self.jobs.get_mut(&rows.seq) else { continue };
-            if let (0, Some(cached)) = (job.generated, scheduler.cached(rows.seq)) {
+            if let (Some(job), Some(cached)) =
+                (self.jobs.get_mut(&rows.seq), scheduler.cached(rows.seq))
+                && job.generated == 0
+            {
                 job.began_at(cached);
             }
-            let tokens = &scheduler.tokens(rows.seq)[rows.start..rows.end];
-            let positions = rows.start as u32..;
-            let kept = rows.snapshot_columns.iter();
-            let row = |(position, token): (u32, &u32)| Row { token: *token, position };
-            seqs.push(SeqRows {
-                slot: rows.slot,
-                rows: positions.zip(tokens).map(row).collect(),
-                generated_from: job.prompt_len as u32,
-                sample: job.sample.clone(),
-                pages: scheduler.pages(rows.seq).to_vec(),
-                logit_rows: if rows.draws { vec![tokens.len() as u32 - 1] } else { Vec::new() },
-                snapshot_columns: kept.map(|(row, c)| (*row, first_column + c)).collect(),
-            });
         }
-        Batch { seqs }
     }
 
     /// Copies state on the GPU, in the order of the list.

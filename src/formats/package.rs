@@ -167,7 +167,7 @@ impl Manifest {
                     return Ok(false);
                 }
             }
-            let got = hex(hasher);
+            let got = hex(&hasher.finalize());
             if !got.eq_ignore_ascii_case(&file.sha256) {
                 let want = quoted(&file.sha256);
                 return Err(FormatError::File {
@@ -214,7 +214,7 @@ fn names_format(bytes: &[u8]) -> bool {
     bytes.windows(FORMAT.len()).any(|piece| piece == FORMAT.as_bytes())
 }
 
-/// A hash in hexadecimal.
-pub(crate) fn hex(hasher: Sha256) -> String {
-    hasher.finalize().iter().map(|b| format!("{b:02x}")).collect()
+/// Bytes in hexadecimal, such as those of a hash.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|b| format!("{b:02x}")).collect()
 }

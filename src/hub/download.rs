@@ -13,6 +13,7 @@ use super::cache::{Cache, sync_folder};
 use super::error::io;
 use super::http::{Failure, Http, Patience, Want, passing, range_start};
 use super::{HubError, HubName};
+use crate::formats::package::hex;
 
 const PIECE: usize = 256 << 10;
 /// Bytes of progress after which the count of broken connections starts again.
@@ -61,7 +62,6 @@ impl Hasher {
     }
 
     fn finish(self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|b| format!("{b:02x}")).collect();
         match self {
             Self::Sha256(h) => hex(&h.finalize()),
             Self::Git(h) => hex(&h.finalize()),

@@ -404,6 +404,6 @@ impl HashedFile {
     fn finish(self) -> Result<PackageFile, PackageError> {
         let synced = self.file.sync_all();
         synced.map_err(|error| PackageError::Write { file: self.place, error })?;
-        Ok(PackageFile { name: self.name, bytes: self.bytes, sha256: hex(self.hasher) })
+        Ok(PackageFile { name: self.name, bytes: self.bytes, sha256: hex(&self.hasher.finalize()) })
     }
 }

@@ -65,7 +65,7 @@ impl State {
 
     /// Words of a page of keys, or of values.
     pub fn page_words(&self) -> usize {
-        self.kv_format.words(PAGE as usize * self.dims.n_kv_heads, self.dims.head_dim)
+        self.dims.page_words(self.kv_format)
     }
 
     /// The words of a page in a pool. In blocks of 8 bits, scales have a plane of their own.

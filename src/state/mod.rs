@@ -42,6 +42,12 @@ impl StateDims {
         self.conv_l_cache as u32 - 1
     }
 
+    /// Words of the keys (or of the values) of a page in one attention layer.
+    #[must_use]
+    pub fn page_words(&self, kv_format: KvFormat) -> usize {
+        kv_format.words(PAGE as usize * self.n_kv_heads, self.head_dim)
+    }
+
     /// Bytes of one sequence's ring in one convolution layer.
     #[must_use]
     pub fn ring_bytes(&self) -> u64 {
@@ -92,9 +98,8 @@ impl StateShape {
         self.n_pages as usize * self.page_words()
     }
 
-    /// Words of the keys (or of the values) of a page in one attention layer.
     fn page_words(&self) -> usize {
-        self.kv_format.words(PAGE as usize * self.dims.n_kv_heads, self.dims.head_dim)
+        self.dims.page_words(self.kv_format)
     }
 
     /// Bytes of keys and values.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use lfm2_wgpu::engine::{Engine, GenerateOptions, GenerateRequest, SamplingOptions};
 use lfm2_wgpu::gpu::{Device, DeviceOptions};
+use lfm2_wgpu::selftest::Rng;
 use lfm2_wgpu::text::{Conversation, Message};
 use pollster::block_on;
 
@@ -14,18 +15,6 @@ const CLIENTS: u32 = 64;
 /// Seconds of the load: `LFM2_LOAD_SECONDS`, or 30.
 fn seconds() -> u64 {
     std::env::var("LFM2_LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30)
-}
-
-/// A small generator of random numbers (xorshift).
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, n: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % n
-    }
 }
 
 fn requests(engine: &Engine) -> Vec<GenerateRequest> {
@@ -77,9 +66,9 @@ fn client(
     (requests, texts): (&[GenerateRequest], &[String]),
     seen: &Mutex<Seen>,
 ) {
-    let mut random = Random(seed * 0x9e37_79b9 + 1);
+    let mut random = Rng::new(seed);
     while Instant::now() < deadline {
-        let index = random.below(requests.len() as u64) as usize;
+        let index = random.below(requests.len());
         let (cancel_after, slow) = match random.below(8) {
             0 => (Some(random.below(12)), false),
             1 => (None, true),

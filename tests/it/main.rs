@@ -8,7 +8,7 @@ mod gpu;
 #[cfg(feature = "reference")]
 mod kernels;
 mod kv;
-#[cfg(feature = "demo-model")]
+#[cfg(all(feature = "demo-model", feature = "reference"))]
 mod load;
 #[cfg(feature = "reference")]
 mod model_check;
