@@ -83,7 +83,6 @@ impl Bench {
             let mut samples = Vec::new();
             bar.set_message(test.name());
             for repetition in 0..=self.repetitions {
-                bar.tick();
                 let sample = pollster::block_on(measure::measure(&engine, test))?;
                 bar.inc(1);
                 // The first repetition is the warm-up.

@@ -26,12 +26,21 @@ fn target(common: &Common) -> ProgressDrawTarget {
     }
 }
 
+/// Redraws a shown bar also without news. A step of the work may take seconds: the first pass of a new
+/// driver compiles.
+fn keep_moving(bar: &ProgressBar) {
+    if !bar.is_hidden() {
+        bar.enable_steady_tick(TICK);
+    }
+}
+
 /// A bar on stderr; hidden if stderr is no terminal or with -q.
 pub fn bar(common: &Common, total: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(total), target(common));
-    if let Ok(style) = ProgressStyle::with_template(template) {
+    if let Ok(style) = ProgressStyle::with_template(&format!("{{spinner}} {template}")) {
         bar.set_style(style.progress_chars("=> "));
     }
+    keep_moving(&bar);
     bar
 }
 
@@ -69,9 +78,7 @@ impl Steps {
         if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
-        if !bar.is_hidden() {
-            bar.enable_steady_tick(TICK);
-        }
+        keep_moving(&bar);
         *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.clone());
         let steps = Self { bar };
         steps.begin(first);

@@ -15,8 +15,8 @@ pub struct Terminal {
     child: Child,
     keys: ChildStdin,
     screen: Arc<Mutex<Vec<u8>>>,
-    /// Times of output.
-    moments: Arc<Mutex<Vec<Instant>>>,
+    /// Times of output, and the length of the screen's text after each.
+    moments: Arc<Mutex<Vec<(Instant, usize)>>>,
     /// Number of bytes of the screen already checked.
     seen: usize,
 }
@@ -50,8 +50,9 @@ impl Terminal {
         std::thread::spawn(move || {
             let mut piece = [0; 4096];
             while let Ok(n @ 1..) = output.read(&mut piece) {
-                shown.lock().unwrap().extend_from_slice(&piece[..n]);
-                noted.lock().unwrap().push(Instant::now());
+                let mut screen = shown.lock().unwrap();
+                screen.extend_from_slice(&piece[..n]);
+                noted.lock().unwrap().push((Instant::now(), screen.len()));
             }
         });
         Self { child, keys, screen, moments, seen: 0 }
@@ -92,11 +93,13 @@ impl Terminal {
         })
     }
 
-    /// The time to the first output, and the longest pause after it.
-    pub fn silences(&self, started: Instant) -> (Duration, Duration) {
+    /// The time to the first output, the longest pause after it, and the last text before that pause.
+    pub fn silences(&self, started: Instant) -> (Duration, Duration, String) {
         let moments = self.moments.lock().unwrap();
-        let gaps = moments.windows(2).map(|pair| pair[1] - pair[0]);
-        (moments[0] - started, gaps.max().unwrap_or_default())
+        let gaps = moments.windows(2).map(|pair| (pair[1].0 - pair[0].0, pair[0].1));
+        let (longest, end) = gaps.max().unwrap_or_default();
+        let before = &self.screen.lock().unwrap()[end.saturating_sub(200)..end];
+        (moments[0].0 - started, longest, String::from_utf8_lossy(before).into_owned())
     }
 
     pub fn exit_code(mut self) -> Option<i32> {
