@@ -232,5 +232,18 @@ def main():
     put("package", "manifest", compact(manifest | {"files": listed[:1]}))
     put("package", "foreign", compact({"manifest_version": 3, "name": "extension"}))
 
+    def request(name, **body):
+        body = {"messages": [{"role": "user", "content": "Hi"}], **body}
+        return compact({"custom_id": name, "method": "POST", "url": "/v1/chat/completions", "body": body})
+    requests = b"\n".join([request("a"), request("b", temperature=0, stop=["x"])])
+    put("batch", "requests", requests)
+    put("batch", "answers", several({
+        "requests.jsonl": requests, "answers.jsonl": b'{"id":"batch_req_0","custom_id":"a"}\n'}))
+
+    header = compact({"model": "0123456789abcdef", "kv": "f16", "tokens": 2, "page_words": 3, "pools": 2,
+                      "convolutions": 1, "snapshot": 4})
+    words = 2 + 3 * 2 + 4
+    put("state", "whole", b"LFM2KEPT" + struct.pack("<II", 1, len(header)) + header + bytes(4 * words + 8))
+
 
 main()

@@ -2,7 +2,7 @@
 //              top-k, top-p and min-p certainly keep
 //
 //   logits      [n_logit_rows, vocab]     f32
-//   allowed     [ceil(vocab / 32)]        u32
+//   allowed     [n_masks, ceil(vocab / 32)] u32   a set bit: the token may be drawn; mask 0: it exists
 //   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare; `high` is the largest
 //   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram
 //   candidates  [n_logit_rows, 1 + vocab] u32   a number, then as many tokens, added in any order
@@ -58,11 +58,12 @@ fn main(
     let at = item * params.vocab;
     let span = group.x * SPAN;
     let end = min(span + SPAN, bound(params.vocab));
+    let mask = mask_of(item);
     var best = Best(LOWEST, NOTHING);
     for (var token = span + lane; token < end; token += WG) {
         let l = logits[at + token];
         let x = distance_below(high, l, temperature);
-        if (l < lowest || bin_of(x) >= cuts.nearest || !is_allowed(token)) { continue; }
+        if (l < lowest || bin_of(x) >= cuts.nearest || !is_allowed(mask, token)) { continue; }
         let value = gumbel(seed, position, token) - x;
         // Tokens rise, so the lower of equals stays.
         if (value > best.value) { best = Best(value, token); }
@@ -73,7 +74,7 @@ fn main(
     for (var token = span + lane; token < end; token += WG) {
         let bin = bin_of(distance_below(high, logits[at + token], temperature));
         let cut = (cuts.nearest <= bin && bin <= cuts.farthest) || bin == cuts.top_k;
-        if (!cut || bin >= BINS || !is_allowed(token)) { continue; }
+        if (!cut || bin >= BINS || !is_allowed(mask, token)) { continue; }
         let list = item * (1u + params.vocab);
         let n = atomicAdd(&candidates[list], 1u);
         atomicStore(&candidates[list + 1u + n], token);

@@ -2,7 +2,7 @@
 //                   top-p
 //
 //   logits     [n_logit_rows, vocab]     f32
-//   allowed    [ceil(vocab / 32)]        u32
+//   allowed    [n_masks, ceil(vocab / 32)] u32   a set bit: the token may be drawn; mask 0: it exists
 //   tops       [n_logit_rows, spans][2]  u32   output of sample_prepare
 //   histogram  [n_logit_rows, 2, WG]     u32   counts, then deficits, of WG bins: added to
 //
@@ -41,10 +41,11 @@ fn main(
     let at = item * params.vocab;
     let span = group.x * SPAN;
     let end = min(span + SPAN, bound(params.vocab));
+    let mask = mask_of(item);
     for (var token = span + lane; token < end; token += WG) {
         let x = distance_below(high, logits[at + token], temperature);
         let bin = bin_of(x);
-        if (bin < BINS && is_allowed(token)) {
+        if (bin < BINS && is_allowed(mask, token)) {
             atomicAdd(&counts[bin], 1u);
             atomicAdd(&deficits[bin], deficit(x, bin));
         }

@@ -5,7 +5,7 @@
 //                 tops[span] = the largest allowed logit and its token
 //
 //   history  [n_slots, context]        u32   tokens by position, written by embed
-//   allowed  [ceil(vocab / 32)]        u32   a set bit means that the tokenizer has a token with this id
+//   allowed  [n_masks, ceil(vocab / 32)] u32   a set bit: the token may be drawn; mask 0: it exists
 //   logits   [n_logit_rows, vocab]     f32   in place
 //   tops     [n_logit_rows, spans][2]  u32   the value's bits and the token, of each span of SPAN ids
 //
@@ -71,6 +71,7 @@ fn main(
     let seq = row_seq(row);
     let span = group.x * SPAN;
     let end = min(span + SPAN, bound(params.vocab));
+    let mask = mask_of(item);
     let at = item * params.vocab;
     let first_bias = batch[BATCH_BIASES_AT] + (seq_word(seq, SEQ_FIRST_BIAS) * 2u);
     let n_biases = seq_word(seq, SEQ_N_BIASES);
@@ -92,7 +93,7 @@ fn main(
     var finite = true;
     for (var token = span + lane; token < end; token += WG) {
         let l = logits[at + token];
-        if (!is_allowed(token)) { continue; }
+        if (!is_allowed(mask, token)) { continue; }
         finite &= is_finite(l);
         // Tokens rise, so the lower of equals stays.
         if (l > best.value || best.token == NOTHING) { best = Best(l, token); }

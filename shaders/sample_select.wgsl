@@ -1,4 +1,4 @@
-// sample_select: next_token[slot] = the best of `tops` if temperature is 0, else the best of `draws` and of the
+// sample_select: token = the best of `tops` if temperature is 0, else the best of `draws` and of the
 //                candidates that top-k, top-p and min-p keep
 //
 //   logits      [n_logit_rows, vocab]     f32
@@ -6,8 +6,9 @@
 //   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram; all zero afterwards
 //   candidates  [n_logit_rows, 1 + vocab] u32   output of sample_draw; all zero afterwards
 //   draws       [n_logit_rows, spans][2]  u32   output of sample_draw
-//   cut         [n_logit_rows]            f32   the smallest logit that may be drawn, for tests
-//   next_token  [n_slots]                 u32
+//   drawn       [n_logit_rows][2]         u32   the row's token, and for tests the bits of the smallest logit
+//                                             that may be drawn
+//   next_token  [n_slots]                 u32   the token of a sequence's last row, by its slot
 //
 // All three options act on logits / temperature, in the order of transformers' warpers: top-k keeps the k
 // largest; top-p keeps the smallest set of these whose probability reaches top_p; min-p keeps those of
@@ -32,7 +33,7 @@
 @group(1) @binding(N) var<storage, read_write> histogram: array<u32>;
 @group(1) @binding(N) var<storage, read_write> candidates: array<u32>;
 @group(1) @binding(N) var<storage, read> draws: array<vec2<u32>>;
-@group(1) @binding(N) var<storage, read_write> cut: array<f32>;
+@group(1) @binding(N) var<storage, read_write> drawn: array<u32>;
 @group(1) @binding(N) var<storage, read_write> next_token: array<u32>;
 
 // A row, its largest logit, its temperature, and the number of its candidates.
@@ -94,8 +95,8 @@ fn main(
         let lowest = min_p_cut(top.value, temperature, bitcast<f32>(seq_word(seq, SEQ_MIN_P)));
         var threshold = Threshold(BINS, 0u);
         if (truncates(seq)) { threshold = find_threshold(row, seq, lane); }
-        let drawn = draw(row, seq, threshold, lowest, lane);
-        if (token != NOT_FINITE) { token = drawn.token; }
+        let best = draw(row, seq, threshold, lowest, lane);
+        if (token != NOT_FINITE) { token = best.token; }
         // Others may still read them.
         storageBarrier();
         workgroupBarrier();
@@ -104,10 +105,13 @@ fn main(
         }
         if (lane == 0u) {
             let least = select(LOWEST, from_ordered(threshold.key), threshold.bin < BINS);
-            cut[item] = max(least, lowest);
+            drawn[(2u * item) + 1u] = bitcast<u32>(max(least, lowest));
         }
     }
-    if (lane == 0u) { next_token[seq_slot(seq)] = token; }
+    if (lane != 0u) { return; }
+    drawn[2u * item] = token;
+    // The next row of a sequence follows its last one.
+    if (logit_row(item) + 1u == seq_first_row(seq) + seq_n_rows(seq)) { next_token[seq_slot(seq)] = token; }
 }
 
 // The best of the row's draws and of its candidates that are kept.

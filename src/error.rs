@@ -113,6 +113,14 @@ pub enum Error {
         /// The problem, and the remedy.
         problem: String,
     },
+    /// A batch file that cannot be used.
+    #[error("{file}: {problem}")]
+    BatchFile {
+        /// The file, with the number of the line.
+        file: String,
+        /// The problem, and the remedy.
+        problem: String,
+    },
     /// The engine's thread could not be started, or has panicked.
     #[error("the engine's thread could not start, or has failed; build the engine again")]
     EngineStopped,
@@ -123,6 +131,15 @@ pub enum Error {
         place: String,
         /// `tokenizer.json`, or the tokenizer in a GGUF file's metadata.
         file: &'static str,
+    },
+    /// The rule of an answer leaves no token that may be drawn.
+    #[error(
+        "the rule for the tokens that are allowed leaves none at position {position}: end the answer there by an \
+         end token"
+    )]
+    NothingAllowed {
+        /// Position of the token.
+        position: usize,
     },
     /// The model's logits are NaN or infinite.
     #[error(
@@ -213,7 +230,9 @@ impl Error {
             Self::Option { .. }
             | Self::Request { .. }
             | Self::SavedState { .. }
+            | Self::BatchFile { .. }
             | Self::TokenOutOfRange { .. }
+            | Self::NothingAllowed { .. }
             | Self::EmptyPrompt => "invalid_request",
             Self::ContextFull { .. } => "context_full",
             Self::ModelTooLarge { .. } => "out_of_memory",

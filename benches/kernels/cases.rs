@@ -1,9 +1,10 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, MatmulCoop,
-    MoeCombine, MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample,
-    SampleBuffers, SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
+    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, Logprobs,
+    LogprobsBuffers, LogprobsMode, MatmulCoop, MoeCombine, MoeGroup, Multiply, Norm, PAGE,
+    QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers, SampleShare, ShortConv, TILE_ITEMS,
+    groups_len, max_splits,
 };
 
 use super::products;
@@ -50,8 +51,15 @@ pub fn all(s: &Setup) -> Vec<Case> {
     all.push(attention(s, "attention_combine", KvFormat::F16, 30_000));
     all.extend([route(s), moe_group(s), moe_combine(s)]);
     all.extend(
-        ["sample_prepare", "sample_histogram", "sample_draw", "sample_select"]
-            .map(|kernel| sample(s, kernel)),
+        [
+            "sample_prepare",
+            "sample_histogram",
+            "sample_draw",
+            "sample_select",
+            "logprobs_spans",
+            "logprobs",
+        ]
+        .map(|kernel| sample(s, kernel)),
     );
     all
 }
@@ -314,7 +322,8 @@ fn moe_combine(s: &Setup) -> Case {
     }
 }
 
-/// One of the kernels of sampling, for one row of logits. All four have the same plan, with every option on.
+/// One of the kernels of sampling, for one row of logits. All have the same plan, with every option on, and with
+/// log-probabilities of the five most probable tokens.
 fn sample(s: &Setup, kernel: &'static str) -> Case {
     let vocab = s.config.vocab_size;
     Case {
@@ -325,7 +334,8 @@ fn sample(s: &Setup, kernel: &'static str) -> Case {
         },
         bytes: match kernel {
             "sample_prepare" => 4 * (vocab + POSITIONS) + vocab / 8,
-            "sample_select" => 0,
+            "sample_select" | "logprobs" => 0,
+            "logprobs_spans" => 8 * vocab,
             _ => 4 * vocab + vocab / 8,
         },
         operations: 0,
@@ -335,12 +345,17 @@ fn sample(s: &Setup, kernel: &'static str) -> Case {
             let allowed = vec![u32::MAX; vocab.div_ceil(32)];
             let allowed = pollster::block_on(s.device.tensor_of("allowed", &allowed))?;
             let buffers = pollster::block_on(SampleBuffers::new(&s.device, 1, vocab))?;
+            let kept = pollster::block_on(LogprobsBuffers::new(&s.device, 1, vocab, true))?;
             s.plan(1, POSITIONS, |r| {
                 let (context, vocab, buffers) = (POSITIONS as u32, vocab as u32, &buffers);
                 let (history, logits, allowed) = (&history, &logits, &allowed);
                 let (next_token, share) = (&next_token, SampleShare::by_capability(r.caps()));
+                let (drawn, kept) = (buffers.drawn(), &kept);
+                let logprobs = Logprobs { logits, allowed, drawn, buffers: kept, vocab, share };
+                logprobs.record_spans(r, LogprobsMode::Raw);
                 Sample { history, logits, allowed, buffers, next_token, vocab, context, share }
                     .record(r);
+                logprobs.record(r);
             })
         }),
     }

@@ -2,7 +2,8 @@
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, Matrix, MatrixPart, PAGE, Row, SampleParams, SeqRows,
+    Batch, Choices, Format, LogitRow, LogprobsMode, Matrix, MatrixPart, PAGE, Row, RowLogprobs,
+    SampleParams, SeqRows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
@@ -126,7 +127,10 @@ impl Setup {
                     ..SampleParams::GREEDY
                 },
                 pages: (0..positions.div_ceil(PAGE as usize) as u32).collect(),
-                logit_rows: vec![rows as u32 - 1],
+                logit_rows: vec![LogitRow {
+                    logprobs: Some(RowLogprobs { token: None, top: 5, mode: LogprobsMode::Raw }),
+                    ..LogitRow::new(rows as u32 - 1)
+                }],
                 snapshot_columns: Vec::new(),
             }],
         };

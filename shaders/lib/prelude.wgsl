@@ -7,7 +7,8 @@
 //                             flash_attention), place in the partial results of attention, column of the
 //                             snapshots (or NO_SNAPSHOT): ROW_* below
 //   seqs       [n_seqs][16]   slot, rows and sampling options of a sequence: SEQ_* below
-//   logit_rows [n_logit_rows] rows whose logits are wanted
+//   logit_rows [n_logit_rows][5]  a row whose logits are wanted, its mask of tokens, and the log-probabilities
+//                             that are wanted of it: LOGIT_* below
 //   tiles      [n_tiles][2]   sequence and first row of a tile of query rows for flash_attention
 //   pages      [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
 //   biases     [][2]          token and its logit bias; those of a sequence are consecutive
@@ -43,6 +44,19 @@ const ROW_POSITION = 2u;
 const ROW_SPLIT = 3u;
 const ROW_PLACE = 4u;
 const ROW_SNAPSHOT = 5u;
+
+// Words of a logit row: index of its row; row of the masks of tokens; the token whose log-probability is
+// wanted, or DRAWN for the one that is drawn; the distribution of the log-probabilities (0: none are wanted, else
+// LOGPROBS_RAW or LOGPROBS_PROCESSED); number of the most probable tokens.
+const LOGIT_WORDS = 5u;
+const LOGIT_ROW = 0u;
+const LOGIT_ALLOWED = 1u;
+const LOGIT_TOKEN = 2u;
+const LOGIT_LOGPROBS = 3u;
+const LOGIT_TOP = 4u;
+const DRAWN = 0xffffffffu;
+const LOGPROBS_RAW = 1u;
+const LOGPROBS_PROCESSED = 2u;
 
 // Words of a sequence. Options in floats are stored as bits.
 const SEQ_WORDS = 16u;
@@ -82,7 +96,10 @@ fn seq_word(seq: u32, word: u32) -> u32 {
 fn seq_slot(seq: u32) -> u32 { return seq_word(seq, SEQ_SLOT); }
 fn seq_first_row(seq: u32) -> u32 { return seq_word(seq, SEQ_FIRST_ROW); }
 fn seq_n_rows(seq: u32) -> u32 { return seq_word(seq, SEQ_N_ROWS); }
-fn logit_row(i: u32) -> u32 { return batch[batch[BATCH_LOGIT_ROWS_AT] + i]; }
+fn logit_word(i: u32, word: u32) -> u32 {
+    return batch[batch[BATCH_LOGIT_ROWS_AT] + (i * LOGIT_WORDS) + word];
+}
+fn logit_row(i: u32) -> u32 { return logit_word(i, LOGIT_ROW); }
 fn tile_seq(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u)]; }
 fn tile_first_row(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u) + 1u]; }
 

@@ -1,10 +1,12 @@
 // Parts that the kernels of sampling share:
 //   sample=best     a value with its token, and the best of a workgroup
-//   sample=allowed  the mask of ids
+//   sample=allowed  the masks of tokens
 //   sample=draw     distances from the largest logit, and the noise of a draw
 //   sample=bins     bins of logits by their probability, and what is counted of each
 //   sample=cuts     sums over lanes in order, and the bin where top-k cuts
 //   params=sample   parameters of sample_histogram, sample_draw and sample_select
+// logprobs_spans has two variants (import keep):
+//   keep(at, l)     keeps a copy of the logit that has the index `at`, or does nothing, if nothing changes the logits
 // sample_prepare has two ways to apply penalties (import penalties):
 //   penalise_span   applies them to tokens `span` .. `end` - 1 of a row, by the first `length` tokens of
 //                   its history
@@ -63,10 +65,23 @@ fn best_of_lanes(own: Best, lane: u32) -> Best {
 }
 
 #part sample=allowed
-// Whether the tokenizer has a token with this id.
-fn is_allowed(token: u32) -> bool {
-    return ((allowed[token / 32u] >> (token % 32u)) & 1u) != 0u;
+// First word of the mask of tokens that a logit row may draw.
+fn mask_of(item: u32) -> u32 {
+    return logit_word(item, LOGIT_ALLOWED) * ((params.vocab + 31u) / 32u);
 }
+
+// Whether the mask that begins with the word `mask` has this token.
+fn is_allowed(mask: u32, token: u32) -> bool {
+    return ((allowed[mask + (token / 32u)] >> (token % 32u)) & 1u) != 0u;
+}
+
+#part keep=copy
+@group(1) @binding(N) var<storage, read_write> kept: array<f32>;
+
+fn keep(at: u32, l: f32) { kept[at] = l; }
+
+#part keep=none
+fn keep(at: u32, l: f32) {}
 
 #part sample=draw
 // Distances below the largest logit, in units of the temperature (nats): the probability relative to the

@@ -1,6 +1,6 @@
 //! `lfm2 batch`: answers a file of requests, many at once.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -10,25 +10,21 @@ use clap::Args;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use indicatif::ProgressBar;
-use serde::Deserialize;
-use serde_json::value::RawValue;
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
+use serde_json::Value;
 
 use super::error::CliError;
 use super::input::read_file;
 use super::options::Common;
 use super::{interrupt, load, progress};
-use crate::engine::{ChatRequest, Delta, Engine, Generation, completion, error_json};
-use crate::formats::package::hex;
+use crate::engine::{
+    BatchAnswers, BatchRequest, ChatRequest, Delta, Engine, Generation, completion, error_json,
+};
 use crate::text::Answer;
 
 /// Requests that are begun for each one that runs, so that another takes a free slot at once.
 const QUEUED: usize = 2;
 /// Bytes of the largest file that is read.
 const MOST_BYTES: u64 = 1 << 30;
-/// Beginning of each line of the output.
-const BEGINNING: &[u8] = b"{\"id\":\"batch_req_";
 /// Time between two figures of the speed.
 const SPEED: Duration = Duration::from_millis(500);
 
@@ -57,29 +53,9 @@ Examples:
   lfm2 batch requests.jsonl answers.jsonl
   lfm2 -m MODEL.gguf batch requests.jsonl answers.jsonl --parallel 32";
 
-/// A line of the input as it is written.
-#[derive(Deserialize)]
-struct Line<'a> {
-    custom_id: Option<String>,
-    method: Option<String>,
-    url: Option<String>,
-    /// The text, so that numbers of any length stay exact.
-    #[serde(borrow)]
-    body: Option<&'a RawValue>,
-}
-
-/// A request of the input.
-struct Request {
-    custom_id: String,
-    /// Name of the request: a hash of `custom_id` and body.
-    id: String,
-    /// The body as JSON.
-    body: String,
-}
-
 /// A request that the engine answers.
 struct Running {
-    request: Request,
+    request: BatchRequest,
     generation: Generation,
     answer: Answer,
 }
@@ -94,9 +70,10 @@ impl Running {
 
 impl Batch {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let requests = requests(&self.input)?;
-        let (output, answered) = Output::open(&self.output, &self.input, &requests)?;
-        let todo: VecDeque<Request> =
+        let input = self.input.display().to_string();
+        let requests = BatchRequest::read_all(&read_file(&self.input, MOST_BYTES)?, &input)?;
+        let (output, answered) = Output::open(&self.output, &input, &requests)?;
+        let todo: VecDeque<BatchRequest> =
             requests.into_iter().filter(|r| !answered.contains(&r.custom_id)).collect();
         if !answered.is_empty() && !common.quiet {
             eprintln!("{} requests were answered before, {} are left", answered.len(), todo.len());
@@ -139,7 +116,7 @@ struct Run {
 
 impl Run {
     /// Answers all requests, at most `most` of them begun at a time.
-    async fn all(&mut self, mut todo: VecDeque<Request>, most: usize) -> Result<(), CliError> {
+    async fn all(&mut self, mut todo: VecDeque<BatchRequest>, most: usize) -> Result<(), CliError> {
         let mut running = FuturesUnordered::new();
         let mut shown = Instant::now();
         loop {
@@ -171,7 +148,7 @@ impl Run {
     }
 
     /// Starts an answer; a request that is refused is done.
-    fn start(&mut self, request: Request) -> Result<Option<Running>, CliError> {
+    fn start(&mut self, request: BatchRequest) -> Result<Option<Running>, CliError> {
         match self.generation(&request.body) {
             Ok(generation) => Ok(Some(Running { request, generation, answer: Answer::default() })),
             Err(error) => {
@@ -226,7 +203,7 @@ impl Run {
 
     /// Writes the error of a request. A fault of the model or the engine ends the run instead: the next run answers
     /// the request.
-    fn refuse(&mut self, request: &Request, error: crate::Error) -> Result<(), CliError> {
+    fn refuse(&mut self, request: &BatchRequest, error: crate::Error) -> Result<(), CliError> {
         let status = match &error {
             crate::Error::NotFinite { .. } => 500,
             other if matches!(other.code(), "invalid_request" | "context_full") => 400,
@@ -236,51 +213,10 @@ impl Run {
         self.write(request, status, &error_json(&error))
     }
 
-    fn write(&mut self, request: &Request, status: u16, body: &Value) -> Result<(), CliError> {
-        let line = json!({
-            "id": format!("batch_req_{}", request.id),
-            "custom_id": request.custom_id,
-            "response": { "status_code": status, "request_id": request.id, "body": body },
-            "error": null,
-        });
+    fn write(&mut self, request: &BatchRequest, status: u16, body: &Value) -> Result<(), CliError> {
         self.bar.inc(1);
-        self.output.append(&line)
+        self.output.append(&request.answer(status, body))
     }
-}
-
-/// Reads the requests, and refuses a file that is not a batch.
-fn requests(path: &Path) -> Result<Vec<Request>, CliError> {
-    let text = read_file(path, MOST_BYTES)?;
-    let mut all = Vec::new();
-    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
-        let wrong =
-            |problem: String| CliError::User(format!("{}:{number}: {problem}", path.display()));
-        let line: Line<'_> =
-            serde_json::from_str(line).map_err(|e| wrong(format!("not a request as JSON: {e}")))?;
-        let Some(custom_id) = line.custom_id else {
-            return Err(wrong("custom_id: is missing, need a text".to_owned()));
-        };
-        if let Some(first) = seen.insert(custom_id.clone(), number) {
-            return Err(wrong(format!("custom_id: {custom_id:?} is that of line {first} too")));
-        }
-        for (key, given, need) in
-            [("method", line.method, "POST"), ("url", line.url, "/v1/chat/completions")]
-        {
-            if let Some(given) = given.filter(|given| given != need) {
-                return Err(wrong(format!("{key}: is {given:?}, need {need:?}")));
-            }
-        }
-        let Some(body) = line.body.map(|body| body.get().to_owned()) else {
-            return Err(wrong("body: is missing, need an object".to_owned()));
-        };
-        let hash = Sha256::digest(json!([custom_id, body]).to_string().as_bytes());
-        all.push(Request { custom_id, id: hex(&hash[..12]), body });
-    }
-    if all.is_empty() {
-        return Err(CliError::User(format!("{}: has no requests", path.display())));
-    }
-    Ok(all)
 }
 
 /// The output file. Each line is written whole.
@@ -294,16 +230,14 @@ impl Output {
     /// must answer these requests and no others.
     fn open(
         path: &Path,
-        input: &Path,
-        requests: &[Request],
+        input: &str,
+        requests: &[BatchRequest],
     ) -> Result<(Self, BTreeSet<String>), CliError> {
         let error = |e: &std::io::Error| CliError::file(path, "write", e);
         if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
             let problem = "exists and is not a regular file; choose another name";
             return Err(CliError::User(format!("{}: {problem}", path.display())));
         }
-        let known: BTreeMap<&str, &str> =
-            requests.iter().map(|r| (r.custom_id.as_str(), r.id.as_str())).collect();
         let mut options = OpenOptions::new();
         let options = options.read(true).write(true).create(true).truncate(false);
         let mut file = options.open(path).map_err(|e| error(&e))?;
@@ -313,32 +247,9 @@ impl Output {
         }
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(|e| CliError::file(path, "read", &e))?;
-        let foreign = |number: usize| {
-            let problem = "is not a line of a batch's output; choose another output";
-            CliError::User(format!("{}:{number}: {problem}", path.display()))
-        };
-        let mut answered = BTreeSet::new();
-        let mut whole = 0;
-        for (number, line) in (1..).zip(bytes.split_inclusive(|byte| *byte == b'\n')) {
-            let Some(complete) = line.strip_suffix(b"\n") else {
-                if BEGINNING.starts_with(line) || line.starts_with(BEGINNING) {
-                    break;
-                }
-                return Err(foreign(number));
-            };
-            let answer: Value = serde_json::from_slice(complete).map_err(|_| foreign(number))?;
-            let custom_id = answer["custom_id"].as_str().unwrap_or_default();
-            let name = answer["id"].as_str().and_then(|id| id.strip_prefix("batch_req_"));
-            if name.is_none() || known.get(custom_id).copied() != name {
-                return Err(CliError::User(format!(
-                    "{}:{number}: answers a request that {} does not have; choose another output",
-                    path.display(),
-                    input.display()
-                )));
-            }
-            answered.insert(custom_id.to_owned());
-            whole += line.len();
-        }
+        let name = path.display().to_string();
+        let BatchAnswers { answered, bytes: whole } =
+            BatchAnswers::read(&bytes, &name, requests, input)?;
         file.set_len(whole as u64).map_err(|e| error(&e))?;
         file.seek(SeekFrom::End(0)).map_err(|e| error(&e))?;
         Ok((Self { file, path: path.to_owned() }, answered))

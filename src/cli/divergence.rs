@@ -55,7 +55,7 @@ impl Divergence {
         let before = &prompt[..prompt.len().saturating_sub(1)];
         let mut logits = Vec::new();
         for one in [&mut self.reference, &mut own] {
-            one.clear();
+            one.rewind(0)?;
             if !before.is_empty() {
                 one.feed(before).await?;
             }
@@ -109,7 +109,7 @@ fn kl_divergence(p: &[f32], q: &[f32]) -> f64 {
 }
 
 /// `ln(sum(exp(logits)))`.
-pub(super) fn log_sum_exp(logits: &[f32]) -> f64 {
+fn log_sum_exp(logits: &[f32]) -> f64 {
     let high = logits.iter().fold(f64::NEG_INFINITY, |m, l| m.max(f64::from(*l)));
     high + logits.iter().map(|l| (f64::from(*l) - high).exp()).sum::<f64>().ln()
 }

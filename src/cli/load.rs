@@ -122,7 +122,8 @@ pub fn engine_with_note(
     interrupt::means(Meaning::StopThenEnd);
     let engine = engine?;
     if !common.quiet {
-        let adapter = engine.device().adapter();
+        let device = engine.device();
+        let adapter = device.adapter();
         if adapter.is_software() {
             eprintln!(
                 "warning: {} is a software adapter: the model runs on the CPU's cores",

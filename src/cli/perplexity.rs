@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
-use super::divergence::log_sum_exp;
 use super::error::CliError;
 use super::input::read_text;
 use super::options::Common;
@@ -88,7 +87,7 @@ impl Perplexity {
         for (i, chunk) in tokens.chunks_exact(context).take(chunks).enumerate() {
             let mut chunk = chunk.to_vec();
             chunk[0] = first.unwrap_or(chunk[0]);
-            sequence.clear();
+            sequence.rewind(0)?;
             pollster::block_on(score(&mut sequence, &chunk, &mut scores))?;
             if !common.quiet {
                 eprintln!("[{}/{chunks}] {:.4}", i + 1, scores.perplexity());
@@ -120,31 +119,19 @@ async fn score(
     chunk: &[u32],
     scores: &mut Scores,
 ) -> Result<(), CliError> {
-    let vocab = sequence.engine().config().vocab_size;
     let first = chunk.len() / 2;
     sequence.feed(&chunk[..first]).await?;
-    let mut at = first;
     // The last position has no next token.
-    for piece in chunk[first..chunk.len() - 1].chunks(ROWS) {
+    let (tokens, next) = (&chunk[first..chunk.len() - 1], &chunk[first + 1..]);
+    for (tokens, next) in tokens.chunks(ROWS).zip(next.chunks(ROWS)) {
         if interrupt::requested() {
             return Err(CliError::Interrupted);
         }
-        let logits = sequence.logits(piece, piece.len()).await?;
-        for row in logits.chunks_exact(vocab) {
-            let nll = nll(row, chunk[at + 1] as usize);
-            if !nll.is_finite() {
-                return Err(crate::Error::NotFinite { position: at }.into());
-            }
-            scores.add(nll);
-            at += 1;
+        for scored in sequence.logprobs(tokens, next, 0, ROWS).await? {
+            scores.add(-f64::from(scored.logprob));
         }
     }
     Ok(())
-}
-
-/// `-ln softmax(logits)[id]`.
-fn nll(logits: &[f32], id: usize) -> f64 {
-    log_sum_exp(logits) - f64::from(logits[id])
 }
 
 /// Sums over the scored tokens.
@@ -182,12 +169,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_softmax_by_hand() {
-        let logits = [1.0f32, 2.0, 3.0];
-        let sum = 1f64.exp() + 2f64.exp() + 3f64.exp();
-        assert!((nll(&logits, 1) - (sum.ln() - 2.0)).abs() < 1e-12);
-        assert!((nll(&[1e4, 0.0], 0)).abs() < 1e-12);
-        assert!(nll(&[f32::NAN, 0.0], 1).is_nan());
+    fn a_mean_by_hand() {
         let mut scores = Scores::default();
         [1.0, 2.0, 3.0, 4.0].iter().for_each(|nll| scores.add(*nll));
         assert!((scores.perplexity() - 2.5f64.exp()).abs() < 1e-12);

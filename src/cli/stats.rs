@@ -55,7 +55,8 @@ pub fn sampling_note(used: Option<&SamplingOptions>, recommended: &Recommendatio
 
 /// The line after loading: model, size, weights, adapter and backend, context, memory.
 pub fn model_line(engine: &Engine, available: Option<u64>) -> String {
-    let adapter = engine.device().adapter();
+    let device = engine.device();
+    let adapter = device.adapter();
     let memory = engine.memory();
     let software = if adapter.is_software() { ", software" } else { "" };
     let name = match engine.place() {

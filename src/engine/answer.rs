@@ -1,6 +1,6 @@
 //! Requests for answers, and the steps of an answer.
 
-use super::{SamplingOptions, Timings};
+use super::{AllowedTokens, LogprobsOptions, SamplingOptions, Timings, TokenLogprobs};
 use crate::error::Error;
 use crate::text::{Answer, AnswerFormat, SpecialTokens, StopStrings, ToolCall};
 
@@ -29,6 +29,10 @@ pub struct GenerateOptions {
     /// [`ToolCalls`](SpecialTokens::ToolCalls) leaves the model's calls in it verbatim, and
     /// [`Show`](SpecialTokens::Show) everything, reasoning too.
     pub specials: SpecialTokens,
+    /// Log-probabilities of the answer's tokens; `None`: none. They come with [`Delta::logprobs`].
+    pub logprobs: Option<LogprobsOptions>,
+    /// A rule for the tokens that may be drawn; `None`: all.
+    pub allowed: Option<AllowedTokens>,
     /// Whether generation goes on after end tokens.
     pub ignore_end: bool,
     /// Whether the whole prompt is computed, and nothing of it or the answer is kept for later prompts.
@@ -47,7 +51,7 @@ impl GenerateOptions {
             return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
         }
         StopStrings::new(&self.stop)?;
-        Ok(())
+        self.logprobs.as_ref().map_or(Ok(()), LogprobsOptions::check)
     }
 }
 
@@ -56,6 +60,8 @@ impl GenerateOptions {
 pub struct Completed {
     /// Text, reasoning and tool calls.
     pub answer: Answer,
+    /// Log-probabilities of all tokens, if the request asks for them.
+    pub logprobs: Vec<TokenLogprobs>,
     /// Reason for its end.
     pub finish: Option<FinishReason>,
     /// Counts and times.
@@ -74,7 +80,7 @@ pub enum FinishReason {
 }
 
 /// Result of one step of an answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Delta {
     /// Text that has become certain: whole characters, often empty.
     pub text: String,
@@ -84,6 +90,8 @@ pub struct Delta {
     pub tool_calls: Vec<ToolCall>,
     /// The token drawn; absent after a chunk of the prompt.
     pub token: Option<u32>,
+    /// Log-probabilities of `token`, if the request asks for them.
+    pub logprobs: Option<TokenLogprobs>,
     /// Progress of the prefill, after each chunk of the prompt.
     pub prefill: Option<PrefillProgress>,
 }

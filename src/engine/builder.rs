@@ -3,23 +3,21 @@
 
 use std::sync::Arc;
 
+use super::blueprint::Blueprint;
+use super::core::Core;
 use super::handle::Inner;
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::progress::{BuildProgress, Reporter};
 use super::runner::Runner;
-use super::stepper::Core;
 use super::{Engine, OpenedModel};
 use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
-#[cfg(not(target_arch = "wasm32"))]
-use crate::gpu::GpuError;
 use crate::gpu::{Caps, Device, DeviceOptions, Variant, size};
 use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, PAGE, Reduce};
 use crate::model::{
-    LoadError, LoadProgress, MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids,
-    make_weights,
+    MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids, make_weights,
 };
 use crate::schedule::{Limits, Scheduler};
 use crate::state::{MAX_REWIND, State};
@@ -59,7 +57,21 @@ pub struct EngineBuilder {
     multiply: Option<Multiply>,
     read_ahead: Option<u32>,
     chat_template: Option<String>,
+    on_device_lost: OnDeviceLost,
     reporter: Reporter,
+}
+
+/// Behaviour of an engine whose device is lost, e.g. because its driver was reset.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnDeviceLost {
+    /// The answers in progress continue from their tokens on another device. The engine requests one like the first
+    /// and loads the weights again from their files, which it keeps open. If the device is the application's
+    /// ([`Device::from_wgpu`]), each answer reports the loss once, and continues when the application calls
+    /// [`Engine::resume`].
+    #[default]
+    Continue,
+    /// The answers in progress end with [`Error::Gpu`], and so do all later ones.
+    Fail,
 }
 
 impl EngineBuilder {
@@ -203,6 +215,13 @@ impl EngineBuilder {
         self
     }
 
+    /// Sets the behaviour after the loss of the device.
+    #[must_use]
+    pub fn on_device_lost(mut self, behaviour: OnDeviceLost) -> Self {
+        self.on_device_lost = behaviour;
+        self
+    }
+
     /// Calls `progress` while kernels are compiled and weights are loaded; its `false` cancels the
     /// build.
     #[must_use]
@@ -246,24 +265,23 @@ impl EngineBuilder {
             Some(source) => text.with_chat_template(source)?,
             None => text,
         };
-        let reporter = self.reporter.clone();
-        let mut on_progress = move |progress: LoadProgress| reporter.weights(progress);
-        let recipe = self.recipe.as_ref();
-        let (weights, unread) =
-            make_weights(&device, &config, &checkpoint, &tensors, recipe).await?;
-        let gpu_state = State::new(&device, &state).await?;
-        let allowed = match text.tokenizer() {
+        let all_tokens = match text.tokenizer() {
             Ok(t) => t.token_mask(config.vocab_size),
             Err(_) => all_token_ids(config.vocab_size),
         };
-        let n_slots = state.n_slots as usize;
-        let buffers = Scratch::new(&device, &scratch, n_slots, &allowed).await?;
-        let rows = scratch.rows as u32;
-        let runner =
-            Runner::new(device.clone(), config, weights, gpu_state, buffers, choices, rows).await?;
-        let compiled = runner.compile(self.reporter);
-        let runner = compile_while_loading(compiled, unread.load(&mut on_progress)).await?;
-        device.keep_pipelines();
+        let size = tensors.size();
+        let recipe = self.recipe;
+        let blueprint = Blueprint {
+            config,
+            checkpoint,
+            tensors,
+            recipe,
+            choices,
+            state,
+            scratch,
+            all_tokens: all_tokens.clone(),
+        };
+        let runner = blueprint.runner(&device, self.reporter).await?;
         let scheduler = Scheduler::new(Limits {
             slots: state.n_slots,
             pages: state.n_pages,
@@ -274,8 +292,13 @@ impl EngineBuilder {
             chunk_beside: chunk.min(CHUNK_BESIDE),
             rewind: MAX_REWIND,
         });
-        let core = Core::new(runner, scheduler, ends, read_ahead);
-        let inner = Inner::new(core, tensors.size(), memory, recommended, text)?;
+        let config = blueprint.config.clone();
+        let blueprint = match self.on_device_lost {
+            OnDeviceLost::Continue => Some(blueprint),
+            OnDeviceLost::Fail => None,
+        };
+        let core = Core::new(runner, scheduler, blueprint, (ends, all_tokens), read_ahead);
+        let inner = Inner::new(core, config, size, memory, recommended, text)?;
         Ok(Engine { inner: Arc::new(inner) })
     }
 
@@ -421,33 +444,6 @@ impl EngineBuilder {
             advice: planning.advice(&setup, have),
         })
     }
-}
-
-/// Compiles kernels while weights load: the runner is made on a thread of its own.
-#[cfg(not(target_arch = "wasm32"))]
-async fn compile_while_loading(
-    runner: impl Future<Output = Result<Runner, Error>> + Send + 'static,
-    load: impl Future<Output = Result<(), LoadError>>,
-) -> Result<Runner, Error> {
-    let compiling = std::thread::spawn(move || pollster::block_on(runner));
-    let loaded = load.await;
-    let runner = compiling.join().map_err(|_| GpuError::Pipeline {
-        kernel: "(unknown)".to_owned(),
-        reason: "the compiler panicked".to_owned(),
-    })?;
-    loaded?;
-    runner
-}
-
-/// The same without threads.
-#[cfg(target_arch = "wasm32")]
-async fn compile_while_loading(
-    runner: impl Future<Output = Result<Runner, Error>>,
-    load: impl Future<Output = Result<(), LoadError>>,
-) -> Result<Runner, Error> {
-    let runner = runner.await?;
-    load.await?;
-    Ok(runner)
 }
 
 /// Warns about a large model on an adapter that does not report its memory: loading may fail late.

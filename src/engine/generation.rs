@@ -35,8 +35,10 @@ impl Generation {
     ///
     /// # Errors
     /// [`Error::Gpu`] if the device is lost, [`Error::NotFinite`] if the model's output is broken,
-    /// [`Error::NoFreeSequence`] if nothing but a [`Sequence`](super::Sequence) keeps it from beginning. The answer
-    /// has ended then.
+    /// [`Error::NoFreeSequence`] if nothing but a [`Sequence`](super::Sequence) keeps it from beginning,
+    /// [`Error::NothingAllowed`] if its rule leaves no token. The answer has ended then, except after the loss of an
+    /// application's device, if the engine may continue ([`OnDeviceLost`](super::OnDeviceLost)): the next call
+    /// waits for [`Engine::resume`].
     pub async fn next(&mut self) -> Option<Result<Delta, Error>> {
         if self.ended {
             return None;
@@ -53,6 +55,7 @@ impl Generation {
                 self.ended = true;
                 Some(Err(e))
             }
+            Some(Event::Interrupted(e)) => Some(Err(e)),
             None => {
                 self.ended = true;
                 Some(Err(Error::EngineStopped))
@@ -92,8 +95,13 @@ impl Generation {
     /// # Errors
     /// As [`Generation::next`].
     pub async fn complete(&mut self) -> Result<Completed, Error> {
-        let answer = self.answer().await?;
-        Ok(Completed { answer, finish: self.finish, timings: self.timings })
+        let mut completed = Completed::default();
+        while let Some(delta) = self.next().await {
+            let mut delta = delta?;
+            completed.logprobs.extend(delta.logprobs.take());
+            completed.answer.append(delta.into());
+        }
+        Ok(Completed { finish: self.finish, timings: self.timings, ..completed })
     }
 
     /// Reason for the answer's end; `None` before it.
@@ -210,6 +218,9 @@ fn job_of(
         prompt_len: prompt.len(),
         most: prompt.len() + options.max_tokens.unwrap_or(room).min(room),
         cache: !options.no_cache,
+        logprobs: options.logprobs,
+        allowed: options.allowed.clone(),
+        nothing_allowed: false,
         generated: 0,
         events,
         ignore_end: options.ignore_end,

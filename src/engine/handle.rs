@@ -4,9 +4,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, OnceLock};
 
 use futures_channel::mpsc::{UnboundedSender, unbounded};
+use futures_channel::oneshot;
 
+use super::core::Core;
 use super::runner::Runner;
-use super::stepper::{Command, Core, Stepper};
+use super::stepper::{Command, Stepper};
 use super::{ModelText, Recommendation, SamplingOptions};
 use crate::error::Error;
 use crate::gpu::Device;
@@ -29,6 +31,9 @@ pub(super) struct Inner {
     next_id: AtomicU64,
     #[cfg(not(target_arch = "wasm32"))]
     thread: Option<std::thread::JoinHandle<()>>,
+    config: ModelConfig,
+    /// Storage format of most weights, and whether some are in blocks.
+    weights: (&'static str, bool),
     pub size: ModelSize,
     pub memory: MemoryPlan,
     pub recommended: Recommendation,
@@ -44,12 +49,17 @@ impl Inner {
     /// [`Error::EngineStopped`] if the system has no thread for it.
     pub fn new(
         core: Core,
+        config: ModelConfig,
         size: ModelSize,
         memory: MemoryPlan,
         recommended: Recommendation,
         text: ModelText,
     ) -> Result<Self, Error> {
         let core = Arc::new(core);
+        let weights = {
+            let runner = core.runner();
+            (runner.weights.format().name(), runner.weights.is_quantised())
+        };
         let (sender, commands) = unbounded();
         let run = Stepper::new(core.clone()).run(commands);
         #[cfg(not(target_arch = "wasm32"))]
@@ -66,6 +76,8 @@ impl Inner {
             next_id: AtomicU64::new(0),
             #[cfg(not(target_arch = "wasm32"))]
             thread,
+            config,
+            weights,
             size,
             memory,
             recommended,
@@ -89,16 +101,29 @@ impl Drop for Inner {
 }
 
 impl Engine {
-    /// The device the model is on.
+    /// The device the model is on: another one after a loss.
     #[must_use]
-    pub fn device(&self) -> &Device {
-        &self.runner().device
+    pub fn device(&self) -> Device {
+        self.runner().device.clone()
+    }
+
+    /// Puts the model on another device of the application, usually because the one before was lost. All answers in
+    /// progress continue there from their tokens; the prefix cache begins anew. The weights are read again from the
+    /// model's files. Returns when the engine runs on it.
+    ///
+    /// # Errors
+    /// [`Error::Gpu`] if the model does not fit the device, and errors of reading the files: then nothing has changed.
+    /// [`Error::EngineStopped`] if the engine was built to [fail](super::OnDeviceLost::Fail).
+    pub async fn resume(&self, device: wgpu::Device, queue: wgpu::Queue) -> Result<(), Error> {
+        let (done, answer) = oneshot::channel();
+        self.send(Command::Resume { device: Device::from_wgpu(device, queue), done });
+        answer.await.unwrap_or(Err(Error::EngineStopped))
     }
 
     /// The model's configuration.
     #[must_use]
     pub fn config(&self) -> &ModelConfig {
-        &self.runner().config
+        &self.inner.config
     }
 
     /// The model's common name: that on the hub, else that of its folder or file; `demo` for the demonstration
@@ -132,13 +157,13 @@ impl Engine {
     /// Storage format of most weights, e.g. `BF16` or `Q4`.
     #[must_use]
     pub fn weight_format(&self) -> &'static str {
-        self.runner().weights.format().name()
+        self.inner.weights.0
     }
 
     /// Whether some weights are in blocks of few bits.
     #[must_use]
     pub fn is_quantised(&self) -> bool {
-        self.runner().weights.is_quantised()
+        self.inner.weights.1
     }
 
     /// Kernel choices of this engine. With the same choices on the same adapter and driver, this
@@ -231,6 +256,12 @@ impl Engine {
         self.scheduler().counts()
     }
 
+    /// Number of times that the engine has lost its device, or moved to another, and continued.
+    #[must_use]
+    pub fn device_losses(&self) -> u64 {
+        self.inner.core.devices_lost.load(Ordering::Relaxed)
+    }
+
     /// Refuses an empty prompt and tokens that the model does not have.
     pub(super) fn check_prompt(&self, prompt: &[u32]) -> Result<(), Error> {
         let vocab = self.config().vocab_size;
@@ -243,8 +274,8 @@ impl Engine {
         }
     }
 
-    pub(super) fn runner(&self) -> &Runner {
-        &self.inner.core.runner
+    pub(super) fn runner(&self) -> Arc<Runner> {
+        self.inner.core.runner()
     }
 
     pub(super) fn scheduler(&self) -> MutexGuard<'_, Scheduler> {

@@ -4,7 +4,8 @@ use super::Sequence;
 use super::runner::Output;
 use crate::error::Error;
 use crate::gpu::Profile;
-use crate::kernels::{Batch, SampleParams};
+use crate::kernels::{Batch, LogitRow, SampleParams};
+use crate::model::PassOutput;
 
 /// Named intermediates of one pass, as 32-bit words (f32 bits, or u32 for expert ids).
 pub type Trace = Vec<(String, Vec<u32>)>;
@@ -16,15 +17,15 @@ impl Sequence {
     /// As [`Sequence::logits`].
     pub async fn feed(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check_room(tokens)?;
-        let engine = self.engine().clone();
-        let runner = engine.runner();
+        let runner = self.runner.clone();
         for piece in tokens.chunks(runner.max_rows as usize) {
             // Without logit rows no token is drawn.
-            runner.prepare(piece.len() as u32, true).await?;
-            let batch = self.next_batch(piece, Vec::new())?;
-            runner.learn_first(&batch, true).await?;
-            let submission = runner.submit(&batch, true, None)?;
-            engine.device().wait_for(&submission).await?;
+            let output = PassOutput::Tokens;
+            runner.prepare(piece.len() as u32, output).await?;
+            let batch = self.next_batch(piece, Vec::new(), SampleParams::GREEDY)?;
+            runner.learn_first(&batch, output).await?;
+            let submission = runner.submit(&batch, output, &[])?;
+            runner.device.wait_for(&submission).await?;
         }
         Ok(())
     }
@@ -38,14 +39,14 @@ impl Sequence {
     pub async fn logits(&mut self, tokens: &[u32], chunk: usize) -> Result<Vec<f32>, Error> {
         let mut all = Vec::new();
         for piece in self.pieces(tokens, chunk)? {
-            let engine = self.engine().clone();
-            let runner = engine.runner();
-            runner.prepare(piece.len() as u32, false).await?;
-            let len = piece.len() * engine.config().vocab_size;
-            let target = engine.device().readback_for::<f32>(len).await?;
+            let runner = self.runner.clone();
+            let output = PassOutput::Logits;
+            runner.prepare(piece.len() as u32, output).await?;
+            let len = piece.len() * runner.config.vocab_size;
+            let target = runner.device.readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;
-            runner.learn_first(&batch, false).await?;
-            let submission = runner.submit(&batch, false, Some(&(&target, Output::Logits)))?;
+            runner.learn_first(&batch, output).await?;
+            let submission = runner.submit(&batch, output, &[(&target, Output::Logits)])?;
             all.extend(target.read::<f32>(Some(&submission)).await?);
         }
         Ok(all)
@@ -67,9 +68,8 @@ impl Sequence {
                 need: "as many as one pass takes".to_owned(),
             });
         };
-        let engine = self.engine().clone();
         let batch = self.inspected(piece)?;
-        engine.runner().trace(&batch).await
+        self.runner.trace(&batch).await
     }
 
     /// Runs `tokens` in one pass, continuing the sequence, and returns the GPU time of each kernel:
@@ -81,14 +81,18 @@ impl Sequence {
     /// As [`Sequence::trace`].
     pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
         self.engine().check_prompt(tokens)?;
-        let batch = self.next_batch(tokens, vec![tokens.len() as u32 - 1])?;
-        let engine = self.engine().clone();
-        engine.runner().profile(&batch).await
+        let last = vec![LogitRow::new(tokens.len() as u32 - 1)];
+        let batch = self.next_batch(tokens, last, SampleParams::GREEDY)?;
+        self.runner.profile(&batch).await
     }
 
-    fn pieces<'a>(&self, tokens: &'a [u32], chunk: usize) -> Result<Vec<&'a [u32]>, Error> {
+    pub(super) fn pieces<'a>(
+        &self,
+        tokens: &'a [u32],
+        chunk: usize,
+    ) -> Result<Vec<&'a [u32]>, Error> {
         self.check_room(tokens)?;
-        let runner = self.engine().runner();
+        let runner = &self.runner;
         Ok(tokens.chunks(chunk.clamp(1, runner.inspected_rows())).collect())
     }
 
@@ -108,19 +112,21 @@ impl Sequence {
 
     /// A batch of these tokens at the sequence's next positions, with the logits of all of them.
     fn inspected(&mut self, tokens: &[u32]) -> Result<Batch, Error> {
-        self.next_batch(tokens, (0..tokens.len() as u32).collect())
+        let rows = (0..tokens.len() as u32).map(LogitRow::new).collect();
+        self.next_batch(tokens, rows, SampleParams::GREEDY)
     }
 
     /// A batch of these tokens at the sequence's next positions, with the logits of `logit_rows`.
     pub(super) fn next_batch(
         &mut self,
         tokens: &[u32],
-        logit_rows: Vec<u32>,
+        logit_rows: Vec<LogitRow>,
+        sample: SampleParams,
     ) -> Result<Batch, Error> {
         let first = self.tokens().len();
         let end = first + tokens.len();
         self.reserve(end)?;
-        let rows = self.rows(first, tokens.iter().copied(), end, SampleParams::GREEDY, logit_rows);
+        let rows = self.rows(first, tokens.iter().copied(), end, sample, logit_rows);
         self.advance(tokens);
         Ok(Batch { seqs: vec![rows] })
     }

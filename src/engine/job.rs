@@ -5,6 +5,7 @@ use web_time::Instant;
 
 use super::answer::{Delta, FinishReason, PrefillProgress};
 use super::stats::Timings;
+use super::{AllowedTokens, LogprobsOptions, TokenLogprobs};
 use crate::error::Error;
 use crate::kernels::SampleParams;
 use crate::text::{Answer, AnswerStream};
@@ -20,6 +21,8 @@ pub(super) enum Event {
     },
     /// The answer has failed.
     Failed(Error),
+    /// The answer stands still until the application gives the engine another device.
+    Interrupted(Error),
 }
 
 /// An answer in progress.
@@ -29,6 +32,10 @@ pub(super) struct Job {
     /// Most tokens of prompt and answer.
     pub most: usize,
     pub cache: bool,
+    pub logprobs: Option<LogprobsOptions>,
+    pub allowed: Option<AllowedTokens>,
+    /// Whether the rule has left no token to draw next.
+    pub nothing_allowed: bool,
     /// Tokens read from the GPU.
     pub generated: usize,
     pub events: UnboundedSender<Event>,
@@ -51,6 +58,11 @@ impl Job {
         self.prefill_began.get_or_insert_with(Instant::now);
         self.timings.cache_n = cached;
         self.timings.prompt_n = self.prompt_len - cached;
+    }
+
+    /// Whether its next token is drawn by a mask of its own.
+    pub fn has_mask(&self) -> bool {
+        self.allowed.is_some() && !self.nothing_allowed
     }
 
     /// Tells the reader that the prompt is done up to `end`.
@@ -78,6 +90,7 @@ impl Job {
         &mut self,
         token: u32,
         ends: bool,
+        logprobs: Option<TokenLogprobs>,
     ) -> Result<(Delta, Option<FinishReason>), Error> {
         self.note_time();
         self.generated += 1;
@@ -104,12 +117,18 @@ impl Job {
             (true, false) => FinishReason::Stop,
         });
         let Answer { content: text, reasoning, tool_calls } = answer;
-        Ok((Delta { text, reasoning, tool_calls, token: Some(token), prefill: None }, finish))
+        let token = Some(token);
+        Ok((Delta { text, reasoning, tool_calls, token, logprobs, prefill: None }, finish))
     }
 
     /// Ends the answer with an error.
     pub fn fail(self, error: Error) {
         let _ = self.events.unbounded_send(Event::Failed(error));
+    }
+
+    /// Tells the reader that the answer stands still.
+    pub fn interrupt(&self, error: Error) {
+        let _ = self.events.unbounded_send(Event::Interrupted(error));
     }
 
     /// Sends a step of the answer to its reader.

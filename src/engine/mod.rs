@@ -33,14 +33,22 @@
 //! A token does not depend on the answers beside it, bit for bit, as long as the same kernels compute it: passes of
 //! at most 64 rows have kernels of their own. A prompt in longer chunks alone, and in chunks of 64 tokens beside
 //! others, differs in the last bits, and so does the state that an answer computes again.
+//!
+//! If the device is lost, e.g. because its driver was reset, the answers continue from their tokens on another one
+//! ([`OnDeviceLost`]). Loading the weights takes as long as at the start.
 
+mod allowed;
 mod answer;
+mod batch_file;
+mod blueprint;
 mod builder;
+mod core;
 mod end_tokens;
 mod generation;
 mod handle;
 mod inspect;
 mod job;
+mod logprobs;
 mod model_text;
 mod opened;
 #[cfg(feature = "cli")]
@@ -56,20 +64,24 @@ mod saved;
 mod sequence;
 mod session;
 mod speed;
+mod state_file;
 mod stats;
 mod stepper;
 #[cfg(test)]
 mod tests;
 
-pub use crate::kernels::Choices;
+pub use crate::kernels::{Choices, LogprobsMode, MAX_TOP_LOGPROBS};
 pub use crate::schedule::CacheCounts;
+pub use allowed::{AllowedTokens, TokenMask};
 pub use answer::{
     Completed, Delta, FinishReason, GenerateOptions, GenerateRequest, PrefillProgress,
 };
-pub use builder::EngineBuilder;
+pub use batch_file::{BatchAnswers, BatchRequest};
+pub use builder::{EngineBuilder, OnDeviceLost};
 pub use generation::Generation;
 pub use handle::Engine;
 pub use inspect::Trace;
+pub use logprobs::{LogprobsOptions, TokenLogprobs};
 pub use model_text::ModelText;
 pub use opened::OpenedModel;
 #[cfg(feature = "cli")]
@@ -82,4 +94,5 @@ pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
 pub use session::Session;
 pub use speed::DeviceSpeed;
+pub use state_file::StateHeader;
 pub use stats::Timings;

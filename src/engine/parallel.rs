@@ -1,17 +1,20 @@
 //! Several sequences, a token of each in one pass: what `lfm2 bench --parallel` measures.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
 
-use super::runner::Output;
+use super::runner::{Output, Runner};
 use super::{Engine, SamplingOptions, Sequence};
 use crate::error::Error;
 use crate::gpu::{Profile, Readback, Submission};
-use crate::kernels::{Batch, NOT_FINITE, SampleParams, SeqRows};
+use crate::kernels::{Batch, LogitRow, NOT_FINITE, SampleParams};
+use crate::model::PassOutput;
 
 /// Sequences of one engine that decode at once.
 pub(crate) struct Parallel<'s> {
     sequences: &'s mut [Sequence],
     engine: Engine,
+    runner: Arc<Runner>,
     sample: SampleParams,
     /// More than passes in flight.
     readbacks: Vec<Readback>,
@@ -29,17 +32,17 @@ impl<'s> Parallel<'s> {
         sequences: &'s mut [Sequence],
         sampling: &SamplingOptions,
     ) -> Result<Self, Error> {
-        let engine = sequences.first().ok_or(Error::EmptyPrompt)?.engine().clone();
-        let runner = engine.runner();
-        runner.prepare(sequences.len() as u32, true).await?;
+        let first = sequences.first().ok_or(Error::EmptyPrompt)?;
+        let (engine, runner) = (first.engine().clone(), first.runner.clone());
+        runner.prepare(sequences.len() as u32, PassOutput::Tokens).await?;
         let mut readbacks = Vec::new();
         for _ in 0..engine.read_ahead() + 2 {
             let slots = runner.state.n_slots as usize;
-            readbacks.push(engine.device().readback_for::<u32>(slots).await?);
+            readbacks.push(runner.device.readback_for::<u32>(slots).await?);
         }
         let sample = sampling.params(sampling.seed.unwrap_or_default());
         let in_flight = VecDeque::new();
-        Ok(Self { sequences, engine, sample, readbacks, in_flight, steps: 0 })
+        Ok(Self { sequences, engine, runner, sample, readbacks, in_flight, steps: 0 })
     }
 
     /// Runs one token of each sequence and draws the next of each. As in generation, the host reads
@@ -52,7 +55,7 @@ impl<'s> Parallel<'s> {
         let readback = self.steps % self.readbacks.len();
         self.steps += 1;
         let target = (&self.readbacks[readback], Output::NextTokens);
-        let submission = self.engine.runner().submit(&batch, true, Some(&target))?;
+        let submission = self.runner.submit(&batch, PassOutput::Tokens, &[target])?;
         self.in_flight.push_back((submission, readback));
         while self.in_flight.len() > self.engine.read_ahead() as usize {
             self.read().await?;
@@ -88,7 +91,7 @@ impl<'s> Parallel<'s> {
     /// As [`Parallel::step`].
     pub async fn profile(&mut self, tokens: &[u32]) -> Result<Option<Profile>, Error> {
         let batch = self.batch(tokens)?;
-        self.engine.runner().profile(&batch).await
+        self.runner.profile(&batch).await
     }
 
     /// Runs such a pass and counts the experts that its rows choose: the mean over the layers with experts,
@@ -104,7 +107,7 @@ impl<'s> Parallel<'s> {
         for seq in &mut batch.seqs {
             seq.logit_rows.clear();
         }
-        let trace = self.engine.runner().trace(&batch).await?;
+        let trace = self.runner.trace(&batch).await?;
         let chosen = |ids: &[u32]| {
             let own = ids.iter().take(tokens.len() * top_k);
             own.collect::<BTreeSet<_>>().len() as f64
@@ -119,9 +122,8 @@ impl<'s> Parallel<'s> {
         for (sequence, token) in self.sequences.iter_mut().zip(tokens) {
             let token = std::slice::from_ref(token);
             sequence.check_room(token)?;
-            let batch = sequence.next_batch(token, vec![0])?;
-            let sampled = |seq| SeqRows { sample: self.sample.clone(), ..seq };
-            seqs.extend(batch.seqs.into_iter().map(sampled));
+            let row = vec![LogitRow::new(0)];
+            seqs.extend(sequence.next_batch(token, row, self.sample.clone())?.seqs);
         }
         Ok(Batch { seqs })
     }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Engine, GenerateOptions, GenerateRequest, Generation, SamplingOptions};
 use crate::error::Error;
-use crate::text::{Conversation, SpecialTokens, request_json};
+use crate::text::{Conversation, request_json};
 
 /// A request for an answer: `POST /v1/chat/completions` of a server, or
 /// `chat.completions.create` of the web package.
@@ -120,9 +120,7 @@ impl ChatRequest {
             sampling: Some(sampling),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
-            specials: SpecialTokens::Hide,
-            ignore_end: false,
-            no_cache: false,
+            ..GenerateOptions::default()
         };
         options.check()?;
         Ok(options)

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::gpu::{
     Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
 };
-use crate::kernels::{Batch, Choices, PAGE, SeqRows};
-use crate::model::{Forward, ModelConfig, Scratch, Weights};
+use crate::kernels::{Batch, Choices, LogprobsBuffers, PAGE, SeqRows};
+use crate::model::{Forward, ModelConfig, PassOutput, Scratch, Weights};
 use crate::state::State;
 
 /// Target duration of one submission of a long pass, in seconds. Drivers reset a device after about
@@ -31,8 +31,7 @@ const WARM_UP: Duration = Duration::from_millis(300);
 struct PlanKey {
     /// Most rows.
     rows: u32,
-    /// Whether it draws tokens.
-    sample: bool,
+    output: PassOutput,
 }
 
 /// The model's buffers and its recorded passes.
@@ -49,8 +48,15 @@ pub(super) struct Runner {
     plans: Mutex<BTreeMap<PlanKey, Arc<Plan>>>,
     /// The lock is held while a batch is uploaded and submitted, since all batches share one table.
     pub(super) pace: Mutex<Pace>,
-    /// `[rows, vocab_size]`: logits of passes that draw no token; made for the first such pass.
-    inspected: Mutex<Option<Tensor<f32>>>,
+    /// Buffers of passes that draw no token; made for the first such pass.
+    inspected: Mutex<Option<Arc<Inspected>>>,
+}
+
+/// Output buffers of passes that draw no token.
+struct Inspected {
+    /// `[rows, vocab_size]`.
+    logits: Tensor<f32>,
+    logprobs: LogprobsBuffers,
 }
 
 /// Output of a pass that the host reads. It is copied in the pass's own submission, before another
@@ -58,6 +64,8 @@ pub(super) struct Runner {
 pub(super) enum Output {
     /// The tokens that were drawn last for all slots.
     NextTokens,
+    /// The log-probabilities of all logit rows, `[logit rows, LOGPROBS_WORDS]`.
+    Logprobs,
     /// The logits of all logit rows.
     Logits,
 }
@@ -148,8 +156,10 @@ impl Runner {
     }
 
     fn record_all(&self) -> Vec<(PlanKey, Recorder)> {
-        let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, sample: true });
-        keys.map(|key| (key, self.record_forward(key, false, &self.scratch.logits))).collect()
+        let output = PassOutput::Tokens;
+        let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, output });
+        let Scratch { logits, logprobs, .. } = &self.scratch;
+        keys.map(|key| (key, self.record_forward(key, false, (logits, logprobs)))).collect()
     }
 
     /// Row counts of the recorded plans: 1 for decoding one sequence, up to 64 for few rows, and one
@@ -172,8 +182,8 @@ impl Runner {
     }
 
     /// Records the plan for `rows` rows unless it exists.
-    pub async fn prepare(&self, rows: u32, sample: bool) -> Result<(), GpuError> {
-        let key = PlanKey { rows: self.bucket(rows), sample };
+    pub async fn prepare(&self, rows: u32, output: PassOutput) -> Result<(), GpuError> {
+        let key = PlanKey { rows: self.bucket(rows), output };
         if self.plan(key).is_none() {
             let plan = Arc::new(self.make_plan(key, false).await?);
             lock(&self.plans).insert(key, plan);
@@ -186,14 +196,25 @@ impl Runner {
     }
 
     async fn make_plan(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
-        let logits = match key.sample {
-            true => self.scratch.logits.clone(),
-            false => self.inspected().await?,
+        let recorder = match key.output {
+            PassOutput::Tokens => {
+                let Scratch { logits, logprobs, .. } = &self.scratch;
+                self.record_forward(key, probing, (logits, logprobs))
+            }
+            PassOutput::Logprobs | PassOutput::Logits => {
+                let inspected = self.inspected().await?;
+                self.record_forward(key, probing, (&inspected.logits, &inspected.logprobs))
+            }
         };
-        self.record_forward(key, probing, &logits).finish(&self.device, &self.batch_table).await
+        recorder.finish(&self.device, &self.batch_table).await
     }
 
-    fn record_forward(&self, key: PlanKey, probing: bool, logits: &Tensor<f32>) -> Recorder {
+    fn record_forward(
+        &self,
+        key: PlanKey,
+        probing: bool,
+        (logits, logprobs): (&Tensor<f32>, &LogprobsBuffers),
+    ) -> Recorder {
         let mut recorder = Recorder::new(*self.device.caps(), probing);
         let forward = Forward {
             config: &self.config,
@@ -201,10 +222,11 @@ impl Runner {
             state: &self.state,
             scratch: &self.scratch,
             logits,
+            logprobs,
             choices: self.choices,
             rows: key.rows,
         };
-        forward.record(&mut recorder, key.sample);
+        forward.record(&mut recorder, key.output);
         recorder
     }
 
@@ -213,14 +235,16 @@ impl Runner {
         (INSPECTED_BYTES / (4 * self.config.vocab_size)).clamp(1, self.max_rows as usize)
     }
 
-    /// The buffer of inspected logits, made on first use. An engine that only answers never needs
-    /// it.
-    async fn inspected(&self) -> Result<Tensor<f32>, GpuError> {
-        if let Some(logits) = &*lock(&self.inspected) {
-            return Ok(logits.clone());
+    /// The buffers of inspected passes, made on first use. An engine that only answers never needs
+    /// them.
+    async fn inspected(&self) -> Result<Arc<Inspected>, GpuError> {
+        if let Some(inspected) = &*lock(&self.inspected) {
+            return Ok(inspected.clone());
         }
-        let len = self.inspected_rows() * self.config.vocab_size;
-        let made = self.device.tensor("inspected logits", len).await?;
+        let (rows, vocab) = (self.inspected_rows(), self.config.vocab_size);
+        let logits = self.device.tensor("inspected logits", rows * vocab).await?;
+        let logprobs = LogprobsBuffers::new(&self.device, rows, vocab, false).await?;
+        let made = Arc::new(Inspected { logits, logprobs });
         Ok(lock(&self.inspected).get_or_insert(made).clone())
     }
 
@@ -234,13 +258,13 @@ impl Runner {
     /// Learns the device's speed before its first long pass, from that pass's beginning up to its
     /// first product, which runs once more than needed. The pass must begin its sequences: then
     /// nothing precedes it, and a second run computes the same.
-    pub async fn learn_first(&self, batch: &Batch, sample: bool) -> Result<(), Error> {
+    pub async fn learn_first(&self, batch: &Batch, output: PassOutput) -> Result<(), Error> {
         let rows = batch.n_rows() as u32;
         let begins = |seq: &SeqRows| seq.rows.first().is_none_or(|row| row.position == 0);
         if !self.is_long(rows) || lock(&self.pace).known || !batch.seqs.iter().all(begins) {
             return Ok(());
         }
-        let key = PlanKey { rows: self.bucket(rows), sample };
+        let key = PlanKey { rows: self.bucket(rows), output };
         let Some(plan) = self.plan(key) else { return Ok(()) };
         // Weights may still be on their way to the device.
         self.device.wait_for(&self.device.submit_uploads()).await?;
@@ -263,13 +287,13 @@ impl Runner {
         (WHOLE_ROWS + 1..=self.max_rows).contains(&rows)
     }
 
-    /// Runs a batch and copies the wanted output to `target`. A decode step is one submission. A
+    /// Runs a batch and copies the wanted outputs to `targets`. A decode step is one submission. A
     /// long chunk is cut into several short ones.
     pub fn submit(
         &self,
         batch: &Batch,
-        sample: bool,
-        target: Option<&(&Readback, Output)>,
+        output: PassOutput,
+        targets: &[(&Readback, Output)],
     ) -> Result<Submission, Error> {
         self.device.check()?;
         let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
@@ -277,14 +301,17 @@ impl Runner {
             let reason = format!("{} rows, at most {} are planned", batch.n_rows(), self.max_rows);
             return Err(refused(reason).into());
         }
-        let most = if sample { self.state.n_slots as usize } else { self.inspected_rows() };
+        let most = match output {
+            PassOutput::Tokens => self.state.n_slots as usize,
+            PassOutput::Logprobs | PassOutput::Logits => self.inspected_rows(),
+        };
         if batch.n_logit_rows() > most {
             let reason = format!("logits of {} rows, at most {most}", batch.n_logit_rows());
             return Err(refused(reason).into());
         }
         let pace = lock(&self.pace);
         let shape = self.upload(batch);
-        let key = PlanKey { rows: self.bucket(shape.rows), sample };
+        let key = PlanKey { rows: self.bucket(shape.rows), output };
         let plan =
             self.plan(key).ok_or_else(|| refused(format!("no plan for {} rows", shape.rows)))?;
         let macs = if self.is_long(shape.rows) { pace.macs() } else { u64::MAX };
@@ -294,16 +321,23 @@ impl Runner {
             let (last, end) = (plan.ends_with(&piece), piece.end);
             let mut encoder = self.device.encoder();
             encoder.replay(&plan, &shape, piece);
-            match (target, last) {
-                (Some((target, Output::NextTokens)), true) => {
-                    encoder.copy_back(&self.state.next_token, 0, target);
+            let inspected = lock(&self.inspected).clone();
+            for (target, wanted) in targets.iter().filter(|_| last) {
+                match (wanted, &inspected) {
+                    (Output::NextTokens, _) => {
+                        encoder.copy_back(&self.state.next_token, 0, target);
+                    }
+                    (Output::Logprobs, _) if output == PassOutput::Tokens => {
+                        encoder.copy_back(&self.scratch.logprobs.logprobs, 0, target);
+                    }
+                    (Output::Logprobs, Some(inspected)) => {
+                        encoder.copy_back(&inspected.logprobs.logprobs, 0, target);
+                    }
+                    (Output::Logits, Some(inspected)) => {
+                        encoder.copy_back(&inspected.logits, 0, target);
+                    }
+                    (_, None) => return Err(refused("no buffers for its output".to_owned()).into()),
                 }
-                (Some((target, Output::Logits)), true) => {
-                    let logits = lock(&self.inspected).clone();
-                    let logits = logits.ok_or_else(|| refused("no logits".to_owned()))?;
-                    encoder.copy_back(&logits, 0, target);
-                }
-                _ => {}
             }
             let submission = encoder.submit();
             if last {
@@ -316,7 +350,7 @@ impl Runner {
 
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.
     pub fn learn(&self, rows: u32, seconds: f64) {
-        let key = PlanKey { rows: self.bucket(rows), sample: true };
+        let key = PlanKey { rows: self.bucket(rows), output: PassOutput::Tokens };
         if let (Some(plan), true) = (self.plan(key), self.is_long(rows)) {
             let macs = plan.macs_per_row() * u64::from(rows);
             *lock(&self.pace) = Pace::measured(macs, seconds);
@@ -327,7 +361,8 @@ impl Runner {
     /// device's speed.
     pub async fn profile(&self, batch: &Batch) -> Result<Option<Profile>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
-        let plan = self.make_plan(PlanKey { rows, sample: true }, false).await?;
+        let output = PassOutput::Tokens;
+        let plan = self.make_plan(PlanKey { rows, output }, false).await?;
         let shape = {
             let _pace = lock(&self.pace);
             self.upload(batch)
@@ -346,7 +381,8 @@ impl Runner {
     /// Runs a batch, keeps all intermediates and reads them.
     pub async fn trace(&self, batch: &Batch) -> Result<Vec<(String, Vec<u32>)>, Error> {
         let rows = self.bucket(batch.n_rows() as u32);
-        let plan = self.make_plan(PlanKey { rows, sample: false }, true).await?;
+        let output = PassOutput::Logits;
+        let plan = self.make_plan(PlanKey { rows, output }, true).await?;
         let submission = {
             let _pace = lock(&self.pace);
             let shape = self.upload(batch);

@@ -1,18 +1,27 @@
 //! A sequence whose passes the caller runs: for logits, intermediates and profiles.
 
+use std::sync::Arc;
+
 use super::Engine;
+use super::runner::Runner;
 use crate::error::Error;
-use crate::kernels::{PAGE, Row, SampleParams, SeqRows};
+use crate::kernels::{LogitRow, PAGE, Row, SampleParams, SeqRows};
+use crate::state::MAX_REWIND;
 
 /// A sequence outside the engine's schedule: its caller runs tokens and reads logits or intermediates.
-/// It occupies a slot and pages of the engine until it is dropped.
+/// It occupies a slot and pages of the engine until it is dropped. After the loss of the device it only returns that
+/// error.
 pub struct Sequence {
     engine: Engine,
+    /// The model on the device that has this sequence's state.
+    pub(super) runner: Arc<Runner>,
     /// Its place among the states on the GPU.
     pub(super) slot: u32,
     pages: Vec<u32>,
     /// Tokens whose state is on the GPU, by position.
     tokens: Vec<u32>,
+    /// One past the furthest position that has run since position 0.
+    furthest: usize,
 }
 
 impl Engine {
@@ -21,9 +30,17 @@ impl Engine {
     /// # Errors
     /// [`Error::NoFreeSequence`] if all are taken.
     pub fn sequence(&self) -> Result<Sequence, Error> {
-        let slots = self.runner().state.n_slots;
+        let runner = self.runner();
+        let slots = runner.state.n_slots;
         let slot = self.scheduler().lease_slot().ok_or(Error::NoFreeSequence { slots })?;
-        Ok(Sequence { engine: self.clone(), slot, pages: Vec::new(), tokens: Vec::new() })
+        Ok(Sequence {
+            engine: self.clone(),
+            runner,
+            slot,
+            pages: Vec::new(),
+            tokens: Vec::new(),
+            furthest: 0,
+        })
     }
 }
 
@@ -40,9 +57,22 @@ impl Sequence {
         &self.tokens
     }
 
-    /// Forgets all tokens.
-    pub fn clear(&mut self) {
-        self.tokens.clear();
+    /// Forgets the tokens from `position` on, e.g. drafts that were rejected: 0, or at most 14 positions before
+    /// the furthest that has run, since the convolutions keep no earlier inputs.
+    ///
+    /// # Errors
+    /// [`Error::Option`] for other positions; then nothing changes.
+    pub fn rewind(&mut self, position: usize) -> Result<(), Error> {
+        let (have, least) = (self.tokens.len(), self.furthest.saturating_sub(MAX_REWIND as usize));
+        if position > have || (position > 0 && position < least) {
+            let need = format!("0, or {least} to {have}");
+            return Err(Error::Option { option: "position", got: position.to_string(), need });
+        }
+        self.tokens.truncate(position);
+        if position == 0 {
+            self.furthest = 0;
+        }
+        Ok(())
     }
 
     /// Takes pages for positions below `positions`.
@@ -50,7 +80,7 @@ impl Sequence {
         let need = positions.div_ceil(PAGE as usize);
         let mut scheduler = self.engine.scheduler();
         while self.pages.len() < need {
-            let slots = self.engine.runner().state.n_slots;
+            let slots = self.runner.state.n_slots;
             self.pages.push(scheduler.lease_page().ok_or(Error::NoFreeSequence { slots })?);
         }
         Ok(())
@@ -63,7 +93,7 @@ impl Sequence {
         tokens: impl Iterator<Item = u32>,
         generated_from: usize,
         sample: SampleParams,
-        logit_rows: Vec<u32>,
+        logit_rows: Vec<LogitRow>,
     ) -> SeqRows {
         let rows: Vec<Row> = (first_position as u32..)
             .zip(tokens)
@@ -84,6 +114,7 @@ impl Sequence {
     /// Records that the state of `tokens` is on the GPU.
     pub(super) fn advance(&mut self, tokens: &[u32]) {
         self.tokens.extend_from_slice(tokens);
+        self.furthest = self.furthest.max(self.tokens.len());
     }
 }
 

@@ -1,18 +1,25 @@
 //! The engine's own loop: it takes requests, runs steps of all sequences, and hands out their tokens.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures_channel::mpsc::UnboundedReceiver;
+use futures_channel::oneshot;
 use futures_util::StreamExt;
 use web_time::Instant;
 
+use super::core::Core;
 use super::job::Job;
-use super::runner::{Output, Runner};
+use super::runner::Output;
+use super::{LogprobsOptions, TokenLogprobs};
 use crate::error::Error;
-use crate::gpu::{Readback, Submission};
-use crate::kernels::{Batch, FROM_SLOT, NOT_FINITE, Row, SeqRows};
-use crate::schedule::{Capture, ChunkRows, DecodeRow, Op, Scheduler, SeqId, Step};
+use crate::gpu::{Device, GpuError, Readback, Submission};
+use crate::kernels::{Batch, FROM_SLOT, LOGPROBS_WORDS, LogitRow, NOT_FINITE, Row, SeqRows};
+use crate::model::PassOutput;
+use crate::schedule::{Capture, ChunkRows, DecodeRow, Op, Scheduler, SeqId, Step, Use};
+
+/// Most losses of devices in a row, without a token between: a request that always resets the driver must end.
+const MOST_LOSSES: u32 = 3;
 
 /// Message to the loop.
 pub(super) enum Command {
@@ -22,56 +29,8 @@ pub(super) enum Command {
     Cancel { id: SeqId, taken: usize },
     /// Slots or pages may have become free.
     Wake,
-}
-
-/// Everything that the loop shares with the callers.
-pub(super) struct Core {
-    pub runner: Runner,
-    scheduler: Mutex<Scheduler>,
-    /// A step has been submitted.
-    #[cfg(not(target_arch = "wasm32"))]
-    submitted: std::sync::Condvar,
-    /// Tokens that end an answer.
-    pub ends: Vec<u32>,
-    /// Tokens that are submitted ahead of the one that is read.
-    pub read_ahead: u32,
-}
-
-impl Core {
-    pub fn new(runner: Runner, scheduler: Scheduler, ends: Vec<u32>, read_ahead: u32) -> Self {
-        Self {
-            runner,
-            scheduler: Mutex::new(scheduler),
-            #[cfg(not(target_arch = "wasm32"))]
-            submitted: std::sync::Condvar::new(),
-            ends,
-            read_ahead,
-        }
-    }
-
-    /// It is never held while anything is awaited.
-    fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The scheduler between two steps, for callers outside the loop: all work that was planned has been submitted,
-    /// so that theirs comes after it. In a browser, where nobody can wait, a step may still be in work; then nothing
-    /// can be leased.
-    pub fn between_steps(&self) -> MutexGuard<'_, Scheduler> {
-        let scheduler = self.scheduler();
-        #[cfg(not(target_arch = "wasm32"))]
-        let scheduler = self
-            .submitted
-            .wait_while(scheduler, |scheduler| scheduler.is_in_step())
-            .unwrap_or_else(PoisonError::into_inner);
-        scheduler
-    }
-
-    fn step_is_submitted(&self) {
-        self.scheduler().step_is_submitted();
-        #[cfg(not(target_arch = "wasm32"))]
-        self.submitted.notify_all();
-    }
+    /// Continue on another device.
+    Resume { device: Device, done: oneshot::Sender<Result<(), Error>> },
 }
 
 /// A step that was submitted and that the host has not read.
@@ -81,6 +40,8 @@ struct InFlight {
     /// Sequences that draw a token, and the readback of all slots' tokens.
     draws: Vec<(SeqId, u32, u32)>,
     readback: Option<usize>,
+    /// For each pass with log-probabilities: their readback, and the sequences of its logit rows.
+    logprobs: Vec<(Readback, Vec<SeqId>)>,
     chunk: Vec<ChunkRows>,
     /// Whether the step had nothing but the chunk, so that its time tells the device's speed.
     only_chunk: bool,
@@ -95,6 +56,10 @@ pub(super) struct Stepper {
     next_readback: usize,
     /// End of the last step that was read.
     last_read: Instant,
+    /// The loss of a device, while the loop waits for the application's next one.
+    lost: Option<Error>,
+    /// Losses since the last token was read.
+    losses_in_a_row: u32,
 }
 
 impl Drop for Stepper {
@@ -113,6 +78,8 @@ impl Stepper {
             readbacks: Vec::new(),
             next_readback: 0,
             last_read: Instant::now(),
+            lost: None,
+            losses_in_a_row: 0,
         }
     }
 
@@ -120,7 +87,14 @@ impl Stepper {
     pub async fn run(mut self, mut commands: UnboundedReceiver<Command>) {
         loop {
             while let Ok(command) = commands.try_recv() {
-                self.take(command);
+                self.take(command).await;
+            }
+            if self.lost.is_some() {
+                match commands.next().await {
+                    Some(command) => self.take(command).await,
+                    None => return,
+                }
+                continue;
             }
             let idle = self.in_flight.is_empty();
             let (step, blocked) = {
@@ -130,26 +104,31 @@ impl Stepper {
                 (step, blocked)
             };
             if let Some(id) = blocked {
-                self.fail(id, Error::NoFreeSequence { slots: self.core.runner.state.n_slots });
+                let slots = self.core.runner().state.n_slots;
+                self.fail(id, Error::NoFreeSequence { slots });
                 continue;
             }
             if step.is_empty() && idle {
                 match commands.next().await {
-                    Some(command) => self.take(command),
+                    Some(command) => self.take(command).await,
                     None => return,
                 }
                 continue;
             }
             if let Err(e) = self.advance(&step).await {
-                self.fail_all(&e);
+                self.failed(&e).await;
             }
         }
     }
 
-    fn take(&mut self, command: Command) {
+    async fn take(&mut self, command: Command) {
         match command {
             Command::Start { id, prompt, job } => {
-                self.core.scheduler().add(id, &prompt, job.most, job.cache);
+                let how = Use { cache: job.cache, reads_first: job.allowed.is_some() };
+                self.core.scheduler().add(id, &prompt, job.most, how);
+                if let Some(lost) = &self.lost {
+                    job.interrupt(lost.of_all());
+                }
                 self.jobs.insert(id, *job);
             }
             Command::Cancel { id, taken } => {
@@ -158,6 +137,10 @@ impl Stepper {
                 }
             }
             Command::Wake => {}
+            Command::Resume { device, done } => {
+                // Its caller may be gone.
+                let _ = done.send(self.continue_on(&device).await);
+            }
         }
     }
 
@@ -181,26 +164,33 @@ impl Stepper {
         draws.extend(chunk_draws.map(|rows| (rows.seq, rows.epoch, rows.slot)));
         let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
         self.note_beginnings(&step.chunk);
+        self.write_masks(&draws);
         let decode = self.decode_batch(&step.decode);
         let chunk = self.chunk_batch(&step.chunk);
-        let target = readback.map(|index| (&self.readbacks[index], Output::NextTokens));
-        let runner = &self.core.runner;
+        let output = PassOutput::Tokens;
+        let mut logprobs = Vec::new();
         let mut submission = None;
-        if !step.decode.is_empty() {
-            let last = step.chunk.is_empty();
-            let target = target.as_ref().filter(|_| last);
-            submission = Some(runner.submit(&decode, true, target)?);
-        }
-        if !step.chunk.is_empty() {
-            runner.learn_first(&chunk, true).await?;
-            submission = Some(runner.submit(&chunk, true, target.as_ref())?);
+        for (batch, last) in [(&decode, step.chunk.is_empty()), (&chunk, true)] {
+            if batch.seqs.is_empty() {
+                continue;
+            }
+            let runner = self.core.runner();
+            let scored = self.logprobs_readback(batch, &draws).await?;
+            let scored_target = scored.iter().map(|(target, _)| (target, Output::Logprobs));
+            let tokens = readback.filter(|_| last);
+            let tokens = tokens.map(|index| (&self.readbacks[index], Output::NextTokens));
+            let targets: Vec<_> = tokens.into_iter().chain(scored_target).collect();
+            runner.learn_first(batch, output).await?;
+            submission = Some(runner.submit(batch, output, &targets)?);
+            logprobs.extend(scored);
         }
         let after: Vec<Op> = step.after.iter().copied().map(Op::Capture).collect();
         self.copy(&after, &self.core.scheduler());
         self.core.step_is_submitted();
         let Some(submission) = submission else { return Ok(()) };
         let (chunk, only_chunk) = (step.chunk.clone(), step.decode.is_empty());
-        let flight = InFlight { submission, submitted, draws, readback, chunk, only_chunk };
+        let flight =
+            InFlight { submission, submitted, draws, readback, logprobs, chunk, only_chunk };
         self.in_flight.push_back(flight);
         Ok(())
     }
@@ -238,16 +228,55 @@ impl Stepper {
         columns: &[(u32, u32)],
     ) -> Option<SeqRows> {
         let job = self.jobs.get(&id)?;
-        let first = self.core.runner.state.snapshots_at();
+        let first = self.core.runner().state.snapshots_at();
+        let drawn = LogitRow {
+            allowed: if job.has_mask() { 1 + slot } else { 0 },
+            logprobs: job.logprobs.map(LogprobsOptions::of_drawn),
+            ..LogitRow::new(rows.len() as u32 - 1)
+        };
         Some(SeqRows {
             slot,
             generated_from: job.prompt_len as u32,
             sample: job.sample.clone(),
             pages: scheduler.pages(id).to_vec(),
-            logit_rows: if draws { vec![rows.len() as u32 - 1] } else { Vec::new() },
+            logit_rows: if draws { vec![drawn] } else { Vec::new() },
             snapshot_columns: columns.iter().map(|(row, column)| (*row, first + column)).collect(),
             rows,
         })
+    }
+
+    /// Uploads the masks of answers with a rule for the tokens that may be drawn.
+    fn write_masks(&mut self, draws: &[(SeqId, u32, u32)]) {
+        let core = self.core.clone();
+        let runner = core.runner();
+        for (id, _, slot) in draws {
+            let Some(job) = self.jobs.get_mut(id) else { continue };
+            let Some(rule) = job.allowed.clone() else { continue };
+            // The rule may take long, and callers need the scheduler meanwhile.
+            let tokens = core.scheduler().tokens(*id)[job.prompt_len..].to_vec();
+            let mask = rule.after(&tokens, &core.all_tokens);
+            job.nothing_allowed = mask.is_none();
+            if let Some(mask) = mask {
+                let at = (1 + *slot as usize) * mask.len();
+                runner.device.write(&runner.scratch.allowed, at, &mask);
+            }
+        }
+    }
+
+    /// A readback for the log-probabilities of a pass, and the sequences of its logit rows; `None` if none are wanted.
+    async fn logprobs_readback(
+        &self,
+        batch: &Batch,
+        draws: &[(SeqId, u32, u32)],
+    ) -> Result<Option<(Readback, Vec<SeqId>)>, Error> {
+        let drawing = || batch.seqs.iter().filter(|seq| !seq.logit_rows.is_empty());
+        if !drawing().any(|seq| seq.logit_rows[0].logprobs.is_some()) {
+            return Ok(None);
+        }
+        let seq_of = |slot: u32| draws.iter().find(|(_, _, own)| *own == slot).map(|(id, ..)| *id);
+        let seqs: Vec<SeqId> = drawing().filter_map(|seq| seq_of(seq.slot)).collect();
+        let words = seqs.len() * LOGPROBS_WORDS;
+        Ok(Some((self.core.runner().device.readback_for::<u32>(words).await?, seqs)))
     }
 
     /// Tells answers whose prompts begin to run how much of them was cached.
@@ -268,7 +297,8 @@ impl Stepper {
         if ops.is_empty() {
             return;
         }
-        let Runner { device, state, .. } = &self.core.runner;
+        let runner = self.core.runner();
+        let (device, state) = (&runner.device, &runner.state);
         let mut encoder = device.encoder();
         for op in ops {
             match *op {
@@ -293,7 +323,7 @@ impl Stepper {
         let tokens = match step.readback {
             Some(index) => self.readbacks[index].read::<u32>(Some(&step.submission)).await?,
             None => {
-                core.runner.device.wait_for(&step.submission).await?;
+                core.runner().device.wait_for(&step.submission).await?;
                 Vec::new()
             }
         };
@@ -301,23 +331,36 @@ impl Stepper {
         self.last_read = Instant::now();
         if step.only_chunk {
             let rows: usize = step.chunk.iter().map(|rows| rows.end - rows.start).sum();
-            core.runner.learn(rows as u32, (self.last_read - began).as_secs_f64());
+            core.runner().learn(rows as u32, (self.last_read - began).as_secs_f64());
         }
         for rows in &step.chunk {
             if let Some(job) = self.jobs.get_mut(&rows.seq) {
                 job.prefilled(rows.end);
             }
         }
+        let mut logprobs = BTreeMap::new();
+        for (readback, seqs) in step.logprobs {
+            let words = readback.read::<u32>(Some(&step.submission)).await?;
+            for (id, words) in seqs.into_iter().zip(words.chunks_exact(LOGPROBS_WORDS)) {
+                if let Some(wanted) = self.jobs.get(&id).and_then(|job| job.logprobs) {
+                    logprobs.insert(id, TokenLogprobs::from_words(words, wanted.top));
+                }
+            }
+        }
         for (id, epoch, slot) in step.draws {
             let token = tokens.get(slot as usize).copied().unwrap_or(NOT_FINITE);
-            self.drawn(id, epoch, token);
+            self.drawn(id, epoch, token, logprobs.remove(&id));
         }
         Ok(())
     }
 
-    fn drawn(&mut self, id: SeqId, epoch: u32, token: u32) {
+    fn drawn(&mut self, id: SeqId, epoch: u32, token: u32, logprobs: Option<TokenLogprobs>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let position = job.prompt_len + job.generated;
+        if job.nothing_allowed {
+            self.fail(id, Error::NothingAllowed { position });
+            return;
+        }
         if token == NOT_FINITE {
             self.fail(id, Error::NotFinite { position });
             // State of this prompt that was kept may be NaN too.
@@ -327,7 +370,8 @@ impl Stepper {
         if !self.core.scheduler().read(id, epoch, token) {
             return;
         }
-        match job.drawn(token, self.core.ends.contains(&token)) {
+        self.losses_in_a_row = 0;
+        match job.drawn(token, self.core.ends.contains(&token), logprobs) {
             Err(e) => self.fail(id, e),
             Ok((delta, None)) => job.send(delta, None),
             Ok((delta, finish)) => {
@@ -355,22 +399,74 @@ impl Stepper {
         self.copy(capture.as_slice(), &scheduler);
     }
 
-    /// Ends all answers after an error that leaves the state on the GPU unknown.
+    /// After an error that leaves the state on the GPU unknown: if the device is lost, lets all answers continue on
+    /// another one, if the engine may; otherwise ends them.
+    async fn failed(&mut self, error: &Error) {
+        let device = self.core.runner().device.clone();
+        let lost = match (error, device.check()) {
+            (Error::Gpu(e @ GpuError::DeviceLost { .. }), _) => Error::Gpu(e.clone()),
+            (_, Err(e @ GpuError::DeviceLost { .. })) => Error::Gpu(e),
+            _ => return self.fail_all(error),
+        };
+        if !self.core.can_continue() {
+            return self.fail_all(&lost);
+        }
+        self.losses_in_a_row += 1;
+        log::warn!("{lost}");
+        if self.losses_in_a_row > MOST_LOSSES {
+            return self.fail_all(&lost);
+        }
+        if !device.is_own() {
+            self.restart();
+            self.jobs.values().for_each(|job| job.interrupt(lost.of_all()));
+            self.lost = Some(lost);
+            return;
+        }
+        let other = match device.request_again().await {
+            Ok(other) => self.continue_on(&other).await,
+            Err(e) => Err(e.into()),
+        };
+        if let Err(e) = other {
+            self.fail_all(&e);
+        }
+    }
+
+    /// Puts the model on another device, where all answers continue from their tokens. After an error everything is
+    /// as before.
+    async fn continue_on(&mut self, device: &Device) -> Result<(), Error> {
+        let runner = self.core.runner_on(device).await?;
+        self.restart();
+        self.core.continue_on(runner);
+        self.lost = None;
+        Ok(())
+    }
+
+    /// Lets all answers wait to begin again, without any state on a GPU.
+    fn restart(&mut self) {
+        self.core.scheduler().restart();
+        self.forget_passes();
+    }
+
+    /// Ends all answers.
     fn fail_all(&mut self, error: &Error) {
         self.core.scheduler().reset();
-        self.core.step_is_submitted();
-        self.in_flight.clear();
-        self.readbacks.clear();
-        self.next_readback = 0;
+        self.forget_passes();
         for (_, job) in std::mem::take(&mut self.jobs) {
             job.fail(error.of_all());
         }
     }
 
+    fn forget_passes(&mut self) {
+        self.core.step_is_submitted();
+        self.in_flight.clear();
+        self.readbacks.clear();
+        self.next_readback = 0;
+    }
+
     /// Index of a readback buffer that is not in flight.
     async fn free_readback(&mut self) -> Result<usize, Error> {
-        let Core { runner, read_ahead, .. } = &*self.core;
-        if self.readbacks.len() < *read_ahead as usize + 2 {
+        if self.readbacks.len() < self.core.read_ahead as usize + 2 {
+            let runner = self.core.runner();
             let slots = runner.state.n_slots as usize;
             self.readbacks.push(runner.device.readback_for::<u32>(slots).await?);
             return Ok(self.readbacks.len() - 1);

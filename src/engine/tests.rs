@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use pollster::block_on;
 
 mod ahead;
+mod lost;
+mod rows;
 mod saved;
 mod shared;
 
@@ -16,7 +18,8 @@ use super::*;
 use crate::GenerateOptions;
 use crate::error::Error;
 use crate::gpu::{Device, DeviceOptions};
-use crate::kernels::{Batch, Choices, MAX_LOGIT_BIAS, Reduce, SampleParams};
+use crate::kernels::{Batch, Choices, LogitRow, MAX_LOGIT_BIAS, Reduce, SampleParams};
+use crate::model::PassOutput;
 
 fn device() -> Device {
     static DEVICE: OnceLock<Device> = OnceLock::new();
@@ -55,15 +58,16 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
                 prompt[range.clone()].iter().copied(),
                 range.end,
                 SampleParams::GREEDY,
-                vec![range.len() as u32 - 1],
+                vec![LogitRow::new(range.len() as u32 - 1)],
             ));
         }
         let runner = engine.runner();
-        block_on(runner.prepare(batch.n_rows() as u32, false)).unwrap();
+        block_on(runner.prepare(batch.n_rows() as u32, PassOutput::Logits)).unwrap();
         let vocab = engine.config().vocab_size;
-        let target = engine.device().readback_for::<f32>(prompts.len() * vocab);
+        let target = runner.device.readback_for::<f32>(prompts.len() * vocab);
         let target = block_on(target).unwrap();
-        let submission = runner.submit(&batch, false, Some(&(&target, Output::Logits))).unwrap();
+        let submission =
+            runner.submit(&batch, PassOutput::Logits, &[(&target, Output::Logits)]).unwrap();
         let logits = block_on(target.read::<f32>(Some(&submission))).unwrap();
         logits.chunks(vocab).map(|l| l.iter().map(|x| x.to_bits()).collect()).collect::<Vec<_>>()
     };
@@ -417,36 +421,6 @@ fn a_profile_names_every_kernel_of_a_token() {
     assert_eq!(times.iter().map(|t| t.calls).sum::<u32>(), 31, "{times:?}");
     assert!(times.iter().map(|t| t.seconds).sum::<f64>() > 0.0);
     assert!(times.iter().any(|t| t.kernel.starts_with("matvec")), "{times:?}");
-}
-
-/// A device that is lost during an answer causes an error, no panic and no hang, and the session
-/// refuses further work with the same error. This holds on our own device and on a host's, which
-/// has its own handlers.
-#[test]
-fn a_lost_device_is_an_error() {
-    use crate::gpu::GpuError;
-    let own = || block_on(Device::request(&DeviceOptions::default())).unwrap();
-    let host = || {
-        let device = own();
-        Device::from_wgpu(device.wgpu_device().clone(), device.queue().clone())
-    };
-    for (whose, device) in [("own", own()), ("host", host())] {
-        let engine = engine_with("tiny-a", |b| b.gpu(device));
-        let session = engine.session();
-        let mut generation = session.generate(&[1, 2, 3], &sampled(1, 500)).unwrap();
-        next_token(&mut generation).unwrap();
-        engine.device().wgpu_device().destroy();
-        let mut results = Vec::new();
-        while let Some(result) = block_on(generation.next()) {
-            results.push(result);
-            assert!(results.len() < 12, "{whose}: {results:?}");
-        }
-        let last = results.pop().unwrap();
-        assert!(matches!(last, Err(Error::Gpu(GpuError::DeviceLost { .. }))), "{whose}: {last:?}");
-        drop(generation);
-        let mut again = session.generate(&[1, 2, 3], &sampled(1, 4)).unwrap();
-        assert!(block_on(again.next()).unwrap().is_err(), "{whose}");
-    }
 }
 
 fn assert_send<T: Send>(_: &T) {}

@@ -93,6 +93,8 @@ pub(super) struct Inner {
     pub host_nanoseconds: AtomicU64,
     pub ledger: Arc<Ledger>,
     report: AdapterReport,
+    /// The options of [`Device::request`], which can make another device like this one.
+    requested: Option<DeviceOptions>,
     /// Reason of the device's loss, or the first error that no call was waiting for.
     fault: Arc<Mutex<Option<GpuError>>>,
 }
@@ -113,7 +115,29 @@ impl Device {
     /// # Errors
     /// [`GpuError::NoAdapter`], [`GpuError::AdapterNotFound`] or [`GpuError::NoDevice`].
     pub async fn request(options: &DeviceOptions) -> Result<Self, GpuError> {
-        Self::request_of(&instance(), options).await
+        Self::made(&instance(), options, Some(options.clone())).await
+    }
+
+    /// Whether [`Device::request`] made it, so that it can be replaced.
+    pub(crate) fn is_own(&self) -> bool {
+        self.inner.requested.is_some()
+    }
+
+    /// Another device like this one, after it was lost. Drivers need some seconds after a reset, so it tries again
+    /// for a while.
+    ///
+    /// # Errors
+    /// As [`Device::request`].
+    pub(crate) async fn request_again(&self) -> Result<Self, GpuError> {
+        let options = self.inner.requested.clone().unwrap_or_default();
+        #[cfg(not(target_arch = "wasm32"))]
+        for wait in [0, 1, 2, 4] {
+            std::thread::sleep(std::time::Duration::from_secs(wait));
+            if let Ok(device) = Self::request(&options).await {
+                return Ok(device);
+            }
+        }
+        Self::request(&options).await
     }
 
     /// As [`Device::request`], with the caller's instance.
@@ -123,6 +147,14 @@ impl Device {
     pub async fn request_of(
         instance: &wgpu::Instance,
         options: &DeviceOptions,
+    ) -> Result<Self, GpuError> {
+        Self::made(instance, options, None).await
+    }
+
+    async fn made(
+        instance: &wgpu::Instance,
+        options: &DeviceOptions,
+        requested: Option<DeviceOptions>,
     ) -> Result<Self, GpuError> {
         let (index, adapter) = choose(instance, &options.adapter).await?;
         let info = adapter.get_info();
@@ -176,7 +208,7 @@ impl Device {
             Some(directory) => PipelineCache::open(&device, directory).await,
             None => None,
         };
-        Ok(Self::assemble(device, queue, caps, kept, report, fault))
+        Ok(Self::assemble(device, queue, caps, kept, report, requested, fault))
     }
 
     /// Adopts a host application's device. Its error and device-lost handlers stay in place. Kernels are
@@ -185,7 +217,7 @@ impl Device {
     pub fn from_wgpu(device: wgpu::Device, queue: wgpu::Queue) -> Self {
         let caps = Caps::of_device(&device);
         let report = AdapterReport::new(0, &device.adapter_info(), caps, None);
-        Self::assemble(device, queue, caps, None, report, Arc::new(Mutex::new(None)))
+        Self::assemble(device, queue, caps, None, report, None, Arc::new(Mutex::new(None)))
     }
 
     fn assemble(
@@ -194,6 +226,7 @@ impl Device {
         caps: Caps,
         pipeline_cache: Option<PipelineCache>,
         report: AdapterReport,
+        requested: Option<DeviceOptions>,
         fault: Arc<Mutex<Option<GpuError>>>,
     ) -> Self {
         let layouts = Layouts::new(&device);
@@ -211,6 +244,7 @@ impl Device {
                 host_nanoseconds: AtomicU64::new(0),
                 ledger: Arc::default(),
                 report,
+                requested,
                 fault,
             }),
             planned_for: None,

@@ -21,6 +21,10 @@ pub struct StepShape {
     pub drawn_rows: u32,
     /// The same if top-k or top-p restricts such a draw, else 0.
     pub truncated_rows: u32,
+    /// The same if log-probabilities of the model's own logits are wanted, else 0.
+    pub raw_logprob_rows: u32,
+    /// The same if log-probabilities after biases and penalties are wanted, else 0.
+    pub processed_logprob_rows: u32,
     /// Sequences.
     pub seqs: u32,
     /// Query tiles of the sequences with many rows, for flash attention.
@@ -50,6 +54,12 @@ pub enum Extent {
     DrawnRows,
     /// `truncated_rows`.
     TruncatedRows,
+    /// `raw_logprob_rows`.
+    RawLogprobRows,
+    /// `processed_logprob_rows`.
+    ProcessedLogprobRows,
+    /// Either of the two.
+    LogprobRows,
     /// One per sequence.
     Seqs,
     /// One per query tile.
@@ -79,6 +89,9 @@ impl Extent {
             Self::LogitRows { per } => shape.logit_rows.div_ceil(per),
             Self::DrawnRows => shape.drawn_rows,
             Self::TruncatedRows => shape.truncated_rows,
+            Self::RawLogprobRows => shape.raw_logprob_rows,
+            Self::ProcessedLogprobRows => shape.processed_logprob_rows,
+            Self::LogprobRows => shape.raw_logprob_rows.max(shape.processed_logprob_rows),
             Self::Seqs => shape.seqs,
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,

@@ -258,6 +258,8 @@ shaders![
     "flash_attention",
     "flash_attention_coop",
     "in_proj_conv",
+    "logprobs",
+    "logprobs_spans",
     "matmul",
     "matmul_coop",
     "matvec",

@@ -123,7 +123,11 @@ impl Device {
     /// [`GpuError::DeviceLost`].
     pub async fn wait_for(&self, submission: &Submission) -> Result<(), GpuError> {
         #[cfg(not(target_arch = "wasm32"))]
-        self.poll(Some(submission));
+        {
+            self.poll(Some(submission));
+            // On a lost device the wait ends at once, without the callback that reports the loss.
+            let _ = self.inner.device.poll(wgpu::PollType::Poll);
+        }
         #[cfg(target_arch = "wasm32")]
         {
             let _ = submission;

@@ -57,6 +57,9 @@ pub const FROM_SLOT: u32 = u32::MAX;
 /// In place of a column of the snapshots: the row's convolution inputs are not kept there.
 const NO_SNAPSHOT: u32 = u32::MAX;
 
+/// In place of the token of a logit row: the token that the sampler draws there.
+const DRAWN: u32 = u32::MAX;
+
 /// Words of the header.
 const HEADER: usize = 16;
 const TILE_WORDS: usize = 2;
@@ -68,7 +71,7 @@ macro_rules! prelude_constants {
 
         /// Names and values of the prelude's constants for the table.
         pub const PRELUDE_CONSTANTS: &[(&str, u32)] =
-            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), ("NO_SNAPSHOT", NO_SNAPSHOT), $((stringify!($name), $index)),*];
+            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), ("NO_SNAPSHOT", NO_SNAPSHOT), ("DRAWN", DRAWN), ("LOGPROBS_RAW", LogprobsMode::Raw.word()), ("LOGPROBS_PROCESSED", LogprobsMode::Processed.word()), $((stringify!($name), $index)),*];
     };
 }
 
@@ -94,6 +97,13 @@ prelude_constants! {
     ROW_SPLIT = 3,
     ROW_PLACE = 4,
     ROW_SNAPSHOT = 5,
+    // Words of a logit row, and their indices.
+    LOGIT_WORDS = 5,
+    LOGIT_ROW = 0,
+    LOGIT_ALLOWED = 1,
+    LOGIT_TOKEN = 2,
+    LOGIT_LOGPROBS = 3,
+    LOGIT_TOP = 4,
     // Words of a sequence, and their indices.
     SEQ_WORDS = 16,
     SEQ_SLOT = 0,
@@ -172,6 +182,56 @@ impl SampleParams {
     };
 }
 
+/// A row whose logits are wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogitRow {
+    /// Index into the rows of its sequence.
+    pub row: u32,
+    /// Mask of the tokens that may be drawn: 0 is that of all tokens of the tokenizer, 1 + i the i-th of the caller's.
+    pub allowed: u32,
+    /// Log-probabilities that are wanted.
+    pub logprobs: Option<RowLogprobs>,
+}
+
+impl LogitRow {
+    /// A row that may draw any token.
+    #[must_use]
+    pub fn new(row: u32) -> Self {
+        Self { row, allowed: 0, logprobs: None }
+    }
+}
+
+/// The log-probabilities that are wanted of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RowLogprobs {
+    /// A given token; `None`: the one that is drawn.
+    pub token: Option<u32>,
+    /// Number of most probable tokens, at most [`MAX_TOP_LOGPROBS`](super::MAX_TOP_LOGPROBS).
+    pub top: u32,
+    /// The distribution.
+    pub mode: LogprobsMode,
+}
+
+/// The distribution of log-probabilities. The names are those of vLLM's `logprobs_mode`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogprobsMode {
+    /// The softmax of the model's logits over all ids.
+    #[default]
+    Raw,
+    /// The softmax of the logits after biases and penalties, over the tokens that may be drawn.
+    Processed,
+}
+
+impl LogprobsMode {
+    /// Its word in the batch table; 0 stands for no log-probabilities.
+    pub(super) const fn word(self) -> u32 {
+        match self {
+            Self::Raw => 1,
+            Self::Processed => 2,
+        }
+    }
+}
+
 /// The rows of one sequence in a step, at consecutive positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeqRows {
@@ -185,8 +245,8 @@ pub struct SeqRows {
     pub sample: SampleParams,
     /// Pages of the KV pool by `position / PAGE`; they cover the last row's position.
     pub pages: Vec<u32>,
-    /// Rows of this sequence (indices into `rows`) whose logits are wanted.
-    pub logit_rows: Vec<u32>,
+    /// Rows of this sequence whose logits are wanted.
+    pub logit_rows: Vec<LogitRow>,
     /// Rows of this sequence whose convolution inputs are kept in a further column of the rings, and that column.
     pub snapshot_columns: Vec<(u32, u32)>,
 }
@@ -204,7 +264,7 @@ impl Batch {
     pub fn capacity(rows: usize, seqs: usize, pages: usize) -> usize {
         // A tile holds at least one row.
         let bias = MAX_LOGIT_BIAS * BIAS_WORDS;
-        HEADER + rows * (ROW_WORDS + 1 + TILE_WORDS) + seqs * (SEQ_WORDS + pages + bias)
+        HEADER + rows * (ROW_WORDS + LOGIT_WORDS + TILE_WORDS) + seqs * (SEQ_WORDS + pages + bias)
     }
 
     /// Rows in all.
@@ -219,6 +279,11 @@ impl Batch {
         self.seqs.iter().map(|s| s.logit_rows.len()).sum()
     }
 
+    fn wants_logprobs(&self, mode: LogprobsMode) -> bool {
+        let logit_rows = self.seqs.iter().flat_map(|s| &s.logit_rows);
+        logit_rows.filter_map(|row| row.logprobs).any(|wanted| wanted.mode == mode)
+    }
+
     /// The table, and the shape that grids are computed from. `tile_rows`: query rows of a flash
     /// attention tile.
     #[must_use]
@@ -227,7 +292,7 @@ impl Batch {
         let max_pages = self.seqs.iter().map(|s| s.pages.len()).max().unwrap_or(0);
         let mut rows = Vec::with_capacity(n_rows * ROW_WORDS);
         let mut seqs = Vec::with_capacity(self.seqs.len() * SEQ_WORDS);
-        let mut logit_rows = Vec::with_capacity(n_logits);
+        let mut logit_rows = Vec::with_capacity(n_logits * LOGIT_WORDS);
         let mut tiles = Vec::new();
         let mut pages = Vec::with_capacity(self.seqs.len() * max_pages);
         let mut biases = Vec::new();
@@ -268,7 +333,18 @@ impl Batch {
             words[SEQ_N_BIASES] = s.logit_bias.len() as u32;
             seqs.extend(words);
             biases.extend(s.logit_bias.iter().flat_map(|(token, bias)| [*token, bias.to_bits()]));
-            logit_rows.extend(seq.logit_rows.iter().map(|r| first_row + r));
+            for logit in &seq.logit_rows {
+                let mut words = [0; LOGIT_WORDS];
+                words[LOGIT_ROW] = first_row + logit.row;
+                words[LOGIT_ALLOWED] = logit.allowed;
+                words[LOGIT_TOKEN] = DRAWN;
+                if let Some(wanted) = &logit.logprobs {
+                    words[LOGIT_TOKEN] = wanted.token.unwrap_or(DRAWN);
+                    words[LOGIT_LOGPROBS] = wanted.mode.word();
+                    words[LOGIT_TOP] = wanted.top;
+                }
+                logit_rows.extend(words);
+            }
             if !few {
                 for first in (0..count).step_by(tile_rows as usize) {
                     tiles.extend([index, first_row + first]);
@@ -285,6 +361,8 @@ impl Batch {
             logit_rows: n_logits as u32,
             drawn_rows: rows_if(sampled().any(SampleParams::draws)),
             truncated_rows: rows_if(sampled().any(SampleParams::truncates)),
+            raw_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Raw)),
+            processed_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Processed)),
             seqs: self.seqs.len() as u32,
             tiles: (tiles.len() / TILE_WORDS) as u32,
             splits: most_splits,

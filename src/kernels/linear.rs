@@ -55,6 +55,14 @@ impl Choices {
         Self { reduce, activations: Activations::Float, multiply, matvec_rows: MATVEC_ROWS }
     }
 
+    /// Whether kernels can make these choices on a device with these capabilities.
+    #[must_use]
+    pub fn available(&self, caps: &Caps) -> bool {
+        let units = self.multiply == Multiply::Lanes || MatmulCoop::available(caps);
+        let rows = (1..=MATVEC_ROWS).contains(&self.matvec_rows);
+        units && rows && Reduce::available(caps).contains(&self.reduce)
+    }
+
     /// Whether products of a pass of `rows` rows take the `matvec` family. On CPU drivers, where lanes own rows,
     /// all do, since the barriers of tiles cost more than tiles save: on llvmpipe 512 x 2048 x 2048 in f16 takes
     /// 0.87 s by matvec and 2.96 s by matmul.

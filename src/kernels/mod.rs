@@ -10,6 +10,7 @@ mod flash_attention_coop;
 mod in_proj_conv;
 mod kv;
 mod linear;
+mod logprobs;
 mod matmul;
 mod matmul_coop;
 mod matrix;
@@ -29,8 +30,8 @@ use crate::gpu::{Caps, Variant};
 
 pub use attention::{Attention, Heads};
 pub use batch::{
-    ATTENTION_ROWS, Batch, FROM_SLOT, LONGEST_SPLIT, MAX_LOGIT_BIAS, PAGE, PRELUDE_CONSTANTS, Row,
-    SampleParams, SeqRows, max_splits,
+    ATTENTION_ROWS, Batch, FROM_SLOT, LONGEST_SPLIT, LogitRow, LogprobsMode, MAX_LOGIT_BIAS, PAGE,
+    PRELUDE_CONSTANTS, Row, RowLogprobs, SampleParams, SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
@@ -38,6 +39,7 @@ pub use flash_attention::FlashAttention;
 pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
+pub use logprobs::{LOGPROBS_WORDS, Logprobs, LogprobsBuffers, MAX_TOP_LOGPROBS};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, MatrixPart, Planes};
@@ -73,6 +75,8 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "flash_attention", variants: flash_attention::variants },
     KernelInfo { name: "flash_attention_coop", variants: flash_attention_coop::variants },
     KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
+    KernelInfo { name: "logprobs", variants: logprobs::rows_variants },
+    KernelInfo { name: "logprobs_spans", variants: logprobs::spans_variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
     KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },
     KernelInfo { name: "matvec", variants: matvec::variants },

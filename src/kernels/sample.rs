@@ -8,7 +8,7 @@ use crate::gpu::{
     Caps, Device, Dispatch, Extent, GpuError, Reads, Recorder, ShaderPart, Tensor, Variant,
 };
 
-const WG: u32 = 256;
+pub(super) const WG: u32 = 256;
 
 /// A workgroup's share of a row. It changes no result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl SampleShare {
         if caps.software { Self::Row } else { Self::Span }
     }
 
-    fn ids(self) -> u32 {
+    pub(super) fn ids(self) -> u32 {
         match self {
             Self::Span => 1024,
             // More than any vocabulary.
@@ -107,14 +107,14 @@ pub struct SampleBuffers {
     pub(crate) candidates: Tensor<u32>,
     /// `[rows, spans, 2]`: the draw of each span.
     draws: Tensor<u32>,
-    /// `[rows]`: the smallest logit that may be drawn.
-    pub(crate) cut: Tensor<f32>,
+    /// `[rows, 2]`: the token of each row, and the bits of the smallest logit that may be drawn.
+    drawn: Tensor<u32>,
 }
 
 impl SampleBuffers {
     fn sizes(rows: usize, vocab: usize) -> [usize; 5] {
         let spans = vocab.div_ceil(SampleShare::Span.ids() as usize);
-        [rows * spans * 2, rows * 2 * WG as usize, rows * (1 + vocab), rows * spans * 2, rows]
+        [rows * spans * 2, rows * 2 * WG as usize, rows * (1 + vocab), rows * spans * 2, rows * 2]
     }
 
     /// Words of all buffers.
@@ -123,18 +123,24 @@ impl SampleBuffers {
         Self::sizes(rows, vocab).iter().sum()
     }
 
+    /// `[rows, 2]`: the token of each row, and a word for tests.
+    #[must_use]
+    pub fn drawn(&self) -> &Tensor<u32> {
+        &self.drawn
+    }
+
     /// Makes the buffers.
     ///
     /// # Errors
     /// [`GpuError::Limit`], [`GpuError::OutOfMemory`].
     pub async fn new(device: &Device, rows: usize, vocab: usize) -> Result<Self, GpuError> {
-        let [tops, histogram, candidates, draws, cut] = Self::sizes(rows, vocab);
+        let [tops, histogram, candidates, draws, drawn] = Self::sizes(rows, vocab);
         Ok(Self {
             tops: device.tensor("sample tops", tops).await?,
             histogram: device.tensor("sample histogram", histogram).await?,
             candidates: device.tensor("sample candidates", candidates).await?,
             draws: device.tensor("sample draws", draws).await?,
-            cut: device.tensor("sample cut", cut).await?,
+            drawn: device.tensor("drawn tokens", drawn).await?,
         })
     }
 }
@@ -146,7 +152,7 @@ pub struct Sample<'a> {
     pub history: &'a Tensor<u32>,
     /// `[logit_rows, vocab]`, in place.
     pub logits: &'a Tensor<f32>,
-    /// `[ceil(vocab / 32)]`.
+    /// `[masks, ceil(vocab / 32)]`: tokens that may be drawn. The first mask is that of all tokens.
     pub allowed: &'a Tensor<u32>,
     /// Made for at least as many rows of as many ids.
     pub buffers: &'a SampleBuffers,
@@ -174,7 +180,7 @@ impl Sample<'_> {
         let (logits, tops) = (self.logits.bind("logits"), b.tops.bind("tops"));
         let (histogram, draws) = (b.histogram.bind("histogram"), b.draws.bind("draws"));
         let candidates = b.candidates.bind("candidates");
-        let (cut, next_token) = (b.cut.bind("cut"), self.next_token.bind("next_token"));
+        let (drawn, next_token) = (b.drawn.bind("drawn"), self.next_token.bind("next_token"));
         let mut prepared = vec![history, allowed.clone(), logits.clone(), tops.clone()];
         if let SampleShare::Row = share {
             prepared.push(b.candidates.bind("counts"));
@@ -210,7 +216,7 @@ impl Sample<'_> {
             (
                 select_variant(),
                 params,
-                vec![logits, tops, histogram, candidates, draws, cut, next_token],
+                vec![logits, tops, histogram, candidates, draws, drawn, next_token],
                 [rows, one, one],
             ),
         ] {

@@ -9,8 +9,8 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    InProjConv, Linear, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, QkNormRopeAppend,
-    RmsNorm, Route, Sample, SampleShare, ShortConv,
+    InProjConv, Linear, Logprobs, LogprobsBuffers, LogprobsMode, Matrix, Matvec, MatvecItems,
+    MoeCombine, MoeGroup, Norm, QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
 };
 use crate::state::State;
 
@@ -25,12 +25,25 @@ pub struct Forward<'a> {
     /// Activations.
     pub scratch: &'a Scratch,
     /// `[logit rows, vocab_size]`: the head's output. It is [`Scratch::logits`] in a plan that
-    /// samples, otherwise a buffer that the caller reads.
+    /// draws tokens, otherwise a buffer of the caller.
     pub logits: &'a Tensor<f32>,
+    /// Log-probabilities: [`Scratch::logprobs`] in a plan that draws tokens, otherwise the caller's.
+    pub logprobs: &'a LogprobsBuffers,
     /// Kernel choices of the device.
     pub choices: Choices,
     /// Maximum number of rows of a batch that this plan is replayed for.
     pub rows: u32,
+}
+
+/// Output of a pass, for its logit rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PassOutput {
+    /// The next token of each, at most one row a sequence, and the log-probabilities that are wanted.
+    Tokens,
+    /// Log-probabilities of given tokens.
+    Logprobs,
+    /// Logits.
+    Logits,
 }
 
 /// The input of a product: rows of `x`, with RMSNorm applied by the product itself if it has `norm`.
@@ -47,8 +60,8 @@ impl<'a> From<&'a Tensor<f32>> for Input<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Records embedding, layers and head; `sample` draws each logit row's next token as well.
-    pub fn record(&self, p: &mut Recorder, sample: bool) {
+    /// Records embedding, layers, head and output.
+    pub fn record(&self, p: &mut Recorder, output: PassOutput) {
         let (w, s) = (self.weights, self.scratch);
         self.embed(p);
         p.probe(format_args!("model.embed_tokens"), &s.x);
@@ -75,9 +88,15 @@ impl<'a> Forward<'a> {
             }
             p.probe(format_args!("model.layers.{i}"), &s.x);
         }
-        self.head(p, sample);
-        if sample {
-            self.sample(p);
+        self.head(p, output);
+        match output {
+            PassOutput::Tokens => self.sample(p),
+            PassOutput::Logprobs => {
+                let logprobs = self.logprobs(p);
+                logprobs.record_spans(p, LogprobsMode::Raw);
+                logprobs.record(p);
+            }
+            PassOutput::Logits => {}
         }
     }
 
@@ -252,10 +271,13 @@ impl<'a> Forward<'a> {
     }
 
     /// `logits = head(norm(x))` for the rows whose logits are wanted.
-    fn head(&self, p: &mut Recorder, sample: bool) {
+    fn head(&self, p: &mut Recorder, output: PassOutput) {
         let Input { x, norm } = self.norm(p, &self.weights.embedding_norm, true);
-        // A plan that samples has at most one logit row per sequence, even in a long chunk.
-        let rows = if sample { self.rows.min(self.state.n_slots) } else { self.rows };
+        let rows = match output {
+            // At most one logit row a sequence, even in a long chunk.
+            PassOutput::Tokens => self.rows.min(self.state.n_slots),
+            PassOutput::Logprobs | PassOutput::Logits => self.rows,
+        };
         Linear {
             weight: self.weights.head(),
             bias: None,
@@ -269,8 +291,11 @@ impl<'a> Forward<'a> {
         p.probe(format_args!("logits"), self.logits);
     }
 
-    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence.
+    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence. Log-probabilities are
+    /// computed for rows that want them, from the logits before or after biases and penalties.
     fn sample(&self, p: &mut Recorder) {
+        let logprobs = self.logprobs(p);
+        logprobs.record_spans(p, LogprobsMode::Raw);
         Sample {
             history: &self.state.history,
             logits: self.logits,
@@ -282,6 +307,19 @@ impl<'a> Forward<'a> {
             share: SampleShare::by_capability(p.caps()),
         }
         .record(p);
+        logprobs.record_spans(p, LogprobsMode::Processed);
+        logprobs.record(p);
+    }
+
+    fn logprobs(&self, p: &Recorder) -> Logprobs<'_> {
+        Logprobs {
+            logits: self.logits,
+            allowed: &self.scratch.allowed,
+            drawn: self.scratch.sample.drawn(),
+            buffers: self.logprobs,
+            vocab: self.config.vocab_size as u32,
+            share: SampleShare::by_capability(p.caps()),
+        }
     }
 
     /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows it has no

@@ -23,7 +23,7 @@ mod weights;
 pub use config::{
     ConfigError, FfnKind, LayerConfig, ModelConfig, ModelType, MoeConfig, OperatorKind,
 };
-pub use forward::Forward;
+pub use forward::{Forward, PassOutput};
 pub use generation_config::GenerationConfig;
 pub use load::{LoadError, LoadProgress, OnProgress, Unread, make_weights};
 pub use memory::MemoryPlan;

@@ -4,7 +4,7 @@
 use super::ModelConfig;
 use super::layout::padded_width;
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{ATTENTION_ROWS, SampleBuffers, groups_len};
+use crate::kernels::{ATTENTION_ROWS, LogprobsBuffers, SampleBuffers, groups_len};
 use crate::state::StateShape;
 
 /// The activations of a pass of at most `rows` rows.
@@ -43,7 +43,10 @@ pub struct Scratch {
     pub logits: Tensor<f32>,
     /// Intermediate results of sampling.
     pub sample: SampleBuffers,
-    /// `[ceil(vocab_size / 32)]`: a set bit means that the id has a token.
+    /// Log-probabilities of the rows that tokens are drawn for.
+    pub logprobs: LogprobsBuffers,
+    /// `[1 + n_slots, ceil(vocab_size / 32)]`: masks of tokens that may be drawn. The first has all ids that have a
+    /// token; the others are those of slots whose callers restrict them.
     pub allowed: Tensor<u32>,
 }
 
@@ -53,7 +56,7 @@ pub struct ScratchShape {
     /// Most rows of a pass.
     pub rows: usize,
     vocab: usize,
-    sizes: [usize; 15],
+    sizes: [usize; 16],
     items_at: u32,
 }
 
@@ -86,7 +89,8 @@ impl ScratchShape {
             groups,
             n_slots * c.vocab_size,
             SampleBuffers::words(n_slots, c.vocab_size),
-            c.vocab_size.div_ceil(32),
+            LogprobsBuffers::words(n_slots, c.vocab_size),
+            (1 + n_slots) * c.vocab_size.div_ceil(32),
         ];
         Self { rows, vocab: c.vocab_size, sizes, items_at }
     }
@@ -111,6 +115,8 @@ impl Scratch {
     ) -> Result<Self, GpuError> {
         let sizes = shape.sizes;
         let [x, h, wide, y, q, o, partial, a, expert_out, router, ids, groups, logits, ..] = sizes;
+        let masks = device.tensor("allowed", (1 + n_slots) * allowed.len()).await?;
+        device.write(&masks, 0, allowed);
         Ok(Self {
             x: device.tensor("x", x).await?,
             h: device.tensor("h", h).await?,
@@ -128,7 +134,8 @@ impl Scratch {
             items_at: shape.items_at,
             logits: device.tensor("logits", logits).await?,
             sample: SampleBuffers::new(device, n_slots, shape.vocab).await?,
-            allowed: device.tensor_of("allowed", allowed).await?,
+            logprobs: LogprobsBuffers::new(device, n_slots, shape.vocab, true).await?,
+            allowed: masks,
         })
     }
 }

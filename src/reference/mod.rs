@@ -10,6 +10,7 @@
 mod attention;
 mod embed;
 mod kv_q8;
+mod logprobs;
 mod matvec;
 mod moe_combine;
 mod moe_group;
@@ -23,6 +24,7 @@ mod weights;
 pub use attention::{AttentionHeads, attention};
 pub use embed::embed;
 pub use kv_q8::{decode_kv_q8, encode_kv_q8, q8_scale};
+pub use logprobs::{largest, log_softmax};
 pub use matvec::{After, Jobs, Product, matvec};
 pub use moe_combine::moe_combine;
 pub use moe_group::{Groups, Tile, moe_group};

@@ -4,6 +4,7 @@
 //! order. All sequences share one pool of pages. A [`PrefixCache`] keeps the pages of ended sequences
 //! until the pool needs them.
 
+mod place;
 mod pool;
 mod prefix;
 mod scheduler;
@@ -14,4 +15,4 @@ mod tests;
 pub use pool::Pool;
 pub use prefix::{Hit, PrefixCache};
 pub use scheduler::Scheduler;
-pub use step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step};
+pub use step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step, Use};

@@ -2,43 +2,9 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step};
+use super::place::{Block, Place, Seq};
+use super::step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step, Use};
 use super::{Hit, Pool, PrefixCache};
-
-#[derive(Debug)]
-struct Seq {
-    /// The prompt, and the drawn tokens that the host has read.
-    tokens: Vec<u32>,
-    /// Most tokens in all.
-    most: usize,
-    cache: bool,
-    epoch: u32,
-    /// Positions of the prompt that were cached when it first ran.
-    cached: Option<usize>,
-    place: Option<Place>,
-}
-
-/// The state of a running sequence.
-#[derive(Debug)]
-struct Place {
-    slot: u32,
-    pages: Vec<u32>,
-    /// Position that it began at. The rings have no state of earlier positions.
-    began: usize,
-    /// Positions whose passes have been planned.
-    computed: usize,
-    /// Tokens that were known when it began to run. The row of the last one draws.
-    known: usize,
-    /// Ends of blocks, in order, whose snapshots the passes write; they are not in the cache yet.
-    blocks: VecDeque<Block>,
-}
-
-/// The snapshot of a block's end.
-#[derive(Debug)]
-struct Block {
-    end: usize,
-    snapshot: u32,
-}
 
 /// Decides which sequences run in each step.
 #[derive(Debug)]
@@ -59,6 +25,7 @@ pub struct Scheduler {
     /// Slots of sequences that are not scheduled.
     leased: usize,
     counts: CacheCounts,
+    restarts: u64,
 }
 
 impl Scheduler {
@@ -77,14 +44,14 @@ impl Scheduler {
             in_step: false,
             leased: 0,
             counts: CacheCounts::default(),
+            restarts: 0,
         }
     }
 
     /// Adds a sequence behind all others. `prompt` has at least one token, and `most`, the most tokens
-    /// in all, is larger than the prompt's length; the pool has pages for them. `cache`: whether it
-    /// uses the prefix cache and is kept there.
-    pub fn add(&mut self, id: SeqId, prompt: &[u32], most: usize, cache: bool) {
-        let seq = Seq { tokens: prompt.to_vec(), most, cache, epoch: 0, cached: None, place: None };
+    /// in all, is larger than the prompt's length; the pool has pages for them.
+    pub fn add(&mut self, id: SeqId, prompt: &[u32], most: usize, how: Use) {
+        let seq = Seq { tokens: prompt.to_vec(), most, how, epoch: 0, cached: None, place: None };
         self.seqs.insert(id, seq);
         self.waiting.push_back(id);
     }
@@ -161,6 +128,22 @@ impl Scheduler {
             self.finish(id, 0);
         }
         self.clear_cache();
+    }
+
+    /// Lets all sequences begin again from their tokens and forgets the cache, after the state on the GPU was lost.
+    pub fn restart(&mut self) {
+        for id in self.running.clone().into_iter().rev() {
+            self.leave(id, 0);
+            self.wait_again(id);
+        }
+        self.clear_cache();
+        self.restarts += 1;
+    }
+
+    /// Number of times that the state on the GPU was lost.
+    #[must_use]
+    pub fn restarts(&self) -> u64 {
+        self.restarts
     }
 
     /// The first sequence that waits, if none runs, it has not run yet, and slots are leased: it may wait for ever,
@@ -261,11 +244,14 @@ impl Scheduler {
         let mut index = 0;
         while let Some(id) = self.running.get(index).copied() {
             index += 1;
-            let Some(Seq { place: Some(place), most, .. }) = self.seqs.get(&id) else {
+            let Some(Seq { place: Some(place), most, tokens, how, .. }) = self.seqs.get(&id) else {
                 continue;
             };
             // A row at the last position but one draws the last token.
             if place.computed < place.known || place.computed + 1 >= *most {
+                continue;
+            }
+            if how.reads_first && tokens.len() <= place.computed {
                 continue;
             }
             let needs_page = place.pages.len() * self.limits.page as usize <= place.computed;
@@ -300,15 +286,20 @@ impl Scheduler {
             step.before.extend(capture.map(Op::Capture));
             // It is planned last, so none of its rows is in this step.
             debug_assert!(step.decode.iter().all(|row| row.seq != last));
-            if let Some(seq) = self.seqs.get_mut(&last) {
-                seq.epoch += 1;
-            }
+            self.wait_again(last);
             self.counts.preemptions += 1;
-            self.waiting.push_front(last);
             if last == id {
                 return false;
             }
         }
+    }
+
+    /// Lets a sequence that has left its place wait before all others.
+    fn wait_again(&mut self, id: SeqId) {
+        if let Some(seq) = self.seqs.get_mut(&id) {
+            seq.epoch += 1;
+        }
+        self.waiting.push_front(id);
     }
 
     /// Lets waiting sequences run while there are slots and pages for what is known of them.
@@ -327,7 +318,7 @@ impl Scheduler {
     fn place(&mut self, id: SeqId, step: &mut Step) -> bool {
         let Some(seq) = self.seqs.get(&id) else { return true };
         let known = seq.tokens.len();
-        let hit = match seq.cache {
+        let hit = match seq.how.cache {
             true => self.cache.find(&seq.tokens, known - 1),
             false => None,
         };
@@ -417,10 +408,10 @@ impl Scheduler {
 
     /// Keeps a running sequence's pages in the cache and plans the snapshot at `position`.
     fn keep(&mut self, id: SeqId, position: usize) -> Option<Capture> {
-        let Some(Seq { place: Some(place), cache: true, tokens, .. }) = self.seqs.get(&id) else {
+        let Some(Seq { place: Some(place), how, tokens, .. }) = self.seqs.get(&id) else {
             return None;
         };
-        if position == 0 {
+        if position == 0 || !how.cache {
             return None;
         }
         let wanted = position >= place.began
@@ -434,39 +425,12 @@ impl Scheduler {
     /// Plans the snapshots of blocks that end in or behind the sequence's next `rows` rows. Returns the rows that
     /// write a column of one, and the column.
     fn plan_blocks(&mut self, id: SeqId, rows: usize) -> Vec<(u32, u32)> {
-        let (page, columns) = (self.limits.page as usize, self.limits.columns as usize);
-        let Some(Seq { place: Some(place), cache: true, tokens, .. }) = self.seqs.get_mut(&id)
-        else {
-            return Vec::new();
-        };
-        let (start, end) = (place.computed, place.computed + rows);
-        // One sequence takes at most about half of the snapshots. The last block of a prompt always has one.
-        let stride =
-            (2 * tokens.len() / page).div_ceil(self.limits.snapshots.max(1) as usize).max(1);
-        let last_of_prompt = (place.known - 1) / page * page;
-        let mut planned = Vec::new();
-        let mut block_end = (start / page + 1) * page;
-        while block_end < end + columns {
-            let first = block_end - columns;
-            let wanted = (block_end / page).is_multiple_of(stride) || block_end == last_of_prompt;
-            let known =
-                || tokens.len() >= block_end && self.cache.has_snapshot(&tokens[..block_end]);
-            if first >= start
-                && wanted
-                && !known()
-                && let Some(snapshot) = self.cache.take_snapshot(&mut self.pool)
-            {
-                place.blocks.push_back(Block { end: block_end, snapshot });
+        match self.seqs.get_mut(&id) {
+            Some(Seq { place: Some(place), how, tokens, .. }) if how.cache => {
+                place.plan_blocks(tokens, rows, &self.limits, &mut self.cache, &mut self.pool)
             }
-            if let Some(block) = place.blocks.iter().find(|block| block.end == block_end) {
-                for position in first.max(start)..block_end.min(end) {
-                    let column = block.snapshot as usize * columns + position - first;
-                    planned.push(((position - start) as u32, column as u32));
-                }
-            }
-            block_end += page;
+            _ => Vec::new(),
         }
-        planned
     }
 
     /// Keeps the blocks of a running sequence whose tokens are known and whose rows were planned.

@@ -21,6 +21,16 @@ pub struct Limits {
     pub rewind: u32,
 }
 
+/// How a sequence runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Whether it uses the prefix cache and is kept there.
+    pub cache: bool,
+    /// Whether a row is planned only when the token that was drawn before it has been read, since that
+    /// token decides what may be drawn next.
+    pub reads_first: bool,
+}
+
 /// Name of a sequence, which its caller never uses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqId(pub u64);

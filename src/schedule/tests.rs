@@ -140,6 +140,7 @@ impl Gpu {
 struct Request {
     prompt: Vec<u32>,
     most: usize,
+    how: Use,
     /// Tokens that were submitted, read or not.
     fed: Vec<u32>,
     epoch: u32,
@@ -175,12 +176,12 @@ impl World {
         }
     }
 
-    fn add(&mut self, prompt: Vec<u32>, most: usize, cache: bool) -> SeqId {
+    fn add(&mut self, prompt: Vec<u32>, most: usize, how: Use) -> SeqId {
         let most = most.min(self.limits.pages as usize * PAGE);
         let id = SeqId(self.added);
         self.added += 1;
-        self.scheduler.add(id, &prompt, most, cache);
-        self.requests.insert(id, Request { fed: prompt.clone(), prompt, most, epoch: 0 });
+        self.scheduler.add(id, &prompt, most, how);
+        self.requests.insert(id, Request { fed: prompt.clone(), prompt, most, how, epoch: 0 });
         id
     }
 
@@ -199,6 +200,8 @@ impl World {
             let token = self.gpu.next_token[row.slot as usize];
             assert_eq!(request.fed.len(), row.position, "each position once, in order");
             request.fed.push(token);
+            let read = self.scheduler.tokens(row.seq).len();
+            assert!(!request.how.reads_first || read == row.position + 1, "its token was read");
             let pages = self.scheduler.pages(row.seq);
             self.gpu.row(row.slot, pages, &request.fed, row.snapshot_column);
             draws.push((row.seq, row.epoch, row.slot));
@@ -250,6 +253,13 @@ impl World {
                 self.ended += 1;
             }
         }
+    }
+
+    /// All state is lost, and with it the tokens that were drawn and not read.
+    fn lose_device(&mut self) {
+        self.scheduler.restart();
+        self.gpu = Gpu::new(&self.limits);
+        self.in_flight.clear();
     }
 
     fn finish(&mut self, id: SeqId, keep: usize) {
@@ -309,7 +319,8 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
                 }
                 let room = 1 + random.below(most - prompt.len());
                 let most = prompt.len() + room.min(30);
-                world.add(prompt, most, random.below(8) > 0);
+                let how = Use { cache: random.below(8) > 0, reads_first: random.below(4) == 0 };
+                world.add(prompt, most, how);
             }
             1 if !world.requests.is_empty() && random.below(4) == 0 => {
                 let index = random.below(world.requests.len());
@@ -321,6 +332,7 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
                 texts[at] = text;
                 world.finish(id, keep);
             }
+            2 if random.below(30) == 0 => world.lose_device(),
             _ => world.step(),
         }
     }
@@ -330,7 +342,7 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
 }
 
 /// No page is lost, doubled or written by two; no sequence reads another's state; each text equals
-/// the text alone, with joins, cancels, full pools and late reads.
+/// the text alone, with joins, cancels, full pools, late reads and lost devices.
 #[test]
 fn random_requests_equal_those_alone() {
     let mut all = CacheCounts::default();
@@ -381,7 +393,7 @@ fn a_turn_computes_what_no_earlier_text_covers() {
             .unwrap_or(0);
         let before = world.recomputed;
         let most = prompt.len() + 1 + random.below(20);
-        let id = world.add(prompt.clone(), most, true);
+        let id = world.add(prompt.clone(), most, Use { cache: true, reads_first: turn % 3 == 0 });
         while world.requests.contains_key(&id) {
             world.step();
         }

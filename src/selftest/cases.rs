@@ -194,6 +194,8 @@ fn sample(vocab: usize) -> SampleCase {
         spread: 3.0,
         steps: 0,
         forbidden: 5,
+        masks: true,
+        top: 5,
         lowest: 0,
         broken: None,
         seed: 10,

@@ -3,7 +3,7 @@
 
 use super::compare::Comparison;
 use crate::gpu::{Caps, Device, GpuError, Recorder, StepShape, Tensor};
-use crate::kernels::{Batch, Format, KvFormat, Row, SampleParams, SeqRows};
+use crate::kernels::{Batch, Format, KvFormat, LogitRow, Row, SampleParams, SeqRows};
 use crate::reference::{self, PAGE, Sequence};
 
 /// A small random number generator with the same numbers on all platforms.
@@ -184,8 +184,11 @@ impl Pass {
         for seq in &mut self.batch.seqs {
             let own = first..first + seq.rows.len();
             first = own.end;
-            seq.logit_rows =
-                rows.iter().filter(|r| own.contains(r)).map(|r| (r - own.start) as u32).collect();
+            seq.logit_rows = rows
+                .iter()
+                .filter(|r| own.contains(r))
+                .map(|r| LogitRow::new((r - own.start) as u32))
+                .collect();
         }
     }
 

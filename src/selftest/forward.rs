@@ -8,12 +8,12 @@ use crate::error::Error;
 use crate::formats::{Checkpoint, ModelFiles, read_small};
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{
-    Batch, Choices, FROM_SLOT, KvFormat, NOT_FINITE, PAGE, Row, SampleParams, SeqRows,
+    Batch, Choices, FROM_SLOT, KvFormat, LogitRow, NOT_FINITE, PAGE, Row, SampleParams, SeqRows,
 };
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{
-    Forward, ModelConfig, Recipe, Scratch, ScratchShape, Weights, all_token_ids, make_weights,
-    validate,
+    Forward, ModelConfig, PassOutput, Recipe, Scratch, ScratchShape, Weights, all_token_ids,
+    make_weights, validate,
 };
 use crate::state::{State, StateShape};
 
@@ -101,7 +101,7 @@ impl ModelOnDevice {
         let mut all = Vec::new();
         for piece in ids.chunks(per) {
             let batch = batch(all.len(), piece, (0..piece.len() as u32).collect());
-            let plan = self.plan(piece.len(), false).await?;
+            let plan = self.plan(piece.len(), PassOutput::Logits).await?;
             self.run(&plan, &batch).await?;
             let mut outputs = vec![Outputs::default(); piece.len()];
             for (name, words) in plan.probes().await? {
@@ -127,8 +127,8 @@ impl ModelOnDevice {
     /// # Errors
     /// [`GpuError`].
     pub async fn greedy(&self, ids: &[u32], count: usize) -> Result<Vec<u32>, GpuError> {
-        let prompt = self.plan(ids.len(), true).await?;
-        let decode = self.plan(1, true).await?;
+        let prompt = self.plan(ids.len(), PassOutput::Tokens).await?;
+        let decode = self.plan(1, PassOutput::Tokens).await?;
         self.run(&prompt, &batch(0, ids, vec![ids.len() as u32 - 1])).await?;
         let mut tokens = Vec::new();
         loop {
@@ -146,24 +146,26 @@ impl ModelOnDevice {
 
     /// Records a plan for `rows` rows, as an engine does: for one row, for few or for many. A plan
     /// that draws no token keeps all intermediates.
-    async fn plan(&self, rows: usize, sample: bool) -> Result<Plan, GpuError> {
+    async fn plan(&self, rows: usize, output: PassOutput) -> Result<Plan, GpuError> {
         let few = self.choices.matvec_rows;
         let rows = match rows as u32 {
             1 => 1,
             rows if rows <= few => few,
             _ => CONTEXT,
         };
-        let mut recorder = Recorder::new(*self.device.caps(), !sample);
+        let tokens = output == PassOutput::Tokens;
+        let mut recorder = Recorder::new(*self.device.caps(), !tokens);
         let forward = Forward {
             config: &self.config,
             weights: &self.weights,
             state: &self.state,
             scratch: &self.scratch,
-            logits: if sample { &self.scratch.logits } else { &self.logits },
+            logits: if tokens { &self.scratch.logits } else { &self.logits },
+            logprobs: &self.scratch.logprobs,
             choices: self.choices,
             rows,
         };
-        forward.record(&mut recorder, sample);
+        forward.record(&mut recorder, output);
         recorder.finish(&self.device, &self.batch_table).await
     }
 
@@ -187,7 +189,7 @@ fn batch(first: usize, tokens: &[u32], logit_rows: Vec<u32>) -> Batch {
         generated_from: (first + tokens.len()) as u32,
         sample: SampleParams::GREEDY,
         pages: vec![0],
-        logit_rows,
+        logit_rows: logit_rows.into_iter().map(LogitRow::new).collect(),
         snapshot_columns: Vec::new(),
     };
     Batch { seqs: vec![seq] }

@@ -16,6 +16,7 @@ mod forward;
 mod heads;
 mod in_proj_conv;
 mod linear;
+mod logprobs;
 mod model;
 mod models;
 mod moe;

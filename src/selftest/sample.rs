@@ -2,11 +2,12 @@
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, UNTOUCHED_ID, run};
+use super::logprobs::{LogprobsRow, want_logprobs};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    Batch, MAX_LOGIT_BIAS, NOT_FINITE, PAGE, Row, Sample, SampleBuffers, SampleParams, SampleShare,
-    SeqRows,
+    Batch, LOGPROBS_WORDS, LogitRow, Logprobs, LogprobsBuffers, LogprobsMode, MAX_LOGIT_BIAS,
+    NOT_FINITE, PAGE, Row, RowLogprobs, Sample, SampleBuffers, SampleParams, SampleShare, SeqRows,
 };
 use crate::reference::{self, Options};
 
@@ -21,7 +22,7 @@ pub struct SampleCase {
     pub length: usize,
     /// Tokens of each sequence with a logit bias.
     pub biased: usize,
-    /// Logit rows of each sequence. Their tokens are compared if it is 1.
+    /// Logit rows of each sequence.
     pub logit_rows: usize,
     /// Fill of the logits.
     pub fill: Fill,
@@ -31,6 +32,10 @@ pub struct SampleCase {
     pub steps: u32,
     /// One id in this many is forbidden; 0: none.
     pub forbidden: usize,
+    /// Whether each sequence has a mask of its own.
+    pub masks: bool,
+    /// Most probable tokens of rows that want log-probabilities.
+    pub top: u32,
     /// One logit in this many is the lowest f32; 0: none.
     pub lowest: usize,
     /// A value that replaces one logit.
@@ -67,7 +72,8 @@ struct Inputs {
     pass: Pass,
     /// `[logit rows, vocab]`.
     logits: Vec<f32>,
-    allowed: Vec<bool>,
+    /// Masks of tokens: that of all tokens, and those of the sequences, if they have any.
+    masks: Vec<Vec<bool>>,
     /// `[slots, context]`.
     history: Vec<u32>,
     context: usize,
@@ -105,11 +111,17 @@ impl SampleCase {
         for s in 0..self.options.len() {
             rows.extend((0..self.logit_rows).map(|r| (s, self.length + r)));
         }
-        let mut allowed: Vec<bool> = (0..self.vocab)
-            .map(|_| self.forbidden == 0 || rng.below(self.forbidden) != 0)
-            .collect();
-        let always = rng.below(self.vocab);
-        allowed[always] = true;
+        let mut masks = Vec::new();
+        for _ in 0..=if self.masks { self.options.len() } else { 0 } {
+            let free = |_| self.forbidden == 0 || rng.below(self.forbidden) != 0;
+            let mut mask: Vec<bool> = (0..self.vocab).map(free).collect();
+            mask[rng.below(self.vocab)] = true;
+            masks.push(mask);
+        }
+        for (mask, seq) in (1..masks.len() as u32).zip(&mut pass.batch.seqs) {
+            seq.logit_rows.iter_mut().for_each(|row| row.allowed = mask);
+        }
+        want_logprobs(&mut pass.batch, self.top, self.vocab, &mut rng);
         let mut logits = self.fill.values(&mut rng, rows.len() * self.vocab);
         for l in &mut logits {
             *l *= self.spread;
@@ -121,9 +133,10 @@ impl SampleCase {
             logits.iter_mut().filter(|_| rng.below(self.lowest) == 0).for_each(|l| *l = f32::MIN);
         }
         if let Some(broken) = self.broken {
-            let free = |i: &usize| allowed[*i] != broken.forbidden;
-            let ids: Vec<usize> = (0..self.vocab).filter(free).collect();
-            for row in 0..rows.len() {
+            for (row, (seq, _)) in rows.iter().enumerate() {
+                let allowed = &masks[if self.masks { 1 + seq } else { 0 }];
+                let free = |i: &usize| allowed[*i] != broken.forbidden;
+                let ids: Vec<usize> = (0..self.vocab).filter(free).collect();
                 if let Some(id) = ids.get(rng.below(ids.len())) {
                     logits[row * self.vocab + id] = broken.value;
                 }
@@ -134,7 +147,21 @@ impl SampleCase {
         let pool = self.vocab.min(self.length / 2 + 1);
         let tokens: Vec<u32> = rng.order(self.vocab).iter().take(pool).map(|t| *t as u32).collect();
         let history = (0..slots * context).map(|_| tokens[rng.below(pool)]).collect();
-        Inputs { pass, logits, allowed, history, context, slots, rows, generated_from }
+        Inputs { pass, logits, masks, history, context, slots, rows, generated_from }
+    }
+}
+
+impl Inputs {
+    /// The log-probabilities that a logit row wants.
+    fn logprobs(&self, row: usize) -> Option<RowLogprobs> {
+        let mut rows = self.pass.batch.seqs.iter().flat_map(|seq| &seq.logit_rows);
+        rows.nth(row).and_then(|row| row.logprobs)
+    }
+
+    /// Tokens that a sequence may draw.
+    fn allowed(&self, seq: usize) -> &[bool] {
+        let mask = if self.masks.len() > 1 { 1 + seq } else { 0 };
+        &self.masks[mask]
     }
 }
 
@@ -161,61 +188,95 @@ pub async fn check_sample(
     let i = case.inputs();
     let (vocab, n_rows) = (case.vocab, i.rows.len());
     let history = device.tensor_of("history", &i.history).await?;
-    let allowed = device.tensor_of("allowed", &bits(&i.allowed)).await?;
+    let masks: Vec<u32> = i.masks.iter().flat_map(|mask| bits(mask)).collect();
+    let allowed = device.tensor_of("allowed", &masks).await?;
     let logits = Output::with(device, &i.logits).await?;
+    let raw_logits = device.tensor_of("logits", &i.logits).await?;
     let buffers = SampleBuffers::new(device, n_rows, vocab).await?;
+    let kept = LogprobsBuffers::new(device, n_rows, vocab, true).await?;
+    let in_place = LogprobsBuffers::new(device, n_rows, vocab, false).await?;
     let next_token = device.tensor_of("next_token", &vec![UNTOUCHED_ID; i.slots]).await?;
     let variant = run(device, *device.caps(), &i.pass.batch, 1, |r| {
+        let (vocab, allowed, drawn) = (vocab as u32, &allowed, buffers.drawn());
+        let logprobs =
+            Logprobs { logits: &logits.tensor, allowed, drawn, buffers: &kept, vocab, share };
+        logprobs.record_spans(r, LogprobsMode::Raw);
         Sample {
             history: &history,
             logits: &logits.tensor,
-            allowed: &allowed,
+            allowed,
             buffers: &buffers,
             next_token: &next_token,
-            vocab: vocab as u32,
+            vocab,
             context: i.context as u32,
             share,
         }
         .record(r);
+        logprobs.record_spans(r, LogprobsMode::Processed);
+        logprobs.record(r);
+        // As in a pass that draws nothing.
+        let (logits, buffers) = (&raw_logits, &in_place);
+        let logprobs = Logprobs { logits, allowed, drawn, buffers, vocab, share };
+        logprobs.record_spans(r, LogprobsMode::Raw);
+        logprobs.record(r);
     })
     .await?;
     let mut c = Comparison::new();
     let logits = logits.read(device, &mut c).await?;
     compare_logits(&mut c, case, &i, &logits);
-    let cuts = device.read(&buffers.cut).await?;
+    let outcomes = device.read(buffers.drawn()).await?;
+    let logprobs = device.read(&kept.logprobs).await?;
+    let raw_logprobs = device.read(&in_place.logprobs).await?;
     let mut tokens = vec![UNTOUCHED_ID; i.slots];
     let drawn = device.read(&next_token).await?;
     for (row, &(seq, position)) in i.rows.iter().enumerate() {
         let (o, slot) = (&case.options[seq], i.pass.sequences[seq].slot);
         // The kernels' own logits, since rounding may make equal logits unequal.
         let logits = &logits[row * vocab..][..vocab];
-        if (0..vocab).any(|id| i.allowed[id] && !logits[id].is_finite()) {
+        let (allowed, wanted) = (i.allowed(seq), i.logprobs(row));
+        let cut = f32::from_bits(outcomes[2 * row + 1]);
+        if let Some(wanted) = wanted {
+            let words = &logprobs[row * LOGPROBS_WORDS..][..LOGPROBS_WORDS];
+            let raw = wanted.mode == LogprobsMode::Raw;
+            let logits = if raw { &i.logits[row * vocab..][..vocab] } else { logits };
+            let allowed = if raw { &i.masks[0] } else { allowed };
+            let drawn = outcomes[2 * row];
+            LogprobsRow { wanted, logits, allowed, drawn, words }.compare(&mut c);
+            if raw {
+                c.exact(
+                    "both ways",
+                    &raw_logprobs[row * LOGPROBS_WORDS..][..LOGPROBS_WORDS],
+                    words,
+                );
+            }
+        }
+        if (0..vocab).any(|id| allowed[id] && !logits[id].is_finite()) {
             tokens[slot] = NOT_FINITE;
             continue;
         }
-        if let Err(failure) = check_cut(o, cuts[row], logits, &i.allowed) {
+        if let Err(failure) = check_cut(o, cut, logits, allowed) {
             c.fail(format!("row {row}: {failure}"));
         }
-        let scores =
-            reference::draw_scores(o, position as u32, cuts[row], logits, |id| i.allowed[id]);
+        let scores = reference::draw_scores(o, position as u32, cut, logits, |id| allowed[id]);
         let Some(token) = scores.token else {
             c.fail(format!("row {row}: the cut leaves nothing to draw"));
             continue;
         };
         tokens[slot] = token;
         let score = |id: u32| scores.scores.get(id as usize).copied().flatten();
-        if let (Some(best), Some(other)) = (score(token), score(drawn[slot]))
+        let own = outcomes[2 * row];
+        if let (Some(best), Some(other)) = (score(token), score(own))
             && o.temperature > 0.0
         {
             // The noise has an error of up to 1e-4 where log is least exact, and distances are rounded.
             if best - other <= 1e-4 + 8.0 * EPSILON * NEAR {
-                tokens[slot] = drawn[slot];
+                tokens[slot] = own;
             }
         }
+        c.exact("token of a row", &[own], &[tokens[slot]]);
     }
-    if case.logit_rows == 1 {
-        c.exact("next_token", &drawn, &tokens);
-    }
+    // Those of the last rows.
+    c.exact("next_token", &drawn, &tokens);
     let histogram = device.read(&buffers.histogram).await?;
     c.exact("histogram", &histogram, &vec![0; histogram.len()]);
     let candidates = device.read(&buffers.candidates).await?;
@@ -294,7 +355,7 @@ pub async fn draws(
         generated_from: 0,
         sample: params(options, Vec::new()),
         pages: vec![0; (*position / PAGE) as usize + 1],
-        logit_rows: vec![0],
+        logit_rows: vec![LogitRow::new(0)],
         snapshot_columns: Vec::new(),
     });
     let batch = Batch { seqs: seqs.collect() };

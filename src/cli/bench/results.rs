@@ -42,7 +42,8 @@ impl Row {
         let ((avg_ns, sd_ns), (avg_ts, sd_ts)) = (mean_sd(&ns), mean_sd(&ts));
         let of = |f: fn(&Sample) -> f64| mean_sd(&samples.iter().map(f).collect::<Vec<_>>()).0;
         let size = engine.size();
-        let adapter = engine.device().adapter();
+        let device = engine.device();
+        let adapter = device.adapter();
         let model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
         // Bytes of weights that decoding one token reads.
         let active = size.weight_bytes as f64 * size.active_parameters as f64

@@ -90,7 +90,7 @@ fn invalid_states_are_refused() {
         swapped[at..at + from.len()].copy_from_slice(to.as_bytes());
         swapped
     };
-    refused(&target, &swapped("\"tokens\":1", "\"tokens\":9"), "more than the context");
+    refused(&target, &swapped("\"tokens\":1", "\"tokens\":9"), "length");
     refused(&target, &swapped("\"pools\":", "\"polls\":"), "invalid header");
     // The good file is still taken.
     assert_eq!(restore(&target, &bytes).unwrap(), saved);

@@ -165,14 +165,21 @@ fn logits_are_a_sequences_own_while_another_runs() {
     // are read.
     let runner = engine.runner();
     let mut sequences = [engine.sequence().unwrap(), engine.sequence().unwrap()];
-    block_on(runner.prepare(1, false)).unwrap();
+    block_on(runner.prepare(1, PassOutput::Logits)).unwrap();
     let mut submit = |i: usize, token: u32| {
         let sequence = &mut sequences[i];
         sequence.reserve(1).unwrap();
-        let rows = sequence.rows(0, std::iter::once(token), 1, SampleParams::GREEDY, vec![0]);
+        let rows = sequence.rows(
+            0,
+            std::iter::once(token),
+            1,
+            SampleParams::GREEDY,
+            vec![LogitRow::new(0)],
+        );
         let target = block_on(engine.device().readback_for::<f32>(vocab)).unwrap();
         let batch = Batch { seqs: vec![rows] };
-        let submission = runner.submit(&batch, false, Some(&(&target, Output::Logits))).unwrap();
+        let submission =
+            runner.submit(&batch, PassOutput::Logits, &[(&target, Output::Logits)]).unwrap();
         (target, submission)
     };
     let passes = [submit(0, 5), submit(1, 9)];
@@ -286,8 +293,9 @@ fn more_logits_than_the_buffer_holds_are_refused() {
     let engine = engine_with("tiny-a", |b| b);
     let mut sequence = engine.sequence().unwrap();
     sequence.reserve(4).unwrap();
-    let rows = sequence.rows(0, 1..5, 4, SampleParams::GREEDY, vec![0, 1]);
+    let rows =
+        sequence.rows(0, 1..5, 4, SampleParams::GREEDY, vec![LogitRow::new(0), LogitRow::new(1)]);
     let batch = Batch { seqs: vec![rows] };
-    let refused = engine.runner().submit(&batch, true, None).err();
+    let refused = engine.runner().submit(&batch, PassOutput::Tokens, &[]).err();
     assert!(refused.as_ref().unwrap().to_string().contains("logits of 2 rows"), "{refused:?}");
 }

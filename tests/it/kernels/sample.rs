@@ -49,6 +49,7 @@ fn cases() -> impl Strategy<Value = SampleCase> {
         (vocab, vec(options(), 1..5), length, prop_oneof![Just(1usize), 1usize..4]),
         (fill, spread, select(vec![0u32, 0, 1, 4]), rare.clone(), rare),
         (select(vec![0usize, 0, 1, 7, 300, 5000]), option::weighted(0.1, broken)),
+        (any::<bool>(), select(vec![0u32, 0, 1, 2, 5, 20])),
         any::<u64>(),
     )
         .prop_map(
@@ -56,6 +57,7 @@ fn cases() -> impl Strategy<Value = SampleCase> {
                 (vocab, options, length, logit_rows),
                 (fill, spread, steps, forbidden, lowest),
                 (biased, broken),
+                (masks, top),
                 seed,
             )| {
                 SampleCase {
@@ -68,6 +70,8 @@ fn cases() -> impl Strategy<Value = SampleCase> {
                     spread,
                     steps,
                     forbidden,
+                    masks,
+                    top,
                     lowest,
                     broken,
                     seed,

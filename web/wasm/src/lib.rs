@@ -101,7 +101,8 @@ impl WebEngine {
 
     /// A description of the loaded model, as JSON.
     pub fn info(&self) -> String {
-        let adapter = self.engine.device().adapter();
+        let device = self.engine.device();
+        let adapter = device.adapter();
         json!({
             "contextLength": self.engine.context_length(),
             "parameters": self.engine.size().total_parameters,

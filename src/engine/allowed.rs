@@ -1,0 +1,101 @@
+//! Restrictions of the tokens that an answer may have.
+
+use std::fmt;
+use std::sync::Arc;
+
+type Rule = dyn Fn(&[u32], &mut TokenMask) + Send + Sync;
+
+/// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token, so the engine waits
+/// for it and does not read ahead of such an answer; other answers of the same step wait too.
+#[derive(Clone)]
+pub struct AllowedTokens(Arc<Rule>);
+
+impl AllowedTokens {
+    /// A rule as a function of the answer's tokens so far. It removes tokens from the mask, which begins with all
+    /// tokens of the tokenizer. If none is left, the answer ends with
+    /// [`Error::NothingAllowed`](crate::Error::NothingAllowed). The model's end tokens end the answer as always, if
+    /// the rule leaves them.
+    pub fn new(rule: impl Fn(&[u32], &mut TokenMask) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(rule))
+    }
+
+    /// The mask of the next token; `None` if nothing is allowed.
+    pub(super) fn after(&self, tokens: &[u32], all: &[u32]) -> Option<Vec<u32>> {
+        let mut mask = TokenMask { words: all.to_vec() };
+        (self.0)(tokens, &mut mask);
+        // A rule cannot add ids that have no token.
+        mask.words.iter_mut().zip(all).for_each(|(word, all)| *word &= all);
+        mask.words.resize(all.len(), 0);
+        mask.words.iter().any(|word| *word != 0).then_some(mask.words)
+    }
+}
+
+impl fmt::Debug for AllowedTokens {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AllowedTokens(..)")
+    }
+}
+
+/// A set of tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenMask {
+    words: Vec<u32>,
+}
+
+impl TokenMask {
+    /// Bit `i % 32` of word `i / 32` says whether token `i` is in the set.
+    pub fn words_mut(&mut self) -> &mut Vec<u32> {
+        &mut self.words
+    }
+
+    /// Whether the set has a token.
+    #[must_use]
+    pub fn has(&self, token: u32) -> bool {
+        let word = self.words.get(token as usize / 32);
+        word.is_some_and(|word| (word >> (token % 32)) & 1 != 0)
+    }
+
+    /// Removes a token.
+    pub fn remove(&mut self, token: u32) {
+        if let Some(word) = self.words.get_mut(token as usize / 32) {
+            *word &= !(1 << (token % 32));
+        }
+    }
+
+    /// Keeps only these of its tokens.
+    pub fn retain(&mut self, tokens: &[u32]) {
+        let kept: Vec<u32> = tokens.iter().copied().filter(|token| self.has(*token)).collect();
+        self.words.fill(0);
+        for token in kept {
+            if let Some(word) = self.words.get_mut(token as usize / 32) {
+                *word |= 1 << (token % 32);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_only_removes_tokens() {
+        let all = [0b1011, 0b1];
+        let none = AllowedTokens::new(|_, mask| mask.retain(&[2, 40]));
+        assert_eq!(none.after(&[], &all), None);
+        let some = AllowedTokens::new(|tokens, mask| {
+            mask.remove(tokens[0]);
+            // Neither further ids nor missing words matter.
+            mask.words_mut()[0] |= 0b100;
+            mask.words_mut().truncate(1);
+        });
+        assert_eq!(some.after(&[0], &all), Some(vec![0b1010, 0]));
+        let mut mask = TokenMask { words: all.to_vec() };
+        assert!(mask.has(3) && mask.has(32) && !mask.has(2) && !mask.has(64));
+        mask.retain(&[32, 2, 64, 0]);
+        assert_eq!(mask.words, [1, 1]);
+        mask.remove(64);
+        mask.remove(0);
+        assert_eq!(mask.words, [0, 1]);
+    }
+}
