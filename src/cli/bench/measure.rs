@@ -1,7 +1,5 @@
 //! The tests of `lfm2 bench` and their measurement.
 
-use std::time::Instant;
-
 use clap::ValueEnum;
 
 use crate::cli::error::CliError;
@@ -9,6 +7,8 @@ use crate::cli::interrupt;
 use crate::engine::{Engine, GenerateOptions, Generation, Parallel, SamplingOptions, Sequence};
 use crate::gpu::{Counters, Profile};
 
+/// Bias that makes a token the next one.
+const REPEATED: f32 = 100.0;
 /// Tokens of a prompt that `--profile` runs: one chunk.
 const PROFILED: usize = 512;
 
@@ -166,36 +166,39 @@ fn greedy(n: usize) -> GenerateOptions {
     options(n, SamplingOptions::greedy())
 }
 
-/// Runs a test once.
+/// Runs a test once, as answers are generated. Several sequences begin together, or a step apart, each behind random
+/// tokens of its own; a bias lets each repeat one random token, so that they choose experts apart.
 pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
-    match test.parallel {
-        Some(_) => measure_parallel(engine, test).await,
-        None => measure_one(engine, test).await,
-    }
-}
-
-async fn measure_one(engine: &Engine, test: Test) -> Result<Sample, CliError> {
     let session = engine.session();
     engine.clear_cache();
     let vocab = engine.config().vocab_size;
-    let all = tokens(test.n_depth + test.n_prompt.max(1), vocab, 0);
-    if test.n_depth > 0 {
-        finish(&mut session.generate(&all[..test.n_depth], &greedy(1))?).await?;
+    let sequences = test.parallel.unwrap_or(1);
+    let length = test.n_depth + test.n_prompt.max(1);
+    let prompts: Vec<_> = (0..sequences).map(|i| tokens(length, vocab, i)).collect();
+    for prompt in prompts.iter().filter(|_| test.n_depth > 0) {
+        finish(&mut session.generate(&prompt[..test.n_depth], &greedy(1))?).await?;
     }
-    let sampling = test.sampling.options(engine);
+    let mut sampling = test.sampling.options(engine);
     let no_cache = test.n_depth == 0;
-    let options = GenerateOptions { no_cache, ..options(test.n_gen + 1, sampling) };
     let before = engine.device().counters();
-    let mut generation = session.generate(&all, &options)?;
-    finish(&mut generation).await?;
-    let timings = generation.timings();
+    let mut running = Vec::new();
+    for (i, prompt) in prompts.iter().enumerate() {
+        if test.parallel.is_some() {
+            sampling.logit_bias = vec![(tokens(1, vocab, sequences + i)[0], REPEATED)];
+        }
+        let options = options(test.n_gen + 1, sampling.clone());
+        running.push(session.generate(prompt, &GenerateOptions { no_cache, ..options })?);
+    }
+    let mut sample = Sample::default();
+    for generation in &mut running {
+        finish(generation).await?;
+        let timings = generation.timings();
+        let milliseconds = if test.n_gen == 0 { timings.prompt_ms } else { timings.predicted_ms };
+        sample.seconds = sample.seconds.max(milliseconds / 1000.0);
+        sample.first_token_ms = sample.first_token_ms.max(timings.first_token_ms);
+    }
     // A prompt of one token is a pass like those of the tokens after it.
-    let (milliseconds, passes) = match test.n_gen {
-        0 => (timings.prompt_ms, 1),
-        n => (timings.predicted_ms, n + 1),
-    };
-    let seconds = milliseconds / 1000.0;
-    let sample = Sample { seconds, first_token_ms: timings.first_token_ms, ..Sample::default() };
+    let passes = if test.n_gen == 0 { 1 } else { (test.n_gen + 1) * sequences };
     Ok(per_token(engine, before, passes, sample))
 }
 
@@ -212,24 +215,6 @@ async fn sequences(engine: &Engine, test: Test) -> Result<Vec<Sequence>, CliErro
         all.push(sequence);
     }
     Ok(all)
-}
-
-/// Each sequence decodes random tokens of its own, so that they choose experts apart.
-async fn measure_parallel(engine: &Engine, test: Test) -> Result<Sample, CliError> {
-    let mut sequences = sequences(engine, test).await?;
-    let n = sequences.len();
-    let rows = tokens(test.n_gen * n, engine.config().vocab_size, n);
-    let sampling = test.sampling.options(engine);
-    let mut parallel = Parallel::new(&mut sequences, &sampling).await?;
-    let before = engine.device().counters();
-    let started = Instant::now();
-    for step in rows.chunks(n) {
-        parallel.step(step).await?;
-        stop_if_interrupted()?;
-    }
-    parallel.finish().await?;
-    let sample = Sample { seconds: started.elapsed().as_secs_f64(), ..Sample::default() };
-    Ok(per_token(engine, before, test.tokens(), sample))
 }
 
 /// Makes these measurements.
