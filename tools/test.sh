@@ -47,6 +47,11 @@ docs() {
     RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet --lib --examples
 }
 
+# All interleavings of the engine's loop and its callers.
+interleavings() {
+    RUSTFLAGS="--cfg loom" cargo test --locked --quiet --release --manifest-path loom/Cargo.toml
+}
+
 # The code paths for matrix units, on a driver that has them.
 matrix_units() {
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
@@ -89,6 +94,7 @@ fi
 step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests
+step interleavings
 if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     step matrix_units
 else

@@ -1,14 +1,21 @@
 //! Everything that the engine's loop shares with its callers.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 
 use super::blueprint::Blueprint;
+use super::gate::{Gate, Steps};
 use super::progress::Reporter;
 use super::runner::Runner;
 use crate::error::Error;
 use crate::gpu::Device;
 use crate::schedule::Scheduler;
+
+impl Steps for Scheduler {
+    fn is_in_step(&self) -> bool {
+        Self::is_in_step(self)
+    }
+}
 
 /// The model on its device, the scheduler, and options that do not change.
 pub(super) struct Core {
@@ -16,10 +23,7 @@ pub(super) struct Core {
     runner: RwLock<Arc<Runner>>,
     /// `None` if answers end when the device is lost.
     blueprint: Option<Blueprint>,
-    scheduler: Mutex<Scheduler>,
-    /// A step has been submitted.
-    #[cfg(not(target_arch = "wasm32"))]
-    submitted: std::sync::Condvar,
+    scheduler: Gate<Scheduler>,
     /// Number of devices that were replaced.
     pub devices_lost: AtomicU64,
     /// Tokens that end an answer.
@@ -41,9 +45,7 @@ impl Core {
         Self {
             runner: RwLock::new(Arc::new(runner)),
             blueprint,
-            scheduler: Mutex::new(scheduler),
-            #[cfg(not(target_arch = "wasm32"))]
-            submitted: std::sync::Condvar::new(),
+            scheduler: Gate::new(scheduler),
             devices_lost: AtomicU64::new(0),
             ends,
             all_tokens,
@@ -77,26 +79,17 @@ impl Core {
 
     /// It is never held while anything is awaited.
     pub fn scheduler(&self) -> MutexGuard<'_, Scheduler> {
-        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+        self.scheduler.lock()
     }
 
-    /// The scheduler between two steps, for callers outside the loop: all work that was planned has been submitted,
-    /// so that theirs comes after it. In a browser, where nobody can wait, a step may still be in work; then nothing
-    /// can be leased.
+    /// The scheduler between two steps, for callers outside the loop. In a browser a step may still be in work; then
+    /// nothing can be leased.
     pub fn between_steps(&self) -> MutexGuard<'_, Scheduler> {
-        let scheduler = self.scheduler();
-        #[cfg(not(target_arch = "wasm32"))]
-        let scheduler = self
-            .submitted
-            .wait_while(scheduler, |scheduler| scheduler.is_in_step())
-            .unwrap_or_else(PoisonError::into_inner);
-        scheduler
+        self.scheduler.between_steps()
     }
 
     /// Notes that all work of the last step has been submitted.
     pub fn step_is_submitted(&self) {
-        self.scheduler().step_is_submitted();
-        #[cfg(not(target_arch = "wasm32"))]
-        self.submitted.notify_all();
+        self.scheduler.submitted(Scheduler::step_is_submitted);
     }
 }

@@ -44,6 +44,7 @@ mod blueprint;
 mod builder;
 mod core;
 mod end_tokens;
+mod gate;
 mod generation;
 mod handle;
 mod inspect;
