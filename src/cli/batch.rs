@@ -17,9 +17,8 @@ use super::input::read_file;
 use super::options::Common;
 use super::{interrupt, load, progress};
 use crate::engine::{
-    BatchAnswers, BatchRequest, ChatRequest, Delta, Engine, Generation, completion, error_json,
+    BatchAnswers, BatchRequest, ChatRequest, Completed, Delta, Engine, Generation, error_json,
 };
-use crate::text::Answer;
 
 /// Requests that are begun for each one that runs, so that another takes a free slot at once.
 const QUEUED: usize = 2;
@@ -57,7 +56,7 @@ Examples:
 struct Running {
     request: BatchRequest,
     generation: Generation,
-    answer: Answer,
+    answer: Completed,
 }
 
 impl Running {
@@ -137,7 +136,7 @@ impl Run {
                         running.push(one.next());
                     }
                 }
-                None => self.end(&one)?,
+                None => self.end(one)?,
             }
             if shown.elapsed() > SPEED {
                 shown = Instant::now();
@@ -150,7 +149,9 @@ impl Run {
     /// Starts an answer; a request that is refused is done.
     fn start(&mut self, request: BatchRequest) -> Result<Option<Running>, CliError> {
         match self.generation(&request.body) {
-            Ok(generation) => Ok(Some(Running { request, generation, answer: Answer::default() })),
+            Ok(generation) => {
+                Ok(Some(Running { request, generation, answer: Completed::default() }))
+            }
             Err(error) => {
                 self.refuse(&request, error)?;
                 Ok(None)
@@ -189,15 +190,15 @@ impl Run {
             }
         };
         self.tokens += u64::from(delta.token.is_some());
-        one.answer.append(delta.into());
+        one.answer.append(delta);
         Ok(Some(one))
     }
 
-    fn end(&mut self, one: &Running) -> Result<(), CliError> {
+    fn end(&mut self, mut one: Running) -> Result<(), CliError> {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-        let (finish, timings) = (one.generation.finish_reason(), one.generation.timings());
-        let (id, model) = (&one.request.id, self.engine.name());
-        let body = completion((id, created, &model), &one.answer, finish, &timings);
+        one.answer.finish = one.generation.finish_reason();
+        one.answer.timings = one.generation.timings();
+        let body = self.engine.completion(&one.request.id, created, &one.answer);
         self.write(&one.request, 200, &body)
     }
 

@@ -68,6 +68,14 @@ pub struct Completed {
     pub timings: Timings,
 }
 
+impl Completed {
+    /// Adds a step of the answer.
+    pub fn append(&mut self, mut delta: Delta) {
+        self.logprobs.extend(delta.logprobs.take());
+        self.answer.append(delta.into());
+    }
+}
+
 /// Reason for an answer's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FinishReason {

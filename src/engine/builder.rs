@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use super::blueprint::Blueprint;
 use super::core::Core;
 use super::handle::Inner;
+use super::loader::Loader;
 use super::opened::DEFAULT_CONTEXT;
 use super::planning::{Planned, Planning, Setup};
 use super::progress::{BuildProgress, Reporter};
@@ -271,7 +271,7 @@ impl EngineBuilder {
         };
         let size = tensors.size();
         let recipe = self.recipe;
-        let blueprint = Blueprint {
+        let loader = Loader {
             config,
             checkpoint,
             tensors,
@@ -281,7 +281,7 @@ impl EngineBuilder {
             scratch,
             all_tokens: all_tokens.clone(),
         };
-        let runner = blueprint.runner(&device, self.reporter).await?;
+        let runner = loader.runner(&device, self.reporter).await?;
         let scheduler = Scheduler::new(Limits {
             slots: state.n_slots,
             pages: state.n_pages,
@@ -292,12 +292,12 @@ impl EngineBuilder {
             chunk_beside: chunk.min(CHUNK_BESIDE),
             rewind: MAX_REWIND,
         });
-        let config = blueprint.config.clone();
-        let blueprint = match self.on_device_lost {
-            OnDeviceLost::Continue => Some(blueprint),
+        let config = loader.config.clone();
+        let loader = match self.on_device_lost {
+            OnDeviceLost::Continue => Some(loader),
             OnDeviceLost::Fail => None,
         };
-        let core = Core::new(runner, scheduler, blueprint, (ends, all_tokens), read_ahead);
+        let core = Core::new(runner, scheduler, loader, (ends, all_tokens), read_ahead);
         let inner = Inner::new(core, config, size, memory, recommended, text)?;
         Ok(Engine { inner: Arc::new(inner) })
     }

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 
-use super::blueprint::Blueprint;
 use super::gate::{Gate, Steps};
+use super::loader::Loader;
 use super::progress::Reporter;
 use super::runner::Runner;
 use crate::error::Error;
@@ -22,7 +22,7 @@ pub(super) struct Core {
     /// Replaced when the device is lost.
     runner: RwLock<Arc<Runner>>,
     /// `None` if answers end when the device is lost.
-    blueprint: Option<Blueprint>,
+    loader: Option<Loader>,
     scheduler: Gate<Scheduler>,
     /// Number of devices that were replaced.
     pub devices_lost: AtomicU64,
@@ -38,13 +38,13 @@ impl Core {
     pub fn new(
         runner: Runner,
         scheduler: Scheduler,
-        blueprint: Option<Blueprint>,
+        loader: Option<Loader>,
         (ends, all_tokens): (Vec<u32>, Vec<u32>),
         read_ahead: u32,
     ) -> Self {
         Self {
             runner: RwLock::new(Arc::new(runner)),
-            blueprint,
+            loader,
             scheduler: Gate::new(scheduler),
             devices_lost: AtomicU64::new(0),
             ends,
@@ -60,13 +60,13 @@ impl Core {
 
     /// Whether answers continue after the loss of the device.
     pub fn can_continue(&self) -> bool {
-        self.blueprint.is_some()
+        self.loader.is_some()
     }
 
     /// The model on another device.
     pub async fn runner_on(&self, device: &Device) -> Result<Runner, Error> {
-        match &self.blueprint {
-            Some(blueprint) => blueprint.runner(device, Reporter::default()).await,
+        match &self.loader {
+            Some(loader) => loader.runner(device, Reporter::default()).await,
             None => Err(Error::EngineStopped),
         }
     }

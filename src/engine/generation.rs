@@ -97,9 +97,7 @@ impl Generation {
     pub async fn complete(&mut self) -> Result<Completed, Error> {
         let mut completed = Completed::default();
         while let Some(delta) = self.next().await {
-            let mut delta = delta?;
-            completed.logprobs.extend(delta.logprobs.take());
-            completed.answer.append(delta.into());
+            completed.append(delta?);
         }
         Ok(Completed { finish: self.finish, timings: self.timings, ..completed })
     }

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::gpu::Device;
 use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
-use crate::schedule::{CacheCounts, Scheduler, SeqId};
+use crate::schedule::{CacheCounts, QueueCounts, Scheduler, SeqId};
 use crate::text::{AnswerFormat, Conversation, Tokenizer};
 
 /// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
@@ -107,16 +107,16 @@ impl Engine {
         self.runner().device.clone()
     }
 
-    /// Puts the model on another device of the application, usually because the one before was lost. All answers in
+    /// Puts the model on another device of the application ([`Device::from_wgpu`]), usually because the one before was lost. All answers in
     /// progress continue there from their tokens; the prefix cache begins anew. The weights are read again from the
     /// model's files. Returns when the engine runs on it.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the model does not fit the device, and errors of reading the files: then nothing has changed.
     /// [`Error::EngineStopped`] if the engine was built to [fail](super::OnDeviceLost::Fail).
-    pub async fn resume(&self, device: wgpu::Device, queue: wgpu::Queue) -> Result<(), Error> {
+    pub async fn resume(&self, device: Device) -> Result<(), Error> {
         let (done, answer) = oneshot::channel();
-        self.send(Command::Resume { device: Device::from_wgpu(device, queue), done });
+        self.send(Command::Resume { device, done });
         answer.await.unwrap_or(Err(Error::EngineStopped))
     }
 
@@ -254,6 +254,12 @@ impl Engine {
     #[must_use]
     pub fn cache_counts(&self) -> CacheCounts {
         self.scheduler().counts()
+    }
+
+    /// The answers that run and wait now.
+    #[must_use]
+    pub fn queue_counts(&self) -> QueueCounts {
+        self.scheduler().queue()
     }
 
     /// Number of times that the engine has lost its device, or moved to another, and continued.

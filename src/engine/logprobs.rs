@@ -1,12 +1,7 @@
 //! Log-probabilities of tokens.
 
-use super::Sequence;
-use super::runner::Output;
 use crate::error::Error;
-use crate::kernels::{
-    Batch, LOGPROBS_WORDS, LogitRow, LogprobsMode, MAX_TOP_LOGPROBS, RowLogprobs, SampleParams,
-};
-use crate::model::PassOutput;
+use crate::kernels::{LogprobsMode, MAX_TOP_LOGPROBS, RowLogprobs};
 
 /// Log-probabilities that an answer's tokens have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -26,7 +21,7 @@ impl LogprobsOptions {
         Err(Error::Option { option: "top_logprobs", got: self.top.to_string(), need })
     }
 
-    /// What a row needs for the token that it draws.
+    /// These options for the token that a row draws.
     pub(super) fn of_drawn(self) -> RowLogprobs {
         RowLogprobs { token: None, top: self.top, mode: self.mode }
     }
@@ -53,58 +48,5 @@ impl TokenLogprobs {
         const NOTHING: u32 = u32::MAX;
         let listed = pairs.take(top as usize).take_while(|(token, _)| *token != NOTHING);
         Self { token, logprob, top: listed.collect() }
-    }
-}
-
-impl Sequence {
-    /// Runs `tokens`, continuing the sequence, and returns after each the log-probability of the token of `next` at the
-    /// same index, with the `top` most probable tokens. To score a text, pass it without its last token, and
-    /// without its first. The distribution is [`LogprobsMode::Raw`]. `chunk`: most tokens a pass. The first call
-    /// allocates up to 64 MiB on the GPU beyond [`Engine::memory`](super::Engine::memory), and later ones nothing.
-    ///
-    /// # Errors
-    /// [`Error::EmptyPrompt`], [`Error::TokenOutOfRange`], [`Error::ContextFull`], [`Error::Gpu`]; [`Error::Option`] if
-    /// `next` has another length than `tokens`, or `top` is too large; [`Error::NotFinite`] if the model's output is
-    /// broken.
-    pub async fn logprobs(
-        &mut self,
-        tokens: &[u32],
-        next: &[u32],
-        top: u32,
-        chunk: usize,
-    ) -> Result<Vec<TokenLogprobs>, Error> {
-        LogprobsOptions { top, mode: LogprobsMode::Raw }.check()?;
-        self.engine().check_prompt(next)?;
-        if next.len() != tokens.len() {
-            let (got, need) = (next.len().to_string(), format!("{} tokens", tokens.len()));
-            return Err(Error::Option { option: "next", got, need });
-        }
-        let mut all = Vec::with_capacity(tokens.len());
-        let mut next = next.iter();
-        for piece in self.pieces(tokens, chunk)? {
-            let first = self.tokens().len();
-            let runner = self.runner.clone();
-            let output = PassOutput::Logprobs;
-            runner.prepare(piece.len() as u32, output).await?;
-            let target = runner.device.readback_for::<u32>(piece.len() * LOGPROBS_WORDS).await?;
-            let wanted =
-                |token: &u32| RowLogprobs { token: Some(*token), top, mode: LogprobsMode::Raw };
-            let rows = (0..).zip(next.by_ref().take(piece.len()));
-            let rows = rows.map(|(row, token)| LogitRow {
-                logprobs: Some(wanted(token)),
-                ..LogitRow::new(row)
-            });
-            let batch: Batch = self.next_batch(piece, rows.collect(), SampleParams::GREEDY)?;
-            runner.learn_first(&batch, output).await?;
-            let submission = runner.submit(&batch, output, &[(&target, Output::Logprobs)])?;
-            let words = target.read::<u32>(Some(&submission)).await?;
-            let rows = words.chunks_exact(LOGPROBS_WORDS);
-            all.extend(rows.map(|row| TokenLogprobs::from_words(row, top)));
-            let own = &all[all.len() - piece.len()..];
-            if let Some(index) = own.iter().position(|one| !one.logprob.is_finite()) {
-                return Err(Error::NotFinite { position: first + index });
-            }
-        }
-        Ok(all)
     }
 }

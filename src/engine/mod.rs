@@ -40,7 +40,6 @@
 mod allowed;
 mod answer;
 mod batch_file;
-mod blueprint;
 mod builder;
 mod core;
 mod end_tokens;
@@ -49,6 +48,7 @@ mod generation;
 mod handle;
 mod inspect;
 mod job;
+mod loader;
 mod logprobs;
 mod model_text;
 mod opened;
@@ -62,6 +62,7 @@ mod request;
 mod runner;
 mod sampling;
 mod saved;
+mod scoring;
 mod sequence;
 mod session;
 mod speed;
@@ -72,7 +73,7 @@ mod stepper;
 mod tests;
 
 pub use crate::kernels::{Choices, LogprobsMode, MAX_TOP_LOGPROBS};
-pub use crate::schedule::CacheCounts;
+pub use crate::schedule::{CacheCounts, Lack, QueueCounts};
 pub use allowed::{AllowedTokens, TokenMask};
 pub use answer::{
     Completed, Delta, FinishReason, GenerateOptions, GenerateRequest, PrefillProgress,
@@ -89,7 +90,7 @@ pub use opened::OpenedModel;
 pub(crate) use parallel::Parallel;
 pub use progress::BuildProgress;
 pub use recommended::Recommendation;
-pub use reply::{completion, error_json, piece, summary};
+pub use reply::{error_json, summary};
 pub use request::ChatRequest;
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;

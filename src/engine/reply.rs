@@ -2,27 +2,98 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Delta, FinishReason, Timings};
+use super::{Completed, Delta, Engine, FinishReason, Timings, TokenLogprobs};
 use crate::error::Error;
 use crate::text::Answer;
 
-/// A step's result under OpenAI's names: `content`, `reasoning_content`, and `tool_calls` with
-/// whole functions; the caller adds ids. Empty fields are omitted.
-#[must_use]
-pub fn piece(delta: &Delta) -> Value {
-    let mut piece = Map::new();
-    if !delta.text.is_empty() {
-        piece.insert("content".to_owned(), delta.text.as_str().into());
+impl Engine {
+    /// A step's result under OpenAI's names: `content`, `reasoning_content`, `tool_calls` with
+    /// whole functions (the caller adds ids), and `logprobs` of its token. Empty fields are omitted.
+    #[must_use]
+    pub fn piece(&self, delta: &Delta) -> Value {
+        let mut piece = Map::new();
+        if !delta.text.is_empty() {
+            piece.insert("content".to_owned(), delta.text.as_str().into());
+        }
+        if !delta.reasoning.is_empty() {
+            piece.insert("reasoning_content".to_owned(), delta.reasoning.as_str().into());
+        }
+        if !delta.tool_calls.is_empty() {
+            let calls = delta.tool_calls.iter();
+            let calls = calls.map(|c| json!({ "name": c.name, "arguments": c.arguments }));
+            piece.insert("tool_calls".to_owned(), calls.collect());
+        }
+        let logprobs = self.logprobs_json(delta.logprobs.as_slice());
+        if logprobs["content"].as_array().is_some_and(|content| !content.is_empty()) {
+            piece.insert("logprobs".to_owned(), logprobs);
+        }
+        piece.into()
     }
-    if !delta.reasoning.is_empty() {
-        piece.insert("reasoning_content".to_owned(), delta.reasoning.as_str().into());
+
+    /// A whole answer as OpenAI's `chat.completion`. `id` names the answer; its calls get ids that begin with it.
+    /// `created` is in seconds since 1970.
+    #[must_use]
+    pub fn completion(&self, id: &str, created: u64, completed: &Completed) -> Value {
+        let Completed { answer, logprobs, finish, timings } = completed;
+        let mut end = summary(*finish, timings);
+        let finish_reason = end["finish_reason"].take();
+        let logprobs = match logprobs.is_empty() {
+            true => Value::Null,
+            false => self.logprobs_json(logprobs),
+        };
+        let choice = json!({
+            "index": 0,
+            "message": message(id, answer),
+            "finish_reason": finish_reason,
+            "logprobs": logprobs,
+        });
+        json!({
+            "id": format!("chatcmpl-{id}"),
+            "object": "chat.completion",
+            "created": created,
+            "model": self.name(),
+            "choices": [choice],
+            "usage": end["usage"].take(),
+            "timings": end["timings"].take(),
+        })
     }
-    if !delta.tool_calls.is_empty() {
-        let calls = delta.tool_calls.iter();
-        let calls = calls.map(|c| json!({ "name": c.name, "arguments": c.arguments }));
-        piece.insert("tool_calls".to_owned(), calls.collect());
+
+    /// `choices[0].logprobs` of OpenAI's API: all tokens of the answer but the one that ends it.
+    fn logprobs_json(&self, tokens: &[TokenLogprobs]) -> Value {
+        let tokenizer = self.tokenizer().ok();
+        let entry = |token: u32, logprob: f32| {
+            let bytes = tokenizer.and_then(|t| t.token_bytes(token)).unwrap_or_default();
+            let text = String::from_utf8_lossy(bytes);
+            json!({ "token": text, "logprob": logprob, "bytes": bytes })
+        };
+        let said = tokens.iter().filter(|one| !self.is_end(one.token));
+        let content = said.map(|one| {
+            let mut said = entry(one.token, one.logprob);
+            said["top_logprobs"] = one.top.iter().map(|(token, p)| entry(*token, *p)).collect();
+            said
+        });
+        json!({ "content": content.collect::<Vec<_>>(), "refusal": null })
     }
-    piece.into()
+}
+
+/// The message of a whole answer.
+fn message(id: &str, answer: &Answer) -> Value {
+    let Answer { content, reasoning, tool_calls } = answer;
+    let mut message = json!({ "role": "assistant", "content": content });
+    if content.is_empty() && !tool_calls.is_empty() {
+        message["content"] = Value::Null;
+    }
+    if !reasoning.is_empty() {
+        message["reasoning_content"] = reasoning.as_str().into();
+    }
+    if !tool_calls.is_empty() {
+        let calls = tool_calls.iter().enumerate().map(|(index, call)| {
+            let function = json!({ "name": call.name, "arguments": call.arguments });
+            json!({ "id": format!("call_{id}_{index}"), "type": "function", "function": function })
+        });
+        message["tool_calls"] = calls.collect();
+    }
+    message
 }
 
 /// The summary at an answer's end under OpenAI's and llama-server's names: `finish_reason`
@@ -54,45 +125,6 @@ pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
             "first_token_ms": timings.first_token_ms,
             "seed": timings.seed,
         },
-    })
-}
-
-/// A whole answer as OpenAI's `chat.completion`. `id` names the answer; its calls get ids that begin with it.
-/// `created` is in seconds since 1970.
-#[must_use]
-pub fn completion(
-    (id, created, model): (&str, u64, &str),
-    answer: &Answer,
-    finish: Option<FinishReason>,
-    timings: &Timings,
-) -> Value {
-    let Answer { content, reasoning, tool_calls } = answer;
-    let mut message = json!({ "role": "assistant", "content": content });
-    if content.is_empty() && !tool_calls.is_empty() {
-        message["content"] = Value::Null;
-    }
-    if !reasoning.is_empty() {
-        message["reasoning_content"] = reasoning.as_str().into();
-    }
-    if !tool_calls.is_empty() {
-        let calls = tool_calls.iter().enumerate().map(|(index, call)| {
-            let function = json!({ "name": call.name, "arguments": call.arguments });
-            json!({ "id": format!("call_{id}_{index}"), "type": "function", "function": function })
-        });
-        message["tool_calls"] = calls.collect();
-    }
-    let mut end = summary(finish, timings);
-    let finish_reason = end["finish_reason"].take();
-    let choice =
-        json!({ "index": 0, "message": message, "finish_reason": finish_reason, "logprobs": null });
-    json!({
-        "id": format!("chatcmpl-{id}"),
-        "object": "chat.completion",
-        "created": created,
-        "model": model,
-        "choices": [choice],
-        "usage": end["usage"].take(),
-        "timings": end["timings"].take(),
     })
 }
 
@@ -130,24 +162,19 @@ mod tests {
     }
 
     #[test]
-    fn a_completion_has_the_names_of_openai() {
+    fn a_message_has_the_names_of_openai() {
         let call = |name: &str| ToolCall { name: name.to_owned(), arguments: "{}".to_owned() };
         let answer = Answer {
             content: String::new(),
             reasoning: "Hm.".to_owned(),
             tool_calls: vec![call("a"), call("b")],
         };
-        let timings = Timings { prompt_n: 4, predicted_n: 5, ..Timings::default() };
-        let whole = completion(("x", 7, "m"), &answer, Some(FinishReason::ToolCalls), &timings);
-        let choice = &whole["choices"][0];
-        assert_eq!((&whole["id"], &whole["created"]), (&json!("chatcmpl-x"), &json!(7)));
-        assert_eq!(choice["finish_reason"], "tool_calls");
-        assert_eq!(choice["message"]["content"], Value::Null);
-        assert_eq!(choice["message"]["reasoning_content"], "Hm.");
-        let calls = choice["message"]["tool_calls"].as_array().unwrap();
+        let message = message("x", &answer);
+        assert_eq!(message["content"], Value::Null);
+        assert_eq!(message["reasoning_content"], "Hm.");
+        let calls = message["tool_calls"].as_array().unwrap();
         assert_eq!((&calls[0]["id"], &calls[1]["id"]), (&json!("call_x_0"), &json!("call_x_1")));
         assert_eq!(calls[1]["function"], json!({ "name": "b", "arguments": "{}" }));
-        assert_eq!(whole["usage"]["total_tokens"], 9);
         let full = Error::ContextFull { prompt: 9, context: 8, most: 8 };
         assert_eq!(error_json(&full)["error"]["code"], "context_length_exceeded");
     }

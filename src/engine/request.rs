@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Engine, GenerateOptions, GenerateRequest, Generation, SamplingOptions};
+use super::{
+    Engine, GenerateOptions, GenerateRequest, Generation, LogprobsMode, LogprobsOptions,
+    MAX_TOP_LOGPROBS, SamplingOptions,
+};
 use crate::error::Error;
 use crate::text::{Conversation, request_json};
 
@@ -22,6 +25,7 @@ pub struct ChatRequest {
     pub include_usage: bool,
     max_tokens: Option<usize>,
     stop: Vec<String>,
+    logprobs: Option<LogprobsOptions>,
     sampling: Overrides,
 }
 
@@ -67,6 +71,7 @@ impl ChatRequest {
             include_usage: fields.stream_options(stream)?,
             max_tokens: fields.max_tokens()?,
             stop: fields.stop()?,
+            logprobs: fields.logprobs()?,
             sampling: Overrides {
                 temperature: fields.float("temperature")?,
                 top_k: fields.or_minus_one("top_k")?.map(|k| k.unwrap_or(0)),
@@ -80,7 +85,6 @@ impl ChatRequest {
             },
         };
         fields.only("n", &json!(1), "only 1 answer a request is supported")?;
-        fields.only("logprobs", &json!(false), "not supported: leave it out")?;
         fields.only("parallel_tool_calls", &json!(true), "only true: the model decides")?;
         let text = json!({ "type": "text" });
         fields.only("response_format", &text, "only {\"type\": \"text\"} is supported")?;
@@ -120,6 +124,7 @@ impl ChatRequest {
             sampling: Some(sampling),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
+            logprobs: self.logprobs,
             ..GenerateOptions::default()
         };
         options.check()?;
@@ -229,6 +234,27 @@ impl Fields {
         }
     }
 
+    /// `logprobs` and `top_logprobs`: log-probabilities of the model's own distribution.
+    fn logprobs(&mut self) -> Result<Option<LogprobsOptions>, Error> {
+        let wanted = self.bool("logprobs")?.unwrap_or(false);
+        let top = self.take("top_logprobs").map(|value| {
+            let whole = value.as_u64().and_then(|n| u32::try_from(n).ok());
+            whole.filter(|n| *n <= MAX_TOP_LOGPROBS)
+        });
+        match (wanted, top) {
+            (_, Some(None)) => {
+                let problem = format!("must be a whole number from 0 to {MAX_TOP_LOGPROBS}");
+                Err(wrong("top_logprobs", problem))
+            }
+            (false, Some(Some(1..))) => Err(wrong("top_logprobs", "needs \"logprobs\": true")),
+            (false, _) => Ok(None),
+            (true, top) => {
+                let top = top.flatten().unwrap_or(0);
+                Ok(Some(LogprobsOptions { top, mode: LogprobsMode::Raw }))
+            }
+        }
+    }
+
     /// `stream_options`: whether the last piece has the token counts.
     fn stream_options(&mut self, stream: bool) -> Result<bool, Error> {
         let Some(value) = self.take("stream_options") else { return Ok(false) };
@@ -327,6 +353,9 @@ mod tests {
             (none.max_tokens, none.sampling.top_k, none.sampling.seed),
             (None, Some(0), None)
         );
+        let scored = read(r#", "logprobs": true, "top_logprobs": 3"#).unwrap().logprobs;
+        assert_eq!(scored, Some(LogprobsOptions { top: 3, mode: LogprobsMode::Raw }));
+        assert_eq!(read(r#", "logprobs": false, "top_logprobs": 0"#).unwrap().logprobs, None);
         let other = read(r#", "max_tokens": -1, "max_completion_tokens": 7"#).unwrap();
         assert_eq!(other.max_tokens, Some(7));
     }
@@ -340,7 +369,10 @@ mod tests {
             (r#", "logit_bias": {"hello": 1}"#, "logit_bias"),
             (r#", "logit_bias": {"5": "1"}"#, "logit_bias"),
             (r#", "n": 2"#, "n"),
-            (r#", "logprobs": true"#, "logprobs"),
+            (r#", "logprobs": 1"#, "logprobs"),
+            (r#", "logprobs": true, "top_logprobs": 21"#, "top_logprobs"),
+            (r#", "logprobs": true, "top_logprobs": -1"#, "top_logprobs"),
+            (r#", "top_logprobs": 2"#, "top_logprobs"),
             (r#", "response_format": {"type": "json_object"}"#, "response_format"),
             (r#", "tool_choice": "required""#, "tool_choice"),
             (r#", "tool_choice": {"type": "function"}"#, "tool_choice"),

@@ -15,4 +15,6 @@ mod tests;
 pub use pool::Pool;
 pub use prefix::{Hit, PrefixCache};
 pub use scheduler::Scheduler;
-pub use step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step, Use};
+pub use step::{
+    CacheCounts, Capture, ChunkRows, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
+};

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::place::{Block, Place, Seq};
-use super::step::{CacheCounts, Capture, ChunkRows, DecodeRow, Limits, Op, SeqId, Step, Use};
+use super::step::{
+    CacheCounts, Capture, ChunkRows, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
+};
 use super::{Hit, Pool, PrefixCache};
 
 /// Decides which sequences run in each step.
@@ -25,6 +27,8 @@ pub struct Scheduler {
     /// Slots of sequences that are not scheduled.
     leased: usize,
     counts: CacheCounts,
+    /// The lack for which the first sequence that waits could not begin in the last step.
+    lack: Option<Lack>,
     restarts: u64,
 }
 
@@ -44,6 +48,7 @@ impl Scheduler {
             in_step: false,
             leased: 0,
             counts: CacheCounts::default(),
+            lack: None,
             restarts: 0,
         }
     }
@@ -163,6 +168,13 @@ impl Scheduler {
     #[must_use]
     pub fn counts(&self) -> CacheCounts {
         CacheCounts { evictions: self.cache.evicted(), ..self.counts }
+    }
+
+    /// The sequences that run and wait.
+    #[must_use]
+    pub fn queue(&self) -> QueueCounts {
+        let (running, waiting) = (self.running.len(), self.waiting.len());
+        QueueCounts { running, waiting, lack: self.lack.filter(|_| waiting > 0) }
     }
 
     /// Takes a slot for a sequence that is not scheduled.
@@ -303,8 +315,14 @@ impl Scheduler {
 
     /// Lets waiting sequences run while there are slots and pages for what is known of them.
     fn admit(&mut self, step: &mut Step) {
+        self.lack = None;
         while let Some(id) = self.waiting.front().copied() {
-            if self.slots.is_empty() || !self.place(id, step) {
+            if self.slots.is_empty() {
+                self.lack = Some(Lack::Sequences);
+                return;
+            }
+            if !self.place(id, step) {
+                self.lack = Some(Lack::Pages);
                 return;
             }
             self.waiting.pop_front();

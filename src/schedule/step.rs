@@ -129,6 +129,26 @@ impl Step {
     }
 }
 
+/// The sequences that run and wait.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueCounts {
+    /// Sequences that run.
+    pub running: usize,
+    /// Sequences that wait, new ones and those that gave up their pages.
+    pub waiting: usize,
+    /// The lack for which the first of them waits; `None` if none waits, or it begins in the next step.
+    pub lack: Option<Lack>,
+}
+
+/// The reason for which a sequence waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lack {
+    /// As many sequences run as the engine was built for.
+    Sequences,
+    /// The pool of keys and values has too few free pages.
+    Pages,
+}
+
 /// Counts of the prefix cache.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CacheCounts {

@@ -38,6 +38,7 @@ fn a_batch_answers_every_line() {
         .zip(questions)
         .map(|(i, text)| request(&format!("q{i}"), text, json!({ "model": "demo" })))
         .collect();
+    lines += &request("scored", "Hello!", json!({ "logprobs": true, "top_logprobs": 2 }));
     lines += &request("field", "Hi", json!({ "colour": 1 }));
     lines += &request("model", "Hi", json!({ "model": "other" }));
     lines += &request("long", &"word ".repeat(3000), json!({}));
@@ -46,9 +47,9 @@ fn a_batch_answers_every_line() {
     let (input, out) = (input.to_str().unwrap(), output.to_str().unwrap());
     let (code, err) = run(&["batch", input, out, "--parallel", "3"]);
     assert_eq!(code, Some(0), "{err}");
-    assert!(err.contains("9 requests, 4 of them failed; "), "{err}");
+    assert!(err.contains("10 requests, 4 of them failed; "), "{err}");
     let all = answers(&output);
-    assert_eq!(all.len(), 9);
+    assert_eq!(all.len(), 10);
     let of = |id: &str| all.iter().find(|line| line["custom_id"] == id).unwrap();
     for (i, text) in (0..).zip(questions) {
         let response = &of(&format!("q{i}"))["response"];
@@ -59,6 +60,23 @@ fn a_batch_answers_every_line() {
         assert_eq!(response["body"]["object"], "chat.completion");
         assert!(response["body"]["usage"]["completion_tokens"].as_u64().unwrap() <= 8);
     }
+    // The log-probabilities of a greedy answer: the bytes of its tokens are the text, and each is the likeliest.
+    let body = &of("scored")["response"]["body"];
+    let choice = &body["choices"][0];
+    let content = choice["logprobs"]["content"].as_array().unwrap();
+    let number = |value: &Value| value.as_f64().unwrap();
+    let mut bytes = Vec::new();
+    for one in content {
+        bytes.extend(one["bytes"].as_array().unwrap().iter().map(|b| b.as_u64().unwrap() as u8));
+        let top = one["top_logprobs"].as_array().unwrap();
+        assert_eq!((top.len(), &top[0]["token"]), (2, &one["token"]));
+        assert!(
+            number(&top[0]["logprob"]) >= number(&top[1]["logprob"])
+                && number(&one["logprob"]) <= 0.0
+        );
+    }
+    assert_eq!(String::from_utf8(bytes).unwrap(), choice["message"]["content"].as_str().unwrap());
+    assert!(of("q1")["response"]["body"]["choices"][0]["logprobs"].is_null());
     for (id, param, code) in [
         ("field", json!("colour"), "invalid_request"),
         ("model", json!("model"), "invalid_request"),

@@ -13,6 +13,7 @@ mod load;
 #[cfg(feature = "reference")]
 mod model_check;
 mod quantised;
+mod saved;
 mod shaders;
 mod text;
 mod tidy;

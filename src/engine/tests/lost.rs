@@ -56,8 +56,7 @@ fn a_lost_device_is_an_error() {
         drop(generation);
         let mut again = session.generate(&[1, 2, 3], &sampled(1, 4)).unwrap();
         assert!(block_on(again.next()).unwrap().is_err(), "{whose}");
-        let other = own();
-        let resumed = engine.resume(other.wgpu_device().clone(), other.queue().clone());
+        let resumed = engine.resume(own());
         assert!(matches!(block_on(resumed), Err(Error::EngineStopped)), "{whose}");
     }
 }
@@ -121,11 +120,9 @@ fn an_application_resumes_on_its_new_device() {
     // One reader leaves meanwhile.
     drop(running.remove(2));
     got.remove(2);
-    let lost = engine.device();
-    let resumed = engine.resume(lost.wgpu_device().clone(), lost.queue().clone());
+    let resumed = engine.resume(engine.device());
     assert!(is_lost(&block_on(resumed)), "the lost device again");
-    let other = own();
-    block_on(engine.resume(other.wgpu_device().clone(), other.queue().clone())).unwrap();
+    block_on(engine.resume(host())).unwrap();
     for (generation, got) in running.into_iter().zip(&mut got) {
         got.extend(all_tokens(generation));
     }
@@ -134,8 +131,7 @@ fn an_application_resumes_on_its_new_device() {
     // An engine that has lost nothing moves too.
     let mut running = start(&engine);
     let first = next_token(&mut running[0]);
-    let other = own();
-    block_on(engine.resume(other.wgpu_device().clone(), other.queue().clone())).unwrap();
+    block_on(engine.resume(host())).unwrap();
     let rest = all_tokens(running.remove(0));
     assert_eq!(first.into_iter().chain(rest).collect::<Vec<_>>(), alone[0]);
 }

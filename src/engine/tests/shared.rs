@@ -88,12 +88,20 @@ fn many_requests_equal_those_alone() {
             engine.session().generate(prompt, options).unwrap()
         };
         let mut answers: Vec<_> = requests.iter().map(start).collect();
+        let mut lacks = Vec::new();
         for ((prompt, options), answer) in requests.iter().zip(&mut answers) {
-            let together: Vec<u32> = std::iter::from_fn(|| next_token(answer)).collect();
+            let mut next = || {
+                lacks.extend(engine.queue_counts().lack);
+                next_token(answer)
+            };
+            let together: Vec<u32> = std::iter::from_fn(&mut next).collect();
             assert_eq!(together, fresh(&engine, prompt, options), "{sequences}");
         }
         assert_eq!(engine.scheduler().unused(), unused, "{sequences}");
         assert_eq!(engine.cache_counts().preemptions > 0, pool > 1, "{sequences}");
+        assert_eq!(lacks.contains(&Lack::Pages), pool > 1, "{sequences}");
+        assert_eq!(lacks.contains(&Lack::Sequences), pool == 1 && sequences < 16, "{sequences}");
+        assert_eq!(engine.queue_counts(), QueueCounts::default());
     }
 }
 

@@ -15,7 +15,7 @@ use crate::model::{
 use crate::state::{State, StateShape};
 
 /// A model's source and the sizes of its buffers.
-pub(super) struct Blueprint {
+pub(super) struct Loader {
     pub config: ModelConfig,
     pub checkpoint: Checkpoint,
     pub tensors: ResolvedTensors,
@@ -27,7 +27,7 @@ pub(super) struct Blueprint {
     pub all_tokens: Vec<u32>,
 }
 
-impl Blueprint {
+impl Loader {
     /// Makes the buffers, loads the weights and compiles the kernels.
     pub async fn runner(&self, device: &Device, reporter: Reporter) -> Result<Runner, Error> {
         let weights_reporter = reporter.clone();
