@@ -43,7 +43,9 @@ fn bench_decodes_several_sequences_at_once() {
     let greedy = ["1 x tg3 @ d5", "3 x tg3 @ d5"];
     assert_eq!(names, [greedy, ["1 x tg3 @ d5, nucleus", "3 x tg3 @ d5, nucleus"]].concat());
     let of = |row: usize, name: &str| rows[row][name].as_f64().unwrap();
-    assert_eq!((of(0, "distinct_experts"), of(0, "submissions_per_token")), (2.0, 1.0));
+    assert_eq!(of(0, "distinct_experts"), 2.0);
+    // Four passes, and the copies of the state behind which they begin and which is kept.
+    assert_eq!(of(0, "submissions_per_token"), 6.0 / 4.0);
     assert!((2.0..=6.0).contains(&of(1, "distinct_experts")), "{rows:?}");
     assert!(of(1, "dispatches_per_token") < of(0, "dispatches_per_token"), "{rows:?}");
     assert!((of(1, "avg_ts") / of(1, "avg_ts_each") - 3.0).abs() < 1e-9);
