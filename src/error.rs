@@ -185,6 +185,7 @@ impl Error {
     /// | `cancelled` | the caller stopped it |
     /// | `invalid_request` | an option or a message is wrong or not supported |
     /// | `context_full` | the conversation is longer than the context |
+    /// | `saved_state` | a saved state is damaged, of another model, or could not be written |
     /// | `busy` | all sequences are in use |
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -212,10 +213,10 @@ impl Error {
             Self::Cancelled => "cancelled",
             Self::Option { .. }
             | Self::Request { .. }
-            | Self::SavedState { .. }
             | Self::TokenOutOfRange { .. }
             | Self::EmptyPrompt => "invalid_request",
             Self::ContextFull { .. } => "context_full",
+            Self::SavedState { .. } => "saved_state",
             Self::ModelTooLarge { .. } => "out_of_memory",
             Self::NoFreeSequence { .. } => "busy",
             Self::NotFinite { .. } | Self::EngineStopped => "gpu_error",

@@ -72,6 +72,7 @@ impl Engine {
         for _ in &state.rings {
             kept.push(self.device().readback_for::<f32>(columns).await?);
         }
+        self.step_ends().await;
         let leased = {
             let mut scheduler = self.scheduler();
             let hit = scheduler.lease_prefix(tokens);
@@ -160,6 +161,7 @@ impl Engine {
             return Err(reader.wrong("does not have the length that its header says"));
         }
         let tokens = reader.words(header.tokens).await?;
+        self.step_ends().await;
         let lease = self.scheduler().lease_state(pages);
         let Some((pages, snapshot)) = lease else {
             let problem =

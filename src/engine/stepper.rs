@@ -31,6 +31,9 @@ pub(super) struct Core {
     /// A step has been submitted.
     #[cfg(not(target_arch = "wasm32"))]
     submitted: std::sync::Condvar,
+    /// Tasks that wait until a step is submitted.
+    #[cfg(target_arch = "wasm32")]
+    submitted: Mutex<Vec<std::task::Waker>>,
     /// Tokens that end an answer.
     pub ends: Vec<u32>,
     /// Tokens that are submitted ahead of the one that is read.
@@ -42,8 +45,7 @@ impl Core {
         Self {
             runner,
             scheduler: Mutex::new(scheduler),
-            #[cfg(not(target_arch = "wasm32"))]
-            submitted: std::sync::Condvar::new(),
+            submitted: Default::default(),
             ends,
             read_ahead,
         }
@@ -55,8 +57,8 @@ impl Core {
     }
 
     /// The scheduler between two steps, for callers outside the loop: all work that was planned has been submitted,
-    /// so that theirs comes after it. In a browser, where nobody can wait, a step may still be in work; then nothing
-    /// can be leased.
+    /// so that theirs comes after it. In a browser, where no thread can wait, a step may still be in work; then nothing
+    /// can be leased, and [`Core::step_ends`] waits.
     pub fn between_steps(&self) -> MutexGuard<'_, Scheduler> {
         let scheduler = self.scheduler();
         #[cfg(not(target_arch = "wasm32"))]
@@ -67,10 +69,29 @@ impl Core {
         scheduler
     }
 
+    /// Waits until no step is in work. The next one begins only after the caller's next await.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn step_ends(&self) {
+        std::future::poll_fn(|context| {
+            if !self.scheduler().is_in_step() {
+                return std::task::Poll::Ready(());
+            }
+            let mut waiting = self.submitted.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.push(context.waker().clone());
+            std::task::Poll::Pending
+        })
+        .await;
+    }
+
     fn step_is_submitted(&self) {
         self.scheduler().step_is_submitted();
         #[cfg(not(target_arch = "wasm32"))]
         self.submitted.notify_all();
+        #[cfg(target_arch = "wasm32")]
+        {
+            let mut waiting = self.submitted.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.drain(..).for_each(std::task::Waker::wake);
+        }
     }
 }
 

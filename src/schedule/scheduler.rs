@@ -103,7 +103,6 @@ impl Scheduler {
     }
 
     /// Whether a step was planned whose work has not been submitted. Nothing can be leased then.
-    #[cfg(not(target_arch = "wasm32"))]
     #[must_use]
     pub fn is_in_step(&self) -> bool {
         self.in_step
