@@ -202,6 +202,7 @@ impl Error {
     /// | `cancelled` | the caller stopped it |
     /// | `invalid_request` | an option or a message is wrong or not supported |
     /// | `context_full` | the conversation is longer than the context |
+    /// | `saved_state` | a saved state is damaged, of another model, or could not be written |
     /// | `busy` | all sequences are in use |
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -229,12 +230,12 @@ impl Error {
             Self::Cancelled => "cancelled",
             Self::Option { .. }
             | Self::Request { .. }
-            | Self::SavedState { .. }
             | Self::BatchFile { .. }
             | Self::TokenOutOfRange { .. }
             | Self::NothingAllowed { .. }
             | Self::EmptyPrompt => "invalid_request",
             Self::ContextFull { .. } => "context_full",
+            Self::SavedState { .. } => "saved_state",
             Self::ModelTooLarge { .. } => "out_of_memory",
             Self::NoFreeSequence { .. } => "busy",
             Self::NotFinite { .. } | Self::EngineStopped => "gpu_error",

@@ -82,8 +82,14 @@ impl Core {
         self.scheduler.lock()
     }
 
+    /// Waits in a browser until no step is in work.
+    #[cfg(target_arch = "wasm32")]
+    pub async fn step_ends(&self) {
+        self.scheduler.step_ends().await;
+    }
+
     /// The scheduler between two steps, for callers outside the loop. In a browser a step may still be in work; then
-    /// nothing can be leased.
+    /// nothing can be leased, and [`Core::step_ends`] waits.
     pub fn between_steps(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.between_steps()
     }

@@ -288,6 +288,12 @@ impl Engine {
         self.inner.core.between_steps()
     }
 
+    /// Waits until state can be leased; the caller leases before its next await. Natively [`Engine::scheduler`] waits.
+    pub(super) async fn step_ends(&self) {
+        #[cfg(target_arch = "wasm32")]
+        self.inner.core.step_ends().await;
+    }
+
     /// A name for a new sequence.
     pub(super) fn next_id(&self) -> SeqId {
         SeqId(self.inner.next_id.fetch_add(1, Ordering::Relaxed))

@@ -38,6 +38,7 @@ impl Engine {
         for _ in &state.rings {
             kept.push(device.readback_for::<f32>(columns).await?);
         }
+        self.step_ends().await;
         let leased = {
             let mut scheduler = self.scheduler();
             let hit = scheduler.lease_prefix(tokens);
@@ -87,6 +88,7 @@ impl Engine {
         }
         let pages = header.tokens.div_ceil(PAGE as usize);
         let tokens = reader.words(header.tokens).await?;
+        self.step_ends().await;
         let runner = self.runner();
         let (lease, restarts) = {
             let mut scheduler = self.scheduler();

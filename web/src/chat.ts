@@ -1,4 +1,5 @@
 import { Lfm2Error, toLfm2Error } from './errors.js';
+import type { Gate } from './gate.js';
 import { Handoff } from './handoff.js';
 import type {
   ChatCompletion,
@@ -24,8 +25,8 @@ export interface Summary {
 export interface Answerer {
   /** Throws if a request is invalid. */
   check(request: string): Promise<void>;
-  /** Calls `onPiece` after each step with a `Piece` as JSON; its result says whether to continue. */
-  answer(request: string, onPiece: (piece: string) => Promise<boolean>): Promise<Summary>;
+  /** Calls `onPiece` after each step with a `Piece` as JSON, and waits for it. The signal ends the answer. */
+  answer(request: string, onPiece: (piece: string) => Promise<void>, signal: AbortSignal): Promise<Summary>;
 }
 
 /** The output that a step has settled. Calls are complete. */
@@ -35,7 +36,7 @@ interface Piece {
   tool_calls?: ToolCall['function'][];
 }
 
-/** Summary of a request that was stopped before its turn. */
+/** Summary of a request that was stopped before the engine got it. */
 const NOTHING: Summary = {
   finish_reason: null,
   usage: {
@@ -61,28 +62,24 @@ const NOTHING: Summary = {
 export class Completions {
   readonly #answerer: Answerer;
   readonly #model: string;
-  /** Settles when the last request so far has been answered. */
-  #last: Promise<unknown> = Promise.resolve();
-  readonly #disposed = new AbortController();
+  readonly #gate: Gate;
+  readonly #disposed: AbortSignal;
+  /** The chunks of all streams in progress. */
+  readonly #streams = new Set<Handoff<Piece>>();
 
-  constructor(answerer: Answerer, model: string) {
+  /** Requests run together inside `gate`, and end when `disposed` is aborted. */
+  constructor(answerer: Answerer, model: string, gate: Gate, disposed: AbortSignal) {
     this.#answerer = answerer;
     this.#model = model;
+    this.#gate = gate;
+    this.#disposed = disposed;
   }
 
   readonly create = ((request, options) => this.#create(request, options)) as ChatCompletions['create'];
 
-  /** Stops all requests, and resolves when none is running. */
-  async dispose(): Promise<void> {
-    this.#disposed.abort();
-    await this.#last;
-  }
-
-  /** Runs other work in the queue: after all earlier requests and before all later ones. */
-  inTurn(work: (disposed: AbortSignal) => Promise<void>): Promise<void> {
-    const turn = this.#last.then(() => work(this.#disposed.signal));
-    this.#last = turn.catch(() => undefined);
-    return turn;
+  /** Running requests no longer wait for their readers, so that they end by themselves. */
+  runAhead(): void {
+    for (const stream of this.#streams) stream.runAhead();
   }
 
   async #create(
@@ -104,11 +101,10 @@ export class Completions {
     let content = '';
     let reasoning = '';
     const calls: ToolCall[] = [];
-    const summary = await this.#run(json, options.signal, async (piece) => {
+    const summary = await this.#run(json, this.#either(options.signal), async (piece) => {
       content += piece.content ?? '';
       reasoning += piece.reasoning_content ?? '';
       calls.push(...named(piece.tool_calls));
-      return true;
     });
     return {
       ...head,
@@ -148,14 +144,15 @@ export class Completions {
     const pieces = new Handoff<Piece>();
     // A caller that has stopped the answer need not take the remaining pieces.
     const left = new AbortController();
-    const stop = AbortSignal.any([left.signal, this.#disposed.signal, ...(signal ? [signal] : [])]);
+    const stop = AbortSignal.any([left.signal, this.#either(signal)]);
     stop.addEventListener('abort', () => pieces.close());
+    this.#streams.add(pieces);
     // Nothing runs until the first chunk is requested.
     const run = this.#run(json, stop, async (piece) => {
       if (Object.keys(piece).length > 0) await pieces.put(piece);
-      return true;
     });
-    run.then(() => pieces.close(), (error: unknown) => pieces.fail(error));
+    const over = run.then(() => pieces.close(), (error: unknown) => pieces.fail(error));
+    void over.then(() => this.#streams.delete(pieces));
     try {
       yield chunk({ role: 'assistant', content: '' });
       let index = 0;
@@ -175,28 +172,24 @@ export class Completions {
     }
   }
 
-  /** Answers after all earlier requests have been answered. */
-  #run(
-    json: string,
-    signal: AbortSignal | undefined,
-    onPiece: (piece: Piece) => Promise<boolean>,
-  ): Promise<Summary> {
-    const stopped = () => signal?.aborted === true || this.#disposed.signal.aborted;
-    const turn = this.#last.then(async () => {
-      if (stopped()) return NOTHING;
+  #run(json: string, signal: AbortSignal, onPiece: (piece: Piece) => Promise<void>): Promise<Summary> {
+    return this.#gate.together(async () => {
+      if (signal.aborted) return NOTHING;
       try {
-        const onJson = async (piece: string) => (await onPiece(JSON.parse(piece) as Piece)) && !stopped();
-        return await this.#answerer.answer(json, onJson);
+        return await this.#answerer.answer(json, (piece) => onPiece(JSON.parse(piece) as Piece), signal);
       } catch (thrown) {
         throw toLfm2Error(thrown);
       }
     });
-    this.#last = turn.catch(() => undefined);
-    return turn;
+  }
+
+  /** A signal that the caller aborts, or a dispose. */
+  #either(signal: AbortSignal | undefined): AbortSignal {
+    return AbortSignal.any([this.#disposed, ...(signal ? [signal] : [])]);
   }
 
   #checkDisposed(): void {
-    if (this.#disposed.signal.aborted) {
+    if (this.#disposed.aborted) {
       throw new Lfm2Error('disposed', 'the engine was disposed');
     }
   }

@@ -1,8 +1,9 @@
-import type { Summary } from './chat.js';
+import type { Answerer, Summary } from './chat.js';
 import { checkAborted, toLfm2Error } from './errors.js';
 import { describeGpu, gpuName, withGpu } from './gpu.js';
 import type { ModelFile, OpenModel } from './loader/files.js';
 import { openModel, raceAbort } from './loader/open.js';
+import { restoreState, saveState } from './loader/states.js';
 import { ModelEngine } from './model-engine.js';
 import type { Loaded } from './model-engine.js';
 import { Reporter } from './progress.js';
@@ -46,9 +47,9 @@ export async function load(options: EngineOptions): Promise<Loaded> {
     const files = model.files.map((file) => watched(file, signal, reads));
     const own = options.device === undefined;
     const from = withGpu(options.device, () => new Gpu());
-    const { contextLength, chatTemplate, activations } = options;
+    const { contextLength, parallel, chatTemplate, activations } = options;
     const loading = WebEngine.load(
-      model.place, files, contextLength, chatTemplate, activations, onProgress, from, own,
+      model.place, files, contextLength, parallel, chatTemplate, activations, onProgress, from, own,
     );
     engine = await raceAbort(loading, signal, free);
     if (!fromCache) reporter.report({ phase: 'verify', loaded: 0, total, fromCache });
@@ -104,12 +105,31 @@ function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): L
           throw toLfm2Error(thrown);
         }
       },
-      answer: async (request, onPiece) => JSON.parse(await engine.chat(request, onPiece)) as Summary,
+      answer: (request, onPiece, signal) => answer(engine, request, onPiece, signal),
     },
+    save: (request, name) => saveState(engine, request, name),
+    restore: (name) => restoreState(engine, name),
     counters: async () => JSON.parse(engine.counters()),
     destroy: async () => {
       engine.destroy();
       engine.free();
     },
   };
+}
+
+async function answer(engine: WebEngine, ...[request, onPiece, signal]: Parameters<Answerer['answer']>): Promise<Summary> {
+  let end = () => {};
+  // It must settle in any case: the engine keeps its handlers until then.
+  const stop = new Promise<void>((resolve) => (end = resolve));
+  signal.addEventListener('abort', end);
+  if (signal.aborted) end();
+  const onJson = async (piece: string) => {
+    await onPiece(piece);
+    return !signal.aborted;
+  };
+  try {
+    return JSON.parse(await engine.chat(request, onJson, stop)) as Summary;
+  } finally {
+    end();
+  }
 }

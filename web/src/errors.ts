@@ -9,7 +9,7 @@ export type ErrorCode =
   | 'bad_model'
   | 'invalid_request'
   | 'context_full'
-  | 'busy'
+  | 'saved_state'
   | 'network'
   | 'not_found'
   | 'http_status'
@@ -33,7 +33,7 @@ const SENTENCES: Record<ErrorCode, string> = {
   bad_model: 'These files are not a model that can run here.',
   invalid_request: 'The page sent a request that the model does not support.',
   context_full: 'The conversation has become too long for the model. Start a new one.',
-  busy: 'The model is still answering.',
+  saved_state: 'The state of a conversation could not be kept or used. The model reads the conversation again.',
   network: 'The model could not be downloaded. Check the connection and try again.',
   not_found: 'The model is not at this address.',
   http_status: 'The server refused to send the model. Try again later.',

@@ -1,32 +1,39 @@
-/** Passes one value at a time from a producer to a consumer; each waits for the other. */
+/** Passes values from a producer to a consumer. Each waits for the other, until the producer is told to run ahead. */
 export class Handoff<T> {
-  #value: { value: T } | undefined;
+  readonly #values: T[] = [];
   #failure: { error: unknown } | undefined;
   #closed = false;
+  #ahead = false;
   /** Wakes the waiting side. */
   #wake: (() => void) | undefined;
 
-  /** Waits until the value was taken; false if the consumer has closed. */
-  async put(value: T): Promise<boolean> {
-    if (this.#closed) return false;
-    this.#value = { value };
+  /** Waits until the value was taken. */
+  async put(value: T): Promise<void> {
+    if (this.#closed) return;
+    this.#values.push(value);
     this.#signal();
-    while (this.#value !== undefined && !this.#closed) await this.#wait();
-    return !this.#closed;
+    while (this.#values.length > 0 && !this.#closed && !this.#ahead) await this.#wait();
   }
 
   /** Returns the next value, or undefined after the last one. Throws the producer's error. */
   async take(): Promise<T | undefined> {
-    while (this.#value === undefined && !this.#closed) await this.#wait();
-    const taken = this.#value;
-    this.#value = undefined;
-    this.#signal();
-    if (taken !== undefined) return taken.value;
+    while (this.#values.length === 0 && !this.#closed) await this.#wait();
+    if (this.#values.length > 0) {
+      const value = this.#values.shift();
+      this.#signal();
+      return value;
+    }
     if (this.#failure !== undefined) throw this.#failure.error;
     return undefined;
   }
 
-  /** Closes it, from either side. A value that was put can still be taken. */
+  /** The producer no longer waits for the consumer, which still gets all values. */
+  runAhead(): void {
+    this.#ahead = true;
+    this.#signal();
+  }
+
+  /** Closes it, from either side. Values that were put can still be taken. */
   close(): void {
     this.#closed = true;
     this.#signal();

@@ -4,6 +4,8 @@ export type { ErrorCode } from './errors.js';
 export type { HubOptions } from './loader/hub.js';
 export { deleteModel, listModels } from './loader/open.js';
 export type { CachedModel } from './loader/open.js';
+export { deleteState, listStates } from './loader/states.js';
+export type { SavedState } from './loader/states.js';
 export { preflight } from './preflight.js';
 export type * from './types.js';
 export { createWorkerEngine } from './worker-engine.js';

@@ -1,15 +1,19 @@
 import { Completions } from './chat.js';
 import type { Answerer } from './chat.js';
 import { Lfm2Error, checkAborted, toLfm2Error } from './errors.js';
+import { Gate } from './gate.js';
 import { asBlobs, raceAbort } from './loader/open.js';
 import type { Model } from './loader/open.js';
 import { absolute } from './loader/resolve.js';
-import type { Counters, Engine, EngineInfo, EngineOptions, RecoverOptions } from './types.js';
+import type { ChatRequest, Counters, Engine, EngineInfo, EngineOptions, RecoverOptions } from './types.js';
 
 /** A model on a device, in this thread or in a worker. */
 export interface Loaded {
   info: Omit<EngineInfo, 'model'>;
   answerer: Answerer;
+  /** As the methods of `Engine`; the request is JSON. */
+  save(request: string, name: string): Promise<number>;
+  restore(name: string): Promise<number>;
   counters(): Promise<Counters>;
   /** Frees the GPU. No other method may be called afterwards. */
   destroy(): Promise<void>;
@@ -21,6 +25,9 @@ export type Load = (options: EngineOptions) => Promise<Loaded>;
 /** A model that survives the loss of its device. */
 export class ModelEngine implements Engine {
   readonly chat: { readonly completions: Completions };
+  /** A new device is loaded alone in it, everything else together. */
+  readonly #gate = new Gate();
+  readonly #disposed = new AbortController();
   readonly #load: Load;
   /** The options of the engine, without those of the first load only. */
   readonly #options: Omit<EngineOptions, 'signal' | 'onProgress'>;
@@ -38,13 +45,10 @@ export class ModelEngine implements Engine {
     this.#options = { ...kept, contextLength: loaded.info.contextLength };
     this.#loaded = loaded;
     const answerer: Answerer = {
-      check: async (request) => {
-        await this.#recovery?.catch(() => undefined);
-        await this.#current().answerer.check(request);
-      },
-      answer: async (request, onPiece) => this.#current().answerer.answer(request, onPiece),
+      check: (request) => this.#gate.together(async () => this.#current().answerer.check(request)),
+      answer: async (request, onPiece, signal) => this.#current().answerer.answer(request, onPiece, signal),
     };
-    this.chat = { completions: new Completions(answerer, name) };
+    this.chat = { completions: new Completions(answerer, name, this.#gate, this.#disposed.signal) };
   }
 
   /** Loads a model for the first time. */
@@ -65,13 +69,25 @@ export class ModelEngine implements Engine {
     return this.#current().counters();
   }
 
+  async save(request: ChatRequest, name: string): Promise<number> {
+    this.#checkDisposed();
+    const json = JSON.stringify(request);
+    return this.#gate.together(async () => this.#current().save(json, name));
+  }
+
+  async restore(name: string): Promise<number> {
+    this.#checkDisposed();
+    return this.#gate.together(async () => this.#current().restore(name));
+  }
+
   recover(options: RecoverOptions = {}): Promise<void> {
     this.#recovery ??= this.#recover(options).finally(() => (this.#recovery = undefined));
     return this.#recovery;
   }
 
   dispose(): Promise<void> {
-    this.#disposal ??= this.chat.completions.dispose().then(() => this.#loaded?.destroy());
+    this.#disposed.abort();
+    this.#disposal ??= this.#gate.alone(async () => this.#loaded?.destroy());
     return this.#disposal;
   }
 
@@ -82,11 +98,11 @@ export class ModelEngine implements Engine {
       throw new Lfm2Error('invalid_request', `recover: ${problem}`);
     }
     checkAborted(signal);
-    const turn = this.chat.completions.inTurn(async (disposed) => {
+    const turn = this.#gate.alone(async () => {
       const old = this.#loaded;
       this.#loaded = undefined;
       await old?.destroy();
-      const stop = AbortSignal.any([disposed, ...(signal ? [signal] : [])]);
+      const stop = AbortSignal.any([this.#disposed.signal, ...(signal ? [signal] : [])]);
       const how = { signal: stop, ...(onProgress ? { onProgress } : {}), ...(device ? { device } : {}) };
       try {
         this.#loaded = await this.#load({ ...this.#options, ...how });
@@ -96,6 +112,7 @@ export class ModelEngine implements Engine {
       }
       this.#info = { model: this.#info.model, ...this.#loaded.info };
     });
+    this.chat.completions.runAhead();
     await raceAbort(turn, signal, () => undefined);
   }
 

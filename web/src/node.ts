@@ -10,6 +10,8 @@ import { Lfm2Error } from './errors.js';
 import { provideGpu } from './gpu.js';
 import { ggufParts } from './loader/name.js';
 import type { Model } from './loader/open.js';
+import { provideStates } from './loader/states.js';
+import type { StateFiles } from './loader/states.js';
 import { preflight as look } from './preflight.js';
 import type { Engine, EngineOptions, ModelOptions, Preflight } from './types.js';
 import { initWasm } from './wasm.js';
@@ -23,6 +25,9 @@ interface NodeModules {
     readFile(path: string | URL): Promise<Uint8Array<ArrayBuffer>>;
     readdir(path: string, options: { withFileTypes: true }): Promise<{ name: string; isDirectory(): boolean }[]>;
     stat(path: string): Promise<{ isDirectory(): boolean }>;
+    open(path: string, flags: 'w'): Promise<{ writeFile(bytes: Uint8Array): Promise<void>; close(): Promise<void> }>;
+    rename(from: string, to: string): Promise<void>;
+    rm(path: string): Promise<void>;
   };
   'node:path': { basename(path: string): string; join(...parts: string[]): string };
   'node:url': { fileURLToPath(url: string | URL): string };
@@ -73,6 +78,39 @@ async function prepare(): Promise<void> {
   }
   const { readFile } = await load('node:fs/promises');
   await initWasm(await readFile(new URL('./wasm/lfm2_bg.wasm', import.meta.url)));
+  provideStates(STATES);
+}
+
+/** Saved states in files, whose names are paths. */
+const STATES: StateFiles = {
+  async open(path) {
+    const { openAsBlob } = await load('node:fs');
+    const { stat } = await load('node:fs/promises');
+    return stat(path).then(() => openAsBlob(path), (thrown: unknown) => {
+      if (!isMissing(thrown)) throw thrown;
+      return undefined;
+    });
+  },
+  async create(path) {
+    const { open, rename, rm } = await load('node:fs/promises');
+    const part = `${path}.part`;
+    const file = await open(part, 'w');
+    return {
+      write: (bytes) => file.writeFile(bytes),
+      close: async () => {
+        await file.close();
+        await rename(part, path);
+      },
+      abort: async () => {
+        await file.close();
+        await rm(part);
+      },
+    };
+  },
+};
+
+function isMissing(thrown: unknown): boolean {
+  return (thrown as { code?: unknown }).code === 'ENOENT';
 }
 
 /** The model's files if it is a path or a `file:` URL. Hub names and other URLs are none. */
@@ -89,8 +127,7 @@ async function localFiles(model: Model): Promise<File[] | undefined> {
     const files = (await readdir(path, { withFileTypes: true })).filter((entry) => !entry.isDirectory());
     return await Promise.all(files.map(({ name }) => open(join(path, name))));
   } catch (thrown) {
-    const missing = (thrown as { code?: unknown }).code === 'ENOENT';
-    throw new Lfm2Error(missing ? 'not_found' : 'read_failed', `model: ${String(thrown)}`, { cause: thrown });
+    throw new Lfm2Error(isMissing(thrown) ? 'not_found' : 'read_failed', `model: ${String(thrown)}`, { cause: thrown });
   }
 }
 

@@ -40,7 +40,7 @@ export async function preflight(options: ModelOptions): Promise<Preflight> {
   const told = { gpu, bytes: { total, cached }, ...(free === undefined ? {} : { storage: free }) };
   let plan: Pick<Required<Preflight>, 'memory' | 'contextLength' | 'parameters'>;
   try {
-    const inspected = inspect(place, [...files], options.contextLength, withGpu(undefined, () => new Gpu()));
+    const inspected = inspect(place, [...files], options.contextLength, options.parallel, withGpu(undefined, () => new Gpu()));
     plan = JSON.parse(await raceAbort(inspected, signal, () => undefined));
   } catch (thrown) {
     const error = toLfm2Error(thrown);

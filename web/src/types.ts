@@ -98,7 +98,7 @@ export interface Usage {
 
 /** Counts and times of an answer, with llama-server's names. */
 export interface Timings {
-  /** Prompt tokens reused from the previous turn. */
+  /** Prompt tokens reused from earlier prompts and answers, or from a restored state. */
   cache_n: number;
   /** Prompt tokens computed. */
   prompt_n: number;
@@ -255,16 +255,29 @@ export interface Counters {
   peakAllocatedBytes: number;
 }
 
-/** A model on the visitor's GPU. It answers requests one at a time, in order. */
+/** A model on the visitor's GPU. It answers several requests at once, as the option `parallel` says. */
 export interface Engine {
   readonly info: EngineInfo;
   readonly chat: { readonly completions: ChatCompletions };
   /** GPU statistics so far. */
   counters(): Promise<Counters>;
   /**
+   * Saves the state of a request's prompt under a name, so that a later visit need not compute it again: of the
+   * longest beginning that the engine has computed, for example of a conversation with the last answer as its last
+   * message. Fields that do not change the prompt have no effect. Returns the number of tokens saved; with 0, no
+   * state was written. In a browser the state goes into the private file system, in Node `name` is a file's path.
+   */
+  save(request: ChatRequest, name: string): Promise<number>;
+  /**
+   * Reads a saved state. Requests whose prompts begin with its tokens continue from there. Returns the number of its
+   * tokens, or 0 if there is no state of this name. A state that is damaged or of another model is refused with
+   * `saved_state`, and changes nothing.
+   */
+  restore(name: string): Promise<number>;
+  /**
    * Loads the model again on a new device, from the cache or from its source. Call it after the device was
-   * lost; until then all requests are rejected with `device_lost`. It is queued among the requests, and requests
-   * made meanwhile wait for it. Conversations can continue: the next request of each prefills its whole prompt
+   * lost; until then all requests are rejected with `device_lost`. It waits for the end of running requests, and
+   * requests made meanwhile wait for it. Conversations can continue: the next request of each prefills its whole prompt
    * again. If it fails, it can be called again. A second call while one is running returns the result of the
    * first.
    */
@@ -308,6 +321,11 @@ export interface ModelOptions {
   chatTemplate?: string;
   /** Maximum number of tokens of a conversation. Default: as many as fit, at most 32,768. 0: the model's full context. */
   contextLength?: number;
+  /**
+   * Number of requests that are answered at once, 1 by default; further requests wait. They share the memory of keys
+   * and values, which holds this many contexts if they fit.
+   */
+  parallel?: number;
   /** Cancels it. */
   signal?: AbortSignal;
 }

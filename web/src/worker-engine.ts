@@ -17,27 +17,30 @@ async function loadInWorker(options: EngineOptions): Promise<Loaded> {
   const { signal, onProgress, ...rest } = options;
   checkAborted(signal);
   const remote = new Remote(onProgress);
-  const stop = () => remote.abort();
-  signal?.addEventListener('abort', stop);
   try {
     return {
-      info: await remote.call('load', rest),
+      info: await remote.call('load', rest, { signal }),
       answerer: remote,
+      save: (request, name) => remote.call('save', { request, name }),
+      restore: (name) => remote.call('restore', name),
       counters: () => remote.call('counters', undefined),
       destroy: () => remote.destroy(),
     };
   } catch (thrown) {
     remote.end(thrown);
     throw signal?.aborted ? aborted(signal) : thrown;
-  } finally {
-    signal?.removeEventListener('abort', stop);
   }
 }
 
-interface Pending {
+interface CallOptions {
+  /** Stops the call. */
+  signal?: AbortSignal | undefined;
+  onPiece?: (piece: string) => Promise<void>;
+}
+
+interface Pending extends Pick<CallOptions, 'onPiece'> {
   resolve: (result: never) => void;
   reject: (thrown: unknown) => void;
-  onPiece: ((piece: string) => Promise<boolean>) | undefined;
 }
 
 function startWorker(): Worker {
@@ -63,8 +66,8 @@ class Remote implements Answerer {
       }
       const pending = this.#pending.get(data.id);
       if (data.tell === 'piece') {
-        const goOn = pending?.onPiece?.(data.piece) ?? Promise.resolve(false);
-        void goOn.then((goOn) => this.#send({ call: 'taken', id: data.id, goOn }));
+        const { id } = data;
+        void pending?.onPiece?.(data.piece).then(() => this.#send({ call: 'taken', id }));
         return;
       }
       this.#pending.delete(data.id);
@@ -78,29 +81,32 @@ class Remote implements Answerer {
     });
   }
 
-  call<K extends keyof Calls>(
+  async call<K extends keyof Calls>(
     call: K,
     argument: Calls[K]['argument'],
-    onPiece?: (piece: string) => Promise<boolean>,
+    { signal, ...options }: CallOptions = {},
   ): Promise<Calls[K]['result']> {
-    return new Promise((resolve, reject) => {
-      if (this.#over !== undefined) return reject(this.#over);
-      const id = this.#next++;
-      this.#pending.set(id, { resolve, reject, onPiece });
-      this.#send({ call, id, argument } as ToWorker);
-    });
+    if (this.#over !== undefined) throw this.#over;
+    const id = this.#next++;
+    const stop = () => this.#send({ call: 'stop', id });
+    signal?.addEventListener('abort', stop);
+    try {
+      return await new Promise<Calls[K]['result']>((resolve, reject) => {
+        this.#pending.set(id, { resolve, reject, ...options });
+        this.#send({ call, id, argument } as ToWorker);
+        if (signal?.aborted) stop();
+      });
+    } finally {
+      signal?.removeEventListener('abort', stop);
+    }
   }
 
   check(request: string): Promise<void> {
     return this.call('check', request);
   }
 
-  answer(request: string, onPiece: (piece: string) => Promise<boolean>): Promise<Summary> {
-    return this.call('answer', request, onPiece);
-  }
-
-  abort(): void {
-    this.#send({ call: 'abort' });
+  answer(request: string, onPiece: (piece: string) => Promise<void>, signal: AbortSignal): Promise<Summary> {
+    return this.call('answer', request, { onPiece, signal });
   }
 
   /** Ends the worker after it has freed the GPU. A failed worker frees the GPU by ending. */

@@ -7,16 +7,18 @@ export interface Calls {
   load: { argument: Omit<EngineOptions, 'signal' | 'onProgress' | 'device'>; result: Omit<EngineInfo, 'model'> };
   check: { argument: string; result: void };
   answer: { argument: string; result: Summary };
+  save: { argument: { request: string; name: string }; result: number };
+  restore: { argument: string; result: number };
   counters: { argument: undefined; result: Counters };
   dispose: { argument: undefined; result: void };
 }
 
 export type ToWorker =
   | { [K in keyof Calls]: { call: K; id: number; argument: Calls[K]['argument'] } }[keyof Calls]
-  /** Cancels loading. */
-  | { call: 'abort' }
+  /** Stops the call `id`, if it is `load` or `answer`. */
+  | { call: 'stop'; id: number }
   /** The piece of answer `id` was taken. */
-  | { call: 'taken'; id: number; goOn: boolean };
+  | { call: 'taken'; id: number };
 
 export type FromWorker =
   | { tell: 'reply'; id: number; result: unknown }

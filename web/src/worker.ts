@@ -6,9 +6,10 @@ import type { Progress } from './types.js';
 import type { Calls, FromWorker, ToWorker } from './worker-messages.js';
 
 const tell = (message: FromWorker) => postMessage(message);
-const abort = new AbortController();
-/** By answer id: resolves with whether the piece was taken and the answer continues. */
-const taken = new Map<number, (goOn: boolean) => void>();
+/** Stop the calls that run, by id. */
+const stops = new Map<number, AbortController>();
+/** Called when an answer's piece was taken, by the answer's id. */
+const taken = new Map<number, () => void>();
 let loaded: Loaded | undefined;
 
 function engine(): Loaded {
@@ -16,18 +17,24 @@ function engine(): Loaded {
   return loaded;
 }
 
-const calls: { [K in keyof Calls]: (argument: Calls[K]['argument'], id: number) => Promise<Calls[K]['result']> } = {
-  async load(options) {
+type Handler<K extends keyof Calls> = (argument: Calls[K]['argument'], signal: AbortSignal, id: number) => Promise<Calls[K]['result']>;
+
+const calls: { [K in keyof Calls]: Handler<K> } = {
+  async load(options, signal) {
     const onProgress = (progress: Progress) => tell({ tell: 'progress', progress });
-    loaded = await load({ ...options, signal: abort.signal, onProgress });
+    loaded = await load({ ...options, signal, onProgress });
     return loaded.info;
   },
   check: (request) => engine().answerer.check(request),
-  answer: (request, id) =>
-    engine().answerer.answer(request, (piece) => {
+  answer: (request, signal, id) => {
+    const onPiece = (piece: string) => {
       tell({ tell: 'piece', id, piece });
-      return new Promise((resolve) => taken.set(id, resolve));
-    }),
+      return new Promise<void>((resolve) => taken.set(id, resolve));
+    };
+    return engine().answerer.answer(request, onPiece, signal);
+  },
+  save: ({ request, name }) => engine().save(request, name),
+  restore: (name) => engine().restore(name),
   counters: async () => engine().counters(),
   async dispose() {
     await loaded?.destroy();
@@ -36,21 +43,24 @@ const calls: { [K in keyof Calls]: (argument: Calls[K]['argument'], id: number) 
 };
 
 async function answerCall<K extends keyof Calls>(call: K, id: number, argument: Calls[K]['argument']) {
+  const stop = new AbortController();
+  stops.set(id, stop);
   try {
-    tell({ tell: 'reply', id, result: await calls[call](argument, id) });
+    tell({ tell: 'reply', id, result: await calls[call](argument, stop.signal, id) });
   } catch (thrown) {
     const { code, message } = toLfm2Error(thrown);
     tell({ tell: 'failed', id, code, message });
+  } finally {
+    stops.delete(id);
+    taken.delete(id);
   }
 }
 
 addEventListener('message', ({ data }: MessageEvent<ToWorker>) => {
-  if (data.call === 'abort') {
-    abort.abort();
+  if (data.call === 'stop') {
+    stops.get(data.id)?.abort();
   } else if (data.call === 'taken') {
-    const resolve = taken.get(data.id);
-    taken.delete(data.id);
-    resolve?.(data.goOn);
+    taken.get(data.id)?.();
   } else {
     void answerCall(data.call, data.id, data.argument);
   }

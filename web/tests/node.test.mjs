@@ -1,7 +1,7 @@
 // The package in Node, on Dawn with Chromium's SwiftShader: Dawn refuses Debian's lavapipe.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { cp, mkdtemp, rm } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { after, before, test } from 'node:test';
@@ -60,6 +60,57 @@ test('answers are the native program\'s, from a folder and from a server, by two
   assert.deepEqual(told.again, native);
   assert.match(told.gpu, /SwiftShader/i);
   assert.deepEqual(told.added, [], 'the global object gains only the classes of WebGPU');
+});
+
+test('two answers at once, and a state in a file that another engine continues', async () => {
+  const folder = await mkdtemp(path.join(tmpdir(), 'lfm2-node-'));
+  try {
+    const told = await program(
+      `
+      const code = (promise) => promise.then(() => 'none', (error) => error.code);
+      let engine = await lfm2.createEngine({ model: given.model, parallel: 2, contextLength: 256 });
+      const ask = async (messages) => (await engine.chat.completions.create({ messages, temperature: 0, max_tokens: 16 }));
+      const events = [];
+      const stream = async (content) => {
+        let text = '';
+        for await (const chunk of await engine.chat.completions.create({ messages: [{ role: 'user', content }], temperature: 0, max_tokens: 16, stream: true })) {
+          if (text === '' && chunk.choices[0].delta.content) events.push('first');
+          text += chunk.choices[0].delta.content ?? '';
+        }
+        events.push('end');
+        return text;
+      };
+      const questions = ['My name is Ada.', 'What is lfm2-wgpu?'];
+      const alone = [await stream(questions[0]), await stream(questions[1])];
+      events.length = 0;
+      const together = await Promise.all(questions.map(stream));
+      const messages = [{ role: 'user', content: questions[0] }, { role: 'assistant', content: alone[0] }, { role: 'user', content: 'What is my name?' }];
+      const saved = await engine.save({ messages: messages.slice(0, 2) }, given.file);
+      const before = await ask(messages);
+      await engine.dispose();
+      engine = await lfm2.createEngine({ model: given.model, contextLength: 256 });
+      const restored = await engine.restore(given.file);
+      const after = await ask(messages);
+      told = {
+        alone, together, events, saved, restored, cached: after.usage.prompt_tokens_details.cached_tokens,
+        texts: [before, after].map(({ choices }) => choices[0].message.content),
+        missing: await engine.restore(given.file + '.not'),
+        foreign: await code(engine.restore(given.model + '/config.json')),
+        nowhere: await code(engine.save({ messages }, '/nowhere/at/all')),
+      };
+      await engine.dispose();
+      `,
+      { model: MODEL, file: path.join(folder, 'ada.state') },
+    );
+    assert.deepEqual(told.together, told.alone);
+    assert.deepEqual(told.events.slice(0, 2), ['first', 'first']);
+    assert.ok(told.saved > 10 && told.restored === told.saved && told.cached === told.saved, JSON.stringify(told));
+    assert.equal(told.texts[0], told.texts[1]);
+    assert.deepEqual([told.missing, told.foreign, told.nowhere], [0, 'saved_state', 'saved_state']);
+    assert.deepEqual(await readdir(folder), ['ada.state']);
+  } finally {
+    await rm(folder, { recursive: true });
+  }
 });
 
 test('paths, file URLs and preflight; errors name their kind', async () => {

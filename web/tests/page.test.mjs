@@ -351,6 +351,55 @@ test('a reload keeps the model and the conversations, which are listed, exported
   await page.locator('#welcome').waitFor();
 });
 
+/** Tokens of the last answer's prompt that were computed and reused, and of the answer. */
+async function tokens() {
+  const told = await stats();
+  const number = (pattern) => Number(pattern.exec(told)?.[1] ?? 0);
+  return { computed: number(/prompt (\d+)/), reused: number(/(\d+) reused/), answered: number(/· (\d+) tokens/) };
+}
+
+/** The states that the page has saved. */
+const states = () => page.evaluate(async () => {
+  const names = [];
+  const folder = await navigator.storage.getDirectory().then((root) => root.getDirectoryHandle('lfm2-wgpu')).then((own) => own.getDirectoryHandle('states', { create: true }));
+  for await (const [name, handle] of folder.entries()) if ((await handle.getFile()).size > 0) names.push(name);
+  return names;
+});
+
+test('after a reload, nothing of an earlier turn is computed again', async () => {
+  await freshConversation(page);
+  await ask(page, 'My name is Ada.');
+  await ask(page, 'What is 7 + 5?');
+  const before = await tokens();
+  const id = await page.evaluate(() => localStorage.getItem('lfm2-chat-page.conversation'));
+  for (let n = 0; n < 100 && !(await states()).some((name) => name.includes(id)); n++) await page.waitForTimeout(100);
+  const kept = await states();
+  assert.ok(kept.length <= 4 && kept.some((name) => name.includes(id)), `${kept}`);
+  await page.reload();
+  await page.locator('#chat').waitFor();
+  assert.match(await ask(page, 'What is my name?'), /Ada/);
+  const { computed, reused } = await tokens();
+  const earlier = before.computed + before.reused + before.answered;
+  assert.ok(reused >= earlier - 2 && computed < 20, JSON.stringify({ before, computed, reused }));
+
+  // Without storage the page only loses this.
+  await page.workers()[0].evaluate(() => (StorageManager.prototype.getDirectory = () => Promise.reject(new Error('none'))));
+  assert.match(await ask(page, 'What is my name?'), /Ada/);
+  await page.locator('#open-conversations').press('Enter');
+  await page.locator('.opens').first().waitFor();
+  await page.locator('.opens').first().press('Enter');
+  assert.match(await ask(page, 'What is my name?'), /Ada/);
+  assert.equal(await page.locator('.problem').count(), 0);
+
+  await page.locator('#open-conversations').press('Enter');
+  page.once('dialog', (dialog) => dialog.accept());
+  await page.getByRole('button', { name: 'Delete My name is Ada.' }).first().press('Enter');
+  await page.locator('#welcome').waitFor({ state: 'attached' });
+  for (let n = 0; n < 100 && (await states()).some((name) => name.includes(id)); n++) await page.waitForTimeout(100);
+  assert.ok(!(await states()).some((name) => name.includes(id)), 'the state goes with its conversation');
+  await page.keyboard.press('Escape');
+});
+
 test('a wrong URL is reported, and the page stays usable', async () => {
   await page.locator('#change-model').press('Enter');
   await page.locator('#load').waitFor();

@@ -90,6 +90,31 @@ for (const [make, cache] of [['createEngine', 'opfs'], ['createWorkerEngine', 'n
   });
 }
 
+test('several answers are lost together, and a recovery does not wait for their readers', async () => {
+  await page.evaluate(async () => {
+    globalThis.engine = await lfm2.createEngine({ model: '/model/', parallel: 3, contextLength: 256 });
+    const { create } = engine.chat.completions;
+    // One token again and again, so that no answer ends before the device is lost.
+    const long = { temperature: 0, stream: true, max_tokens: 200, logit_bias: { 300: 100 } };
+    const begin = async (content) => (await create({ messages: [{ role: 'user', content }], ...long }))[Symbol.asyncIterator]();
+    globalThis.streams = await Promise.all(['My name is Ada.', 'Count from 1 to 100.', 'What is lfm2-wgpu?'].map(begin));
+    // The beginning of each, and one text.
+    for (let n = 0; n < 2; n++) await Promise.all(streams.map((stream) => stream.next()));
+  });
+  await loseDevice(2);
+  const told = await page.evaluate(async () => {
+    const rest = async (stream) => {
+      for (;;) if ((await stream.next()).done) return 'no error';
+    };
+    const read = streams.slice(1).map((stream) => code(rest(stream)));
+    const codes = await Promise.all(read);
+    // Nobody reads the first one until the engine has recovered.
+    await engine.recover();
+    return [...codes, await code(rest(streams[0])), (await ask(engine)).code];
+  });
+  assert.deepEqual(told, ['device_lost', 'device_lost', 'device_lost', 'no error']);
+});
+
 test('a recovery that fails or is stopped can be tried again', async () => {
   await page.evaluate(async () => (globalThis.engine = await lfm2.createWorkerEngine({ model: '/model/', cache: 'none' })));
   server.send({ down: true });

@@ -11,6 +11,7 @@ import { LoadingCard } from './loading.js';
 import type { Remedy } from './problem.js';
 import { asLfm2Error, notice } from './problem.js';
 import type { SettingsDialog } from './settings.js';
+import { KeptStates } from './states.js';
 import { read, write } from './storage.js';
 import { titleOf } from './transfer.js';
 import { ModelTurn, userTurn } from './turns.js';
@@ -41,6 +42,9 @@ export class Chat {
   /** Called with the id of the open conversation. */
   list: ConversationsDialog | undefined;
   #engine: Engine | undefined;
+  #states: KeptStates | undefined;
+  /** Settles when the engine has the open conversation's state, if that is kept. */
+  #ready: Promise<void> | undefined;
   /** Stops the running work; absent if there is none. */
   #running: { controller: AbortController; over: Promise<void> } | undefined;
   #problem: HTMLElement | undefined;
@@ -83,6 +87,7 @@ export class Chat {
 
   open(engine: Engine, { label, model }: Choice): void {
     this.#engine = engine;
+    this.#states = new KeptStates(engine);
     const { info } = engine;
     const about = [
       label,
@@ -113,12 +118,14 @@ export class Chat {
     this.#settings.recommend(undefined);
     const engine = this.#engine;
     this.#engine = undefined;
+    await this.#states?.close();
     await engine?.dispose();
   }
 
   /** Opens a stored conversation. */
   async show({ id, title, said }: Kept): Promise<void> {
     await this.#begin(id, new Conversation(structuredClone(said)), title);
+    this.#ready = this.#states?.read(id);
     if (!this.#conversation.waits) return;
     const answer = make('button', { type: 'button', class: 'button', click: () => this.#run((engine, signal) => this.#answer(engine, signal)) }, 'Answer it');
     this.#tell(make('div', { class: 'problem calm' }, make('p', {}, 'The last question has no answer yet.'), make('div', { class: 'row' }, answer)));
@@ -127,6 +134,7 @@ export class Chat {
   /** Leaves a conversation that is about to be deleted. */
   async leave(id: string): Promise<void> {
     if (id === this.#id) await this.#restart();
+    await this.#states?.forget(id);
   }
 
   async #restart(): Promise<void> {
@@ -139,6 +147,7 @@ export class Chat {
     write('conversation', id);
     if (this.list) this.list.current = id;
     this.#conversation = conversation;
+    this.#ready = undefined;
     this.#draw();
     this.#status.textContent = told;
     this.#question.focus();
@@ -230,8 +239,11 @@ export class Chat {
       result: (id, content) => turn?.result(id, content),
       tooManyRounds: () => turn?.note('The model called tools too often. The page answers no more of its calls.'),
     };
+    const settings = this.#settings.current();
+    await this.#ready;
     try {
-      await this.#conversation.answer(engine, this.#settings.current(), signal, listener);
+      await this.#conversation.answer(engine, settings, signal, listener);
+      this.#states?.answered(this.#id, this.#conversation.request(settings));
     } catch (thrown) {
       turn?.fail();
       throw thrown;
@@ -247,6 +259,7 @@ export class Chat {
     } finally {
       card.element.remove();
     }
+    this.#ready = this.#states?.read(this.#id);
     await this.#answer(engine, signal);
   }
 
@@ -284,7 +297,6 @@ export class Chat {
         case 'internal':
           return [change];
         case 'invalid_request':
-        case 'busy':
           return [again];
         default:
           return [recover, change];

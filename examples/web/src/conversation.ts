@@ -1,4 +1,4 @@
-import type { ChatMessage, Engine, FinishReason, Timings, ToolCall } from 'lfm2-wgpu';
+import type { ChatMessage, ChatRequest, Engine, FinishReason, Timings, ToolCall } from 'lfm2-wgpu';
 
 import type { Settings } from './settings.js';
 import { requestFields } from './settings.js';
@@ -88,11 +88,15 @@ export class Conversation {
     }
   }
 
-  async #ask(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<Answer> {
+  /** The request for the next answer. */
+  request(settings: Settings): ChatRequest {
     const { system } = settings;
     const preamble: ChatMessage[] = system.trim() === '' ? [] : [{ role: 'system', content: system }];
-    const messages = [...preamble, ...asMessages(this.said)];
-    const request = { ...requestFields(settings), messages, stream: true } as const;
+    return { ...requestFields(settings), messages: [...preamble, ...asMessages(this.said)] };
+  }
+
+  async #ask(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<Answer> {
+    const request = { ...this.request(settings), stream: true } as const;
     const about: About = { finish: 'abort', gpu: engine.info.gpu };
     const answer = { role: 'assistant', content: '', reasoning: '', calls: [] as ToolCall[], about } satisfies Answer;
     for await (const chunk of await engine.chat.completions.create(request, { signal })) {

@@ -196,8 +196,8 @@ export async function freeBytes(): Promise<number | undefined> {
   return quota === undefined ? undefined : quota - (usage ?? 0);
 }
 
-/** Undefined if the browser has no such file system, or forbids it (private windows). */
-async function openRoot(): Promise<FileSystemDirectoryHandle | undefined> {
+/** The package's folder; undefined if the browser has no such file system, or forbids it (private windows). */
+export async function openRoot(): Promise<FileSystemDirectoryHandle | undefined> {
   try {
     const origin = await navigator.storage.getDirectory();
     return await origin.getDirectoryHandle(ROOT, { create: true });

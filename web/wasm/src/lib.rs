@@ -4,13 +4,20 @@
 #![allow(clippy::arc_with_non_send_sync, reason = "a browser's handles stay in their thread")]
 
 mod host;
+mod saved;
 mod source;
 
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 
 use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
-use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel, piece, summary};
+use lfm2_wgpu::engine::{
+    BuildProgress, ChatRequest, Delta, EngineBuilder, Generation, OnDeviceLost, OpenedModel,
+    summary,
+};
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::GpuError;
 use lfm2_wgpu::kernels::Activations;
@@ -54,6 +61,7 @@ impl WebEngine {
         place: String,
         files: Array,
         context_length: Option<u32>,
+        parallel: Option<u32>,
         chat_template: Option<String>,
         activations: Option<String>,
         on_progress: Function,
@@ -61,7 +69,10 @@ impl WebEngine {
         own: bool,
     ) -> Result<WebEngine, JsValue> {
         let files = ModelFiles::from_sources(&place, sources(&files)?);
-        let mut builder = sized(Engine::builder().files(files), context_length);
+        let builder = Engine::builder().files(files);
+        let builder = sized(builder, context_length, parallel);
+        // `recover` of the package loads the model again, with its progress.
+        let mut builder = builder.on_device_lost(OnDeviceLost::Fail);
         if let Some(source) = chat_template {
             builder = builder.chat_template(source);
         }
@@ -134,11 +145,36 @@ impl WebEngine {
         request.options(&self.engine).map(|_| ()).map_err(error)
     }
 
-    /// Answers a request of the chat API. `on_piece` gets the settled output of each step as JSON, often an empty
-    /// object, and returns whether to continue, or a promise of that. The result is the summary as JSON.
-    pub async fn chat(&self, request: String, on_piece: Function) -> Result<String, JsValue> {
+    /// Answers a request of the chat API, beside other requests. `on_piece` gets the settled output of each step as
+    /// JSON, often an empty object, and returns whether to continue, or a promise of that. The answer also ends when
+    /// `stop` resolves, while it waits for its turn or for a step. The result is the summary as JSON.
+    pub async fn chat(
+        &self,
+        request: String,
+        on_piece: Function,
+        stop: Promise,
+    ) -> Result<String, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
-        answer(&self.engine, &request, &on_piece).await
+        answer(&self.engine, &request, &on_piece, stop).await
+    }
+
+    /// Saves the state of the longest beginning of a request's prompt that is cached. Returns its length in tokens, 0
+    /// if nothing is cached and nothing was written. `write` gets the file's bytes in pieces, and returns a promise.
+    pub async fn save(
+        &self,
+        request: String,
+        file: String,
+        write: Function,
+    ) -> Result<usize, JsValue> {
+        let request = ChatRequest::from_json(&request).map_err(error)?;
+        let tokens = self.engine.encode_chat(&request.conversation).map_err(error)?;
+        saved::save(&self.engine, &tokens, &file, &write).await
+    }
+
+    /// Reads a saved state into the prefix cache, from a file as in `load`. Returns its length in tokens.
+    pub async fn restore(&self, file: JsValue) -> Result<usize, JsValue> {
+        let (_, source) = source::open(file)?;
+        self.engine.restore(&*source).await.map_err(error)
     }
 
     /// Destroys the device, which frees its GPU memory at once, unless the device is the page's.
@@ -156,12 +192,13 @@ pub async fn inspect(
     place: String,
     files: Array,
     context_length: Option<u32>,
+    parallel: Option<u32>,
     gpu: host::Gpu,
 ) -> Result<String, JsValue> {
     let sources = sources(&files)?;
     let files = Arc::new(ModelFiles::from_sources(&place, sources));
     let model = OpenedModel::open(&files).await.map_err(error)?;
-    let builder = sized(Engine::builder(), context_length);
+    let builder = sized(Engine::builder(), context_length, parallel);
     let adapters = gpu.adapters().await;
     let adapter = adapters.first().ok_or_else(|| {
         error(GpuError::NoAdapter { reason: "the browser provides none".to_owned() })
@@ -208,11 +245,18 @@ fn activations_of(word: &str) -> Result<Activations, JsValue> {
     })
 }
 
-fn sized(builder: EngineBuilder, context_length: Option<u32>) -> EngineBuilder {
-    match context_length {
-        Some(positions) => builder.context_length(positions),
-        None => builder,
+fn sized(
+    mut builder: EngineBuilder,
+    context_length: Option<u32>,
+    parallel: Option<u32>,
+) -> EngineBuilder {
+    if let Some(positions) = context_length {
+        builder = builder.context_length(positions);
     }
+    if let Some(sequences) = parallel {
+        builder = builder.sequences(sequences);
+    }
+    builder
 }
 
 fn memory_json(memory: &MemoryPlan) -> serde_json::Value {
@@ -243,16 +287,28 @@ async fn answer(
     engine: &Engine,
     request: &ChatRequest,
     on_piece: &Function,
+    stop: Promise,
 ) -> Result<String, JsValue> {
     let mut generation = engine.chat(request).map_err(error)?;
-    while let Some(delta) = generation.next().await {
-        let piece = piece(&delta.map_err(error)?).to_string();
+    let mut stop = JsFuture::from(stop);
+    while let Some(delta) = next(&mut generation, &mut stop).await {
+        let piece = engine.piece(&delta.map_err(error)?).to_string();
         let goes_on = Promise::resolve(&on_piece.call1(&JsValue::NULL, &piece.into())?);
         if !JsFuture::from(goes_on).await?.is_truthy() {
             break;
         }
     }
     Ok(summary(generation.finish_reason(), &generation.timings()).to_string())
+}
+
+/// The next step of an answer; `None` at its end, or if `stop` settles first.
+async fn next(generation: &mut Generation, stop: &mut JsFuture) -> Option<Result<Delta, Error>> {
+    let mut next = pin!(generation.next());
+    poll_fn(|context| match Pin::new(&mut *stop).poll(context) {
+        Poll::Ready(_) => Poll::Ready(None),
+        Poll::Pending => next.as_mut().poll(context),
+    })
+    .await
 }
 
 /// Converts an error to a JavaScript `Error` with the engine's `code`.
