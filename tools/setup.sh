@@ -2,8 +2,8 @@
 # Installs the packages that lfm2-wgpu needs on this machine. A second run does nothing.
 #
 #   tools/setup.sh          packages to build and run: a C linker, a Vulkan loader and driver
-#   tools/setup.sh --dev    also packages for tests/ and web/: rustfmt, clippy, Python, Node, Tint,
-#                           a compiler for wasm32, Chromium
+#   tools/setup.sh --dev    also packages for tests/ and web/: rustfmt, clippy, a compiler for C++, Python, Node,
+#                           Tint, a compiler for wasm32, Chromium
 #
 # On Debian and Ubuntu it uses apt-get, with sudo if you are not root. On other systems it lists the packages.
 set -euo pipefail
@@ -61,6 +61,7 @@ if [ "$(uname -s)" = Linux ]; then
     has_vulkan_driver || missing+=(mesa-vulkan-drivers)
 fi
 if [ "$dev" = yes ]; then
+    have c++ || missing+=(g++)
     python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
@@ -76,7 +77,7 @@ if [ ${#missing[@]} -gt 0 ]; then
     esac
     if ! have apt-get; then
         say "missing (Debian's names): ${missing[*]}"
-        say "Fedora: sudo dnf install gcc vulkan-loader mesa-vulkan-drivers python3 nodejs npm"
+        say "Fedora: sudo dnf install gcc gcc-c++ vulkan-loader mesa-vulkan-drivers python3 nodejs npm"
         say "Arch:   sudo pacman -S gcc vulkan-icd-loader vulkan-swrast python nodejs npm"
         die "Install them and run this again."
     fi

@@ -52,6 +52,13 @@ interleavings() {
     RUSTFLAGS="--cfg loom" cargo test --locked --quiet --release --manifest-path loom/Cargo.toml
 }
 
+# The header, and C and Python programs. The engine's package is selected too, so that cargo compiles the engine with
+# the features of the tests above, which is once.
+c_api() {
+    cargo xtask capi-header --check &&
+        cargo test --locked --quiet --package lfm2-wgpu --package lfm2-wgpu-capi --test c
+}
+
 # The code paths for matrix units, on a driver that has them.
 matrix_units() {
     CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER=$PWD/tools/mesa.sh LFM2_REQUIRE_MATRIX_UNITS=1 \
@@ -84,7 +91,7 @@ demo_gguf() {
 step tools/setup.sh --dev
 step cargo fetch --locked --quiet
 step cargo fmt --all --check
-step cargo clippy --locked --quiet --all-targets -- -D warnings
+step cargo clippy --locked --quiet --package lfm2-wgpu --package lfm2-wgpu-capi --all-targets -- -D warnings
 if [ $all = yes ]; then
     # The library without the command line, and the README's program, set up as the README says. Otherwise the
     # browser's and the fuzz targets' builds compile the library so.
@@ -95,6 +102,7 @@ step docs
 step python3 tools/real_tokenizer.py --expected
 step unit_tests
 step interleavings
+step c_api
 if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     step matrix_units
 else

@@ -1,8 +1,10 @@
 //! `cargo xtask web` builds the web package into web/dist, and the demonstration model's package into web/demo.
 //! `cargo xtask web-tests` builds the browser tests into target/web-tests. With `--dev` both compile in a quarter
 //! of the time, to larger wasm.
+//! `cargo xtask capi-header` makes capi/include/lfm2.h, and with `--check` only compares it.
 //! `cargo xtask isa` reports what AMD's compiler makes of the kernels, for a GPU that is not there (isa/).
 
+mod capi;
 mod web;
 
 use std::error::Error;
@@ -19,8 +21,14 @@ fn main() -> ExitCode {
         ["web", "--dev"] => web::build(Profile::Dev),
         ["web-tests"] => web::build_tests(Profile::Published),
         ["web-tests", "--dev"] => web::build_tests(Profile::Dev),
+        ["capi-header"] => capi::write_header(),
+        ["capi-header", "--check"] => capi::check_header(),
         ["isa", ref args @ ..] => isa(args),
-        _ => Err("usage: cargo xtask web | web-tests [--dev], or cargo xtask isa --help".into()),
+        _ => Err(
+            "usage: cargo xtask web | web-tests [--dev], cargo xtask capi-header [--check], or \
+                   cargo xtask isa --help"
+                .into(),
+        ),
     };
     match told {
         Ok(()) => ExitCode::SUCCESS,

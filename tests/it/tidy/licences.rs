@@ -66,8 +66,14 @@ fn every_crate_is_from_crates_io_under_a_permissive_licence() {
         }
         let source = package["source"].as_str();
         // A package of this repository has no source.
-        const OWN: [&str; 5] =
-            ["lfm2-wgpu", "lfm2-wgpu-isa", "lfm2-wgpu-web", "lfm2-wgpu-web-tests", "xtask"];
+        const OWN: [&str; 6] = [
+            "lfm2-wgpu",
+            "lfm2-wgpu-capi",
+            "lfm2-wgpu-isa",
+            "lfm2-wgpu-web",
+            "lfm2-wgpu-web-tests",
+            "xtask",
+        ];
         if !OWN.contains(&name)
             && source != Some("registry+https://github.com/rust-lang/crates.io-index")
         {
