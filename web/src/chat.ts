@@ -7,6 +7,7 @@ import type {
   ChatCompletions,
   ChatRequest,
   FinishReason,
+  Logprobs,
   RequestOptions,
   Timings,
   ToolCall,
@@ -34,6 +35,7 @@ interface Piece {
   content?: string;
   reasoning_content?: string;
   tool_calls?: ToolCall['function'][];
+  logprobs?: Logprobs;
 }
 
 /** Summary of a request that was stopped before the engine got it. */
@@ -101,10 +103,12 @@ export class Completions {
     let content = '';
     let reasoning = '';
     const calls: ToolCall[] = [];
+    const logprobs: Logprobs['content'] = [];
     const summary = await this.#run(json, this.#either(options.signal), async (piece) => {
       content += piece.content ?? '';
       reasoning += piece.reasoning_content ?? '';
       calls.push(...named(piece.tool_calls));
+      logprobs.push(...(piece.logprobs?.content ?? []));
     });
     return {
       ...head,
@@ -119,7 +123,7 @@ export class Completions {
             ...(calls.length === 0 ? {} : { tool_calls: calls }),
           },
           finish_reason: summary.finish_reason ?? 'abort',
-          logprobs: null,
+          logprobs: request.logprobs === true ? { content: logprobs, refusal: null } : null,
         },
       ],
       usage: summary.usage,
@@ -136,10 +140,11 @@ export class Completions {
     const chunk = (
       delta: ChatCompletionChunk['choices'][number]['delta'],
       finish_reason: FinishReason | null = null,
+      logprobs: Logprobs | null = null,
     ): ChatCompletionChunk => ({
       ...head,
       object: 'chat.completion.chunk',
-      choices: [{ index: 0, delta, finish_reason, logprobs: null }],
+      choices: [{ index: 0, delta, finish_reason, logprobs }],
     });
     const pieces = new Handoff<Piece>();
     // A caller that has stopped the answer need not take the remaining pieces.
@@ -157,9 +162,9 @@ export class Completions {
       yield chunk({ role: 'assistant', content: '' });
       let index = 0;
       for (let piece = await pieces.take(); piece !== undefined; piece = await pieces.take()) {
-        const { tool_calls, ...said } = piece;
+        const { tool_calls, logprobs, ...said } = piece;
         const calls = named(tool_calls).map((call) => ({ index: index++, ...call }));
-        yield chunk(calls.length > 0 ? { ...said, tool_calls: calls } : said);
+        yield chunk(calls.length > 0 ? { ...said, tool_calls: calls } : said, null, logprobs);
       }
       const summary = await run;
       yield { ...chunk({}, summary.finish_reason ?? 'abort'), timings: summary.timings };

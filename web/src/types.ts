@@ -60,6 +60,10 @@ export interface ChatRequest {
   tools?: readonly ChatTool[] | null;
   /** `none` hides the tools from the model. */
   tool_choice?: OneOf<'auto' | 'none'> | null;
+  /** Whether the answer's tokens come with their log-probabilities. */
+  logprobs?: boolean | null;
+  /** Number of the most probable tokens at each position, from 0 to 20; needs `logprobs`. */
+  top_logprobs?: number | null;
   /** Further variables for the model's chat template. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }
@@ -86,6 +90,19 @@ export interface ToolCall {
   type: 'function';
   /** `arguments` is the text of a JSON object. */
   function: { name: string; arguments: string };
+}
+
+/** A token with the natural logarithm of its probability. `bytes` are its UTF-8; a token may end inside a character. */
+export interface TokenLogprob {
+  token: string;
+  logprob: number;
+  bytes: number[];
+}
+
+/** Log-probabilities of an answer's tokens, without the token that ends it. */
+export interface Logprobs {
+  content: (TokenLogprob & { top_logprobs: TokenLogprob[] })[];
+  refusal: null;
 }
 
 /** Token counts of a request. */
@@ -132,7 +149,7 @@ export interface ChatCompletion {
         tool_calls?: ToolCall[];
       };
       finish_reason: FinishReason;
-      logprobs: null;
+      logprobs: Logprobs | null;
     },
   ];
   usage: Usage;
@@ -156,7 +173,8 @@ export interface ChatCompletionChunk {
       tool_calls?: (ToolCall & { index: number })[];
     };
     finish_reason: FinishReason | null;
-    logprobs: null;
+    /** Those of the tokens since the chunk before. */
+    logprobs: Logprobs | null;
   }[];
   /** In the last chunk, if `stream_options.include_usage` is set. */
   usage?: Usage;

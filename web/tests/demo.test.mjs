@@ -177,11 +177,32 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
       assert.deepEqual(answers, ['a', 'b', 'c']);
     });
 
+    test('log-probabilities come with each token, whole and streamed', async () => {
+      const [whole, chunks] = await page.evaluate(async () => {
+        const messages = [{ role: 'user', content: 'Hello!' }];
+        const request = { messages, temperature: 0, max_tokens: 6, logprobs: true, top_logprobs: 2 };
+        const whole = await engine.chat.completions.create(request);
+        const chunks = [];
+        for await (const chunk of await engine.chat.completions.create({ ...request, stream: true })) chunks.push(chunk);
+        return [whole.choices[0], chunks.map((chunk) => chunk.choices[0])];
+      });
+      const { content } = whole.logprobs;
+      const text = new TextDecoder().decode(Uint8Array.from(content.flatMap((one) => one.bytes)));
+      assert.equal(text, whole.message.content);
+      for (const one of content) {
+        assert.equal(one.top_logprobs.length, 2);
+        assert.equal(one.top_logprobs[0].token, one.token);
+        assert.ok(one.logprob <= 0);
+      }
+      assert.deepEqual(chunks.flatMap((choice) => choice.logprobs?.content ?? []), content);
+      assert.ok(chunks.every((choice) => !('logprobs' in choice.delta)));
+    });
+
     test('what is not supported is refused by a typed error', async () => {
       const cases = [
         [{ logit_bias: { a: 1 } }, /logit_bias/],
         [{ logit_bias: { 999999: 1 } }, /logit_bias/],
-        [{ logprobs: true }, /logprobs/],
+        [{ logprobs: true, top_logprobs: 21 }, /top_logprobs/],
         [{ best_of: 2 }, /best_of/],
         [{ n: 2, stream: true }, /^n: /],
         [{ temperature: -1 }, /temperature/],
