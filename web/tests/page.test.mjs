@@ -362,7 +362,8 @@ async function tokens() {
 const states = () => page.evaluate(async () => {
   const names = [];
   const folder = await navigator.storage.getDirectory().then((root) => root.getDirectoryHandle('lfm2-wgpu')).then((own) => own.getDirectoryHandle('states', { create: true }));
-  for await (const [name, handle] of folder.entries()) if ((await handle.getFile()).size > 0) names.push(name);
+  // A file may be deleted while they are listed.
+  for await (const [name, handle] of folder.entries()) if ((await handle.getFile().catch(() => undefined))?.size) names.push(name);
   return names;
 });
 
