@@ -11,6 +11,8 @@ compile_error!(
 mod abi;
 mod failure;
 mod model;
+#[allow(unsafe_code, reason = "pointers of C")]
+mod pointers;
 mod signal;
 mod stream;
 mod talk;
