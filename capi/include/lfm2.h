@@ -33,7 +33,7 @@ enum lfm2_status
   LFM2_DONE = 2,
   // A null pointer, a handle of another kind, text that is not UTF-8, or another ABI version.
   LFM2_INVALID_ARGUMENT = -1,
-  // An option, a field of a request, or a saved state is wrong or not supported.
+  // An option or a field of a request is wrong or not supported.
   LFM2_INVALID_REQUEST = -2,
   // The conversation is longer than the context.
   LFM2_CONTEXT_FULL = -3,
@@ -45,7 +45,7 @@ enum lfm2_status
   LFM2_NO_ADAPTER = -6,
   // The model does not fit the GPU's memory.
   LFM2_OUT_OF_MEMORY = -7,
-  // The GPU went away. Make the engine again.
+  // The GPU went away, and no other could be opened.
   LFM2_DEVICE_LOST = -8,
   // The GPU refused something, or computes wrongly.
   LFM2_GPU_ERROR = -9,
@@ -55,6 +55,8 @@ enum lfm2_status
   LFM2_CANCELLED = -11,
   // A bug of the library.
   LFM2_INTERNAL_ERROR = -12,
+  // A saved state is damaged, of another model, or could not be written.
+  LFM2_SAVED_STATE = -13,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -1,21 +1,17 @@
-//! The functions of `lfm2.h`. This file and handles.rs have all of the crate's unsafe code: the conversion of pointers. `cargo xtask capi-header`
-//! makes the header from this file.
-//!
-//! Every `SAFETY` below rests on the contract that the header states: a pointer is null, or points to an object of its
-//! type that lives during the call; a text has its length in bytes; a handle is not freed during a call with it.
+//! The functions of `lfm2.h`. `cargo xtask capi-header` makes the header from this file. pointers.rs has the contract on
+//! which each `SAFETY` rests.
 #![allow(non_camel_case_types, reason = "the header has the same names")]
 #![allow(clippy::missing_safety_doc, reason = "the header has one contract for all functions")]
 
 use std::ffi::{CString, c_char, c_void};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use lfm2_wgpu::engine::BuildProgress;
 
 use crate::failure::Failure;
-use crate::handles::{Handle, free, handle, value};
 use crate::model::Model;
+use crate::pointers::{User, free, guard, handle, put, put_text, text, value};
 use crate::stream::Step;
 use crate::talk::Talk;
 
@@ -344,98 +340,6 @@ pub unsafe extern "C" fn lfm2_string_free(string: *mut c_char) {
         // SAFETY: `put_text` made it, and nobody has changed it.
         drop(unsafe { CString::from_raw(string) });
     }
-}
-
-impl Handle for lfm2_engine {
-    type Value = Model;
-    const NAME: &'static str = "engine";
-    const MARK: u64 = u64::from_ne_bytes(*b"lfm2engi");
-}
-
-impl Handle for lfm2_generation {
-    type Value = Talk;
-    const NAME: &'static str = "generation";
-    const MARK: u64 = u64::from_ne_bytes(*b"lfm2gene");
-}
-
-impl Handle for lfm2_error {
-    type Value = Failure;
-    const NAME: &'static str = "error";
-    const MARK: u64 = u64::from_ne_bytes(*b"lfm2erro");
-}
-
-/// The caller's pointer, which only the caller follows.
-struct User(*mut c_void);
-
-// SAFETY: the header says which threads call back, so the caller gives a pointer that they may use.
-unsafe impl Send for User {}
-
-impl User {
-    fn get(&self) -> *mut c_void {
-        self.0
-    }
-}
-
-/// Runs a function's body, and turns its error or panic into a status and a handle.
-unsafe fn guard(
-    error: *mut *mut lfm2_error,
-    call: impl FnOnce() -> Result<lfm2_status, Failure>,
-) -> lfm2_status {
-    let outcome = catch_unwind(AssertUnwindSafe(call));
-    let (status, failure) = match outcome.unwrap_or_else(|p| Err(Failure::panic(&*p))) {
-        Ok(status) => (status, null_mut()),
-        Err(failure) => (failure.status, handle(failure)),
-    };
-    match error.is_null() {
-        // SAFETY: nobody else has it.
-        true => unsafe { free(failure) },
-        // SAFETY: the contract: a place for a pointer.
-        false => unsafe { error.write(failure) },
-    }
-    status
-}
-
-unsafe fn text<'a>(name: &str, start: *const c_char, len: usize) -> Result<&'a str, Failure> {
-    if start.is_null() {
-        return Err(Failure::argument(name, "is null"));
-    }
-    if isize::try_from(len).is_err() {
-        return Err(Failure::argument(name, "has a negative length"));
-    }
-    // SAFETY: the contract: `len` bytes.
-    let bytes = unsafe { std::slice::from_raw_parts(start.cast::<u8>(), len) };
-    std::str::from_utf8(bytes)
-        .map_err(|e| Failure::argument(name, &format!("is not UTF-8 at byte {}", e.valid_up_to())))
-}
-
-/// Writes a result.
-unsafe fn put<T>(name: &str, place: *mut T, value: T) -> Result<(), Failure> {
-    if place.is_null() {
-        return Err(Failure::argument(name, "is null"));
-    }
-    // SAFETY: the contract: a place for this type.
-    unsafe { place.write(value) };
-    Ok(())
-}
-
-/// Writes a text and its length; null and 0 for `None`.
-unsafe fn put_text(
-    place: *mut *mut c_char,
-    len: *mut usize,
-    text: Option<String>,
-) -> Result<(), Failure> {
-    // JSON has no NUL.
-    let text = text.map(|text| CString::new(text).unwrap_or_default());
-    let bytes = text.as_ref().map_or(0, |text| text.as_bytes().len());
-    // SAFETY: the contract: places for their types.
-    unsafe {
-        put("json", place, null_mut())?;
-        place.write(text.map_or(null_mut(), CString::into_raw));
-        if !len.is_null() {
-            len.write(bytes);
-        }
-    }
-    Ok(())
 }
 
 /// Passes a step of an answer to the caller; returns whether to go on.

@@ -10,9 +10,9 @@ compile_error!(
 #[allow(unsafe_code, reason = "pointers of C")]
 mod abi;
 mod failure;
-#[allow(unsafe_code, reason = "pointers of C")]
-mod handles;
 mod model;
+#[allow(unsafe_code, reason = "pointers of C")]
+mod pointers;
 mod signal;
 mod stream;
 mod talk;
