@@ -208,8 +208,8 @@ pub unsafe extern "C" fn lfm2_chat(
 }
 
 /// Waits for the next step of an answer, at most `timeout_ms` milliseconds; a negative number waits without a limit.
-/// LFM2_OK writes a delta to `json`: `content`, `reasoning_content` and `tool_calls`, each only if it is there. With
-/// LFM2_DONE `json` is the end of the answer, once; later calls write null. With "stream": true that is
+/// LFM2_OK writes a delta to `json`: `content`, `reasoning_content`, `tool_calls` and `logprobs`, each only if it is
+/// there. With LFM2_DONE `json` is the end of the answer, once; later calls write null. With "stream": true that is
 /// `finish_reason` (null if the answer was cancelled), `usage` and `timings`; without it there are no deltas, and the
 /// end is OpenAI's `chat.completion`. LFM2_PENDING and errors write null. `len` may be null. The text ends with a NUL
 /// and is freed by lfm2_string_free.
