@@ -147,6 +147,16 @@ impl Engine {
         Ok(generation)
     }
 
+    /// Starts requests so that the engine sees all of them before its next step.
+    pub(crate) fn generate_together(
+        &self,
+        requests: impl IntoIterator<Item = GenerateRequest>,
+    ) -> Vec<Result<Generation, Error>> {
+        // The engine's loop waits for it with the first request in its hands.
+        let _between_steps = self.scheduler();
+        requests.into_iter().map(|request| self.generate(request)).collect()
+    }
+
     /// Answers requests together and waits for all answers, which are in the order of the requests. One that fails
     /// does not end the others.
     ///
@@ -156,7 +166,7 @@ impl Engine {
         &self,
         requests: impl IntoIterator<Item = GenerateRequest>,
     ) -> Vec<Result<Completed, Error>> {
-        let started: Vec<_> = requests.into_iter().map(|request| self.generate(request)).collect();
+        let started = self.generate_together(requests);
         let mut all = Vec::with_capacity(started.len());
         // The engine runs all of them, whichever is waited for.
         for generation in started {

@@ -4,7 +4,9 @@ use clap::ValueEnum;
 
 use crate::cli::error::CliError;
 use crate::cli::interrupt;
-use crate::engine::{Engine, GenerateOptions, Generation, Parallel, SamplingOptions, Sequence};
+use crate::engine::{
+    Engine, GenerateOptions, GenerateRequest, Generation, Parallel, SamplingOptions, Sequence,
+};
 use crate::gpu::{Counters, Profile};
 
 /// Bias that makes a token the next one.
@@ -166,8 +168,8 @@ fn greedy(n: usize) -> GenerateOptions {
     options(n, SamplingOptions::greedy())
 }
 
-/// Runs a test once, as answers are generated. Several sequences begin together, or a step apart, each behind random
-/// tokens of its own; a bias lets each repeat one random token, so that they choose experts apart.
+/// Runs a test once, as answers are generated. Several sequences begin together, each behind random tokens of its own;
+/// a bias lets each repeat one random token, so that they choose experts apart.
 pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
     let session = engine.session();
     engine.clear_cache();
@@ -181,17 +183,18 @@ pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
     let mut sampling = test.sampling.options(engine);
     let no_cache = test.n_depth == 0;
     let before = engine.device().counters();
-    let mut running = Vec::new();
-    for (i, prompt) in prompts.iter().enumerate() {
+    let requests = prompts.into_iter().enumerate().map(|(i, prompt)| {
         if test.parallel.is_some() {
             sampling.logit_bias = vec![(tokens(1, vocab, sequences + i)[0], REPEATED)];
         }
         let options = options(test.n_gen + 1, sampling.clone());
-        running.push(session.generate(prompt, &GenerateOptions { no_cache, ..options })?);
-    }
+        let options = GenerateOptions { no_cache, ..options };
+        GenerateRequest { prompt, options, ..GenerateRequest::default() }
+    });
     let mut sample = Sample::default();
-    for generation in &mut running {
-        finish(generation).await?;
+    for generation in engine.generate_together(requests) {
+        let mut generation = generation?;
+        finish(&mut generation).await?;
         let timings = generation.timings();
         let milliseconds = if test.n_gen == 0 { timings.prompt_ms } else { timings.predicted_ms };
         sample.seconds = sample.seconds.max(milliseconds / 1000.0);
