@@ -194,7 +194,10 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
         assert.equal(one.top_logprobs[0].token, one.token);
         assert.ok(one.logprob <= 0);
       }
-      assert.deepEqual(chunks.flatMap((choice) => choice.logprobs?.content ?? []), content);
+      const streamed = chunks.flatMap((choice) => choice.logprobs?.content ?? []);
+      assert.deepEqual(streamed.map(({ bytes }) => bytes), content.map(({ bytes }) => bytes));
+      // The second answer begins behind a cached prompt, which other kernels computed.
+      for (const [i, one] of content.entries()) assert.ok(Math.abs(streamed[i].logprob - one.logprob) < 1e-3);
       assert.ok(chunks.every((choice) => !('logprobs' in choice.delta)));
     });
 
