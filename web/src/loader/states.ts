@@ -1,5 +1,4 @@
 import { Lfm2Error, toLfm2Error } from '../errors.js';
-import type { WebEngine } from '../wasm/lfm2.js';
 import { readBlob } from './blobs.js';
 import { openRoot } from './cache.js';
 
@@ -25,6 +24,12 @@ export interface StateWriter {
   close(): Promise<void>;
   /** Discards it. */
   abort(): Promise<void>;
+}
+
+/** The engine's part of saving and restoring. The wasm's own types need a newer TypeScript than the package's users have. */
+interface StateEngine {
+  save(request: string, name: string, write: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<number>;
+  restore(file: { name: string; size: number; read(offset: number, length: number): Promise<Uint8Array> }): Promise<number>;
 }
 
 /** Storage for states. */
@@ -83,7 +88,7 @@ export function provideStates(provided: StateFiles): void {
 }
 
 /** Saves the state of a request's prompt. Returns its length in tokens; with 0, no file was written. */
-export async function saveState(engine: WebEngine, request: string, name: string): Promise<number> {
+export async function saveState(engine: StateEngine, request: string, name: string): Promise<number> {
   let writer: StateWriter | undefined;
   try {
     const tokens = await engine.save(request, name, async (bytes: Uint8Array<ArrayBuffer>) => {
@@ -101,7 +106,7 @@ export async function saveState(engine: WebEngine, request: string, name: string
 }
 
 /** Reads a state into the engine's prefix cache. Returns its length in tokens, or 0 if there is no such file. */
-export async function restoreState(engine: WebEngine, name: string): Promise<number> {
+export async function restoreState(engine: StateEngine, name: string): Promise<number> {
   const file = await told(name, 'cannot read it', () => files.open(name));
   if (file === undefined) return 0;
   const read = (offset: number, length: number) => readBlob(name, file, offset, length);
