@@ -1,35 +1,16 @@
 import { Lfm2Error, toLfm2Error } from '../errors.js';
+import type { WebEngine } from '../wasm/lfm2.js';
 import { readBlob } from './blobs.js';
-import { openRoot } from './cache.js';
+import { deleteState, fileName, listStates, openFolder } from './state-list.js';
 
 /** Maximum number of bytes of all states in the browser's private file system. */
 const MOST_BYTES = 2 ** 30;
-/** The folder of states in the package's folder. */
-const FOLDER = 'states';
-/** End of the files' names, so that no name is `.` or `..`. */
-const END = '.state';
-
-/** A saved state in the browser's private file system. */
-export interface SavedState {
-  /** As it was given to `Engine.save`. */
-  name: string;
-  bytes: number;
-  /** Milliseconds since 1970. */
-  saved: number;
-}
-
 /** A file that appears under its name when it is closed. */
 export interface StateWriter {
   write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   close(): Promise<void>;
   /** Discards it. */
   abort(): Promise<void>;
-}
-
-/** The engine's part of saving and restoring. The wasm's own types need a newer TypeScript than the package's users have. */
-interface StateEngine {
-  save(request: string, name: string, write: (bytes: Uint8Array<ArrayBuffer>) => Promise<void>): Promise<number>;
-  restore(file: { name: string; size: number; read(offset: number, length: number): Promise<Uint8Array> }): Promise<number>;
 }
 
 /** Storage for states. */
@@ -88,7 +69,7 @@ export function provideStates(provided: StateFiles): void {
 }
 
 /** Saves the state of a request's prompt. Returns its length in tokens; with 0, no file was written. */
-export async function saveState(engine: StateEngine, request: string, name: string): Promise<number> {
+export async function saveState(engine: WebEngine, request: string, name: string): Promise<number> {
   let writer: StateWriter | undefined;
   try {
     const tokens = await engine.save(request, name, async (bytes: Uint8Array<ArrayBuffer>) => {
@@ -106,7 +87,7 @@ export async function saveState(engine: StateEngine, request: string, name: stri
 }
 
 /** Reads a state into the engine's prefix cache. Returns its length in tokens, or 0 if there is no such file. */
-export async function restoreState(engine: StateEngine, name: string): Promise<number> {
+export async function restoreState(engine: WebEngine, name: string): Promise<number> {
   const file = await told(name, 'cannot read it', () => files.open(name));
   if (file === undefined) return 0;
   const read = (offset: number, length: number) => readBlob(name, file, offset, length);
@@ -118,25 +99,6 @@ export async function restoreState(engine: StateEngine, name: string): Promise<n
   }
 }
 
-/** Every saved state in the browser's private file system, the last saved first. */
-export async function listStates(): Promise<SavedState[]> {
-  const found: SavedState[] = [];
-  for await (const [file, handle] of (await openFolder())?.entries() ?? []) {
-    if (handle.kind !== 'file' || !file.endsWith(END)) continue;
-    // Another tab may remove it meanwhile.
-    const about = await (handle as FileSystemFileHandle).getFile().catch(absent);
-    if (!about?.size) continue;
-    found.push({ name: decodeURIComponent(file.slice(0, -END.length)), bytes: about.size, saved: about.lastModified });
-  }
-  return found.sort((a, b) => b.saved - a.saved);
-}
-
-/** Removes a saved state from the browser's private file system. Returns whether it was there. */
-export async function deleteState(name: string): Promise<boolean> {
-  const removed = (await openFolder())?.removeEntry(fileName(name)).then(() => true, () => false);
-  return removed ?? false;
-}
-
 /** Removes the oldest states other than `name` until the others take at most `most` bytes. */
 async function makeRoom(most: number, name: string): Promise<void> {
   let kept = 0;
@@ -145,19 +107,6 @@ async function makeRoom(most: number, name: string): Promise<void> {
     kept += other.bytes;
     if (kept > most) await deleteState(other.name);
   }
-}
-
-async function openFolder(): Promise<FileSystemDirectoryHandle | undefined> {
-  const root = await openRoot();
-  return root?.getDirectoryHandle(FOLDER, { create: true }).catch(absent);
-}
-
-function fileName(name: string): string {
-  return `${encodeURIComponent(name)}${END}`;
-}
-
-function absent(): undefined {
-  return undefined;
 }
 
 /** Names the file in the error of an operation on it. */
