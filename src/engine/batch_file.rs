@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::formats::one_line;
 use crate::formats::package::hex;
 
 /// Beginning of each line of answers.
@@ -47,7 +48,7 @@ impl BatchRequest {
         for (number, line) in (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty()) {
             let wrong = |problem: String| wrong(file, Some(number), problem);
             let line: Line<'_> = serde_json::from_str(line)
-                .map_err(|e| wrong(format!("not a request as JSON: {e}")))?;
+                .map_err(|e| wrong(format!("not a request as JSON: {}", one_line(&e))))?;
             let Some(custom_id) = line.custom_id else {
                 return Err(wrong("custom_id: is missing, need a text".to_owned()));
             };

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use twox_hash::XxHash3_64;
 
 use crate::error::Error;
-use crate::formats::ByteSource;
+use crate::formats::{ByteSource, one_line};
 use crate::kernels::PAGE;
 
 const MAGIC: &[u8; 8] = b"LFM2KEPT";
@@ -133,7 +133,7 @@ impl<'a> Reader<'a> {
         }
         let json = reader.bytes(length as usize).await?;
         let header: StateHeader = serde_json::from_slice(&json)
-            .map_err(|e| reader.wrong(&format!("has an invalid header: {e}")))?;
+            .map_err(|e| reader.wrong(&format!("has an invalid header: {}", one_line(&e))))?;
         if header.tokens == 0 || header.rest() != Some(source.len() - reader.at) {
             return Err(reader.wrong("does not have the length that its header says"));
         }

@@ -92,6 +92,8 @@ fn invalid_states_are_refused() {
     };
     refused(&target, &swapped("\"tokens\":1", "\"tokens\":9"), "length");
     refused(&target, &swapped("\"pools\":", "\"polls\":"), "invalid header");
+    let error = restore(&target, &swapped("\"pools\":", "\"po\\nl\":")).unwrap_err().to_string();
+    assert_eq!(error.lines().count(), 1, "{error:?}");
     // The good file is still taken.
     assert_eq!(restore(&target, &bytes).unwrap(), saved);
 }
