@@ -451,6 +451,8 @@ impl Stepper {
     fn fail_all(&mut self, error: &Error) {
         self.core.scheduler().reset();
         self.forget_passes();
+        // The next request may be one that no device is lost by.
+        self.losses_in_a_row = 0;
         for (_, job) in std::mem::take(&mut self.jobs) {
             job.fail(error.of_all());
         }

@@ -99,6 +99,30 @@ fn answers_continue_on_a_new_device() {
     assert!(block_on(engine.sequence().unwrap().feed(&[1])).is_ok());
 }
 
+/// An answer ends if its devices are lost again and again before it has a token; the next one gets a new device.
+#[test]
+fn losses_in_a_row_end_an_answer_and_not_the_engine() {
+    let engine = engine_with("tiny-a", |b| b.gpu(own()));
+    let prompt = tokens(500, 1, engine.config().vocab_size);
+    let alone = all_tokens(engine.session().generate(&prompt, &sampled(1, 5)).unwrap());
+    engine.clear_cache();
+    let losing = std::sync::atomic::AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while losing.load(std::sync::atomic::Ordering::Relaxed) {
+                engine.device().wgpu_device().destroy();
+                std::thread::sleep(std::time::Duration::from_millis(1));
+            }
+        });
+        let mut generation = engine.session().generate(&prompt, &sampled(1, 5)).unwrap();
+        let last = std::iter::from_fn(|| block_on(generation.next())).last().unwrap();
+        losing.store(false, std::sync::atomic::Ordering::Relaxed);
+        assert!(is_lost(&last), "{last:?}");
+    });
+    assert_eq!(engine.device_losses(), 3);
+    assert_eq!(all_tokens(engine.session().generate(&prompt, &sampled(1, 5)).unwrap()), alone);
+}
+
 /// On an application's device, each answer reports the loss once and continues after `resume`; new ones wait too.
 #[test]
 fn an_application_resumes_on_its_new_device() {
