@@ -107,9 +107,9 @@ impl Engine {
         self.runner().device.clone()
     }
 
-    /// Puts the model on another device of the application ([`Device::from_wgpu`]), usually because the one before was lost. All answers in
-    /// progress continue there from their tokens; the prefix cache begins anew. The weights are read again from the
-    /// model's files. Returns when the engine runs on it.
+    /// Puts the model on another device of the application ([`Device::from_wgpu`]), usually because the one before was
+    /// lost. All answers in progress continue there from their tokens; the prefix cache begins anew. The weights are read
+    /// again from the model's files. Returns when the engine runs on it.
     ///
     /// # Errors
     /// [`Error::Gpu`] if the model does not fit the device, and errors of reading the files: then nothing has changed.

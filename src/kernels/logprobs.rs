@@ -79,7 +79,7 @@ pub struct LogprobsBuffers {
 
 impl LogprobsBuffers {
     fn sizes(rows: usize, vocab: usize) -> [usize; 3] {
-        let spans = vocab.div_ceil(SampleShare::Span.ids() as usize);
+        let spans = SampleShare::Span.spans(vocab as u32) as usize;
         [rows * spans * LOGPROBS_WORDS, rows * vocab, rows * LOGPROBS_WORDS]
     }
 
@@ -134,7 +134,7 @@ impl Logprobs<'_> {
     pub fn record_spans(&self, r: &mut Recorder, mode: LogprobsMode) {
         let Self { vocab, share, buffers, .. } = self;
         let keep = if buffers.kept.is_some() { Keep::Copy } else { Keep::None };
-        let n_spans = self.n_spans();
+        let n_spans = share.spans(*vocab);
         let params = SpansParams { vocab: *vocab, spans: n_spans, mode: mode.word() };
         let rows = match mode {
             LogprobsMode::Raw => Extent::RawLogprobRows,
@@ -159,7 +159,7 @@ impl Logprobs<'_> {
     /// Appends the dispatch that makes the log-probabilities, behind that of the drawn tokens.
     pub fn record(&self, r: &mut Recorder) {
         let buffers = self.buffers;
-        let params = Params { vocab: self.vocab, spans: self.n_spans() };
+        let params = Params { vocab: self.vocab, spans: self.share.spans(self.vocab) };
         r.push(Dispatch {
             variant: rows_variant(),
             params: bytes_of(&params),
@@ -173,9 +173,5 @@ impl Logprobs<'_> {
             macs_per_row: 0,
             reads: Reads::default(),
         });
-    }
-
-    fn n_spans(&self) -> u32 {
-        self.vocab.div_ceil(self.share.ids())
     }
 }

@@ -29,6 +29,12 @@ impl SampleShare {
         if caps.software { Self::Row } else { Self::Span }
     }
 
+    /// Workgroups that share a row of `vocab` ids.
+    pub(super) fn spans(self, vocab: u32) -> u32 {
+        vocab.div_ceil(self.ids())
+    }
+
+    /// Ids of a workgroup.
     pub(super) fn ids(self) -> u32 {
         match self {
             Self::Span => 1024,
@@ -113,7 +119,7 @@ pub struct SampleBuffers {
 
 impl SampleBuffers {
     fn sizes(rows: usize, vocab: usize) -> [usize; 5] {
-        let spans = vocab.div_ceil(SampleShare::Span.ids() as usize);
+        let spans = SampleShare::Span.spans(vocab as u32) as usize;
         [rows * spans * 2, rows * 2 * WG as usize, rows * (1 + vocab), rows * spans * 2, rows * 2]
     }
 
@@ -172,7 +178,7 @@ impl Sample<'_> {
     pub fn record(&self, r: &mut Recorder) {
         let Self { vocab, context, share, .. } = *self;
         let b = self.buffers;
-        let spans = vocab.div_ceil(share.ids());
+        let spans = share.spans(vocab);
         // The least power of two: `vocab` deficits, each below 1/8, fit 32 bits.
         let bits = (35 - vocab.next_power_of_two().ilog2()).min(24);
         let params = bytes_of(&Params { vocab, spans, deficit_unit: (-(bits as f32)).exp2() });
