@@ -130,20 +130,14 @@ impl Device {
     /// As [`Device::request`].
     pub(crate) async fn request_again(&self) -> Result<Self, GpuError> {
         let options = self.inner.requested.clone().unwrap_or_default();
-        let made = Self::request(&options).await;
         #[cfg(not(target_arch = "wasm32"))]
-        let made = {
-            let mut made = made;
-            for wait in [1, 2, 4] {
-                if made.is_ok() {
-                    break;
-                }
-                std::thread::sleep(std::time::Duration::from_secs(wait));
-                made = Self::request(&options).await;
+        for wait in [0, 1, 2, 4] {
+            std::thread::sleep(std::time::Duration::from_secs(wait));
+            if let Ok(device) = Self::request(&options).await {
+                return Ok(device);
             }
-            made
-        };
-        made
+        }
+        Self::request(&options).await
     }
 
     /// As [`Device::request`], with the caller's instance.
