@@ -222,6 +222,7 @@ impl Error {
             Self::Text(
                 TextError::Conversation { .. }
                 | TextError::StopString { .. }
+                | TextError::TokenId { .. }
                 | TextError::TemplateRaised { .. },
             ) => "invalid_request",
             Self::Format(_) | Self::Config(_) | Self::Text(_) | Self::NoTextFile { .. } => {

@@ -10,6 +10,7 @@
     )
 )]
 
+pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod engine;
@@ -25,6 +26,8 @@ pub mod reference;
 pub(crate) mod schedule;
 #[cfg(feature = "reference")]
 pub mod selftest;
+#[cfg(all(feature = "server", not(target_arch = "wasm32")))]
+pub mod server;
 pub mod state;
 pub mod text;
 

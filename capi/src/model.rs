@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use lfm2_wgpu::engine::{BuildProgress, ChatRequest, EngineBuilder, OpenedModel};
+use lfm2_wgpu::api::{ChatRequest, ReplyHead};
+use lfm2_wgpu::engine::{BuildProgress, EngineBuilder, OpenedModel};
 use lfm2_wgpu::formats::{FileSource, ModelFiles};
 use lfm2_wgpu::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Activations, KvFormat, Multiply};
@@ -16,7 +17,7 @@ use pollster::block_on;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
-use crate::stream::{Name, Stream};
+use crate::stream::Stream;
 
 /// A model on a GPU.
 pub struct Model {
@@ -90,11 +91,11 @@ impl Model {
     pub fn chat(&self, request: &str) -> Result<Stream, Error> {
         let request = ChatRequest::from_json(request)?;
         let generation = self.engine.chat(&request)?;
-        let whole = (!request.stream).then(|| {
+        let whole = (!request.streaming.stream).then(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let number = self.answers.fetch_add(1, Ordering::Relaxed);
             let id = format!("{:x}-{number}", now.as_nanos());
-            Name { id, created: now.as_secs() }
+            ReplyHead { id, created: now.as_secs(), model: self.engine.name() }
         });
         Ok(Stream::new(self.engine.clone(), generation, whole))
     }

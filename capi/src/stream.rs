@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use lfm2_wgpu::Engine;
-use lfm2_wgpu::engine::{Completed, Generation, summary};
+use lfm2_wgpu::api::{ReplyHead, summary};
+use lfm2_wgpu::engine::{Completed, Generation};
 
 use crate::failure::Failure;
 use crate::signal::{Signal, Waited};
@@ -21,26 +22,19 @@ pub enum Step {
     Pending,
 }
 
-/// The name of an answer that is returned whole.
-pub struct Name {
-    pub id: String,
-    /// Seconds since 1970.
-    pub created: u64,
-}
-
 /// An answer.
 pub struct Stream {
     engine: Engine,
     /// `None` after its end.
     generation: Option<Generation>,
     /// The answer so far, if it is to be returned whole.
-    whole: Option<(Name, Completed)>,
+    whole: Option<(ReplyHead, Completed)>,
 }
 
 impl Stream {
-    /// The answer of `generation`, in pieces or with its name as a whole.
-    pub fn new(engine: Engine, generation: Generation, whole: Option<Name>) -> Self {
-        let whole = whole.map(|name| (name, Completed::default()));
+    /// The answer of `generation`, in pieces or as a whole.
+    pub fn new(engine: Engine, generation: Generation, whole: Option<ReplyHead>) -> Self {
+        let whole = whole.map(|head| (head, Completed::default()));
         Self { engine, generation: Some(generation), whole }
     }
 
@@ -69,9 +63,9 @@ impl Stream {
         }
         let (finish, timings) = (generation.finish_reason(), generation.timings());
         let end = match &mut self.whole {
-            Some((Name { id, created }, answer)) => {
+            Some((head, answer)) => {
                 (answer.finish, answer.timings) = (finish, timings);
-                self.engine.completion(id, *created, answer)
+                self.engine.completion(head, std::slice::from_ref(answer))
             }
             None => summary(finish, &timings),
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use lfm2_wgpu::Engine;
-use lfm2_wgpu::engine::ChatRequest;
+use lfm2_wgpu::api::ChatRequest;
 use tempfile::TempDir;
 
 const QUESTION: &str = "What is lfm2-wgpu?";

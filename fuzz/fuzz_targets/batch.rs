@@ -4,7 +4,7 @@
 #![no_main]
 
 use lfm2_fuzz::{files, held, one_line};
-use lfm2_wgpu::engine::{BatchAnswers, BatchRequest, ChatRequest};
+use lfm2_wgpu::api::{BatchAnswers, BatchRequest, ChatRequest};
 use serde_json::json;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {

@@ -16,9 +16,8 @@ use super::error::CliError;
 use super::input::read_file;
 use super::options::Common;
 use super::{interrupt, load, progress};
-use crate::engine::{
-    BatchAnswers, BatchRequest, ChatRequest, Completed, Delta, Engine, Generation, error_json,
-};
+use crate::api::{BatchAnswers, BatchRequest, ChatRequest, ReplyHead, error_json};
+use crate::engine::{Completed, Delta, Engine, Generation};
 
 /// Requests that are begun for each one that runs, so that another takes a free slot at once.
 const QUEUED: usize = 2;
@@ -165,7 +164,7 @@ impl Run {
             problem,
         };
         let request = ChatRequest::from_json(body)?;
-        if request.stream {
+        if request.streaming.stream {
             return Err(wrong("stream", "is not possible in a batch: leave it out".to_owned()));
         }
         let name = self.engine.name();
@@ -198,7 +197,8 @@ impl Run {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         one.answer.finish = one.generation.finish_reason();
         one.answer.timings = one.generation.timings();
-        let body = self.engine.completion(&one.request.id, created, &one.answer);
+        let head = ReplyHead { id: one.request.id.clone(), created, model: self.engine.name() };
+        let body = self.engine.completion(&head, &[one.answer]);
         self.write(&one.request, 200, &body)
     }
 

@@ -31,6 +31,10 @@ pub struct GenerateOptions {
     pub specials: SpecialTokens,
     /// Log-probabilities of the answer's tokens; `None`: none. They come with [`Delta::logprobs`].
     pub logprobs: Option<LogprobsOptions>,
+    /// Number of most probable tokens beside each token of the prompt, whose log-probabilities come with
+    /// [`Delta::prompt_logprobs`]; `None`: the prompt is not scored. A scored prompt is computed whole, and nothing of
+    /// it is kept.
+    pub prompt_logprobs: Option<u32>,
     /// A rule for the tokens that may be drawn; `None`: all.
     pub allowed: Option<AllowedTokens>,
     /// Whether generation goes on after end tokens.
@@ -51,6 +55,9 @@ impl GenerateOptions {
             return Err(Error::Option { option: "max_tokens", got: "0".to_owned(), need });
         }
         StopStrings::new(&self.stop)?;
+        if let Some(top) = self.prompt_logprobs {
+            LogprobsOptions { top, ..LogprobsOptions::default() }.check()?;
+        }
         self.logprobs.as_ref().map_or(Ok(()), LogprobsOptions::check)
     }
 }
@@ -62,6 +69,10 @@ pub struct Completed {
     pub answer: Answer,
     /// Log-probabilities of all tokens, if the request asks for them.
     pub logprobs: Vec<TokenLogprobs>,
+    /// Those of the prompt's tokens from the second on, if the request asks for them.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
+    /// All tokens, the one that ends it included.
+    pub tokens: Vec<u32>,
     /// Reason for its end.
     pub finish: Option<FinishReason>,
     /// Counts and times.
@@ -72,6 +83,8 @@ impl Completed {
     /// Adds a step of the answer.
     pub fn append(&mut self, mut delta: Delta) {
         self.logprobs.extend(delta.logprobs.take());
+        self.prompt_logprobs.append(&mut delta.prompt_logprobs);
+        self.tokens.extend(delta.token);
         self.answer.append(delta.into());
     }
 }
@@ -100,6 +113,8 @@ pub struct Delta {
     pub token: Option<u32>,
     /// Log-probabilities of `token`, if the request asks for them.
     pub logprobs: Option<TokenLogprobs>,
+    /// Log-probabilities of the prompt's next tokens, if the request asks for them. The first one of the prompt has none.
+    pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Progress of the prefill, after each chunk of the prompt.
     pub prefill: Option<PrefillProgress>,
 }

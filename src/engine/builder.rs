@@ -290,6 +290,7 @@ impl EngineBuilder {
             columns: state.dims.snapshot_columns(),
             chunk,
             chunk_beside: chunk.min(CHUNK_BESIDE),
+            scored: runner.inspected_rows() as u32,
             rewind: MAX_REWIND,
         });
         let config = loader.config.clone();

@@ -115,6 +115,34 @@ impl Generation {
     }
 }
 
+#[cfg(test)]
+impl Generation {
+    /// An answer whose text is given, as if each piece were a token's.
+    pub(crate) fn scripted(engine: &Engine, format: AnswerFormat, pieces: &[String]) -> Self {
+        let mut reader = crate::text::AnswerReader::new(format);
+        let (sender, events) = unbounded();
+        let mut timings = Timings { prompt_n: 1, ..Timings::default() };
+        let mut called = false;
+        for (index, piece) in pieces.iter().enumerate() {
+            let mut answer = reader.push(piece);
+            let last = index + 1 == pieces.len();
+            if last {
+                answer.append(reader.finish());
+            }
+            called |= !answer.tool_calls.is_empty();
+            timings.predicted_n += 1;
+            let Answer { content: text, reasoning, tool_calls } = answer;
+            let delta = Delta { text, reasoning, tool_calls, token: Some(0), ..Delta::default() };
+            let finish = if called { FinishReason::ToolCalls } else { FinishReason::Stop };
+            let finish = last.then_some(finish);
+            let _ = sender.unbounded_send(Event::Delta { delta, timings, finish });
+        }
+        let id = engine.next_id();
+        let engine = engine.clone();
+        Self { engine, id, events, taken: 0, timings, finish: None, ended: false }
+    }
+}
+
 impl Drop for Generation {
     fn drop(&mut self) {
         if !self.ended {
@@ -225,7 +253,9 @@ fn job_of(
         sample: sampling.params(seed),
         prompt_len: prompt.len(),
         most: prompt.len() + options.max_tokens.unwrap_or(room).min(room),
-        cache: !options.no_cache,
+        cache: !options.no_cache && options.prompt_logprobs.is_none(),
+        scored: options.prompt_logprobs,
+        n_scores: 0,
         logprobs: options.logprobs,
         allowed: options.allowed.clone(),
         nothing_allowed: false,

@@ -180,6 +180,12 @@ impl Engine {
         self.inner.core.read_ahead
     }
 
+    /// Sequences that run at once.
+    #[must_use]
+    pub fn sequences(&self) -> usize {
+        self.runner().state.n_slots as usize
+    }
+
     /// Context length of a sequence in positions.
     #[must_use]
     pub fn context_length(&self) -> usize {
@@ -232,6 +238,14 @@ impl Engine {
     /// As [`Engine::render`] and [`Engine::tokenizer`].
     pub fn encode_chat(&self, conversation: &Conversation) -> Result<Vec<u32>, Error> {
         self.inner.text.encode_chat(conversation)
+    }
+
+    /// The text of a conversation's prompt.
+    ///
+    /// # Errors
+    /// As [`Engine::render`].
+    pub fn render_chat(&self, conversation: &Conversation) -> Result<String, Error> {
+        Ok(self.inner.text.chat_text(conversation)?.0)
     }
 
     /// The token ids of a conversation's prompt, and the format of its answer, for a [`GenerateRequest`](super::GenerateRequest).

@@ -33,6 +33,10 @@ pub(super) struct Job {
     pub most: usize,
     pub cache: bool,
     pub logprobs: Option<LogprobsOptions>,
+    /// Number of most probable tokens beside each token of the prompt, if the prompt is scored.
+    pub scored: Option<u32>,
+    /// Scores that the reader has been sent.
+    pub n_scores: usize,
     pub allowed: Option<AllowedTokens>,
     /// Whether the rule has left no token to draw next.
     pub nothing_allowed: bool,
@@ -84,6 +88,19 @@ impl Job {
         self.send(Delta { prefill: Some(prefill), ..Delta::default() }, None);
     }
 
+    /// Sends the scores of the prompt's rows from `start` to `end`, each that of the next token.
+    pub fn took_scores(&mut self, start: usize, end: usize, scores: Vec<TokenLogprobs>) {
+        // A sequence that was preempted scores its tokens again, and then its drawn tokens too.
+        let new = scores.into_iter().skip(self.n_scores.saturating_sub(start));
+        let most = self.prompt_len - 1 - self.n_scores;
+        let prompt_logprobs: Vec<_> = new.take(most).collect();
+        self.n_scores += prompt_logprobs.len();
+        if !prompt_logprobs.is_empty() {
+            self.send(Delta { prompt_logprobs, ..Delta::default() }, None);
+        }
+        self.prefilled(end);
+    }
+
     /// Turns a drawn token into text. With the last token the reason for the end is returned. `ends`:
     /// whether the model ends answers with this token.
     pub fn drawn(
@@ -98,6 +115,7 @@ impl Job {
         let mut answer = Answer::default();
         let mut stopped = ends;
         if let Some(stream) = &mut self.text {
+            let reasoned = stream.is_reasoning();
             // Padding rows of the embedding have no token; the mask keeps them from being drawn. An
             // end token adds no text, even if a file does not mark it as special.
             if !(ends && self.hide_end) {
@@ -105,6 +123,7 @@ impl Job {
                 answer = certain;
                 stopped |= stop;
             }
+            self.timings.reasoning_n += usize::from(reasoned || stream.is_reasoning());
         }
         let last = stopped || self.prompt_len + self.generated == self.most;
         if let Some(stream) = self.text.as_mut().filter(|_| last) {
@@ -118,7 +137,7 @@ impl Job {
         });
         let Answer { content: text, reasoning, tool_calls } = answer;
         let token = Some(token);
-        Ok((Delta { text, reasoning, tool_calls, token, logprobs, prefill: None }, finish))
+        Ok((Delta { text, reasoning, tool_calls, token, logprobs, ..Delta::default() }, finish))
     }
 
     /// Ends the answer with an error.

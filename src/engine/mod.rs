@@ -39,7 +39,6 @@
 
 mod allowed;
 mod answer;
-mod batch_file;
 mod builder;
 mod core;
 mod end_tokens;
@@ -57,8 +56,6 @@ mod parallel;
 mod planning;
 mod progress;
 mod recommended;
-mod reply;
-mod request;
 mod runner;
 mod sampling;
 mod saved;
@@ -68,6 +65,7 @@ mod session;
 mod speed;
 mod state_file;
 mod stats;
+mod step_logprobs;
 mod stepper;
 #[cfg(test)]
 mod tests;
@@ -78,7 +76,6 @@ pub use allowed::{AllowedTokens, TokenMask};
 pub use answer::{
     Completed, Delta, FinishReason, GenerateOptions, GenerateRequest, PrefillProgress,
 };
-pub use batch_file::{BatchAnswers, BatchRequest};
 pub use builder::{EngineBuilder, OnDeviceLost};
 pub use generation::Generation;
 pub use handle::Engine;
@@ -90,8 +87,6 @@ pub use opened::OpenedModel;
 pub(crate) use parallel::Parallel;
 pub use progress::BuildProgress;
 pub use recommended::Recommendation;
-pub use reply::{error_json, summary};
-pub use request::ChatRequest;
 pub use sampling::SamplingOptions;
 pub use sequence::Sequence;
 pub use session::Session;

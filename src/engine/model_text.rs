@@ -170,12 +170,24 @@ impl ModelText {
     /// # Errors
     /// As [`ModelText::encode_chat`].
     pub fn chat(&self, conversation: &Conversation) -> Result<(Vec<u32>, AnswerFormat), Error> {
-        let answer_begins = conversation.add_generation_prompt.unwrap_or(true);
-        let text = self.render(conversation, answer_begins)?;
+        let (text, begun) = self.chat_text(conversation)?;
         // The template writes the beginning-of-text token itself.
         let ids = self.tokenizer()?.encode(&text, false)?;
         let tools = conversation.tools.as_deref().filter(|tools| !tools.is_empty());
-        Ok((ids, self.format()?.answer_format(&text, tools)))
+        Ok((ids, self.format()?.answer_format(&text, begun.as_deref(), tools)))
+    }
+
+    /// The text of a conversation's prompt, and the beginning of the answer that it ends with.
+    pub(super) fn chat_text(
+        &self,
+        conversation: &Conversation,
+    ) -> Result<(String, Option<String>), Error> {
+        if conversation.continue_final_message == Some(true) {
+            let (text, begun) = self.format()?.render_begun(conversation)?;
+            return Ok((text, Some(begun)));
+        }
+        let answer_begins = conversation.add_generation_prompt.unwrap_or(true);
+        Ok((self.render(conversation, answer_begins)?, None))
     }
 
     /// The format of an answer whose prompt is unknown. With `tools` only calls of these are read,
@@ -187,7 +199,7 @@ impl ModelText {
                 // A template that refuses these turns adds no beginning to the answer.
                 let turns = Conversation::new([Message::user("Hi")]);
                 let prompt = format.render(&turns, true).unwrap_or_default();
-                format.answer_format(&prompt, tools)
+                format.answer_format(&prompt, None, tools)
             }
             Err(_) => AnswerFormat::of_vocabulary(self.tokenizer.as_ref(), tools),
         };

@@ -125,7 +125,7 @@ impl SamplingOptions {
     }
 
     /// Checks that a model of `vocab` ids has all tokens of `logit_bias`.
-    pub(super) fn check_tokens(&self, vocab: usize) -> Result<(), Error> {
+    pub(crate) fn check_tokens(&self, vocab: usize) -> Result<(), Error> {
         match self.logit_bias.iter().find(|(token, _)| *token as usize >= vocab) {
             None => Ok(()),
             Some((token, _)) => Err(Error::Option {

@@ -11,6 +11,8 @@ pub struct Timings {
     pub prompt_ms: f64,
     /// Tokens generated, the end token included.
     pub predicted_n: usize,
+    /// Of these, tokens of the reasoning and its markers.
+    pub reasoning_n: usize,
     /// Milliseconds from the first token to the last.
     pub predicted_ms: f64,
     /// Milliseconds from the call to the first token.

@@ -42,6 +42,8 @@ struct InFlight {
     readback: Option<usize>,
     /// For each pass with log-probabilities: their readback, and the sequences of its logit rows.
     logprobs: Vec<(Readback, Vec<SeqId>)>,
+    /// The log-probabilities of prompts, and their rows.
+    scored: Option<(Readback, Vec<ChunkRows>)>,
     chunk: Vec<ChunkRows>,
     /// Whether the step had nothing but the chunk, so that its time tells the device's speed.
     only_chunk: bool,
@@ -49,8 +51,8 @@ struct InFlight {
 
 /// The loop's own state.
 pub(super) struct Stepper {
-    core: Arc<Core>,
-    jobs: BTreeMap<SeqId, Job>,
+    pub(super) core: Arc<Core>,
+    pub(super) jobs: BTreeMap<SeqId, Job>,
     in_flight: VecDeque<InFlight>,
     readbacks: Vec<Readback>,
     next_readback: usize,
@@ -124,7 +126,11 @@ impl Stepper {
     async fn take(&mut self, command: Command) {
         match command {
             Command::Start { id, prompt, job } => {
-                let how = Use { cache: job.cache, reads_first: job.allowed.is_some() };
+                let how = Use {
+                    cache: job.cache,
+                    reads_first: job.allowed.is_some(),
+                    scored: job.scored.is_some(),
+                };
                 self.core.scheduler().add(id, &prompt, job.most, how);
                 if let Some(lost) = &self.lost {
                     job.interrupt(lost.of_all());
@@ -163,13 +169,17 @@ impl Stepper {
         let chunk_draws = step.chunk.iter().filter(|rows| rows.draws);
         draws.extend(chunk_draws.map(|rows| (rows.seq, rows.epoch, rows.slot)));
         let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
+        self.note_beginnings(&step.scored);
         self.note_beginnings(&step.chunk);
         self.write_masks(&draws);
         let decode = self.decode_batch(&step.decode);
         let chunk = self.chunk_batch(&step.chunk);
+        let scored = self.submit_scored(&step.scored).await?;
         let output = PassOutput::Tokens;
         let mut logprobs = Vec::new();
-        let mut submission = None;
+        let (scored, mut submission) = scored.map_or((None, None), |(target, submission)| {
+            (Some((target, step.scored.clone())), Some(submission))
+        });
         for (batch, last) in [(&decode, step.chunk.is_empty()), (&chunk, true)] {
             if batch.seqs.is_empty() {
                 continue;
@@ -188,9 +198,18 @@ impl Stepper {
         self.copy(&after, &self.core.scheduler());
         self.core.step_is_submitted();
         let Some(submission) = submission else { return Ok(()) };
-        let (chunk, only_chunk) = (step.chunk.clone(), step.decode.is_empty());
-        let flight =
-            InFlight { submission, submitted, draws, readback, logprobs, chunk, only_chunk };
+        let chunk = step.chunk.clone();
+        let only_chunk = step.decode.is_empty() && step.scored.is_empty();
+        let flight = InFlight {
+            submission,
+            submitted,
+            draws,
+            readback,
+            logprobs,
+            scored,
+            chunk,
+            only_chunk,
+        };
         self.in_flight.push_back(flight);
         Ok(())
     }
@@ -219,7 +238,7 @@ impl Stepper {
 
     /// The rows of a sequence in a pass, with the columns of the snapshots that some of them write. `draws`: whether
     /// the last one draws a token.
-    fn seq_rows(
+    pub(super) fn seq_rows(
         &self,
         scheduler: &Scheduler,
         (id, slot): (SeqId, u32),
@@ -261,22 +280,6 @@ impl Stepper {
                 runner.device.write(&runner.scratch.allowed, at, &mask);
             }
         }
-    }
-
-    /// A readback for the log-probabilities of a pass, and the sequences of its logit rows; `None` if none are wanted.
-    async fn logprobs_readback(
-        &self,
-        batch: &Batch,
-        draws: &[(SeqId, u32, u32)],
-    ) -> Result<Option<(Readback, Vec<SeqId>)>, Error> {
-        let drawing = || batch.seqs.iter().filter(|seq| !seq.logit_rows.is_empty());
-        if !drawing().any(|seq| seq.logit_rows[0].logprobs.is_some()) {
-            return Ok(None);
-        }
-        let seq_of = |slot: u32| draws.iter().find(|(_, _, own)| *own == slot).map(|(id, ..)| *id);
-        let seqs: Vec<SeqId> = drawing().filter_map(|seq| seq_of(seq.slot)).collect();
-        let words = seqs.len() * LOGPROBS_WORDS;
-        Ok(Some((self.core.runner().device.readback_for::<u32>(words).await?, seqs)))
     }
 
     /// Tells answers whose prompts begin to run how much of them was cached.
@@ -338,6 +341,10 @@ impl Stepper {
                 job.prefilled(rows.end);
             }
         }
+        if let Some((readback, chunk)) = &step.scored {
+            let words = readback.read::<u32>(Some(&step.submission)).await?;
+            self.scored(chunk, &words);
+        }
         let mut logprobs = BTreeMap::new();
         for (readback, seqs) in step.logprobs {
             let words = readback.read::<u32>(Some(&step.submission)).await?;
@@ -384,7 +391,7 @@ impl Stepper {
         }
     }
 
-    fn fail(&mut self, id: SeqId, error: Error) {
+    pub(super) fn fail(&mut self, id: SeqId, error: Error) {
         self.finish(id, 0);
         if let Some(job) = self.jobs.remove(&id) {
             job.fail(error);

@@ -4,6 +4,7 @@
 //! order. All sequences share one pool of pages. A [`PrefixCache`] keeps the pages of ended sequences
 //! until the pool needs them.
 
+mod chunks;
 mod place;
 mod pool;
 mod prefix;

@@ -4,22 +4,22 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::place::{Block, Place, Seq};
 use super::step::{
-    CacheCounts, Capture, ChunkRows, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
+    CacheCounts, Capture, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
 };
 use super::{Hit, Pool, PrefixCache};
 
 /// Decides which sequences run in each step.
 #[derive(Debug)]
 pub struct Scheduler {
-    limits: Limits,
+    pub(super) limits: Limits,
     pool: Pool,
     cache: PrefixCache,
     slots: Vec<u32>,
     /// In the order in which they will run.
     waiting: VecDeque<SeqId>,
     /// In the order in which they began to run.
-    running: Vec<SeqId>,
-    seqs: BTreeMap<SeqId, Seq>,
+    pub(super) running: Vec<SeqId>,
+    pub(super) seqs: BTreeMap<SeqId, Seq>,
     /// Snapshots that passes of the step being planned may still write; free from the next step on.
     written: Vec<u32>,
     /// Whether a step was planned whose work has not been submitted.
@@ -384,47 +384,8 @@ impl Scheduler {
         true
     }
 
-    fn plan_chunk(&mut self, step: &mut Step) {
-        let most =
-            if step.decode.is_empty() { self.limits.chunk } else { self.limits.chunk_beside };
-        let mut room = most as usize;
-        for id in self.running.clone() {
-            let Some(Seq { place: Some(place), .. }) = self.seqs.get(&id) else { continue };
-            if place.computed >= place.known || room == 0 {
-                continue;
-            }
-            let start = place.computed;
-            let mut end = place.known.min(start + room);
-            let page = self.limits.page as usize;
-            // A chunk that ends with a page leaves a snapshot that many prompts can share.
-            if end < place.known && end / page > start / page {
-                end -= end % page;
-            }
-            room -= end - start;
-            let snapshot_columns = self.plan_blocks(id, end - start);
-            let Some(Seq { place: Some(place), epoch, .. }) = self.seqs.get_mut(&id) else {
-                continue;
-            };
-            place.computed = end;
-            let (epoch, slot, draws) = (*epoch, place.slot, end == place.known);
-            step.chunk.push(ChunkRows {
-                seq: id,
-                epoch,
-                slot,
-                start,
-                end,
-                draws,
-                snapshot_columns,
-            });
-            self.keep_blocks(id);
-            // The same prompt again needs the state before its last token.
-            let at = if draws { end - 1 } else { end };
-            step.after.extend(self.keep(id, at));
-        }
-    }
-
     /// Keeps a running sequence's pages in the cache and plans the snapshot at `position`.
-    fn keep(&mut self, id: SeqId, position: usize) -> Option<Capture> {
+    pub(super) fn keep(&mut self, id: SeqId, position: usize) -> Option<Capture> {
         let Some(Seq { place: Some(place), how, tokens, .. }) = self.seqs.get(&id) else {
             return None;
         };
@@ -441,7 +402,7 @@ impl Scheduler {
 
     /// Plans the snapshots of blocks that end in or behind the sequence's next `rows` rows. Returns the rows that
     /// write a column of one, and the column.
-    fn plan_blocks(&mut self, id: SeqId, rows: usize) -> Vec<(u32, u32)> {
+    pub(super) fn plan_blocks(&mut self, id: SeqId, rows: usize) -> Vec<(u32, u32)> {
         match self.seqs.get_mut(&id) {
             Some(Seq { place: Some(place), how, tokens, .. }) if how.cache => {
                 place.plan_blocks(tokens, rows, &self.limits, &mut self.cache, &mut self.pool)
@@ -451,7 +412,7 @@ impl Scheduler {
     }
 
     /// Keeps the blocks of a running sequence whose tokens are known and whose rows were planned.
-    fn keep_blocks(&mut self, id: SeqId) {
+    pub(super) fn keep_blocks(&mut self, id: SeqId) {
         let Some(Seq { place: Some(place), tokens, .. }) = self.seqs.get_mut(&id) else { return };
         let done = place.computed.min(tokens.len());
         while place.blocks.front().is_some_and(|block| block.end <= done) {

@@ -17,6 +17,8 @@ pub struct Limits {
     pub chunk: u32,
     /// Most rows of a chunk in a step that also decodes.
     pub chunk_beside: u32,
+    /// Most rows of a step whose next tokens are scored.
+    pub scored: u32,
     /// Positions that a sequence can go back without a snapshot.
     pub rewind: u32,
 }
@@ -29,6 +31,8 @@ pub struct Use {
     /// Whether a row is planned only when the token that was drawn before it has been read, since that
     /// token decides what may be drawn next.
     pub reads_first: bool,
+    /// Whether all tokens of its prompt but the first are scored. Such a sequence does not use the cache.
+    pub scored: bool,
 }
 
 /// Name of a sequence, which its caller never uses again.
@@ -115,6 +119,8 @@ pub struct Step {
     pub before: Vec<Op>,
     /// One pass of one row for each decoding sequence.
     pub decode: Vec<DecodeRow>,
+    /// One pass of rows whose known next tokens are scored.
+    pub scored: Vec<ChunkRows>,
     /// One pass of rows with known tokens.
     pub chunk: Vec<ChunkRows>,
     /// Captures after the passes.
@@ -125,7 +131,10 @@ impl Step {
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.before.is_empty() && self.decode.is_empty() && self.chunk.is_empty()
+        self.before.is_empty()
+            && self.decode.is_empty()
+            && self.scored.is_empty()
+            && self.chunk.is_empty()
     }
 }
 

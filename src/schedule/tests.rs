@@ -188,7 +188,10 @@ impl World {
     fn step(&mut self) {
         self.steps += 1;
         let step = self.scheduler.step();
-        let chunk: usize = step.chunk.iter().map(|rows| rows.end - rows.start).sum();
+        let rows =
+            |chunk: &[ChunkRows]| chunk.iter().map(|rows| rows.end - rows.start).sum::<usize>();
+        let (chunk, scored) = (rows(&step.chunk) + rows(&step.scored), rows(&step.scored));
+        assert!(scored <= self.limits.scored as usize);
         let decodes = !step.decode.is_empty();
         let most = if decodes { self.limits.chunk_beside } else { self.limits.chunk };
         assert!(chunk <= most as usize);
@@ -206,7 +209,12 @@ impl World {
             self.gpu.row(row.slot, pages, &request.fed, row.snapshot_column);
             draws.push((row.seq, row.epoch, row.slot));
         }
-        for rows in &step.chunk {
+        for (rows, scored) in step
+            .scored
+            .iter()
+            .map(|rows| (rows, true))
+            .chain(step.chunk.iter().map(|rows| (rows, false)))
+        {
             let request = self.requests.get_mut(&rows.seq).unwrap();
             let tokens = self.scheduler.tokens(rows.seq).to_vec();
             if rows.epoch != request.epoch {
@@ -222,6 +230,8 @@ impl World {
                 self.gpu.row(rows.slot, pages, &tokens[..end], kept.first().copied());
             }
             assert_eq!(rows.draws, rows.end == tokens.len());
+            let last = rows.start + 1 == tokens.len();
+            assert_eq!(scored, request.how.scored && !last, "all rows but the last are scored");
             if rows.draws {
                 draws.push((rows.seq, rows.epoch, rows.slot));
             }
@@ -298,6 +308,7 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
         chunk: 4 + random.below(12) as u32,
         chunk_beside: 1 + random.below(4) as u32,
         columns: COLUMNS as u32,
+        scored: 3,
         rewind: REWIND as u32,
     };
     let mut world = World::new(limits, random.below(4));
@@ -319,7 +330,13 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
                 }
                 let room = 1 + random.below(most - prompt.len());
                 let most = prompt.len() + room.min(30);
-                let how = Use { cache: random.below(8) > 0, reads_first: random.below(4) == 0 };
+                let how = Use {
+                    cache: random.below(8) > 0,
+                    reads_first: random.below(4) == 0,
+                    scored: false,
+                };
+                let scored = Use { cache: false, scored: true, ..how };
+                let how = if random.below(16) == 0 { scored } else { how };
                 world.add(prompt, most, how);
             }
             1 if !world.requests.is_empty() && random.below(4) == 0 => {
@@ -373,6 +390,7 @@ fn a_turn_computes_what_no_earlier_text_covers() {
         columns: COLUMNS as u32,
         chunk: 16,
         chunk_beside: 16,
+        scored: 3,
         rewind: REWIND as u32,
     };
     let mut world = World::new(limits, 0);
@@ -393,7 +411,11 @@ fn a_turn_computes_what_no_earlier_text_covers() {
             .unwrap_or(0);
         let before = world.recomputed;
         let most = prompt.len() + 1 + random.below(20);
-        let id = world.add(prompt.clone(), most, Use { cache: true, reads_first: turn % 3 == 0 });
+        let id = world.add(
+            prompt.clone(),
+            most,
+            Use { cache: true, reads_first: turn % 3 == 0, scored: false },
+        );
         while world.requests.contains_key(&id) {
             world.step();
         }

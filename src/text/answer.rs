@@ -188,6 +188,12 @@ impl AnswerReader {
         }
     }
 
+    /// Whether the text so far ends within reasoning.
+    #[must_use]
+    pub fn is_reasoning(&self) -> bool {
+        matches!(self.state, State::Reasoning | State::CallInReasoning(_))
+    }
+
     /// Takes more text and returns the parts that are now certain.
     pub fn push(&mut self, text: &str) -> Answer {
         for piece in self.scanner.push(text) {

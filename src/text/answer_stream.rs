@@ -38,6 +38,12 @@ impl AnswerStream {
         Self { text, stops, reader: AnswerReader::with_markers(format, in_text), markers }
     }
 
+    /// Whether the answer so far ends within reasoning.
+    #[must_use]
+    pub fn is_reasoning(&self) -> bool {
+        self.reader.is_reasoning()
+    }
+
     /// Takes the next token. Returns the part of the answer that is now certain, and whether a stop
     /// string ended the answer.
     ///

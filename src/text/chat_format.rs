@@ -60,13 +60,59 @@ impl ChatFormat {
         self.thinks
     }
 
-    /// The format for reading an answer to `prompt`. `tools` are the tools offered to the model.
+    /// The format for reading an answer to `prompt`. `tools` are the tools offered to the model. `begun`: the
+    /// beginning of the answer, if the prompt has it.
     #[must_use]
-    pub fn answer_format(&self, prompt: &str, tools: Option<&[Value]>) -> AnswerFormat {
+    pub fn answer_format(
+        &self,
+        prompt: &str,
+        begun: Option<&str>,
+        tools: Option<&[Value]>,
+    ) -> AnswerFormat {
+        let (start, end) = (Marker::ThinkStart.text(), Marker::ThinkEnd.text());
+        let reasons = |begun: &str| begun.rfind(start).is_some_and(|at| !begun[at..].contains(end));
         AnswerFormat {
             thinks: self.thinks,
-            begins_in_reasoning: prompt.trim_end().ends_with(Marker::ThinkStart.text()),
+            begins_in_reasoning: match begun {
+                Some(begun) => reasons(begun),
+                None => prompt.trim_end().ends_with(start),
+            },
             ..AnswerFormat::of_vocabulary(None, tools)
+        }
+    }
+
+    /// Renders a conversation up to the end of its last message's text, which an answer continues. Returns the text,
+    /// and that of the message.
+    ///
+    /// # Errors
+    /// As [`ChatFormat::render`]; [`TextError::Conversation`] if the last message is not the assistant's, has no text
+    /// or calls tools, or if the template changes the text.
+    pub fn render_begun(&self, conversation: &Conversation) -> Result<(String, String), TextError> {
+        let path = format!("messages[{}]", conversation.messages.len().saturating_sub(1));
+        let last = conversation.messages.last().filter(|last| last.role() == Role::Assistant);
+        let begun = last.and_then(Message::text).filter(|text| !text.trim().is_empty());
+        let (Some(last), Some(begun)) = (last, begun) else {
+            let problem = "continue_final_message: must be a message of the assistant with text";
+            return Err(wrong(path, problem));
+        };
+        if !past_calls(&given_fields(last), &path)?.is_empty() {
+            return Err(wrong(path, "continue_final_message: must not have tool calls"));
+        }
+        // The end of the text is marked, since the text itself may occur again behind it.
+        let mut mark = "\u{f8fe}".to_owned();
+        let all = serde_json::to_string(conversation).unwrap_or_default();
+        while all.contains(&mark) {
+            mark.push('-');
+        }
+        let mut fields = last.fields().clone();
+        fields.insert("content".to_owned(), format!("{begun}{mark}").into());
+        let mut marked = conversation.clone();
+        marked.messages.pop();
+        marked.messages.push(Message::of_fields(Role::Assistant, fields));
+        let text = self.render(&marked, false)?;
+        match text.split_once(&mark) {
+            Some((before, _)) => Ok((before.to_owned(), begun)),
+            None => Err(wrong(path, "continue_final_message: the chat template leaves it out")),
         }
     }
 

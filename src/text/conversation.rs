@@ -207,12 +207,21 @@ pub struct Conversation {
     /// Whether the prompt should end with the beginning of the assistant's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub add_generation_prompt: Option<bool>,
+    /// Whether the answer continues the last message, which is the assistant's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continue_final_message: Option<bool>,
     /// Further variables for the template (`enable_thinking`, `documents`, ...).
     #[serde(rename = "chat_template_kwargs", skip_serializing_if = "Map::is_empty")]
     pub template_vars: Map<String, Value>,
 }
 
-const KEYS: [&str; 4] = ["messages", "tools", "add_generation_prompt", "chat_template_kwargs"];
+const KEYS: [&str; 5] = [
+    "messages",
+    "tools",
+    "add_generation_prompt",
+    "continue_final_message",
+    "chat_template_kwargs",
+];
 /// Variables that other fields of the conversation set.
 const RESERVED_VARS: [&str; 3] = ["messages", "tools", "add_generation_prompt"];
 
@@ -223,7 +232,7 @@ impl Conversation {
     }
 
     /// Reads `{"messages": [...], "tools": [...]?, "add_generation_prompt": bool?,
-    /// "chat_template_kwargs": {...}?}`, or the list of messages alone.
+    /// "continue_final_message": bool?, "chat_template_kwargs": {...}?}`, or the list of messages alone.
     ///
     /// # Errors
     /// [`TextError::Conversation`] naming the message and field: roles other than system
@@ -277,14 +286,8 @@ impl Conversation {
         Ok(Self {
             messages: messages.collect::<Result<_, _>>()?,
             tools: read_tools(fields.remove("tools"))?,
-            add_generation_prompt: match fields.remove("add_generation_prompt") {
-                None | Some(Value::Null) => None,
-                Some(Value::Bool(add)) => Some(add),
-                Some(other) => {
-                    let problem = format_args!("must be true or false, not {}", kind(&other));
-                    return Err(wrong("add_generation_prompt", problem));
-                }
-            },
+            add_generation_prompt: read_bool(&mut fields, "add_generation_prompt")?,
+            continue_final_message: read_bool(&mut fields, "continue_final_message")?,
             template_vars: read_vars(fields.remove("chat_template_kwargs"))?,
         })
     }
@@ -295,6 +298,14 @@ impl TryFrom<Value> for Conversation {
 
     fn try_from(value: Value) -> Result<Self, TextError> {
         Self::from_value(value)
+    }
+}
+
+fn read_bool(fields: &mut Map<String, Value>, key: &str) -> Result<Option<bool>, TextError> {
+    match fields.remove(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Bool(value)) => Ok(Some(value)),
+        Some(other) => Err(wrong(key, format_args!("must be true or false, not {}", kind(&other)))),
     }
 }
 

@@ -46,6 +46,7 @@ const NOTHING: Summary = {
     completion_tokens: 0,
     total_tokens: 0,
     prompt_tokens_details: { cached_tokens: 0 },
+    completion_tokens_details: { reasoning_tokens: 0 },
   },
   timings: {
     cache_n: 0,

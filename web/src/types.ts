@@ -64,6 +64,12 @@ export interface ChatRequest {
   logprobs?: boolean | null;
   /** Number of the most probable tokens at each position, from 0 to 20; needs `logprobs`. */
   top_logprobs?: number | null;
+  /** A variable of the model's template; `none` and `minimal` leave reasoning out, if the template can. */
+  reasoning_effort?: OneOf<'none' | 'minimal' | 'low' | 'medium' | 'high'> | null;
+  /**
+   * Whether the answer continues the last message. Default: if it is the assistant's, has text and calls no tool.
+   */
+  continue_final_message?: boolean | null;
   /** Further variables for the model's chat template. */
   chat_template_kwargs?: Record<string, unknown> | null;
 }
@@ -111,6 +117,7 @@ export interface Usage {
   completion_tokens: number;
   total_tokens: number;
   prompt_tokens_details: { cached_tokens: number };
+  completion_tokens_details: { reasoning_tokens: number };
 }
 
 /** Counts and times of an answer, with llama-server's names. */

@@ -279,11 +279,11 @@ fn a_turn_without_text_has_its_end_marker() {
 #[test]
 fn an_answer_may_begin_within_reasoning() {
     let format = lfm25();
-    assert!(!format.answer_format("<|im_start|>assistant\n", None).begins_in_reasoning);
-    let begun = format.answer_format("<|im_start|>assistant\n<think>\n", None);
+    assert!(!format.answer_format("<|im_start|>assistant\n", None, None).begins_in_reasoning);
+    let begun = format.answer_format("<|im_start|>assistant\n<think>\n", None, None);
     let answer = calls::read(&begun, &["Hm.</think>\n\nYes"]);
     assert_eq!((answer.reasoning.as_str(), answer.content.as_str()), ("Hm.", "Yes"));
-    let silent = lfm2().answer_format("assistant\n", None);
+    let silent = lfm2().answer_format("assistant\n", None, None);
     assert_eq!(calls::read(&silent, &["<think>x"]).content, "<think>x");
 }
 

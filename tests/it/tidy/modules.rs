@@ -10,7 +10,7 @@ use super::{Source, product_lines, sources};
 
 /// The rooms of src/, lowest first, with the reason for each one's place. A room uses lower rooms only.
 /// ARCHITECTURE.md lists them in the same order.
-const ROOMS: [(&str, &str); 14] = [
+const ROOMS: [(&str, &str); 16] = [
     ("formats", "reads files, and knows neither a GPU nor a model"),
     ("gpu", "runs any shader, and knows no model"),
     ("kernels", "records dispatches of gpu, on weights in element types of formats"),
@@ -24,6 +24,8 @@ const ROOMS: [(&str, &str); 14] = [
     ("selftest", "compares kernels with reference and runs model on state"),
     ("schedule", "plans the steps of many sequences, and uses no other room"),
     ("engine", "answers text by model, state and schedule"),
+    ("api", "reads and writes OpenAI's formats for the engine"),
+    ("server", "answers HTTP by api and engine"),
     ("cli", "calls all others"),
 ];
 

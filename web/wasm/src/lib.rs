@@ -14,9 +14,9 @@ use std::task::Poll;
 
 use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
+use lfm2_wgpu::api::{ChatRequest, summary};
 use lfm2_wgpu::engine::{
-    BuildProgress, ChatRequest, Delta, EngineBuilder, Generation, OnDeviceLost, OpenedModel,
-    summary,
+    BuildProgress, Delta, EngineBuilder, Generation, OnDeviceLost, OpenedModel,
 };
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::GpuError;

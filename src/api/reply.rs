@@ -2,9 +2,9 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Completed, Delta, Engine, FinishReason, Timings, TokenLogprobs};
+use crate::engine::{Completed, Delta, Engine, FinishReason, Timings, TokenLogprobs};
 use crate::error::Error;
-use crate::text::Answer;
+use crate::text::{Answer, TextError};
 
 impl Engine {
     /// A step's result under OpenAI's names: `content`, `reasoning_content`, `tool_calls` with
@@ -30,36 +30,35 @@ impl Engine {
         piece.into()
     }
 
-    /// A whole answer as OpenAI's `chat.completion`. `id` names the answer; its calls get ids that begin with it.
-    /// `created` is in seconds since 1970.
+    /// The whole answers to a request as OpenAI's `chat.completion`.
     #[must_use]
-    pub fn completion(&self, id: &str, created: u64, completed: &Completed) -> Value {
-        let Completed { answer, logprobs, finish, timings } = completed;
-        let mut end = summary(*finish, timings);
-        let finish_reason = end["finish_reason"].take();
-        let logprobs = match logprobs.is_empty() {
-            true => Value::Null,
-            false => self.logprobs_json(logprobs),
-        };
-        let choice = json!({
-            "index": 0,
-            "message": message(id, answer),
-            "finish_reason": finish_reason,
-            "logprobs": logprobs,
+    pub fn completion(&self, head: &ReplyHead, answers: &[Completed]) -> Value {
+        let choices = answers.iter().enumerate().map(|(index, completed)| {
+            let logprobs = match completed.logprobs.is_empty() {
+                true => Value::Null,
+                false => self.logprobs_json(&completed.logprobs),
+            };
+            json!({
+                "index": index,
+                "message": message(&head.id, index, &completed.answer),
+                "finish_reason": finish_json(completed.finish),
+                "logprobs": logprobs,
+            })
         });
+        let timings: Vec<Timings> = answers.iter().map(|completed| completed.timings).collect();
         json!({
-            "id": format!("chatcmpl-{id}"),
+            "id": format!("chatcmpl-{}", head.id),
             "object": "chat.completion",
-            "created": created,
-            "model": self.name(),
-            "choices": [choice],
-            "usage": end["usage"].take(),
-            "timings": end["timings"].take(),
+            "created": head.created,
+            "model": head.model,
+            "choices": choices.collect::<Vec<_>>(),
+            "usage": usage_json(&timings),
+            "timings": timings_json(&timings.first().copied().unwrap_or_default()),
         })
     }
 
     /// `choices[0].logprobs` of OpenAI's API: all tokens of the answer but the one that ends it.
-    fn logprobs_json(&self, tokens: &[TokenLogprobs]) -> Value {
+    pub(super) fn logprobs_json(&self, tokens: &[TokenLogprobs]) -> Value {
         let tokenizer = self.tokenizer().ok();
         let entry = |token: u32, logprob: f32| {
             let bytes = tokenizer.and_then(|t| t.token_bytes(token)).unwrap_or_default();
@@ -76,8 +75,24 @@ impl Engine {
     }
 }
 
+/// The beginning that all replies to a request have in common.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplyHead {
+    /// Names the reply; ids of tool calls begin with it.
+    pub id: String,
+    /// Seconds since 1970.
+    pub created: u64,
+    /// The model's name.
+    pub model: String,
+}
+
+/// The id of a tool call: unique among all answers if that of the reply is.
+pub(super) fn call_id(id: &str, answer: usize, call: usize) -> String {
+    format!("call_{id}_{answer}_{call}")
+}
+
 /// The message of a whole answer.
-fn message(id: &str, answer: &Answer) -> Value {
+fn message(id: &str, index: usize, answer: &Answer) -> Value {
     let Answer { content, reasoning, tool_calls } = answer;
     let mut message = json!({ "role": "assistant", "content": content });
     if content.is_empty() && !tool_calls.is_empty() {
@@ -87,13 +102,51 @@ fn message(id: &str, answer: &Answer) -> Value {
         message["reasoning_content"] = reasoning.as_str().into();
     }
     if !tool_calls.is_empty() {
-        let calls = tool_calls.iter().enumerate().map(|(index, call)| {
-            let function = json!({ "name": call.name, "arguments": call.arguments });
-            json!({ "id": format!("call_{id}_{index}"), "type": "function", "function": function })
-        });
-        message["tool_calls"] = calls.collect();
+        let calls = tool_calls.iter().enumerate();
+        message["tool_calls"] =
+            calls.map(|(call, function)| function.to_json(&call_id(id, index, call))).collect();
     }
     message
+}
+
+/// `finish_reason`: `"stop"`, `"tool_calls"`, `"length"`, or null for an answer that was stopped before its end.
+pub(super) fn finish_json(finish: Option<FinishReason>) -> Value {
+    match finish {
+        None => Value::Null,
+        Some(FinishReason::ToolCalls) => "tool_calls".into(),
+        Some(FinishReason::Stop) => "stop".into(),
+        Some(FinishReason::Length) => "length".into(),
+    }
+}
+
+/// `usage` of the answers to one request, which share its prompt.
+pub(super) fn usage_json(answers: &[Timings]) -> Value {
+    let first = answers.first().copied().unwrap_or_default();
+    let prompt = first.cache_n + first.prompt_n;
+    let completion: usize = answers.iter().map(|timings| timings.predicted_n).sum();
+    let reasoning: usize = answers.iter().map(|timings| timings.reasoning_n).sum();
+    json!({
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+        "prompt_tokens_details": { "cached_tokens": first.cache_n },
+        "completion_tokens_details": { "reasoning_tokens": reasoning },
+    })
+}
+
+/// `timings` of an answer under llama-server's names.
+pub(super) fn timings_json(timings: &Timings) -> Value {
+    json!({
+        "cache_n": timings.cache_n,
+        "prompt_n": timings.prompt_n,
+        "prompt_ms": timings.prompt_ms,
+        "prompt_per_second": timings.prompt_per_second(),
+        "predicted_n": timings.predicted_n,
+        "predicted_ms": timings.predicted_ms,
+        "predicted_per_second": timings.predicted_per_second(),
+        "first_token_ms": timings.first_token_ms,
+        "seed": timings.seed,
+    })
 }
 
 /// The summary at an answer's end under OpenAI's and llama-server's names: `finish_reason`
@@ -101,30 +154,10 @@ fn message(id: &str, answer: &Answer) -> Value {
 /// `usage` and `timings`.
 #[must_use]
 pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
-    let prompt = timings.cache_n + timings.prompt_n;
     json!({
-        "finish_reason": finish.map(|finish| match finish {
-            FinishReason::ToolCalls => "tool_calls",
-            FinishReason::Stop => "stop",
-            FinishReason::Length => "length",
-        }),
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": timings.predicted_n,
-            "total_tokens": prompt + timings.predicted_n,
-            "prompt_tokens_details": { "cached_tokens": timings.cache_n },
-        },
-        "timings": {
-            "cache_n": timings.cache_n,
-            "prompt_n": timings.prompt_n,
-            "prompt_ms": timings.prompt_ms,
-            "prompt_per_second": timings.prompt_per_second(),
-            "predicted_n": timings.predicted_n,
-            "predicted_ms": timings.predicted_ms,
-            "predicted_per_second": timings.predicted_per_second(),
-            "first_token_ms": timings.first_token_ms,
-            "seed": timings.seed,
-        },
+        "finish_reason": finish_json(finish),
+        "usage": usage_json(&[*timings]),
+        "timings": timings_json(timings),
     })
 }
 
@@ -134,6 +167,8 @@ pub fn error_json(error: &Error) -> Value {
     let param = match error {
         Error::Request { field, .. } => Some(field.as_str()),
         Error::Option { option, .. } => Some(*option),
+        Error::Text(TextError::Conversation { path, .. }) => Some(path.as_str()),
+        Error::Text(TextError::StopString { .. }) => Some("stop"),
         _ => None,
     };
     let code = match error {
@@ -169,11 +204,14 @@ mod tests {
             reasoning: "Hm.".to_owned(),
             tool_calls: vec![call("a"), call("b")],
         };
-        let message = message("x", &answer);
+        let message = message("x", 0, &answer);
         assert_eq!(message["content"], Value::Null);
         assert_eq!(message["reasoning_content"], "Hm.");
         let calls = message["tool_calls"].as_array().unwrap();
-        assert_eq!((&calls[0]["id"], &calls[1]["id"]), (&json!("call_x_0"), &json!("call_x_1")));
+        assert_eq!(
+            (&calls[0]["id"], &calls[1]["id"]),
+            (&json!("call_x_0_0"), &json!("call_x_0_1"))
+        );
         assert_eq!(calls[1]["function"], json!({ "name": "b", "arguments": "{}" }));
         let full = Error::ContextFull { prompt: 9, context: 8, most: 8 };
         assert_eq!(error_json(&full)["error"]["code"], "context_length_exceeded");
