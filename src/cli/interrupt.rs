@@ -1,4 +1,4 @@
-//! Ctrl-C, whose effect depends on the state of the program, and SIGTERM.
+//! Ctrl-C and SIGTERM, whose effects depend on the state of the program.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
@@ -10,6 +10,8 @@ static REQUESTED: AtomicBool = AtomicBool::new(false);
 static MEANING: AtomicU8 = AtomicU8::new(Meaning::StopThenEnd as u8);
 /// An incomplete file or folder.
 static INCOMPLETE: Mutex<Option<PathBuf>> = Mutex::new(None);
+/// Lets the server end.
+static DRAIN: Mutex<Option<Box<dyn Fn() + Send>>> = Mutex::new(None);
 
 /// Effect of Ctrl-C.
 #[derive(Clone, Copy)]
@@ -21,9 +23,11 @@ pub enum Meaning {
     Stop,
     /// Ends the process: no work is running that could stop.
     End,
+    /// Lets the server end, and so does SIGTERM; a second one ends the process.
+    Drain,
 }
 
-/// Starts to listen for Ctrl-C, and on Unix for SIGTERM, which ends the process at once.
+/// Starts to listen for Ctrl-C, and on Unix for SIGTERM, which ends the process at once unless a server runs.
 ///
 /// SIGHUP keeps its default: its terminal is gone, and `nohup` must work.
 pub fn listen() {
@@ -40,7 +44,7 @@ fn install() -> std::io::Result<()> {
         for signal in signals.forever() {
             if signal == SIGINT {
                 ctrl_c();
-            } else {
+            } else if !drains() {
                 clean_up();
                 // The parent sees a process that died of the signal.
                 let _ = signal_hook::low_level::emulate_default_handler(signal);
@@ -55,10 +59,26 @@ fn install() -> Result<(), ctrlc::Error> {
     ctrlc::set_handler(ctrl_c)
 }
 
+/// Lets the server end, if one runs and has not been told before.
+fn drains() -> bool {
+    let is_server = MEANING.load(Ordering::SeqCst) == Meaning::Drain as u8;
+    if !is_server || REQUESTED.swap(true, Ordering::SeqCst) {
+        return false;
+    }
+    if let Some(drain) = &*DRAIN.lock().unwrap_or_else(PoisonError::into_inner) {
+        drain();
+    }
+    true
+}
+
 fn ctrl_c() {
+    if drains() {
+        return;
+    }
     let again = REQUESTED.swap(true, Ordering::SeqCst);
     let meaning = MEANING.load(Ordering::SeqCst);
-    if meaning == Meaning::End as u8 || (again && meaning == Meaning::StopThenEnd as u8) {
+    let twice = [Meaning::StopThenEnd as u8, Meaning::Drain as u8].contains(&meaning);
+    if meaning == Meaning::End as u8 || (again && twice) {
         clean_up();
         std::process::exit(130);
     }
@@ -71,6 +91,11 @@ fn clean_up() {
         let _ = std::fs::remove_file(&incomplete).or_else(|_| std::fs::remove_dir_all(incomplete));
     }
     screen::restore();
+}
+
+/// Sets the function that lets the server end.
+pub fn on_drain(drain: impl Fn() + Send + 'static) {
+    *DRAIN.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(drain));
 }
 
 /// Sets the effect of Ctrl-C.

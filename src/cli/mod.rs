@@ -24,6 +24,7 @@ mod doctor;
 mod editor;
 mod error;
 mod eval;
+mod exec;
 mod family;
 mod generate;
 mod help;
@@ -47,6 +48,7 @@ mod repl;
 mod rm;
 mod screen;
 mod selftest;
+mod serve;
 mod stats;
 mod thinking;
 mod tokenize;
@@ -61,6 +63,7 @@ use clap::{Parser, Subcommand};
 pub use error::CliError;
 use options::Common;
 use parse::Misread;
+use serve::LogFormat;
 
 /// Runs Liquid AI's LFM2 models on the GPU you already have
 #[derive(Debug, Parser)]
@@ -79,6 +82,8 @@ enum Command {
     Chat(chat::Chat),
     /// Answer one prompt on stdout
     Generate(generate::Generate),
+    /// Serve OpenAI's API over HTTP
+    Serve(serve::Serve),
     /// Answer a file of requests, many at once
     Batch(batch::Batch),
     /// Download a model from the hub
@@ -112,6 +117,16 @@ enum Command {
     /// Options of the engine. Every command accepts them; its help names those that have an effect
     #[command(hide = true, override_usage = "lfm2 <COMMAND> [ENGINE OPTIONS]", after_help = ENGINE_NOTES)]
     Engine,
+}
+
+impl Command {
+    /// The log of a server has a format; other commands have no log by default.
+    fn log_format(&self) -> Option<LogFormat> {
+        match self {
+            Self::Serve(serve) => Some(serve.log_format()),
+            _ => None,
+        }
+    }
 }
 
 const ENGINE_NOTES: &str = "\
@@ -149,7 +164,7 @@ pub fn main() -> ExitCode {
             return ExitCode::SUCCESS;
         }
     };
-    logging::init(&cli.common);
+    logging::init(&cli.common, cli.command.log_format());
     match cli.run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(e) => {
@@ -189,6 +204,7 @@ impl Cli {
     fn run(self) -> Result<(), CliError> {
         match self.command {
             Command::Generate(generate) => generate.run(&self.common),
+            Command::Serve(serve) => serve.run(&self.common),
             Command::Batch(batch) => batch.run(&self.common),
             Command::Tokenize(tokenize) => tokenize.run(&self.common),
             Command::Logits(logits) => logits.run(&self.common),

@@ -14,6 +14,8 @@ mod load;
 mod model_check;
 mod quantised;
 mod saved;
+#[cfg(all(feature = "demo-model", feature = "reference", feature = "server"))]
+mod server_load;
 mod shaders;
 mod text;
 mod tidy;

@@ -1,0 +1,84 @@
+//! The state of the server, and its model.
+
+use std::sync::Arc;
+
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Json, Response};
+use serde_json::{Value, json};
+
+use super::error::ApiError;
+use super::routes::blocking;
+use super::state::{Served, Shared};
+use crate::engine::Engine;
+
+/// `GET /health`: 200 if requests are answered, else 503 with the state: `loading`, `shutting_down` or `lost`.
+pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Response {
+    let Some(Served { engine, .. }) = shared.loaded() else {
+        let body = json!({ "status": "loading" });
+        return (StatusCode::SERVICE_UNAVAILABLE, Json(body)).into_response();
+    };
+    let status = match () {
+        () if shared.is_draining() => "shutting_down",
+        () if engine.device().check().is_err() => "lost",
+        () => "ok",
+    };
+    let code = if status == "ok" { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({
+        "status": status,
+        "model": engine.name(),
+        "context_length": engine.context_length(),
+        "parallel": engine.sequences(),
+        "in_flight": shared.in_flight(),
+        "max_queue": shared.options.max_queue,
+    });
+    (code, Json(body)).into_response()
+}
+
+/// `GET /metrics`, for Prometheus.
+pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
+    let text = blocking(move || shared.metrics.text()).await?;
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
+}
+
+/// `GET /v1/models`.
+pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
+    let Served { engine, created, .. } = shared.served()?;
+    let own = engine.name();
+    let names = std::iter::once(&own).chain(&shared.options.aliases);
+    let data: Vec<Value> = names.map(|name| of_model(engine, name, *created)).collect();
+    Ok(Json(json!({ "object": "list", "data": data })))
+}
+
+/// `GET /v1/models/NAME`.
+pub(super) async fn model(
+    State(shared): State<Arc<Shared>>,
+    Path(name): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let Served { engine, created, .. } = shared.served()?;
+    let name = shared.model_name(Some(&name))?;
+    Ok(Json(of_model(engine, &name, *created)))
+}
+
+fn of_model(engine: &Engine, name: &str, created: u64) -> Value {
+    json!({
+        "id": name,
+        "object": "model",
+        "created": created,
+        "owned_by": "lfm2-wgpu",
+        "max_model_len": engine.context_length(),
+        "meta": {
+            "n_params": engine.size().total_parameters,
+            "n_vocab": engine.config().vocab_size,
+            "n_ctx_train": engine.config().max_position_embeddings,
+            "weights": engine.weight_format(),
+        },
+    })
+}
+
+/// `POST /v1/embeddings`: no model of this server has them.
+pub(super) async fn no_embeddings() -> ApiError {
+    let problem = "the model generates text: it has no embeddings";
+    ApiError::new(StatusCode::NOT_FOUND, problem, None, "no_embeddings")
+}

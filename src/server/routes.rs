@@ -1,0 +1,176 @@
+//! The routes, and the steps that all requests take.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{MatchedPath, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+
+use super::access;
+use super::error::ApiError;
+use super::state::{Server, Shared};
+use super::{chat, completions, info, tokens};
+
+/// The header that names a request: the client's own, or a new one.
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// The header that lists unknown fields which were ignored.
+const IGNORED: HeaderName = HeaderName::from_static("x-ignored-fields");
+
+impl Server {
+    /// The service that answers requests.
+    pub(super) fn router(&self) -> Router {
+        let shared = self.shared.clone();
+        let router = Router::new()
+            .route("/health", get(info::health))
+            .route("/metrics", get(info::metrics))
+            .route("/v1/models", get(info::models))
+            .route("/v1/models/{*name}", get(info::model))
+            .route("/v1/chat/completions", post(chat::chat))
+            .route("/v1/completions", post(completions::completions))
+            .route("/v1/embeddings", post(info::no_embeddings))
+            .route("/tokenize", post(tokens::tokenize))
+            .route("/detokenize", post(tokens::detokenize))
+            .route("/apply-template", post(tokens::apply_template))
+            .fallback(no_route)
+            .method_not_allowed_fallback(no_method)
+            .with_state(shared.clone())
+            .layer(from_fn_with_state(shared.clone(), checked));
+        let router = match cors(&shared.options.cors) {
+            Some(cors) => router.layer(cors),
+            None => router,
+        };
+        router.layer(from_fn_with_state(shared, noted))
+    }
+}
+
+/// Runs work that takes milliseconds of a processor: templates and tokenizers.
+///
+/// # Errors
+/// 500 if the work has panicked.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let failed = "the request could not be processed: this is a bug of the server";
+    let error = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, failed, None, "internal");
+    tokio::task::spawn_blocking(work).await.map_err(error)
+}
+
+/// Adds the header with the names of fields that were ignored.
+pub(super) fn with_ignored(mut response: Response, ignored: &[String]) -> Response {
+    if !ignored.is_empty() {
+        let names: Vec<String> =
+            ignored.iter().map(|name| name.escape_default().to_string()).collect();
+        if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
+            response.headers_mut().insert(IGNORED, value);
+        }
+    }
+    response
+}
+
+/// Pages of these origins may call the server.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
+    let allowed = match origins.iter().any(|origin| origin == "*") {
+        true => AllowOrigin::any(),
+        false => AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())),
+    };
+    let exposed = [REQUEST_ID, IGNORED, header::RETRY_AFTER];
+    let methods = [Method::GET, Method::POST];
+    let cors = CorsLayer::new().allow_origin(allowed).allow_methods(methods);
+    Some(cors.allow_headers(Any).expose_headers(exposed))
+}
+
+/// Names a request, counts it and logs it.
+async fn noted(
+    State(shared): State<Arc<Shared>>,
+    mut request: Request<Body>,
+    next: Next,
+) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
+    let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
+    let given = given.filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned);
+    let id = given.unwrap_or_else(|| format!("req-{}", shared.new_id()));
+    request.extensions_mut().insert(access::Route::default());
+    let mut response = next.run(request).await;
+    // Paths of unknown routes are whatever a client makes up, and would be a metric each.
+    let route = response.extensions().get::<access::Route>().copied().unwrap_or_default().0;
+    shared.metrics.request(route, response.status().as_u16());
+    access::log(&method, route, response.status(), began.elapsed(), &id);
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, id);
+    }
+    response
+}
+
+/// Checks the origin and the key of a request.
+async fn checked(
+    State(shared): State<Arc<Shared>>,
+    route: Option<MatchedPath>,
+    request: Request<Body>,
+    next: Next,
+) -> Response {
+    let route = access::Route::of(route.as_ref().map(MatchedPath::as_str));
+    let mut response = match allowed(&shared, route, request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(error) => error.into_response(),
+    };
+    response.extensions_mut().insert(route);
+    response
+}
+
+fn allowed(shared: &Shared, route: access::Route, headers: &HeaderMap) -> Result<(), ApiError> {
+    // Without keys, a page whose name resolves to this machine could use the server (DNS rebinding). Its requests
+    // name its origin; other programs name none.
+    let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
+    if let Some(origin) = origin.filter(|_| shared.options.keys.is_empty())
+        && !is_local(origin)
+        && !shared.options.cors.iter().any(|allowed| allowed == "*" || allowed == origin)
+    {
+        let problem = format!("pages of {origin:?} may not call this server: see --cors");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, &problem, None, "origin_not_allowed"));
+    }
+    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    let bearer = bearer.and_then(|value| {
+        let (scheme, key) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    let key = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
+    if route.0 == "/health" || shared.accepts_key(key) {
+        return Ok(());
+    }
+    let problem = match key {
+        Some(_) => "the API key is wrong",
+        None => "an API key is needed: send \"authorization: Bearer KEY\"",
+    };
+    Err(ApiError::new(StatusCode::UNAUTHORIZED, problem, None, "invalid_api_key"))
+}
+
+/// Whether an origin is this machine.
+fn is_local(origin: &str) -> bool {
+    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let address = name.parse::<std::net::IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}
+
+async fn no_route(request: Request<Body>) -> ApiError {
+    let problem = format!("there is no {} {}", request.method(), request.uri().path());
+    ApiError::new(StatusCode::NOT_FOUND, &problem, None, "unknown_url")
+}
+
+async fn no_method(request: Request<Body>) -> ApiError {
+    let problem = format!("{} does not take {}", request.uri().path(), request.method());
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, &problem, None, "method_not_allowed")
+}
