@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::editor::{Terminal, Typed};
 use super::error::CliError;
+use super::exec::{self, ToolFile};
 use super::input::{MAX_PROMPT_BYTES, read_conversation, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
@@ -19,7 +20,7 @@ use super::{load, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
 use crate::formats::{FileSource, without_mark};
-use crate::text::{Conversation, Message, SpecialTokens};
+use crate::text::{Conversation, Message, SpecialTokens, ToolCall};
 
 #[derive(Debug, Args)]
 pub struct Chat {
@@ -29,6 +30,12 @@ pub struct Chat {
     /// Continue this conversation: {"messages": [...], "tools": [...]}
     #[arg(long, env = "LFM2_MESSAGES", value_name = "FILE.json")]
     messages: Option<PathBuf>,
+    /// Tools that the model may call: a list as in OpenAI's API
+    #[arg(long, env = "LFM2_TOOLS", value_name = "FILE.json")]
+    tools: Option<PathBuf>,
+    /// Run the programs that the tools name ("command": ["weather", "{city}"]), each after a question
+    #[arg(long, env = "LFM2_EXEC", requires = "tools")]
+    exec: bool,
     /// Send this message first
     #[arg(short, long, env = "LFM2_PROMPT", value_name = "TEXT")]
     prompt: Option<String>,
@@ -51,6 +58,12 @@ impl Chat {
             None => Conversation::default(),
         };
         conversation.add_generation_prompt = None;
+        let mut programs = None;
+        if let Some(path) = &self.tools {
+            let mut file = ToolFile::read(path)?;
+            conversation.tools.get_or_insert_default().append(&mut file.tools);
+            programs = self.exec.then_some(file);
+        }
         let model = load::open(common)?;
         // A missing tokenizer or template is an error before the weights are loaded.
         model.text.encode_chat(&Conversation::new([Message::user("")]))?;
@@ -71,10 +84,10 @@ impl Chat {
         }
         let session = engine.session();
         let file = self.messages.clone();
-        let mut chat = Running { repl, session, common, last: None, file };
+        let mut chat = Running { repl, session, common, last: None, file, programs };
         let first = match &self.prompt {
             Some(prompt) => chat.send(prompt),
-            None if chat.repl.is_waiting() => chat.answer(),
+            None if chat.repl.is_waiting() => chat.answer_and_run(),
             None => Ok(()),
         };
         // At a terminal the user can continue; from a pipe the error ends the program.
@@ -90,6 +103,8 @@ impl Chat {
     }
 }
 
+/// Most answers in a row to results of programs.
+const MOST_ROUNDS: usize = 16;
 /// Number of messages that `/load` shows, and of characters of each.
 const LOADED_SHOWN: usize = 4;
 const LOADED_CHARS: usize = 400;
@@ -108,6 +123,8 @@ struct Running<'a> {
     last: Option<Timings>,
     /// File that the conversation was read from or written to.
     file: Option<PathBuf>,
+    /// Programs that may run when the model calls their tools.
+    programs: Option<ToolFile>,
 }
 
 impl Running<'_> {
@@ -264,7 +281,7 @@ impl Running<'_> {
         match self.repl.open_calls().first() {
             Some(next) => eprintln!("Next, the result of {}.", stats::call(next)),
             None => {
-                let answered = self.answer();
+                let answered = self.answer_and_run();
                 answered.inspect_err(|_| self.repl.conversation.messages.truncate(before))?;
             }
         }
@@ -333,7 +350,7 @@ impl Running<'_> {
     fn send(&mut self, text: &str) -> Result<(), CliError> {
         let before = self.repl.conversation.messages.len();
         self.repl.conversation.messages.push(Message::user(text));
-        self.answer().inspect_err(|_| self.repl.conversation.messages.truncate(before))
+        self.answer_and_run().inspect_err(|_| self.repl.conversation.messages.truncate(before))
     }
 
     /// Answers the last message again. On an error, the old answer stays.
@@ -342,7 +359,31 @@ impl Running<'_> {
         if !self.repl.regen() {
             return Err(CliError::User("There is no message to answer.".to_owned()));
         }
-        self.answer().inspect_err(|_| self.repl.conversation.messages = before)
+        self.answer_and_run().inspect_err(|_| self.repl.conversation.messages = before)
+    }
+
+    /// The commands of calls, if programs may run and every call's tool has one.
+    fn commands(&self, calls: &[ToolCall]) -> Option<Vec<Vec<String>>> {
+        let programs = self.programs.as_ref()?;
+        calls.iter().map(|call| programs.command_of(call)).collect()
+    }
+
+    /// Answers the conversation. While the model calls tools whose programs the user lets run, it answers their results.
+    fn answer_and_run(&mut self) -> Result<(), CliError> {
+        self.answer()?;
+        for _ in 0..MOST_ROUNDS {
+            let calls = self.repl.open_calls();
+            let Some(commands) = self.commands(&calls).filter(|all| !all.is_empty()) else { break };
+            for command in commands {
+                let result = match exec::may_run(&command)? {
+                    true => exec::run(&command),
+                    false => "error: the user did not allow this call".to_owned(),
+                };
+                self.repl.conversation.messages.push(Message::tool(result));
+            }
+            self.answer()?;
+        }
+        Ok(())
     }
 
     /// Answers the conversation. The text of a stopped answer is kept.
@@ -386,12 +427,15 @@ impl Running<'_> {
         log::info!("seed {}", timings.seed);
         let answer = Message::assistant(text).with_reasoning(reasoning);
         self.repl.conversation.messages.push(answer);
-        let calls: Vec<_> = self.repl.open_calls().iter().map(stats::call).collect();
-        if let (false, false) = (calls.is_empty(), self.common.quiet) {
-            eprintln!("The model calls {}", calls.join(", then "));
-            eprintln!(
-                "Give the result: /tool RESULT, /tool @FILE, or several lines between \"\"\"."
-            );
+        let calls = self.repl.open_calls();
+        if !calls.is_empty() && !self.common.quiet {
+            let shown: Vec<_> = calls.iter().map(stats::call).collect();
+            eprintln!("The model calls {}", shown.join(", then "));
+            if self.commands(&calls).is_none() {
+                eprintln!(
+                    "Give the result: /tool RESULT, /tool @FILE, or several lines between \"\"\"."
+                );
+            }
         }
         Ok(())
     }
