@@ -240,6 +240,33 @@ def main():
     put("batch", "answers", several({
         "requests.jsonl": requests, "answers.jsonl": b'{"id":"batch_req_0","custom_id":"a"}\n'}))
 
+    user = {"role": "user", "content": "Hi"}
+    tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {"type": "object"}}},
+             {"name": "g"}]
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": '{"a":1}'}}
+    turns = [{"role": "developer", "content": [{"type": "text", "text": "a"}]}, user,
+             {"role": "assistant", "content": None, "tool_calls": [call]},
+             {"role": "tool", "tool_call_id": "c", "content": "1"}]
+    choice = {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": tools[1:]}}
+    schema = {"type": "json_schema", "json_schema": {"name": "n", "strict": True, "schema": {"type": "object"}}}
+    for name, body in {
+        "chat": {"messages": [user], "model": "m", "stream": True, "stream_options": {"include_usage": True},
+                 "max_completion_tokens": 5, "stop": ["x"], "temperature": 0.5, "top_k": 3, "top_p": 0.9,
+                 "min_p": 0.1, "repetition_penalty": 1.1, "presence_penalty": 0.2, "frequency_penalty": -0.3,
+                 "seed": 7, "n": 2, "logprobs": True, "top_logprobs": 3, "logit_bias": {"5": -100}, "user": "u",
+                 "ignore_eos": False, "reasoning_effort": "none"},
+        "tools": {"messages": turns, "tools": tools, "tool_choice": choice, "parallel_tool_calls": False},
+        "schema": {"messages": [user], "response_format": schema},
+        "choice": {"messages": [user], "structured_outputs": {"choice": ["a", "b"]},
+                   "chat_template_kwargs": {"x": 1}},
+        "prefill": {"messages": [user, {"role": "assistant", "content": "We"}], "continue_final_message": True},
+        "completion": {"prompt": ["a", [1, 2]], "echo": True, "logprobs": 1, "max_tokens": 0, "n": 2, "best_of": 2},
+        "tokenize": {"prompt": "a", "add_special_tokens": False},
+        "tokenize-llama": {"content": "a", "add_special": True},
+        "detokenize": {"tokens": [1, 2, 3]},
+    }.items():
+        put("request", name, compact(body))
+
     header = compact({"model": "0123456789abcdef", "kv": "f16", "tokens": 2, "page_words": 3, "pools": 2,
                       "convolutions": 1, "snapshot": 4})
     words = 2 + 3 * 2 + 4
