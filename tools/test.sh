@@ -103,6 +103,8 @@ step python3 tools/real_tokenizer.py --expected
 step unit_tests
 step interleavings
 step c_api
+# The server with OpenAI's clients for Python and JavaScript.
+step tools/clients.sh
 if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     step matrix_units
 else

@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Checks `lfm2 serve` with OpenAI's clients for Python and JavaScript. Needs Python 3, Node 20, and the registries of
+# both for the first run; the clients are kept in .cache/clients.
+#
+#   cargo build && tools/clients.sh      takes about half a minute, the first time a minute, at most three
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+program=${CARGO_TARGET_DIR:-target}/debug/lfm2
+sources=tests/clients
+python=.cache/clients/python npm=.cache/clients/npm log=.cache/clients/server.log
+server=
+
+say() { echo "clients.sh: $*" >&2; }
+die() {
+    say "$*"
+    if [ -s "$log" ]; then
+        say "the server's log ends with:"
+        tail -n 30 "$log" >&2
+    fi
+    exit 1
+}
+# Seconds that are left of three minutes.
+left() { echo $((SECONDS < 179 ? 180 - SECONDS : 1)); }
+finish() {
+    if [ -n "$server" ]; then
+        kill -KILL "$server" 2>/dev/null || true
+    fi
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
+
+mkdir -p "$npm"
+rm -f "$log"
+[ -x "$program" ] || die "there is no $program: run cargo build first"
+
+[ -x $python/bin/python ] || python3 -m venv $python
+timeout "$(left)" $python/bin/python -m pip install --quiet --disable-pip-version-check \
+    --requirement $sources/requirements.txt || die "OpenAI's client for Python could not be installed"
+# The copy of the script finds the client beside it.
+cp $sources/openai-client.mjs $sources/package.json $sources/package-lock.json $npm
+if ! cmp --silent $npm/package-lock.json $npm/installed.json; then
+    timeout "$(left)" npm ci --silent --no-audit --no-fund --prefix $npm ||
+        die "OpenAI's client for JavaScript could not be installed"
+    cp $npm/package-lock.json $npm/installed.json
+fi
+
+is_ready='import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
+"$program" serve --port 0 2>"$log" &
+server=$!
+url=
+until [ -n "$url" ] && $python/bin/python -c "$is_ready" "$url/health" 2>/dev/null; do
+    kill -0 $server 2>/dev/null || die "the server has ended before it was ready"
+    [ "$(left)" -gt 1 ] || die "the server was not ready in time"
+    sleep 0.1
+    url=$(sed -n 's|^listening on \(http://[^ ]*\): .*|\1|p' "$log")
+done
+say "the server is $url"
+
+export LFM2_URL=$url LFM2_PROGRAM=$program
+for client in "$python/bin/python $sources/openai_client.py" "node $npm/openai-client.mjs"; do
+    say "$client"
+    start=$SECONDS
+    # The command is split into words.
+    timeout "$(left)" $client || die "a check failed or took too long: $client"
+    say "$client: all checks passed in $((SECONDS - start)) s"
+done
+
+kill -TERM $server
+for _ in $(seq 100); do
+    kill -0 $server 2>/dev/null || break
+    sleep 0.1
+done
+kill -0 $server 2>/dev/null && die "the server did not end within 10 s of SIGTERM"
+status=0
+wait $server || status=$?
+server=
+[ $status = 0 ] || die "the server ended with status $status after SIGTERM, and not 0"
+say "all checks passed in $SECONDS s"
