@@ -48,6 +48,8 @@ mod generation;
 mod handle;
 mod inspect;
 mod job;
+#[cfg(feature = "structure")]
+mod lazy_grammars;
 mod loader;
 mod logprobs;
 mod model_text;
@@ -69,6 +71,8 @@ mod speed;
 mod state_file;
 mod stats;
 mod stepper;
+#[cfg(feature = "structure")]
+mod structured;
 #[cfg(test)]
 mod tests;
 
