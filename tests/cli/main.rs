@@ -23,6 +23,7 @@ mod perplexity;
 mod quantize;
 mod readme;
 mod reference;
+mod structure;
 #[cfg(target_os = "linux")]
 mod terminal;
 
