@@ -267,10 +267,32 @@ def main():
     }.items():
         put("request", name, compact(body))
 
+    grammars()
+
     header = compact({"model": "0123456789abcdef", "kv": "f16", "tokens": 2, "page_words": 3, "pools": 2,
                       "convolutions": 1, "snapshot": 4})
     words = 2 + 3 * 2 + 4
     put("state", "whole", b"LFM2KEPT" + struct.pack("<II", 1, len(header)) + header + bytes(4 * words + 8))
+
+
+def grammars():
+    suite = FIXTURES / "json_schema" / "draft4"
+    for path in sorted(suite.glob("*.json")):
+        for i, group in enumerate(json.loads(path.read_text())):
+            put("grammar", f"{path.stem}-{i}", b"\0\0" + bytes([i]) + compact(group["schema"]))
+    put("grammar", "lark", b"\x01\0\0" + b"""start: <|tool_list_start|> (WORD | pair | %json {"type": "null"}) ("," WORD)~0..3
+pair[suffix="."]: /[a-z]+/ & ~/x.*/
+WORD: "a".."f" | "yes"i
+%ignore / /
+""")
+    put("grammar", "regex", b"\x02\0\0" + "[a-c]{2,3}(x|é)?\\d+".encode())
+    tools = [{"type": "function", "function": {"name": "f", "strict": True, "parameters": {
+        "type": "object", "required": ["s"], "properties": {
+            "s": {"type": "string"}, "i": {"type": "integer", "minimum": 1}, "b": {"type": ["boolean", "null"]},
+            "o": {"$ref": "#/$defs/o"}}, "$defs": {"o": {"type": "object", "properties": {"e": {"enum": ["x", 1]}}}}}}},
+        {"name": "a b", "parameters": {"properties": {"a b": {}}, "anyOf": [{"required": ["a b"]}]}}, {"name": "now"}]
+    for options in range(0, 32, 3):
+        put("grammar", f"tools-{options}", b"\x03" + bytes([options, 7]) + compact(tools if not options & 4 else tools[2:]))
 
 
 main()

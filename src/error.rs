@@ -5,6 +5,8 @@ use thiserror::Error;
 
 use crate::formats::{FormatError, SourceError};
 use crate::gpu::{GpuError, size};
+#[cfg(feature = "structure")]
+use crate::grammar::GrammarError;
 use crate::model::{ConfigError, LoadError};
 use crate::text::TextError;
 
@@ -27,6 +29,10 @@ pub enum Error {
     /// The tokenizer or the chat template.
     #[error(transparent)]
     Text(#[from] TextError),
+    /// The form that an answer was asked for.
+    #[cfg(feature = "structure")]
+    #[error(transparent)]
+    Grammar(#[from] GrammarError),
     /// The caller stopped loading.
     #[error("loading was cancelled")]
     Cancelled,
@@ -229,6 +235,8 @@ impl Error {
                 "bad_model"
             }
             Self::Cancelled => "cancelled",
+            #[cfg(feature = "structure")]
+            Self::Grammar(_) => "invalid_request",
             Self::Option { .. }
             | Self::Request { .. }
             | Self::BatchFile { .. }

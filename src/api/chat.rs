@@ -132,7 +132,11 @@ impl ChatRequest {
     /// # Errors
     /// [`Error::Text`] if the template refuses the conversation, and as [`ChatRequest::options`].
     pub fn resolve(&self, engine: &Engine) -> Result<GenerateRequest, Error> {
-        let (prompt, format) = engine.chat_prompt(&self.conversation)?;
+        let (prompt, mut format) = engine.chat_prompt(&self.conversation)?;
+        if self.tools_have_rules() {
+            // Text before calls may look like a call, which would not follow its schema.
+            format = format.with_marked_calls();
+        }
         let mut options = self.options(engine)?;
         options.allowed = self.rule(engine, &format)?;
         Ok(GenerateRequest { prompt, format, options })
@@ -147,10 +151,6 @@ impl ChatRequest {
         let one = |answer| {
             let mut request = first.clone();
             request.options.sampling = Some(self.sampling.on(engine, answer)?);
-            // A rule is a state that each answer advances.
-            if answer > 0 {
-                request.options.allowed = self.rule(engine, &first.format)?;
-            }
             Ok(request)
         };
         (0..self.n).map(one).collect()

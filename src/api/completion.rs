@@ -129,7 +129,7 @@ impl CompletionRequest {
             specials: SpecialTokens::Hide,
             logprobs,
             prompt_logprobs: logprobs.filter(|_| self.echo).map(|options| options.top),
-            allowed: self.wanted.rule(engine)?,
+            allowed: self.wanted.rule(engine, &AnswerFormat::default())?,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
         };

@@ -8,6 +8,7 @@ mod completion;
 mod completion_reply;
 mod fields;
 mod reply;
+mod rules;
 mod sampling;
 mod structure;
 mod tokenize;

@@ -3,12 +3,9 @@
 
 use serde_json::{Value, json};
 
-use super::ChatRequest;
 use super::fields::{Fields, wrong};
 use super::tool_choice::ToolChoice;
-use crate::engine::{AllowedTokens, Engine};
 use crate::error::Error;
-use crate::text::AnswerFormat;
 
 /// The structure of an answer's content.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -114,25 +111,11 @@ impl ToolRules {
 }
 
 impl Wanted {
-    /// The rule for the tokens of an answer that is only content.
-    pub(super) fn rule(&self, _engine: &Engine) -> Result<Option<AllowedTokens>, Error> {
+    /// The field that asks for it.
+    pub(super) fn field(&self) -> &'static str {
         match self {
-            Self::Text => Ok(None),
-            _ => Err(wrong("response_format", "only {\"type\": \"text\"} is supported")),
+            Self::Text | Self::JsonObject | Self::JsonSchema(_) => "response_format",
+            Self::Regex(_) | Self::Grammar(_) => "structured_outputs",
         }
-    }
-}
-
-impl ChatRequest {
-    /// The rule for the tokens of an answer in `format`.
-    pub(super) fn rule(
-        &self,
-        engine: &Engine,
-        _format: &AnswerFormat,
-    ) -> Result<Option<AllowedTokens>, Error> {
-        if matches!(self.tool_choice, ToolChoice::Required | ToolChoice::Named(_)) {
-            return Err(wrong("tool_choice", "only \"auto\" and \"none\" are supported"));
-        }
-        self.wanted.rule(engine)
     }
 }

@@ -6,14 +6,17 @@ use clap::Args;
 use indicatif::ProgressBar;
 
 use super::error::CliError;
-use super::input::{self, read_conversation, read_text};
+use super::input::{self, MAX_PROMPT_BYTES, read_conversation, read_file, read_text};
 use super::interrupt::{self, Meaning};
 use super::options::{Common, Sampling};
 use super::print::print;
 use super::screen::Screen;
 use super::thinking::{Shown, Thinking};
 use super::{load, progress, stats};
+use crate::Error;
 use crate::engine::{GenerateRequest, Generation, ModelText};
+use crate::formats::one_line;
+use crate::grammar::Structure;
 use crate::text::{AnswerFormat, Calls, Conversation, Message, SpecialTokens};
 
 #[derive(Debug, Args)]
@@ -37,9 +40,37 @@ pub struct Generate {
     #[arg(long, env = "LFM2_STATS")]
     stats: bool,
     #[command(flatten)]
+    form: Form,
+    #[command(flatten)]
     thinking: Thinking,
     #[command(flatten)]
     sampling: Sampling,
+}
+
+/// The form of the answer.
+#[derive(Debug, Args)]
+struct Form {
+    /// Answer in JSON of this JSON schema
+    #[arg(long, env = "LFM2_JSON_SCHEMA", value_name = "FILE.json")]
+    json_schema: Option<PathBuf>,
+    /// Answer by this grammar in llguidance's variant of Lark
+    #[arg(long, env = "LFM2_GRAMMAR", value_name = "FILE.lark", conflicts_with = "json_schema")]
+    grammar: Option<PathBuf>,
+}
+
+impl Form {
+    /// The structure, and its file.
+    fn structure(&self) -> Result<Option<(Structure, &Path)>, CliError> {
+        if let Some(path) = &self.json_schema {
+            let schema = serde_json::from_str(&read_file(path, MAX_PROMPT_BYTES)?);
+            let schema = schema.map_err(|e| {
+                CliError::User(format!("{}: not valid JSON: {}", path.display(), one_line(&e)))
+            })?;
+            return Ok(Some((Structure::JsonSchema(schema), path)));
+        }
+        let Some(path) = &self.grammar else { return Ok(None) };
+        Ok(Some((Structure::Lark(read_file(path, MAX_PROMPT_BYTES)?), path)))
+    }
 }
 
 const NOTES: &str = "\
@@ -50,11 +81,16 @@ input; `-f -` waits longer. A prompt that does not fit into the context is an er
 
 --messages takes {\"messages\": [...], \"tools\": [...]}.
 
+--json-schema and --grammar allow no other tokens than those that fit. A keyword that cannot be enforced \
+is an error. The prompt should describe the answer too: the model does not see the schema. If \
+--max-tokens ends the answer, it is incomplete.
+
 Examples:
   lfm2 generate 'What is WebGPU?' --stats
   cat notes.txt | lfm2 generate -p 'Summarise this.'
   git diff | lfm2 generate --system 'Write a commit message.'
-  lfm2 generate --messages chat.json --tool-calls --temperature 0";
+  lfm2 generate --messages chat.json --tool-calls --temperature 0
+  lfm2 generate -p 'Name and age in JSON: Ada is 36.' --json-schema person.json";
 
 /// The prompt, a file or both; or a conversation.
 #[derive(Debug, Args)]
@@ -118,6 +154,13 @@ impl Generate {
         // Tool calls stay in the text.
         let format = AnswerFormat { calls: Calls::InText, ..format };
         model.check_prompt(prompt.len(), common.context)?;
+        if let Some((structure, path)) = self.form.structure()? {
+            let allowed = model.structure(&structure, &format);
+            options.allowed = Some(allowed.map_err(|e| match e {
+                Error::Grammar(e) => CliError::User(format!("{}: {e}", path.display())),
+                other => other.into(),
+            })?);
+        }
         let engine = load::engine_of(model, common, |builder| builder)?;
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;

@@ -3,12 +3,27 @@
 use std::fmt;
 use std::sync::Arc;
 
-type Rule = dyn Fn(&[u32], &mut TokenMask) + Send + Sync;
+use crate::error::Error;
+#[cfg(feature = "structure")]
+use crate::grammar::Grammar;
 
 /// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token, so the engine waits
 /// for it and does not read ahead of such an answer; other answers of the same step wait too.
 #[derive(Clone)]
-pub struct AllowedTokens(Arc<Rule>);
+pub struct AllowedTokens(Arc<dyn Fn() -> AnswerRule + Send + Sync>);
+
+type Rule = dyn FnMut(&[u32], &mut TokenMask) -> Result<(), Error> + Send + Sync;
+
+/// The rule of one answer, which may remember the tokens that it has seen.
+pub(super) struct AnswerRule(Box<Rule>);
+
+/// Reason why an answer has no next token.
+pub(super) enum NoToken {
+    /// The rule has left none.
+    NoneAllowed,
+    /// The rule has failed.
+    Failed(Error),
+}
 
 impl AllowedTokens {
     /// A rule as a function of the answer's tokens so far. It removes tokens from the mask, which begins with all
@@ -16,17 +31,56 @@ impl AllowedTokens {
     /// [`Error::NothingAllowed`](crate::Error::NothingAllowed). The model's end tokens end the answer as always, if
     /// the rule leaves them.
     pub fn new(rule: impl Fn(&[u32], &mut TokenMask) + Send + Sync + 'static) -> Self {
-        Self(Arc::new(rule))
+        let rule = Arc::new(rule);
+        Self(Arc::new(move || {
+            let rule = rule.clone();
+            AnswerRule(Box::new(move |tokens, mask| {
+                rule(tokens, mask);
+                Ok(())
+            }))
+        }))
     }
 
-    /// The mask of the next token; `None` if nothing is allowed.
-    pub(super) fn after(&self, tokens: &[u32], all: &[u32]) -> Option<Vec<u32>> {
+    /// The rule of a grammar.
+    #[cfg(feature = "structure")]
+    pub(super) fn of_grammar(grammar: Grammar) -> Self {
+        Self(Arc::new(move || {
+            let mut matcher = grammar.matcher();
+            AnswerRule(Box::new(move |tokens, mask| {
+                mask.words = matcher.mask_after(tokens)?;
+                Ok(())
+            }))
+        }))
+    }
+
+    /// The rule of one more answer.
+    pub(super) fn begin(&self) -> AnswerRule {
+        (self.0)()
+    }
+}
+
+impl NoToken {
+    /// The error of an answer without a token at a position.
+    pub fn at(self, position: usize) -> Error {
+        match self {
+            Self::NoneAllowed => Error::NothingAllowed { position },
+            Self::Failed(error) => error,
+        }
+    }
+}
+
+impl AnswerRule {
+    /// The mask of the next token.
+    pub fn after(&mut self, tokens: &[u32], all: &[u32]) -> Result<Vec<u32>, NoToken> {
         let mut mask = TokenMask { words: all.to_vec() };
-        (self.0)(tokens, &mut mask);
+        (self.0)(tokens, &mut mask).map_err(NoToken::Failed)?;
         // A rule cannot add ids that have no token.
         mask.words.iter_mut().zip(all).for_each(|(word, all)| *word &= all);
         mask.words.resize(all.len(), 0);
-        mask.words.iter().any(|word| *word != 0).then_some(mask.words)
+        match mask.words.iter().any(|word| *word != 0) {
+            true => Ok(mask.words),
+            false => Err(NoToken::NoneAllowed),
+        }
     }
 }
 
@@ -82,14 +136,14 @@ mod tests {
     fn a_rule_only_removes_tokens() {
         let all = [0b1011, 0b1];
         let none = AllowedTokens::new(|_, mask| mask.retain(&[2, 40]));
-        assert_eq!(none.after(&[], &all), None);
+        assert!(matches!(none.begin().after(&[], &all), Err(NoToken::NoneAllowed)));
         let some = AllowedTokens::new(|tokens, mask| {
             mask.remove(tokens[0]);
             // Neither further ids nor missing words matter.
             mask.words_mut()[0] |= 0b100;
             mask.words_mut().truncate(1);
         });
-        assert_eq!(some.after(&[0], &all), Some(vec![0b1010, 0]));
+        assert_eq!(some.begin().after(&[0], &all).ok(), Some(vec![0b1010, 0]));
         let mut mask = TokenMask { words: all.to_vec() };
         assert!(mask.has(3) && mask.has(32) && !mask.has(2) && !mask.has(64));
         mask.retain(&[32, 2, 64, 0]);

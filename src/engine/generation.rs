@@ -9,7 +9,7 @@ use super::answer::{Completed, Delta, FinishReason, GenerateOptions, GenerateReq
 use super::job::{Event, Job};
 use super::sampling::random_seed;
 use super::stepper::Command;
-use super::{Engine, Timings};
+use super::{AllowedTokens, Engine, Timings};
 use crate::error::Error;
 use crate::schedule::SeqId;
 use crate::text::{Answer, AnswerFormat, AnswerStream, Calls, SpecialTokens, StopStrings};
@@ -257,8 +257,8 @@ fn job_of(
         scored: options.prompt_logprobs,
         n_scores: 0,
         logprobs: options.logprobs,
-        allowed: options.allowed.clone(),
-        nothing_allowed: false,
+        allowed: options.allowed.as_ref().map(AllowedTokens::begin),
+        no_token: None,
         generated: 0,
         events,
         ignore_end: options.ignore_end,

@@ -211,6 +211,12 @@ impl Engine {
         self.inner.core.ends.contains(&token)
     }
 
+    /// Tokens that end an answer.
+    #[cfg(feature = "structure")]
+    pub(super) fn ends(&self) -> &[u32] {
+        &self.inner.core.ends
+    }
+
     /// The tokenizer.
     ///
     /// # Errors

@@ -3,9 +3,10 @@
 use futures_channel::mpsc::UnboundedSender;
 use web_time::Instant;
 
+use super::allowed::{AnswerRule, NoToken};
 use super::answer::{Delta, FinishReason, PrefillProgress};
 use super::stats::Timings;
-use super::{AllowedTokens, LogprobsOptions, TokenLogprobs};
+use super::{LogprobsOptions, TokenLogprobs};
 use crate::error::Error;
 use crate::kernels::SampleParams;
 use crate::text::{Answer, AnswerStream};
@@ -37,9 +38,9 @@ pub(super) struct Job {
     pub scored: Option<u32>,
     /// Scores that the reader has been sent.
     pub n_scores: usize,
-    pub allowed: Option<AllowedTokens>,
-    /// Whether the rule has left no token to draw next.
-    pub nothing_allowed: bool,
+    pub allowed: Option<AnswerRule>,
+    /// Reason why the rule has no token to draw next.
+    pub no_token: Option<NoToken>,
     /// Tokens read from the GPU.
     pub generated: usize,
     pub events: UnboundedSender<Event>,
@@ -66,7 +67,7 @@ impl Job {
 
     /// Whether its next token is drawn by a mask of its own.
     pub fn has_mask(&self) -> bool {
-        self.allowed.is_some() && !self.nothing_allowed
+        self.allowed.is_some() && self.no_token.is_none()
     }
 
     /// Tells the reader that the prompt is done up to `end`.

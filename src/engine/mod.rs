@@ -47,6 +47,8 @@ mod generation;
 mod handle;
 mod inspect;
 mod job;
+#[cfg(feature = "structure")]
+mod lazy_grammars;
 mod loader;
 mod logprobs;
 mod model_text;
@@ -67,6 +69,8 @@ mod state_file;
 mod stats;
 mod step_logprobs;
 mod stepper;
+#[cfg(feature = "structure")]
+mod structured;
 #[cfg(test)]
 mod tests;
 

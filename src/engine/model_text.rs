@@ -1,5 +1,7 @@
 //! A model's tokenizer and chat template.
 
+#[cfg(feature = "structure")]
+use super::lazy_grammars::LazyGrammars;
 use crate::error::Error;
 use crate::formats::{FormatError, Metadata, ModelFiles, ModelKind, SourceError, gguf};
 use crate::text::{
@@ -24,6 +26,8 @@ pub struct ModelText {
     special: SpecialTokenTexts,
     /// The end-of-text token by tokenizer_config.json.
     named_end: Option<String>,
+    #[cfg(feature = "structure")]
+    pub(super) grammars: LazyGrammars,
 }
 
 impl ModelText {
@@ -64,7 +68,16 @@ impl ModelText {
         let special = special.unwrap_or_default();
         let tokenizer_file = "tokenizer in its metadata";
         let place = place.to_owned();
-        Ok(Self { place, format, tokenizer, tokenizer_file, special, named_end: None })
+        Ok(Self {
+            place,
+            format,
+            tokenizer,
+            tokenizer_file,
+            special,
+            named_end: None,
+            #[cfg(feature = "structure")]
+            grammars: LazyGrammars::default(),
+        })
     }
 
     /// Reads tokenizer.json, and the template from chat_template.jinja or tokenizer_config.json.
@@ -87,7 +100,16 @@ impl ModelText {
         let tokenizer_file = "tokenizer.json";
         let named_end = special.eos_token.clone();
         let place = files.place().to_owned();
-        Ok(Self { place, tokenizer, tokenizer_file, format, special, named_end })
+        Ok(Self {
+            place,
+            tokenizer,
+            tokenizer_file,
+            format,
+            special,
+            named_end,
+            #[cfg(feature = "structure")]
+            grammars: LazyGrammars::default(),
+        })
     }
 
     /// The text of a model that has neither tokenizer nor template.
@@ -99,6 +121,8 @@ impl ModelText {
             format: Err(TextError::NoTemplate),
             special: SpecialTokenTexts::default(),
             named_end: None,
+            #[cfg(feature = "structure")]
+            grammars: LazyGrammars::default(),
         }
     }
 
@@ -115,7 +139,12 @@ impl ModelText {
     /// The same model without its tokenizer: every id may be sampled, and answers are ids.
     #[must_use]
     pub fn without_tokenizer(self) -> Self {
-        Self { tokenizer: None, ..self }
+        Self {
+            tokenizer: None,
+            #[cfg(feature = "structure")]
+            grammars: LazyGrammars::default(),
+            ..self
+        }
     }
 
     /// The model's name in errors: its directory or file, or `embedded`.
@@ -152,7 +181,7 @@ impl ModelText {
         Ok(self.format()?.render(conversation, add_generation_prompt)?)
     }
 
-    fn format(&self) -> Result<&ChatFormat, Error> {
+    pub(super) fn format(&self) -> Result<&ChatFormat, Error> {
         self.format.as_ref().map_err(|e| Error::Text(e.clone()))
     }
 

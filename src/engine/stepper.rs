@@ -270,14 +270,15 @@ impl Stepper {
         let runner = core.runner();
         for (id, _, slot) in draws {
             let Some(job) = self.jobs.get_mut(id) else { continue };
-            let Some(rule) = job.allowed.clone() else { continue };
+            let Some(rule) = &mut job.allowed else { continue };
             // The rule may take long, and callers need the scheduler meanwhile.
             let tokens = core.scheduler().tokens(*id)[job.prompt_len..].to_vec();
-            let mask = rule.after(&tokens, &core.all_tokens);
-            job.nothing_allowed = mask.is_none();
-            if let Some(mask) = mask {
-                let at = (1 + *slot as usize) * mask.len();
-                runner.device.write(&runner.scratch.allowed, at, &mask);
+            match rule.after(&tokens, &core.all_tokens) {
+                Ok(mask) => {
+                    let at = (1 + *slot as usize) * mask.len();
+                    runner.device.write(&runner.scratch.allowed, at, &mask);
+                }
+                Err(reason) => job.no_token = Some(reason),
             }
         }
     }
@@ -364,8 +365,8 @@ impl Stepper {
     fn drawn(&mut self, id: SeqId, epoch: u32, token: u32, logprobs: Option<TokenLogprobs>) {
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let position = job.prompt_len + job.generated;
-        if job.nothing_allowed {
-            self.fail(id, Error::NothingAllowed { position });
+        if let Some(reason) = job.no_token.take() {
+            self.fail(id, reason.at(position));
             return;
         }
         if token == NOT_FINITE {

@@ -10,8 +10,8 @@ use serde_json::Value;
 
 use super::answers::{Answers, Step};
 use super::body::json_text;
+use super::common::{blocking, with_ignored};
 use super::error::ApiError;
-use super::routes::{blocking, with_ignored};
 use super::sse::{self, Chunks};
 use super::state::Shared;
 use crate::api::{ChatChunks, ChatRequest};

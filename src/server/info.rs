@@ -7,8 +7,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
 use serde_json::{Value, json};
 
+use super::common::blocking;
 use super::error::ApiError;
-use super::routes::blocking;
 use super::state::{Served, Shared};
 use crate::engine::Engine;
 

@@ -10,6 +10,7 @@ mod access;
 mod answers;
 mod body;
 mod chat;
+mod common;
 mod completions;
 mod error;
 mod info;

@@ -13,15 +13,13 @@ use axum::routing::{get, post};
 use tower_http::cors::{AllowOrigin, Any, CorsLayer};
 
 use super::access;
+use super::common::IGNORED;
 use super::error::ApiError;
 use super::state::{Server, Shared};
 use super::{chat, completions, info, tokens};
 
 /// The header that names a request: the client's own, or a new one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
-/// The header that lists unknown fields which were ignored.
-const IGNORED: HeaderName = HeaderName::from_static("x-ignored-fields");
-
 impl Server {
     /// The service that answers requests.
     pub(super) fn router(&self) -> Router {
@@ -47,30 +45,6 @@ impl Server {
         };
         router.layer(from_fn_with_state(shared, noted))
     }
-}
-
-/// Runs work that takes milliseconds of a processor: templates and tokenizers.
-///
-/// # Errors
-/// 500 if the work has panicked.
-pub(super) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    let failed = "the request could not be processed: this is a bug of the server";
-    let error = |_| ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, failed, None, "internal");
-    tokio::task::spawn_blocking(work).await.map_err(error)
-}
-
-/// Adds the header with the names of fields that were ignored.
-pub(super) fn with_ignored(mut response: Response, ignored: &[String]) -> Response {
-    if !ignored.is_empty() {
-        let names: Vec<String> =
-            ignored.iter().map(|name| name.escape_default().to_string()).collect();
-        if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
-            response.headers_mut().insert(IGNORED, value);
-        }
-    }
-    response
 }
 
 /// Pages of these origins may call the server.

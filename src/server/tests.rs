@@ -2,6 +2,7 @@
 
 mod connections;
 mod limits;
+mod structure;
 mod tools;
 
 use std::sync::{Arc, Mutex, OnceLock};

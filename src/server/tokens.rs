@@ -9,8 +9,8 @@ use axum::response::Json;
 use serde_json::{Value, json};
 
 use super::body::json_text;
+use super::common::blocking;
 use super::error::ApiError;
-use super::routes::blocking;
 use super::state::Shared;
 use crate::api::{ChatRequest, TokenizeRequest, detokenize_request};
 

@@ -60,6 +60,8 @@ pub enum Calls {
     Any,
     /// Calls of these tools. Calls without markers are read if they make up the rest of the text.
     Of(Arc<Tools>),
+    /// Calls of these tools between markers. Other text is content, whatever it looks like.
+    Marked(Arc<Tools>),
 }
 
 /// The format of an answer.
@@ -76,7 +78,7 @@ pub struct AnswerFormat {
 impl AnswerFormat {
     fn tools(&self) -> Option<&Tools> {
         match &self.calls {
-            Calls::Of(tools) => Some(tools),
+            Calls::Of(tools) | Calls::Marked(tools) => Some(tools),
             _ => None,
         }
     }
@@ -101,12 +103,22 @@ impl AnswerFormat {
         self
     }
 
+    /// The same format, but calls of known tools are read between markers only. For answers whose grammar allows text
+    /// before calls, so that calls without markers would be text.
+    #[must_use]
+    pub fn with_marked_calls(mut self) -> Self {
+        if let Calls::Of(tools) = self.calls {
+            self.calls = Calls::Marked(tools);
+        }
+        self
+    }
+
     /// The markers that are interpreted.
     pub(super) fn markers(&self) -> impl Iterator<Item = Marker> {
         let (thinks, calls) = (self.thinks, self.calls != Calls::InText);
-        let tools = self.tools().is_some();
+        let unmarked = matches!(self.calls, Calls::Of(_));
         Marker::ALL.into_iter().filter(move |marker| match marker {
-            Marker::Function => tools,
+            Marker::Function => unmarked,
             marker if marker.is_reasoning() => thinks,
             _ => calls,
         })

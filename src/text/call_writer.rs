@@ -8,7 +8,7 @@ use super::xml_calls;
 
 /// A model's form of tool calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum CallForm {
+pub enum CallForm {
     /// `<|tool_call_start|>[f(a="x")]<|tool_call_end|>`
     Python,
     /// `<tool_call><function=f><parameter=a>…`

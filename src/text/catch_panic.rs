@@ -4,15 +4,15 @@
 //! be caught and validation is the only defence. The program's panic hook stays in place and reports
 //! a panic too.
 
-use super::error::{TextError, one_line};
+use super::error::one_line;
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// Runs `work`. A panic is returned as the error that `panicked` makes of its message.
-pub(super) fn catch_panic<T>(
-    panicked: impl FnOnce(String) -> TextError,
-    work: impl FnOnce() -> Result<T, TextError>,
-) -> Result<T, TextError> {
+pub(crate) fn catch_panic<T, E>(
+    panicked: impl FnOnce(String) -> E,
+    work: impl FnOnce() -> Result<T, E>,
+) -> Result<T, E> {
     catch_unwind(AssertUnwindSafe(work))
         .unwrap_or_else(|payload| Err(panicked(one_line(message(&*payload)))))
 }
@@ -27,6 +27,7 @@ fn message(payload: &(dyn Any + Send)) -> &str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::error::TextError;
     use super::*;
 
     fn failed(problem: String) -> TextError {
@@ -35,7 +36,7 @@ mod tests {
 
     #[test]
     fn a_panic_is_an_error_with_its_message() {
-        let error = catch_panic::<()>(failed, || panic!("no entry\nfound for key")).unwrap_err();
+        let error = catch_panic::<(), _>(failed, || panic!("no entry\nfound for key")).unwrap_err();
         assert_eq!(error.to_string(), "the tokenizer failed to load: no entry found for key");
         assert_eq!(catch_panic(failed, || Ok(5)), Ok(5));
     }

@@ -60,6 +60,12 @@ impl ChatFormat {
         self.thinks
     }
 
+    /// The model's form of tool calls; `None` if neither template nor vocabulary has a marker of calls.
+    #[must_use]
+    pub fn call_form(&self) -> Option<CallForm> {
+        self.calls
+    }
+
     /// The format for reading an answer to `prompt`. `tools` are the tools offered to the model. `begun`: the
     /// beginning of the answer, if the prompt has it.
     #[must_use]

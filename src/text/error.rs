@@ -127,7 +127,7 @@ pub(super) fn path(path: impl Display) -> String {
 }
 
 /// A foreign message (a library's, a template's) as one line of bounded length.
-pub(super) fn one_line(message: impl Display) -> String {
+pub(crate) fn one_line(message: impl Display) -> String {
     let text = message.to_string();
     let words = text.split(|c: char| c.is_whitespace() || c.is_control());
     let mut words = words.filter(|word| !word.is_empty());

@@ -310,6 +310,12 @@ pub(super) fn name_of(text: &str) -> &str {
     text.get(..end.unwrap_or(most)).unwrap_or_default()
 }
 
+/// Whether a call is read with this name, of a tool or an argument.
+#[cfg(feature = "structure")]
+pub(crate) fn is_call_name(name: &str) -> bool {
+    !name.is_empty() && name_of(name) == name
+}
+
 /// A key of a JSON object: other values than strings as `json.dumps` writes them, e.g. `true`.
 fn key(value: Literal) -> String {
     match value {

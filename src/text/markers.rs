@@ -9,6 +9,12 @@ pub(super) const CALL_END: &str = "<|tool_call_end|>";
 /// The markers around tool calls in LFM2's and LFM2.5's answers.
 pub const TOOL_CALL_MARKERS: [&str; 2] = [CALL_START, CALL_END];
 
+/// The markers around tool calls in XML.
+pub(crate) const XML_CALL_MARKERS: [&str; 2] = ["<tool_call>", "</tool_call>"];
+
+/// The markers around reasoning.
+pub(crate) const THINK_MARKERS: [&str; 2] = ["<think>", "</think>"];
+
 /// A marker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Marker {
@@ -35,12 +41,12 @@ impl Marker {
 
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::ThinkStart => "<think>",
-            Self::ThinkEnd => "</think>",
+            Self::ThinkStart => THINK_MARKERS[0],
+            Self::ThinkEnd => THINK_MARKERS[1],
             Self::CallStart => CALL_START,
             Self::CallEnd => CALL_END,
-            Self::XmlStart => "<tool_call>",
-            Self::XmlEnd => "</tool_call>",
+            Self::XmlStart => XML_CALL_MARKERS[0],
+            Self::XmlEnd => XML_CALL_MARKERS[1],
             Self::Function => "<function=",
         }
     }

@@ -24,6 +24,7 @@ mod quantize;
 mod readme;
 mod reference;
 mod serve;
+mod structure;
 #[cfg(target_os = "linux")]
 mod terminal;
 

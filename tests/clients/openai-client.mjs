@@ -10,9 +10,6 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import OpenAI from 'openai';
 
-// Turns on the checks of answers with a demanded structure: required and named tools, and JSON schemas.
-const STRUCTURE = false;
-
 const { equal, deepEqual, notEqual, ok } = assert;
 const URL_OF_SERVER = process.env.LFM2_URL.replace(/\/$/, '');
 const model = 'demo';
@@ -359,9 +356,8 @@ async function structure() {
 
 const checks = [
   models, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns, toolRunner,
-  messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd,
+  messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure,
 ];
-if (STRUCTURE) checks.push(structure);
 for (const check of checks) {
   await check();
   console.log(`ok ${check.name}`);

@@ -18,8 +18,6 @@ from contextlib import contextmanager
 import openai
 from openai import AsyncOpenAI, OpenAI
 
-# Turns on the checks of answers with a demanded structure: required and named tools, and JSON schemas.
-STRUCTURE = False
 
 URL = os.environ["LFM2_URL"].rstrip("/")
 PROGRAM = os.environ["LFM2_PROGRAM"]
@@ -390,7 +388,7 @@ def structure():
 
 CHECKS = [models, chat_whole, chat_stream, several_answers, limits_and_biases, logprobs, tools_in_turns,
           tools_streamed, messages_and_fields, bad_requests, completions, echo,
-          many_at_once, cancel, keys_retries_and_end] + [structure] * STRUCTURE
+          many_at_once, cancel, keys_retries_and_end, structure]
 
 if __name__ == "__main__":
     for check in CHECKS:

@@ -10,15 +10,16 @@ use super::{Source, product_lines, sources};
 
 /// The rooms of src/, lowest first, with the reason for each one's place. A room uses lower rooms only.
 /// ARCHITECTURE.md lists them in the same order.
-const ROOMS: [(&str, &str); 16] = [
+const ROOMS: [(&str, &str); 17] = [
     ("formats", "reads files, and knows neither a GPU nor a model"),
     ("gpu", "runs any shader, and knows no model"),
     ("kernels", "records dispatches of gpu, on weights in element types of formats"),
     ("reference", "uses no other room: a twin that shared code would share its mistakes"),
     ("state", "makes tensors that kernels read and write"),
     ("text", "reads tokenizers and chat templates by formats"),
+    ("grammar", "allows the tokens of answers that text reads back"),
     ("model", "loads formats into tensors and records kernels over state"),
-    ("error", "unites the errors of formats, gpu, model and text"),
+    ("error", "unites the errors of formats, gpu, model, text and grammar"),
     ("hub", "fetches files of which model can read the beginnings"),
     ("demo", "is the files of a model"),
     ("selftest", "compares kernels with reference and runs model on state"),

@@ -1,0 +1,117 @@
+//! The rules for tokens that requests demand: structure of the content, and of tool calls.
+
+use super::chat::ChatRequest;
+use super::fields::wrong;
+use super::structure::Wanted;
+use super::tool_choice::ToolChoice;
+use crate::engine::{AllowedTokens, Engine};
+use crate::error::Error;
+#[cfg(feature = "structure")]
+use crate::grammar::{self, GrammarError, Structure, ToolCalls};
+use crate::text::AnswerFormat;
+
+impl ChatRequest {
+    /// Whether tokens of tool calls are restricted: calls are demanded, must follow their schemas, must not be several,
+    /// or are the alternative to content of a given form.
+    pub(super) fn tools_have_rules(&self) -> bool {
+        let has_tools = self.conversation.tools.as_ref().is_some_and(|tools| !tools.is_empty());
+        let demanded = matches!(self.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
+        let rules = self.rules.strict || !self.rules.parallel;
+        has_tools && (demanded || rules || self.wanted != Wanted::Text)
+    }
+}
+
+#[cfg(feature = "structure")]
+impl Wanted {
+    fn structure(&self) -> Option<Structure> {
+        Some(match self {
+            Self::Text => return None,
+            Self::JsonObject => Structure::JsonObject,
+            Self::JsonSchema(schema) => Structure::JsonSchema(schema.clone()),
+            Self::Regex(regex) => Structure::Regex(regex.clone()),
+            Self::Grammar(grammar) => Structure::Lark(grammar.clone()),
+        })
+    }
+
+    /// The rule for the tokens of an answer that is only content.
+    pub(super) fn rule(
+        &self,
+        engine: &Engine,
+        format: &AnswerFormat,
+    ) -> Result<Option<AllowedTokens>, Error> {
+        let Some(structure) = self.structure() else { return Ok(None) };
+        engine.structure(&structure, format).map(Some).map_err(|e| named(e, self.field()))
+    }
+}
+
+#[cfg(feature = "structure")]
+impl ChatRequest {
+    /// The rule for the tokens of an answer in `format`.
+    pub(super) fn rule(
+        &self,
+        engine: &Engine,
+        format: &AnswerFormat,
+    ) -> Result<Option<AllowedTokens>, Error> {
+        let tools = self.conversation.tools.as_deref();
+        let Some(tools) = tools.filter(|_| self.tools_have_rules()) else {
+            return self.wanted.rule(engine, format);
+        };
+        let calls = ToolCalls {
+            tools: tools.to_vec(),
+            choice: match &self.tool_choice {
+                ToolChoice::Required => grammar::ToolChoice::Required,
+                ToolChoice::Named(name) => grammar::ToolChoice::Named(name.clone()),
+                ToolChoice::Auto | ToolChoice::None => grammar::ToolChoice::Auto,
+            },
+            parallel: self.rules.parallel,
+            content: self.wanted.structure().map(Box::new),
+        };
+        engine.structure(&Structure::Calls(calls), format).map(Some).map_err(|e| match &e {
+            Error::Grammar(GrammarError::Refused { place, .. }) if !place.starts_with("tool") => {
+                named(e, self.wanted.field())
+            }
+            _ => named(e, "tools"),
+        })
+    }
+}
+
+/// The error of a field, if the fault is a part of the request.
+#[cfg(feature = "structure")]
+fn named(error: Error, field: &str) -> Error {
+    match error {
+        Error::Grammar(e @ (GrammarError::Refused { .. } | GrammarError::TooLarge { .. })) => {
+            wrong(field, e.to_string())
+        }
+        other => other,
+    }
+}
+
+#[cfg(not(feature = "structure"))]
+impl Wanted {
+    pub(super) fn rule(
+        &self,
+        _: &Engine,
+        _: &AnswerFormat,
+    ) -> Result<Option<AllowedTokens>, Error> {
+        match self {
+            Self::Text => Ok(None),
+            _ => Err(wrong(self.field(), "is not supported by this build (feature `structure`)")),
+        }
+    }
+}
+
+#[cfg(not(feature = "structure"))]
+impl ChatRequest {
+    pub(super) fn rule(
+        &self,
+        engine: &Engine,
+        format: &AnswerFormat,
+    ) -> Result<Option<AllowedTokens>, Error> {
+        if self.tools_have_rules() && self.wanted == Wanted::Text {
+            let problem = "calls that are demanded, strict or single are not supported by this build (feature \
+                           `structure`)";
+            return Err(wrong("tools", problem));
+        }
+        self.wanted.rule(engine, format)
+    }
+}

@@ -1,0 +1,115 @@
+//! Limits of schemas and grammars. Requests may come from anyone, so no input may take long or much memory, or nest so
+//! deeply that a recursion exhausts the stack.
+
+use llguidance::api::ParserLimits;
+use serde_json::Value;
+
+use super::error::GrammarError;
+
+/// Most bytes of a schema, without white space.
+pub(super) const MAX_SCHEMA_BYTES: usize = 256 << 10;
+/// Deepest nesting of a schema's objects and lists.
+const MAX_DEPTH: usize = 64;
+/// Most bytes of a Lark grammar or a regular expression.
+const MAX_TEXT_BYTES: usize = 64 << 10;
+/// Most brackets that are open at once, and most negations, in a Lark grammar or a regular expression.
+const MAX_NESTING: usize = 64;
+/// Most tools of a request.
+const MAX_TOOLS: usize = 256;
+
+/// Limits of llguidance: 10 to 20 ms for a mask, 20 ms for the first regular expressions.
+pub(super) fn of_parser() -> ParserLimits {
+    ParserLimits {
+        max_grammar_size: 100_000,
+        // 1 to 2 kB each.
+        max_lexer_states: 50_000,
+        // Errors would quote the grammar.
+        verbose_errors: false,
+        ..ParserLimits::default()
+    }
+}
+
+fn at_most(place: &str, got: usize, unit: &'static str, most: usize) -> Result<(), GrammarError> {
+    match got <= most {
+        true => Ok(()),
+        false => Err(GrammarError::TooLarge { place: place.to_owned(), got, unit, most }),
+    }
+}
+
+/// Checks a schema.
+pub(super) fn check_schema(place: &str, schema: &Value) -> Result<(), GrammarError> {
+    check_values(place, std::slice::from_ref(schema))
+}
+
+/// Checks the depth and the total size of values, without recursion.
+fn check_values(place: &str, values: &[Value]) -> Result<(), GrammarError> {
+    let mut open: Vec<(&Value, usize)> = values.iter().map(|value| (value, 0)).collect();
+    let mut bytes = 0;
+    while let Some((value, depth)) = open.pop() {
+        at_most(place, depth, "levels of nesting", MAX_DEPTH)?;
+        bytes += match value {
+            Value::String(text) => 3 + text.len(),
+            Value::Array(items) => {
+                open.extend(items.iter().map(|item| (item, depth + 1)));
+                2
+            }
+            Value::Object(fields) => {
+                open.extend(fields.values().map(|value| (value, depth + 1)));
+                2 + fields.keys().map(|key| 4 + key.len()).sum::<usize>()
+            }
+            Value::Number(_) | Value::Bool(_) | Value::Null => 4,
+        };
+        at_most(place, bytes, "bytes", MAX_SCHEMA_BYTES)?;
+    }
+    Ok(())
+}
+
+/// Checks a Lark grammar or a regular expression.
+pub(super) fn check_text(place: &str, text: &str) -> Result<(), GrammarError> {
+    at_most(place, text.len(), "bytes", MAX_TEXT_BYTES)?;
+    let (mut open, mut deepest, mut negations) = (0usize, 0, 0);
+    for byte in text.bytes() {
+        match byte {
+            b'(' | b'[' | b'{' => open += 1,
+            b')' | b']' | b'}' => open = open.saturating_sub(1),
+            b'~' => negations += 1,
+            _ => {}
+        }
+        deepest = deepest.max(open);
+    }
+    at_most(place, deepest, "open brackets at once", MAX_NESTING)?;
+    at_most(place, negations, "negations", MAX_NESTING)
+}
+
+/// Checks the number of tools, and the size of all definitions together.
+pub(super) fn check_tools(tools: &[Value]) -> Result<(), GrammarError> {
+    at_most("tools", tools.len(), "tools", MAX_TOOLS)?;
+    check_values("tools", tools)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn sizes_and_depths_are_bounded() {
+        let message = |result: Result<(), GrammarError>| result.unwrap_err().to_string();
+        let deep = (0..65).fold(json!({}), |inner, _| json!([inner]));
+        assert_eq!(
+            message(check_schema("schema", &deep)),
+            "schema: has 65 levels of nesting, at most 64 are allowed"
+        );
+        let long = json!({ "enum": ["x".repeat(300_000)] });
+        assert!(message(check_schema("schema", &long)).contains("bytes"));
+        assert_eq!(
+            check_schema("schema", &json!({"type": ["object", "null"], "minItems": 3})),
+            Ok(())
+        );
+        assert!(message(check_text("grammar", &"(".repeat(65))).contains("open brackets"));
+        assert!(message(check_text("grammar", &"~".repeat(65))).contains("negations"));
+        assert!(message(check_text("grammar", &" ".repeat(70_000))).contains("bytes"));
+        assert_eq!(check_text("grammar", &"()".repeat(1000)), Ok(()));
+        assert!(message(check_tools(&vec![json!({}); 257])).contains("tools"));
+    }
+}
