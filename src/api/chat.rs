@@ -385,7 +385,6 @@ mod tests {
             (r#", "tools": [{"type": "web_search"}]"#, "tools[0]"),
             (r#", "tools": [1]"#, "tools[0]"),
             (r#", "seed": 1.5"#, "seed"),
-            (r#", "continue_final_message": 1"#, "continue_final_message"),
             (r#", "logprobs": 1"#, "logprobs"),
             (r#", "logprobs": true, "top_logprobs": 21"#, "top_logprobs"),
             (r#", "logprobs": true, "top_logprobs": -1"#, "top_logprobs"),
@@ -430,6 +429,10 @@ mod tests {
             ("", "request: not valid JSON"),
             ("[]", "request: must be an object"),
             ("{}", "messages: missing"),
+            (
+                r#"{"messages": [{"role": "user", "content": ""}], "continue_final_message": 1}"#,
+                "continue_final_message: must",
+            ),
             (r#"{"messages": [{"role": "x"}]}"#, "messages[0].role"),
         ] {
             let error = ChatRequest::from_json(json).unwrap_err();

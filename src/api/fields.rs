@@ -28,7 +28,7 @@ impl Fields {
 
     /// Takes a field's value; null counts as absent.
     pub(super) fn take(&mut self, key: &str) -> Option<Value> {
-        self.0.remove(key).filter(|value| !value.is_null())
+        self.0.shift_remove(key).filter(|value| !value.is_null())
     }
 
     pub(super) fn bool(&mut self, key: &str) -> Result<Option<bool>, Error> {

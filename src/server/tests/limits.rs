@@ -23,7 +23,7 @@ fn errors_have_openais_shape() {
             (get("/../../etc/passwd"), 404, "unknown_url"),
             (get("/v1/chat/completions"), 405, "method_not_allowed"),
             (get("/v1/models/other"), 404, "model_not_found"),
-            (post("/v1/models/../../x", ""), 404, "unknown_url"),
+            (post("/v1/models/../../x", ""), 405, "method_not_allowed"),
             (post("/v1/embeddings", "{}"), 404, "no_embeddings"),
             (post("/v1/chat/completions", ""), 400, "invalid_request"),
             (post("/v1/chat/completions", "[]"), 400, "invalid_request"),
