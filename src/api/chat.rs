@@ -425,6 +425,8 @@ mod tests {
                 other => panic!("{rest}: {other:?}"),
             }
         }
+        let long = read(&format!(", \"a\\n{}\": 1", "b".repeat(10_000))).unwrap_err().to_string();
+        assert!(long.lines().count() == 1 && long.len() < 1_000, "{long}");
         for (json, start) in [
             ("", "request: not valid JSON"),
             ("[]", "request: must be an object"),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::error::Error;
+use crate::formats::one_line;
 use crate::text::request_json;
 
 /// The error of a field.
@@ -22,7 +23,7 @@ impl Fields {
         match request_json(json) {
             Ok(Value::Object(fields)) => Ok(Self(fields)),
             Ok(_) => Err(wrong("request", "must be an object")),
-            Err(e) => Err(wrong("request", format!("not valid JSON: {e}"))),
+            Err(e) => Err(wrong("request", format!("not valid JSON: {}", one_line(&e)))),
         }
     }
 
@@ -190,7 +191,8 @@ impl Fields {
                     Some((_, new)) => format!("is not supported: use {new}"),
                     None => "is not supported: leave it out".to_owned(),
                 };
-                Err(wrong(key, problem))
+                // A client chooses the name, so it may be long or have line breaks.
+                Err(wrong(&one_line(key), problem))
             }
             _ => Ok(names),
         }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::fields::{Fields, wrong};
 use super::tool_choice::ToolChoice;
 use crate::error::Error;
+use crate::formats::one_line;
 
 /// The structure of an answer's content.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -68,7 +69,9 @@ impl Wanted {
             ("json", schema @ (Value::Object(_) | Value::Bool(_))) => Ok(Self::JsonSchema(schema)),
             ("json", Value::String(text)) => {
                 let schema = serde_json::from_str(&text);
-                schema.map(Self::JsonSchema).map_err(|e| wrong(key, format!("json: {e}")))
+                schema
+                    .map(Self::JsonSchema)
+                    .map_err(|e| wrong(key, format!("json: {}", one_line(&e))))
             }
             ("json_object", Value::Bool(true)) => Ok(Self::JsonObject),
             ("regex", Value::String(regex)) => Ok(Self::Regex(regex)),
