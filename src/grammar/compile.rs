@@ -40,7 +40,7 @@ impl Grammars {
                 ("regular expression", grammar)
             }
             Structure::Lark(text) => {
-                limits::check_text("grammar", text)?;
+                limits::check_lark("grammar", text)?;
                 ("grammar", GrammarWithLexer::from_lark(text.clone()))
             }
             Structure::Calls(calls) => return calls::compile(self, calls, format, form),
