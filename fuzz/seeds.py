@@ -280,6 +280,10 @@ def grammars():
     for path in sorted(suite.glob("*.json")):
         for i, group in enumerate(json.loads(path.read_text())):
             put("grammar", f"{path.stem}-{i}", b"\0\0" + bytes([i]) + compact(group["schema"]))
+    # An automaton with a state for each remainder, and rules that nest deeply.
+    put("grammar", "divisor", b"\0\0\0" + compact({"type": "integer", "multipleOf": 123456789}))
+    rules = ["start: a0"] + [f"a{i}: a{i + 1} a{i + 1}" for i in range(900)] + ['a900: "x"']
+    put("grammar", "deep", b"\x01\0\0" + "\n".join(rules).encode())
     put("grammar", "lark", b"\x01\0\0" + b"""start: <|tool_list_start|> (WORD | pair | %json {"type": "null"}) ("," WORD)~0..3
 pair[suffix="."]: /[a-z]+/ & ~/x.*/
 WORD: "a".."f" | "yes"i

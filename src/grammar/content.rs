@@ -30,7 +30,7 @@ pub(super) fn grammar(
             ("regular expression", grammar)
         }
         Structure::Lark(text) => {
-            limits::check_text("grammar", text)?;
+            limits::check_lark("grammar", text)?;
             ("grammar", GrammarWithLexer::from_lark(text.clone()))
         }
         Structure::Calls(_) => {

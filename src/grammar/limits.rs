@@ -14,6 +14,15 @@ const MAX_DEPTH: usize = 64;
 const MAX_TEXT_BYTES: usize = 64 << 10;
 /// Most brackets that are open at once, and most negations, in a Lark grammar or a regular expression.
 const MAX_NESTING: usize = 64;
+/// Most rules of a Lark grammar, which may each use the next one; most alternatives; and most brackets in all.
+const MAX_RULES: usize = 1000;
+const MAX_ALTERNATIVES: usize = 4096;
+const MAX_BRACKETS: usize = 8192;
+/// Largest divisor of `multipleOf`, without its powers of ten: its automaton has a state for each remainder.
+const MAX_DIVISOR: u64 = 10_000;
+/// Bytes of the stack on which grammars are compiled. llguidance recurses into rules, brackets and schemas.
+#[cfg(not(target_arch = "wasm32"))]
+const STACK_BYTES: usize = 64 << 20;
 /// Most tools of a request.
 const MAX_TOOLS: usize = 256;
 
@@ -21,6 +30,7 @@ const MAX_TOOLS: usize = 256;
 pub(super) fn of_parser() -> ParserLimits {
     ParserLimits {
         max_grammar_size: 100_000,
+        initial_lexer_fuel: 250_000,
         // 1 to 2 kB each.
         max_lexer_states: 50_000,
         // Errors would quote the grammar.
@@ -54,6 +64,7 @@ fn check_values(place: &str, values: &[Value]) -> Result<(), GrammarError> {
                 2
             }
             Value::Object(fields) => {
+                check_divisor(place, fields.get("multipleOf"))?;
                 open.extend(fields.values().map(|value| (value, depth + 1)));
                 2 + fields.keys().map(|key| 4 + key.len()).sum::<usize>()
             }
@@ -62,6 +73,54 @@ fn check_values(place: &str, values: &[Value]) -> Result<(), GrammarError> {
         at_most(place, bytes, "bytes", MAX_SCHEMA_BYTES)?;
     }
     Ok(())
+}
+
+/// Checks the divisor of a schema's `multipleOf`.
+fn check_divisor(place: &str, divisor: Option<&Value>) -> Result<(), GrammarError> {
+    let Some(Value::Number(number)) = divisor else { return Ok(()) };
+    let text = number.to_string();
+    let mantissa = text.split(['e', 'E']).next().unwrap_or_default();
+    let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
+    let digits = digits.trim_matches('0');
+    match digits.parse::<u64>() {
+        Ok(divisor) if divisor > MAX_DIVISOR => {}
+        Err(_) if !digits.is_empty() => {}
+        _ => return Ok(()),
+    }
+    Err(GrammarError::refused(
+        place,
+        format!("the keyword \"multipleOf\": {text} has too many digits"),
+    ))
+}
+
+/// Checks a Lark grammar.
+pub(super) fn check_lark(place: &str, text: &str) -> Result<(), GrammarError> {
+    check_text(place, text)?;
+    at_most(place, text.matches(':').count(), "rules", MAX_RULES)?;
+    at_most(place, text.matches('|').count(), "alternatives", MAX_ALTERNATIVES)?;
+    at_most(place, text.matches(['(', '[', '{']).count(), "brackets", MAX_BRACKETS)?;
+    // The schemas within are not parsed here.
+    let has_schema = text.contains("%json");
+    if has_schema && (text.contains("multipleOf") || text.contains("\\u")) {
+        let problem = "the keyword \"multipleOf\" and \\u escapes are not supported beside %json";
+        return Err(GrammarError::refused(place, problem));
+    }
+    Ok(())
+}
+
+/// Runs `work` on a stack of its own, natively.
+pub(super) fn on_large_stack<T: Send>(
+    work: impl FnOnce() -> Result<T, GrammarError> + Send,
+) -> Result<T, GrammarError> {
+    #[cfg(target_arch = "wasm32")]
+    return work();
+    #[cfg(not(target_arch = "wasm32"))]
+    std::thread::scope(|scope| {
+        let failed = || GrammarError::refused("grammar", "there is no thread to compile it");
+        let builder = std::thread::Builder::new().stack_size(STACK_BYTES);
+        let thread = builder.spawn_scoped(scope, work).map_err(|_| failed())?;
+        thread.join().unwrap_or_else(|_| Err(failed()))
+    })
 }
 
 /// Checks a Lark grammar or a regular expression.
@@ -110,6 +169,15 @@ mod tests {
         assert!(message(check_text("grammar", &"~".repeat(65))).contains("negations"));
         assert!(message(check_text("grammar", &" ".repeat(70_000))).contains("bytes"));
         assert_eq!(check_text("grammar", &"()".repeat(1000)), Ok(()));
+        let divisor = |divisor: Value| check_schema("schema", &json!({ "multipleOf": divisor }));
+        assert!(message(divisor(json!(123_456_789))).contains("\"multipleOf\": 123456789"));
+        for allowed in [json!(0.01), json!(1_000_000), json!(2.5), json!(1e-300), json!("x")] {
+            assert_eq!(divisor(allowed), Ok(()));
+        }
+        assert!(message(check_lark("grammar", &"a: \"b\"\n".repeat(1001))).contains("rules"));
+        assert!(message(check_lark("grammar", &"|".repeat(5000))).contains("alternatives"));
+        assert!(message(check_lark("grammar", &"()".repeat(9000))).contains("brackets"));
+        assert!(check_lark("grammar", "start: %json {\"multipleOf\": 123456789}").is_err());
         assert!(message(check_tools(&vec![json!({}); 257])).contains("tools"));
     }
 }

@@ -67,12 +67,13 @@ impl Grammars {
         grammars: Vec<GrammarWithLexer>,
     ) -> Result<Grammar, GrammarError> {
         let failed = |problem: String| GrammarError::of_library(place, problem);
-        catch_panic(failed, || {
+        let compile = || {
             let top = TopLevelGrammar { grammars, max_tokens: None };
             let parser = self.0.factory.create_parser(top);
             let parser = parser.map_err(|e| GrammarError::of_library(place, e))?;
             Ok(Grammar::new(parser, self.0.ends.clone()))
-        })
+        };
+        limits::on_large_stack(|| catch_panic(failed, compile))
     }
 
     pub(super) fn tokenizer(&self) -> &Tokenizer {
