@@ -25,20 +25,19 @@ impl Server {
             command.args(["--port", "0"]);
         }
         let mut child = command.spawn().unwrap();
-        let mut log = BufReader::new(child.stderr.take().unwrap());
-        let mut line = String::new();
-        loop {
-            line.clear();
-            assert!(log.read_line(&mut line).unwrap() > 0, "the server has ended");
-            if let Some(rest) = line.strip_prefix("listening on ") {
-                for words in ["model demo", "context ", "4 at once", " of GPU memory"] {
-                    assert!(rest.contains(words), "{line}");
-                }
-                let (address, _) = rest.split_once(": ").unwrap();
-                let address = address.trim_start_matches("http://").to_owned();
-                return Self { child, log, address };
+        let log = BufReader::new(child.stderr.take().unwrap());
+        let mut server = Self { child, log, address: String::new() };
+        while server.address.is_empty() {
+            let mut line = String::new();
+            assert!(server.log.read_line(&mut line).unwrap() > 0, "the server has ended");
+            let Some(rest) = line.strip_prefix("listening on ") else { continue };
+            for words in ["model demo", "context ", "4 at once", " of GPU memory"] {
+                assert!(rest.contains(words), "{line}");
             }
+            let (address, _) = rest.split_once(": ").unwrap();
+            server.address = address.trim_start_matches("http://").to_owned();
         }
+        server
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> TcpStream {
@@ -64,6 +63,7 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 

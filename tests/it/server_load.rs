@@ -30,7 +30,7 @@ fn requests() -> Vec<Value> {
         let text = questions[i % 5].repeat(repeat);
         let mut request = json!({
             "messages": [{ "role": "user", "content": text }],
-            "max_tokens": 6 + 3 * i, "temperature": i % 3, "seed": i, "ignore_eos": i % 2 == 0,
+            "max_tokens": 6 + 3 * i, "temperature": i % 3, "seed": i, "ignore_eos": i.is_multiple_of(2),
         });
         if i % 5 == 4 {
             request["stop"] = " a".into();
