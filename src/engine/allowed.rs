@@ -7,8 +7,8 @@ use crate::error::Error;
 #[cfg(feature = "structure")]
 use crate::grammar::Grammar;
 
-/// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token, so the engine waits
-/// for it and does not read ahead of such an answer; other answers of the same step wait too.
+/// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token is drawn, while the GPU
+/// computes the logits. If it takes longer than these, all answers of the step wait for it.
 #[derive(Clone)]
 pub struct AllowedTokens(Arc<dyn Fn() -> AnswerRule + Send + Sync>);
 

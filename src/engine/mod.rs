@@ -68,6 +68,7 @@ mod speed;
 mod state_file;
 mod stats;
 mod step_logprobs;
+mod step_masks;
 mod stepper;
 #[cfg(feature = "structure")]
 mod structured;

@@ -70,6 +70,14 @@ pub(super) enum Output {
     Logits,
 }
 
+/// The part of a batch that is submitted.
+#[derive(Clone, Copy)]
+enum Part {
+    Whole,
+    UntilDraws,
+    Draws,
+}
+
 /// Estimate of the device's speed.
 pub(super) struct Pace {
     pub macs_per_second: f64,
@@ -295,6 +303,16 @@ impl Runner {
         output: PassOutput,
         targets: &[(&Readback, Output)],
     ) -> Result<Submission, Error> {
+        self.submit_part(batch, output, Part::Whole, targets)
+    }
+
+    fn submit_part(
+        &self,
+        batch: &Batch,
+        output: PassOutput,
+        part: Part,
+        targets: &[(&Readback, Output)],
+    ) -> Result<Submission, Error> {
         self.device.check()?;
         let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
         if batch.n_rows() > self.max_rows as usize {
@@ -315,12 +333,19 @@ impl Runner {
         let plan =
             self.plan(key).ok_or_else(|| refused(format!("no plan for {} rows", shape.rows)))?;
         let macs = if self.is_long(shape.rows) { pace.macs() } else { u64::MAX };
-        let mut start = 0;
+        let [until_draws, draws] = plan.halves();
+        let commands = match part {
+            Part::Whole => until_draws.start..draws.end,
+            Part::UntilDraws => until_draws,
+            Part::Draws => draws,
+        };
+        let mut start = commands.start;
         loop {
             let (piece, _) = plan.piece(start, shape.rows, macs);
-            let (last, end) = (plan.ends_with(&piece), piece.end);
+            let end = piece.end.min(commands.end);
+            let last = end == commands.end;
             let mut encoder = self.device.encoder();
-            encoder.replay(&plan, &shape, piece);
+            encoder.replay(&plan, &shape, start..end);
             let inspected = lock(&self.inspected).clone();
             for (target, wanted) in targets.iter().filter(|_| last) {
                 match (wanted, &inspected) {
@@ -346,6 +371,21 @@ impl Runner {
             }
             start = end;
         }
+    }
+
+    /// Submits the part of a batch before its tokens are drawn, so that the host can compute masks meanwhile.
+    /// [`Runner::submit_draws`] submits the rest. Between them, no other pass that draws tokens may run.
+    pub fn submit_until_draws(&self, batch: &Batch) -> Result<(), Error> {
+        self.submit_part(batch, PassOutput::Tokens, Part::UntilDraws, &[]).map(|_| ())
+    }
+
+    /// Submits the part of a batch that draws its tokens, after [`Runner::submit_until_draws`].
+    pub fn submit_draws(
+        &self,
+        batch: &Batch,
+        targets: &[(&Readback, Output)],
+    ) -> Result<Submission, Error> {
+        self.submit_part(batch, PassOutput::Tokens, Part::Draws, targets)
     }
 
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.

@@ -34,7 +34,7 @@ pub(super) enum Command {
 }
 
 /// A step that was submitted and that the host has not read.
-struct InFlight {
+pub(super) struct InFlight {
     submission: Submission,
     submitted: Instant,
     /// Sequences that draw a token, and the readback of all slots' tokens.
@@ -53,7 +53,7 @@ struct InFlight {
 pub(super) struct Stepper {
     pub(super) core: Arc<Core>,
     pub(super) jobs: BTreeMap<SeqId, Job>,
-    in_flight: VecDeque<InFlight>,
+    pub(super) in_flight: VecDeque<InFlight>,
     readbacks: Vec<Readback>,
     next_readback: usize,
     /// End of the last step that was read.
@@ -171,7 +171,6 @@ impl Stepper {
         let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
         self.note_beginnings(&step.scored);
         self.note_beginnings(&step.chunk);
-        self.write_masks(&draws);
         let decode = self.decode_batch(&step.decode);
         let chunk = self.chunk_batch(&step.chunk);
         let scored = self.submit_scored(&step.scored).await?;
@@ -186,12 +185,23 @@ impl Stepper {
             }
             let runner = self.core.runner();
             let scored = self.logprobs_readback(batch, &draws).await?;
+            runner.learn_first(batch, output).await?;
+            let waits = self.waits_for_tokens(batch);
+            if waits {
+                runner.submit_until_draws(batch)?;
+                while !self.in_flight.is_empty() {
+                    self.read().await?;
+                }
+            }
+            self.write_masks(batch, &draws);
             let scored_target = scored.iter().map(|(target, _)| (target, Output::Logprobs));
             let tokens = readback.filter(|_| last);
             let tokens = tokens.map(|index| (&self.readbacks[index], Output::NextTokens));
             let targets: Vec<_> = tokens.into_iter().chain(scored_target).collect();
-            runner.learn_first(batch, output).await?;
-            submission = Some(runner.submit(batch, output, &targets)?);
+            submission = Some(match waits {
+                true => runner.submit_draws(batch, &targets)?,
+                false => runner.submit(batch, output, &targets)?,
+            });
             logprobs.extend(scored);
         }
         let after: Vec<Op> = step.after.iter().copied().map(Op::Capture).collect();
@@ -262,25 +272,6 @@ impl Stepper {
             snapshot_columns: columns.iter().map(|(row, column)| (*row, first + column)).collect(),
             rows,
         })
-    }
-
-    /// Uploads the masks of answers with a rule for the tokens that may be drawn.
-    fn write_masks(&mut self, draws: &[(SeqId, u32, u32)]) {
-        let core = self.core.clone();
-        let runner = core.runner();
-        for (id, _, slot) in draws {
-            let Some(job) = self.jobs.get_mut(id) else { continue };
-            let Some(rule) = &mut job.allowed else { continue };
-            // The rule may take long, and callers need the scheduler meanwhile.
-            let tokens = core.scheduler().tokens(*id)[job.prompt_len..].to_vec();
-            match rule.after(&tokens, &core.all_tokens) {
-                Ok(mask) => {
-                    let at = (1 + *slot as usize) * mask.len();
-                    runner.device.write(&runner.scratch.allowed, at, &mask);
-                }
-                Err(reason) => job.no_token = Some(reason),
-            }
-        }
     }
 
     /// Tells answers whose prompts begin to run how much of them was cached.

@@ -152,13 +152,14 @@ pub struct Recorder {
     caps: Caps,
     probing: bool,
     recorded: Vec<Recorded>,
+    pause: Option<usize>,
 }
 
 impl Recorder {
     /// A recorder for a device with `caps`. With `probing`, [`Recorder::probe`] keeps copies.
     #[must_use]
     pub fn new(caps: Caps, probing: bool) -> Self {
-        Self { caps, probing, recorded: Vec::new() }
+        Self { caps, probing, recorded: Vec::new(), pause: None }
     }
 
     /// Capabilities by which kernels are chosen.
@@ -176,6 +177,11 @@ impl Recorder {
     /// Appends a dispatch.
     pub fn push(&mut self, dispatch: Dispatch) {
         self.recorded.push(Recorded::Dispatch(dispatch));
+    }
+
+    /// Marks the place up to which a replay needs no input that the host may still have to compute.
+    pub fn pause_here(&mut self) {
+        self.pause = Some(self.recorded.len());
     }
 
     /// The variants recorded so far, in order.
@@ -251,7 +257,8 @@ impl Recorder {
             .await?;
         let (params, group0) = made;
         let held = vec![Memory::new(params, &device.inner.ledger), batch.memory.clone()];
-        Ok(Plan { commands, group0, _held: held })
+        let pause = self.pause.unwrap_or(commands.len());
+        Ok(Plan { commands, pause, group0, _held: held })
     }
 }
 
@@ -277,6 +284,8 @@ pub(super) enum Command {
 /// A recorded forward pass. A replay allocates nothing and looks nothing up.
 pub struct Plan {
     pub(super) commands: Vec<Command>,
+    /// Commands before the mark of [`Recorder::pause_here`].
+    pause: usize,
     pub(super) group0: wgpu::BindGroup,
     /// Memory that its bind groups keep, so that it stays counted.
     _held: Vec<Arc<Memory>>,
@@ -300,10 +309,10 @@ impl Plan {
         (start..self.commands.len(), sum)
     }
 
-    /// Whether the commands of `piece` are the last ones.
+    /// The commands before the mark of [`Recorder::pause_here`], and those behind it.
     #[must_use]
-    pub fn ends_with(&self, piece: &Range<usize>) -> bool {
-        piece.end >= self.commands.len()
+    pub fn halves(&self) -> [Range<usize>; 2] {
+        [0..self.pause, self.pause..self.commands.len()]
     }
 
     /// Multiply-adds of a row.

@@ -296,6 +296,8 @@ impl<'a> Forward<'a> {
     fn sample(&self, p: &mut Recorder) {
         let logprobs = self.logprobs(p);
         logprobs.record_spans(p, LogprobsMode::Raw);
+        // The host may compute the masks of tokens that may be drawn while all above runs.
+        p.pause_here();
         Sample {
             history: &self.state.history,
             logits: self.logits,

@@ -262,7 +262,8 @@ impl Scheduler {
             if place.computed < place.known || place.computed + 1 >= *most {
                 continue;
             }
-            if how.reads_first && tokens.len() <= place.computed {
+            // Its row's own token may still be unread, as the mask is needed only when the row draws.
+            if how.reads_first && tokens.len() < place.computed {
                 continue;
             }
             let needs_page = place.pages.len() * self.limits.page as usize <= place.computed;

@@ -28,8 +28,8 @@ pub struct Limits {
 pub struct Use {
     /// Whether it uses the prefix cache and is kept there.
     pub cache: bool,
-    /// Whether a row is planned only when the token that was drawn before it has been read, since that
-    /// token decides what may be drawn next.
+    /// Whether a row is planned only when all tokens before its own have been read, since the tokens decide what may
+    /// be drawn next. The host reads the row's own token while the row's pass runs, before it draws.
     pub reads_first: bool,
     /// Whether all tokens of its prompt but the first are scored. Such a sequence does not use the cache.
     pub scored: bool,

@@ -204,7 +204,10 @@ impl World {
             assert_eq!(request.fed.len(), row.position, "each position once, in order");
             request.fed.push(token);
             let read = self.scheduler.tokens(row.seq).len();
-            assert!(!request.how.reads_first || read == row.position + 1, "its token was read");
+            assert!(
+                !request.how.reads_first || read >= row.position,
+                "all tokens but its own were read"
+            );
             let pages = self.scheduler.pages(row.seq);
             self.gpu.row(row.slot, pages, &request.fed, row.snapshot_column);
             draws.push((row.seq, row.epoch, row.slot));

@@ -2,6 +2,7 @@
 
 mod connections;
 mod limits;
+mod lost;
 mod structure;
 mod tools;
 

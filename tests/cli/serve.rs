@@ -21,7 +21,7 @@ impl Server {
     fn start(args: &[&str]) -> Self {
         let mut command = lfm2(&["serve"]);
         command.args(args).stderr(Stdio::piped());
-        if !args.contains(&"--socket") {
+        if !args.contains(&"--socket") && !args.contains(&"--port") {
             command.args(["--port", "0"]);
         }
         let mut child = command.spawn().unwrap();
@@ -196,6 +196,27 @@ fn a_unix_socket_serves_and_replaces_a_stale_one() {
     assert_eq!(reply(stream).0, 200);
     assert_eq!(server.end().0, Some(0));
     assert!(!path.exists(), "the socket is removed");
+}
+
+/// A killed server cuts its streams, which clients can tell from an end, and starts again on its port.
+#[test]
+fn a_killed_server_starts_again() {
+    let mut server = Server::start(&[]);
+    let fields = json!({ "stream": true, "ignore_eos": true, "max_tokens": 1900 });
+    let body = chat("Hello!", fields).to_string();
+    let mut running = server.request("POST", "/v1/chat/completions", &body);
+    let mut first = [0; 64];
+    running.read_exact(&mut first).unwrap();
+    server.child.kill().unwrap();
+    server.child.wait().unwrap();
+    let mut rest = Vec::new();
+    // Its end may be an error of the connection.
+    let _ = running.read_to_end(&mut rest);
+    let rest = String::from_utf8_lossy(&rest);
+    assert!(!rest.contains("[DONE]") && !rest.contains("\"finish_reason\":\"length\""), "{rest}");
+    let port = server.address.rsplit(':').next().unwrap().to_owned();
+    let again = Server::start(&["--port", &port]);
+    assert_eq!(again.post("/v1/chat/completions", &chat("Hi", json!({}))).0, 200);
 }
 
 #[test]

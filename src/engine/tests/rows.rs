@@ -182,6 +182,36 @@ fn masks_restrict_the_tokens() {
     }
 }
 
+/// The pass of a token runs while the host makes its mask: its beginning is submitted before the rule is asked.
+#[test]
+fn masks_are_made_while_the_pass_runs() {
+    for ahead in AHEAD {
+        let engine = engine_with("tiny-a", |b| b.sequences(1).read_ahead(ahead));
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (device, seen) = (engine.device(), asked.clone());
+        let rule = AllowedTokens::new(move |_, _| {
+            seen.lock().unwrap().push(device.counters().submissions);
+        });
+        let options = GenerateOptions {
+            allowed: Some(rule),
+            ignore_end: true,
+            no_cache: true,
+            ..sampled(1, 10)
+        };
+        let prompt = tokens(5, 1, engine.config().vocab_size);
+        complete(answer(&engine, &prompt, options));
+        let asked = asked.lock().unwrap().clone();
+        // From one token to the next: the part that draws and the beginning of the next pass, or a whole pass.
+        let each = if ahead == 0 { 1 } else { 2 };
+        let between = asked.windows(2).map(|pair| pair[1] - pair[0]).skip(1);
+        assert!(
+            between.clone().all(|n| n == each),
+            "ahead {ahead}: {:?}",
+            between.collect::<Vec<_>>()
+        );
+    }
+}
+
 /// Several rows of a sequence draw their tokens in one pass, and the sequence continues before the rows that are
 /// rejected, as if they had not run.
 #[test]
