@@ -11,7 +11,7 @@ use crate::engine::{
     MAX_TOP_LOGPROBS,
 };
 use crate::error::Error;
-use crate::text::{Conversation, Role};
+use crate::text::{Conversation, Message, Role};
 
 /// Most answers to one request.
 pub(super) const MOST_ANSWERS: u64 = 64;
@@ -137,6 +137,7 @@ impl ChatRequest {
             // Text before calls may look like a call, which would not follow its schema.
             format = format.with_marked_calls();
         }
+        engine.check_room(&prompt)?;
         let mut options = self.options(engine)?;
         options.allowed = self.rule(engine, &format)?;
         Ok(GenerateRequest { prompt, format, options })
@@ -188,16 +189,18 @@ impl Engine {
     }
 }
 
-/// Whether the answer continues the last message: one of the assistant that calls no tool. llama-server and ollama
+/// Whether the answer continues the last message: one of the assistant with text that calls no tool. llama-server and ollama
 /// do the same.
 fn prefills(conversation: &Conversation) -> bool {
     let last = conversation.messages.last().filter(|last| last.role() == Role::Assistant);
-    let calls = |message: &crate::text::Message| {
+    let calls = |message: &Message| {
         let calls = message.fields().get("tool_calls").and_then(Value::as_array);
-        calls.is_some_and(|calls| !calls.is_empty())
+        let call = message.fields().get("function_call").filter(|call| !call.is_null());
+        call.is_some() || calls.is_some_and(|calls| !calls.is_empty())
     };
-    conversation.add_generation_prompt != Some(true)
-        && last.is_some_and(|last| !calls(last) && last.text().is_some_and(|t| !t.is_empty()))
+    let says = |message: &Message| message.text().is_some_and(|text| !text.trim().is_empty());
+    conversation.add_generation_prompt.is_none()
+        && last.is_some_and(|last| !calls(last) && says(last))
 }
 
 impl Fields {

@@ -96,6 +96,7 @@ impl CompletionRequest {
     /// # Errors
     /// [`Error::Text`] if a prompt cannot be encoded, and as [`GenerateOptions::check`].
     pub fn resolve_all(&self, engine: &Engine) -> Result<Vec<GenerateRequest>, Error> {
+        let allowed = self.wanted.rule(engine, &AnswerFormat::default())?;
         let mut all = Vec::with_capacity(self.prompts.len() * self.n);
         for prompt in &self.prompts {
             let ids = match prompt {
@@ -104,8 +105,10 @@ impl CompletionRequest {
                     engine.tokenizer()?.encode(text, self.add_special_tokens)?
                 }
             };
+            engine.check_room(&ids)?;
             for answer in 0..self.n {
-                let options = self.options(engine, answer)?;
+                let options =
+                    GenerateOptions { allowed: allowed.clone(), ..self.options(engine, answer)? };
                 let format = AnswerFormat::default();
                 all.push(GenerateRequest { prompt: ids.clone(), format, options });
             }
@@ -129,7 +132,7 @@ impl CompletionRequest {
             specials: SpecialTokens::Hide,
             logprobs,
             prompt_logprobs: logprobs.filter(|_| self.echo).map(|options| options.top),
-            allowed: self.wanted.rule(engine, &AnswerFormat::default())?,
+            allowed: None,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
         };

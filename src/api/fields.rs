@@ -111,18 +111,24 @@ impl Fields {
 
     pub(super) fn stop(&mut self) -> Result<Vec<String>, Error> {
         let problem = "must be a string or a list of strings";
-        match self.take("stop") {
-            None => Ok(Vec::new()),
-            Some(Value::String(text)) => Ok(vec![text]),
+        let stop: Vec<String> = match self.take("stop") {
+            None => return Ok(Vec::new()),
+            Some(Value::String(text)) => vec![text],
             Some(Value::Array(all)) => all
                 .into_iter()
                 .map(|one| match one {
                     Value::String(text) => Ok(text),
                     _ => Err(wrong("stop", problem)),
                 })
-                .collect(),
-            Some(_) => Err(wrong("stop", problem)),
+                .collect::<Result<_, _>>()?,
+            Some(_) => return Err(wrong("stop", problem)),
+        };
+        // All are looked for at every byte of an answer.
+        if stop.len() > MOST_STOPS || stop.iter().any(|text| text.len() > MOST_STOP_BYTES) {
+            let problem = format!("at most {MOST_STOPS} strings of {MOST_STOP_BYTES} bytes");
+            return Err(wrong("stop", problem));
         }
+        Ok(stop)
     }
 
     /// `stream` and `stream_options`.
@@ -198,6 +204,10 @@ impl Fields {
         }
     }
 }
+
+/// Most stop strings, and bytes of one.
+const MOST_STOPS: usize = 64;
+const MOST_STOP_BYTES: usize = 1024;
 
 /// Fields of other servers, and our name for the same.
 const RENAMED: [(&str, &str); 9] = [

@@ -80,12 +80,23 @@ impl Wanted {
                 let texts: Option<Vec<&str>> = choices.iter().map(Value::as_str).collect();
                 let texts = texts.filter(|texts| !texts.is_empty());
                 let texts = texts.ok_or_else(|| wrong(key, "choice must be a list of strings"))?;
-                let quoted = texts.iter().map(|text| json!(text).to_string());
+                let quoted = texts.iter().map(|text| quoted(text));
                 Ok(Self::Grammar(format!("start: {}", quoted.collect::<Vec<_>>().join(" | "))))
             }
             _ => Err(wrong(key, need)),
         }
     }
+}
+
+/// A text in a Lark grammar. Characters of its syntax are escaped, since limits of grammars count them.
+fn quoted(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '(' | ')' | '[' | ']' | '{' | '}' | '~' | ':' | '|' | '%' | '&' => {
+            format!("\\u{:04x}", u32::from(c))
+        }
+        other => other.to_string(),
+    };
+    json!(text).to_string().chars().map(escaped).collect()
 }
 
 /// Rules for the tool calls of an answer.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, Read};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -154,18 +155,20 @@ pub fn run(command: &[String]) -> String {
     let Some(status) = status else {
         return format!("error: {program} took longer than {} s", LONGEST.as_secs());
     };
-    let (stdout, stderr) = (joined(stdout), joined(stderr));
+    let left = || LONGEST.saturating_sub(began.elapsed());
+    let (stdout, stderr) = (output(&stdout, left()), output(&stderr, left()));
     if status.success() {
         return stdout;
     }
     format!("{stdout}{stderr}error: {program} ended with {status}")
 }
 
-type Reader = Option<std::thread::JoinHandle<String>>;
+type Reader = Option<mpsc::Receiver<String>>;
 
 /// Reads an output while the program runs. Bytes beyond the limit are read and dropped, so that it never waits.
 fn reader(pipe: Option<impl Read + Send + 'static>) -> Reader {
     pipe.map(|mut pipe| {
+        let (sender, receiver) = mpsc::channel();
         std::thread::spawn(move || {
             let mut kept = Vec::new();
             let _ = pipe.by_ref().take(MOST_BYTES as u64).read_to_end(&mut kept);
@@ -174,13 +177,16 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> Reader {
             if dropped > 0 {
                 text.push_str(&format!("\n… ({dropped} more bytes)\n"));
             }
-            text
-        })
+            let _ = sender.send(text);
+        });
+        receiver
     })
 }
 
-fn joined(reader: Reader) -> String {
-    reader.and_then(|thread| thread.join().ok()).unwrap_or_default()
+/// The output of a program that has ended. Another program that it has started may keep the pipe open.
+fn output(reader: &Reader, longest: Duration) -> String {
+    let read = reader.as_ref().and_then(|reader| reader.recv_timeout(longest).ok());
+    read.unwrap_or_default()
 }
 
 #[cfg(test)]

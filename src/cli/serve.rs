@@ -12,6 +12,7 @@ use super::input::read_text;
 use super::interrupt::{self, Meaning};
 use super::options::Common;
 use super::{load, stats};
+use crate::engine::Engine;
 use crate::server::{Listener, Server, ServerOptions};
 
 /// Threads that read requests and write answers. The engine has a thread of its own.
@@ -92,7 +93,7 @@ impl Serve {
     }
 
     pub fn run(self, common: &Common) -> Result<(), CliError> {
-        let options = self.options()?;
+        let mut options = self.options()?;
         let builder = &mut tokio::runtime::Builder::new_multi_thread();
         let builder = builder.worker_threads(HTTP_THREADS).thread_name("lfm2-http");
         let runtime = builder.enable_io().enable_time().build();
@@ -100,6 +101,7 @@ impl Serve {
             runtime.map_err(|e| CliError::Internal(format!("cannot start threads: {e}")))?;
         // Before the model is loaded, so that a taken port is told at once and /health answers meanwhile.
         let place = self.place(&options)?;
+        options.local = options.keys.is_empty() && place.is_local();
         let listener = runtime.block_on(place.bind())?;
         let url = match listener.address() {
             Some(address) => format!("http://{address}"),
@@ -110,9 +112,7 @@ impl Serve {
             let server = server.clone();
             async move { server.run(listener).await }
         });
-        let model = load::open(common)?;
-        let engine = load::engine_of(model, common, |builder| builder.sequences(self.parallel))?;
-        pollster::block_on(engine.warm_up())?;
+        let engine = self.load(common).inspect_err(|_| place.remove())?;
         interrupt::on_drain({
             let server = server.clone();
             move || server.drain()
@@ -135,6 +135,14 @@ impl Serve {
             Ok(Err(e)) => Err(CliError::Internal(format!("{url}: {e}"))),
             Err(e) => Err(CliError::Internal(format!("the server has failed: {e}"))),
         }
+    }
+
+    fn load(&self, common: &Common) -> Result<Engine, CliError> {
+        let model = load::open(common)?;
+        let engine = load::engine_of(model, common, |builder| builder.sequences(self.parallel))?;
+        pollster::block_on(engine.warm_up())?;
+        // Ctrl-C while the kernels were compiled.
+        if interrupt::take() { Err(CliError::Interrupted) } else { Ok(engine) }
     }
 
     fn options(&self) -> Result<ServerOptions, CliError> {
@@ -165,6 +173,7 @@ impl Serve {
             max_queue: self.max_queue.into(),
             lenient: self.lenient,
             aliases: self.alias.clone(),
+            local: false,
         })
     }
 
@@ -205,6 +214,15 @@ impl std::fmt::Display for Place {
 }
 
 impl Place {
+    /// Whether only this machine reaches it, by the network.
+    fn is_local(&self) -> bool {
+        match self {
+            Self::Tcp(addresses) => addresses.iter().all(|address| address.ip().is_loopback()),
+            // Web pages reach no Unix sockets.
+            Self::Socket(_) => false,
+        }
+    }
+
     async fn bind(&self) -> Result<Listener, CliError> {
         match self {
             Self::Tcp(addresses) => match TcpListener::bind(addresses.as_slice()).await {
@@ -231,7 +249,9 @@ fn bind_socket(path: &Path) -> Result<Listener, CliError> {
     use std::os::unix::fs::FileTypeExt;
     // A server that was killed leaves its socket behind. Nobody answers it.
     let is_socket = std::fs::symlink_metadata(path).is_ok_and(|m| m.file_type().is_socket());
-    if is_socket && std::os::unix::net::UnixStream::connect(path).is_err() {
+    let refused = |e: &std::io::Error| e.kind() == std::io::ErrorKind::ConnectionRefused;
+    let connected = std::os::unix::net::UnixStream::connect(path);
+    if is_socket && connected.is_err_and(|e| refused(&e)) {
         let _ = std::fs::remove_file(path);
     }
     let listener = tokio::net::UnixListener::bind(path);

@@ -175,6 +175,16 @@ impl Engine {
         Ok(generation)
     }
 
+    /// Checks that a prompt leaves room for a token of an answer.
+    pub(crate) fn check_room(&self, prompt: &[u32]) -> Result<(), Error> {
+        let context = self.context_length();
+        if prompt.len() < context {
+            return Ok(());
+        }
+        let most = self.config().max_position_embeddings;
+        Err(Error::ContextFull { prompt: prompt.len(), context, most })
+    }
+
     /// Starts requests so that the engine sees all of them before its next step.
     pub(crate) fn generate_together(
         &self,
@@ -236,11 +246,8 @@ fn job_of(
 ) -> Result<Job, Error> {
     let GenerateRequest { prompt, format, options } = request;
     engine.check_prompt(prompt)?;
+    engine.check_room(prompt)?;
     let context = engine.context_length();
-    if prompt.len() >= context {
-        let most = engine.config().max_position_embeddings;
-        return Err(Error::ContextFull { prompt: prompt.len(), context, most });
-    }
     options.check()?;
     let sampling = match &options.sampling {
         Some(sampling) => sampling.clone(),

@@ -173,7 +173,14 @@ impl Stepper {
         self.note_beginnings(&step.chunk);
         let decode = self.decode_batch(&step.decode);
         let chunk = self.chunk_batch(&step.chunk);
-        let scored = self.submit_scored(&step.scored).await?;
+        let scored = match self.submit_scored(&step.scored).await {
+            // Its buffers are made when they are first needed. If there is no memory for them, other answers go on.
+            Err(e @ Error::Gpu(GpuError::OutOfMemory { .. })) => {
+                step.scored.iter().for_each(|rows| self.fail(rows.seq, e.of_all()));
+                None
+            }
+            other => other?,
+        };
         let output = PassOutput::Tokens;
         let mut logprobs = Vec::new();
         let (scored, mut submission) = scored.map_or((None, None), |(target, submission)| {

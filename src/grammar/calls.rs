@@ -62,7 +62,7 @@ pub(super) fn compile(
             if tool.strict {
                 return Err(error);
             }
-            log::warn!("{error}; only the names of its arguments are enforced");
+            log::debug!("{error}; only the names of its arguments are enforced");
             tool.relax();
             relaxed = true;
         }

@@ -22,16 +22,21 @@ pub(super) async fn completions(
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
     let engine = shared.served()?.engine.clone();
-    let json = json_text(request).await?;
-    let request = CompletionRequest::read(&json, shared.unknown())?;
+    let (json, place) = json_text(&shared, request).await?;
+    let unknown = shared.unknown();
+    let read = blocking(&shared, move || (CompletionRequest::read(&json, unknown), place));
+    let (request, place) = read.await?;
+    let request = request?;
     let model = shared.model_name(request.model.as_deref())?;
     let ticket = shared.admit(request.prompts.len() * request.n, "prompt")?;
     let asked = engine.clone();
-    let (request, resolved) = blocking(move || {
+    // The work keeps the request's places, also if the client leaves.
+    let resolve = blocking(&shared, move || {
         let resolved = request.resolve_all(&asked);
-        (request, resolved)
-    })
-    .await?;
+        drop(place);
+        (request, resolved, ticket)
+    });
+    let (request, resolved, ticket) = resolve.await?;
     let named = |error: ApiError| error.of("prompt");
     let resolved = resolved.map_err(|error| named(error.into()))?;
     let prompts = resolved.iter().map(|one| one.prompt.clone()).collect();

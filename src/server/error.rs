@@ -68,6 +68,13 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, &message, Some("model"), "model_not_found")
     }
 
+    /// A bug of the server. Another try would meet it again.
+    pub fn internal() -> Self {
+        let problem = "the request could not be processed: this is a bug of the server";
+        let error = Self::new(StatusCode::INTERNAL_SERVER_ERROR, problem, None, "internal");
+        Self { final_error: true, ..error }
+    }
+
     /// An answer that has taken too long. Another try would take as long.
     pub fn timeout(seconds: u64) -> Self {
         let message = format!("the answer took longer than {seconds} s, the server's --timeout");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Json, Response};
@@ -37,7 +38,8 @@ pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Response {
 
 /// `GET /metrics`, for Prometheus.
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Response, ApiError> {
-    let text = blocking(move || shared.metrics.text()).await?;
+    let of = shared.clone();
+    let text = blocking(&shared, move || of.metrics.text()).await?;
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     Ok(([(header::CONTENT_TYPE, kind)], text).into_response())
 }
@@ -54,8 +56,9 @@ pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Result<Json<Val
 /// `GET /v1/models/NAME`.
 pub(super) async fn model(
     State(shared): State<Arc<Shared>>,
-    Path(name): Path<String>,
+    name: Result<Path<String>, PathRejection>,
 ) -> Result<Json<Value>, ApiError> {
+    let Path(name) = name.map_err(|_| ApiError::invalid("model", "the name is not UTF-8"))?;
     let Served { engine, created, .. } = shared.served()?;
     let name = shared.model_name(Some(&name))?;
     Ok(Json(of_model(engine, &name, *created)))

@@ -28,7 +28,7 @@ use super::state::Server;
 pub(super) struct Limits {
     /// Most connections at a time. Further clients wait in the system's queue.
     pub connections: usize,
-    /// Most bytes of a request's line and headers, as far as hyper counts them: up to twice as many may pass.
+    /// Most bytes of a request's line and headers, up to twice as many may pass, as hyper reads ahead.
     pub header_bytes: usize,
     /// Most headers of a request.
     pub headers: usize,

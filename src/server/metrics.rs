@@ -98,7 +98,7 @@ impl Metrics {
         self.next_token.observe(time.as_secs_f64());
     }
 
-    /// Counts an answer that has ended.
+    /// Counts an answer that has ended; without a reason, its client has left, or it has failed.
     pub fn ended(&self, timings: &Timings, finish: Option<FinishReason>, time: Duration) {
         let reason = match finish {
             Some(FinishReason::Stop) => "stop",

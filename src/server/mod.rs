@@ -19,7 +19,7 @@ mod metrics;
 mod routes;
 mod sse;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, feature = "demo-model", feature = "structure"))]
 mod tests;
 mod tokens;
 

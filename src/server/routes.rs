@@ -1,5 +1,6 @@
 //! The routes, and the steps that all requests take.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,7 +11,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use tower_http::cors::{AllowOrigin, Any, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use super::access;
 use super::common::IGNORED;
@@ -59,21 +60,16 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
     let exposed = [REQUEST_ID, IGNORED, header::RETRY_AFTER];
     let methods = [Method::GET, Method::POST];
     let cors = CorsLayer::new().allow_origin(allowed).allow_methods(methods);
-    Some(cors.allow_headers(Any).expose_headers(exposed))
+    Some(cors.allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed))
 }
 
 /// Names a request, counts it and logs it.
-async fn noted(
-    State(shared): State<Arc<Shared>>,
-    mut request: Request<Body>,
-    next: Next,
-) -> Response {
+async fn noted(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let given = given.filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned);
     let id = given.unwrap_or_else(|| format!("req-{}", shared.new_id()));
-    request.extensions_mut().insert(access::Route::default());
     let mut response = next.run(request).await;
     // Paths of unknown routes are whatever a client makes up, and would be a metric each.
     let route = response.extensions().get::<access::Route>().copied().unwrap_or_default().0;
@@ -102,8 +98,13 @@ async fn checked(
 }
 
 fn allowed(shared: &Shared, route: access::Route, headers: &HeaderMap) -> Result<(), ApiError> {
-    // Without keys, a page whose name resolves to this machine could use the server (DNS rebinding). Its requests
-    // name its origin; other programs name none.
+    // A page whose name resolves to this machine could use the server (DNS rebinding). Its requests name that host.
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
+    if let Some(host) = host.filter(|host| shared.options.local && !is_address(host)) {
+        let problem = format!("this server is not {host:?}: use its IP address, or give it a key");
+        return Err(ApiError::new(StatusCode::FORBIDDEN, &problem, None, "host_not_allowed"));
+    }
+    // Requests of a page name its origin too, except simple ones; other programs name none.
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     if let Some(origin) = origin.filter(|_| shared.options.keys.is_empty())
         && !is_local(origin)
@@ -128,14 +129,24 @@ fn allowed(shared: &Shared, route: access::Route, headers: &HeaderMap) -> Result
     Err(ApiError::new(StatusCode::UNAUTHORIZED, problem, None, "invalid_api_key"))
 }
 
-/// Whether an origin is this machine.
-fn is_local(origin: &str) -> bool {
-    let host = origin.split_once("://").map_or(origin, |(_, host)| host);
-    let name = match host.strip_prefix('[') {
+/// The name of a host without its port.
+fn name_of(host: &str) -> &str {
+    match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),
-    };
-    let address = name.parse::<std::net::IpAddr>();
+    }
+}
+
+/// Whether a host is an IP address or `localhost`, which nobody can make resolve elsewhere.
+fn is_address(host: &str) -> bool {
+    let name = name_of(host);
+    name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// Whether an origin is this machine.
+fn is_local(origin: &str) -> bool {
+    let name = name_of(origin.split_once("://").map_or(origin, |(_, host)| host));
+    let address = name.parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
 }
 

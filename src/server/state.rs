@@ -1,12 +1,13 @@
 //! The state that all requests share: options, the engine, and the answers in progress.
 
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use sha2::{Digest, Sha256};
 use subtle::{Choice, ConstantTimeEq};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use super::error::ApiError;
 use super::metrics::Metrics;
@@ -14,8 +15,15 @@ use crate::api::{ReplyHead, Unknown};
 use crate::engine::{Engine, GenerateRequest, Generation};
 use crate::error::Error;
 
+/// Bytes of bodies that are read and processed at a time. Parsed JSON takes up to 36 times as many.
+const BODIES_KIB: usize = 32 << 10;
+/// Longer times of an answer are as long as this.
+const FOR_EVER: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Requests whose JSON, templates and texts are processed at a time.
+const AT_WORK: usize = 2;
+
 /// Options of a server.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServerOptions {
     /// Keys of clients; empty: none is needed.
     pub keys: Vec<String>,
@@ -30,6 +38,17 @@ pub struct ServerOptions {
     pub lenient: bool,
     /// Names of the model beside its own.
     pub aliases: Vec<String>,
+    /// Whether the server is for this machine only, so that requests must address it by an IP address or as
+    /// `localhost`: a page of another site may have made its own name resolve to this machine.
+    pub local: bool,
+}
+
+impl fmt::Debug for ServerOptions {
+    /// Leaves out the keys.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = format_args!("{} keys", self.keys.len());
+        f.debug_struct("ServerOptions").field("keys", &keys).finish_non_exhaustive()
+    }
 }
 
 impl Default for ServerOptions {
@@ -41,6 +60,7 @@ impl Default for ServerOptions {
             max_queue: 128,
             lenient: false,
             aliases: Vec::new(),
+            local: false,
         }
     }
 }
@@ -74,6 +94,10 @@ pub(super) struct Shared {
     /// Answers in progress and waiting.
     in_flight: watch::Sender<usize>,
     draining: watch::Sender<bool>,
+    /// Places of bodies, in KiB.
+    pub bodies: Arc<Semaphore>,
+    /// Places of requests that are processed.
+    pub at_work: Arc<Semaphore>,
     /// SHA-256 of each key: hashes of one length are compared in constant time.
     keys: Vec<[u8; 32]>,
     began: SystemTime,
@@ -99,6 +123,8 @@ impl Server {
             served: OnceLock::new(),
             in_flight: watch::Sender::new(0),
             draining: watch::Sender::new(false),
+            bodies: Arc::new(Semaphore::new(BODIES_KIB)),
+            at_work: Arc::new(Semaphore::new(AT_WORK)),
             keys,
             began: SystemTime::now(),
             next_id: AtomicU64::new(0),
@@ -164,7 +190,7 @@ impl Shared {
     /// 429 if the queue is full, 400 if it is too short for as many, and as [`Shared::served`].
     pub fn admit(self: &Arc<Self>, n: usize, field: &str) -> Result<Ticket, ApiError> {
         let engine = &self.served()?.engine;
-        let most = engine.sequences() + self.options.max_queue;
+        let most = engine.sequences().saturating_add(self.options.max_queue);
         if n > most {
             let problem =
                 format!("asks for {n} answers, the server takes at most {most} at a time");
@@ -231,7 +257,8 @@ impl Shared {
 
     /// The time at which an answer that begins now has taken too long.
     pub fn deadline(&self) -> Instant {
-        Instant::now() + self.options.timeout
+        let now = Instant::now();
+        now.checked_add(self.options.timeout).unwrap_or(now + FOR_EVER)
     }
 }
 

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::Request;
 use axum::response::Json;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::body::json_text;
@@ -13,35 +14,60 @@ use super::common::blocking;
 use super::error::ApiError;
 use super::state::Shared;
 use crate::api::{ChatRequest, TokenizeRequest, detokenize_request};
+use crate::error::Error;
+
+/// Tokens of a text. A `Value` would take 72 bytes for each.
+#[derive(Serialize)]
+pub(super) struct Tokens {
+    count: usize,
+    max_model_len: usize,
+    tokens: Vec<u32>,
+}
+
+/// The text of tokens, under the names of vLLM and of llama-server.
+#[derive(Serialize)]
+pub(super) struct Text {
+    prompt: String,
+    content: String,
+}
 
 /// `POST /tokenize`: `{"prompt"}` (vLLM), `{"content"}` (llama-server) or `{"messages"}`.
 pub(super) async fn tokenize(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Tokens>, ApiError> {
     let engine = shared.served()?.engine.clone();
-    let json = json_text(request).await?;
-    let request = TokenizeRequest::read(&json, shared.unknown())?;
-    shared.model_name(request.model.as_deref())?;
-    let most = engine.context_length();
-    let tokens = blocking(move || request.tokens(&engine)).await??;
-    Ok(Json(json!({ "count": tokens.len(), "max_model_len": most, "tokens": tokens })))
+    let (json, place) = json_text(&shared, request).await?;
+    let of = shared.clone();
+    let work = blocking(&shared, move || {
+        let _place = place;
+        let request = TokenizeRequest::read(&json, of.unknown())?;
+        of.model_name(request.model.as_deref())?;
+        let tokens = request.tokens(&engine)?;
+        let max_model_len = engine.context_length();
+        Ok(Tokens { count: tokens.len(), max_model_len, tokens })
+    });
+    work.await?.map(Json)
 }
 
 /// `POST /detokenize`: `{"tokens"}` to `{"prompt"}` (vLLM), which is also `{"content"}` (llama-server).
 pub(super) async fn detokenize(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Text>, ApiError> {
     let engine = shared.served()?.engine.clone();
-    let json = json_text(request).await?;
-    let (tokens, model) = detokenize_request(&json, shared.unknown())?;
-    shared.model_name(model.as_deref())?;
-    let text = blocking(move || -> Result<String, crate::Error> {
-        Ok(engine.tokenizer()?.decode(&tokens, false)?)
+    let (json, place) = json_text(&shared, request).await?;
+    let of = shared.clone();
+    let work = blocking(&shared, move || {
+        let _place = place;
+        let (tokens, model) = detokenize_request(&json, of.unknown())?;
+        of.model_name(model.as_deref())?;
+        let named = |error: Error| ApiError::from(error).of("tokens");
+        let tokenizer = engine.tokenizer().map_err(named)?;
+        let text = tokenizer.decode(&tokens, false).map_err(|e| named(e.into()))?;
+        Ok(Text { prompt: text.clone(), content: text })
     });
-    let text = text.await?.map_err(|error| ApiError::from(error).of("tokens"))?;
-    Ok(Json(json!({ "prompt": text, "content": text })))
+    work.await?.map(Json)
 }
 
 /// `POST /apply-template`: the prompt of a chat request, as text.
@@ -50,9 +76,13 @@ pub(super) async fn apply_template(
     request: Request<Body>,
 ) -> Result<Json<Value>, ApiError> {
     let engine = shared.served()?.engine.clone();
-    let json = json_text(request).await?;
-    let request = ChatRequest::read(&json, shared.unknown())?;
-    shared.model_name(request.model.as_deref())?;
-    let text = blocking(move || engine.render_chat(&request.conversation)).await??;
-    Ok(Json(json!({ "prompt": text })))
+    let (json, place) = json_text(&shared, request).await?;
+    let of = shared.clone();
+    let work = blocking(&shared, move || {
+        let _place = place;
+        let request = ChatRequest::read(&json, of.unknown())?;
+        of.model_name(request.model.as_deref())?;
+        Ok(json!({ "prompt": engine.render_chat(&request.conversation)? }))
+    });
+    work.await?.map(Json)
 }

@@ -55,7 +55,9 @@ fn check(
 #[test]
 fn log_probabilities_are_those_of_the_logits() {
     for ahead in AHEAD {
-        let engine = engine_with("tiny-a", |b| b.sequences(4).read_ahead(ahead));
+        // Its counters must be its own, if other tests run beside it.
+        let device = block_on(Device::request(&DeviceOptions::default())).unwrap();
+        let engine = engine_with("tiny-a", |b| b.gpu(device).sequences(4).read_ahead(ahead));
         let vocab = engine.config().vocab_size;
         let prompts: Vec<_> = (0..3).map(|i| tokens(9 + 30 * i, i as u32, vocab)).collect();
         let greedy =
@@ -186,7 +188,9 @@ fn masks_restrict_the_tokens() {
 #[test]
 fn masks_are_made_while_the_pass_runs() {
     for ahead in AHEAD {
-        let engine = engine_with("tiny-a", |b| b.sequences(1).read_ahead(ahead));
+        // Its counters must be its own, if other tests run beside it.
+        let device = block_on(Device::request(&DeviceOptions::default())).unwrap();
+        let engine = engine_with("tiny-a", |b| b.gpu(device).sequences(1).read_ahead(ahead));
         let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
         let (device, seen) = (engine.device(), asked.clone());
         let rule = AllowedTokens::new(move |_, _| {

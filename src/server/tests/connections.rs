@@ -64,7 +64,7 @@ fn slow_and_long_headers_end_a_connection() {
     assert!(status(connected(address, HEALTH)).contains("200"));
 }
 
-/// A client that reads nothing loses its connection, and its answer ends.
+/// A client that reads nothing loses its connection, and its answer does not wait for it.
 #[test]
 fn a_client_that_does_not_read_is_left() {
     let limits = Limits { client_reads: Duration::from_millis(300), ..Limits::default() };
@@ -84,15 +84,12 @@ fn a_client_that_does_not_read_is_left() {
             body.len()
         ),
     );
-    let began = Instant::now();
-    while server.shared.in_flight() == 0 {
-        assert!(began.elapsed() < Duration::from_secs(10), "it did not begin");
-    }
-    while server.shared.in_flight() > 0 {
-        assert!(began.elapsed() < Duration::from_secs(20), "it did not end");
-        std::thread::sleep(Duration::from_millis(10));
-    }
-    assert!(began.elapsed() >= limits.client_reads);
+    std::thread::sleep(5 * limits.client_reads);
+    // The answer has ended for the engine, whoever reads it.
+    assert_eq!(server.shared.in_flight(), 0);
     assert!(status(connected(address, HEALTH)).contains("200"));
-    drop(stream);
+    let (mut stream, mut rest) = (stream, Vec::new());
+    let _ = stream.read_to_end(&mut rest);
+    let end = &rest[rest.len().saturating_sub(64)..];
+    assert!(!String::from_utf8_lossy(end).contains("[DONE]"), "{} bytes", rest.len());
 }

@@ -124,6 +124,10 @@ fn content_follows_its_schema() {
         assert!(text.starts_with('{'), "{text}");
         for (outputs, expected) in [
             (json!({ "choice": ["left", "right"] }), vec!["left", "right"]),
+            (
+                json!({ "choice": ["([{~:|%json&}", "([{~:|%json&}\"\\"] }),
+                vec!["([{~:|%json&}", "([{~:|%json&}\"\\"],
+            ),
             (json!({ "regex": "(ab){2}" }), vec!["abab"]),
             (json!({ "grammar": "start: \"x\" \"y\"" }), vec!["xy"]),
         ] {
