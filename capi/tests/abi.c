@@ -208,7 +208,7 @@ static void wrong_handles(const char *unused) {
     } requests[] = {
         {"", "request: not valid JSON"},
         {"{}", "messages: missing"},
-        {"{" QUESTION ", \"best_of\": 2}", "best_of: is not supported"},
+        {"{" QUESTION ", \"best_of\": 2}", "best_of: only 1 is supported"},
         {"{" QUESTION ", \"temperature\": -1}", "temperature: "},
     };
     for (size_t i = 0; i < sizeof requests / sizeof *requests; i++) {

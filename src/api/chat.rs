@@ -157,6 +157,19 @@ impl ChatRequest {
         (0..self.n).map(one).collect()
     }
 
+    /// Checks a request for one answer on `engine`, but for its conversation.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if it asks for several answers, or for a structure that this build does not support, and as
+    /// [`ChatRequest::options`].
+    pub fn check_single(&self, engine: &Engine) -> Result<(), Error> {
+        if self.n != 1 {
+            return Err(wrong("n", "only 1 answer a request is supported here"));
+        }
+        self.check_rules()?;
+        self.options(engine).map(|_| ())
+    }
+
     /// Options for an answer on `engine`: those of the request, else the model's recommendation.
     ///
     /// # Errors
@@ -182,9 +195,7 @@ impl Engine {
     /// # Errors
     /// As [`ChatRequest::resolve`] and [`Engine::generate`]; [`Error::Request`] if it asks for several answers.
     pub fn chat(&self, request: &ChatRequest) -> Result<Generation, Error> {
-        if request.n != 1 {
-            return Err(wrong("n", "only 1 answer a request is supported here"));
-        }
+        request.check_single(self)?;
         self.generate(request.resolve(self)?)
     }
 }

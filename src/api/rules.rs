@@ -17,7 +17,23 @@ impl ChatRequest {
         let has_tools = self.conversation.tools.as_ref().is_some_and(|tools| !tools.is_empty());
         let demanded = matches!(self.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
         let rules = self.rules.strict || !self.rules.parallel;
-        has_tools && (demanded || rules || self.wanted != Wanted::Text)
+        let possible = cfg!(feature = "structure");
+        possible && has_tools && (demanded || rules || self.wanted != Wanted::Text)
+    }
+
+    /// Checks that this build can keep the rules. Without the feature `structure`, `strict` is accepted and not enforced.
+    ///
+    /// # Errors
+    /// [`Error::Request`] for the first field that it cannot.
+    pub(super) fn check_rules(&self) -> Result<(), Error> {
+        let field = match (&self.tool_choice, &self.wanted) {
+            _ if cfg!(feature = "structure") => return Ok(()),
+            (ToolChoice::Required | ToolChoice::Named(_), _) => "tool_choice",
+            _ if !self.rules.parallel => "parallel_tool_calls",
+            (_, Wanted::Text) => return Ok(()),
+            (_, wanted) => wanted.field(),
+        };
+        Err(wrong(field, "is not supported by this build (feature `structure`)"))
     }
 }
 
@@ -107,11 +123,7 @@ impl ChatRequest {
         engine: &Engine,
         format: &AnswerFormat,
     ) -> Result<Option<AllowedTokens>, Error> {
-        if self.tools_have_rules() && self.wanted == Wanted::Text {
-            let problem = "calls that are demanded, strict or single are not supported by this build (feature \
-                           `structure`)";
-            return Err(wrong("tools", problem));
-        }
+        self.check_rules()?;
         self.wanted.rule(engine, format)
     }
 }

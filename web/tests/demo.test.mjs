@@ -208,6 +208,8 @@ for (const [make, most] of [['createEngine', 20], ['createWorkerEngine', 6]]) {
         [{ logprobs: true, top_logprobs: 21 }, /top_logprobs/],
         [{ best_of: 2 }, /best_of/],
         [{ n: 2, stream: true }, /^n: /],
+        [{ tools: [{ type: 'function', function: { name: 'f' } }], tool_choice: 'required' }, /^tool_choice: /],
+        [{ response_format: { type: 'json_object' } }, /^response_format: /],
         [{ temperature: -1 }, /temperature/],
         [{ messages: [] }, /messages: empty/],
         [{ messages: [{ role: 'user', content: 'x '.repeat(3000) }] }, /context/, 'context_full'],

@@ -142,7 +142,7 @@ impl WebEngine {
     /// Throws if a request of the chat API is invalid.
     pub fn check(&self, request: &str) -> Result<(), JsValue> {
         let request = ChatRequest::from_json(request).map_err(error)?;
-        request.options(&self.engine).map(|_| ()).map_err(error)
+        request.check_single(&self.engine).map_err(error)
     }
 
     /// Answers a request of the chat API, beside other requests. `on_piece` gets the settled output of each step as
