@@ -29,8 +29,9 @@ const CHOSEN: &str = "leave it out: the engine chooses it for the GPU";
 const KV: &str = "--kv f16, or --kv q8 for half the memory of the KV cache";
 const ADAPTER: &str = "--adapter NAME chooses a GPU; `lfm2 info` lists them";
 const CHAT: &str = "`lfm2 chat` is for conversations, `lfm2 generate` for single answers";
-const NO_SERVER: &str = "this version has no server; `lfm2 generate` answers in a pipe";
-const NO_GRAMMAR: &str = "this version does not support grammars or schemas";
+const SERVER: &str = "`lfm2 serve` is the server, which has this option";
+const STRUCTURE: &str =
+    "lfm2 generate --json-schema FILE, or --grammar FILE with a grammar in Lark's syntax";
 const NO_SAMPLER: &str =
     "the samplers are --temperature, --top-k, --top-p, --min-p and three penalties";
 
@@ -55,11 +56,9 @@ const OPTIONS: &[(&[&str], Equivalent)] = &[
         &["--interactive-first", "--no-conversation", "--single-turn", "--color"],
         Equivalent::Tip(CHAT),
     ),
-    (&["--host", "--port", "-np", "--parallel", "--api-key"], Equivalent::Tip(NO_SERVER)),
-    (
-        &["--grammar", "--grammar-file", "-j", "--json-schema", "--format"],
-        Equivalent::Tip(NO_GRAMMAR),
-    ),
+    (&["-np"], Equivalent::Same("--parallel")),
+    (&["--host", "--port", "--parallel", "--api-key"], Equivalent::Tip(SERVER)),
+    (&["--grammar-file", "-j", "--format"], Equivalent::Tip(STRUCTURE)),
     (
         &["--mirostat", "--typical", "--xtc-probability", "--dry-multiplier"],
         Equivalent::Tip(NO_SAMPLER),
@@ -454,7 +453,9 @@ mod tests {
         assert!(no_command("chta", &[], Some("chat")).tip.starts_with("lfm2 chat; "));
         assert_eq!(tip(&["completion", "zsh"]), "lfm2 completions zsh");
         assert_eq!(tip(&["complete", "this"]), "lfm2 generate this");
-        assert!(tip(&["serve", "--port", "1"]).starts_with("lfm2 chat"));
+        assert_eq!(line(&["serve", "--port", "1"]).unwrap(), ["serve", "--port", "1"]);
+        assert_eq!(line(&["serve", "-np", "4"]).unwrap(), ["serve", "--parallel", "4"]);
+        assert_eq!(tip(&["chat", "--port", "1"]), SERVER);
         let whole = crate::cli::command();
         for known in whole.get_subcommands().map(Command::get_name) {
             assert_eq!(command_for(known, &[]), None, "{known} is our own");

@@ -24,7 +24,8 @@ fn commands_and_options_of_other_programs_get_one_tip() {
         (&["run"][..], "lfm2 chat -m "),
         (&["run", model], "lfm2 chat -m LiquidAI/LFM2.5-8B-A1B-GGUF"),
         (&["run", model, "Why?"], "lfm2 generate -m LiquidAI/LFM2.5-8B-A1B-GGUF 'Why?'"),
-        (&["serve"], "lfm2 chat"),
+        (&["server"], "lfm2 serve"),
+        (&["ps"], "lfm2 serve"),
         (&["models"], "lfm2 list"),
         (&["ls"], "lfm2 list"),
         (&["version"], "lfm2 --version"),
@@ -34,7 +35,7 @@ fn commands_and_options_of_other_programs_get_one_tip() {
         (&["chat", "--n-gpu-layers", "99"], "always on the GPU"),
         (&["generate", "-p", "x", "-t", "8"], "not on CPU threads"),
         (&["generate", "-fa", "-p", "x"], "leave it out"),
-        (&["chat", "--host", "0.0.0.0"], "no server"),
+        (&["chat", "--host", "0.0.0.0"], "lfm2 serve"),
         (&["generate", "-p", "x", "--temprature", "1"], "--temperature"),
         (&["chat", "-m", "LFM2-8B-A1B"], "-m LiquidAI/LFM2-8B-A1B-GGUF"),
         (

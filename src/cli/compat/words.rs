@@ -27,9 +27,8 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
             (_, []) => format!("lfm2 chat -m {}", model(first)),
             _ => format!("lfm2 generate -m {} {}", model(first), words(rest)),
         },
-        "serve" | "server" | "start" | "ps" | "stop" => {
-            "lfm2 chat (this version has no server)".to_owned()
-        }
+        "server" | "start" => "lfm2 serve".to_owned(),
+        "ps" | "stop" => "lfm2 serve (it runs until Ctrl-C; nothing runs beside it)".to_owned(),
         "models" | "ls" | "model" | "cache" => "lfm2 list".to_owned(),
         "version" => "lfm2 --version".to_owned(),
         "show" | "inspect" | "gpus" | "devices" | "gpu" => match first {
