@@ -79,11 +79,7 @@ prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file)
 between them. If there is another prompt, stdin is ignored with a warning after 10 seconds without \
 input; `-f -` waits longer. A prompt that does not fit into the context is an error; it is never cut.
 
---messages takes {\"messages\": [...], \"tools\": [...]}.
-
---json-schema and --grammar allow no other tokens than those that fit. A keyword that cannot be enforced \
-is an error. The prompt should describe the answer too: the model does not see the schema. If \
---max-tokens ends the answer, it is incomplete.
+--messages takes {\"messages\": [...], \"tools\": [...]}. The model does not see schemas and grammars.
 
 Examples:
   lfm2 generate 'What is WebGPU?' --stats

@@ -20,7 +20,7 @@ const ENGINE: [&str; 10] = [
     "skip_selftest",
 ];
 /// Options that `-h` leaves out.
-const UNCOMMON: [&str; 13] = [
+const UNCOMMON: [&str; 20] = [
     "raw",
     "token_ids",
     "tool_calls",
@@ -33,6 +33,13 @@ const UNCOMMON: [&str; 13] = [
     "frequency_penalty",
     "sampling",
     "stop",
+    "json_schema",
+    "grammar",
+    "no_api_key",
+    "cors",
+    "alias",
+    "lenient",
+    "log_format",
     "version",
 ];
 
