@@ -1,9 +1,9 @@
 //! Streamed answers as OpenAI's `chat.completion.chunk`.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::fields::Streaming;
-use super::reply::{ReplyHead, call_id, finish_json, timings_json, usage_json};
+use super::reply::{ReplyHead, add_usage, call_id, finish_json, timings_json, usage_json};
 use crate::engine::{Delta, Engine, FinishReason, Timings};
 
 /// Writes the chunks of a streamed reply. For each answer: one with the role, those of its steps, and one with the
@@ -44,22 +44,13 @@ impl ChatChunks {
         streamed.timings = *timings;
         let first_call = streamed.calls;
         streamed.calls += delta.tool_calls.len();
-        let mut text = Map::new();
-        if !delta.reasoning.is_empty() {
-            text.insert("reasoning_content".to_owned(), delta.reasoning.as_str().into());
-        }
-        if !delta.text.is_empty() {
-            text.insert("content".to_owned(), delta.text.as_str().into());
-        }
-        let mut logprobs = match &delta.logprobs {
-            Some(one) if !self.engine.is_end(one.token) => {
-                self.engine.logprobs_json(std::slice::from_ref(one))
-            }
-            _ => Value::Null,
-        };
+        let mut piece = self.engine.piece_fields(delta);
+        let mut logprobs = piece.shift_remove("logprobs").unwrap_or_default();
+        // In a stream, calls have more fields.
+        piece.shift_remove("tool_calls");
         let mut chunks = Vec::new();
-        if !text.is_empty() || (!logprobs.is_null() && delta.tool_calls.is_empty()) {
-            chunks.push(self.chunk(answer, text.into(), logprobs.take(), None));
+        if !piece.is_empty() || (!logprobs.is_null() && delta.tool_calls.is_empty()) {
+            chunks.push(self.chunk(answer, piece.into(), logprobs.take(), None));
         }
         for (index, call) in (first_call..).zip(&delta.tool_calls) {
             // The id and name come once; the arguments follow, as in OpenAI's streams.
@@ -95,7 +86,8 @@ impl ChatChunks {
     }
 
     fn counts(&self) -> Value {
-        usage_json(&self.answers.iter().map(|one| one.timings).collect::<Vec<_>>())
+        let timings: Vec<Timings> = self.answers.iter().map(|one| one.timings).collect();
+        usage_json(&timings, timings.len())
     }
 
     fn chunk(
@@ -118,11 +110,7 @@ impl ChatChunks {
             "model": self.head.model,
             "choices": [choice],
         });
-        if self.streaming.always_usage {
-            chunk["usage"] = self.counts();
-        } else if self.streaming.include_usage {
-            chunk["usage"] = Value::Null;
-        }
+        add_usage(&mut chunk, self.streaming, || self.counts());
         chunk
     }
 }

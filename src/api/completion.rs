@@ -7,7 +7,8 @@ use super::fields::{Fields, Streaming, Unknown, wrong};
 use super::sampling::Overrides;
 use super::structure::Wanted;
 use crate::engine::{
-    Engine, GenerateOptions, GenerateRequest, LogprobsMode, LogprobsOptions, MAX_TOP_LOGPROBS,
+    AllowedTokens, Engine, GenerateOptions, GenerateRequest, LogprobsMode, LogprobsOptions,
+    MAX_TOP_LOGPROBS,
 };
 use crate::error::Error;
 use crate::text::{AnswerFormat, SpecialTokens};
@@ -107,8 +108,7 @@ impl CompletionRequest {
             };
             engine.check_room(&ids)?;
             for answer in 0..self.n {
-                let options =
-                    GenerateOptions { allowed: allowed.clone(), ..self.options(engine, answer)? };
+                let options = self.options(engine, answer, allowed.clone())?;
                 let format = AnswerFormat::default();
                 all.push(GenerateRequest { prompt: ids.clone(), format, options });
             }
@@ -122,7 +122,12 @@ impl CompletionRequest {
         self.max_tokens == 0
     }
 
-    fn options(&self, engine: &Engine, answer: usize) -> Result<GenerateOptions, Error> {
+    fn options(
+        &self,
+        engine: &Engine,
+        answer: usize,
+        allowed: Option<AllowedTokens>,
+    ) -> Result<GenerateOptions, Error> {
         let logprobs = self.logprobs.map(|top| LogprobsOptions { top, mode: LogprobsMode::Raw });
         let options = GenerateOptions {
             sampling: Some(self.sampling.on(engine, answer)?),
@@ -132,7 +137,7 @@ impl CompletionRequest {
             specials: SpecialTokens::Hide,
             logprobs,
             prompt_logprobs: logprobs.filter(|_| self.echo).map(|options| options.top),
-            allowed: None,
+            allowed,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
         };

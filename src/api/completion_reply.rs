@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::completion::CompletionRequest;
-use super::reply::{ReplyHead, finish_json, timings_json, usage_json};
+use super::reply::{ReplyHead, add_usage, finish_json, timings_json, usage_json};
 use crate::engine::{Completed, Delta, Engine, FinishReason, Timings, TokenLogprobs};
 
 /// Writes the reply to a request.
@@ -150,11 +150,7 @@ impl CompletionReply {
 
     fn chunk(&self, choice: Value) -> Value {
         let mut chunk = self.reply(vec![choice]);
-        if self.request.streaming.always_usage {
-            chunk["usage"] = self.usage();
-        } else if self.request.streaming.include_usage {
-            chunk["usage"] = Value::Null;
-        }
+        add_usage(&mut chunk, self.request.streaming, || self.usage());
         chunk
     }
 
@@ -168,21 +164,13 @@ impl CompletionReply {
         })
     }
 
-    /// The token counts of all answers. Those of one prompt share it.
+    /// The token counts of all answers.
     fn usage(&self) -> Value {
         let mut all: Vec<Timings> = self.timings.clone();
         if self.request.only_prompts() {
             all.iter_mut().for_each(|timings| timings.predicted_n = 0);
         }
-        let mut usage = usage_json(&all);
-        let firsts = || all.iter().step_by(self.request.n.max(1));
-        let prompts: usize = firsts().map(|timings| timings.cache_n + timings.prompt_n).sum();
-        let cached: usize = firsts().map(|timings| timings.cache_n).sum();
-        let completion: usize = all.iter().map(|timings| timings.predicted_n).sum();
-        usage["prompt_tokens"] = prompts.into();
-        usage["total_tokens"] = (prompts + completion).into();
-        usage["prompt_tokens_details"]["cached_tokens"] = cached.into();
-        usage
+        usage_json(&all, self.request.n)
     }
 
     /// A prompt alone has no end of its own.

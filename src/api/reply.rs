@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::fields::Streaming;
 use crate::engine::{Completed, Delta, Engine, FinishReason, Timings, TokenLogprobs};
 use crate::error::Error;
 use crate::text::{Answer, TextError};
@@ -11,6 +12,11 @@ impl Engine {
     /// whole functions (the caller adds ids), and `logprobs` of its token. Empty fields are omitted.
     #[must_use]
     pub fn piece(&self, delta: &Delta) -> Value {
+        self.piece_fields(delta).into()
+    }
+
+    /// The fields of [`Engine::piece`].
+    pub(super) fn piece_fields(&self, delta: &Delta) -> Map<String, Value> {
         let mut piece = Map::new();
         if !delta.text.is_empty() {
             piece.insert("content".to_owned(), delta.text.as_str().into());
@@ -27,7 +33,7 @@ impl Engine {
         if logprobs["content"].as_array().is_some_and(|content| !content.is_empty()) {
             piece.insert("logprobs".to_owned(), logprobs);
         }
-        piece.into()
+        piece
     }
 
     /// The whole answers to a request as OpenAI's `chat.completion`.
@@ -52,13 +58,13 @@ impl Engine {
             "created": head.created,
             "model": head.model,
             "choices": choices.collect::<Vec<_>>(),
-            "usage": usage_json(&timings),
+            "usage": usage_json(&timings, timings.len()),
             "timings": timings_json(&timings.first().copied().unwrap_or_default()),
         })
     }
 
     /// `choices[0].logprobs` of OpenAI's API: all tokens of the answer but the one that ends it.
-    pub(super) fn logprobs_json(&self, tokens: &[TokenLogprobs]) -> Value {
+    fn logprobs_json(&self, tokens: &[TokenLogprobs]) -> Value {
         let tokenizer = self.tokenizer().ok();
         let entry = |token: u32, logprob: f32| {
             let bytes = tokenizer.and_then(|t| t.token_bytes(token)).unwrap_or_default();
@@ -119,19 +125,29 @@ pub(super) fn finish_json(finish: Option<FinishReason>) -> Value {
     }
 }
 
-/// `usage` of the answers to one request, which share its prompt.
-pub(super) fn usage_json(answers: &[Timings]) -> Value {
-    let first = answers.first().copied().unwrap_or_default();
-    let prompt = first.cache_n + first.prompt_n;
+/// `usage` of answers, of which `n` in a row share a prompt.
+pub(super) fn usage_json(answers: &[Timings], n: usize) -> Value {
+    let prompts = || answers.iter().step_by(n.max(1));
+    let prompt: usize = prompts().map(|timings| timings.cache_n + timings.prompt_n).sum();
+    let cached: usize = prompts().map(|timings| timings.cache_n).sum();
     let completion: usize = answers.iter().map(|timings| timings.predicted_n).sum();
     let reasoning: usize = answers.iter().map(|timings| timings.reasoning_n).sum();
     json!({
         "prompt_tokens": prompt,
         "completion_tokens": completion,
         "total_tokens": prompt + completion,
-        "prompt_tokens_details": { "cached_tokens": first.cache_n },
+        "prompt_tokens_details": { "cached_tokens": cached },
         "completion_tokens_details": { "reasoning_tokens": reasoning },
     })
+}
+
+/// Adds `usage` to a chunk of a stream, as the request asks for it: the counts so far, null, or nothing.
+pub(super) fn add_usage(chunk: &mut Value, streaming: Streaming, counts: impl FnOnce() -> Value) {
+    if streaming.always_usage {
+        chunk["usage"] = counts();
+    } else if streaming.include_usage {
+        chunk["usage"] = Value::Null;
+    }
 }
 
 /// `timings` of an answer under llama-server's names.
@@ -156,7 +172,7 @@ pub(super) fn timings_json(timings: &Timings) -> Value {
 pub fn summary(finish: Option<FinishReason>, timings: &Timings) -> Value {
     json!({
         "finish_reason": finish_json(finish),
-        "usage": usage_json(&[*timings]),
+        "usage": usage_json(&[*timings], 1),
         "timings": timings_json(timings),
     })
 }

@@ -10,6 +10,9 @@ use crate::error::Error;
 use crate::grammar::{self, GrammarError, Structure, ToolCalls};
 use crate::text::AnswerFormat;
 
+/// Problem of a rule that a build cannot keep.
+const NO_FEATURE: &str = "is not supported by this build (feature `structure`)";
+
 impl ChatRequest {
     /// Whether tokens of tool calls are restricted: calls are demanded, must follow their schemas, must not be several,
     /// or are the alternative to content of a given form.
@@ -26,14 +29,23 @@ impl ChatRequest {
     /// # Errors
     /// [`Error::Request`] for the first field that it cannot.
     pub(super) fn check_rules(&self) -> Result<(), Error> {
-        let field = match (&self.tool_choice, &self.wanted) {
-            _ if cfg!(feature = "structure") => return Ok(()),
-            (ToolChoice::Required | ToolChoice::Named(_), _) => "tool_choice",
-            _ if !self.rules.parallel => "parallel_tool_calls",
-            (_, Wanted::Text) => return Ok(()),
-            (_, wanted) => wanted.field(),
-        };
-        Err(wrong(field, "is not supported by this build (feature `structure`)"))
+        match self.tool_choice {
+            _ if cfg!(feature = "structure") => Ok(()),
+            ToolChoice::Required | ToolChoice::Named(_) => Err(wrong("tool_choice", NO_FEATURE)),
+            _ if !self.rules.parallel => Err(wrong("parallel_tool_calls", NO_FEATURE)),
+            _ => self.wanted.check(),
+        }
+    }
+}
+
+impl Wanted {
+    /// Checks that this build can keep the structure.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Text => Ok(()),
+            _ if cfg!(feature = "structure") => Ok(()),
+            _ => Err(wrong(self.field(), NO_FEATURE)),
+        }
     }
 }
 
@@ -109,10 +121,7 @@ impl Wanted {
         _: &Engine,
         _: &AnswerFormat,
     ) -> Result<Option<AllowedTokens>, Error> {
-        match self {
-            Self::Text => Ok(None),
-            _ => Err(wrong(self.field(), "is not supported by this build (feature `structure`)")),
-        }
+        self.check().map(|()| None)
     }
 }
 
@@ -120,10 +129,9 @@ impl Wanted {
 impl ChatRequest {
     pub(super) fn rule(
         &self,
-        engine: &Engine,
-        format: &AnswerFormat,
+        _: &Engine,
+        _: &AnswerFormat,
     ) -> Result<Option<AllowedTokens>, Error> {
-        self.check_rules()?;
-        self.wanted.rule(engine, format)
+        self.check_rules().map(|()| None)
     }
 }

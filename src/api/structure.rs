@@ -7,6 +7,7 @@ use super::fields::{Fields, wrong};
 use super::tool_choice::ToolChoice;
 use crate::error::Error;
 use crate::formats::one_line;
+use crate::text::function_of;
 
 /// The structure of an answer's content.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -115,10 +116,8 @@ impl ToolRules {
         tools: Option<&[Value]>,
     ) -> Result<Self, Error> {
         let parallel = fields.bool("parallel_tool_calls")?.unwrap_or(true);
-        let is_strict = |tool: &Value| {
-            let function = tool.get("function").filter(|f| f.is_object()).unwrap_or(tool);
-            function.get("strict").and_then(Value::as_bool) == Some(true)
-        };
+        let is_strict =
+            |tool: &Value| function_of(tool).get("strict").and_then(Value::as_bool) == Some(true);
         let strict = tools.unwrap_or_default().iter().any(is_strict);
         Ok(Self { parallel, strict: strict && *choice != ToolChoice::None })
     }

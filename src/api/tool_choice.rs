@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::fields::{Fields, wrong};
 use crate::error::Error;
+use crate::text::function_of;
 
 /// Whether the model calls tools.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,9 +24,8 @@ pub enum ToolChoice {
 const NEED: &str = "must be \"auto\", \"none\", \"required\", {\"type\": \"function\", \"function\": {\"name\": ...}} \
                     or {\"type\": \"allowed_tools\", ...}";
 
-/// The name of a tool: of OpenAI's `{"type": "function", "function": {...}}`, or of Liquid's bare function.
-pub(super) fn name_of(tool: &Value) -> Option<&str> {
-    tool.get("function").filter(|f| f.is_object()).unwrap_or(tool).get("name")?.as_str()
+fn name_of(tool: &Value) -> Option<&str> {
+    function_of(tool).get("name")?.as_str()
 }
 
 /// Takes `tools`, each of which must be a function with a name.

@@ -10,7 +10,7 @@ use serde_json::{Map, Value};
 
 use super::error::CliError;
 use super::input::read_text;
-use crate::text::ToolCall;
+use crate::text::{ToolCall, function_of};
 
 /// Most bytes of a result that the model gets: some 4,000 tokens.
 const MOST_BYTES: usize = 16 << 10;
@@ -58,8 +58,7 @@ impl ToolFile {
                 return Err(wrong(format!("tools[{index}]: must be an object")));
             };
             let command = fields.shift_remove("command");
-            let name = fields.get("function").and_then(|function| function.get("name"));
-            let Some(name) = name.or(fields.get("name")).and_then(Value::as_str) else {
+            let Some(name) = function_of(tool).get("name").and_then(Value::as_str) else {
                 return Err(wrong(format!("tools[{index}]: has no name")));
             };
             let Some(command) = command else { continue };

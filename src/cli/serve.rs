@@ -130,11 +130,7 @@ impl Serve {
         }
         let ended = runtime.block_on(running);
         place.remove();
-        match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(e)) => Err(CliError::Internal(format!("{url}: {e}"))),
-            Err(e) => Err(CliError::Internal(format!("the server has failed: {e}"))),
-        }
+        ended.map_err(|e| CliError::Internal(format!("the server has failed: {e}")))
     }
 
     fn load(&self, common: &Common) -> Result<Engine, CliError> {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use super::error::GrammarError;
 use super::limits::MAX_SCHEMA_BYTES;
-use crate::text::is_call_name;
+use crate::text::{function_of, is_call_name};
 
 /// Keywords that relate the arguments to each other. A schema with one is enforced as a whole.
 const RELATIONS: [&str; 18] = [
@@ -67,7 +67,7 @@ pub(super) struct Parameter {
 pub(super) fn tools(definitions: &[Value]) -> Result<Vec<Tool>, GrammarError> {
     let mut seen = HashSet::new();
     let tools = definitions.iter().filter_map(|definition| {
-        let function = definition.get("function").filter(|f| f.is_object()).unwrap_or(definition);
+        let function = function_of(definition);
         let name = function.get("name")?.as_str()?;
         seen.insert(name).then(|| Tool::new(name, function))
     });

@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::Value;
 
 use super::answers::{Answers, Step};
-use super::body::json_text;
-use super::common::{blocking, with_ignored};
+use super::common::{with_body, with_ignored};
 use super::error::ApiError;
 use super::sse::{self, Chunks};
 use super::state::Shared;
@@ -21,26 +20,16 @@ pub(super) async fn chat(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let engine = shared.served()?.engine.clone();
-    let (json, place) = json_text(&shared, request).await?;
-    let unknown = shared.unknown();
-    let read = blocking(&shared, move || (ChatRequest::read(&json, unknown), place));
-    let (request, place) = read.await?;
-    let request = request?;
-    let model = shared.model_name(request.model.as_deref())?;
-    let ticket = shared.admit(request.n, "n")?;
-    let asked = engine.clone();
-    // The work keeps the request's places, also if the client leaves.
-    let resolve = blocking(&shared, move || {
-        let resolved = request.resolve_all(&asked);
-        drop(place);
-        (request, resolved, ticket)
+    let resolve = with_body(&shared, request, |shared, engine, json| {
+        let request = ChatRequest::read(json, shared.unknown())?;
+        let head = shared.head(shared.model_name(request.model.as_deref())?);
+        // Taken here, since the work goes on if the client leaves.
+        let ticket = shared.admit(request.n, "n")?;
+        let all = request.resolve_all(engine).map_err(|e| ApiError::from(e).of("messages"))?;
+        Ok((request, head, ticket, all, engine.clone()))
     });
-    let (request, resolved, ticket) = resolve.await?;
-    let answers =
-        resolved.map_err(ApiError::from).and_then(|all| Answers::begin(&shared, ticket, all));
-    let answers = answers.map_err(|error| error.of("messages"))?;
-    let head = shared.head(model);
+    let (request, head, ticket, all, engine) = resolve.await?;
+    let answers = Answers::begin(&shared, ticket, all).map_err(|error| error.of("messages"))?;
     let response = if request.streaming.stream {
         let chunks = ChatChunks::new(&engine, head, request.streaming, request.n);
         sse::stream(answers, Streamed { chunks, n: request.n })

@@ -1,13 +1,37 @@
 //! Steps that several routes share.
 
-use axum::http::{HeaderName, HeaderValue};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, Request};
 use axum::response::Response;
 
+use super::body::json_text;
 use super::error::ApiError;
 use super::state::Shared;
+use crate::engine::Engine;
 
 /// The header that lists unknown fields which were ignored.
 pub(super) const IGNORED: HeaderName = HeaderName::from_static("x-ignored-fields");
+
+/// Reads the body of a request and does `work` with it. The body keeps its place in memory until the work has ended.
+///
+/// # Errors
+/// As [`json_text`], [`blocking`] and `work`, and 503 while there is no engine.
+pub(super) async fn with_body<T: Send + 'static>(
+    shared: &Arc<Shared>,
+    request: Request<Body>,
+    work: impl FnOnce(&Arc<Shared>, &Engine, &str) -> Result<T, ApiError> + Send + 'static,
+) -> Result<T, ApiError> {
+    let engine = shared.served()?.engine.clone();
+    let (json, place) = json_text(shared, request).await?;
+    let of = shared.clone();
+    let work = move || {
+        let _place = place;
+        work(&of, &engine, &json)
+    };
+    blocking(shared, work).await?
+}
 
 /// Runs work that takes milliseconds of a processor, or more: JSON, templates and tokenizers. It ends even if the
 /// client leaves, so its number is limited.

@@ -9,8 +9,7 @@ use axum::response::{IntoResponse, Json, Response};
 use serde_json::Value;
 
 use super::answers::{Answers, Step};
-use super::body::json_text;
-use super::common::{blocking, with_ignored};
+use super::common::{with_body, with_ignored};
 use super::error::ApiError;
 use super::sse::{self, Chunks};
 use super::state::Shared;
@@ -21,28 +20,19 @@ pub(super) async fn completions(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Result<Response, ApiError> {
-    let engine = shared.served()?.engine.clone();
-    let (json, place) = json_text(&shared, request).await?;
-    let unknown = shared.unknown();
-    let read = blocking(&shared, move || (CompletionRequest::read(&json, unknown), place));
-    let (request, place) = read.await?;
-    let request = request?;
-    let model = shared.model_name(request.model.as_deref())?;
-    let ticket = shared.admit(request.prompts.len() * request.n, "prompt")?;
-    let asked = engine.clone();
-    // The work keeps the request's places, also if the client leaves.
-    let resolve = blocking(&shared, move || {
-        let resolved = request.resolve_all(&asked);
-        drop(place);
-        (request, resolved, ticket)
+    let resolve = with_body(&shared, request, |shared, engine, json| {
+        let request = CompletionRequest::read(json, shared.unknown())?;
+        let head = shared.head(shared.model_name(request.model.as_deref())?);
+        // Taken here, since the work goes on if the client leaves.
+        let ticket = shared.admit(request.prompts.len() * request.n, "prompt")?;
+        let all = request.resolve_all(engine).map_err(|e| ApiError::from(e).of("prompt"))?;
+        Ok((request, head, ticket, all, engine.clone()))
     });
-    let (request, resolved, ticket) = resolve.await?;
-    let named = |error: ApiError| error.of("prompt");
-    let resolved = resolved.map_err(|error| named(error.into()))?;
-    let prompts = resolved.iter().map(|one| one.prompt.clone()).collect();
-    let answers = Answers::begin(&shared, ticket, resolved).map_err(named)?;
+    let (request, head, ticket, all, engine) = resolve.await?;
+    let prompts = all.iter().map(|one| one.prompt.clone()).collect();
+    let answers = Answers::begin(&shared, ticket, all).map_err(|error| error.of("prompt"))?;
     let (streams, ignored) = (request.streaming.stream, request.ignored.clone());
-    let reply = CompletionReply::new(&engine, shared.head(model), request, prompts);
+    let reply = CompletionReply::new(&engine, head, request, prompts);
     let response = if streams {
         sse::stream(answers, Streamed(reply))
     } else {

@@ -1,6 +1,5 @@
 //! Accepts connections, within limits.
 
-use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use super::state::Server;
 pub(super) struct Limits {
     /// Most connections at a time. Further clients wait in the system's queue.
     pub connections: usize,
-    /// Most bytes of a request's line and headers, up to twice as many may pass, as hyper reads ahead.
+    /// Most bytes of a request's line and headers. Up to twice as many may pass, as hyper reads ahead.
     pub header_bytes: usize,
     /// Most headers of a request.
     pub headers: usize,
@@ -77,15 +76,13 @@ impl Listener {
 }
 
 impl Server {
-    /// Answers requests until the server was told to [drain](Server::drain) and all answers have ended.
-    ///
-    /// # Errors
-    /// None at present; errors of single connections end these.
-    pub async fn run(&self, listener: Listener) -> io::Result<()> {
-        self.run_within(listener, Limits::default()).await
+    /// Answers requests until the server was told to [drain](Server::drain) and all answers have ended. Errors of a
+    /// connection end only this one.
+    pub async fn run(&self, listener: Listener) {
+        self.run_within(listener, Limits::default()).await;
     }
 
-    pub(super) async fn run_within(&self, listener: Listener, limits: Limits) -> io::Result<()> {
+    pub(super) async fn run_within(&self, listener: Listener, limits: Limits) {
         let router = self.router();
         let connections = Connections {
             limits,
@@ -127,7 +124,6 @@ impl Server {
             }
         }
         let _ = tokio::time::timeout(LAST_BYTES, connections.graceful.shutdown()).await;
-        Ok(())
     }
 }
 

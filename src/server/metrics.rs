@@ -34,12 +34,6 @@ pub(super) struct Metrics {
     engine: Arc<OnceLock<Engine>>,
 }
 
-impl fmt::Debug for Metrics {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Metrics(..)")
-    }
-}
-
 impl Metrics {
     pub fn new() -> Self {
         let times = || Histogram::new(exponential_buckets(0.005, 2.0, 16));
@@ -83,7 +77,7 @@ impl Metrics {
     }
 
     /// Counts a request.
-    pub fn request(&self, route: &'static str, status: u16) {
+    pub fn request(&self, route: &str, status: u16) {
         let labels = vec![("route", route.to_owned()), ("status", status.to_string())];
         self.requests.get_or_create(&labels).inc();
     }

@@ -21,6 +21,7 @@ use super::{chat, completions, info, tokens};
 
 /// The header that names a request: the client's own, or a new one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
 impl Server {
     /// The service that answers requests.
     pub(super) fn router(&self) -> Router {
@@ -72,7 +73,8 @@ async fn noted(State(shared): State<Arc<Shared>>, request: Request<Body>, next: 
     let id = given.unwrap_or_else(|| format!("req-{}", shared.new_id()));
     let mut response = next.run(request).await;
     // Paths of unknown routes are whatever a client makes up, and would be a metric each.
-    let route = response.extensions().get::<access::Route>().copied().unwrap_or_default().0;
+    let matched = response.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("unknown", MatchedPath::as_str);
     shared.metrics.request(route, response.status().as_u16());
     access::log(&method, route, response.status(), began.elapsed(), &id);
     if let Ok(id) = HeaderValue::from_str(&id) {
@@ -88,16 +90,18 @@ async fn checked(
     request: Request<Body>,
     next: Next,
 ) -> Response {
-    let route = access::Route::of(route.as_ref().map(MatchedPath::as_str));
-    let mut response = match allowed(&shared, route, request.headers()) {
+    let needs_key = route.as_ref().is_none_or(|route| route.as_str() != "/health");
+    let mut response = match allowed(&shared, needs_key, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
-    response.extensions_mut().insert(route);
+    if let Some(route) = route {
+        response.extensions_mut().insert(route);
+    }
     response
 }
 
-fn allowed(shared: &Shared, route: access::Route, headers: &HeaderMap) -> Result<(), ApiError> {
+fn allowed(shared: &Shared, needs_key: bool, headers: &HeaderMap) -> Result<(), ApiError> {
     // A page whose name resolves to this machine could use the server (DNS rebinding). Its requests name that host.
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
     if let Some(host) = host.filter(|host| shared.options.local && !is_address(host)) {
@@ -119,7 +123,7 @@ fn allowed(shared: &Shared, route: access::Route, headers: &HeaderMap) -> Result
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
     let key = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-    if route.0 == "/health" || shared.accepts_key(key) {
+    if !needs_key || shared.accepts_key(key) {
         return Ok(());
     }
     let problem = match key {

@@ -9,8 +9,7 @@ use axum::response::Json;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::body::json_text;
-use super::common::blocking;
+use super::common::with_body;
 use super::error::ApiError;
 use super::state::Shared;
 use crate::api::{ChatRequest, TokenizeRequest, detokenize_request};
@@ -36,18 +35,14 @@ pub(super) async fn tokenize(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Result<Json<Tokens>, ApiError> {
-    let engine = shared.served()?.engine.clone();
-    let (json, place) = json_text(&shared, request).await?;
-    let of = shared.clone();
-    let work = blocking(&shared, move || {
-        let _place = place;
-        let request = TokenizeRequest::read(&json, of.unknown())?;
-        of.model_name(request.model.as_deref())?;
-        let tokens = request.tokens(&engine)?;
+    let work = with_body(&shared, request, |shared, engine, json| {
+        let request = TokenizeRequest::read(json, shared.unknown())?;
+        shared.model_name(request.model.as_deref())?;
+        let tokens = request.tokens(engine)?;
         let max_model_len = engine.context_length();
         Ok(Tokens { count: tokens.len(), max_model_len, tokens })
     });
-    work.await?.map(Json)
+    work.await.map(Json)
 }
 
 /// `POST /detokenize`: `{"tokens"}` to `{"prompt"}` (vLLM), which is also `{"content"}` (llama-server).
@@ -55,19 +50,15 @@ pub(super) async fn detokenize(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Result<Json<Text>, ApiError> {
-    let engine = shared.served()?.engine.clone();
-    let (json, place) = json_text(&shared, request).await?;
-    let of = shared.clone();
-    let work = blocking(&shared, move || {
-        let _place = place;
-        let (tokens, model) = detokenize_request(&json, of.unknown())?;
-        of.model_name(model.as_deref())?;
+    let work = with_body(&shared, request, |shared, engine, json| {
+        let (tokens, model) = detokenize_request(json, shared.unknown())?;
+        shared.model_name(model.as_deref())?;
         let named = |error: Error| ApiError::from(error).of("tokens");
         let tokenizer = engine.tokenizer().map_err(named)?;
         let text = tokenizer.decode(&tokens, false).map_err(|e| named(e.into()))?;
         Ok(Text { prompt: text.clone(), content: text })
     });
-    work.await?.map(Json)
+    work.await.map(Json)
 }
 
 /// `POST /apply-template`: the prompt of a chat request, as text.
@@ -75,14 +66,10 @@ pub(super) async fn apply_template(
     State(shared): State<Arc<Shared>>,
     request: Request<Body>,
 ) -> Result<Json<Value>, ApiError> {
-    let engine = shared.served()?.engine.clone();
-    let (json, place) = json_text(&shared, request).await?;
-    let of = shared.clone();
-    let work = blocking(&shared, move || {
-        let _place = place;
-        let request = ChatRequest::read(&json, of.unknown())?;
-        of.model_name(request.model.as_deref())?;
+    let work = with_body(&shared, request, |shared, engine, json| {
+        let request = ChatRequest::read(json, shared.unknown())?;
+        shared.model_name(request.model.as_deref())?;
         Ok(json!({ "prompt": engine.render_chat(&request.conversation)? }))
     });
-    work.await?.map(Json)
+    work.await.map(Json)
 }

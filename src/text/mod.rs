@@ -57,3 +57,4 @@ pub use text_stream::{SpecialTokens, TextStream};
 pub use tokenizer::Tokenizer;
 pub use tool_call::ToolCall;
 pub use tools::Tools;
+pub(crate) use tools::function_of;

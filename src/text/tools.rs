@@ -26,6 +26,12 @@ enum Type {
     Array,
 }
 
+/// The function that a tool's definition describes: that in OpenAI's `{"type": "function", "function": {...}}`, or
+/// Liquid's bare one.
+pub(crate) fn function_of(definition: &Value) -> &Value {
+    definition.get("function").filter(|function| function.is_object()).unwrap_or(definition)
+}
+
 impl Tools {
     /// Reads definitions: OpenAI's `{"type": "function", "function": {...}}`, or Liquid's bare
     /// `{"name", "description", "parameters"}`. Definitions without a name are ignored.
@@ -45,7 +51,7 @@ impl Tools {
 
 impl Tool {
     fn new(definition: &Value) -> Option<Self> {
-        let function = definition.get("function").filter(|f| f.is_object()).unwrap_or(definition);
+        let function = function_of(definition);
         let name = function.get("name")?.as_str()?.to_owned();
         let schema = function.get("parameters").and_then(|p| p.get("properties"));
         let properties = schema.and_then(Value::as_object).into_iter().flatten();

@@ -12,9 +12,9 @@ use pollster::block_on;
 /// Clients at once, and sequences of the engine.
 const CLIENTS: u32 = 64;
 
-/// Seconds of the load: `LFM2_LOAD_SECONDS`, or 30.
-fn seconds() -> u64 {
-    std::env::var("LFM2_LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(30)
+/// Seconds of a load: `LFM2_LOAD_SECONDS`, or `by_default`.
+pub fn seconds(by_default: u64) -> u64 {
+    std::env::var("LFM2_LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(by_default)
 }
 
 fn requests(engine: &Engine) -> Vec<GenerateRequest> {
@@ -113,7 +113,7 @@ fn client(
     }
 }
 
-fn percentile(times: &mut [Duration], p: usize) -> Duration {
+pub fn percentile(times: &mut [Duration], p: usize) -> Duration {
     times.sort_unstable();
     times.get(times.len() * p / 100).copied().unwrap_or_default()
 }
@@ -134,7 +134,7 @@ fn many_clients_get_their_own_texts() {
     };
     let texts: Vec<String> = requests.iter().map(alone).collect();
     let before = device.counters().allocated_bytes;
-    let deadline = Instant::now() + Duration::from_secs(seconds());
+    let deadline = Instant::now() + Duration::from_secs(seconds(30));
     let seen = Mutex::new(Seen::default());
     std::thread::scope(|scope| {
         for seed in 0..u64::from(CLIENTS) {

@@ -12,15 +12,12 @@ use lfm2_wgpu::server::{Listener, Server, ServerOptions};
 use pollster::block_on;
 use serde_json::{Value, json};
 
+use super::load::{percentile, seconds};
+
 /// Clients at once.
 const CLIENTS: u64 = 64;
 /// Answers at once.
 const PARALLEL: u32 = 16;
-
-/// Seconds of the load: `LFM2_LOAD_SECONDS`, or 60.
-fn seconds() -> u64 {
-    std::env::var("LFM2_LOAD_SECONDS").ok().and_then(|s| s.parse().ok()).unwrap_or(60)
-}
 
 fn requests() -> Vec<Value> {
     let questions =
@@ -163,11 +160,6 @@ fn client(
     }
 }
 
-fn percentile(times: &mut [Duration], p: usize) -> Duration {
-    times.sort_unstable();
-    times.get(times.len() * p / 100).copied().unwrap_or_default()
-}
-
 /// Bytes of this process's memory.
 #[cfg(target_os = "linux")]
 fn resident() -> u64 {
@@ -216,7 +208,7 @@ fn many_clients_of_a_server_get_their_own_texts() {
         });
     };
     // Allocators and drivers grow to the load first.
-    let total = seconds();
+    let total = seconds(60);
     load(total / 4, &Mutex::default());
     let (gpu, host) = (device.counters().allocated_bytes, resident());
     let seen = Mutex::default();
@@ -226,7 +218,7 @@ fn many_clients_of_a_server_get_their_own_texts() {
     let growth = resident().saturating_sub(host);
     assert!(growth < 64 << 20, "the process has grown by {} MiB", growth >> 20);
     server.drain();
-    runtime.block_on(running).unwrap().unwrap();
+    runtime.block_on(running).unwrap();
     let leased: Vec<_> = (0..PARALLEL).map(|_| engine.sequence()).collect();
     assert!(leased.iter().all(Result::is_ok) && engine.sequence().is_err());
     println!(
