@@ -5,11 +5,47 @@ use std::path::Path;
 use super::error::CliError;
 use super::load;
 use super::options::{ActivationsChoice, Common, Kv};
-use crate::engine::{Engine, Sequence};
+use crate::engine::{Engine, OpenedModel, Sequence};
 use crate::text::Conversation;
 
 /// Rows of a forward pass: few enough that kernels of decoding run, with int8 activations.
 const ROWS: usize = 8;
+
+/// The reference model's files.
+pub struct Reference {
+    model: OpenedModel,
+    common: Common,
+}
+
+impl Reference {
+    /// Opens the reference model, and checks that both models have one vocabulary. Reads no weights, so that two
+    /// models that cannot be compared are refused early.
+    pub fn open(path: &Path, common: &Common, model: &OpenedModel) -> Result<Self, CliError> {
+        let common = Common {
+            model: Some(path.to_owned()),
+            weights: None,
+            activations: Some(ActivationsChoice::Float),
+            kv: Some(Kv::F32),
+            skip_selftest: true,
+            ..common.clone()
+        };
+        let reference = load::open(&common)?;
+        let (ours, theirs) = (model.config.vocab_size, reference.config.vocab_size);
+        if ours != theirs {
+            return Err(CliError::User(format!(
+                "--against: {} has a vocabulary of {theirs}, the model one of {ours}",
+                path.display()
+            )));
+        }
+        Ok(Self { model: reference, common })
+    }
+
+    /// Loads the reference model with its stored weights, float activations and a KV cache in f32.
+    pub fn load(self) -> Result<Divergence, CliError> {
+        let reference = load::engine_of(self.model, &self.common, |builder| builder)?;
+        Ok(Divergence { reference: reference.sequence()?, positions: 0, agree: 0, nats: 0.0 })
+    }
+}
 
 /// The reference model, and the sums so far.
 pub struct Divergence {
@@ -20,27 +56,6 @@ pub struct Divergence {
 }
 
 impl Divergence {
-    /// Loads the reference model with its stored weights, float activations and a KV cache in f32.
-    pub fn of(path: &Path, common: &Common, engine: &Engine) -> Result<Self, CliError> {
-        let common = Common {
-            model: Some(path.to_owned()),
-            weights: None,
-            activations: Some(ActivationsChoice::Float),
-            kv: Some(Kv::F32),
-            skip_selftest: true,
-            ..common.clone()
-        };
-        let reference = load::engine(&common)?;
-        let (ours, theirs) = (engine.config().vocab_size, reference.config().vocab_size);
-        if ours != theirs {
-            return Err(CliError::User(format!(
-                "--against: {} has a vocabulary of {theirs}, the model one of {ours}",
-                path.display()
-            )));
-        }
-        Ok(Self { reference: reference.sequence()?, positions: 0, agree: 0, nats: 0.0 })
-    }
-
     /// Compares both models' predictions of the expected answer's tokens and of its end.
     pub async fn add(
         &mut self,

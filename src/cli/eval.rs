@@ -7,7 +7,7 @@ use std::time::Instant;
 use clap::Args;
 use serde::Deserialize;
 
-use super::divergence::Divergence;
+use super::divergence::{Divergence, Reference};
 use super::error::CliError;
 use super::input::read_text;
 use super::options::Common;
@@ -116,10 +116,11 @@ impl Eval {
                 self.file.display()
             )));
         }
-        let engine = load::engine(common)?;
+        let model = load::open(common)?;
         let against = self.against.as_ref();
-        let mut divergence =
-            against.map(|path| Divergence::of(path, common, &engine)).transpose()?;
+        let reference = against.map(|path| Reference::open(path, common, &model)).transpose()?;
+        let engine = load::engine_of(model, common, |builder| builder)?;
+        let mut divergence = reference.map(Reference::load).transpose()?;
         let bar = progress::bar(
             common,
             questions.len() as u64,

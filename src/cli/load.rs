@@ -74,12 +74,7 @@ pub fn shape_names() -> PossibleValuesParser {
     PossibleValuesParser::new(crate::model::shape_names())
 }
 
-/// Loads the model and prints a line about it.
-pub fn engine(common: &Common) -> Result<Engine, CliError> {
-    engine_of(open(common)?, common, |builder| builder)
-}
-
-/// Like [`engine`], for an opened model and with more options on the builder.
+/// Loads an opened model, with more options on the builder, and prints a line about it.
 pub fn engine_of(
     model: OpenedModel,
     common: &Common,
