@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh          packages to build and run: a C linker, a Vulkan loader and driver
 #   tools/setup.sh --dev    also packages for tests/ and web/: rustfmt, clippy, a compiler for C++, Python, Node,
-#                           Tint, a compiler for wasm32, Chromium
+#                           Tint, a compiler for wasm32, Chromium, HAProxy
 #
 # On Debian and Ubuntu it uses apt-get, with sudo if you are not root. On other systems it lists the packages.
 set -euo pipefail
@@ -66,6 +66,7 @@ if [ "$dev" = yes ]; then
     have node || missing+=(nodejs)
     have npm || missing+=(npm)
     have chromium || [ -n "${CHROMIUM:-}" ] || missing+=(chromium)
+    PATH="$PATH:/usr/sbin" have haproxy || missing+=(haproxy)
     has_wasm || missing+=(rustc-web cargo-web rust-web-src lld-19)
 fi
 

@@ -76,6 +76,17 @@ plots() {
         python3 tools/plot_bench.py "$results" --svg "${results%.json}.svg"
 }
 
+# The chat page of examples/web. The one that `lfm2 serve` sends is compiled in, and must be that of the sources.
+chat_pages() {
+    local built=$PWD/${CARGO_TARGET_DIR:-target}/page
+    npm run build --silent --prefix examples/web &&
+        npm run build:served --silent --prefix examples/web -- --outDir "$built" || return
+    diff -r "$built" assets/page || {
+        echo "test.sh: assets/page is out of date: npm run build:served --prefix examples/web" >&2
+        return 1
+    }
+}
+
 # The demonstration model as GGUF files, written by the gguf package.
 demo_gguf() {
     local python=.cache/gguf/bin/python target=${CARGO_TARGET_DIR:-target} type
@@ -105,6 +116,10 @@ step interleavings
 step c_api
 # The server with OpenAI's clients for Python and JavaScript.
 step tools/clients.sh
+# Two servers behind HAProxy, of which one ends under load.
+step tools/scale.sh
+# The wheel for Python, from the program that the tests have built.
+step tools/wheel.sh "${CARGO_TARGET_DIR:-target}/debug/lfm2"
 if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     step matrix_units
 else
@@ -118,7 +133,7 @@ step "${CARGO_TARGET_DIR:-target}/debug/lfm2" -q eval assets/demo/eval.jsonl "${
 step demo_gguf
 step cargo xtask web "${web[@]}"
 step cargo xtask web-tests "${web[@]}"
-step npm run build --silent --prefix examples/web
+step chat_pages
 # Browser tests, which compare with the program that the tests have built.
 step npm test --silent --prefix web
 step plots

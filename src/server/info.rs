@@ -76,6 +76,7 @@ fn of_model(engine: &Engine, name: &str, created: u64) -> Value {
             "n_vocab": engine.config().vocab_size,
             "n_ctx_train": engine.config().max_position_embeddings,
             "weights": engine.weight_format(),
+            "gpu": engine.device().adapter().name,
         },
     })
 }

@@ -16,6 +16,7 @@ mod error;
 mod info;
 mod listen;
 mod metrics;
+mod page;
 mod routes;
 mod sse;
 mod state;

@@ -17,7 +17,7 @@ use super::access;
 use super::common::IGNORED;
 use super::error::ApiError;
 use super::state::{Server, Shared};
-use super::{chat, completions, info, tokens};
+use super::{chat, completions, info, page, tokens};
 
 /// The header that names a request: the client's own, or a new one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -26,7 +26,7 @@ impl Server {
     /// The service that answers requests.
     pub(super) fn router(&self) -> Router {
         let shared = self.shared.clone();
-        let router = Router::new()
+        let router = page::routes(Router::new())
             .route("/health", get(info::health))
             .route("/metrics", get(info::metrics))
             .route("/v1/models", get(info::models))
@@ -90,7 +90,8 @@ async fn checked(
     request: Request<Body>,
     next: Next,
 ) -> Response {
-    let needs_key = route.as_ref().is_none_or(|route| route.as_str() != "/health");
+    let is_open = |route: &MatchedPath| route.as_str() == "/health" || page::has(route.as_str());
+    let needs_key = !route.as_ref().is_some_and(is_open);
     let mut response = match allowed(&shared, needs_key, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
@@ -112,6 +113,7 @@ fn allowed(shared: &Shared, needs_key: bool, headers: &HeaderMap) -> Result<(), 
     let origin = headers.get(header::ORIGIN).map(|origin| origin.to_str().unwrap_or("?"));
     if let Some(origin) = origin.filter(|_| shared.options.keys.is_empty())
         && !is_local(origin)
+        && !is_own(origin, host)
         && !shared.options.cors.iter().any(|allowed| allowed == "*" || allowed == origin)
     {
         let problem = format!("pages of {origin:?} may not call this server: see --cors");
@@ -145,6 +147,12 @@ fn name_of(host: &str) -> &str {
 fn is_address(host: &str) -> bool {
     let name = name_of(host);
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
+}
+
+/// Whether an origin is this server's own page at an IP address, as `Host` names it.
+fn is_own(origin: &str, host: Option<&str>) -> bool {
+    let of_origin = origin.split_once("://").map(|(_, host)| host);
+    of_origin.is_some() && of_origin == host && host.is_some_and(is_address)
 }
 
 /// Whether an origin is this machine.

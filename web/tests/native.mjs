@@ -7,7 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url));
-const LFM2 = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), 'debug/lfm2');
+export const LFM2 = path.join(process.env.CARGO_TARGET_DIR ?? path.join(ROOT, 'target'), 'debug/lfm2');
 
 const GREEDY = { temperature: 0, 'repetition-penalty': 1, 'min-p': 0 };
 

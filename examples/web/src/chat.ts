@@ -1,17 +1,14 @@
-import type { Engine } from 'lfm2-wgpu';
+import type { ChatRequest } from 'lfm2-wgpu';
 
-import type { Choice } from './choice.js';
 import { Conversation } from './conversation.js';
-import type { Listener } from './conversation.js';
+import type { Listener, Model } from './conversation.js';
 import type { ConversationsDialog } from './conversations.js';
 import { byId, make } from './dom.js';
-import { bytes, count, parameters } from './format.js';
 import type { Kept, KeptConversations } from './kept.js';
 import { LoadingCard } from './loading.js';
 import type { Remedy } from './problem.js';
-import { asLfm2Error, notice } from './problem.js';
+import { asProblem, notice } from './problem.js';
 import type { SettingsDialog } from './settings.js';
-import { KeptStates } from './states.js';
 import { read, write } from './storage.js';
 import { titleOf } from './transfer.js';
 import { ModelTurn, userTurn } from './turns.js';
@@ -19,6 +16,16 @@ import { ModelTurn, userTurn } from './turns.js';
 const SUGGESTIONS = ['What is lfm2-wgpu?', 'What time is it in Rome?', 'What is 7 + 5?', 'ما اسمك؟'];
 /** The log follows new text if it is scrolled to within this many pixels of its end. */
 const NEAR = 48;
+
+/** The model's states of conversations, by their ids. */
+export interface States {
+  /** Gives the model the state of a conversation, if there is one. */
+  read(id: string): Promise<void>;
+  /** Saves the state of an answered conversation soon. */
+  answered(id: string, request: ChatRequest): void;
+  forget(id: string): Promise<void>;
+  close(): Promise<void>;
+}
 
 /** The conversation on the page. */
 export class Chat {
@@ -35,14 +42,14 @@ export class Chat {
   readonly #past = byId('open-conversations', HTMLButtonElement);
   readonly #settings: SettingsDialog;
   readonly #kept: KeptConversations;
-  readonly #change: () => void;
+  readonly #change: (() => void) | undefined;
   #conversation = new Conversation();
   /** Id of the stored conversation. */
   #id = '';
   /** Called with the id of the open conversation. */
   list: ConversationsDialog | undefined;
-  #engine: Engine | undefined;
-  #states: KeptStates | undefined;
+  #model: Model | undefined;
+  #states: States | undefined;
   /** Settles when the engine has the open conversation's state, if that is kept. */
   #ready: Promise<void> | undefined;
   /** Stops the running work; absent if there is none. */
@@ -50,8 +57,8 @@ export class Chat {
   #problem: HTMLElement | undefined;
   #atEnd = true;
 
-  /** `change` returns to the choice of a model. */
-  constructor(settings: SettingsDialog, kept: KeptConversations, change: () => void) {
+  /** `change` returns to the choice of a model, if there is one. */
+  constructor(settings: SettingsDialog, kept: KeptConversations, change?: () => void) {
     this.#settings = settings;
     this.#kept = kept;
     this.#change = change;
@@ -85,19 +92,12 @@ export class Chat {
     }).observe(this.#turns);
   }
 
-  open(engine: Engine, { label, model }: Choice): void {
-    this.#engine = engine;
-    this.#states = new KeptStates(engine);
-    const { info } = engine;
-    const about = [
-      label,
-      `${parameters(info.parameters)} parameters in ${info.weightFormat}`,
-      `${count(info.contextLength)} tokens of context`,
-      `${bytes(info.memory.total)} on ${info.gpu}`,
-      ...(typeof model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it again'] : []),
-    ];
+  /** Chats with a model. `about` describes it. */
+  open(model: Model, about: string[], states?: States): void {
+    this.#model = model;
+    this.#states = states;
     byId('welcome-note', HTMLElement).textContent = about.join(' · ');
-    this.#settings.recommend(info.sampling);
+    this.#settings.recommend(model.info.sampling);
     this.#section.hidden = false;
     this.#clear.hidden = false;
     this.#past.hidden = false;
@@ -116,10 +116,10 @@ export class Chat {
     this.#clear.hidden = true;
     this.#past.hidden = true;
     this.#settings.recommend(undefined);
-    const engine = this.#engine;
-    this.#engine = undefined;
+    const model = this.#model;
+    this.#model = undefined;
     await this.#states?.close();
-    await engine?.dispose();
+    await model?.dispose?.();
   }
 
   /** Opens a stored conversation. */
@@ -127,7 +127,7 @@ export class Chat {
     await this.#begin(id, new Conversation(structuredClone(said)), title);
     this.#ready = this.#states?.read(id);
     if (!this.#conversation.waits) return;
-    const answer = make('button', { type: 'button', class: 'button', click: () => this.#run((engine, signal) => this.#answer(engine, signal)) }, 'Answer it');
+    const answer = make('button', { type: 'button', class: 'button', click: () => this.#run((model, signal) => this.#answer(model, signal)) }, 'Answer it');
     this.#tell(make('div', { class: 'problem calm' }, make('p', {}, 'The last question has no answer yet.'), make('div', { class: 'row' }, answer)));
   }
 
@@ -187,7 +187,7 @@ export class Chat {
   }
 
   #ask(text: string): void {
-    if (text.trim() === '' || this.#running !== undefined || this.#engine === undefined) return;
+    if (text.trim() === '' || this.#running !== undefined || this.#model === undefined) return;
     const unanswered = this.#conversation.waits;
     this.#conversation.say(text);
     if (unanswered) this.#draw();
@@ -196,7 +196,7 @@ export class Chat {
     this.#question.value = '';
     this.#question.focus();
     this.#atEnd = true;
-    this.#run((engine, signal) => this.#answer(engine, signal));
+    this.#run((model, signal) => this.#answer(model, signal));
   }
 
   /** Asks another question in place of the `n`-th message. */
@@ -215,7 +215,7 @@ export class Chat {
     this.#conversation.takeBackAnswer();
     this.#draw();
     this.#question.focus();
-    this.#run((engine, signal) => this.#answer(engine, signal));
+    this.#run((model, signal) => this.#answer(model, signal));
   }
 
   #keep(): void {
@@ -224,7 +224,7 @@ export class Chat {
     void this.#kept.keep({ id: this.#id, title: titleOf(said), changed: Date.now(), said });
   }
 
-  async #answer(engine: Engine, signal: AbortSignal): Promise<void> {
+  async #answer(model: Model, signal: AbortSignal): Promise<void> {
     let turn: ModelTurn | undefined;
     const listener: Listener = {
       begin: () => {
@@ -242,7 +242,7 @@ export class Chat {
     const settings = this.#settings.current();
     await this.#ready;
     try {
-      await this.#conversation.answer(engine, settings, signal, listener);
+      await this.#conversation.answer(model, settings, signal, listener);
       this.#states?.answered(this.#id, this.#conversation.request(settings));
     } catch (thrown) {
       turn?.fail();
@@ -251,28 +251,28 @@ export class Chat {
   }
 
   /** Loads the model again on a new device, and answers the open question. */
-  async #recover(engine: Engine, signal: AbortSignal): Promise<void> {
+  async #recover(model: Model, signal: AbortSignal): Promise<void> {
     const card = new LoadingCard(() => this.#abort());
     this.#turns.append(card.element);
     try {
-      await engine.recover({ signal, onProgress: card.show.bind(card) });
+      await model.recover?.({ signal, onProgress: card.show.bind(card) });
     } finally {
       card.element.remove();
     }
     this.#ready = this.#states?.read(this.#id);
-    await this.#answer(engine, signal);
+    await this.#answer(model, signal);
   }
 
   /** Runs one piece of work at a time, and shows its failure. */
-  #run(work: (engine: Engine, signal: AbortSignal) => Promise<void>): void {
-    const engine = this.#engine;
-    if (engine === undefined || this.#running !== undefined) return;
+  #run(work: (model: Model, signal: AbortSignal) => Promise<void>): void {
+    const model = this.#model;
+    if (model === undefined || this.#running !== undefined) return;
     this.#problem?.remove();
     this.#problem = undefined;
     const controller = new AbortController();
     // The question is stored before the answer, in case the page is closed.
     this.#keep();
-    const over = work(engine, controller.signal)
+    const over = work(model, controller.signal)
       .catch((thrown: unknown) => this.#fail(thrown))
       .finally(() => {
         this.#running = undefined;
@@ -284,22 +284,23 @@ export class Chat {
   }
 
   #fail(thrown: unknown): void {
-    const error = asLfm2Error(thrown);
-    const again: Remedy = { label: 'Try again', run: () => this.#run((engine, signal) => this.#answer(engine, signal)) };
-    const recover: Remedy = { label: 'Load the model again and continue', run: () => this.#run((engine, signal) => this.#recover(engine, signal)) };
+    const error = asProblem(thrown);
+    const again: Remedy = { label: 'Try again', run: () => this.#run((model, signal) => this.#answer(model, signal)) };
+    const recover: Remedy = { label: 'Load the model again and continue', run: () => this.#run((model, signal) => this.#recover(model, signal)) };
     const restart: Remedy = { label: 'New conversation', run: () => void this.#restart() };
-    const change: Remedy = { label: 'Choose a model', run: this.#change };
+    const change: Remedy[] = this.#change === undefined ? [] : [{ label: 'Choose a model', run: this.#change }];
     const remedies = (() => {
       switch (error.code) {
         case 'context_full':
           return [restart];
-        case 'disposed':
-        case 'internal':
-          return [change];
         case 'invalid_request':
           return [again];
+        case 'disposed':
+        case 'internal':
+          return change;
         default:
-          return [recover, change];
+          // A server recovers by itself.
+          return this.#model?.recover === undefined ? [again] : [recover, ...change];
       }
     })();
     this.#tell(notice(error, remedies));

@@ -1,4 +1,4 @@
-import type { ChatMessage, ChatRequest, Engine, FinishReason, Timings, ToolCall } from 'lfm2-wgpu';
+import type { ChatMessage, ChatRequest, Engine, EngineInfo, FinishReason, Timings, ToolCall } from 'lfm2-wgpu';
 
 import type { Settings } from './settings.js';
 import { requestFields } from './settings.js';
@@ -6,6 +6,11 @@ import { runTool } from './tools.js';
 
 /** Rounds of tool calls after which the model gets no more results. */
 const MOST_ROUNDS = 5;
+
+/** A model that answers: the package's engine, or a server's. */
+export interface Model extends Pick<Engine, 'chat'>, Partial<Pick<Engine, 'recover' | 'dispose'>> {
+  readonly info: Pick<EngineInfo, 'gpu'> & Partial<Pick<EngineInfo, 'sampling'>>;
+}
 
 /** Statistics of an answer. */
 export interface About {
@@ -70,11 +75,11 @@ export class Conversation {
    * Lets the model answer and runs the tools that it calls, until it calls no more. If it rejects, the conversation
    * is as before the failed answer, and this can be called again.
    */
-  async answer(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<void> {
+  async answer(model: Model, settings: Settings, signal: AbortSignal, listener: Listener): Promise<void> {
     for (let round = 1; this.waits && !signal.aborted; round++) {
       if (round > MOST_ROUNDS) return listener.tooManyRounds();
       listener.begin();
-      const answer = await this.#ask(engine, settings, signal, listener);
+      const answer = await this.#ask(model, settings, signal, listener);
       listener.end(answer);
       const { content, reasoning, calls } = answer;
       // Stopped before any text.
@@ -95,11 +100,11 @@ export class Conversation {
     return { ...requestFields(settings), messages: [...preamble, ...asMessages(this.said)] };
   }
 
-  async #ask(engine: Engine, settings: Settings, signal: AbortSignal, listener: Listener): Promise<Answer> {
+  async #ask(model: Model, settings: Settings, signal: AbortSignal, listener: Listener): Promise<Answer> {
     const request = { ...this.request(settings), stream: true } as const;
-    const about: About = { finish: 'abort', gpu: engine.info.gpu };
+    const about: About = { finish: 'abort', gpu: model.info.gpu };
     const answer = { role: 'assistant', content: '', reasoning: '', calls: [] as ToolCall[], about } satisfies Answer;
-    for await (const chunk of await engine.chat.completions.create(request, { signal })) {
+    for await (const chunk of await model.chat.completions.create(request, { signal })) {
       const choice = chunk.choices[0];
       if (choice === undefined) continue;
       const { delta } = choice;
@@ -108,7 +113,12 @@ export class Conversation {
         answer.reasoning += delta.reasoning_content ?? '';
         listener.text(answer.content, answer.reasoning);
       }
-      for (const { index: _, ...call } of delta.tool_calls ?? []) answer.calls.push(call);
+      // A server sends a call in pieces, the package in one.
+      for (const { index, id, function: piece } of delta.tool_calls ?? []) {
+        const call = (answer.calls[index] ??= { id, type: 'function', function: { name: '', arguments: '' } });
+        call.function.name += piece.name ?? '';
+        call.function.arguments += piece.arguments;
+      }
       about.finish = choice.finish_reason ?? about.finish;
       if (chunk.timings !== undefined) about.timings = chunk.timings;
     }

@@ -1,9 +1,11 @@
 import { Chat } from './chat.js';
 import { ConversationsDialog } from './conversations.js';
 import { byId } from './dom.js';
+import { bytes, count, parameters } from './format.js';
 import { KeptConversations } from './kept.js';
 import { SettingsDialog } from './settings.js';
 import { Setup } from './setup.js';
+import { KeptStates } from './states.js';
 import { write } from './storage.js';
 import { setUpTheme } from './theme.js';
 
@@ -18,7 +20,15 @@ chat.list = new ConversationsDialog(kept, (one) => void chat.show(one), (id) => 
 const setup = new Setup((engine, choice) => {
   modelLine.textContent = `${choice.label} · ${engine.info.gpu}`;
   changeModel.hidden = false;
-  chat.open(engine, choice);
+  const { info } = engine;
+  const about = [
+    choice.label,
+    `${parameters(info.parameters)} parameters in ${info.weightFormat}`,
+    `${count(info.contextLength)} tokens of context`,
+    `${bytes(info.memory.total)} on ${info.gpu}`,
+    ...(typeof choice.model === 'string' ? [info.cached ? 'kept for the next visit' : 'not kept: the next visit downloads it again'] : []),
+  ];
+  chat.open(engine, about, new KeptStates(engine));
 });
 changeModel.addEventListener('click', () => void change());
 void setup.resume();

@@ -1,6 +1,12 @@
-import { Lfm2Error } from 'lfm2-wgpu';
-
 import { make } from './dom.js';
+
+/** An error with a sentence for the visitor, as the package's errors have one. */
+export interface Problem {
+  code: string;
+  /** For the developer. */
+  message: string;
+  forVisitor: string;
+}
 
 /** An action that the visitor can take about a problem. */
 export interface Remedy {
@@ -8,13 +14,14 @@ export interface Remedy {
   run: () => void;
 }
 
-/** Converts any thrown value to an error of the package. */
-export function asLfm2Error(thrown: unknown): Lfm2Error {
-  return thrown instanceof Lfm2Error ? thrown : new Lfm2Error('internal', String(thrown), { cause: thrown });
+/** Describes any thrown value. */
+export function asProblem(thrown: unknown): Problem {
+  if (thrown instanceof Error && 'code' in thrown && 'forVisitor' in thrown) return thrown as Error & Problem;
+  return { code: 'internal', message: String(thrown), forVisitor: 'An unexpected error occurred. Reload the page.' };
 }
 
 /** A notice of an error: the sentence for the visitor, and the details on demand. */
-export function notice({ forVisitor, code, message }: Lfm2Error, remedies: Remedy[] = []): HTMLElement {
+export function notice({ forVisitor, code, message }: Problem, remedies: Remedy[] = []): HTMLElement {
   const buttons = remedies.map(({ label, run }) => make('button', { type: 'button', class: 'button', click: run }, label));
   // The visitor stopped it, and needs no details.
   const behind = code === 'aborted' ? [] : [make('details', {}, make('summary', {}, 'Details'), make('code', {}, `${code}: ${message}`))];

@@ -8,7 +8,7 @@ import { byId } from './dom.js';
 import { LoadingCard } from './loading.js';
 import { thisMachine } from './models.js';
 import type { Remedy } from './problem.js';
-import { asLfm2Error, notice } from './problem.js';
+import { asProblem, notice } from './problem.js';
 import { showReport } from './report.js';
 import { read, write } from './storage.js';
 
@@ -138,7 +138,7 @@ export class Setup {
   }
 
   #tell(thrown: unknown, remedies: Remedy[] = []): void {
-    this.#problems.replaceChildren(notice(asLfm2Error(thrown), remedies));
+    this.#problems.replaceChildren(notice(asProblem(thrown), remedies));
   }
 }
 

@@ -1,6 +1,8 @@
 import { deleteState, listStates } from 'lfm2-wgpu';
 import type { ChatRequest, Engine } from 'lfm2-wgpu';
 
+import type { States } from './chat.js';
+
 /** Beginning of the names of this page's states, before a conversation's id. */
 const PREFIX = 'chat-page/';
 /** Conversations whose state is kept: those answered last. */
@@ -12,7 +14,7 @@ const DELAY_MS = 2000;
  * The model's state of the newest conversations, in the browser's storage, so that the model need not read them again
  * after a reload. If the browser stores nothing, the model reads them again.
  */
-export class KeptStates {
+export class KeptStates implements States {
   readonly #engine: Engine;
   /** The conversation to save next. */
   #due: { id: string; request: ChatRequest; timer: number } | undefined;

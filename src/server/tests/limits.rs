@@ -28,7 +28,7 @@ fn errors_have_openais_shape() {
         let long =
             chat(json!({ "messages": [{ "role": "user", "content": "word ".repeat(300) }] }));
         for (request, status, code) in [
-            (get("/"), 404, "unknown_url"),
+            (get("/page"), 404, "unknown_url"),
             (get("/../../etc/passwd"), 404, "unknown_url"),
             (get("/v1/chat/completions"), 405, "method_not_allowed"),
             (get("/v1/models/other"), 404, "model_not_found"),
@@ -154,6 +154,20 @@ fn keys_and_origins_are_checked() {
         }
         let health = Request::get("/health").body(Body::empty()).unwrap();
         assert_eq!(json_of(&locked, health).await.0, 200, "needs no key");
+        // The page asks for the key itself.
+        for (path, kind) in [
+            ("/", "text/html; charset=utf-8"),
+            ("/page.js", "text/javascript; charset=utf-8"),
+            ("/index.css", "text/css; charset=utf-8"),
+            ("/icon.svg", "image/svg+xml"),
+        ] {
+            let request = Request::get(path).body(Body::empty()).unwrap();
+            let (status, headers, body) = send(&locked, request).await;
+            assert_eq!((status.as_u16(), headers["content-type"].to_str().unwrap()), (200, kind));
+            let policy = headers["content-security-policy"].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self';"), "{policy}");
+            assert!(body.len() > 100, "{path}");
+        }
         // A server for this machine, by the name of a site.
         let local = server(ServerOptions { local: true, ..ServerOptions::default() });
         for (host, status) in [
@@ -184,6 +198,17 @@ fn keys_and_origins_are_checked() {
             assert_eq!(got, status, "{origin}");
             let allowed = headers.get("access-control-allow-origin").is_some();
             assert_eq!(allowed, origin == "https://app.example" && got == 200, "{origin}");
+        }
+        // The server's own page, at an IP address of a network. A name may be an attacker's.
+        for (origin, host, status) in [
+            ("http://192.168.1.2:8080", "192.168.1.2:8080", 200),
+            ("http://192.168.1.3:8080", "192.168.1.2:8080", 403),
+            ("http://192.168.1.2:8081", "192.168.1.2:8080", 403),
+            ("http://evil.example:8080", "evil.example:8080", 403),
+        ] {
+            let request = Request::get("/v1/models").header("origin", origin).header("host", host);
+            let request = request.body(Body::empty()).unwrap();
+            assert_eq!(send(&open, request).await.0, status, "{origin} at {host}");
         }
     });
 }
