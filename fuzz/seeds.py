@@ -260,6 +260,12 @@ def main():
         "choice": {"messages": [user], "structured_outputs": {"choice": ["a", "b"]},
                    "chat_template_kwargs": {"x": 1}},
         "prefill": {"messages": [user, {"role": "assistant", "content": "We"}], "continue_final_message": True},
+        "messages": {"max_tokens": 9, "system": [{"type": "text", "text": "s"}], "stop_sequences": ["x"],
+                     "thinking": {"type": "enabled"}, "tool_choice": {"type": "any", "disable_parallel_tool_use": True},
+                     "tools": [{"name": "f", "input_schema": {"type": "object"}}], "messages": [
+                         {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"},
+                                                           {"type": "tool_use", "id": "1", "name": "f", "input": {}}]},
+                         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "r"}]}]},
         "completion": {"prompt": ["a", [1, 2]], "echo": True, "logprobs": 1, "max_tokens": 0, "n": 2, "best_of": 2},
         "tokenize": {"prompt": "a", "add_special_tokens": False},
         "tokenize-llama": {"content": "a", "add_special": True},

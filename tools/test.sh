@@ -103,7 +103,7 @@ step python3 tools/real_tokenizer.py --expected
 step unit_tests
 step interleavings
 step c_api
-# The server with OpenAI's clients for Python and JavaScript.
+# The server with OpenAI's and Anthropic's clients for Python and JavaScript.
 step tools/clients.sh
 if command -v dpkg-deb >/dev/null && [ "$(uname -m)" = x86_64 ]; then
     step matrix_units

@@ -1,4 +1,4 @@
-//! An HTTP server in the format of OpenAI's API, on an [`Engine`](crate::Engine).
+//! An HTTP server in the formats of OpenAI's and Anthropic's APIs, on an [`Engine`](crate::Engine).
 //!
 //! [`Server::new`] starts without a model, so that clients learn that it is loading; [`Server::ready`] gives it the
 //! engine. [`Server::run`] serves a [`Listener`] until [`Server::drain`] has let all answers end.
@@ -15,6 +15,7 @@ mod completions;
 mod error;
 mod info;
 mod listen;
+mod messages;
 mod metrics;
 mod routes;
 mod sse;
