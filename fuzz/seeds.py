@@ -266,6 +266,13 @@ def main():
                          {"role": "assistant", "content": [{"type": "thinking", "thinking": "t"},
                                                            {"type": "tool_use", "id": "1", "name": "f", "input": {}}]},
                          {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "1", "content": "r"}]}]},
+        "responses": {"instructions": "s", "max_output_tokens": 9, "reasoning": {"effort": "low"},
+                      "text": {"format": {"type": "json_schema", "schema": {}}}, "input": [
+                          {"type": "reasoning", "summary": [{"type": "summary_text", "text": "t"}]},
+                          {"type": "function_call", "call_id": "1", "name": "f", "arguments": "{}"},
+                          {"type": "function_call_output", "call_id": "1", "output": "r"},
+                          {"role": "user", "content": [{"type": "input_text", "text": "a"}]}],
+                      "tools": [{"type": "namespace", "name": "n", "tools": [{"type": "function", "name": "f"}]}]},
         "completion": {"prompt": ["a", [1, 2]], "echo": True, "logprobs": 1, "max_tokens": 0, "n": 2, "best_of": 2},
         "tokenize": {"prompt": "a", "add_special_tokens": False},
         "tokenize-llama": {"content": "a", "add_special": True},

@@ -1,6 +1,6 @@
 //! OpenAI's formats: requests, answers whole and in chunks, errors, and files of requests. The server, `lfm2 batch`,
-//! the web package and the library for C read and write them here. Requests in Anthropic's format (Messages
-//! API) become chat requests, which have all checks.
+//! the web package and the library for C read and write them here. Requests in other formats (OpenAI's Responses API,
+//! Anthropic's Messages API) become chat requests, which have all checks.
 
 mod batch_file;
 mod chat;
@@ -12,6 +12,8 @@ mod messages;
 mod messages_reply;
 mod place;
 mod reply;
+mod responses;
+mod responses_reply;
 mod rules;
 mod sampling;
 mod structure;
@@ -29,5 +31,7 @@ pub use fields::{Streaming, Unknown};
 pub use messages::MessagesRequest;
 pub use messages_reply::{MessagesAnswer, MessagesReply, messages_error};
 pub use reply::{ReplyHead, error_json, summary};
+pub use responses::ResponsesRequest;
+pub use responses_reply::{ResponsesReply, StoredResponse};
 pub use tokenize::{TokenizeRequest, detokenize_request};
 pub use tool_choice::ToolChoice;

@@ -17,9 +17,11 @@ mod info;
 mod listen;
 mod messages;
 mod metrics;
+mod responses;
 mod routes;
 mod sse;
 mod state;
+mod stored;
 #[cfg(all(test, feature = "demo-model", feature = "structure"))]
 mod tests;
 mod tokens;

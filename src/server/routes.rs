@@ -17,7 +17,7 @@ use super::access;
 use super::common::IGNORED;
 use super::error::ApiError;
 use super::state::{Server, Shared};
-use super::{chat, completions, info, messages, tokens};
+use super::{chat, completions, info, messages, responses, tokens};
 
 /// The header that names a request: the client's own, or a new one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -35,6 +35,8 @@ impl Server {
             .route("/v1/completions", post(completions::completions))
             .route("/v1/messages", post(messages::messages))
             .route("/v1/messages/count_tokens", post(messages::count_tokens))
+            .route("/v1/responses", post(responses::responses))
+            .route("/v1/responses/{id}", get(responses::stored).delete(responses::delete))
             .route("/v1/embeddings", post(info::no_embeddings))
             .route("/tokenize", post(tokens::tokenize))
             .route("/detokenize", post(tokens::detokenize))
@@ -61,7 +63,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         false => AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())),
     };
     let exposed = [REQUEST_ID, messages::REQUEST_ID, IGNORED, header::RETRY_AFTER];
-    let methods = [Method::GET, Method::POST];
+    let methods = [Method::GET, Method::POST, Method::DELETE];
     let cors = CorsLayer::new().allow_origin(allowed).allow_methods(methods);
     Some(cors.allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed))
 }

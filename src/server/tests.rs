@@ -5,6 +5,8 @@ mod limits;
 mod lost;
 mod messages;
 mod messages_errors;
+mod responses;
+mod responses_errors;
 mod structure;
 mod tools;
 
