@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Checks `lfm2 serve` with OpenAI's clients for Python and JavaScript. Needs Python 3, Node 20, and the registries of
-# both for the first run; the clients are kept in .cache/clients.
+# Checks `lfm2 serve` with OpenAI's and Anthropic's clients for Python and JavaScript. Needs Python 3, Node 20, and the
+# registries of both for the first run; the clients are kept in .cache/clients.
 #
-#   cargo build && tools/clients.sh      takes about half a minute, the first time a minute, at most three
+#   cargo build && tools/clients.sh      takes less than a minute, the first time a minute more, at most three
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -36,12 +36,12 @@ rm -f "$log"
 
 [ -x $python/bin/python ] || python3 -m venv $python
 timeout "$(left)" $python/bin/python -m pip install --quiet --disable-pip-version-check \
-    --requirement $sources/requirements.txt || die "OpenAI's client for Python could not be installed"
-# The copy of the script finds the client beside it.
-cp $sources/openai-client.mjs $sources/package.json $sources/package-lock.json $npm
+    --requirement $sources/requirements.txt || die "the clients for Python could not be installed"
+# The copies of the scripts find the clients beside them.
+cp $sources/*-client.mjs $sources/package.json $sources/package-lock.json $npm
 if ! cmp --silent $npm/package-lock.json $npm/installed.json; then
     timeout "$(left)" npm ci --silent --no-audit --no-fund --prefix $npm ||
-        die "OpenAI's client for JavaScript could not be installed"
+        die "the clients for JavaScript could not be installed"
     cp $npm/package-lock.json $npm/installed.json
 fi
 
@@ -58,7 +58,8 @@ done
 say "the server is $url"
 
 export LFM2_URL=$url LFM2_PROGRAM=$program
-for client in "$python/bin/python $sources/openai_client.py" "node $npm/openai-client.mjs"; do
+for client in "$python/bin/python $sources/openai_client.py" "node $npm/openai-client.mjs" \
+    "$python/bin/python $sources/anthropic_client.py" "node $npm/anthropic-client.mjs"; do
     say "$client"
     start=$SECONDS
     # The command is split into words.

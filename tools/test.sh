@@ -114,7 +114,7 @@ step python3 tools/real_tokenizer.py --expected
 step unit_tests
 step interleavings
 step c_api
-# The server with OpenAI's clients for Python and JavaScript.
+# The server with OpenAI's and Anthropic's clients for Python and JavaScript.
 step tools/clients.sh
 # Two servers behind HAProxy, of which one ends under load.
 step tools/scale.sh

@@ -1,11 +1,12 @@
-//! Bodies of HTTP requests: chat, completion, tokenize and detokenize requests.
+//! Bodies of HTTP requests: those of the chat, completion, Responses and Messages APIs, and of tokens.
 //!
 //! Input: the body of a request, which every reader reads.
 #![no_main]
 
 use lfm2_fuzz::{held, one_line};
 use lfm2_wgpu::api::{
-    ChatRequest, CompletionRequest, TokenizeRequest, Unknown, detokenize_request,
+    ChatRequest, CompletionRequest, MessagesRequest, ResponsesRequest, TokenizeRequest, Unknown,
+    detokenize_request,
 };
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
@@ -29,6 +30,14 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         }
         match CompletionRequest::read(&text, Unknown::Refuse) {
             Ok(request) => assert!((1..=256).contains(&request.prompts.len())),
+            Err(e) => one_line(&e),
+        }
+        match MessagesRequest::read_to_count(&text, Unknown::Refuse) {
+            Ok(request) => assert!(request.chat.n == 1),
+            Err(e) => one_line(&e),
+        }
+        match ResponsesRequest::read(&text, Unknown::Refuse, |_| None) {
+            Ok(request) => assert!(request.chat.n == 1),
             Err(e) => one_line(&e),
         }
         if let Err(e) = TokenizeRequest::read(&text, Unknown::Refuse) {

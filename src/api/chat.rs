@@ -77,7 +77,11 @@ impl ChatRequest {
     /// # Errors
     /// As [`ChatRequest::from_json`].
     pub fn read(json: &str, unknown: Unknown) -> Result<Self, Error> {
-        let mut fields = Fields::of_json(json)?;
+        Self::of_fields(Fields::of_json(json)?, unknown)
+    }
+
+    /// As [`ChatRequest::read`], from the fields.
+    pub(super) fn of_fields(mut fields: Fields, unknown: Unknown) -> Result<Self, Error> {
         let mut conversation = Map::new();
         for key in CONVERSATION {
             if let Some(value) = fields.take(key) {
@@ -141,6 +145,11 @@ impl ChatRequest {
         let mut options = self.options(engine)?;
         options.allowed = self.rule(engine, &format)?;
         Ok(GenerateRequest { prompt, format, options })
+    }
+
+    /// The strings that end an answer.
+    pub(super) fn stop(&self) -> &[String] {
+        &self.stop
     }
 
     /// The prompt and options of all `n` answers.

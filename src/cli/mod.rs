@@ -82,7 +82,7 @@ enum Command {
     Chat(chat::Chat),
     /// Answer one prompt on stdout
     Generate(generate::Generate),
-    /// Serve OpenAI's API over HTTP
+    /// Serve OpenAI's and Anthropic's APIs over HTTP
     Serve(serve::Serve),
     /// Answer a file of requests, many at once
     Batch(batch::Batch),

@@ -1,4 +1,4 @@
-//! `lfm2 serve`: answers HTTP requests in the format of OpenAI's API.
+//! `lfm2 serve`: answers HTTP requests in the formats of OpenAI's and Anthropic's APIs.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -76,9 +76,10 @@ pub enum LogFormat {
 }
 
 const NOTES: &str = "\
-Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /apply-template, /health and \
-/metrics (Prometheus). docs/server.md describes them.
-Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, and any key if the server has none.
+Routes: /v1/chat/completions, /v1/responses, /v1/messages (Anthropic's API), /v1/completions, /v1/models, \
+/tokenize, /detokenize, /apply-template, /health and /metrics (Prometheus). docs/server.md describes them.
+Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, those of Anthropic's API \
+http://127.0.0.1:8080, and any key if the server has none.
 Ctrl-C or SIGTERM lets running answers end and refuses new ones; a second one ends the server at once.
 The log has no prompts and no answers.
 

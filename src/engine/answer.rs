@@ -75,6 +75,8 @@ pub struct Completed {
     pub tokens: Vec<u32>,
     /// Reason for its end.
     pub finish: Option<FinishReason>,
+    /// Index of the stop string that ended it, in [`GenerateOptions::stop`].
+    pub stopped_by: Option<usize>,
     /// Counts and times.
     pub timings: Timings,
 }
@@ -85,6 +87,7 @@ impl Completed {
         self.logprobs.extend(delta.logprobs.take());
         self.prompt_logprobs.append(&mut delta.prompt_logprobs);
         self.tokens.extend(delta.token);
+        self.stopped_by = delta.stopped_by.or(self.stopped_by);
         self.answer.append(delta.into());
     }
 }
@@ -117,6 +120,8 @@ pub struct Delta {
     pub prompt_logprobs: Vec<TokenLogprobs>,
     /// Progress of the prefill, after each chunk of the prompt.
     pub prefill: Option<PrefillProgress>,
+    /// Index of the stop string that ended the answer, in [`GenerateOptions::stop`].
+    pub stopped_by: Option<usize>,
 }
 
 impl From<Delta> for Answer {

@@ -130,6 +130,7 @@ impl Job {
         if let Some(stream) = self.text.as_mut().filter(|_| last) {
             answer.append(stream.finish());
         }
+        let stopped_by = self.text.as_ref().and_then(AnswerStream::stopped_by);
         self.called |= !answer.tool_calls.is_empty();
         let finish = last.then_some(match (stopped, self.called) {
             (false, _) => FinishReason::Length,
@@ -138,7 +139,8 @@ impl Job {
         });
         let Answer { content: text, reasoning, tool_calls } = answer;
         let token = Some(token);
-        Ok((Delta { text, reasoning, tool_calls, token, logprobs, ..Delta::default() }, finish))
+        let rest = Delta::default();
+        Ok((Delta { text, reasoning, tool_calls, token, logprobs, stopped_by, ..rest }, finish))
     }
 
     /// Ends the answer with an error.

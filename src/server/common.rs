@@ -54,12 +54,27 @@ pub(super) async fn blocking<T: Send + 'static>(
 /// Adds the header with the names of fields that were ignored.
 pub(super) fn with_ignored(mut response: Response, ignored: &[String]) -> Response {
     if !ignored.is_empty() {
-        // A client chooses them, and proxies limit headers.
-        let short = |name: &String| -> String { name.escape_default().take(64).collect() };
-        let names: Vec<String> = ignored.iter().take(32).map(short).collect();
+        let names: Vec<String> = ignored.iter().take(32).map(|name| short(name)).collect();
         if let Ok(value) = HeaderValue::from_str(&names.join(", ")) {
             response.headers_mut().insert(IGNORED, value);
         }
     }
     response
+}
+
+/// A name that a client chose, for headers, which proxies limit, and for the log.
+fn short(name: &str) -> String {
+    name.escape_default().take(64).collect()
+}
+
+/// Logs the types of tools that a request offers and the server does not run.
+pub(super) fn log_skipped(tools: &[String]) {
+    if !tools.is_empty() {
+        let names: Vec<String> = tools.iter().take(8).map(|kind| short(kind)).collect();
+        log::info!(
+            "left out {} tools that this server does not run: {}",
+            tools.len(),
+            names.join(", ")
+        );
+    }
 }

@@ -8,6 +8,10 @@ use serde_json::{Value, json};
 use crate::api::error_json;
 use crate::error::Error;
 
+/// The error of a response, from which routes of other formats make their own.
+#[derive(Clone)]
+pub(super) struct Told(pub Value);
+
 /// An error with its status.
 #[derive(Debug)]
 pub(super) struct ApiError {
@@ -98,7 +102,9 @@ impl From<Error> for ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
+        let told = Told(self.body.clone());
         let mut response = (self.status, Json(self.body)).into_response();
+        response.extensions_mut().insert(told);
         let headers = response.headers_mut();
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -12,6 +12,7 @@ use super::common::blocking;
 use super::error::ApiError;
 use super::state::{Served, Shared};
 use crate::engine::Engine;
+use crate::text::{Moment, strftime};
 
 /// `GET /health`: 200 if requests are answered, else 503 with the state: `loading`, `shutting_down` or `lost`.
 pub(super) async fn health(State(shared): State<Arc<Shared>>) -> Response {
@@ -50,7 +51,11 @@ pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Result<Json<Val
     let own = engine.name();
     let names = std::iter::once(&own).chain(&shared.options.aliases);
     let data: Vec<Value> = names.map(|name| of_model(engine, name, *created)).collect();
-    Ok(Json(json!({ "object": "list", "data": data })))
+    let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
+    let (first, last) = (id(data.first()), id(data.last()));
+    // Anthropic's clients read these fields, OpenAI's clients `object`.
+    let page = json!({ "object": "list", "has_more": false, "first_id": first, "last_id": last, "data": data });
+    Ok(Json(page))
 }
 
 /// `GET /v1/models/NAME`.
@@ -65,10 +70,15 @@ pub(super) async fn model(
 }
 
 fn of_model(engine: &Engine, name: &str, created: u64) -> Value {
+    let time = Moment::utc(i64::try_from(created).unwrap_or(i64::MAX));
     json!({
         "id": name,
         "object": "model",
         "created": created,
+        // Names of Anthropic's API.
+        "type": "model",
+        "display_name": name,
+        "created_at": strftime("%Y-%m-%dT%H:%M:%SZ", time).unwrap_or_default(),
         "owned_by": "lfm2-wgpu",
         "max_model_len": engine.context_length(),
         "meta": {

@@ -1,4 +1,4 @@
-//! An HTTP server in the format of OpenAI's API, on an [`Engine`](crate::Engine).
+//! An HTTP server in the formats of OpenAI's and Anthropic's APIs, on an [`Engine`](crate::Engine).
 //!
 //! [`Server::new`] starts without a model, so that clients learn that it is loading; [`Server::ready`] gives it the
 //! engine. [`Server::run`] serves a [`Listener`] until [`Server::drain`] has let all answers end.
@@ -15,11 +15,14 @@ mod completions;
 mod error;
 mod info;
 mod listen;
+mod messages;
 mod metrics;
 mod page;
+mod responses;
 mod routes;
 mod sse;
 mod state;
+mod stored;
 #[cfg(all(test, feature = "demo-model", feature = "structure"))]
 mod tests;
 mod tokens;

@@ -17,7 +17,7 @@ use super::access;
 use super::common::IGNORED;
 use super::error::ApiError;
 use super::state::{Server, Shared};
-use super::{chat, completions, info, page, tokens};
+use super::{chat, completions, info, messages, page, responses, tokens};
 
 /// The header that names a request: the client's own, or a new one.
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -33,6 +33,10 @@ impl Server {
             .route("/v1/models/{*name}", get(info::model))
             .route("/v1/chat/completions", post(chat::chat))
             .route("/v1/completions", post(completions::completions))
+            .route("/v1/messages", post(messages::messages))
+            .route("/v1/messages/count_tokens", post(messages::count_tokens))
+            .route("/v1/responses", post(responses::responses))
+            .route("/v1/responses/{id}", get(responses::stored).delete(responses::delete))
             .route("/v1/embeddings", post(info::no_embeddings))
             .route("/tokenize", post(tokens::tokenize))
             .route("/detokenize", post(tokens::detokenize))
@@ -58,8 +62,8 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
         true => AllowOrigin::any(),
         false => AllowOrigin::list(origins.iter().filter_map(|o| HeaderValue::from_str(o).ok())),
     };
-    let exposed = [REQUEST_ID, IGNORED, header::RETRY_AFTER];
-    let methods = [Method::GET, Method::POST];
+    let exposed = [REQUEST_ID, messages::REQUEST_ID, IGNORED, header::RETRY_AFTER];
+    let methods = [Method::GET, Method::POST, Method::DELETE];
     let cors = CorsLayer::new().allow_origin(allowed).allow_methods(methods);
     Some(cors.allow_headers(AllowHeaders::mirror_request()).expose_headers(exposed))
 }
@@ -68,6 +72,7 @@ fn cors(origins: &[String]) -> Option<CorsLayer> {
 async fn noted(State(shared): State<Arc<Shared>>, request: Request<Body>, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
+    let is_anthropics = messages::is_route(request.uri().path());
     let given = request.headers().get(&REQUEST_ID).and_then(|id| id.to_str().ok());
     let given = given.filter(|id| !id.is_empty() && id.len() <= 128).map(str::to_owned);
     let id = given.unwrap_or_else(|| format!("req-{}", shared.new_id()));
@@ -78,6 +83,9 @@ async fn noted(State(shared): State<Arc<Shared>>, request: Request<Body>, next: 
     shared.metrics.request(route, response.status().as_u16());
     access::log(&method, route, response.status(), began.elapsed(), &id);
     if let Ok(id) = HeaderValue::from_str(&id) {
+        if is_anthropics {
+            response.headers_mut().insert(messages::REQUEST_ID, id.clone());
+        }
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
@@ -90,12 +98,16 @@ async fn checked(
     request: Request<Body>,
     next: Next,
 ) -> Response {
+    let is_anthropics = messages::is_route(request.uri().path());
     let is_open = |route: &MatchedPath| route.as_str() == "/health" || page::has(route.as_str());
     let needs_key = !route.as_ref().is_some_and(is_open);
     let mut response = match allowed(&shared, needs_key, request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     };
+    if is_anthropics {
+        response = messages::with_own_error(response);
+    }
     if let Some(route) = route {
         response.extensions_mut().insert(route);
     }

@@ -10,6 +10,7 @@ use futures_util::stream;
 use serde_json::Value;
 
 use super::answers::{Answers, Step};
+use super::error::ApiError;
 
 /// Time after which a comment keeps a silent stream alive, e.g. during a long prefill.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -22,34 +23,57 @@ pub(super) trait Chunks: Send + 'static {
     fn step(&mut self, answer: usize, step: &Step) -> Vec<Value>;
     /// The chunks after all answers have ended.
     fn end(&mut self) -> Vec<Value>;
+    /// The chunks of an error. A stream must have one, since an end without it reads as success.
+    fn error(&mut self, error: ApiError) -> Vec<Value> {
+        vec![error.body]
+    }
+    /// Whether events are named by the `type` of their chunks. Otherwise, `[DONE]` ends the stream.
+    fn are_named(&self) -> bool {
+        false
+    }
 }
 
 struct State<C> {
     /// `None` when all answers have ended.
     answers: Option<Answers>,
     chunks: C,
-    ready: VecDeque<String>,
+    ready: VecDeque<Event>,
+}
+
+impl<C: Chunks> State<C> {
+    fn push(&mut self, chunks: &[Value]) {
+        let named = self.chunks.are_named();
+        self.ready.extend(chunks.iter().map(|chunk| {
+            let event = match chunk["type"].as_str().filter(|_| named) {
+                Some(name) => Event::default().event(name),
+                None => Event::default(),
+            };
+            event.data(chunk.to_string())
+        }));
+    }
 }
 
 /// Streams answers. A client that disconnects ends them, since the stream is dropped then.
 pub(super) fn stream(answers: Answers, mut chunks: impl Chunks) -> Response {
-    let ready = chunks.begin().iter().map(Value::to_string).collect();
-    let state = State { answers: Some(answers), chunks, ready };
+    let first = chunks.begin();
+    let mut state = State { answers: Some(answers), chunks, ready: VecDeque::new() };
+    state.push(&first);
     let events = stream::unfold(state, |mut state| async move {
         loop {
-            if let Some(data) = state.ready.pop_front() {
-                return Some((Ok::<_, Infallible>(Event::default().data(data)), state));
+            if let Some(event) = state.ready.pop_front() {
+                return Some((Ok::<_, Infallible>(event), state));
             }
             let answers = state.answers.as_mut()?;
             let (chunks, ended) = match answers.next().await {
                 Some(Ok((answer, step))) => (state.chunks.step(answer, &step), false),
-                // An error in OpenAI's shape, since an end without one reads as success.
-                Some(Err(error)) => (vec![error.body], true),
+                Some(Err(error)) => (state.chunks.error(error), true),
                 None => (state.chunks.end(), true),
             };
-            state.ready.extend(chunks.iter().map(Value::to_string));
+            state.push(&chunks);
             if ended {
-                state.ready.push_back("[DONE]".to_owned());
+                if !state.chunks.are_named() {
+                    state.ready.push_back(Event::default().data("[DONE]"));
+                }
                 state.answers = None;
             }
         }

@@ -11,6 +11,7 @@ use tokio::sync::{Semaphore, watch};
 
 use super::error::ApiError;
 use super::metrics::Metrics;
+use super::stored::Stored;
 use crate::api::{ReplyHead, Unknown};
 use crate::engine::{Engine, GenerateRequest, Generation};
 use crate::error::Error;
@@ -98,6 +99,8 @@ pub(super) struct Shared {
     pub bodies: Arc<Semaphore>,
     /// Places of requests that are processed.
     pub at_work: Arc<Semaphore>,
+    /// Responses that later requests continue.
+    pub stored: Stored,
     /// SHA-256 of each key: hashes of one length are compared in constant time.
     keys: Vec<[u8; 32]>,
     began: SystemTime,
@@ -125,6 +128,7 @@ impl Server {
             draining: watch::Sender::new(false),
             bodies: Arc::new(Semaphore::new(BODIES_KIB)),
             at_work: Arc::new(Semaphore::new(AT_WORK)),
+            stored: Stored::default(),
             keys,
             began: SystemTime::now(),
             next_id: AtomicU64::new(0),
@@ -139,7 +143,7 @@ impl Server {
     }
 
     pub(super) fn ready_with(&self, engine: Engine, generates: Arc<dyn Generates>) {
-        let created = seconds(SystemTime::now());
+        let created = now();
         self.shared.metrics.of(&engine);
         let _ = self.shared.served.set(Served { engine, generates, created });
     }
@@ -245,7 +249,7 @@ impl Shared {
 
     /// A new reply.
     pub fn head(&self, model: String) -> ReplyHead {
-        ReplyHead { id: self.new_id(), created: seconds(SystemTime::now()), model }
+        ReplyHead { id: self.new_id(), created: now(), model }
     }
 
     /// An id that no other reply of this or another start of the server has.
@@ -260,6 +264,11 @@ impl Shared {
         let now = Instant::now();
         now.checked_add(self.options.timeout).unwrap_or(now + FOR_EVER)
     }
+}
+
+/// The time in seconds since 1970.
+pub(super) fn now() -> u64 {
+    seconds(SystemTime::now())
 }
 
 fn seconds(time: SystemTime) -> u64 {

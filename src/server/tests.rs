@@ -3,6 +3,10 @@
 mod connections;
 mod limits;
 mod lost;
+mod messages;
+mod messages_errors;
+mod responses;
+mod responses_errors;
 mod structure;
 mod tools;
 
@@ -18,7 +22,7 @@ use super::{Server, ServerOptions};
 use crate::Engine;
 use crate::engine::{GenerateRequest, Generation};
 use crate::error::Error;
-use crate::text::AnswerFormat;
+use crate::text::{AnswerFormat, Calls};
 
 /// The demonstration model, with two sequences.
 fn engine() -> Engine {
@@ -79,6 +83,74 @@ fn events(body: &str) -> Vec<Value> {
     let mut all: Vec<&str> = data.collect();
     assert_eq!(all.pop(), Some("[DONE]"), "{body}");
     all.into_iter().map(|data| serde_json::from_str(data).unwrap()).collect()
+}
+
+/// The events of a stream whose events are named by their type.
+fn named_events(body: &str) -> Vec<Value> {
+    let blocks = body.split("\n\n").filter(|block| !block.is_empty());
+    let event = |block: &str| {
+        let (name, data) = block.split_once('\n').unwrap();
+        let data: Value = serde_json::from_str(data.strip_prefix("data: ").unwrap()).unwrap();
+        assert_eq!(Some(name), data["type"].as_str().map(|t| format!("event: {t}")).as_deref());
+        data
+    };
+    blocks.map(event).collect()
+}
+
+/// A server whose answers are these pieces. The model reasons, and its calls of any tool are read.
+fn scripted(pieces: &[&str]) -> (Server, Arc<Scripted>) {
+    let format = AnswerFormat { thinks: true, begins_in_reasoning: false, calls: Calls::Any };
+    let pieces = pieces.iter().map(|piece| (*piece).to_owned()).collect();
+    let script = Arc::new(Scripted { engine: engine(), script: Mutex::new((format, pieces)) });
+    let server = Server::new(ServerOptions::default());
+    server.ready_with(engine(), script.clone());
+    (server, script)
+}
+
+/// Values of wrong types and of all depths, for requests that must not break the server.
+fn odd_values() -> Vec<Value> {
+    let deep = (0..60).fold(json!(1), |inner, _| json!([inner]));
+    let mut all =
+        vec![json!(true), json!(-1), json!(1.5), json!(1e300), json!("x"), json!(""), deep];
+    all.extend([
+        json!([]),
+        json!({}),
+        json!([null]),
+        json!([1]),
+        json!(["x"]),
+        json!([{}]),
+        json!([[]]),
+    ]);
+    all.extend([json!([{ "type": 1 }]), json!([{ "type": "x" }]), json!([{ "role": "user" }])]);
+    all.extend([json!({ "type": [] }), json!({ "type": "x" }), json!({ "format": 1 })]);
+    all
+}
+
+/// The request with each of its values replaced in turn, at every depth. Each comes with the value's place.
+fn replaced(request: &Value, with: &Value) -> Vec<(String, Value)> {
+    fn places(value: &Value, at: &str, all: &mut Vec<String>) {
+        all.push(at.to_owned());
+        match value {
+            Value::Object(fields) => {
+                fields.iter().for_each(|(key, inner)| places(inner, &format!("{at}/{key}"), all));
+            }
+            Value::Array(items) => {
+                items
+                    .iter()
+                    .enumerate()
+                    .for_each(|(i, inner)| places(inner, &format!("{at}/{i}"), all));
+            }
+            _ => {}
+        }
+    }
+    let mut all = Vec::new();
+    places(request, "", &mut all);
+    let one = |at: String| {
+        let mut request = request.clone();
+        *request.pointer_mut(&at).unwrap() = with.clone();
+        (at, request)
+    };
+    all.into_iter().skip(1).map(one).collect()
 }
 
 fn chat(more: Value) -> Value {

@@ -16,6 +16,7 @@ pub struct AnswerStream {
     reader: AnswerReader,
     /// Markers that are single tokens.
     markers: Vec<(u32, Marker)>,
+    stopped_by: Option<usize>,
 }
 
 impl AnswerStream {
@@ -35,7 +36,14 @@ impl AnswerStream {
             }
         }
         let text = TextStream::new(tokenizer, specials);
-        Self { text, stops, reader: AnswerReader::with_markers(format, in_text), markers }
+        let reader = AnswerReader::with_markers(format, in_text);
+        Self { text, stops, reader, markers, stopped_by: None }
+    }
+
+    /// Index of the stop string that ended the answer.
+    #[must_use]
+    pub fn stopped_by(&self) -> Option<usize> {
+        self.stopped_by
     }
 
     /// Whether the answer so far ends within reasoning.
@@ -62,7 +70,8 @@ impl AnswerStream {
             return Ok((answer, true));
         }
         answer.append(self.reader.push(&self.stops.finish()));
-        if self.stops.push(marker.text()).hit.is_some() {
+        self.stopped_by = self.stops.push(marker.text()).hit;
+        if self.stopped_by.is_some() {
             return Ok((answer, true));
         }
         self.stops.finish();
@@ -83,6 +92,7 @@ impl AnswerStream {
 
     fn take(&mut self, text: &str) -> (Answer, bool) {
         let step = self.stops.push(text);
+        self.stopped_by = step.hit;
         (self.reader.push(&step.text), step.hit.is_some())
     }
 }

@@ -37,6 +37,14 @@ fn restore(request: &mut Value, exact: &Literal) {
         {
             *content = exact.to_spaced_json().into();
         }
+        // Calls of Anthropic's format are blocks of the content.
+        for (block, exact) in pairs(message.get_mut("content"), exact.field("content")) {
+            if let (Some(input), Some(exact)) = (block.get_mut("input"), exact.field("input"))
+                && may_be_rounded(input)
+            {
+                *input = exact.to_json().into();
+            }
+        }
         restore_arguments(message.get_mut("function_call"), exact.field("function_call"));
         for (call, exact) in pairs(message.get_mut("tool_calls"), exact.field("tool_calls")) {
             restore_arguments(call.get_mut("function"), exact.field("function"));

@@ -51,7 +51,7 @@ pub use markers::TOOL_CALL_MARKERS;
 #[cfg(feature = "structure")]
 pub(crate) use markers::{THINK_MARKERS, XML_CALL_MARKERS};
 pub use stop_strings::{StopStep, StopStrings};
-#[cfg(feature = "cli")]
+#[cfg(feature = "server")]
 pub(crate) use strftime::{Moment, strftime};
 pub use text_stream::{SpecialTokens, TextStream};
 pub use tokenizer::Tokenizer;

@@ -354,9 +354,30 @@ async function structure() {
   await refused(OpenAI.BadRequestError, invalid, { param: 'response_format' });
 }
 
+async function responses() {
+  const respond = (options) => client.responses.create({ model, input: SUM, temperature: 0, ...options });
+  const answer = await respond();
+  deepEqual([answer.object, answer.status, answer.output_text], ['response', 'completed', ANSWER]);
+  equal(answer.usage.total_tokens, answer.usage.input_tokens + answer.usage.output_tokens);
+  equal((await client.responses.retrieve(answer.id)).output_text, ANSWER);
+  const events = await all(respond({ stream: true }));
+  deepEqual(events.map((event) => event.sequence_number), [...events.keys()]);
+  const deltas = events.filter((event) => event.type === 'response.output_text.delta');
+  equal(deltas.map((event) => event.delta).join(''), ANSWER);
+  equal(events.at(-1).type, 'response.completed');
+  await refused(OpenAI.BadRequestError, () => respond({ background: true }), { param: 'background' });
+  const tools = TOOLS.map((one) => ({ type: 'function', ...one.function }));
+  const stream = client.responses.stream({ model, input: VOLUME, tools, temperature: 0 });
+  const { id, output: [call] } = await stream.finalResponse();
+  deepEqual([call.type, call.name, JSON.parse(call.arguments)], ['function_call', 'set_volume', { level: 36 }]);
+  const result = { type: 'function_call_output', call_id: call.call_id, output: '{"result": "ok"}' };
+  const told = await respond({ input: [result], tools, previous_response_id: id });
+  equal(told.output_text, 'The volume is set to 36.');
+}
+
 const checks = [
   models, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns, toolRunner,
-  messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure,
+  messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure, responses,
 ];
 for (const check of checks) {
   await check();

@@ -386,9 +386,67 @@ def structure():
     refused(openai.BadRequestError, lambda: chat(response_format=wrong), param="response_format")
 
 
+def respond(turns="What is 2 + 3?", **options):
+    return client.responses.create(model=MODEL, input=turns, **{"temperature": 0, **options})
+
+
+def responses():
+    answer = respond()
+    equal((answer.object, answer.status, answer.model, answer.output_text),
+          ("response", "completed", MODEL, ANSWER), "the response")
+    usage = answer.usage
+    equal(usage.total_tokens, usage.input_tokens + usage.output_tokens, "total_tokens")
+    equal(client.responses.retrieve(answer.id).output_text, ANSWER, "the stored response")
+    next_one = respond("What is 2 + 3?", previous_response_id=answer.id, instructions="Be brief.")
+    equal((next_one.previous_response_id, next_one.status), (answer.id, "completed"), "the next response")
+    client.responses.delete(answer.id)
+    refused(openai.NotFoundError, lambda: client.responses.retrieve(answer.id), "response_not_found")
+    refused(openai.BadRequestError, lambda: respond(previous_response_id=answer.id), param="previous_response_id")
+    cut = respond(max_output_tokens=3, store=False)
+    equal((cut.status, cut.incomplete_details.reason), ("incomplete", "max_output_tokens"), "an answer that was cut")
+    for wrong in ({"background": True}, {"temperature": "hot"}, {"max_output_tokens": 0}, {"text": "all"}):
+        refused(openai.BadRequestError, lambda: respond(**wrong), "invalid_request", next(iter(wrong)))
+    raw = client.responses.with_raw_response.create(model=MODEL, input="Hi", tools=[{"type": "web_search"}])
+    equal(raw.headers["x-ignored-fields"], "tools[0] (web_search)", "the tools that were left out")
+    schema = object_of({"sum": {"type": "integer", "minimum": 0, "maximum": 99}})
+    form = {"type": "json_schema", "name": "sum", "strict": True, "schema": schema}
+    expect(0 <= json.loads(respond(text={"format": form}).output_text)["sum"] <= 99, "the schema is not followed")
+
+
+def responses_streamed():
+    kinds, text = [], ""
+    with client.responses.stream(model=MODEL, input="What is 2 + 3?", temperature=0) as stream:
+        for event in stream:
+            kinds.append(event.type)
+            text += event.delta if event.type == "response.output_text.delta" else ""
+        equal((text, stream.get_final_response().output_text), (ANSWER, ANSWER), "the streamed text")
+    equal((kinds[:2], kinds[-1]), (["response.created", "response.in_progress"], "response.completed"), "the events")
+    events = list(respond(stream=True))
+    equal([event.sequence_number for event in events], list(range(len(events))), "the numbers of the events")
+
+
+def responses_tools():
+    tools = [{"type": "function", **tool["function"]} for tool in TOOLS]
+    for stream in (False, True):
+        turns = list(VOLUME)
+        if stream:
+            with client.responses.stream(model=MODEL, input=turns, tools=tools, temperature=0) as events:
+                answer = events.get_final_response()
+        else:
+            answer = respond(turns, tools=tools)
+        equal([item.type for item in answer.output], ["function_call"], "the items")
+        call = answer.output[0]
+        equal((call.name, json.loads(call.arguments)), ("set_volume", {"level": 36}), "the call")
+        result = {"type": "function_call_output", "call_id": call.call_id, "output": json.dumps({"result": "ok"})}
+        # The call goes back to the server by its fields, or as a part of the stored response.
+        item = call.model_dump(include={"type", "call_id", "name", "arguments"})
+        for more in ({"turns": [*turns, item, result]}, {"turns": [result], "previous_response_id": answer.id}):
+            equal(respond(tools=tools, **more).output_text, "The volume is set to 36.", "the answer after the call")
+
+
 CHECKS = [models, chat_whole, chat_stream, several_answers, limits_and_biases, logprobs, tools_in_turns,
           tools_streamed, messages_and_fields, bad_requests, completions, echo,
-          many_at_once, cancel, keys_retries_and_end, structure]
+          many_at_once, cancel, keys_retries_and_end, structure, responses, responses_streamed, responses_tools]
 
 if __name__ == "__main__":
     for check in CHECKS:

@@ -1,7 +1,7 @@
 //! Tool calls as clients assemble them from streams.
 
 use super::*;
-use crate::text::{Calls, Tools};
+use crate::text::Tools;
 
 /// A case of tests/fixtures/tool_calls.
 #[derive(serde::Deserialize)]
