@@ -4,6 +4,7 @@ mod answers;
 mod bad_input;
 mod batch;
 mod bench;
+mod bench_serve;
 mod cost;
 mod doctor;
 mod first_hour;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{lfm2, ok, refused};
 
 /// A server, and its log.
-struct Server {
+pub(super) struct Server {
     child: Child,
     log: BufReader<ChildStderr>,
     address: String,
@@ -18,7 +18,7 @@ struct Server {
 
 impl Server {
     /// Starts a server on a free port, or as `args` say, and waits until it listens.
-    fn start(args: &[&str]) -> Self {
+    pub(super) fn start(args: &[&str]) -> Self {
         let mut command = lfm2(&["serve"]);
         command.args(args).stderr(Stdio::piped());
         if !args.contains(&"--socket") && !args.contains(&"--port") {
@@ -38,6 +38,10 @@ impl Server {
             server.address = address.trim_start_matches("http://").to_owned();
         }
         server
+    }
+
+    pub(super) fn address(&self) -> &str {
+        &self.address
     }
 
     fn request(&self, method: &str, path: &str, body: &str) -> TcpStream {
@@ -84,7 +88,7 @@ fn reply(mut stream: impl Read) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn signal(child: &Child, which: &str) {
+pub(super) fn signal(child: &Child, which: &str) {
     let id = child.id().to_string();
     let sent = std::process::Command::new("kill").args([which, &id]).status().unwrap();
     assert!(sent.success());
