@@ -57,7 +57,6 @@ pub struct Outcome {
     pub seconds: f64,
     pub samples: Vec<Sample>,
     pub failures: Vec<Failure>,
-    pub interrupted: bool,
 }
 
 /// Sends the requests of a test; their prompts have the numbers from `first` on. `tell` is called after each answer.
@@ -106,9 +105,9 @@ pub fn drive(
     }
     // The receiver notices when all senders are gone.
     drop(sender);
-    outcome.interrupted = collect(None, &mut outcome);
+    let is_interrupted = collect(None, &mut outcome);
     run.ended.store(true, Ordering::SeqCst);
-    if outcome.interrupted {
+    if is_interrupted {
         outcome.seconds = began.elapsed().as_secs_f64();
     }
     outcome

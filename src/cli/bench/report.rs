@@ -261,7 +261,7 @@ mod tests {
         };
         let samples = vec![sample(0.1, [0.01, 0.03]), sample(0.3, [0.02, 0.02])];
         let failures = vec![Failure::Cut, Failure::Cut];
-        Figures::new(test, &Outcome { seconds: 2.0, samples, failures, interrupted: false })
+        Figures::new(test, &Outcome { seconds: 2.0, samples, failures })
     }
 
     #[test]
