@@ -21,5 +21,5 @@ pub use completion::{CompletionPrompt, CompletionRequest};
 pub use completion_reply::CompletionReply;
 pub use fields::{Streaming, Unknown};
 pub use reply::{ReplyHead, error_json, summary};
-pub use tokenize::{TokenizeRequest, detokenize_request};
+pub use tokenize::{TokenizeRequest, detokenize_request, tokenizer_info};
 pub use tool_choice::ToolChoice;

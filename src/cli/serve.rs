@@ -76,8 +76,8 @@ pub enum LogFormat {
 }
 
 const NOTES: &str = "\
-Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /apply-template, /health and \
-/metrics (Prometheus). docs/server.md describes them.
+Routes: /v1/chat/completions, /v1/completions, /v1/models, /tokenize, /detokenize, /tokenizer_info, \
+/apply-template, /health and /metrics (Prometheus). docs/server.md describes them.
 Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, and any key if the server has none.
 Ctrl-C or SIGTERM lets running answers end and refuses new ones; a second one ends the server at once.
 The log has no prompts and no answers.

@@ -17,6 +17,7 @@ mod hub_cache;
 mod hub_names;
 mod hub_server;
 mod info;
+mod lm_eval;
 mod marks;
 mod options;
 mod parse;

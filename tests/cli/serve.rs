@@ -51,7 +51,11 @@ impl Server {
         stream
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, String) {
+    pub(super) fn get(&self, path: &str) -> (u16, String) {
+        reply(self.request("GET", path, ""))
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> (u16, String) {
         reply(self.request("POST", path, &body.to_string()))
     }
 
