@@ -33,5 +33,5 @@ pub use messages_reply::{MessagesAnswer, MessagesReply, messages_error};
 pub use reply::{ReplyHead, error_json, summary};
 pub use responses::ResponsesRequest;
 pub use responses_reply::{ResponsesReply, StoredResponse};
-pub use tokenize::{TokenizeRequest, detokenize_request};
+pub use tokenize::{TokenizeRequest, detokenize_request, tokenizer_info};
 pub use tool_choice::ToolChoice;

@@ -1,5 +1,7 @@
 //! Requests for tokens, in vLLM's and llama-server's formats.
 
+use serde_json::{Value, json};
+
 use super::chat::ChatRequest;
 use super::fields::{Fields, Unknown, wrong};
 use crate::engine::Engine;
@@ -77,4 +79,21 @@ pub fn detokenize_request(
     let model = fields.string("model")?;
     fields.end(unknown)?;
     Ok((tokens, model))
+}
+
+/// The special tokens and the chat template, under the names of tokenizer_config.json, as in vLLM.
+///
+/// # Errors
+/// [`Error::NoTextFile`] if the model has no tokenizer.
+pub fn tokenizer_info(engine: &Engine) -> Result<Value, Error> {
+    engine.tokenizer()?;
+    let special = engine.special_tokens();
+    Ok(json!({
+        "bos_token": special.bos_token,
+        "eos_token": special.eos_token,
+        "pad_token": special.pad_token,
+        "unk_token": special.unk_token,
+        "chat_template": engine.chat_template(),
+        "model_max_length": engine.context_length(),
+    }))
 }

@@ -1,11 +1,19 @@
-//! `lfm2 bench`: measures with llama-bench's tests, table and field names.
+//! `lfm2 bench`: measures with llama-bench's tests, table and field names, or a server with those of vLLM.
 
+mod client;
+mod drive;
+mod events;
 mod measure;
+mod prompts;
+mod random;
+mod report;
 mod results;
+mod serve;
 
 use std::time::Instant;
 
 use clap::Args;
+use clap::builder::ArgPredicate;
 
 use super::error::CliError;
 use super::options::Common;
@@ -14,13 +22,21 @@ use super::{load, progress};
 use crate::engine::Engine;
 use measure::{Sampling, Test};
 use results::{Output, Row};
+use serve::LoadOptions;
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Prompt lengths for prefill, in tokens, separated by commas
-    #[arg(short = 'p', long, value_delimiter = ',', default_value = "512", env = "LFM2_N_PROMPT")]
+    /// Prompt lengths in tokens (1024 with --serve)
+    #[arg(
+        short = 'p',
+        long,
+        value_delimiter = ',',
+        default_value = "512",
+        env = "LFM2_N_PROMPT",
+        default_value_if("serve", ArgPredicate::IsPresent, "1024")
+    )]
     n_prompt: Vec<usize>,
-    /// Numbers of tokens to generate
+    /// Numbers of tokens to generate, separated by commas
     #[arg(short = 'n', long, value_delimiter = ',', default_value = "128", env = "LFM2_N_GEN")]
     n_gen: Vec<usize>,
     /// Numbers of tokens already in the context
@@ -52,10 +68,21 @@ pub struct Bench {
     /// Print the GPU time of each kernel instead, as text or JSON, if the adapter has timestamps
     #[arg(long, env = "LFM2_PROFILE")]
     profile: bool,
+    /// Measure a server of OpenAI's API instead, e.g. http://127.0.0.1:8080: latencies and
+    /// throughput
+    #[arg(long, env = "LFM2_SERVE", value_name = "URL",
+        conflicts_with_all = ["model", "n_depth", "parallel", "sampling", "repetitions", "shape", "profile"])]
+    serve: Option<String>,
+    #[command(flatten)]
+    load: LoadOptions,
 }
 
 impl Bench {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
+        if let Some(url) = &self.serve {
+            return self.load.run(url, &self.n_prompt, &self.n_gen, self.output, common);
+        }
+        self.load.check_unused()?;
         let tests = self.tests();
         let need = tests.iter().map(|t| t.positions()).max().unwrap_or(0);
         if need == 0 {

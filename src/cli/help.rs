@@ -20,7 +20,7 @@ const ENGINE: [&str; 10] = [
     "skip_selftest",
 ];
 /// Options that `-h` leaves out.
-const UNCOMMON: [&str; 20] = [
+const UNCOMMON: [&str; 28] = [
     "raw",
     "token_ids",
     "tool_calls",
@@ -40,6 +40,14 @@ const UNCOMMON: [&str; 20] = [
     "alias",
     "lenient",
     "log_format",
+    "profile",
+    "concurrency",
+    "request_rate",
+    "requests",
+    "shared_prefix",
+    "load_seed",
+    "served_model",
+    "load_key",
     "version",
 ];
 

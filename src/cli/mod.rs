@@ -102,7 +102,7 @@ enum Command {
     Eval(eval::Eval),
     /// Measure the perplexity of a text as llama-perplexity does
     Perplexity(perplexity::Perplexity),
-    /// Measure prefill and decode as llama-bench does
+    /// Measure prefill and decode as llama-bench does, or a server under load
     Bench(bench::Bench),
     /// List GPUs, the features in use and a model's memory plan
     Info(info::Info),

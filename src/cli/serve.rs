@@ -77,7 +77,7 @@ pub enum LogFormat {
 
 const NOTES: &str = "\
 Routes: /v1/chat/completions, /v1/responses, /v1/messages (Anthropic's API), /v1/completions, /v1/models, \
-/tokenize, /detokenize, /apply-template, /health and /metrics (Prometheus). docs/server.md describes them.
+/tokenize, /detokenize, /tokenizer_info, /apply-template, /health and /metrics (Prometheus). docs/server.md describes them.
 Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, those of Anthropic's API \
 http://127.0.0.1:8080, and any key if the server has none.
 Ctrl-C or SIGTERM lets running answers end and refuses new ones; a second one ends the server at once.

@@ -15,7 +15,7 @@ use crate::gpu::Device;
 use crate::kernels::Choices;
 use crate::model::{MemoryPlan, ModelConfig, ModelSize};
 use crate::schedule::{CacheCounts, QueueCounts, Scheduler, SeqId};
-use crate::text::{AnswerFormat, Conversation, Tokenizer};
+use crate::text::{AnswerFormat, Conversation, SpecialTokenTexts, Tokenizer};
 
 /// A model on a GPU. Cloning shares it; natively it is `Send + Sync`.
 #[derive(Clone)]
@@ -223,6 +223,24 @@ impl Engine {
     /// [`Error::NoTextFile`] if the model has none.
     pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         self.inner.text.tokenizer()
+    }
+
+    /// The text of the chat template; `None` if there is none that can be used.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&str> {
+        self.inner.text.chat_template()
+    }
+
+    /// The special tokens by their texts. If the model's files name no end of text, it is a token that ends an answer.
+    #[must_use]
+    pub fn special_tokens(&self) -> SpecialTokenTexts {
+        let mut special = self.inner.text.special_tokens().clone();
+        if special.eos_token.is_none() {
+            let end = self.inner.core.ends.first();
+            let text = end.zip(self.tokenizer().ok()).and_then(|(end, t)| t.token_text(*end));
+            special.eos_token = text.map(str::to_owned);
+        }
+        special
     }
 
     /// Renders a conversation by the model's chat template.

@@ -164,6 +164,18 @@ impl ModelText {
         })
     }
 
+    /// The text of the chat template; `None` if there is none that can be used.
+    #[must_use]
+    pub fn chat_template(&self) -> Option<&str> {
+        self.format.as_ref().ok().map(|format| format.template().source())
+    }
+
+    /// The special tokens that the model's files name, by their texts.
+    #[must_use]
+    pub fn special_tokens(&self) -> &SpecialTokenTexts {
+        &self.special
+    }
+
     /// The id of the end-of-text token by tokenizer_config.json.
     pub(super) fn named_end(&self) -> Option<u32> {
         self.tokenizer.as_ref()?.token_id(self.named_end.as_ref()?)

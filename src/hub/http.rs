@@ -100,7 +100,7 @@ fn token() -> Result<Option<String>, HubError> {
 }
 
 /// The certificate authorities of the user's file, e.g. for a company's proxy.
-fn roots() -> Result<RootCerts, HubError> {
+pub(crate) fn roots() -> Result<RootCerts, HubError> {
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
         let Some(place) = variable(name) else { continue };
         let setting = |problem: String| HubError::Setting { variable: name, problem };
@@ -369,7 +369,7 @@ pub(super) fn text_header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a 
 const NO_ADDRESS: &str = "not a URL that begins with http:// or https://";
 
 /// Parses an absolute HTTP URL.
-fn parse_url(text: &str) -> Result<Uri, &'static str> {
+pub(crate) fn parse_url(text: &str) -> Result<Uri, &'static str> {
     let uri: Uri = text.parse().map_err(|_| NO_ADDRESS)?;
     match (uri.scheme_str(), uri.host()) {
         (Some("http" | "https"), Some(host)) if !host.is_empty() => Ok(uri),

@@ -50,6 +50,8 @@ pub use cache::{Cache, Model};
 use download::Fetch;
 pub use error::HubError;
 use http::Http;
+#[cfg(feature = "cli")]
+pub(crate) use http::{parse_url, roots};
 pub use inventory::{Entry, State};
 pub use name::HubName;
 use select::Selection;

@@ -40,6 +40,7 @@ impl Server {
             .route("/v1/embeddings", post(info::no_embeddings))
             .route("/tokenize", post(tokens::tokenize))
             .route("/detokenize", post(tokens::detokenize))
+            .route("/tokenizer_info", get(tokens::tokenizer_info))
             .route("/apply-template", post(tokens::apply_template))
             .fallback(no_route)
             .method_not_allowed_fallback(no_method)

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::common::with_body;
 use super::error::ApiError;
 use super::state::Shared;
-use crate::api::{ChatRequest, TokenizeRequest, detokenize_request};
+use crate::api::{self, ChatRequest, TokenizeRequest, detokenize_request};
 use crate::error::Error;
 
 /// Tokens of a text. A `Value` would take 72 bytes for each.
@@ -28,6 +28,13 @@ pub(super) struct Tokens {
 pub(super) struct Text {
     prompt: String,
     content: String,
+}
+
+/// `GET /tokenizer_info`: the special tokens and the chat template (vLLM).
+pub(super) async fn tokenizer_info(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<Value>, ApiError> {
+    Ok(Json(api::tokenizer_info(&shared.served()?.engine)?))
 }
 
 /// `POST /tokenize`: `{"prompt"}` (vLLM), `{"content"}` (llama-server) or `{"messages"}`.

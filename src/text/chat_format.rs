@@ -54,6 +54,12 @@ impl ChatFormat {
         Self { template, calls, thinks, abilities: Mutex::default() }
     }
 
+    /// The template.
+    #[must_use]
+    pub fn template(&self) -> &ChatTemplate {
+        &self.template
+    }
+
     /// Whether the model may reason before it answers.
     #[must_use]
     pub fn thinks(&self) -> bool {

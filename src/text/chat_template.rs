@@ -185,7 +185,8 @@ impl ChatTemplate {
     }
 
     /// The template's text.
-    pub(super) fn source(&self) -> &str {
+    #[must_use]
+    pub fn source(&self) -> &str {
         &self.source
     }
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{lfm2, ok, refused};
 
 /// A server, and its log.
-struct Server {
+pub(super) struct Server {
     child: Child,
     log: BufReader<ChildStderr>,
     address: String,
@@ -18,7 +18,7 @@ struct Server {
 
 impl Server {
     /// Starts a server on a free port, or as `args` say, and waits until it listens.
-    fn start(args: &[&str]) -> Self {
+    pub(super) fn start(args: &[&str]) -> Self {
         let mut command = lfm2(&["serve"]);
         command.args(args).stderr(Stdio::piped());
         if !args.contains(&"--socket") && !args.contains(&"--port") {
@@ -40,6 +40,10 @@ impl Server {
         server
     }
 
+    pub(super) fn address(&self) -> &str {
+        &self.address
+    }
+
     fn request(&self, method: &str, path: &str, body: &str) -> TcpStream {
         let mut stream = TcpStream::connect(&self.address).unwrap();
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
@@ -47,7 +51,11 @@ impl Server {
         stream
     }
 
-    fn post(&self, path: &str, body: &Value) -> (u16, String) {
+    pub(super) fn get(&self, path: &str) -> (u16, String) {
+        reply(self.request("GET", path, ""))
+    }
+
+    pub(super) fn post(&self, path: &str, body: &Value) -> (u16, String) {
         reply(self.request("POST", path, &body.to_string()))
     }
 
@@ -84,7 +92,7 @@ fn reply(mut stream: impl Read) -> (u16, String) {
     (status, body.to_owned())
 }
 
-fn signal(child: &Child, which: &str) {
+pub(super) fn signal(child: &Child, which: &str) {
     let id = child.id().to_string();
     let sent = std::process::Command::new("kill").args([which, &id]).status().unwrap();
     assert!(sent.success());

@@ -20,9 +20,12 @@ pub enum Output {
     Csv,
 }
 
+/// The names and values of one row, in order.
+pub type Fields = Vec<(String, serde_json::Value)>;
+
 /// One row of results: llama-bench's fields, then our own.
 pub struct Row {
-    fields: Vec<(&'static str, serde_json::Value)>,
+    fields: Fields,
     table: [String; 8],
 }
 
@@ -132,6 +135,7 @@ impl Row {
             format!("{avg_ts:.2} ± {sd_ts:.2}"),
             notes.join(", "),
         ];
+        let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
         Self { fields, table }
     }
 }
@@ -146,7 +150,7 @@ fn rounded(value: f64) -> String {
 }
 
 /// The time now, as `2026-11-24T09:30:00Z`.
-fn now() -> String {
+pub fn now() -> String {
     let seconds = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
     let time = i64::try_from(seconds).unwrap_or(0);
     crate::text::strftime("%Y-%m-%dT%H:%M:%SZ", crate::text::Moment::utc(time)).unwrap_or_default()
@@ -165,28 +169,36 @@ pub fn render(rows: &[Row], output: Output) -> String {
             }
             text
         }
-        Output::Json => {
-            let objects: Vec<serde_json::Map<_, _>> = rows
-                .iter()
-                .map(|r| r.fields.iter().map(|(k, v)| ((*k).to_owned(), v.clone())).collect())
-                .collect();
-            format!("{}\n", serde_json::json!(objects))
-        }
-        Output::Csv => {
-            let quoted = |v: &serde_json::Value| match v {
-                serde_json::Value::String(s) => format!("\"{}\"", s.replace('"', "\"\"")),
-                serde_json::Value::Null => String::new(),
-                other => format!("\"{}\"", other.to_string().replace('"', "\"\"")),
-            };
-            let names = rows.first().map_or(Vec::new(), |r| r.fields.iter().map(|f| f.0).collect());
-            let mut text = names.join(",") + "\n";
-            for row in rows {
-                let values: Vec<_> = row.fields.iter().map(|(_, v)| quoted(v)).collect();
-                text += &(values.join(",") + "\n");
-            }
-            text
-        }
+        Output::Json => json_text(&fields(rows)),
+        Output::Csv => csv_text(&fields(rows)),
     }
+}
+
+fn fields(rows: &[Row]) -> Vec<Fields> {
+    rows.iter().map(|row| row.fields.clone()).collect()
+}
+
+/// Rows as a JSON array of objects.
+pub fn json_text(rows: &[Fields]) -> String {
+    let object = |row: &Fields| row.iter().cloned().collect::<serde_json::Map<_, _>>();
+    let objects: Vec<_> = rows.iter().map(object).collect();
+    format!("{}\n", serde_json::json!(objects))
+}
+
+/// Rows as comma-separated values with a header.
+pub fn csv_text(rows: &[Fields]) -> String {
+    let quoted = |v: &serde_json::Value| match v {
+        serde_json::Value::String(s) => format!("\"{}\"", s.replace('"', "\"\"")),
+        serde_json::Value::Null => String::new(),
+        other => format!("\"{}\"", other.to_string().replace('"', "\"\"")),
+    };
+    let names = rows.first().into_iter().flatten().map(|(name, _)| name.as_str());
+    let mut text = names.collect::<Vec<_>>().join(",") + "\n";
+    for row in rows {
+        let values: Vec<_> = row.iter().map(|(_, value)| quoted(value)).collect();
+        text += &(values.join(",") + "\n");
+    }
+    text
 }
 
 /// A profile as JSON.
