@@ -3,8 +3,15 @@
 # registries of both for the first run; the clients are kept in .cache/clients.
 #
 #   cargo build && tools/clients.sh      takes less than a minute, the first time a minute more, at most three
+#   tools/clients.sh --all               frameworks too, each in its own environment: LangChain, Pydantic AI, Instructor,
+#                                        OpenAI's Agents SDK, Vercel's AI SDK; minutes for the first time
 set -euo pipefail
 cd "$(dirname "$0")/.."
+case "${1:-}" in
+    "") all=no limit=180 ;;
+    --all) all=yes limit=1800 ;;
+    *) echo "usage: tools/clients.sh [--all]" >&2; exit 2 ;;
+esac
 
 program=${CARGO_TARGET_DIR:-target}/debug/lfm2
 sources=tests/clients
@@ -20,8 +27,8 @@ die() {
     fi
     exit 1
 }
-# Seconds that are left of three minutes.
-left() { echo $((SECONDS < 179 ? 180 - SECONDS : 1)); }
+# Seconds that are left of the limit.
+left() { echo $((SECONDS < limit - 1 ? limit - SECONDS : 1)); }
 finish() {
     if [ -n "$server" ]; then
         kill -KILL "$server" 2>/dev/null || true
@@ -45,6 +52,28 @@ if ! cmp --silent $npm/package-lock.json $npm/installed.json; then
     cp $npm/package-lock.json $npm/installed.json
 fi
 
+# Commands that check the server, beside the package of each.
+clients=("$python/bin/python $sources/openai_client.py" "node $npm/openai-client.mjs"
+    "$python/bin/python $sources/anthropic_client.py" "node $npm/anthropic-client.mjs")
+if [ $all = yes ]; then
+    while read -r script package; do
+        environment=.cache/clients/$script
+        [ -x "$environment/bin/python" ] || python3 -m venv "$environment"
+        "$environment/bin/python" -m pip install --quiet --disable-pip-version-check "$package" ||
+            die "$package could not be installed"
+        clients+=("$environment/bin/python $sources/frameworks/$script.py")
+    done <<'END'
+langchain_client langchain-openai==1.7.4
+pydantic_ai_client pydantic-ai-slim[openai,anthropic]==2.68.0
+instructor_client instructor==1.17.0
+agents_client openai-agents==0.24.0
+END
+    mkdir -p .cache/clients/vercel
+    cp $sources/frameworks/vercel.mjs $sources/frameworks/package.json .cache/clients/vercel
+    npm install --silent --no-audit --no-fund --prefix .cache/clients/vercel || die "the AI SDK could not be installed"
+    clients+=("node .cache/clients/vercel/vercel.mjs")
+fi
+
 is_ready='import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
 "$program" serve --port 0 2>"$log" &
 server=$!
@@ -58,8 +87,7 @@ done
 say "the server is $url"
 
 export LFM2_URL=$url LFM2_PROGRAM=$program
-for client in "$python/bin/python $sources/openai_client.py" "node $npm/openai-client.mjs" \
-    "$python/bin/python $sources/anthropic_client.py" "node $npm/anthropic-client.mjs"; do
+for client in "${clients[@]}"; do
     say "$client"
     start=$SECONDS
     # The command is split into words.

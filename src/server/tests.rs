@@ -1,5 +1,6 @@
 //! Tests of the server in process: requests go to its routes without a network.
 
+mod agent;
 mod connections;
 mod limits;
 mod lost;
