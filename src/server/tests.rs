@@ -78,6 +78,14 @@ async fn json_of(server: &Server, request: Request<Body>) -> (StatusCode, Value)
     (status, serde_json::from_str(&body).unwrap_or_else(|e| panic!("{e}: {body}")))
 }
 
+/// Waits until the engine has left all answers that were cancelled: drivers crash if the process ends during a step.
+async fn is_quiet() {
+    let last = chat(json!({ "max_tokens": 1 })).to_string();
+    let (status, _, body) =
+        send(&server(ServerOptions::default()), post("/v1/chat/completions", last)).await;
+    assert_eq!(status, 200, "{body}");
+}
+
 /// The events of a stream, without the last one.
 fn events(body: &str) -> Vec<Value> {
     let data = body.split("\n\n").filter_map(|event| event.strip_prefix("data: "));

@@ -53,6 +53,7 @@ fn errors_have_anthropics_shape() {
         assert_eq!((status.as_u16(), kind(&reply)), (504, "timeout_error"));
         let events = streamed(&slow, endless).await;
         assert_eq!(kind(events.last().unwrap()), "timeout_error");
+        is_quiet().await;
     });
 }
 

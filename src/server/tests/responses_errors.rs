@@ -130,6 +130,7 @@ fn an_error_within_a_stream_is_an_event() {
         assert_eq!(failed["response"]["error"]["code"], "timeout");
         assert_eq!((&error["type"], &error["code"]), (&json!("error"), &json!("timeout")));
         assert_eq!(json_of(&server, post(PATH, endless.to_string())).await.0, 504);
+        is_quiet().await;
     });
 }
 
