@@ -6,10 +6,11 @@
     cargo build && .cache/lm_eval/bin/python tools/lm_eval_check.py
     .cache/lm_eval/bin/python tools/lm_eval_check.py --write   # and writes tests/fixtures/lm_eval/golden.json
 
-The tasks of tests/fixtures/lm_eval run three times: with the harness's own `hf` model (transformers, f32), and with its
+The tasks of tests/fixtures/lm_eval run with the harness's own `hf` model (transformers, f32), and with its
 `local-completions` model on the server, whose tokenizer is transformers' (`tokenizer_backend=huggingface`) or the
-server's (`remote`). Every log-likelihood must agree within 1e-3, `is_greedy` and the greedy texts exactly. It needs no
-network after the installation. tests/cli/lm_eval.rs sends the requests of golden.json without the harness.
+server's (`remote`); generation runs in the chat format too. Every log-likelihood must agree within 1e-3, `is_greedy`
+and the greedy texts exactly. It needs no network after the installation. tests/cli/lm_eval.rs sends the requests of
+golden.json without the harness.
 """
 
 from __future__ import annotations
@@ -38,21 +39,22 @@ from lm_eval.tasks import TaskManager
 
 FIXTURES = Path("tests/fixtures/lm_eval")
 CHECKPOINT = "assets/demo"
-TASKS = ["lfm2_tiny_choice", "lfm2_tiny_generate"]
+CHOICE, GENERATE = "lfm2_tiny_choice", "lfm2_tiny_generate"
 TOLERANCE = 1e-3
 
 Answers = dict[tuple[str, str], Any]
 
 
-def run(model: str, args: str) -> Answers:
+def run(model: str, args: str, chat: bool = False) -> Answers:
     """The answer to each request: (log-likelihood, is_greedy) or a text."""
-    tasks = TaskManager(include_path=str(FIXTURES), include_defaults=False)
+    manager = TaskManager(include_path=str(FIXTURES), include_defaults=False)
+    tasks = [GENERATE] if chat else [CHOICE, GENERATE]
     results = lm_eval.simple_evaluate(
-        model=model, model_args=args, tasks=TASKS, task_manager=tasks, device="cpu", log_samples=True,
-        bootstrap_iters=0, batch_size=1,
+        model=model, model_args=args, tasks=tasks, task_manager=manager, device="cpu", log_samples=True,
+        bootstrap_iters=0, batch_size=1, apply_chat_template=chat,
     )
     answers: Answers = {}
-    for task in TASKS:
+    for task in tasks:
         for sample in results["samples"][task]:
             for (context, more), answer in zip(sample["arguments"], sample["resps"], strict=True):
                 key = (context, more) if isinstance(more, str) else (context, "")
@@ -67,7 +69,7 @@ def scored(answer: Any) -> tuple[float, bool]:
 
 
 def compare(name: str, ours: Answers, theirs: Answers) -> bool:
-    assert ours.keys() == theirs.keys() and len(theirs) > 50, (len(ours), len(theirs))
+    assert ours.keys() == theirs.keys() and len(theirs) >= 12, (len(ours), len(theirs))
     worst, wrong = 0.0, []
     for key, expected in theirs.items():
         got = ours[key]
@@ -99,14 +101,14 @@ def record(requests: list[dict[str, Any]]) -> None:
     TemplateAPI.model_call = noting
 
 
-def golden(requests: list[dict[str, Any]], theirs: Answers) -> list[dict[str, Any]]:
-    """The requests with transformers' answers."""
+def golden(requests: list[dict[str, Any]], theirs: Answers, chat: bool = False) -> list[dict[str, Any]]:
+    """The requests with transformers' answers. A chat template writes the beginning-of-text token itself."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(CHECKPOINT)
     scores, texts = {}, {}
     for (context, more), answer in theirs.items():
-        ids = tokenizer(context).input_ids
+        ids = tokenizer(context, add_special_tokens=not chat).input_ids
         if more == "":
             texts[tuple(ids)] = answer
         else:
@@ -130,6 +132,7 @@ def main() -> int:
     options = parser.parse_args()
     hf = f"pretrained={CHECKPOINT},dtype=float32,add_bos_token="
     with_bos, without = run("hf", hf + "True"), run("hf", hf + "False")
+    in_chat = run("hf", hf + "False", chat=True)
     # The model's weights are bf16; transformers' keys and values are f32.
     serve = [options.program, "-m", CHECKPOINT, "serve", "--port", "0"]
     with subprocess.Popen([*serve, "--kv", "f32"], stderr=subprocess.PIPE, text=True) as server:
@@ -139,9 +142,14 @@ def main() -> int:
             api = f"model=demo,base_url={url}/v1/completions,tokenizer_backend="
             requests: list[dict[str, Any]] = []
             record(requests)
-            huggingface = run("local-completions", f"{api}huggingface,tokenizer={CHECKPOINT},add_bos_token=True")
+            args = f"{api}huggingface,tokenizer={CHECKPOINT}"
+            huggingface = run("local-completions", f"{args},add_bos_token=True")
             cases = golden(requests, with_bos)
             fine = compare("tokenizer_backend=huggingface", huggingface, with_bos)
+            requests.clear()
+            chat = run("local-completions", args, chat=True)
+            cases += golden(requests, in_chat, chat=True)
+            fine &= compare("the same in the chat format", chat, in_chat)
             remote = run("local-completions", f"{api}remote")
             fine &= compare("tokenizer_backend=remote", remote, without)
         finally:

@@ -52,7 +52,7 @@ fn answers_are_those_of_transformers() {
         scores += 1;
         greedy += usize::from(is_greedy);
     }
-    assert!(scores >= 40 && texts >= 10 && greedy >= 1, "{scores}, {texts}, {greedy}");
+    assert!(scores >= 40 && texts >= 20 && greedy >= 1, "{scores}, {texts}, {greedy}");
 }
 
 /// `RemoteTokenizer` takes special tokens from `/tokenizer_info` and asks for their ids.
