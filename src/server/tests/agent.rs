@@ -9,7 +9,24 @@ use std::time::Duration;
 use super::*;
 use crate::server::Listener;
 
-/// Gives each request the next answer. Its prompt may be longer than the engine's context.
+/// The demonstration model with a context of 32,768 tokens, since the first request of an agent has some 17,000. Nothing
+/// is computed with it.
+fn engine_with_room() -> Engine {
+    let folder = tempfile::TempDir::new().unwrap();
+    let demo = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("assets/demo");
+    for entry in std::fs::read_dir(demo).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, folder.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let config = folder.path().join("config.json");
+    let mut json: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+    json["max_position_embeddings"] = json!(32_768);
+    std::fs::write(&config, json.to_string()).unwrap();
+    let builder = Engine::builder().path(folder.path()).unwrap().context_length(32_768);
+    pollster::block_on(builder.build()).unwrap()
+}
+
+/// Gives each request the next answer.
 struct Replays {
     engine: Engine,
     answers: Mutex<VecDeque<&'static str>>,
@@ -34,9 +51,11 @@ fn scripted_model_for_an_agent() {
         "<|tool_call_start|>[exec_command(cmd=\"cat notes.txt\")]<|tool_call_end|>",
         "The notes say: water the plants.",
     ]);
-    let replays = Arc::new(Replays { engine: engine(), answers: Mutex::new(answers) });
-    let server = Server::new(ServerOptions::default());
-    server.ready_with(engine(), replays.clone());
+    let engine = engine_with_room();
+    let replays = Arc::new(Replays { engine: engine.clone(), answers: Mutex::new(answers) });
+    let aliases = vec!["demo".to_owned()];
+    let server = Server::new(ServerOptions { aliases, ..ServerOptions::default() });
+    server.ready_with(engine, replays.clone());
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let address = format!("127.0.0.1:{port}");
