@@ -3,8 +3,9 @@
 # registries of both for the first run; the clients are kept in .cache/clients.
 #
 #   cargo build && tools/clients.sh      takes less than a minute, the first time a minute more, at most three
-#   tools/clients.sh --all               frameworks too, each in its own environment: LangChain, Pydantic AI, Instructor,
-#                                        OpenAI's Agents SDK, Vercel's AI SDK; minutes for the first time
+#   tools/clients.sh --all               frameworks too, each in its own environment: LangChain, Pydantic AI,
+#                                        Instructor, OpenAI's Agents SDK, Vercel's AI SDK, and Codex with a scripted
+#                                        model; minutes for the first time
 set -euo pipefail
 cd "$(dirname "$0")/.."
 case "${1:-}" in
@@ -13,10 +14,16 @@ case "${1:-}" in
     *) echo "usage: tools/clients.sh [--all]" >&2; exit 2 ;;
 esac
 
+# Options in the environment would change the server.
+unset "${!LFM2_@}"
+# If rustup was installed in this shell, its PATH does not have cargo's folder yet.
+export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+
 program=${CARGO_TARGET_DIR:-target}/debug/lfm2
 sources=tests/clients
 python=.cache/clients/python npm=.cache/clients/npm log=.cache/clients/server.log
-server=
+# Processes and a folder that must not outlive this script.
+server= agent= work=
 
 say() { echo "clients.sh: $*" >&2; }
 die() {
@@ -32,6 +39,12 @@ left() { echo $((SECONDS < limit - 1 ? limit - SECONDS : 1)); }
 finish() {
     if [ -n "$server" ]; then
         kill -KILL "$server" 2>/dev/null || true
+    fi
+    if [ -n "$agent" ]; then
+        kill -KILL -- "-$agent" 2>/dev/null || true
+    fi
+    if [ -n "$work" ]; then
+        rm -rf "$work"
     fi
 }
 trap finish EXIT
@@ -94,6 +107,58 @@ for client in "${clients[@]}"; do
     timeout "$(left)" $client || die "a check failed or took too long: $client"
     say "$client: all checks passed in $((SECONDS - start)) s"
 done
+
+# A port that is free now, and that the system gives to no connection meanwhile (Linux gives those from 32768 on).
+free_port='
+import random, socket
+while True:
+    try:
+        with socket.create_server(("127.0.0.1", random.randrange(20000, 32000))) as server:
+            print(server.getsockname()[1])
+        break
+    except OSError:
+        pass'
+
+# Codex completes a task of two tool calls with a scripted model, which a test of the server serves.
+codex() {
+    local folder=$PWD/.cache/clients/codex port answer
+    npm install --silent --no-audit --no-fund --ignore-scripts --prefix "$folder" @openai/codex@0.171.0 ||
+        die "Codex could not be installed"
+    port=$($python/bin/python -c "$free_port")
+    work=$(mktemp -d)
+    mkdir "$work/home" "$work/project"
+    echo "water the plants" >"$work/project/notes.txt"
+    cat >"$work/home/config.toml" <<END
+model = "demo"
+model_provider = "lfm2"
+[model_providers.lfm2]
+name = "lfm2"
+base_url = "http://127.0.0.1:$port/v1"
+wire_api = "responses"
+request_max_retries = 0
+stream_max_retries = 0
+END
+    cargo test --locked --quiet --lib --no-run || die "the tests do not compile"
+    # The process leads a group of its own, with which its children are killed too.
+    LFM2_AGENT_PORT=$port setsid timeout 300 \
+        cargo test --locked --quiet --lib scripted_model_for_an_agent -- --ignored >/dev/null &
+    agent=$!
+    until $python/bin/python -c "$is_ready" "http://127.0.0.1:$port/health" 2>/dev/null; do
+        kill -0 "$agent" 2>/dev/null || die "the scripted model has ended before it was ready"
+        sleep 0.2
+    done
+    answer=$(cd "$work/project" && CODEX_HOME=$work/home timeout 120 \
+        "$folder"/node_modules/@openai/codex-*/vendor/*/bin/codex exec --skip-git-repo-check \
+        --dangerously-bypass-approvals-and-sandbox "What do the notes say?" 2>"$work/log" </dev/null) ||
+        die "Codex failed: $(tail -n 5 "$work/log")"
+    wait "$agent" || die "the scripted model was not asked for all of its answers"
+    agent=
+    [ "$answer" = "The notes say: water the plants." ] || die "Codex answered: $answer"
+    say "Codex: two tool calls and an answer"
+}
+if [ $all = yes ]; then
+    codex
+fi
 
 kill -TERM $server
 for _ in $(seq 100); do

@@ -21,6 +21,7 @@ import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,8 @@ def main() -> int:
         try:
             assert server.stderr
             url = next(m[1] for line in server.stderr if (m := re.match(r"listening on (http://\S+):", line)))
+            # The server would wait if nobody read its log.
+            threading.Thread(target=server.stderr.read, daemon=True).start()
             api = f"model=demo,base_url={url}/v1/completions,tokenizer_backend="
             requests: list[dict[str, Any]] = []
             record(requests)

@@ -78,8 +78,8 @@ if [ ${#missing[@]} -gt 0 ]; then
     esac
     if ! have apt-get; then
         say "missing (Debian's names): ${missing[*]}"
-        say "Fedora: sudo dnf install gcc gcc-c++ vulkan-loader mesa-vulkan-drivers python3 nodejs npm"
-        say "Arch:   sudo pacman -S gcc vulkan-icd-loader vulkan-swrast python nodejs npm"
+        say "Fedora: sudo dnf install gcc gcc-c++ vulkan-loader mesa-vulkan-drivers python3 nodejs npm chromium haproxy"
+        say "Arch:   sudo pacman -S gcc vulkan-icd-loader vulkan-swrast python nodejs npm chromium haproxy"
         die "Install them and run this again."
     fi
     install=(apt-get install -y --no-install-recommends "${missing[@]}")

@@ -78,7 +78,8 @@ plots() {
 
 # The chat page of examples/web. The one that `lfm2 serve` sends is compiled in, and must be that of the sources.
 chat_pages() {
-    local built=$PWD/${CARGO_TARGET_DIR:-target}/page
+    local built
+    built=$(realpath -m "${CARGO_TARGET_DIR:-target}")/page
     npm run build --silent --prefix examples/web &&
         npm run build:served --silent --prefix examples/web -- --outDir "$built" || return
     diff -r "$built" assets/page || {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::chat::ChatRequest;
 use super::fields::{Unknown, wrong};
 use super::place::Place;
-use super::translation::{Origins, Translation, function_tool};
+use super::translation::{Origins, Translation};
 use super::turns::Turn;
 use crate::engine::{Engine, GenerateRequest};
 use crate::error::Error;
@@ -146,8 +146,13 @@ impl Translation {
                     }
                     let result = block.get("content");
                     let result = result.map(|content| texts(&content, "")).transpose()?;
-                    let call = block.need_text("tool_use_id")?;
-                    self.turns.result(call, &result.unwrap_or_default(), &block.path);
+                    let mut result = result.unwrap_or_default();
+                    let failed = block.get("is_error").map(|failed| failed.flag()).transpose()?;
+                    if failed == Some(true) {
+                        // Templates know no other way to tell the model.
+                        result = ["Error", &result].join(if result.is_empty() { "" } else { ": " });
+                    }
+                    self.turns.result(block.need_text("tool_use_id")?, &result, &block.path);
                     results = true;
                 }
                 kind => return Err(block.unsupported(kind, "text and tool_result")),
@@ -163,12 +168,12 @@ impl Translation {
         self.turns.end_turn();
         let turn = self.turns.turn(&message.path);
         if let Some(text) = content.value.as_str() {
-            turn.content.push_str(text);
+            turn.say(text);
             return Ok(());
         }
         for block in content.list(NEED_CONTENT)? {
             match block.need_text("type")? {
-                "text" => turn.content.push_str(block.need_text("text")?),
+                "text" => turn.say(block.need_text("text")?),
                 "thinking" => turn.reasoning.push_str(block.need_text("thinking")?),
                 // Only the service that wrote it can read it.
                 "redacted_thinking" => {
@@ -184,7 +189,6 @@ impl Translation {
     /// `tools`: those with a schema, which clients run. Others are tools of Anthropic's servers or models.
     fn tools(&mut self) -> Result<(), Error> {
         let Some(tools) = self.fields.take("tools") else { return Ok(()) };
-        let mut functions = Vec::new();
         for tool in Place::new(&tools, "tools").list("must be a list")? {
             match tool.get_text("type")? {
                 None | Some("custom") => {}
@@ -196,11 +200,8 @@ impl Translation {
             let name = tool.need_text("name")?;
             let schema = tool.need("input_schema")?;
             schema.object()?;
-            let strict = tool.get("strict").map(|strict| strict.flag()).transpose()?;
-            let description = tool.get_text("description")?;
-            functions.push(function_tool(name, description, Some(schema.value), strict));
+            self.function_tool(&tool, name, Some(schema.value))?;
         }
-        self.set("tools", functions);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::chat::ChatRequest;
 use super::fields::{Unknown, wrong};
 use super::place::Place;
-use super::translation::{Origins, Translation, function_tool};
+use super::translation::{Origins, Translation};
 use crate::engine::{Engine, GenerateRequest};
 use crate::error::Error;
 use crate::formats::one_line;
@@ -44,6 +44,9 @@ const NAMES: [(&str, &str); 6] = [
     ("reasoning_effort", "reasoning.effort"),
     ("verbosity", "text.verbosity"),
 ];
+
+/// Most bytes of the fields that a response repeats, as JSON.
+const MOST_REPEATED: usize = 1 << 20;
 
 /// Fields that a response repeats as they are, each with its default.
 fn repeated() -> [(&'static str, Value); 14] {
@@ -98,6 +101,7 @@ impl ResponsesRequest {
         request.input()?;
         request.text(&mut echo)?;
         request.reasoning(&mut echo)?;
+        check_size(&echo)?;
         let skipped_tools = std::mem::take(&mut request.skipped);
         let (chat, origins) = request.finish(unknown)?;
         let instructions = usize::from(instructions.is_some());
@@ -152,11 +156,11 @@ impl Translation {
 
     /// `tools`: functions, also those of namespaces. Tools that OpenAI's servers run are left out.
     fn function_tools(&mut self, echo: &mut Map<String, Value>) -> Result<Vec<Namespaced>, Error> {
-        let (mut functions, mut kept, mut namespaces) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut kept, mut namespaces) = (Vec::new(), Vec::new());
         let tools = self.fields.take("tools").unwrap_or_else(|| json!([]));
         for tool in Place::new(&tools, "tools").list("must be a list")? {
             match tool.need_text("type")? {
-                "function" => functions.push(function(&tool, tool.need_text("name")?)?),
+                "function" => self.function(&tool, tool.need_text("name")?)?,
                 "namespace" => {
                     let namespace = tool.need_text("name")?;
                     for inner in tool.need("tools")?.list("must be a list")? {
@@ -167,7 +171,7 @@ impl Translation {
                         }
                         let name = inner.need_text("name")?;
                         let flat = flat_name(namespace, name);
-                        functions.push(function(&inner, &flat)?);
+                        self.function(&inner, &flat)?;
                         let (namespace, name) = (namespace.to_owned(), name.to_owned());
                         namespaces.push(Namespaced { flat, namespace, name });
                     }
@@ -186,10 +190,16 @@ impl Translation {
             kept.push(Value::Object(shown));
         }
         echo.insert("tools".to_owned(), kept.into());
-        if !functions.is_empty() {
-            self.set("tools", functions);
-        }
         Ok(namespaces)
+    }
+
+    /// A tool of the chat request, under this name.
+    fn function(&mut self, tool: &Place<'_>, name: &str) -> Result<(), Error> {
+        let parameters = tool.get("parameters");
+        if let Some(parameters) = &parameters {
+            parameters.object()?;
+        }
+        self.function_tool(tool, name, parameters.map(|parameters| parameters.value))
     }
 
     /// `input`: a text of the user, or the items of a conversation.
@@ -249,7 +259,7 @@ impl Translation {
                 if !turn.content.is_empty() && turn.calls.is_empty() {
                     self.turns.end_turn();
                 }
-                self.turns.turn(&item.path).content.push_str(&text);
+                self.turns.turn(&item.path).say(&text);
             }
             _ => {
                 let problem = "must be user, assistant, system or developer";
@@ -266,16 +276,22 @@ impl Translation {
         text.object()?;
         let mut shown = json!({ "type": "text" });
         if let Some(format) = text.get("format") {
+            shown = format.value.clone();
             let wanted = match format.need_text("type")? {
-                "text" | "json_object" => format.value.clone(),
+                "text" | "json_object" => shown.clone(),
                 "json_schema" => {
-                    let schema = json!({ "schema": format.need("schema")?.value });
-                    json!({ "type": "json_schema", "json_schema": schema })
+                    let schema = format.need("schema")?.value;
+                    // Clients demand all fields. A schema holds whether `strict` asks for it or not.
+                    let mut all = json!({ "description": null, "strict": true });
+                    for (key, value) in format.object()? {
+                        all[key] = value.clone();
+                    }
+                    shown = all;
+                    json!({ "type": "json_schema", "json_schema": { "schema": schema } })
                 }
                 kind => return Err(format.unsupported(kind, "text, json_object and json_schema")),
             };
             self.set("response_format", wanted);
-            shown = format.value.clone();
         }
         if let Some(verbosity) = text.get("verbosity") {
             self.set("verbosity", verbosity.value.clone());
@@ -297,20 +313,23 @@ impl Translation {
     }
 }
 
+/// Checks the size of the fields that a response repeats, which wait with its answer.
+fn check_size(echo: &Map<String, Value>) -> Result<(), Error> {
+    let sizes = echo.iter().map(|(key, value)| (value.to_string().len(), key));
+    let sizes: Vec<(usize, &String)> = sizes.collect();
+    let total: usize = sizes.iter().map(|(size, _)| size).sum();
+    match sizes.iter().max() {
+        Some((_, key)) if total > MOST_REPEATED => {
+            let most = MOST_REPEATED >> 10;
+            Err(wrong(key, format!("is too long: a response repeats at most {most} KiB of fields")))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// The name of a namespace's tool for the model.
 fn flat_name(namespace: &str, name: &str) -> String {
     format!("{namespace}__{name}")
-}
-
-/// The tool of a chat request, under this name.
-fn function(tool: &Place<'_>, name: &str) -> Result<Value, Error> {
-    let parameters = tool.get("parameters");
-    if let Some(parameters) = &parameters {
-        parameters.object()?;
-    }
-    let strict = tool.get("strict").map(|strict| strict.flag()).transpose()?;
-    let parameters = parameters.map(|parameters| parameters.value);
-    Ok(function_tool(name, tool.get_text("description")?, parameters, strict))
 }
 
 /// The text of a string or of parts.

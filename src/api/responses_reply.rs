@@ -12,8 +12,9 @@ use crate::text::{Answer, ToolCall};
 /// Writes the reply to a request: a whole response, or the events of a streamed one.
 pub struct ResponsesReply {
     head: ReplyHead,
-    /// Fields of the response that repeat the request's.
-    echo: Map<String, Value>,
+    /// Fields of the response that repeat the request's, as JSON: parsed, they would take many times as many bytes
+    /// while the answer waits.
+    echo: String,
     namespaces: Vec<Namespaced>,
     /// The items that have ended.
     output: Vec<Value>,
@@ -22,8 +23,8 @@ pub struct ResponsesReply {
     text: String,
     calls: usize,
     events: u64,
-    /// The conversation, if the response is stored.
-    messages: Option<Vec<Value>>,
+    /// The conversation as a JSON list, if the response is stored.
+    messages: Option<String>,
     turn: Turn,
     response: Value,
 }
@@ -105,10 +106,11 @@ impl ResponsesReply {
             echo.insert(key.to_owned(), value);
         }
         let messages = request.chat.conversation.messages.into_iter().skip(request.instructions);
-        let messages = request.stores.then(|| messages.map(Value::from).collect());
+        let messages =
+            request.stores.then(|| Value::from_iter(messages.map(Value::from)).to_string());
         Ok(Self {
             head,
-            echo,
+            echo: Value::Object(echo).to_string(),
             namespaces: request.namespaces,
             output: Vec::new(),
             open: None,
@@ -168,6 +170,8 @@ impl ResponsesReply {
 
     /// The events of an error. `error` has the shape of OpenAI's API.
     pub fn failed(&mut self, error: &Value) -> Vec<Value> {
+        let mut events = Vec::new();
+        self.close("incomplete", &mut events);
         let error = &error["error"];
         let mut response = self.object("failed", None);
         response["error"] = json!({ "code": error["code"], "message": error["message"] });
@@ -175,7 +179,9 @@ impl ResponsesReply {
         let fields = json!({
             "code": error["code"], "message": error["message"], "param": error["param"], "error": error,
         });
-        vec![failed, self.event("error", fields)]
+        events.push(failed);
+        events.push(self.event("error", fields));
+        events
     }
 
     /// The response, once, if it has ended and is to be stored.
@@ -184,9 +190,14 @@ impl ResponsesReply {
             return None;
         }
         let mut messages = self.messages.take()?;
-        messages.push(std::mem::take(&mut self.turn).message());
-        let (response, messages) = (self.response.to_string(), Value::from(messages).to_string());
-        Some(StoredResponse { id: self.id(), response, messages })
+        if let Some(message) = std::mem::take(&mut self.turn).message() {
+            messages.pop();
+            if messages.len() > 1 {
+                messages.push(',');
+            }
+            messages.push_str(&format!("{message}]"));
+        }
+        Some(StoredResponse { id: self.id(), response: self.response.to_string(), messages })
     }
 
     fn id(&self) -> String {
@@ -305,8 +316,9 @@ impl ResponsesReply {
             "output": self.output,
             "usage": timings.map(usage),
         });
+        let echo = serde_json::from_str::<Map<String, Value>>(&self.echo).unwrap_or_default();
         if let Some(response) = response.as_object_mut() {
-            response.extend(self.echo.clone());
+            response.extend(echo);
         }
         response
     }

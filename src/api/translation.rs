@@ -22,6 +22,10 @@ pub(super) struct Translation {
     pub(super) ignored: Vec<String>,
     /// Types of tools that are left out.
     pub(super) skipped: Vec<String>,
+    /// The tools of the chat request.
+    functions: Vec<Value>,
+    /// The place of each of them.
+    tool_places: Vec<String>,
     names: Names,
 }
 
@@ -30,7 +34,9 @@ pub(super) struct Translation {
 pub(super) struct Origins {
     names: Names,
     /// The place of each message.
-    places: Vec<String>,
+    messages: Vec<String>,
+    /// The place of each tool.
+    tools: Vec<String>,
 }
 
 impl Translation {
@@ -48,8 +54,8 @@ impl Translation {
         fields.only("n", &json!(1))?;
         fields.only("logprobs", &json!(false))?;
         fields.only("top_logprobs", &json!(0))?;
-        let (turns, ignored, skipped) = Default::default();
-        Ok(Self { fields, turns, ignored, skipped, names })
+        let (turns, ignored, skipped, functions, tool_places) = Default::default();
+        Ok(Self { fields, turns, ignored, skipped, functions, tool_places, names })
     }
 
     /// Sets a field of the chat request.
@@ -76,6 +82,36 @@ impl Translation {
         Ok(())
     }
 
+    /// Adds a tool of the chat request, under this name.
+    ///
+    /// # Errors
+    /// [`Error::Request`] if another tool has the name: nobody could tell whose calls are whose.
+    pub(super) fn function_tool(
+        &mut self,
+        tool: &Place<'_>,
+        name: &str,
+        parameters: Option<&Value>,
+    ) -> Result<(), Error> {
+        // Absent parts stay absent, since templates show all.
+        let mut function = json!({ "name": name });
+        if let Some(description) = tool.get_text("description")? {
+            function["description"] = description.into();
+        }
+        if let Some(parameters) = parameters {
+            function["parameters"] = parameters.clone();
+        }
+        if let Some(strict) = tool.get("strict") {
+            function["strict"] = strict.flag()?.into();
+        }
+        if self.functions.iter().any(|other| other["function"]["name"] == name) {
+            let name = one_line(&format_args!("{name:?}"));
+            return Err(tool.wrong(format!("another tool is called {name} too")));
+        }
+        self.functions.push(json!({ "type": "function", "function": function }));
+        self.tool_places.push(tool.path.clone());
+        Ok(())
+    }
+
     /// Notes a tool of a type that neither the client nor this server runs.
     pub(super) fn skip_tool(&mut self, tool: &Place<'_>, kind: &str) {
         let kind: String = one_line(&kind);
@@ -89,34 +125,19 @@ impl Translation {
     /// As [`ChatRequest::read`], under the names of this request.
     pub(super) fn finish(mut self, unknown: Unknown) -> Result<(ChatRequest, Origins), Error> {
         let (messages, places) = std::mem::take(&mut self.turns).finish();
-        let origins = Origins { names: self.names, places };
+        let tools = std::mem::take(&mut self.tool_places);
+        let origins = Origins { names: self.names, messages: places, tools };
         self.set("messages", messages);
+        let functions = std::mem::take(&mut self.functions);
+        if !functions.is_empty() {
+            self.set("tools", functions);
+        }
         let chat = ChatRequest::of_fields(self.fields, unknown);
         let mut chat = chat.map_err(|error| origins.named(error))?;
         self.ignored.append(&mut chat.ignored);
         chat.ignored = self.ignored;
         Ok((chat, origins))
     }
-}
-
-/// A tool of a chat request. Absent parts stay absent, since templates show all.
-pub(super) fn function_tool(
-    name: &str,
-    description: Option<&str>,
-    parameters: Option<&Value>,
-    strict: Option<bool>,
-) -> Value {
-    let mut function = json!({ "name": name });
-    if let Some(description) = description {
-        function["description"] = description.into();
-    }
-    if let Some(parameters) = parameters {
-        function["parameters"] = parameters.clone();
-    }
-    if let Some(strict) = strict {
-        function["strict"] = strict.into();
-    }
-    json!({ "type": "function", "function": function })
 }
 
 impl Origins {
@@ -143,11 +164,11 @@ impl Origins {
         if let Some((_, own)) = self.names.iter().find(|(name, _)| *name == field) {
             return (*own).to_owned();
         }
-        let index = field.strip_prefix("messages[").and_then(|rest| rest.split(']').next());
-        let index = index.and_then(|index| index.parse::<usize>().ok());
-        match index.and_then(|index| self.places.get(index)) {
-            Some(place) => place.clone(),
-            None => field.to_owned(),
-        }
+        let place = |list: &str, places: &[String]| {
+            let (index, _) = field.strip_prefix(list)?.strip_prefix('[')?.split_once(']')?;
+            places.get(index.parse::<usize>().ok()?).cloned()
+        };
+        let place = place("messages", &self.messages).or_else(|| place("tools", &self.tools));
+        place.unwrap_or_else(|| field.to_owned())
     }
 }

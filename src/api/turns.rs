@@ -17,18 +17,29 @@ pub(super) struct Turn {
     place: String,
     pub(super) reasoning: String,
     pub(super) content: String,
+    /// Whether it has a text, which may be empty.
+    pub(super) says: bool,
     pub(super) calls: Vec<Value>,
 }
 
 impl Turn {
+    /// Adds text.
+    pub(super) fn say(&mut self, text: &str) {
+        self.says = true;
+        self.content.push_str(text);
+    }
+
     /// Adds the call of a tool. Its arguments are an object, or JSON text.
     pub(super) fn call(&mut self, id: &str, name: &str, arguments: Value) {
         let function = json!({ "name": name, "arguments": arguments });
         self.calls.push(json!({ "id": id, "type": "function", "function": function }));
     }
 
-    /// The message of the assistant.
-    pub(super) fn message(self) -> Value {
+    /// The message of the assistant. A turn of nothing but reasoning has none: its answer was cut.
+    pub(super) fn message(self) -> Option<Value> {
+        if !self.says && self.content.is_empty() && self.calls.is_empty() {
+            return None;
+        }
         let silent = self.content.is_empty() && !self.calls.is_empty();
         let content = if silent { Value::Null } else { self.content.into() };
         let mut message = json!({ "role": "assistant", "content": content });
@@ -38,7 +49,7 @@ impl Turn {
         if !self.calls.is_empty() {
             message["tool_calls"] = self.calls.into();
         }
-        message
+        Some(message)
     }
 }
 
@@ -65,14 +76,13 @@ impl Turns {
         self.turn.get_or_insert_with(|| Turn { place: place.to_owned(), ..Turn::default() })
     }
 
-    /// Ends the assistant's turn if one is open. A turn of nothing but reasoning is left out: its answer was cut.
+    /// Ends the assistant's turn if one is open.
     pub(super) fn end_turn(&mut self) {
-        let only_reasons = |turn: &Turn| {
-            !turn.reasoning.is_empty() && turn.content.is_empty() && turn.calls.is_empty()
-        };
-        if let Some(turn) = self.turn.take().filter(|turn| !only_reasons(turn)) {
-            self.places.push(turn.place.clone());
-            self.messages.push(turn.message());
+        let Some(turn) = self.turn.take() else { return };
+        let place = turn.place.clone();
+        if let Some(message) = turn.message() {
+            self.places.push(place);
+            self.messages.push(message);
         }
     }
 

@@ -26,18 +26,20 @@ pub(super) async fn chat(
         // Taken here, since the work goes on if the client leaves.
         let ticket = shared.admit(request.n, "n")?;
         let all = request.resolve_all(engine).map_err(|e| ApiError::from(e).of("messages"))?;
-        Ok((request, head, ticket, all, engine.clone()))
+        // The rest of the request does not wait with its answers.
+        let ChatRequest { streaming, n, ignored, .. } = request;
+        Ok((streaming, n, ignored, head, ticket, all, engine.clone()))
     });
-    let (request, head, ticket, all, engine) = resolve.await?;
+    let (streaming, n, ignored, head, ticket, all, engine) = resolve.await?;
     let answers = Answers::begin(&shared, ticket, all).map_err(|error| error.of("messages"))?;
-    let response = if request.streaming.stream {
-        let chunks = ChatChunks::new(&engine, head, request.streaming, request.n);
-        sse::stream(answers, Streamed { chunks, n: request.n })
+    let response = if streaming.stream {
+        let chunks = ChatChunks::new(&engine, head, streaming, n);
+        sse::stream(answers, Streamed { chunks, n })
     } else {
         let completed = answers.complete().await?;
         Json(engine.completion(&head, &completed)).into_response()
     };
-    Ok(with_ignored(response, &request.ignored))
+    Ok(with_ignored(response, &ignored))
 }
 
 struct Streamed {

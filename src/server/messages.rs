@@ -29,19 +29,20 @@ pub(super) async fn messages(
         // Taken here, since the work goes on if the client leaves.
         let ticket = shared.admit(1, "messages")?;
         let one = request.resolve(engine).map_err(|e| ApiError::from(e).of("messages"))?;
-        Ok((request, head, ticket, one))
+        log_skipped(&request.skipped_tools);
+        let reply = MessagesReply::new(head, &request, one.prompt.len());
+        // The rest of the request does not wait with its answer.
+        Ok((reply, ticket, one, request.chat.streaming.stream, request.chat.ignored))
     });
-    let (request, head, ticket, one) = resolve.await?;
-    log_skipped(&request.skipped_tools);
-    let reply = MessagesReply::new(head, &request, one.prompt.len());
+    let (reply, ticket, one, stream, ignored) = resolve.await?;
     let answers = Answers::begin(&shared, ticket, vec![one]).map_err(|e| e.of("messages"))?;
-    let response = if request.chat.streaming.stream {
+    let response = if stream {
         sse::stream(answers, Streamed(reply))
     } else {
         let completed = answers.complete().await?.pop().unwrap_or_default();
         Json(reply.whole(completed)).into_response()
     };
-    Ok(with_ignored(response, &request.chat.ignored))
+    Ok(with_ignored(response, &ignored))
 }
 
 /// Counts the tokens of a conversation.
@@ -53,11 +54,11 @@ pub(super) async fn count_tokens(
         let request = MessagesRequest::read_to_count(json, shared.unknown())?;
         shared.model_name(request.chat.model.as_deref())?;
         let count = request.count_tokens(engine).map_err(|e| ApiError::from(e).of("messages"))?;
-        Ok((request, count))
+        log_skipped(&request.skipped_tools);
+        Ok((count, request.chat.ignored))
     });
-    let (request, count) = count.await?;
-    log_skipped(&request.skipped_tools);
-    Ok(with_ignored(Json(count).into_response(), &request.chat.ignored))
+    let (count, ignored) = count.await?;
+    Ok(with_ignored(Json(count).into_response(), &ignored))
 }
 
 struct Streamed(MessagesReply);

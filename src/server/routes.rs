@@ -137,11 +137,12 @@ fn allowed(shared: &Shared, needs_key: bool, headers: &HeaderMap) -> Result<(), 
         let (scheme, key) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    let key = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-    if !needs_key || shared.accepts_key(key) {
+    // Anthropic's clients may send both, of which one is another server's.
+    let other = headers.get("x-api-key").and_then(|value| value.to_str().ok());
+    if !needs_key || shared.accepts_key(bearer) || shared.accepts_key(other) {
         return Ok(());
     }
-    let problem = match key {
+    let problem = match bearer.or(other) {
         Some(_) => "the API key is wrong",
         None => "an API key is needed: send \"authorization: Bearer KEY\"",
     };

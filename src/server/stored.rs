@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::body;
 use crate::api::StoredResponse;
 
 /// Most responses that are kept.
@@ -24,8 +25,11 @@ impl Stored {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a response.
+    /// Keeps a response, unless its conversation is longer than a request may be.
     pub fn keep(&self, response: StoredResponse) {
+        if response.messages.len() > body::MOST_BYTES {
+            return;
+        }
         let mut all = self.all();
         all.push_back(response);
         let mut total: usize = all.iter().map(bytes).sum();

@@ -40,7 +40,7 @@ fn our_server_is_measured() {
         for name in ["ttft", "tpot", "itl", "e2el"] {
             let [mean, median, p90, p99] =
                 ["mean", "median", "p90", "p99"].map(|s| of(&format!("{s}_{name}_ms")));
-            assert!(mean > 0.0 && mean <= p99.max(mean), "{name}: {row}");
+            assert!(mean > 0.0 && median > 0.0, "{name}: {row}");
             assert!(median <= p90 && p90 <= p99, "{name}: {row}");
         }
         assert!(

@@ -16,12 +16,17 @@ after(() => browser?.close());
 /** Starts a server with the demonstration model, and returns its address as soon as it listens. */
 async function serve(...options) {
   const child = spawn(LFM2, ['serve', '--port', '0', ...options], { stdio: ['ignore', 'ignore', 'pipe'] });
+  const deadline = Date.now() + 120_000;
   let log = '';
   child.stderr.on('data', (data) => (log += data));
   for (;;) {
     const address = /^listening on (http:\/\/[^ ]+): /m.exec(log)?.[1];
     if (address !== undefined) return { address, child };
-    if (child.exitCode !== null) throw new Error(log);
+    if (child.exitCode !== null || child.signalCode !== null) throw new Error(`the server has ended: ${log}`);
+    if (Date.now() > deadline) {
+      await stop(child);
+      throw new Error(`the server did not listen within 120 s: ${log}`);
+    }
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
 }

@@ -122,6 +122,8 @@ export class Conversation {
       about.finish = choice.finish_reason ?? about.finish;
       if (chunk.timings !== undefined) about.timings = chunk.timings;
     }
+    // A call of a stopped answer may be incomplete, and the visitor wants no more.
+    if (about.finish === 'abort') answer.calls = [];
     return answer;
   }
 }

@@ -19,12 +19,24 @@ export const TOOLS: ChatTool[] = [
 /** Runs a tool in this page. If the call fails, the result tells the model the error. */
 export function runTool({ function: { name, arguments: given } }: ToolCall): string {
   if (name !== 'get_time') return JSON.stringify({ error: `there is no tool ${name}` });
-  const { city } = JSON.parse(given) as { city?: unknown };
+  const fields = objectOf(given);
+  if (fields === undefined) return JSON.stringify({ error: 'the arguments are no JSON object' });
+  const { city } = fields;
   if (typeof city !== 'string') return JSON.stringify({ error: 'city is missing' });
   const zone = zoneOf(city);
   if (zone === undefined) return JSON.stringify({ error: `no time zone is named after ${city}` });
   const time = new Intl.DateTimeFormat('en-GB', { timeZone: zone, hour: '2-digit', minute: '2-digit' });
   return JSON.stringify({ time: time.format(new Date()) });
+}
+
+/** A JSON object; nothing if the text is none. */
+function objectOf(text: string): { city?: unknown } | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return typeof value === 'object' && value !== null && !Array.isArray(value) ? value : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 /** The time zone that is named after a city: `Rome` is `Europe/Rome`. */

@@ -152,6 +152,9 @@ fn keys_and_origins_are_checked() {
         ] {
             assert_eq!(json_of(&locked, with(name, value)).await.0, status, "{name}: {value}");
         }
+        let both = Request::get("/v1/models").header("x-api-key", "first");
+        let both = both.header("authorization", "Bearer another").body(Body::empty()).unwrap();
+        assert_eq!(json_of(&locked, both).await.0, 200, "one of two keys is right");
         let health = Request::get("/health").body(Body::empty()).unwrap();
         assert_eq!(json_of(&locked, health).await.0, 200, "needs no key");
         // The page asks for the key itself.

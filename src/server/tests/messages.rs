@@ -339,7 +339,7 @@ fn blocks_of_all_kinds() {
             { "role": "user", "content": "Hi" },
             { "role": "assistant", "content": "So: ", "reasoning_content": "Hm.", "tool_calls": [call("1", "1"), call("2", big)] },
             { "role": "tool", "tool_call_id": "1", "content": "one" },
-            { "role": "tool", "tool_call_id": "2", "content": "" },
+            { "role": "tool", "tool_call_id": "2", "content": "Error" },
             { "role": "user", "content": "Go on." },
         ] });
         let own = crate::api::MessagesRequest::read_to_count(&history, crate::api::Unknown::Refuse)

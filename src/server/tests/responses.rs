@@ -304,6 +304,8 @@ fn items_of_all_kinds() {
             let id = &reply["output"][at]["call_id"];
             input.push(json!({ "type": "function_call_output", "call_id": id, "output": output }));
         }
+        // A turn of nothing but reasoning is left out.
+        input.push(json!({ "type": "reasoning", "summary": [], "encrypted_content": "x" }));
         input.push(user("Go on."));
         let own = json!({ "instructions": "Zero.", "input": input }).to_string();
         let own = crate::api::ResponsesRequest::read(&own, crate::api::Unknown::Refuse, |_| None)
@@ -402,4 +404,8 @@ fn stored_responses_are_bounded() {
     assert!(there(5001) && !there(5000) && !there(MOST_RESPONSES + 2));
     stored.keep(response(5002, MOST_BYTES + 1));
     assert!(!there(5002));
+    // A conversation that no request could have.
+    let messages = "m".repeat(super::super::body::MOST_BYTES + 1);
+    stored.keep(crate::api::StoredResponse { messages, ..response(5003, 1) });
+    assert!(!there(5003));
 }
