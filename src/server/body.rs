@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::state::Shared;
 
 /// Most bytes of a body: 128,000 tokens are some 600 KB of text, and JSON may write a byte in six.
-pub(super) const MOST_BYTES: usize = 8 << 20;
+const MOST_BYTES: usize = 8 << 20;
 /// Time in which a body must arrive.
 const ARRIVES: Duration = Duration::from_secs(60);
 

@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::body;
 use crate::api::StoredResponse;
 
 /// Most responses that are kept.
 pub(super) const MOST_RESPONSES: usize = 1024;
 /// Most bytes of all of them.
 pub(super) const MOST_BYTES: usize = 64 << 20;
+/// Most bytes of a conversation: those of a request.
+pub(super) const MOST_CONVERSATION: usize = 8 << 20;
 
 /// The responses, the oldest first. The oldest ones make room for new ones.
 #[derive(Default)]
@@ -27,7 +28,7 @@ impl Stored {
 
     /// Keeps a response, unless its conversation is longer than a request may be.
     pub fn keep(&self, response: StoredResponse) {
-        if response.messages.len() > body::MOST_BYTES {
+        if response.messages.len() > MOST_CONVERSATION {
             return;
         }
         let mut all = self.all();

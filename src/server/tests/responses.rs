@@ -386,7 +386,7 @@ fn stored_responses_are_continued() {
 /// The oldest responses are forgotten.
 #[test]
 fn stored_responses_are_bounded() {
-    use super::super::stored::{MOST_BYTES, MOST_RESPONSES, Stored};
+    use super::super::stored::{MOST_BYTES, MOST_CONVERSATION, MOST_RESPONSES, Stored};
     let stored = Stored::default();
     let response = |number: usize, bytes: usize| crate::api::StoredResponse {
         id: number.to_string(),
@@ -405,7 +405,7 @@ fn stored_responses_are_bounded() {
     stored.keep(response(5002, MOST_BYTES + 1));
     assert!(!there(5002));
     // A conversation that no request could have.
-    let messages = "m".repeat(super::super::body::MOST_BYTES + 1);
+    let messages = "m".repeat(MOST_CONVERSATION + 1);
     stored.keep(crate::api::StoredResponse { messages, ..response(5003, 1) });
     assert!(!there(5003));
 }
