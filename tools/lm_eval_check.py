@@ -4,13 +4,13 @@
     python3 -m venv .cache/lm_eval
     .cache/lm_eval/bin/pip install "lm_eval[api,hf]==0.4.13" transformers==5.23.0 torch==2.15.0
     cargo build && .cache/lm_eval/bin/python tools/lm_eval_check.py
-    .cache/lm_eval/bin/python tools/lm_eval_check.py --write   # and writes tests/fixtures/lm_eval/golden.json
+    .cache/lm_eval/bin/python tools/lm_eval_check.py --write   # and writes tests/fixtures/lm_eval/requests.json
 
 The tasks of tests/fixtures/lm_eval run with the harness's own `hf` model (transformers, f32), and with its
 `local-completions` model on the server, whose tokenizer is transformers' (`tokenizer_backend=huggingface`) or the
 server's (`remote`); generation runs in the chat format too. Every log-likelihood must agree within 1e-3, `is_greedy`
 and the greedy texts exactly. It needs no network after the installation. tests/cli/lm_eval.rs sends the requests of
-golden.json without the harness.
+requests.json without the harness.
 """
 
 from __future__ import annotations
@@ -129,7 +129,7 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     program = os.environ.get("CARGO_TARGET_DIR", "target") + "/debug/lfm2"
     parser.add_argument("--program", default=program, help=f"default: {program}")
-    parser.add_argument("--write", action="store_true", help="write golden.json")
+    parser.add_argument("--write", action="store_true", help="write requests.json")
     options = parser.parse_args()
     hf = f"pretrained={CHECKPOINT},dtype=float32,add_bos_token="
     with_bos, without = run("hf", hf + "True"), run("hf", hf + "False")
@@ -163,7 +163,7 @@ def main() -> int:
         versions = {"lm_eval": lm_eval.__version__, "transformers": transformers.__version__}
         versions["torch"] = torch.__version__.split("+")[0]
         lines = ",\n".join(json.dumps(case) for case in cases)
-        (FIXTURES / "golden.json").write_text(f'{{"versions": {json.dumps(versions)}, "cases": [\n{lines}\n]}}\n')
+        (FIXTURES / "requests.json").write_text(f'{{"versions": {json.dumps(versions)}, "cases": [\n{lines}\n]}}\n')
     return 0 if fine else 1
 
 

@@ -1,6 +1,6 @@
 //! The requests of lm-evaluation-harness 0.4.13 to `lfm2 serve`, with transformers' answers.
 //!
-//! tools/lm_eval_check.py records them in tests/fixtures/lm_eval/golden.json, and runs the harness itself.
+//! tools/lm_eval_check.py records them in tests/fixtures/lm_eval/requests.json, and runs the harness itself.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ fn scored(choice: &Value, context: usize) -> (f64, bool) {
 
 #[test]
 fn answers_are_those_of_transformers() {
-    let golden = std::fs::read(root("tests/fixtures/lm_eval/golden.json")).unwrap();
+    let golden = std::fs::read(root("tests/fixtures/lm_eval/requests.json")).unwrap();
     let golden: Value = serde_json::from_slice(&golden).unwrap();
     let server = Server::start(&["--kv", "f32"]);
     let (mut scores, mut texts, mut greedy) = (0, 0, 0);
