@@ -8,6 +8,9 @@ import type { ChunkStore } from './store.js';
 /** The folder of this package in the origin's private file system. */
 const ROOT = 'lfm2-wgpu';
 const META = 'meta.json';
+/** Times that meta.json is read while it is being replaced, and the time between them. */
+const READS = 5;
+const READ_AGAIN_MS = 20;
 
 /** Content of meta.json; written when a download begins, and again when it is complete. */
 interface Meta {
@@ -74,9 +77,7 @@ export class CacheEntry {
   /** The stores of all files, with their present chunks. */
   async stores(): Promise<FileStore[]> {
     const sizes = new Map<string, number>();
-    for await (const [name, handle] of this.#folder.entries()) {
-      if (handle.kind === 'file') sizes.set(name, (await (handle as FileSystemFileHandle).getFile()).size);
-    }
+    for await (const [name, handle] of this.#folder.entries()) sizes.set(name, await sizeOf(handle));
     return this.meta.files.map((file, i) => new FileStore(this.#folder, i, file, sizes));
   }
 
@@ -174,9 +175,7 @@ export async function listModels(): Promise<CachedModel[]> {
     const entry = await readMeta(folder as FileSystemDirectoryHandle);
     if (entry === undefined) continue;
     let bytes = 0;
-    for await (const [, file] of (folder as FileSystemDirectoryHandle).entries()) {
-      if (file.kind === 'file') bytes += (await (file as FileSystemFileHandle).getFile()).size;
-    }
+    for await (const [, file] of (folder as FileSystemDirectoryHandle).entries()) bytes += await sizeOf(file);
     found.push({ model: entry.model, bytes, complete: entry.complete });
   }
   return found;
@@ -211,12 +210,25 @@ async function key(model: string): Promise<string> {
   return Array.from(new Uint8Array(hash), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }
 
+/** The content of meta.json, if the folder has one. */
 async function readMeta(folder: FileSystemDirectoryHandle): Promise<Meta | undefined> {
-  try {
-    return JSON.parse(await (await (await folder.getFileHandle(META)).getFile()).text()) as Meta;
-  } catch {
-    return undefined;
+  const handle = await folder.getFileHandle(META).catch(() => undefined);
+  // While a download replaces the file, reading the old one fails.
+  for (let tries = 0; handle !== undefined && tries < READS; tries++) {
+    try {
+      return JSON.parse(await (await handle.getFile()).text()) as Meta;
+    } catch {
+      await new Promise((done) => setTimeout(done, READ_AGAIN_MS));
+    }
   }
+  return undefined;
+}
+
+/** Bytes of a file; 0 if it has gone since its folder was listed, as files do that are being written. */
+async function sizeOf(handle: FileSystemHandle): Promise<number> {
+  if (handle.kind !== 'file') return 0;
+  const file = await (handle as FileSystemFileHandle).getFile().catch(() => undefined);
+  return file?.size ?? 0;
 }
 
 /** Writes a file. It appears only when it is complete, because the browser moves it into place on close. */
