@@ -145,7 +145,9 @@ impl Translation {
                         self.turns.says("user", &text, &message.path);
                     }
                     let result = block.get("content");
-                    let result = result.map(|content| texts(&content, "")).transpose()?;
+                    let result = result
+                        .map(|content| content.texts(NEED_CONTENT, &["text"], ""))
+                        .transpose()?;
                     let mut result = result.unwrap_or_default();
                     let failed = block.get("is_error").map(|failed| failed.flag()).transpose()?;
                     if failed == Some(true) {
@@ -277,24 +279,9 @@ fn call(turn: &mut Turn, block: &Place<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// The text of a string or of blocks of text.
-fn texts(content: &Place<'_>, between: &str) -> Result<String, Error> {
-    if let Some(text) = content.value.as_str() {
-        return Ok(text.to_owned());
-    }
-    let mut all = Vec::new();
-    for block in content.list(NEED_CONTENT)? {
-        match block.need_text("type")? {
-            "text" => all.push(block.need_text("text")?),
-            kind => return Err(block.unsupported(kind, "text")),
-        }
-    }
-    Ok(all.join(between))
-}
-
 /// Instructions without the line of a client's billing.
 fn instructions(content: &Place<'_>) -> Result<String, Error> {
-    let text = texts(content, "\n\n")?;
+    let text = content.texts(NEED_CONTENT, &["text"], "\n\n")?;
     let lines = text.split_inclusive('\n');
     let kept: String = lines.filter(|line| !line.starts_with(BILLING)).collect();
     Ok(match kept.len() == text.len() {

@@ -49,6 +49,23 @@ impl<'a> Place<'a> {
         Ok(list.iter().enumerate().map(item))
     }
 
+    /// The text of a string, or of parts of these types, joined. A part has its text in the field `text`, a refusal in
+    /// `refusal`.
+    pub(super) fn texts(&self, need: &str, kinds: &[&str], between: &str) -> Result<String, Error> {
+        if let Some(text) = self.value.as_str() {
+            return Ok(text.to_owned());
+        }
+        let mut all = Vec::new();
+        for part in self.list(need)? {
+            let kind = part.need_text("type")?;
+            if !kinds.contains(&kind) {
+                return Err(part.unsupported(kind, "text"));
+            }
+            all.push(part.need_text(if kind == "refusal" { kind } else { "text" })?);
+        }
+        Ok(all.join(between))
+    }
+
     /// A field of an object; null counts as absent.
     pub(super) fn get(&self, key: &str) -> Option<Self> {
         let value = self.value.get(key).filter(|value| !value.is_null())?;

@@ -45,6 +45,10 @@ const NAMES: [(&str, &str); 6] = [
     ("verbosity", "text.verbosity"),
 ];
 
+/// Types of parts with text.
+const PARTS: [&str; 6] =
+    ["input_text", "output_text", "text", "reasoning_text", "summary_text", "refusal"];
+
 /// Most bytes of the fields that a response repeats, as JSON.
 const MOST_REPEATED: usize = 1 << 20;
 
@@ -334,18 +338,5 @@ fn flat_name(namespace: &str, name: &str) -> String {
 
 /// The text of a string or of parts.
 fn texts(content: &Place<'_>) -> Result<String, Error> {
-    if let Some(text) = content.value.as_str() {
-        return Ok(text.to_owned());
-    }
-    let mut all = String::new();
-    for part in content.list("must be a string or a list of parts")? {
-        all.push_str(match part.need_text("type")? {
-            "input_text" | "output_text" | "text" | "reasoning_text" | "summary_text" => {
-                part.need_text("text")?
-            }
-            "refusal" => part.need_text("refusal")?,
-            kind => return Err(part.unsupported(kind, "text")),
-        });
-    }
-    Ok(all)
+    content.texts("must be a string or a list of parts", &PARTS, "")
 }

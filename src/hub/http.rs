@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use jiff::fmt::rfc2822;
+use ureq::config::ConfigBuilder;
 use ureq::http::{HeaderMap, Uri, header};
 use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::typestate::AgentScope;
 
 use super::places::{token_file, variable};
 use super::{HubError, HubName};
@@ -99,8 +101,23 @@ fn token() -> Result<Option<String>, HubError> {
     }
 }
 
+/// The settings of all clients: statuses are no errors, nothing is followed or unpacked unasked, and a server that sends
+/// nothing for `silence` has failed.
+pub(crate) fn config(silence: Duration) -> Result<ConfigBuilder<AgentScope>, HubError> {
+    Ok(ureq::Agent::config_builder()
+        .http_status_as_error(false)
+        .max_redirects(0)
+        .user_agent(concat!("lfm2-wgpu/", env!("CARGO_PKG_VERSION")))
+        .accept_encoding("identity")
+        .timeout_connect(Some(CONNECT))
+        .timeout_recv_response(Some(silence))
+        .timeout_per_read(Some(silence))
+        .timeout_per_write(Some(silence))
+        .tls_config(TlsConfig::builder().root_certs(roots()?).build()))
+}
+
 /// The certificate authorities of the user's file, e.g. for a company's proxy.
-pub(crate) fn roots() -> Result<RootCerts, HubError> {
+fn roots() -> Result<RootCerts, HubError> {
     for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"] {
         let Some(place) = variable(name) else { continue };
         let setting = |problem: String| HubError::Setting { variable: name, problem };
@@ -140,18 +157,8 @@ impl Http {
                 }
             },
         };
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
-            .user_agent(concat!("lfm2-wgpu/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(silence))
-            .timeout_per_read(Some(silence))
-            .timeout_per_write(Some(silence))
-            .tls_config(TlsConfig::builder().root_certs(roots()?).build())
-            .build();
-        Ok(Self { agent: config.new_agent(), endpoint, token: token()? })
+        let agent = config(silence)?.build().new_agent();
+        Ok(Self { agent, endpoint, token: token()? })
     }
 
     pub(super) fn endpoint(&self) -> &str {

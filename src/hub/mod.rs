@@ -51,7 +51,7 @@ use download::Fetch;
 pub use error::HubError;
 use http::Http;
 #[cfg(feature = "cli")]
-pub(crate) use http::{parse_url, roots};
+pub(crate) use http::{config, parse_url};
 pub use inventory::{Entry, State};
 pub use name::HubName;
 use select::Selection;

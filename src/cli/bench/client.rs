@@ -4,8 +4,8 @@ use std::io::{BufReader, Read};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use ureq::RequestBuilder;
 use ureq::http::{Response, StatusCode, header};
-use ureq::tls::TlsConfig;
 
 use super::events::{AnswerTimes, Failure, Sample, error_message, next_event};
 use super::prompts::{Prompts, WORDS};
@@ -13,7 +13,6 @@ use crate::cli::error::CliError;
 use crate::formats::one_line;
 use crate::hub;
 
-const CONNECT: Duration = Duration::from_secs(20);
 /// Longest time in which a server may send nothing, as in OpenAI's clients.
 const SILENCE: Duration = Duration::from_secs(600);
 /// Connections that are kept for further requests.
@@ -58,18 +57,9 @@ impl Client {
         if key.as_ref().is_some_and(|key| !key.bytes().all(|b| b.is_ascii_graphic())) {
             return Err(CliError::User("--api-key: is no key".to_owned()));
         }
-        let config = ureq::Agent::config_builder()
-            .http_status_as_error(false)
-            .max_redirects(0)
+        let config = hub::config(SILENCE)?
             .max_idle_connections(IDLE)
             .max_idle_connections_per_host(IDLE)
-            .user_agent(concat!("lfm2-wgpu/", env!("CARGO_PKG_VERSION")))
-            .accept_encoding("identity")
-            .timeout_connect(Some(CONNECT))
-            .timeout_recv_response(Some(SILENCE))
-            .timeout_per_read(Some(SILENCE))
-            .timeout_per_write(Some(SILENCE))
-            .tls_config(TlsConfig::builder().root_certs(hub::roots()?).build())
             .build();
         let agent = config.new_agent();
         let mut client =
@@ -133,11 +123,9 @@ impl Client {
     }
 
     fn get(&self, path: &str) -> Result<Value, Failure> {
-        let mut request = self.agent.get(format!("{}{path}", self.root));
-        if let Some(key) = &self.key {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
-        }
-        let response = request.call().map_err(|e| Failure::Unreachable(one_line(&e)))?;
+        let request = self.agent.get(format!("{}{path}", self.root));
+        let response =
+            self.with_key(request).call().map_err(|e| Failure::Unreachable(one_line(&e)))?;
         if response.status() == StatusCode::OK {
             read_json(response)
         } else {
@@ -145,12 +133,16 @@ impl Client {
         }
     }
 
-    fn post(&self, path: &str, body: &Value) -> Result<Response<ureq::Body>, Failure> {
-        let mut request = self.agent.post(format!("{}{path}", self.root));
-        request = request.header(header::CONTENT_TYPE, "application/json");
-        if let Some(key) = &self.key {
-            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header(header::AUTHORIZATION, format!("Bearer {key}")),
+            None => request,
         }
+    }
+
+    fn post(&self, path: &str, body: &Value) -> Result<Response<ureq::Body>, Failure> {
+        let request = self.agent.post(format!("{}{path}", self.root));
+        let request = self.with_key(request).header(header::CONTENT_TYPE, "application/json");
         request.send(body.to_string()).map_err(|e| Failure::Unreachable(one_line(&e)))
     }
 

@@ -1,26 +1,20 @@
 //! Random prompts and times of arrival, the same for the same seed.
 
-/// A generator of random numbers (splitmix64).
-pub struct Random(u64);
+use crate::selftest::Rng;
+
+/// A generator of random numbers.
+pub struct Random(Rng);
 
 impl Random {
     /// A generator for one purpose of a seed.
     pub fn new(seed: u64, purpose: u64) -> Self {
-        let mut mixed = Self(seed);
-        let start = mixed.next() ^ purpose.wrapping_mul(0xd134_2543_de82_ef95);
-        Self(start)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        let mixed = Rng::new(seed).bits();
+        Self(Rng::new(mixed ^ purpose.wrapping_mul(0xd134_2543_de82_ef95)))
     }
 
     /// A number from 0 to below 1.
     fn fraction(&mut self) -> f64 {
-        (self.next() >> 11) as f64 / (1_u64 << 53) as f64
+        (self.0.bits() >> 11) as f64 / (1_u64 << 53) as f64
     }
 
     /// One of the items; `None` if there are none.
