@@ -10,6 +10,7 @@ mod forward;
 pub mod generation_config;
 mod layout;
 mod load;
+pub mod lora;
 mod memory;
 pub mod names;
 #[cfg(not(target_arch = "wasm32"))]
