@@ -2,11 +2,12 @@
 
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, WeightsImport, run};
+use super::lora::{Factors, Shrink};
 use super::routing::{Routing, groups_words};
 use super::stored::Stored;
 use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Caps, Device, GpuError};
+use crate::gpu::{Caps, Device, GpuError, Recorder};
 use crate::kernels::{
     Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems,
     Norm, Reduce, TILE_ITEMS,
@@ -61,6 +62,8 @@ pub struct LinearCase {
     pub bias: bool,
     /// `matvec`: of normed rows.
     pub norm: bool,
+    /// Rank of the rows' LoRA adapters, a multiple of 4; 0: none.
+    pub lora: usize,
     /// Split the matrix into parts of about this many rows; 0: as the device demands.
     pub part_rows: usize,
     /// Seed of the values.
@@ -106,6 +109,14 @@ impl LinearKernel {
         all
     }
 
+    /// Summation of the adapters' products.
+    pub(super) fn reduce(self) -> Reduce {
+        match self {
+            Self::Matvec { reduce, .. } => reduce,
+            Self::Matmul | Self::MatmulCoop => Reduce::Tree,
+        }
+    }
+
     /// Items of a tile.
     fn tile(self) -> u32 {
         match self {
@@ -142,6 +153,7 @@ pub(super) struct Inputs {
     /// Rows that are multiplied: the same, or normed.
     x: Vec<f32>,
     before: Vec<f32>,
+    pub lora: Option<Factors>,
     /// The router's logits and the experts' biases, by which `matvec` chooses `ids` and `gates`.
     router: (Vec<f32>, Vec<f32>),
     ids: Vec<u32>,
@@ -201,7 +213,8 @@ impl LinearCase {
                 (Default::default(), ids, Vec::new())
             }
         };
-        let mut inputs = Inputs { weight, bias, raw, scale, x, before, router, ids, gates };
+        let lora = Factors::of(self, &mut rng);
+        let mut inputs = Inputs { weight, bias, raw, scale, x, before, lora, router, ids, gates };
         if half {
             inputs.x.iter_mut().for_each(|x| *x = x.clamp(-LARGEST_HALF, LARGEST_HALF));
             inputs.raw.clone_from(&inputs.x);
@@ -217,8 +230,9 @@ impl LinearCase {
             Rows::GroupedOut => Jobs::Experts { ids, top_k, own_rows: true },
             Rows::Combine => Jobs::Combine { ids, gates, top_k },
         };
-        let (rows, cols) = (self.rows, self.cols);
-        Product { weight: &i.weight, rows, cols, bias: i.bias.as_deref(), x: &i.x, jobs, after }
+        let (rows, cols, lora) = (self.rows, self.cols, i.lora.as_ref().map(Factors::twin));
+        let bias = i.bias.as_deref();
+        Product { weight: &i.weight, rows, cols, bias, lora, x: &i.x, jobs, after }
     }
 
     /// The expected elements and their tolerances.
@@ -233,6 +247,7 @@ impl LinearCase {
             weight: magnitudes(&i.weight, format),
             bias: i.bias.as_ref().map(|b| b.iter().map(|v| v.abs()).collect()),
             x: i.x.iter().map(|v| v.abs()).collect(),
+            lora: i.lora.as_ref().map(Factors::magnitudes),
             ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
         };
         // Number of operations on a term, and the possible loss by flushing denormals.
@@ -240,7 +255,8 @@ impl LinearCase {
         // A gate's score has an error of 12 to 40 ulps, and so has the sum of all.
         let gates = if self.mode == Rows::Combine { 100 } else { 0 };
         let norm = if self.norm { self.cols / 8 + 32 } else { 0 };
-        let depth = (terms + 16 + self.top_k + gates + norm) as f64;
+        let lora = if self.lora > 0 { self.cols / 4 + self.lora } else { 0 };
+        let depth = (terms + 16 + self.top_k + gates + norm + lora) as f64;
         let flushed =
             (self.cols * self.top_k) as f64 * (largest(&i.weight) + largest(&i.x) + 2.0) * TINY;
         let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
@@ -317,7 +333,7 @@ fn magnitudes(weight: &[f32], format: Format) -> Vec<f32> {
 impl Inputs {
     fn none() -> Self {
         let (weight, raw, scale, x, before, router, ids, gates) = Default::default();
-        Self { weight, bias: None, raw, scale, x, before, router, ids, gates }
+        Self { weight, bias: None, raw, scale, x, before, lora: None, router, ids, gates }
     }
 }
 
@@ -392,7 +408,10 @@ async fn run_linear(
         rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
     };
     let shape = (case.experts, case.rows, case.cols);
-    let weight = stored.matrix(device, shape, most).await?;
+    let mut weight = stored.matrix(device, shape, most).await?;
+    if let Some(lora) = &i.lora {
+        weight.lora = Some(lora.matrix(device).await?);
+    }
     let logit_rows = case.mode == Rows::LogitRows;
     // With a norm, an item reads its logit row.
     let raw: Vec<f32> = match case.norm && logit_rows {
@@ -416,7 +435,12 @@ async fn run_linear(
         Epilogue::Add => Output::with(device, &i.before).await?,
         _ => Output::empty(device, i.before.len()).await?,
     };
+    let ids = device.tensor_of("ids", &i.ids).await?;
     let mut pass = Pass::of_rows(case.items);
+    if let Some(lora) = &i.lora {
+        pass = Pass::of_sequences(case.items);
+        lora.assign(&mut pass.batch);
+    }
     if logit_rows {
         // There are more rows than logits, so that the two cannot be confused.
         pass = Pass::of_rows(2 * case.items + 1);
@@ -441,12 +465,23 @@ async fn run_linear(
         only_logit_rows: logit_rows,
         epilogue: case.epilogue,
     };
-    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| match kernel {
+    let norm = case.norm.then_some(Norm { scale: &scale, eps: EPS });
+    let chooses = matches!(case.mode, Rows::Gather | Rows::Combine);
+    let shrink = Shrink {
+        lora: weight.lora.as_ref(),
+        x: &x,
+        norm,
+        choice: chooses.then_some(choice),
+        ids: case.mode.by_expert().then_some(&ids),
+        top_k,
+        own_rows: matches!(case.mode, Rows::GroupedOut | Rows::Combine),
+    };
+    let record = |r: &mut Recorder| match kernel {
         LinearKernel::Matvec { reduce, activations, items } => Matvec {
             weight: &weight,
             bias: bias.as_ref(),
             x: &x,
-            norm: case.norm.then_some(Norm { scale: &scale, eps: EPS }),
+            norm,
             out: &out.tensor,
             items: match case.mode {
                 Rows::Gather => MatvecItems::Gather(choice),
@@ -462,6 +497,10 @@ async fn run_linear(
         .record(r),
         LinearKernel::Matmul => matmul.record(r),
         LinearKernel::MatmulCoop => MatmulCoop(matmul).record(r),
+    };
+    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| {
+        shrink.record(r, kernel);
+        record(r);
     })
     .await?;
     let got = out.read(device, c).await?;
@@ -495,6 +534,9 @@ fn in_words(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> 
     }
     if case.norm {
         text += ", normed";
+    }
+    if case.lora > 0 {
+        text += ", with adapters";
     }
     text + filled(case.fill)
 }

@@ -17,6 +17,7 @@ mod heads;
 mod in_proj_conv;
 mod linear;
 mod logprobs;
+mod lora;
 mod model;
 mod models;
 mod moe;
