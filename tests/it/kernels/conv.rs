@@ -1,4 +1,4 @@
-use lfm2_wgpu::kernels::{Activations, Reduce};
+use lfm2_wgpu::kernels::{Activations, InProjConv, Reduce};
 use lfm2_wgpu::selftest::{
     ConvCase, Fill, InProjConvCase, Rng, Span, WeightsImport, check_conv, check_in_proj_conv,
 };
