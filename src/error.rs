@@ -26,9 +26,9 @@ pub enum Error {
     /// config.json or generation_config.json.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A LoRA adapter.
+    /// The files of a LoRA adapter.
     #[error(transparent)]
-    Lora(#[from] LoraError),
+    LoraFile(#[from] LoraError),
     /// The tokenizer or the chat template.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -226,7 +226,7 @@ impl Error {
             },
             Self::Source(e)
             | Self::Format(FormatError::Source(e))
-            | Self::Lora(LoraError::Format(FormatError::Source(e))) => match e {
+            | Self::LoraFile(LoraError::Format(FormatError::Source(e))) => match e {
                 SourceError::Io { .. } | SourceError::Truncated { .. } => "read_failed",
                 _ => "bad_model",
             },
@@ -238,7 +238,7 @@ impl Error {
             ) => "invalid_request",
             Self::Format(_)
             | Self::Config(_)
-            | Self::Lora(_)
+            | Self::LoraFile(_)
             | Self::Text(_)
             | Self::NoTextFile { .. } => "bad_model",
             Self::Cancelled => "cancelled",
