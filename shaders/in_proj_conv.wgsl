@@ -20,6 +20,7 @@
 #import weights
 #import norm
 #import product
+#import lora
 
 struct Params {
     // H.
@@ -29,6 +30,12 @@ struct Params {
     plane2: u32,
     plane3: u32,
     eps: f32,
+    // Sizes of import lora.
+    lora_rank4: u32,
+    lora_slot4: u32,
+    lora_b4: u32,
+    lora_v4: u32,
+    lora_rows: u32,
 }
 
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
@@ -67,6 +74,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         c += unit_product(c_unit, row_at, k, lane);
         v += unit_product(x_unit, row_at, k, lane);
     }
+    let c_rows = rows + vec4<u32>(params.channels);
+    let x_rows = c_rows + vec4<u32>(params.channels);
+    b = add_lora(b, row, row, rows, lane_in_row(lane), LANES);
+    c = add_lora(c, row, row, c_rows, lane_in_row(lane), LANES);
+    v = add_lora(v, row, row, x_rows, lane_in_row(lane), LANES);
     let factor = norm_factor(row_at, lane);
     b = reduce_sum4(b, lane) * factor;
     c = reduce_sum4(c, lane) * factor;

@@ -28,6 +28,7 @@
 #import items
 #import weights
 #import bias
+#import lora
 #import epilogue
 #import params=matmul
 
@@ -100,7 +101,8 @@ fn add_products(s: Sums, u: u32, g: u32, q: u32) -> Sums {
 // Writes rows row .. row + 3 of item i of the tile, if they exist.
 fn finish(tile: u32, i: u32, row: u32, sum: vec4<f32>) {
     if (i < tile_len(tile) && row < params.rows) {
-        epilogue(tile_output(tile, i), row, min(4u, params.rows - row), sum + bias4(row));
+        let y = with_lora_and_bias(tile, i, row, sum);
+        epilogue(tile_output(tile, i), row, min(4u, params.rows - row), y);
     }
 }
 

@@ -30,6 +30,7 @@
 #import items
 #import weights
 #import bias
+#import lora
 #import epilogue
 #import params=matmul
 
@@ -158,7 +159,7 @@ fn main(
                     tile_output(tile, item),
                     row,
                     min(4u, params.rows - row),
-                    (v * SCALE) + bias4(row));
+                    with_lora_and_bias(tile, item, row, v * SCALE));
             }
         }
         workgroupBarrier();

@@ -36,6 +36,7 @@
 #import norm
 #import product
 #import bias
+#import lora
 #import epilogue
 
 struct Params {
@@ -49,7 +50,7 @@ struct Params {
     row_groups: u32,
     // Elements between consecutive items of out.
     out_stride: u32,
-    // Experts of a row (items=grouped_in, grouped_out).
+    // Experts of a row; 1 with items=dense.
     top_k: u32,
     // 0 if the items are all rows, 1 or 2 if they are the logit rows (items=dense).
     only_logit_rows: u32,
@@ -63,6 +64,12 @@ struct Params {
     eps: f32,
     // Factor of the gates (items=combine).
     routed_scaling: f32,
+    // Sizes of import lora.
+    lora_rank4: u32,
+    lora_slot4: u32,
+    lora_b4: u32,
+    lora_v4: u32,
+    lora_rows: u32,
 }
 
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
@@ -134,9 +141,14 @@ fn main(
                 if (first + i < end) { products[i] += unit_product(unit, inputs[i], k, lane); }
             }
         }
+        let lora_row = (job_expert(first, job) * params.lora_rows) + params.first_row;
         for (var i = 0u; i < ITEMS; i++) {
-            let y = reduce_sum4_of(products[i], JOB_LANES, lane);
-            sums[i] = add_jobs(sums[i], y, min(first + i, end - 1u), done, lane);
+            let item = min(first + i, end - 1u);
+            let s = job_product(item, job);
+            let sum = add_lora(
+                products[i], s / params.top_k, s, vec4<u32>(lora_row) + r, start, JOB_LANES);
+            let y = reduce_sum4_of(sum, JOB_LANES, lane);
+            sums[i] = add_jobs(sums[i], y, item, done, lane);
         }
     }
     for (var i = 0u; i < ITEMS; i++) {

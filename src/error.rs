@@ -114,6 +114,14 @@ pub enum Error {
         /// Sequences of the engine.
         slots: u32,
     },
+    /// A LoRA adapter that an engine does not have, or cannot take.
+    #[error("LoRA adapter {name}: {problem}")]
+    Lora {
+        /// Its name.
+        name: String,
+        /// The problem, and the remedy.
+        problem: String,
+    },
     /// A saved state that cannot be used.
     #[error("{file}: {problem}")]
     SavedState {
@@ -245,6 +253,7 @@ impl Error {
             #[cfg(feature = "structure")]
             Self::Grammar(_) => "invalid_request",
             Self::Option { .. }
+            | Self::Lora { .. }
             | Self::Request { .. }
             | Self::BatchFile { .. }
             | Self::TokenOutOfRange { .. }

@@ -92,7 +92,7 @@ impl Setup {
                 Ok(MatrixPart { format, first_row, rows, data: self.words(planes.words)?, planes })
             })
             .collect::<Result<_, GpuError>>()?;
-        Ok(Matrix { experts, rows, cols, parts })
+        Ok(Matrix { experts, rows, cols, parts, lora: None })
     }
 
     /// A plan of the recorded dispatches, for the last `rows` rows of a sequence of `positions`. The last row
@@ -118,6 +118,7 @@ impl Setup {
                     .map(|p| Row { token: p as u32 * 13, position: p as u32 })
                     .collect(),
                 generated_from: (positions - rows) as u32,
+                lora: None,
                 sample: SampleParams {
                     temperature: 0.7,
                     top_k: 50,

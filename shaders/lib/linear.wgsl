@@ -9,6 +9,7 @@
 //   output_of(item)        row of `out` that the item is written to
 //   n_jobs()               jobs of an item
 //   job_expert, job_input, job_scale (item, job)   matrix, input row and factor of a job
+//   job_product(item, job)   index of the job among all products of the pass: row * top_k + j for a row's j-th expert
 //   begin_items(first, lane)   called first, by all lanes of the workgroup of item `first`
 // matmul works on tiles of up to TILE_ITEMS items that share one matrix:
 //   tiles()                number of tiles
@@ -16,6 +17,7 @@
 //   tile_input, tile_output (tile, i)   input row and output row of item i of a tile
 // For rows row .. row + 3 of the matrix part, every product kernel finishes an item with
 //   bias4(row)             biases of the rows
+//   add_lora(..)           the product of the row's LoRA adapter, which is added before the bias
 //   epilogue(item, row, n, v)   writes v, of which only the first n rows exist
 
 #part items=dense
@@ -33,6 +35,7 @@ fn job_input(item: u32, job: u32) -> u32 {
     return item;
 }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
+fn job_product(item: u32, job: u32) -> u32 { return item; }
 
 // A tile is TILE_ITEMS consecutive items.
 fn tiles() -> u32 { return (n_items() + TILE_ITEMS - 1u) / TILE_ITEMS; }
@@ -53,6 +56,7 @@ fn n_jobs() -> u32 { return 1u; }
 fn job_expert(item: u32, job: u32) -> u32 { return chosen_ids[item % TOP_K]; }
 fn job_input(item: u32, job: u32) -> u32 { return item / TOP_K; }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
+fn job_product(item: u32, job: u32) -> u32 { return item; }
 
 #part items=combine
 // One item for each row: the sum over its TOP_K experts, weighted by their gates, in the router's
@@ -67,6 +71,7 @@ fn n_jobs() -> u32 { return bound(TOP_K); }
 fn job_expert(item: u32, job: u32) -> u32 { return chosen_ids[job]; }
 fn job_input(item: u32, job: u32) -> u32 { return (item * TOP_K) + job; }
 fn job_scale(item: u32, job: u32) -> f32 { return chosen_gate(job); }
+fn job_product(item: u32, job: u32) -> u32 { return (item * TOP_K) + job; }
 
 #part experts=chosen
 // Every workgroup chooses its row's experts itself, from the router's logits: a few hundred operations, where a
@@ -115,6 +120,21 @@ fn chosen_gate(j: u32) -> f32 {
     return (chosen_scores[j] / norm) * params.routed_scaling;
 }
 
+#part of_expert=none
+fn expert_of(s: u32, row: u32, lane: u32) -> u32 { return 0u; }
+
+#part of_expert=chosen
+#import experts=chosen
+fn expert_of(s: u32, row: u32, lane: u32) -> u32 {
+    choose_experts(row, lane);
+    return chosen_ids[s % TOP_K];
+}
+
+#part of_expert=listed
+// Experts of each row, [n_rows, top_k].
+@group(1) @binding(N) var<storage, read> ids: array<u32>;
+fn expert_of(s: u32, row: u32, lane: u32) -> u32 { return ids[s]; }
+
 #part experts=score
 // score = sigmoid(logit); experts are chosen by key = score + bias. A NaN counts as the lowest key, so that the
 // choice is complete; the score remains NaN and so does the gate.
@@ -152,6 +172,7 @@ fn job_input(item: u32, job: u32) -> u32 {
     return tile_input(item / TILE_ITEMS, item % TILE_ITEMS);
 }
 fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
+fn job_product(item: u32, job: u32) -> u32 { return output_of(item); }
 
 #part items=grouped_in
 // Grouped items; item s = row * top_k + j reads row s / top_k.
@@ -298,6 +319,41 @@ fn bias4(row: u32) -> vec4<f32> {
     return b;
 }
 
+#part lora=none
+fn add_lora(y: vec4<f32>, row: u32, s: u32, rows: vec4<u32>, lane: u32, lanes: u32) -> vec4<f32> {
+    return y;
+}
+
+#part lora=added
+// y' = y + B v: the product of the LoRA adapter of the row's sequence, W' = W + scale B A. The kernel lora_shrink has
+// computed v = scale A x. Lane `lane` of `lanes` adds its share of the ranks, before the lanes' sums are added up. A row
+// without an adapter keeps its y.
+//   lora  factors of one matrix in every slot of adapters, then the results v. Twin: LoraMatrix in src/kernels/lora.rs
+//         slots  [slots][ A [experts, R, cols], B [experts, rows, R] ]  f32
+//         v      [products, R]                                          f32
+// R, the rank, is a multiple of 4: adapters of lower rank have zeros. Parameters count vec4s:
+//   lora_rank4   R / 4                        lora_slot4  a slot
+//   lora_b4      from a slot's A to its B     lora_v4     from the first slot to v
+//   lora_rows    rows of B of one expert
+@group(1) @binding(N) var<storage, read> lora: array<vec4<f32>>;
+
+// y: the sums of four rows of B, `rows`, counted over all experts; row: a row of the batch; s: its product.
+fn add_lora(y: vec4<f32>, row: u32, s: u32, rows: vec4<u32>, lane: u32, lanes: u32) -> vec4<f32> {
+    let slot = row_lora(row);
+    if (slot == NO_LORA) { return y; }
+    let width = params.lora_rank4;
+    let b = vec4<u32>((slot * params.lora_slot4) + params.lora_b4) + (rows * width);
+    let v = params.lora_v4 + (s * width);
+    var sum = y;
+    for (var r = lane; r < bound(width); r += lanes) {
+        let x = lora[v + r];
+        sum += vec4<f32>(
+            dot(lora[b.x + r], x), dot(lora[b.y + r], x),
+            dot(lora[b.z + r], x), dot(lora[b.w + r], x));
+    }
+    return sum;
+}
+
 #part epilogue=store
 // out[item, row] = v
 @group(1) @binding(N) var<storage, read_write> out: array<f32>;
@@ -350,6 +406,21 @@ struct Params {
     plane1: u32,
     plane2: u32,
     plane3: u32,
+    // Sizes of import lora.
+    lora_rank4: u32,
+    lora_slot4: u32,
+    lora_b4: u32,
+    lora_v4: u32,
+    lora_rows: u32,
 }
 
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
+
+// Adds the adapter's product to the sums of rows row .. row + 3 of item i of a tile, then biases.
+fn with_lora_and_bias(tile: u32, i: u32, row: u32, sum: vec4<f32>) -> vec4<f32> {
+    let s = tile_output(tile, i);
+    let first = (tile_expert(tile) * params.lora_rows) + params.first_row;
+    let last = vec4<u32>(params.rows - 1u);
+    let rows = vec4<u32>(first) + min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), last);
+    return add_lora(sum, s / params.top_k, s, rows, 0u, 1u) + bias4(row);
+}

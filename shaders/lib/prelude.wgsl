@@ -19,6 +19,8 @@
 const FROM_SLOT = 0xffffffffu;
 // In place of a column of the snapshots: the row's convolution inputs are not kept there.
 const NO_SNAPSHOT = 0xffffffffu;
+// In place of a slot of the adapters: the sequence has none.
+const NO_LORA = 0xffffffffu;
 // Positions in a page of the KV pool.
 const PAGE = 64u;
 
@@ -66,6 +68,8 @@ const SEQ_N_ROWS = 2u;
 // First generated position.
 const SEQ_GENERATED_FROM = 3u;
 const SEQ_SEED = 4u;
+// Slot of the sequence's LoRA adapter, or NO_LORA, and the factor of its addition.
+const SEQ_LORA = 5u;
 const SEQ_TOP_K = 6u;
 const SEQ_TEMPERATURE = 7u;
 const SEQ_TOP_P = 8u;
@@ -76,6 +80,7 @@ const SEQ_FREQUENCY_PENALTY = 12u;
 // Index of the sequence's first bias, and their number.
 const SEQ_FIRST_BIAS = 13u;
 const SEQ_N_BIASES = 14u;
+const SEQ_LORA_SCALE = 15u;
 
 fn n_rows() -> u32 { return batch[BATCH_N_ROWS]; }
 fn n_seqs() -> u32 { return batch[BATCH_N_SEQS]; }
@@ -96,6 +101,8 @@ fn seq_word(seq: u32, word: u32) -> u32 {
 fn seq_slot(seq: u32) -> u32 { return seq_word(seq, SEQ_SLOT); }
 fn seq_first_row(seq: u32) -> u32 { return seq_word(seq, SEQ_FIRST_ROW); }
 fn seq_n_rows(seq: u32) -> u32 { return seq_word(seq, SEQ_N_ROWS); }
+fn row_lora(row: u32) -> u32 { return seq_word(row_seq(row), SEQ_LORA); }
+fn row_lora_scale(row: u32) -> f32 { return bitcast<f32>(seq_word(row_seq(row), SEQ_LORA_SCALE)); }
 fn logit_word(i: u32, word: u32) -> u32 {
     return batch[batch[BATCH_LOGIT_ROWS_AT] + (i * LOGIT_WORDS) + word];
 }

@@ -138,6 +138,7 @@ impl CompletionRequest {
             logprobs,
             prompt_logprobs: logprobs.filter(|_| self.echo).map(|options| options.top),
             allowed,
+            lora: None,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
         };

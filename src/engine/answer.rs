@@ -1,6 +1,6 @@
 //! Requests for answers, and the steps of an answer.
 
-use super::{AllowedTokens, LogprobsOptions, SamplingOptions, Timings, TokenLogprobs};
+use super::{AllowedTokens, LogprobsOptions, LoraChoice, SamplingOptions, Timings, TokenLogprobs};
 use crate::error::Error;
 use crate::text::{Answer, AnswerFormat, SpecialTokens, StopStrings, ToolCall};
 
@@ -37,6 +37,8 @@ pub struct GenerateOptions {
     pub prompt_logprobs: Option<u32>,
     /// A rule for the tokens that may be drawn; `None`: all.
     pub allowed: Option<AllowedTokens>,
+    /// A LoRA adapter; `None`: the model alone.
+    pub lora: Option<LoraChoice>,
     /// Whether generation goes on after end tokens.
     pub ignore_end: bool,
     /// Whether the whole prompt is computed, and nothing of it or the answer is kept for later prompts.

@@ -5,6 +5,7 @@ use std::sync::{Arc, MutexGuard, PoisonError, RwLock};
 
 use super::gate::{Gate, Steps};
 use super::loader::Loader;
+use super::loras::Loras;
 use super::progress::Reporter;
 use super::runner::Runner;
 use crate::error::Error;
@@ -26,6 +27,8 @@ pub(super) struct Core {
     scheduler: Gate<Scheduler>,
     /// Number of devices that were replaced.
     pub devices_lost: AtomicU64,
+    /// LoRA adapters.
+    pub loras: Loras,
     /// Tokens that end an answer.
     pub ends: Vec<u32>,
     /// Mask of the ids that have a token.
@@ -47,6 +50,7 @@ impl Core {
             loader,
             scheduler: Gate::new(scheduler),
             devices_lost: AtomicU64::new(0),
+            loras: Loras::default(),
             ends,
             all_tokens,
             read_ahead,
@@ -63,10 +67,14 @@ impl Core {
         self.loader.is_some()
     }
 
-    /// The model on another device.
+    /// The model on another device, with its adapters.
     pub async fn runner_on(&self, device: &Device) -> Result<Runner, Error> {
         match &self.loader {
-            Some(loader) => loader.runner(device, Reporter::default()).await,
+            Some(loader) => {
+                let runner = loader.runner(device, Reporter::default()).await?;
+                self.loras.put(&runner, None).await?;
+                Ok(runner)
+            }
             None => Err(Error::EngineStopped),
         }
     }

@@ -261,6 +261,7 @@ fn job_of(
         prompt_len: prompt.len(),
         most: prompt.len() + options.max_tokens.unwrap_or(room).min(room),
         cache: !options.no_cache && options.prompt_logprobs.is_none(),
+        lora: engine.lora(options.lora.as_ref())?,
         scored: options.prompt_logprobs,
         n_scores: 0,
         logprobs: options.logprobs,

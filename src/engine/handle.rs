@@ -58,7 +58,7 @@ impl Inner {
         let core = Arc::new(core);
         let weights = {
             let runner = core.runner();
-            (runner.weights.format().name(), runner.weights.is_quantised())
+            (runner.weights().format().name(), runner.weights().is_quantised())
         };
         let (sender, commands) = unbounded();
         let run = Stepper::new(core.clone()).run(commands);
@@ -316,6 +316,10 @@ impl Engine {
             Some(index) => Err(Error::TokenOutOfRange { index, id: prompt[index], vocab }),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
     }
 
     pub(super) fn runner(&self) -> Arc<Runner> {

@@ -5,6 +5,7 @@ use web_time::Instant;
 
 use super::allowed::{AnswerRule, NoToken};
 use super::answer::{Delta, FinishReason, PrefillProgress};
+use super::loras::LoraOfSeq;
 use super::stats::Timings;
 use super::{LogprobsOptions, TokenLogprobs};
 use crate::error::Error;
@@ -33,6 +34,7 @@ pub(super) struct Job {
     /// Most tokens of prompt and answer.
     pub most: usize,
     pub cache: bool,
+    pub lora: Option<LoraOfSeq>,
     pub logprobs: Option<LogprobsOptions>,
     /// Number of most probable tokens beside each token of the prompt, if the prompt is scored.
     pub scored: Option<u32>,

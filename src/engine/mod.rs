@@ -51,10 +51,12 @@ mod job;
 mod lazy_grammars;
 mod loader;
 mod logprobs;
+mod loras;
 mod model_text;
 mod opened;
 #[cfg(feature = "cli")]
 mod parallel;
+mod passes;
 mod planning;
 mod progress;
 mod recommended;
@@ -86,6 +88,7 @@ pub use generation::Generation;
 pub use handle::Engine;
 pub use inspect::Trace;
 pub use logprobs::{LogprobsOptions, TokenLogprobs};
+pub use loras::{LoraChoice, LoraInfo};
 pub use model_text::ModelText;
 pub use opened::OpenedModel;
 #[cfg(feature = "cli")]

@@ -27,7 +27,8 @@ impl<'s> Parallel<'s> {
         sampling: &SamplingOptions,
     ) -> Result<Self, Error> {
         let runner = sequences.first().ok_or(Error::EmptyPrompt)?.runner.clone();
-        runner.prepare(sequences.len() as u32, PassOutput::Tokens).await?;
+        let lora = sequences.iter().any(|sequence| sequence.lora.is_some());
+        runner.prepare(sequences.len() as u32, PassOutput::Tokens, lora).await?;
         let sample = sampling.params(sampling.seed.unwrap_or_default());
         Ok(Self { sequences, runner, sample })
     }

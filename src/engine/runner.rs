@@ -1,15 +1,16 @@
 //! Runs batches: the plans of a loaded model and the buffers they work on.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use web_time::Instant;
 
+use super::passes::{AdaptedPasses, Passes, PlanKey, lock};
 use super::progress::Reporter;
 use crate::error::Error;
 use crate::gpu::{
-    Device, GpuError, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor, Variant,
+    Device, GpuError, OnCompiled, Plan, Profile, Readback, Recorder, StepShape, Submission, Tensor,
+    Variant,
 };
 use crate::kernels::{Batch, Choices, LogprobsBuffers, PAGE, SeqRows};
 use crate::model::{Forward, ModelConfig, PassOutput, Scratch, Weights};
@@ -26,26 +27,20 @@ const INSPECTED_BYTES: usize = 64 << 20;
 /// Work of the device before a profile begins: an idle GPU has a slow clock.
 const WARM_UP: Duration = Duration::from_millis(300);
 
-/// Key of a recorded plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct PlanKey {
-    /// Most rows.
-    rows: u32,
-    output: PassOutput,
-}
-
 /// The model's buffers and its recorded passes.
 pub(super) struct Runner {
     pub device: Device,
     pub config: ModelConfig,
-    pub weights: Weights,
     pub state: State,
     pub scratch: Scratch,
     pub choices: Choices,
     /// Most rows of a pass.
     pub max_rows: u32,
     batch_table: Tensor<u32>,
-    plans: Mutex<BTreeMap<PlanKey, Arc<Plan>>>,
+    /// The model itself.
+    base: Arc<Passes>,
+    /// With LoRA adapters.
+    pub(super) adapted: AdaptedPasses,
     /// The lock is held while a batch is uploaded and submitted, since all batches share one table.
     pub(super) pace: Mutex<Pace>,
     /// Buffers of passes that draw no token; made for the first such pass.
@@ -124,13 +119,13 @@ impl Runner {
         Ok(Self {
             device,
             config,
-            weights,
             state,
             scratch,
             choices,
             max_rows,
             batch_table,
-            plans: Mutex::new(BTreeMap::new()),
+            base: Arc::new(Passes::new(weights)),
+            adapted: AdaptedPasses::default(),
             pace,
             inspected: Mutex::new(None),
         })
@@ -139,23 +134,37 @@ impl Runner {
     /// Records the plans that generation needs and compiles their kernels. All are recorded before the
     /// first kernel is compiled, so that progress has a total.
     pub async fn compile(self, reporter: Reporter) -> Result<Self, Error> {
-        let recorded = self.record_all();
-        let variants = recorded.iter().flat_map(|(_, r)| r.variants());
-        self.device.compile(variants, &|done, total| reporter.kernels(done, total)).await?;
+        self.compile_passes(&self.base, &|done, total| reporter.kernels(done, total)).await?;
         if reporter.stopped() {
             return Err(Error::Cancelled);
         }
-        for (key, recorder) in recorded {
-            let plan = recorder.finish(&self.device, &self.batch_table).await?;
-            lock(&self.plans).insert(key, Arc::new(plan));
-        }
         Ok(self)
+    }
+
+    /// Records and compiles the plans that generation needs.
+    pub(super) async fn compile_passes(
+        &self,
+        passes: &Passes,
+        progress: OnCompiled<'_>,
+    ) -> Result<(), Error> {
+        let recorded = self.record_all(&passes.weights);
+        let variants = recorded.iter().flat_map(|(_, r)| r.variants());
+        self.device.compile(variants, progress).await?;
+        for (key, recorder) in recorded {
+            passes.insert(key, recorder.finish(&self.device, &self.batch_table).await?);
+        }
+        Ok(())
+    }
+
+    /// The weights of the model itself.
+    pub fn weights(&self) -> &Weights {
+        &self.base.weights
     }
 
     /// The kernel variants of the plans that generation needs, each once, in order of first use.
     pub fn variants(&self) -> Vec<Variant> {
         let mut all = Vec::new();
-        for variant in self.record_all().iter().flat_map(|(_, r)| r.variants()) {
+        for variant in self.record_all(self.weights()).iter().flat_map(|(_, r)| r.variants()) {
             if !all.contains(variant) {
                 all.push(variant.clone());
             }
@@ -163,11 +172,12 @@ impl Runner {
         all
     }
 
-    fn record_all(&self) -> Vec<(PlanKey, Recorder)> {
+    fn record_all(&self, weights: &Weights) -> Vec<(PlanKey, Recorder)> {
         let output = PassOutput::Tokens;
         let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, output });
         let Scratch { logits, logprobs, .. } = &self.scratch;
-        keys.map(|key| (key, self.record_forward(key, false, (logits, logprobs)))).collect()
+        let output = (logits, logprobs);
+        keys.map(|key| (key, self.record_forward(weights, key, false, output))).collect()
     }
 
     /// Row counts of the recorded plans: 1 for decoding one sequence, up to 64 for few rows, and one
@@ -189,29 +199,56 @@ impl Runner {
         self.buckets().into_iter().find(|b| rows <= *b).unwrap_or(self.max_rows)
     }
 
-    /// Records the plan for `rows` rows unless it exists.
-    pub async fn prepare(&self, rows: u32, output: PassOutput) -> Result<(), GpuError> {
+    /// Records the plan for `rows` rows unless it exists. `lora`: for a batch with LoRA adapters.
+    pub async fn prepare(&self, rows: u32, output: PassOutput, lora: bool) -> Result<(), GpuError> {
         let key = PlanKey { rows: self.bucket(rows), output };
-        if self.plan(key).is_none() {
-            let plan = Arc::new(self.make_plan(key, false).await?);
-            lock(&self.plans).insert(key, plan);
+        let passes = self.passes(lora)?;
+        if passes.plan(key).is_none() {
+            passes.insert(key, self.make_plan(&passes.weights, key, false).await?);
         }
         Ok(())
     }
 
-    fn plan(&self, key: PlanKey) -> Option<Arc<Plan>> {
-        lock(&self.plans).get(&key).cloned()
+    /// The passes of batches with LoRA adapters, or of those without.
+    fn passes(&self, lora: bool) -> Result<Arc<Passes>, GpuError> {
+        if !lora {
+            return Ok(self.base.clone());
+        }
+        let none = || refused("a LoRA adapter that was removed".to_owned());
+        self.adapted.passes().ok_or_else(none)
     }
 
-    async fn make_plan(&self, key: PlanKey, probing: bool) -> Result<Plan, GpuError> {
+    fn plan(&self, batch: &Batch, output: PassOutput) -> Result<Option<Arc<Plan>>, GpuError> {
+        let rows = self.bucket(batch.n_rows() as u32);
+        Ok(self.passes(batch.has_lora())?.plan(PlanKey { rows, output }))
+    }
+
+    /// A plan of its own for a batch, of which intermediates may be kept.
+    async fn own_plan(
+        &self,
+        batch: &Batch,
+        output: PassOutput,
+        probing: bool,
+    ) -> Result<Plan, GpuError> {
+        let key = PlanKey { rows: self.bucket(batch.n_rows() as u32), output };
+        self.make_plan(&self.passes(batch.has_lora())?.weights, key, probing).await
+    }
+
+    async fn make_plan(
+        &self,
+        weights: &Weights,
+        key: PlanKey,
+        probing: bool,
+    ) -> Result<Plan, GpuError> {
         let recorder = match key.output {
             PassOutput::Tokens => {
                 let Scratch { logits, logprobs, .. } = &self.scratch;
-                self.record_forward(key, probing, (logits, logprobs))
+                self.record_forward(weights, key, probing, (logits, logprobs))
             }
             PassOutput::Logprobs | PassOutput::Logits => {
                 let inspected = self.inspected().await?;
-                self.record_forward(key, probing, (&inspected.logits, &inspected.logprobs))
+                let output = (&inspected.logits, &inspected.logprobs);
+                self.record_forward(weights, key, probing, output)
             }
         };
         recorder.finish(&self.device, &self.batch_table).await
@@ -219,6 +256,7 @@ impl Runner {
 
     fn record_forward(
         &self,
+        weights: &Weights,
         key: PlanKey,
         probing: bool,
         (logits, logprobs): (&Tensor<f32>, &LogprobsBuffers),
@@ -226,7 +264,7 @@ impl Runner {
         let mut recorder = Recorder::new(*self.device.caps(), probing);
         let forward = Forward {
             config: &self.config,
-            weights: &self.weights,
+            weights,
             state: &self.state,
             scratch: &self.scratch,
             logits,
@@ -272,8 +310,7 @@ impl Runner {
         if !self.is_long(rows) || lock(&self.pace).known || !batch.seqs.iter().all(begins) {
             return Ok(());
         }
-        let key = PlanKey { rows: self.bucket(rows), output };
-        let Some(plan) = self.plan(key) else { return Ok(()) };
+        let Some(plan) = self.plan(batch, output)? else { return Ok(()) };
         // Weights may still be on their way to the device.
         self.device.wait_for(&self.device.submit_uploads()).await?;
         let started = Instant::now();
@@ -314,7 +351,6 @@ impl Runner {
         targets: &[(&Readback, Output)],
     ) -> Result<Submission, Error> {
         self.device.check()?;
-        let refused = |reason: String| GpuError::Validation { what: "a batch".to_owned(), reason };
         if batch.n_rows() > self.max_rows as usize {
             let reason = format!("{} rows, at most {} are planned", batch.n_rows(), self.max_rows);
             return Err(refused(reason).into());
@@ -329,9 +365,8 @@ impl Runner {
         }
         let pace = lock(&self.pace);
         let shape = self.upload(batch);
-        let key = PlanKey { rows: self.bucket(shape.rows), output };
-        let plan =
-            self.plan(key).ok_or_else(|| refused(format!("no plan for {} rows", shape.rows)))?;
+        let missing = || refused(format!("no plan for {} rows", shape.rows));
+        let plan = self.plan(batch, output)?.ok_or_else(missing)?;
         let macs = if self.is_long(shape.rows) { pace.macs() } else { u64::MAX };
         let [until_draws, draws] = plan.halves();
         let commands = match part {
@@ -391,7 +426,7 @@ impl Runner {
     /// Learns the device's speed from a chunk of `rows` rows that took `seconds`.
     pub fn learn(&self, rows: u32, seconds: f64) {
         let key = PlanKey { rows: self.bucket(rows), output: PassOutput::Tokens };
-        if let (Some(plan), true) = (self.plan(key), self.is_long(rows)) {
+        if let (Some(plan), true) = (self.base.plan(key), self.is_long(rows)) {
             let macs = plan.macs_per_row() * u64::from(rows);
             *lock(&self.pace) = Pace::measured(macs, seconds);
         }
@@ -400,9 +435,7 @@ impl Runner {
     /// Runs a batch repeatedly and times every kernel: three to nine times, depending on the
     /// device's speed.
     pub async fn profile(&self, batch: &Batch) -> Result<Option<Profile>, Error> {
-        let rows = self.bucket(batch.n_rows() as u32);
-        let output = PassOutput::Tokens;
-        let plan = self.make_plan(PlanKey { rows, output }, false).await?;
+        let plan = self.own_plan(batch, PassOutput::Tokens, false).await?;
         let shape = {
             let _pace = lock(&self.pace);
             self.upload(batch)
@@ -420,9 +453,7 @@ impl Runner {
 
     /// Runs a batch, keeps all intermediates and reads them.
     pub async fn trace(&self, batch: &Batch) -> Result<Vec<(String, Vec<u32>)>, Error> {
-        let rows = self.bucket(batch.n_rows() as u32);
-        let output = PassOutput::Logits;
-        let plan = self.make_plan(PlanKey { rows, output }, true).await?;
+        let plan = self.own_plan(batch, PassOutput::Logits, true).await?;
         let submission = {
             let _pace = lock(&self.pace);
             let shape = self.upload(batch);
@@ -435,8 +466,8 @@ impl Runner {
     }
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+fn refused(reason: String) -> GpuError {
+    GpuError::Validation { what: "a batch".to_owned(), reason }
 }
 
 #[cfg(test)]

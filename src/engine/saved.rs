@@ -41,7 +41,7 @@ impl Engine {
         self.step_ends().await;
         let leased = {
             let mut scheduler = self.scheduler();
-            let hit = scheduler.lease_prefix(tokens);
+            let hit = scheduler.lease_prefix(0, tokens);
             if let Some(hit) = &hit {
                 // Later steps may write the snapshot. They come after this submission, since the scheduler is locked.
                 let mut encoder = device.encoder();
@@ -129,7 +129,7 @@ impl Engine {
         let mut hash = XxHash3_64::with_seed(0);
         hash.write(format!("{:?}", self.config()).as_bytes());
         let runner = self.runner();
-        for part in runner.weights.matrices().into_iter().flat_map(|m| &m.parts) {
+        for part in runner.weights().matrices().into_iter().flat_map(|m| &m.parts) {
             let len = SAMPLE.min(part.data.len());
             let words = runner.device.read_range(&part.data, 0, len).await?;
             hash.write(part.format.name().as_bytes());
@@ -212,7 +212,7 @@ impl Lease<'_> {
             return Err(GpuError::DeviceLost { reason }.into());
         }
         if let Some(snapshot) = self.snapshot.take() {
-            scheduler.adopt(tokens, &self.pages, snapshot);
+            scheduler.adopt(0, tokens, &self.pages, snapshot);
         }
         Ok(())
     }

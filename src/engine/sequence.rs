@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Engine;
+use super::loras::{LoraChoice, LoraOfSeq};
 use super::runner::Runner;
 use crate::error::Error;
 use crate::kernels::{LogitRow, PAGE, Row, SampleParams, SeqRows};
@@ -17,6 +18,7 @@ pub struct Sequence {
     pub(super) runner: Arc<Runner>,
     /// Its place among the states on the GPU.
     pub(super) slot: u32,
+    pub(super) lora: Option<LoraOfSeq>,
     pages: Vec<u32>,
     /// Tokens whose state is on the GPU, by position.
     tokens: Vec<u32>,
@@ -37,6 +39,7 @@ impl Engine {
             engine: self.clone(),
             runner,
             slot,
+            lora: None,
             pages: Vec::new(),
             tokens: Vec::new(),
             furthest: 0,
@@ -49,6 +52,21 @@ impl Sequence {
     #[must_use]
     pub fn engine(&self) -> &Engine {
         &self.engine
+    }
+
+    /// Runs later tokens with a LoRA adapter, or with the model alone.
+    ///
+    /// # Errors
+    /// [`Error::Lora`] if there is none of this name, [`Error::Option`] if tokens have run: their state would be
+    /// another adapter's.
+    pub fn set_lora(&mut self, choice: Option<&LoraChoice>) -> Result<(), Error> {
+        if !self.tokens.is_empty() {
+            let (got, need) =
+                (format!("{} tokens", self.tokens.len()), "a new sequence".to_owned());
+            return Err(Error::Option { option: "lora", got, need });
+        }
+        self.lora = self.engine.lora(choice)?;
+        Ok(())
     }
 
     /// Tokens whose state is on the GPU.
@@ -102,6 +120,7 @@ impl Sequence {
         let end = first_position + rows.len();
         SeqRows {
             slot: self.slot,
+            lora: self.lora.as_ref().map(LoraOfSeq::place),
             rows,
             generated_from: generated_from as u32,
             sample,

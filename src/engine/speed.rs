@@ -103,7 +103,7 @@ async fn products(device: &Device, launch: f64) -> Result<f64, GpuError> {
         let data = device.tensor("weights", planes.words).await?;
         bytes += data.bytes();
         let parts = vec![MatrixPart { format, first_row: 0, rows, data, planes }];
-        weights.push(Matrix { experts: 1, rows, cols: COLS, parts });
+        weights.push(Matrix { experts: 1, rows, cols: COLS, parts, lora: None });
     }
     let mut recorder = Recorder::new(*device.caps(), false);
     for _ in 0..ROUNDS {
@@ -125,6 +125,7 @@ async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
         slot: 0,
         rows: vec![Row { token: 0, position: 0 }],
         generated_from: 0,
+        lora: None,
         sample: SampleParams::GREEDY,
         pages: vec![0],
         logit_rows: Vec::new(),

@@ -10,6 +10,7 @@ use web_time::Instant;
 
 use super::core::Core;
 use super::job::Job;
+use super::loras::LoraOfSeq;
 use super::runner::Output;
 use super::{LogprobsOptions, TokenLogprobs};
 use crate::error::Error;
@@ -130,6 +131,7 @@ impl Stepper {
                     cache: job.cache,
                     reads_first: job.allowed.is_some(),
                     scored: job.scored.is_some(),
+                    lora: job.lora.as_ref().map_or(0, LoraOfSeq::key),
                 };
                 self.core.scheduler().add(id, &prompt, job.most, how);
                 if let Some(lost) = &self.lost {
@@ -272,6 +274,7 @@ impl Stepper {
         };
         Some(SeqRows {
             slot,
+            lora: job.lora.as_ref().map(LoraOfSeq::place),
             generated_from: job.prompt_len as u32,
             sample: job.sample.clone(),
             pages: scheduler.pages(id).to_vec(),

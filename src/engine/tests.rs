@@ -62,7 +62,7 @@ fn run_together(engine: &Engine, prompts: &[Vec<u32>]) -> (Vec<Vec<u32>>, Vec<Ve
             ));
         }
         let runner = engine.runner();
-        block_on(runner.prepare(batch.n_rows() as u32, PassOutput::Logits)).unwrap();
+        block_on(runner.prepare(batch.n_rows() as u32, PassOutput::Logits, false)).unwrap();
         let vocab = engine.config().vocab_size;
         let target = runner.device.readback_for::<f32>(prompts.len() * vocab);
         let target = block_on(target).unwrap();

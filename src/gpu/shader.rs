@@ -260,6 +260,7 @@ shaders![
     "in_proj_conv",
     "logprobs",
     "logprobs_spans",
+    "lora_shrink",
     "matmul",
     "matmul_coop",
     "matvec",

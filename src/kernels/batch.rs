@@ -57,6 +57,9 @@ pub const FROM_SLOT: u32 = u32::MAX;
 /// In place of a column of the snapshots: the row's convolution inputs are not kept there.
 const NO_SNAPSHOT: u32 = u32::MAX;
 
+/// In place of a slot of the LoRA adapters: the sequence has none.
+const NO_LORA: u32 = u32::MAX;
+
 /// In place of the token of a logit row: the token that the sampler draws there.
 const DRAWN: u32 = u32::MAX;
 
@@ -71,7 +74,7 @@ macro_rules! prelude_constants {
 
         /// Names and values of the prelude's constants for the table.
         pub const PRELUDE_CONSTANTS: &[(&str, u32)] =
-            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), ("NO_SNAPSHOT", NO_SNAPSHOT), ("DRAWN", DRAWN), ("LOGPROBS_RAW", LogprobsMode::Raw.word()), ("LOGPROBS_PROCESSED", LogprobsMode::Processed.word()), $((stringify!($name), $index)),*];
+            &[("PAGE", PAGE), ("FROM_SLOT", FROM_SLOT), ("NO_SNAPSHOT", NO_SNAPSHOT), ("NO_LORA", NO_LORA), ("DRAWN", DRAWN), ("LOGPROBS_RAW", LogprobsMode::Raw.word()), ("LOGPROBS_PROCESSED", LogprobsMode::Processed.word()), $((stringify!($name), $index)),*];
     };
 }
 
@@ -111,6 +114,7 @@ prelude_constants! {
     SEQ_N_ROWS = 2,
     SEQ_GENERATED_FROM = 3,
     SEQ_SEED = 4,
+    SEQ_LORA = 5,
     SEQ_TOP_K = 6,
     SEQ_TEMPERATURE = 7,
     SEQ_TOP_P = 8,
@@ -120,6 +124,7 @@ prelude_constants! {
     SEQ_FREQUENCY_PENALTY = 12,
     SEQ_FIRST_BIAS = 13,
     SEQ_N_BIASES = 14,
+    SEQ_LORA_SCALE = 15,
 }
 
 /// One token of one sequence.
@@ -232,6 +237,15 @@ impl LogprobsMode {
     }
 }
 
+/// The LoRA adapter of a sequence.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SeqLora {
+    /// Its slot.
+    pub slot: u32,
+    /// Factor of its addition, beside the adapter's own.
+    pub scale: f32,
+}
+
 /// The rows of one sequence in a step, at consecutive positions.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SeqRows {
@@ -241,6 +255,8 @@ pub struct SeqRows {
     pub rows: Vec<Row>,
     /// First generated position, for presence and frequency penalties.
     pub generated_from: u32,
+    /// Its LoRA adapter.
+    pub lora: Option<SeqLora>,
     /// Sampling options of its next token.
     pub sample: SampleParams,
     /// Pages of the KV pool by `position / PAGE`; they cover the last row's position.
@@ -277,6 +293,12 @@ impl Batch {
     #[must_use]
     pub fn n_logit_rows(&self) -> usize {
         self.seqs.iter().map(|s| s.logit_rows.len()).sum()
+    }
+
+    /// Whether a sequence has a LoRA adapter.
+    #[must_use]
+    pub fn has_lora(&self) -> bool {
+        self.seqs.iter().any(|s| s.lora.is_some())
     }
 
     fn wants_logprobs(&self, mode: LogprobsMode) -> bool {
@@ -322,6 +344,8 @@ impl Batch {
             words[SEQ_N_ROWS] = count;
             words[SEQ_GENERATED_FROM] = seq.generated_from;
             words[SEQ_SEED] = s.seed;
+            words[SEQ_LORA] = seq.lora.map_or(NO_LORA, |lora| lora.slot);
+            words[SEQ_LORA_SCALE] = seq.lora.map_or(0.0, |lora| lora.scale).to_bits();
             words[SEQ_TOP_K] = s.top_k;
             words[SEQ_TEMPERATURE] = s.temperature.to_bits();
             words[SEQ_TOP_P] = s.top_p.to_bits();
@@ -420,6 +444,7 @@ mod tests {
             slot: 0,
             rows: (position..position + rows).map(|position| Row { token: 0, position }).collect(),
             generated_from: 0,
+            lora: None,
             sample: SampleParams::GREEDY,
             pages: vec![0; ((position + rows).div_ceil(PAGE)) as usize],
             logit_rows: Vec::new(),

@@ -2,9 +2,11 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::lora::LoraParams;
 use super::matvec::product_of;
 use super::{
-    Activations, Format, Matrix, MatrixPart, Norm, NormPart, Reduce, WeightsPart, bytes_of,
+    Activations, Format, LoraPart, Matrix, MatrixPart, Norm, NormPart, Reduce, WeightsPart,
+    bytes_of,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -44,16 +46,18 @@ struct Params {
     cols: u32,
     planes: [u32; 3],
     eps: f32,
+    lora: LoraParams,
 }
 
 fn variant(
     weights: WeightsPart,
     reduce: Reduce,
     activations: Activations,
-    l_cache: u32,
-    ring: u32,
+    (l_cache, ring): (u32, u32),
+    lora: bool,
 ) -> Variant {
     let v = Variant::new("in_proj_conv").import(reduce).import(weights).import(NormPart::Rms);
+    let v = v.import(LoraPart::new(lora));
     product_of(v, weights, activations, reduce).int("WG", WG).int("L", l_cache).int("RING", ring)
 }
 
@@ -63,9 +67,11 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
         Format::ALL.iter().flat_map(|f| Reduce::available(caps).into_iter().map(move |r| (f, r)))
     {
         for weights in format.parts(caps) {
-            all.push(variant(weights, reduce, Activations::Float, 3, 16));
-            if weights.is_quantised() {
-                all.push(variant(weights, reduce, Activations::Int8, 3, 16));
+            for lora in [false, true] {
+                all.push(variant(weights, reduce, Activations::Float, (3, 16), lora));
+                if weights.is_quantised() {
+                    all.push(variant(weights, reduce, Activations::Int8, (3, 16), lora));
+                }
             }
         }
     }
@@ -73,10 +79,14 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl InProjConv<'_> {
-    /// Whether the kernel can take a matrix: all rows are in one part, and channels come in fours.
+    /// Whether the kernel can take a matrix: all rows are in one part, channels come in fours, and the device has
+    /// storage bindings for the batch table, five tensors, weights, and adapters. WebGPU grants eight.
     #[must_use]
-    pub fn takes(in_proj: &Matrix) -> bool {
-        in_proj.parts.len() == 1 && in_proj.rows.is_multiple_of(3 * CHANNELS as usize)
+    pub fn takes(in_proj: &Matrix, caps: &Caps) -> bool {
+        let [part] = &in_proj.parts[..] else { return false };
+        let buffers = 6 + part.bind().len() + usize::from(in_proj.lora.is_some());
+        buffers <= caps.max_storage_buffers as usize
+            && in_proj.rows.is_multiple_of(3 * CHANNELS as usize)
     }
 
     /// Appends the dispatch. The matrix must be one that the kernel [`takes`](Self::takes).
@@ -92,19 +102,21 @@ impl InProjConv<'_> {
             self.ring.bind("ring"),
             self.y.bind("y"),
         ]);
+        bindings.extend(self.in_proj.lora.as_ref().map(|lora| lora.data.bind("lora")));
         r.push(Dispatch {
             variant: variant(
                 weights,
                 self.reduce,
                 self.activations,
-                self.l_cache,
-                self.ring_columns,
+                (self.l_cache, self.ring_columns),
+                self.in_proj.lora.is_some(),
             ),
             params: bytes_of(&Params {
                 channels,
                 cols: self.in_proj.cols as u32,
                 planes: planes.at,
                 eps: self.norm.eps,
+                lora: LoraParams::of(self.in_proj.lora.as_ref()),
             }),
             bindings,
             grid: [

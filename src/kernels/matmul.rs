@@ -2,7 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{BiasPart, Epilogue, Format, ItemsPart, Matrix, WeightsPart, bytes_of};
+use super::lora::LoraParams;
+use super::{BiasPart, Epilogue, Format, ItemsPart, LoraPart, Matrix, WeightsPart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Items in a tile, also of the tile lists of experts. Weights are decoded once for a tile: 512 rows of
@@ -59,10 +60,18 @@ struct Params {
     top_k: u32,
     only_logit_rows: u32,
     planes: [u32; 3],
+    lora: LoraParams,
 }
 
-/// Makes a kernel's variant from weights, items, epilogue and bias.
-pub(super) type VariantOf = fn(&Caps, WeightsPart, ItemsPart, Epilogue, bool) -> Variant;
+/// Additions to a product.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Additions {
+    pub bias: bool,
+    pub lora: bool,
+}
+
+/// Makes a kernel's variant from weights, items, epilogue and additions.
+pub(super) type VariantOf = fn(&Caps, WeightsPart, ItemsPart, Epilogue, Additions) -> Variant;
 
 /// Chooses the parts of the imports that the kernels of many items share.
 pub(super) fn imports(
@@ -70,9 +79,10 @@ pub(super) fn imports(
     weights: WeightsPart,
     items: ItemsPart,
     epilogue: Epilogue,
-    bias: bool,
+    Additions { bias, lora }: Additions,
 ) -> Variant {
-    kernel.import(items).import(weights).import(BiasPart::new(bias)).import(epilogue)
+    let kernel = kernel.import(items).import(weights).import(BiasPart::new(bias));
+    kernel.import(LoraPart::new(lora)).import(epilogue)
 }
 
 fn variant(
@@ -80,19 +90,25 @@ fn variant(
     weights: WeightsPart,
     items: ItemsPart,
     epilogue: Epilogue,
-    bias: bool,
+    additions: Additions,
 ) -> Variant {
-    imports(Variant::new("matmul"), weights, items, epilogue, bias).int("TILE_ITEMS", TILE_ITEMS)
+    imports(Variant::new("matmul"), weights, items, epilogue, additions)
+        .int("TILE_ITEMS", TILE_ITEMS)
 }
 
 /// Every variant of a kernel for weights of one kind.
 pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> Vec<Variant> {
-    let mut all: Vec<_> =
-        Epilogue::ALL.iter().map(|e| variant(caps, weights, ItemsPart::Dense, *e, false)).collect();
-    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Store, true));
-    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, true));
-    all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, false));
-    all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, false));
+    let mut all = Vec::new();
+    for lora in [false, true] {
+        let plain = Additions { lora, bias: false };
+        let epilogues = Epilogue::ALL.iter();
+        all.extend(epilogues.map(|e| variant(caps, weights, ItemsPart::Dense, *e, plain)));
+        all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, plain));
+        all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, plain));
+    }
+    let bias = Additions { bias: true, lora: false };
+    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Store, bias));
+    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, bias));
     all
 }
 
@@ -130,13 +146,14 @@ impl Matmul<'_> {
             bindings.extend([self.x.bind("x"), self.out.bind("out")]);
             bindings.extend(self.grouped.map(|g| g.groups.bind("groups")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
+            bindings.extend(self.weight.lora.as_ref().map(|lora| lora.data.bind("lora")));
             r.push(Dispatch {
                 variant: variant(
                     r.caps(),
                     part.format.weights_part(r.caps()),
                     items,
                     self.epilogue,
-                    self.bias.is_some(),
+                    Additions { bias: self.bias.is_some(), lora: self.weight.lora.is_some() },
                 ),
                 params: bytes_of(&Params {
                     rows: part.rows as u32,
@@ -147,6 +164,7 @@ impl Matmul<'_> {
                     top_k,
                     only_logit_rows: self.only_logit_rows.into(),
                     planes: part.planes.at,
+                    lora: LoraParams::of(self.weight.lora.as_ref()),
                 }),
                 bindings,
                 grid: [

@@ -1,6 +1,6 @@
 //! Host side of `shaders/matmul_coop.wgsl`.
 
-use super::matmul::TILE_ITEMS;
+use super::matmul::{Additions, TILE_ITEMS};
 use super::{BuffersPart, CoopPart, Epilogue, Format, ItemsPart, Matmul, WeightsPart};
 use crate::gpu::{Caps, Recorder, Variant};
 
@@ -46,11 +46,11 @@ fn variant(
     weights: WeightsPart,
     items: ItemsPart,
     epilogue: Epilogue,
-    bias: bool,
+    additions: Additions,
 ) -> Variant {
     let two = caps.max_workgroup_memory >= TWO_BUFFERS;
     let surplus = caps.min_subgroup < caps.max_subgroup;
-    super::matmul::imports(Variant::new("matmul_coop"), weights, items, epilogue, bias)
+    super::matmul::imports(Variant::new("matmul_coop"), weights, items, epilogue, additions)
         .import(CoopPart::of(caps))
         .import(if two { BuffersPart::Two } else { BuffersPart::One })
         .int("TILE_ITEMS", TILE_ITEMS)

@@ -1,6 +1,6 @@
 //! Weight matrices on the GPU.
 
-use super::WeightsPart;
+use super::{LoraMatrix, WeightsPart};
 use crate::gpu::{Binding, Caps, Tensor};
 
 /// A format of weights on the GPU. Each is an entry here, a file in `shaders/lib/weights/` (two share
@@ -146,6 +146,8 @@ pub struct Matrix {
     pub cols: usize,
     /// The parts in order of rows.
     pub parts: Vec<MatrixPart>,
+    /// The factors of LoRA adapters, which sequences of a pass may have.
+    pub lora: Option<LoraMatrix>,
 }
 
 impl Matrix {
@@ -155,7 +157,7 @@ impl Matrix {
         let (format, cols) = (Format::F32, data.len() / rows.max(1));
         let planes = format.planes(data.len());
         let part = MatrixPart { format, first_row: 0, rows, data: data.words(), planes };
-        Self { experts: 1, rows, cols, parts: vec![part] }
+        Self { experts: 1, rows, cols, parts: vec![part], lora: None }
     }
 
     /// Splits rows `rows` into parts of at most `max_bytes`: `(first_row, rows)` of each. Parts hold an

@@ -2,9 +2,10 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use super::lora::LoraParams;
 use super::{
-    Activations, BiasPart, Epilogue, ExpertChoice, Format, Grouped, InputPart, ItemsPart, Matrix,
-    NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
+    Activations, BiasPart, Epilogue, ExpertChoice, Format, Grouped, InputPart, ItemsPart, LoraPart,
+    Matrix, NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -101,6 +102,7 @@ struct Params {
     planes: [u32; 3],
     eps: f32,
     routed_scaling: f32,
+    lora: LoraParams,
 }
 
 /// Chooses the parts by which the lanes of a kernel multiply weights with inputs.
@@ -131,6 +133,7 @@ struct Parts {
     choice: Option<(u32, u32, bool)>,
     norm: bool,
     bias: bool,
+    lora: bool,
     epilogue: Epilogue,
     reduce: Reduce,
     activations: Activations,
@@ -172,6 +175,7 @@ impl Parts {
         v = product_of(v, self.weights, self.activations, self.reduce);
         v = v
             .import(BiasPart::new(self.bias))
+            .import(LoraPart::new(self.lora))
             .import(self.epilogue)
             .int("WG", self.lanes())
             .int("ITEMS", self.items_per_group)
@@ -200,6 +204,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 choice: None,
                 norm: false,
                 bias: false,
+                lora: false,
                 epilogue: Epilogue::Store,
                 reduce,
                 activations,
@@ -240,7 +245,18 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             }
         }
     }
+    // Every kind of item and each epilogue with adapters.
+    let adapted: Vec<_> =
+        all.iter().filter(|p| adapted(p)).map(|p| Parts { lora: true, ..*p }).collect();
+    all.extend(adapted);
     all.iter().map(Parts::variant).collect()
+}
+
+/// Whether the variants that tests run have this one with adapters too: of each format all items and epilogues.
+fn adapted(p: &Parts) -> bool {
+    !p.bias
+        && !p.wide
+        && (p.items_per_group == 1 || p.items_per_group == Matvec::most_items(p.reduce))
 }
 
 impl Matvec<'_> {
@@ -250,6 +266,14 @@ impl Matvec<'_> {
     #[must_use]
     pub fn most_items(reduce: Reduce) -> u32 {
         if reduce.is_serial() { 8 } else { 4 }
+    }
+
+    /// Whether [`MatvecItems::Gather`] with a norm fits the device's storage bindings: the batch table, inputs,
+    /// norm, router's logits, biases of experts, output, weights, and adapters. WebGPU grants eight.
+    #[must_use]
+    pub fn gathers(weight: &Matrix, caps: &Caps) -> bool {
+        let weights = weight.parts.iter().map(|part| part.bind().len()).max().unwrap_or(0);
+        6 + weights + usize::from(weight.lora.is_some()) <= caps.max_storage_buffers as usize
     }
 
     /// Appends one dispatch for each part of the matrix.
@@ -287,6 +311,7 @@ impl Matvec<'_> {
                 choice: choice.map(|c| (self.weight.experts as u32, c.top_k, c.norm_topk_prob)),
                 norm: self.norm.is_some(),
                 bias: self.bias.is_some(),
+                lora: self.weight.lora.is_some(),
                 epilogue: self.epilogue,
                 reduce: self.reduce,
                 activations: self.activations,
@@ -309,6 +334,7 @@ impl Matvec<'_> {
             }
             bindings.extend(self.norm.map(|n| n.scale.bind("norm_scale")));
             bindings.extend(self.bias.map(|b| b.bind("bias")));
+            bindings.extend(self.weight.lora.as_ref().map(|lora| lora.data.bind("lora")));
             r.push(Dispatch {
                 variant: parts.variant(),
                 params: bytes_of(&Params {
@@ -331,6 +357,7 @@ impl Matvec<'_> {
                     planes: part.planes.at,
                     eps: self.norm.map_or(0.0, |n| n.eps),
                     routed_scaling: choice.map_or(1.0, |c| c.routed_scaling_factor),
+                    lora: LoraParams::of(self.weight.lora.as_ref()),
                 }),
                 bindings,
                 grid: [items, Extent::Const(gy), Extent::Const(gz)],

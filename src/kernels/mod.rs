@@ -11,6 +11,7 @@ mod in_proj_conv;
 mod kv;
 mod linear;
 mod logprobs;
+mod lora;
 mod matmul;
 mod matmul_coop;
 mod matrix;
@@ -31,7 +32,7 @@ use crate::gpu::{Caps, Variant};
 pub use attention::{Attention, Heads};
 pub use batch::{
     ATTENTION_ROWS, Batch, FROM_SLOT, LONGEST_SPLIT, LogitRow, LogprobsMode, MAX_LOGIT_BIAS, PAGE,
-    PRELUDE_CONSTANTS, Row, RowLogprobs, SampleParams, SeqRows, max_splits,
+    PRELUDE_CONSTANTS, Row, RowLogprobs, SampleParams, SeqLora, SeqRows, max_splits,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
@@ -40,6 +41,7 @@ pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
 pub use logprobs::{LOGPROBS_WORDS, Logprobs, LogprobsBuffers, MAX_TOP_LOGPROBS};
+pub use lora::{LoraMatrix, LoraShape, LoraShrink, OfExpert};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, MatrixPart, Planes};
@@ -48,8 +50,8 @@ pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, NormPart,
-    ProductPart, WeightsPart,
+    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, LoraPart, NormPart,
+    OfExpertPart, ProductPart, WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;
@@ -77,6 +79,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
     KernelInfo { name: "logprobs", variants: logprobs::rows_variants },
     KernelInfo { name: "logprobs_spans", variants: logprobs::spans_variants },
+    KernelInfo { name: "lora_shrink", variants: lora::variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
     KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },
     KernelInfo { name: "matvec", variants: matvec::variants },

@@ -176,6 +176,50 @@ impl ShaderPart for InputPart {
     }
 }
 
+/// LoRA adapters of the rows: `#import lora`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum LoraPart {
+    None,
+    Added,
+}
+
+impl LoraPart {
+    pub(crate) fn new(lora: bool) -> Self {
+        if lora { Self::Added } else { Self::None }
+    }
+}
+
+impl ShaderPart for LoraPart {
+    const IMPORT: &'static str = "lora";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Added => "added",
+        }
+    }
+}
+
+/// Experts of products with the factors of adapters: `#import of_expert`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OfExpertPart {
+    None,
+    Chosen,
+    Listed,
+}
+
+impl ShaderPart for OfExpertPart {
+    const IMPORT: &'static str = "of_expert";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Chosen => "chosen",
+            Self::Listed => "listed",
+        }
+    }
+}
+
 /// Biases of rows: `#import bias`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BiasPart {

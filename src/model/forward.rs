@@ -9,8 +9,9 @@ use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
     Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    InProjConv, Linear, Logprobs, LogprobsBuffers, LogprobsMode, Matrix, Matvec, MatvecItems,
-    MoeCombine, MoeGroup, Norm, QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
+    InProjConv, Linear, Logprobs, LogprobsBuffers, LogprobsMode, LoraShrink, Matrix, Matvec,
+    MatvecItems, MoeCombine, MoeGroup, Norm, OfExpert, QkNormRopeAppend, RmsNorm, Route, Sample,
+    SampleShare, ShortConv,
 };
 use crate::state::State;
 
@@ -18,7 +19,7 @@ use crate::state::State;
 pub struct Forward<'a> {
     /// Sizes and options of the model.
     pub config: &'a ModelConfig,
-    /// Weights.
+    /// Weights. A matrix may have the factors of LoRA adapters ([`Weights::with_lora`]).
     pub weights: &'a Weights,
     /// State of the sequences.
     pub state: &'a State,
@@ -76,7 +77,7 @@ impl<'a> Forward<'a> {
             let h = self.norm(p, &layer.ffn_norm, false);
             match (&layer.ffn, &self.config.moe) {
                 (Ffn::Moe { router, expert_bias, w13, w2 }, Some(moe)) => {
-                    let choice = self.route(p, moe, router, expert_bias, h);
+                    let choice = self.route(p, moe, router, expert_bias, w13, h);
                     p.probe(format_args!("model.layers.{i}.feed_forward.ids"), &s.ids);
                     p.probe(format_args!("model.layers.{i}.feed_forward.gates"), &s.gates);
                     self.experts(p, choice, w13, w2, h);
@@ -121,7 +122,8 @@ impl<'a> Forward<'a> {
         let biases = (conv.in_proj_bias.as_ref(), conv.taps_bias.as_ref());
         let in_proj = &conv.in_proj;
         match (self.rows, h.norm, biases) {
-            (1, Some(norm), (None, None)) if InProjConv::takes(in_proj) => {
+            (1, Some(norm), (None, None)) if InProjConv::takes(in_proj, p.caps()) => {
+                self.lora(p, in_proj, OfExpert::None, h, false);
                 let Choices { reduce, activations, .. } = self.choices;
                 let x = h.x;
                 InProjConv {
@@ -188,6 +190,7 @@ impl<'a> Forward<'a> {
         moe: &MoeConfig,
         router: &Matrix,
         expert_bias: &'a Tensor<f32>,
+        w13: &Matrix,
         h: Input<'_>,
     ) -> ExpertChoice<'a> {
         let s = self.scratch;
@@ -199,10 +202,15 @@ impl<'a> Forward<'a> {
             norm_topk_prob: moe.norm_topk_prob,
             routed_scaling_factor: moe.routed_scaling_factor,
         };
-        if self.rows > 1 || p.probing() {
+        if !self.products_choose(p, w13) || p.probing() {
             Route { choice, ids: &s.ids, gates: &s.gates }.record(p);
         }
         choice
+    }
+
+    /// Whether the products with experts choose the experts themselves.
+    fn products_choose(&self, p: &Recorder, w13: &Matrix) -> bool {
+        self.rows == 1 && Matvec::gathers(w13, p.caps())
     }
 
     /// `x += sum_j gate_j * w2_j(silu(w1_j h) * w3_j h)` over each row's experts.
@@ -215,7 +223,8 @@ impl<'a> Forward<'a> {
         h: Input<'_>,
     ) {
         let (s, top_k) = (self.scratch, choice.top_k);
-        if self.rows == 1 {
+        if self.products_choose(p, w13) {
+            self.lora(p, w13, OfExpert::Chosen(choice), h, false);
             let Choices { reduce, activations, .. } = self.choices;
             Matvec {
                 weight: w13,
@@ -230,6 +239,7 @@ impl<'a> Forward<'a> {
                 items_per_group: 1,
             }
             .record(p);
+            self.lora(p, w2, OfExpert::Chosen(choice), (&s.a).into(), true);
             Matvec {
                 weight: w2,
                 bias: None,
@@ -252,6 +262,7 @@ impl<'a> Forward<'a> {
             (w13, h, &s.a, Epilogue::Swiglu, false),
             (w2, (&s.a).into(), &s.expert_out, Epilogue::Store, true),
         ] {
+            self.lora(p, weight, OfExpert::Listed { ids, top_k }, input, own_rows);
             let grouped = Grouped { groups, items_at, top_k, own_rows };
             let Input { x, norm } = input;
             ExpertLinear { weight, x, norm, out, grouped, epilogue }.record(
@@ -340,6 +351,22 @@ impl<'a> Forward<'a> {
         h.into()
     }
 
+    /// `v = scale A input` for the rows that have a LoRA adapter of this matrix `W' = W + scale B A`. The product
+    /// with the matrix, which follows, adds `B v`.
+    fn lora(
+        &self,
+        p: &mut Recorder,
+        weight: &Matrix,
+        experts: OfExpert<'_>,
+        Input { x, norm }: Input<'_>,
+        own_rows: bool,
+    ) {
+        if let Some(lora) = &weight.lora {
+            let reduce = self.choices.reduce;
+            LoraShrink { lora, x, norm, experts, own_rows, reduce }.record(p);
+        }
+    }
+
     fn linear(
         &self,
         p: &mut Recorder,
@@ -349,6 +376,7 @@ impl<'a> Forward<'a> {
         out: &Tensor<f32>,
         epilogue: Epilogue,
     ) {
+        self.lora(p, weight, OfExpert::None, input, false);
         let Input { x, norm } = input;
         Linear { weight, bias, x, norm, out, epilogue, only_logit_rows: false }.record(
             p,

@@ -172,7 +172,7 @@ impl Maker<'_> {
             self.jobs.push(Job::Matrix { part: part.clone(), experts, target });
             parts.push(part);
         }
-        Ok(Matrix { experts: experts.len(), rows, cols, parts })
+        Ok(Matrix { experts: experts.len(), rows, cols, parts, lora: None })
     }
 
     /// One or more tensors in sequence, in f32.

@@ -44,11 +44,12 @@ pub struct Block {
 }
 
 impl Place {
-    /// Plans the snapshots of blocks that end in or behind the next `rows` rows of the sequence of `tokens`. Returns
+    /// Plans the snapshots of blocks that end in or behind the next `rows` rows of the sequence of `tokens` with the
+    /// adapter `lora`. Returns
     /// the rows that write a column of one, and the column.
     pub fn plan_blocks(
         &mut self,
-        tokens: &[u32],
+        (lora, tokens): (u64, &[u32]),
         rows: usize,
         limits: &Limits,
         cache: &mut PrefixCache,
@@ -64,7 +65,8 @@ impl Place {
         while block_end < end + columns {
             let first = block_end - columns;
             let wanted = (block_end / page).is_multiple_of(stride) || block_end == last_of_prompt;
-            let known = || tokens.len() >= block_end && cache.has_snapshot(&tokens[..block_end]);
+            let known =
+                || tokens.len() >= block_end && cache.has_snapshot(lora, &tokens[..block_end]);
             if first >= start
                 && wanted
                 && !known()

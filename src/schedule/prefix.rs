@@ -53,15 +53,17 @@ enum Entry {
     End(usize, usize),
 }
 
-const ROOT: usize = 0;
+/// Page of a root, which has none.
+const NO_PAGE: u32 = u32::MAX;
 
 /// Pages and snapshots of earlier tokens, found by those tokens.
 #[derive(Debug)]
 pub struct PrefixCache {
     /// Tokens of a block.
     block: usize,
-    /// Node 0 is the root, which has no page.
     nodes: Vec<Option<Node>>,
+    /// The roots by LoRA adapter: state that was computed with one is of no use to others.
+    roots: BTreeMap<u64, usize>,
     unused_nodes: Vec<usize>,
     snapshots: Vec<u32>,
     clock: u64,
@@ -74,18 +76,10 @@ impl PrefixCache {
     /// An empty cache of blocks of `block` tokens with `snapshots` snapshots.
     #[must_use]
     pub fn new(block: usize, snapshots: u32) -> Self {
-        let root = Node {
-            parent: ROOT,
-            tokens: Box::default(),
-            page: u32::MAX,
-            snapshot: None,
-            used: 0,
-            children: BTreeMap::new(),
-            ends: Vec::new(),
-        };
         Self {
             block,
-            nodes: vec![Some(root)],
+            nodes: Vec::new(),
+            roots: BTreeMap::new(),
             unused_nodes: Vec::new(),
             snapshots: (0..snapshots).rev().collect(),
             clock: 0,
@@ -100,12 +94,12 @@ impl PrefixCache {
         self.evicted
     }
 
-    /// The longest prefix of `tokens`, at most `most` positions, that can be continued. It counts as
-    /// used now.
-    pub fn find(&mut self, tokens: &[u32], most: usize) -> Option<Hit> {
+    /// The longest prefix of `tokens`, at most `most` positions, that can be continued with the adapter `lora` (0:
+    /// none). It counts as used now.
+    pub fn find(&mut self, lora: u64, tokens: &[u32], most: usize) -> Option<Hit> {
         self.clock += 1;
         let clock = self.clock;
-        let (mut at, mut path, mut best) = (ROOT, Vec::new(), None);
+        let (mut at, mut path, mut best) = (*self.roots.get(&lora)?, Vec::new(), None);
         loop {
             let start = path.len() * self.block;
             let node = self.nodes[at].as_mut()?;
@@ -142,18 +136,19 @@ impl PrefixCache {
         Some(Hit { position, pages, partial, snapshot })
     }
 
-    /// Keeps the pages of `tokens`, and at their end a snapshot, if there is one. Returns whether the
+    /// Keeps the pages of `tokens`, computed with the adapter `lora`, and at their end a snapshot, if there is one. Returns whether the
     /// snapshot was missing there and is kept.
     pub fn insert(
         &mut self,
         pool: &mut Pool,
-        tokens: &[u32],
+        (lora, tokens): (u64, &[u32]),
         pages: &[u32],
         snapshot: Option<u32>,
     ) -> bool {
         self.clock += 1;
         let clock = self.clock;
-        let mut at = ROOT;
+        let mut at = self.root(lora);
+        let root = at;
         let blocks = tokens.chunks_exact(self.block);
         let rest = blocks.remainder();
         for (block, page) in blocks.zip(pages) {
@@ -164,10 +159,13 @@ impl PrefixCache {
             }
             at = child;
         }
-        let Some(snapshot) = snapshot else { return false };
+        let Some(snapshot) = snapshot else {
+            self.drop_empty_root(root);
+            return false;
+        };
         let Some(node) = &mut self.nodes[at] else { return false };
         let missing = if rest.is_empty() {
-            at != ROOT && node.snapshot.is_none()
+            at != root && node.snapshot.is_none()
         } else {
             let same = node.ends.iter_mut().find(|end| end.tokens == rest);
             same.map(|end| end.used = clock).is_none()
@@ -179,12 +177,13 @@ impl PrefixCache {
             pool.keep(page);
             node.ends.push(End { tokens: rest.to_vec(), page, snapshot, used: clock });
         }
+        self.drop_empty_root(root);
         missing
     }
 
-    /// Whether there is a snapshot at the end of `tokens`.
-    pub fn has_snapshot(&self, tokens: &[u32]) -> bool {
-        let mut at = ROOT;
+    /// Whether there is a snapshot at the end of `tokens`, computed with the adapter `lora`.
+    pub fn has_snapshot(&self, lora: u64, tokens: &[u32]) -> bool {
+        let Some(mut at) = self.roots.get(&lora).copied() else { return false };
         let blocks = tokens.chunks_exact(self.block);
         let rest = blocks.remainder();
         for block in blocks {
@@ -271,8 +270,39 @@ impl PrefixCache {
         }
     }
 
+    /// The root of an adapter's state.
+    fn root(&mut self, lora: u64) -> usize {
+        if let Some(root) = self.roots.get(&lora) {
+            return *root;
+        }
+        let root = self.put(0, &[], NO_PAGE);
+        if let Some(node) = &mut self.nodes[root] {
+            node.parent = root;
+        }
+        self.roots.insert(lora, root);
+        root
+    }
+
+    /// Forgets a root that has nothing behind it.
+    fn drop_empty_root(&mut self, index: usize) {
+        let Some(node) = &self.nodes[index] else { return };
+        if node.page == NO_PAGE && node.children.is_empty() && node.ends.is_empty() {
+            self.nodes[index] = None;
+            self.unused_nodes.push(index);
+            self.roots.retain(|_, root| *root != index);
+        }
+    }
+
     fn add(&mut self, pool: &mut Pool, parent: usize, block: &[u32], page: u32) -> usize {
         pool.keep(page);
+        let index = self.put(parent, block, page);
+        if let Some(parent) = &mut self.nodes[parent] {
+            parent.children.insert(block.into(), index);
+        }
+        index
+    }
+
+    fn put(&mut self, parent: usize, block: &[u32], page: u32) -> usize {
         let node = Node {
             parent,
             tokens: block.into(),
@@ -282,7 +312,7 @@ impl PrefixCache {
             children: BTreeMap::new(),
             ends: Vec::new(),
         };
-        let index = match self.unused_nodes.pop() {
+        match self.unused_nodes.pop() {
             Some(index) => {
                 self.nodes[index] = Some(node);
                 index
@@ -291,11 +321,7 @@ impl PrefixCache {
                 self.nodes.push(Some(node));
                 self.nodes.len() - 1
             }
-        };
-        if let Some(parent) = &mut self.nodes[parent] {
-            parent.children.insert(block.into(), index);
         }
-        index
     }
 
     /// All entries with the time of their last use and whether they have a snapshot.
@@ -303,7 +329,7 @@ impl PrefixCache {
         self.nodes.iter().enumerate().flat_map(|(index, node)| {
             let node = node.as_ref();
             let own = node
-                .filter(|_| index != ROOT)
+                .filter(|node| node.page != NO_PAGE)
                 .map(|n| (Entry::Node(index), n.used, n.snapshot.is_some()));
             let ends = node.map(|n| n.ends.as_slice()).unwrap_or_default().iter().enumerate();
             own.into_iter().chain(ends.map(move |(i, e)| (Entry::End(index, i), e.used, true)))
@@ -335,6 +361,7 @@ impl PrefixCache {
                     pool.drop_kept(end.page);
                     self.snapshots.push(end.snapshot);
                 }
+                self.drop_empty_root(index);
             }
             Entry::Node(index) => {
                 let Some(node) = self.nodes[index].take() else { return };
@@ -344,6 +371,7 @@ impl PrefixCache {
                 pool.drop_kept(node.page);
                 self.snapshots.extend(node.snapshot);
                 self.unused_nodes.push(index);
+                self.drop_empty_root(node.parent);
             }
         }
     }

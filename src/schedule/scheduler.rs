@@ -213,11 +213,11 @@ impl Scheduler {
 
     /// The longest cached prefix of `tokens`. Its pages are leased, also the one that it ends in; its snapshot may
     /// be written again by any later step.
-    pub fn lease_prefix(&mut self, tokens: &[u32]) -> Option<Hit> {
+    pub fn lease_prefix(&mut self, lora: u64, tokens: &[u32]) -> Option<Hit> {
         if self.in_step {
             return None;
         }
-        let hit = self.cache.find(tokens, tokens.len())?;
+        let hit = self.cache.find(lora, tokens, tokens.len())?;
         hit.pages.iter().chain(&hit.partial).for_each(|page| self.pool.share(*page));
         Some(hit)
     }
@@ -233,8 +233,8 @@ impl Scheduler {
     }
 
     /// Keeps leased state as that of `tokens`; its pages stay leased.
-    pub fn adopt(&mut self, tokens: &[u32], pages: &[u32], snapshot: u32) {
-        if !self.cache.insert(&mut self.pool, tokens, pages, Some(snapshot)) {
+    pub fn adopt(&mut self, lora: u64, tokens: &[u32], pages: &[u32], snapshot: u32) {
+        if !self.cache.insert(&mut self.pool, (lora, tokens), pages, Some(snapshot)) {
             self.cache.free_snapshots([snapshot]);
         }
     }
@@ -337,7 +337,7 @@ impl Scheduler {
         let Some(seq) = self.seqs.get(&id) else { return true };
         let known = seq.tokens.len();
         let hit = match seq.how.cache {
-            true => self.cache.find(&seq.tokens, known - 1),
+            true => self.cache.find(seq.how.lora, &seq.tokens, known - 1),
             false => None,
         };
         let shared = hit.as_ref().map(|hit| hit.pages.as_slice()).unwrap_or_default();
@@ -395,9 +395,10 @@ impl Scheduler {
         }
         let wanted = position >= place.began
             && place.computed - position <= self.limits.rewind as usize
-            && !self.cache.has_snapshot(&tokens[..position]);
+            && !self.cache.has_snapshot(how.lora, &tokens[..position]);
         let snapshot = if wanted { self.cache.take_snapshot(&mut self.pool) } else { None };
-        self.cache.insert(&mut self.pool, &tokens[..position], &place.pages, snapshot);
+        let prefix = (how.lora, &tokens[..position]);
+        self.cache.insert(&mut self.pool, prefix, &place.pages, snapshot);
         snapshot.map(|snapshot| Capture { slot: place.slot, position, snapshot })
     }
 
@@ -406,7 +407,8 @@ impl Scheduler {
     pub(super) fn plan_blocks(&mut self, id: SeqId, rows: usize) -> Vec<(u32, u32)> {
         match self.seqs.get_mut(&id) {
             Some(Seq { place: Some(place), how, tokens, .. }) if how.cache => {
-                place.plan_blocks(tokens, rows, &self.limits, &mut self.cache, &mut self.pool)
+                let text = (how.lora, tokens.as_slice());
+                place.plan_blocks(text, rows, &self.limits, &mut self.cache, &mut self.pool)
             }
             _ => Vec::new(),
         }
@@ -414,12 +416,14 @@ impl Scheduler {
 
     /// Keeps the blocks of a running sequence whose tokens are known and whose rows were planned.
     pub(super) fn keep_blocks(&mut self, id: SeqId) {
-        let Some(Seq { place: Some(place), tokens, .. }) = self.seqs.get_mut(&id) else { return };
+        let Some(Seq { place: Some(place), tokens, how, .. }) = self.seqs.get_mut(&id) else {
+            return;
+        };
         let done = place.computed.min(tokens.len());
         while place.blocks.front().is_some_and(|block| block.end <= done) {
             let Some(Block { end, snapshot }) = place.blocks.pop_front() else { break };
-            let tokens = &tokens[..end];
-            if !self.cache.insert(&mut self.pool, tokens, &place.pages, Some(snapshot)) {
+            let prefix = (how.lora, &tokens[..end]);
+            if !self.cache.insert(&mut self.pool, prefix, &place.pages, Some(snapshot)) {
                 self.written.push(snapshot);
             }
         }

@@ -33,6 +33,8 @@ pub struct Use {
     pub reads_first: bool,
     /// Whether all tokens of its prompt but the first are scored. Such a sequence does not use the cache.
     pub scored: bool,
+    /// Its LoRA adapter, or 0: it uses the cached state of sequences with the same one only.
+    pub lora: u64,
 }
 
 /// Name of a sequence, which its caller never uses again.

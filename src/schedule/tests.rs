@@ -337,6 +337,7 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
                     cache: random.below(8) > 0,
                     reads_first: random.below(4) == 0,
                     scored: false,
+                    lora: 0,
                 };
                 let scored = Use { cache: false, scored: true, ..how };
                 let how = if random.below(16) == 0 { scored } else { how };
@@ -417,7 +418,7 @@ fn a_turn_computes_what_no_earlier_text_covers() {
         let id = world.add(
             prompt.clone(),
             most,
-            Use { cache: true, reads_first: turn % 3 == 0, scored: false },
+            Use { cache: true, reads_first: turn % 3 == 0, scored: false, lora: 0 },
         );
         while world.requests.contains_key(&id) {
             world.step();

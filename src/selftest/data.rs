@@ -144,6 +144,7 @@ impl Pass {
                 slot: span.slot,
                 rows: positions.map(|position| Row { token: 0, position }).collect(),
                 generated_from: 0,
+                lora: None,
                 sample: SampleParams::GREEDY,
                 pages: pages.iter().map(|p| *p as u32).collect(),
                 logit_rows: Vec::new(),

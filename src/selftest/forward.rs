@@ -187,6 +187,7 @@ fn batch(first: usize, tokens: &[u32], logit_rows: Vec<u32>) -> Batch {
         slot: 0,
         rows: rows.collect(),
         generated_from: (first + tokens.len()) as u32,
+        lora: None,
         sample: SampleParams::GREEDY,
         pages: vec![0],
         logit_rows: logit_rows.into_iter().map(LogitRow::new).collect(),

@@ -353,6 +353,7 @@ pub async fn draws(
         slot,
         rows: vec![Row { token: 0, position: *position }],
         generated_from: 0,
+        lora: None,
         sample: params(options, Vec::new()),
         pages: vec![0; (*position / PAGE) as usize + 1],
         logit_rows: vec![LogitRow::new(0)],

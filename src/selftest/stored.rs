@@ -64,7 +64,7 @@ impl Stored {
             let data = device.tensor_of("weight", &words).await?;
             parts.push(MatrixPart { format: self.format, first_row, rows: n, data, planes });
         }
-        Ok(Matrix { experts, rows, cols, parts })
+        Ok(Matrix { experts, rows, cols, parts, lora: None })
     }
 }
 

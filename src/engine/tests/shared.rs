@@ -173,7 +173,7 @@ fn logits_are_a_sequences_own_while_another_runs() {
     // are read.
     let runner = engine.runner();
     let mut sequences = [engine.sequence().unwrap(), engine.sequence().unwrap()];
-    block_on(runner.prepare(1, PassOutput::Logits)).unwrap();
+    block_on(runner.prepare(1, PassOutput::Logits, false)).unwrap();
     let mut submit = |i: usize, token: u32| {
         let sequence = &mut sequences[i];
         sequence.reserve(1).unwrap();

@@ -6,6 +6,7 @@
 mod config;
 mod error;
 mod gguf;
+mod on_gpu;
 mod patterns;
 mod peft;
 mod places;
@@ -22,8 +23,8 @@ use std::sync::Arc;
 use twox_hash::XxHash3_64;
 
 use super::TensorId;
-
 pub use error::LoraError;
+pub use on_gpu::LoraCapacity;
 pub use places::adapted_shape;
 
 /// Highest rank that is read. Ranks of published adapters are 4 to 256. A higher rank than the matrix's smaller
