@@ -16,6 +16,7 @@ mod forward;
 mod heads;
 mod in_proj_conv;
 mod linear;
+mod linear_bounds;
 mod logprobs;
 mod lora;
 mod model;
