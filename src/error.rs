@@ -7,7 +7,7 @@ use crate::formats::{FormatError, SourceError};
 use crate::gpu::{GpuError, size};
 #[cfg(feature = "structure")]
 use crate::grammar::GrammarError;
-use crate::model::{ConfigError, LoadError};
+use crate::model::{ConfigError, LoadError, LoraError};
 use crate::text::TextError;
 
 /// Any error of the library. The message is one line: the problem, its place and the remedy.
@@ -26,6 +26,9 @@ pub enum Error {
     /// config.json or generation_config.json.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// A file of a LoRA adapter.
+    #[error(transparent)]
+    LoraFile(#[from] LoraError),
     /// The tokenizer or the chat template.
     #[error(transparent)]
     Text(#[from] TextError),
@@ -212,7 +215,7 @@ impl Error {
     /// | `device_lost` | the GPU went away; load the model again |
     /// | `gpu_error` | the GPU refused something, or computes wrongly |
     /// | `read_failed` | a file of the model could not be read |
-    /// | `bad_model` | a file of the model is missing, broken or of another kind |
+    /// | `bad_model` | a file of the model or of an adapter is missing, broken or of another kind |
     /// | `cancelled` | the caller stopped it |
     /// | `invalid_request` | an option or a message is wrong or not supported |
     /// | `context_full` | the conversation is longer than the context |
@@ -229,7 +232,9 @@ impl Error {
                 GpuError::DeviceLost { .. } => "device_lost",
                 GpuError::Pipeline { .. } | GpuError::Validation { .. } => "gpu_error",
             },
-            Self::Source(e) | Self::Format(FormatError::Source(e)) => match e {
+            Self::Source(e)
+            | Self::Format(FormatError::Source(e))
+            | Self::LoraFile(LoraError::Format(FormatError::Source(e))) => match e {
                 SourceError::Io { .. } | SourceError::Truncated { .. } => "read_failed",
                 _ => "bad_model",
             },
@@ -239,9 +244,11 @@ impl Error {
                 | TextError::TokenId { .. }
                 | TextError::TemplateRaised { .. },
             ) => "invalid_request",
-            Self::Format(_) | Self::Config(_) | Self::Text(_) | Self::NoTextFile { .. } => {
-                "bad_model"
-            }
+            Self::Format(_)
+            | Self::Config(_)
+            | Self::LoraFile(_)
+            | Self::Text(_)
+            | Self::NoTextFile { .. } => "bad_model",
             Self::Cancelled => "cancelled",
             #[cfg(feature = "structure")]
             Self::Grammar(_) => "invalid_request",

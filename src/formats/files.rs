@@ -129,13 +129,7 @@ impl ModelFiles {
     /// If a single file is not a GGUF file (the error says what it seems to be), or a directory without a
     /// checkpoint has no GGUF model or several.
     pub async fn kind(&self) -> Result<ModelKind, FormatError> {
-        let one = match &self.files {
-            #[cfg(not(target_arch = "wasm32"))]
-            Files::One { source, name, .. } => Some((name, source)),
-            Files::Table(table) if table.len() == 1 => table.iter().next(),
-            _ => None,
-        };
-        if let Some((name, source)) = one {
+        if let Some((name, source)) = self.only() {
             return of_one(name, source).await;
         }
         let mut names = self.gguf_names()?;
@@ -163,8 +157,20 @@ impl ModelFiles {
         }
     }
 
+    /// The file that was given in place of a directory, with its plain name; also the only one of a table.
+    pub(crate) fn only(&self) -> Option<(&str, &Arc<dyn ByteSource>)> {
+        match &self.files {
+            #[cfg(not(target_arch = "wasm32"))]
+            Files::One { source, name, .. } => Some((name, source)),
+            Files::Table(table) if table.len() == 1 => {
+                table.iter().next().map(|(name, source)| (&**name, source))
+            }
+            _ => None,
+        }
+    }
+
     /// Names of the GGUF models among the files, sorted; of split models, the first part.
-    fn gguf_names(&self) -> Result<Vec<String>, SourceError> {
+    pub(crate) fn gguf_names(&self) -> Result<Vec<String>, SourceError> {
         let mut names: Vec<String> = match &self.files {
             #[cfg(not(target_arch = "wasm32"))]
             Files::Directory(directory) => {

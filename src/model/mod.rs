@@ -27,6 +27,7 @@ pub use config::{
 pub use forward::{Forward, PassOutput};
 pub use generation_config::GenerationConfig;
 pub use load::{LoadError, LoadProgress, OnProgress, Unread, make_weights};
+pub use lora::{LoraAdapter, LoraError, LoraFactors};
 pub use memory::MemoryPlan;
 pub use names::{TensorId, expected_tensors};
 pub use published::{shape_names, synthetic_model};
