@@ -26,7 +26,7 @@ pub enum Error {
     /// config.json or generation_config.json.
     #[error(transparent)]
     Config(#[from] ConfigError),
-    /// A file of a LoRA adapter.
+    /// The files of a LoRA adapter.
     #[error(transparent)]
     LoraFile(#[from] LoraError),
     /// The tokenizer or the chat template.

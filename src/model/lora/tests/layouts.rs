@@ -219,7 +219,7 @@ fn patterns_and_rslora() {
     check_stack(&adapter, &peft, INNER, true, 3, 2.0);
     let adapter = peft.set("use_rslora", json!(true)).ok(&moe());
     for (id, rank, alpha, _) in scales {
-        let scale = (f64::from(alpha) / (rank as f64).sqrt()) as f32;
+        let scale = (alpha / (rank as f64).sqrt()) as f32;
         assert_eq!(adapter.factors[&id].scale, scale, "{id:?}");
     }
 }

@@ -1,5 +1,6 @@
 //! Small adapters in all layouts, made in memory.
 
+mod fixtures;
 mod gguf;
 mod layouts;
 mod refused;
