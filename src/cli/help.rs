@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 const ENGINE_TOPIC: &str = "engine";
 
 const MODEL: &str = "model";
-const ENGINE: [&str; 10] = [
+const ENGINE: [&str; 12] = [
     "context",
     "memory",
     "weights",
@@ -17,6 +17,8 @@ const ENGINE: [&str; 10] = [
     "activations",
     "multiply",
     "chat_template",
+    "lora",
+    "lora_scale",
     "skip_selftest",
 ];
 /// Options that `-h` leaves out.
@@ -62,9 +64,10 @@ fn used_options(command: &str) -> Vec<&'static str> {
         "selftest" => vec!["adapter", "limits"],
         "quantize" => vec![MODEL, "weights"],
         "tokenize" => vec![MODEL, "chat_template"],
-        "info" => engine(&["chat_template", "skip_selftest"]),
-        "doctor" => engine(&["chat_template", "activations", "multiply"]),
-        "bench" | "logits" | "perplexity" | "verify" => engine(&["chat_template"]),
+        "info" => engine(&["chat_template", "lora", "lora_scale", "skip_selftest"]),
+        "doctor" => engine(&["chat_template", "activations", "multiply", "lora", "lora_scale"]),
+        "verify" => engine(&["chat_template", "lora", "lora_scale"]),
+        "bench" | "logits" | "perplexity" => engine(&["chat_template"]),
         _ => engine(&[]),
     }
 }

@@ -36,6 +36,7 @@ mod list;
 mod load;
 mod logging;
 mod logits;
+mod loras;
 mod options;
 mod parse;
 mod part_file;
