@@ -106,8 +106,9 @@ impl Model {
     /// # Errors
     /// As [`Engine::save`].
     pub fn save(&self, request: &str, path: &str) -> Result<usize, Error> {
-        let conversation = ChatRequest::from_json(request)?.conversation;
-        let tokens = self.engine.encode_chat(&conversation)?;
+        let request = ChatRequest::from_json(request)?;
+        let lora = request.lora(&self.engine)?;
+        let tokens = self.engine.encode_chat(&request.conversation)?;
         let failed = |e: &std::io::Error| Error::SavedState {
             file: path.to_owned(),
             problem: format!("cannot write it: {e}"),
@@ -121,7 +122,7 @@ impl Model {
         let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
         let mut part = part.map_err(|e| failed(&e))?;
         let mut write = |bytes: &[u8]| part.write_all(bytes);
-        let saved = block_on(self.engine.save(&tokens, path, &mut write))?;
+        let saved = block_on(self.engine.save(&tokens, lora.as_ref(), path, &mut write))?;
         if saved > 0 {
             part.as_file().sync_all().map_err(|e| failed(&e))?;
             part.persist(target).map_err(|e| failed(&e.error))?;

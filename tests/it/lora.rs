@@ -277,8 +277,23 @@ fn the_prefix_cache_knows_adapters_apart() {
         assert_eq!(cached(lora.clone()), 0, "{lora:?}");
         assert!(cached(lora.clone()) >= 128, "{lora:?}");
     }
+    // A saved state is that of its adapter.
+    let mut file = Vec::new();
+    let mut write = |piece: &[u8]| {
+        file.extend_from_slice(piece);
+        Ok(())
+    };
+    let saved = block_on(engine.save(&text, Some(&choice("a")), "x", &mut write)).unwrap();
+    assert!(saved >= 128);
+    engine.clear_cache();
+    let file = BytesSource::shared("x", file.into());
+    assert_eq!(block_on(engine.restore(&file)).unwrap(), saved);
+    assert_eq!(cached(None), 0);
+    assert!(cached(Some(choice("a"))) >= 128);
     // Another adapter of the same name is another one.
     engine.unload_lora("a").unwrap();
+    let refused = block_on(engine.restore(&file)).unwrap_err().to_string();
+    assert!(refused.contains("that is not loaded"), "{refused}");
     block_on(engine.load_lora("a", adapter(&config, 4, |_| true), 1.0)).unwrap();
     assert_eq!(cached(Some(choice("a"))), 0);
 }

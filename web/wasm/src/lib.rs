@@ -169,7 +169,8 @@ impl WebEngine {
     ) -> Result<usize, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
         let tokens = self.engine.encode_chat(&request.conversation).map_err(error)?;
-        saved::save(&self.engine, &tokens, &file, &write).await
+        let lora = request.lora(&self.engine).map_err(error)?;
+        saved::save(&self.engine, (&tokens, lora.as_ref()), &file, &write).await
     }
 
     /// Reads a saved state into the prefix cache, from a file as in `load`. Returns its length in tokens.
