@@ -51,6 +51,9 @@ const UNCOMMON: [&str; 28] = [
     "version",
 ];
 
+/// Commands that `-h` leaves out: they do not fit on a screen.
+const UNCOMMON_COMMANDS: [&str; 1] = ["completions"];
+
 /// Options with an effect on this command, among those that every command accepts.
 fn used_options(command: &str) -> Vec<&'static str> {
     let engine = |except: &[&str]| {
@@ -60,7 +63,7 @@ fn used_options(command: &str) -> Vec<&'static str> {
     match command {
         "list" | "rm" | "pull" | "completions" => Vec::new(),
         "selftest" => vec!["adapter", "limits"],
-        "quantize" => vec![MODEL, "weights"],
+        "quantize" | "merge" => vec![MODEL, "weights"],
         "tokenize" => vec![MODEL, "chat_template"],
         "info" => engine(&["chat_template", "skip_selftest"]),
         "doctor" => engine(&["chat_template", "activations", "multiply"]),
@@ -111,6 +114,10 @@ fn shaped_command(command: Command, long: bool) -> Command {
         let hidden = arg.is_hide_set() || is_unused || is_left_out || ENGINE.contains(&id);
         shaped_arg(arg, long).hide(hidden)
     });
+    let command = match UNCOMMON_COMMANDS.contains(&command.get_name()) {
+        true => command.hide(!long),
+        false => command,
+    };
     with_notes(command, long, engine_note(&used))
 }
 
