@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::fields::{Fields, Streaming, Unknown, wrong};
+use super::lora::LoraField;
 use super::sampling::Overrides;
 use super::structure::{ToolRules, Wanted};
 use super::tool_choice::{ToolChoice, take_tools};
@@ -24,7 +25,7 @@ pub(super) const MOST_ANSWERS: u64 = 64;
 pub struct ChatRequest {
     /// The messages, tools and template options.
     pub conversation: Conversation,
-    /// The model's name by the caller; it is not checked.
+    /// The model's name by the caller. A LoRA adapter's name chooses it; other names are not checked.
     pub model: Option<String>,
     /// Whether and how the answer is streamed.
     pub streaming: Streaming,
@@ -36,6 +37,7 @@ pub struct ChatRequest {
     pub ignored: Vec<String>,
     pub(super) wanted: Wanted,
     pub(super) rules: ToolRules,
+    pub(super) lora: Option<LoraField>,
     max_tokens: Option<usize>,
     stop: Vec<String>,
     logprobs: Option<LogprobsOptions>,
@@ -107,6 +109,7 @@ impl ChatRequest {
             ignored: Vec::new(),
             wanted: Wanted::take(&mut fields)?,
             rules,
+            lora: fields.lora()?,
             max_tokens: fields.max_tokens()?,
             stop: fields.stop()?,
             logprobs: fields.logprobs()?,
@@ -182,13 +185,14 @@ impl ChatRequest {
     /// Options for an answer on `engine`: those of the request, else the model's recommendation.
     ///
     /// # Errors
-    /// As [`GenerateOptions::check`].
+    /// As [`ChatRequest::lora`] and [`GenerateOptions::check`].
     pub fn options(&self, engine: &Engine) -> Result<GenerateOptions, Error> {
         let options = GenerateOptions {
             sampling: Some(self.sampling.on(engine, 0)?),
             max_tokens: self.max_tokens,
             stop: self.stop.clone(),
             logprobs: self.logprobs,
+            lora: self.lora(engine)?,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
             ..GenerateOptions::default()

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::chat::MOST_ANSWERS;
 use super::fields::{Fields, Streaming, Unknown, wrong};
+use super::lora::LoraField;
 use super::sampling::Overrides;
 use super::structure::Wanted;
 use crate::engine::{
@@ -32,7 +33,7 @@ pub enum CompletionPrompt {
 pub struct CompletionRequest {
     /// The prompts.
     pub prompts: Vec<CompletionPrompt>,
-    /// The model's name by the caller; it is not checked.
+    /// The model's name by the caller. A LoRA adapter's name chooses it; other names are not checked.
     pub model: Option<String>,
     /// Whether and how the answers are streamed.
     pub streaming: Streaming,
@@ -45,6 +46,7 @@ pub struct CompletionRequest {
     /// Unknown fields that were ignored.
     pub ignored: Vec<String>,
     pub(super) wanted: Wanted,
+    pub(super) lora: Option<LoraField>,
     max_tokens: usize,
     add_special_tokens: bool,
     stop: Vec<String>,
@@ -75,6 +77,7 @@ impl CompletionRequest {
             logprobs: fields.whole("logprobs", 0, MAX_TOP_LOGPROBS.into())?.map(|top| top as u32),
             ignored: Vec::new(),
             wanted: Wanted::take(&mut fields)?,
+            lora: fields.lora()?,
             max_tokens: max_tokens.map_or(MAX_TOKENS, |most| most.unwrap_or(usize::MAX)),
             add_special_tokens: fields.bool("add_special_tokens")?.unwrap_or(true),
             stop: fields.stop()?,
@@ -95,7 +98,8 @@ impl CompletionRequest {
     /// The requests of all answers: `n` for the first prompt, then for the second, and so on.
     ///
     /// # Errors
-    /// [`Error::Text`] if a prompt cannot be encoded, and as [`GenerateOptions::check`].
+    /// [`Error::Text`] if a prompt cannot be encoded, and as [`CompletionRequest::lora`] and
+    /// [`GenerateOptions::check`].
     pub fn resolve_all(&self, engine: &Engine) -> Result<Vec<GenerateRequest>, Error> {
         let allowed = self.wanted.rule(engine, &AnswerFormat::default())?;
         let mut all = Vec::with_capacity(self.prompts.len() * self.n);
@@ -138,7 +142,7 @@ impl CompletionRequest {
             logprobs,
             prompt_logprobs: logprobs.filter(|_| self.echo).map(|options| options.top),
             allowed,
-            lora: None,
+            lora: self.lora(engine)?,
             ignore_end: self.ignore_end,
             no_cache: self.no_cache,
         };

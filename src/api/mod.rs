@@ -8,6 +8,7 @@ mod chunks;
 mod completion;
 mod completion_reply;
 mod fields;
+mod lora;
 mod messages;
 mod messages_reply;
 mod place;

@@ -183,6 +183,7 @@ pub fn error_json(error: &Error) -> Value {
     let param = match error {
         Error::Request { field, .. } => Some(field.as_str()),
         Error::Option { option, .. } => Some(*option),
+        Error::Lora { .. } => Some("lora"),
         Error::Text(TextError::Conversation { path, .. }) => Some(path.as_str()),
         Error::Text(TextError::StopString { .. }) => Some("stop"),
         _ => None,

@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::error::CliError;
 use super::input::read_file;
 use super::options::Common;
-use super::{interrupt, load, progress};
+use super::{interrupt, load, loras, progress};
 use crate::api::{BatchAnswers, BatchRequest, ChatRequest, ReplyHead, error_json};
 use crate::engine::{Completed, Delta, Engine, Generation};
 
@@ -42,7 +42,8 @@ pub struct Batch {
 }
 
 const NOTES: &str = "\
-The files have the format of OpenAI's Batch API. `model` in a body is absent or the loaded model's name. A \
+The files have the format of OpenAI's Batch API. `model` in a body is absent, or the name \
+of the loaded model or of a LoRA adapter; `lora` names an adapter too. Without both, the first --lora answers. A \
 request that is invalid or too long gets a line with its error and status 400.
 An interrupted run continues: the same command again answers the requests that OUTPUT does not answer. An \
 incomplete last line of OUTPUT is answered again.
@@ -55,6 +56,8 @@ Examples:
 struct Running {
     request: BatchRequest,
     generation: Generation,
+    /// The name of the model or the adapter that answers.
+    model: String,
     answer: Completed,
 }
 
@@ -148,8 +151,9 @@ impl Run {
     /// Starts an answer; a request that is refused is done.
     fn start(&mut self, request: BatchRequest) -> Result<Option<Running>, CliError> {
         match self.generation(&request.body) {
-            Ok(generation) => {
-                Ok(Some(Running { request, generation, answer: Completed::default() }))
+            Ok((generation, model)) => {
+                let answer = Completed::default();
+                Ok(Some(Running { request, generation, model, answer }))
             }
             Err(error) => {
                 self.refuse(&request, error)?;
@@ -158,21 +162,24 @@ impl Run {
         }
     }
 
-    fn generation(&self, body: &str) -> Result<Generation, crate::Error> {
+    /// The answer to a request, and the name of its model.
+    fn generation(&self, body: &str) -> Result<(Generation, String), crate::Error> {
         let wrong = |field: &str, problem: String| crate::Error::Request {
             field: field.to_owned(),
             problem,
         };
-        let request = ChatRequest::from_json(body)?;
+        let mut request = ChatRequest::from_json(body)?;
         if request.streaming.stream {
             return Err(wrong("stream", "is not possible in a batch: leave it out".to_owned()));
         }
         let name = self.engine.name();
-        if let Some(model) = request.model.as_ref().filter(|model| **model != name) {
+        let served = request.reply_model(&self.engine);
+        if let Some(model) = request.model.as_ref().filter(|model| **model != served) {
             let problem = format!("is {model:?}, the loaded model is {name:?}: leave it out");
             return Err(wrong("model", problem));
         }
-        self.engine.chat(&request)
+        request.set_default_lora(loras::first(&self.engine));
+        Ok((self.engine.chat(&request)?, served))
     }
 
     /// Takes a step of an answer. Returns the answer, unless it has failed.
@@ -197,7 +204,7 @@ impl Run {
         let created = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         one.answer.finish = one.generation.finish_reason();
         one.answer.timings = one.generation.timings();
-        let head = ReplyHead { id: one.request.id.clone(), created, model: self.engine.name() };
+        let head = ReplyHead { id: one.request.id.clone(), created, model: one.model };
         let body = self.engine.completion(&head, &[one.answer]);
         self.write(&one.request, 200, &body)
     }

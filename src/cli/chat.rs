@@ -16,7 +16,7 @@ use super::print::print;
 use super::repl::{COMMANDS, Command, Input, Repl, ToolResult, is_open, parse};
 use super::screen::Screen;
 use super::thinking::Thinking;
-use super::{load, progress, stats};
+use super::{load, loras, progress, stats};
 use crate::Error;
 use crate::engine::{Session, Timings};
 use crate::formats::{FileSource, without_mark};
@@ -76,6 +76,7 @@ impl Chat {
             interrupt::means(Meaning::Stop);
         }
         options.specials = SpecialTokens::ToolCalls;
+        options.lora = loras::first(&engine);
         let (tool_calls, verbose) = (self.tool_calls, !common.quiet);
         let thinking = self.thinking;
         let mut repl = Repl { conversation, options, tool_calls, verbose, thinking };
@@ -199,10 +200,10 @@ impl Running<'_> {
         match command {
             Command::Help => {
                 for (usage, meaning) in COMMANDS {
-                    eprintln!("{usage:18} {meaning}");
+                    eprintln!("{usage:20} {meaning}");
                 }
                 eprintln!(
-                    "{:18} a message of several lines; Ctrl-C stops an answer",
+                    "{:20} a message of several lines; Ctrl-C stops an answer",
                     "\"\"\" ... \"\"\""
                 );
             }
@@ -224,6 +225,13 @@ impl Running<'_> {
                 eprintln!("{}", self.repl.set(&name, &value).map_err(CliError::User)?);
             }
             Command::Show => self.show(),
+            Command::Lora(words) => {
+                let engine = self.session.engine();
+                if !words.is_empty() {
+                    self.repl.options.lora = loras::choose(engine, &words)?;
+                }
+                eprintln!("{}", loras::list(engine, self.repl.options.lora.as_ref()));
+            }
             Command::Read(path) => {
                 let text = read_text(&path)?;
                 self.send(&text)?;
@@ -306,6 +314,10 @@ impl Running<'_> {
         eprintln!("{} written.", path.display());
         let beside = state_file(&path);
         self.file = Some(path);
+        if let Some(lora) = &self.repl.options.lora {
+            eprintln!("Its state is not written: it is that of the LoRA adapter {}.", lora.name);
+            return Ok(());
+        }
         let tokens = self.save_state(&beside)?;
         if tokens > 0 {
             eprintln!("{} has the state of {tokens} tokens, for /load.", beside.display());
@@ -330,6 +342,13 @@ impl Running<'_> {
     /// Reads the state that `/save` wrote. Without it, or if it cannot be used, the next answer computes it.
     fn load_state(&self, path: &Path) {
         let Ok(source) = FileSource::open(path) else { return };
+        if let Some(lora) = &self.repl.options.lora {
+            eprintln!(
+                "Its saved state is the model's, not that of the LoRA adapter {}: the next answer computes it again.",
+                lora.name
+            );
+            return;
+        }
         match pollster::block_on(self.session.engine().restore(&source)) {
             Ok(tokens) => eprintln!("The state of {tokens} tokens was read."),
             Err(e) => eprintln!("{e}. The next answer computes the conversation again."),

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use super::error::CliError;
-use super::load;
 use super::options::{ActivationsChoice, Common, Kv};
+use super::{load, loras};
 use crate::engine::{Engine, OpenedModel, Sequence};
 use crate::text::Conversation;
 
@@ -27,6 +27,8 @@ impl Reference {
             activations: Some(ActivationsChoice::Float),
             kv: Some(Kv::F32),
             skip_selftest: true,
+            lora: Vec::new(),
+            lora_scale: Vec::new(),
             ..common.clone()
         };
         let reference = load::open(&common)?;
@@ -64,6 +66,7 @@ impl Divergence {
         expected: &str,
     ) -> Result<(), crate::Error> {
         let mut own = engine.sequence()?;
+        own.set_lora(loras::first(engine).as_ref())?;
         let prompt = engine.encode_chat(conversation)?;
         let mut answer = prompt.last().copied().into_iter().collect::<Vec<_>>();
         answer.extend(engine.tokenizer()?.encode(expected, false)?);

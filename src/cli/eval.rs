@@ -12,7 +12,7 @@ use super::error::CliError;
 use super::input::read_text;
 use super::options::Common;
 use super::print::print;
-use super::{interrupt, load, progress};
+use super::{interrupt, load, loras, progress};
 use crate::engine::{Engine, FinishReason, GenerateOptions, SamplingOptions};
 use crate::formats::json_bytes;
 use crate::text::{Conversation, SpecialTokens};
@@ -51,7 +51,8 @@ const NOTES: &str = "\
 Answers are greedy and include the markers of tool calls. An answer is exact if its text \
 equals the expected one and the model ended it. A question expects a tool call if `expected` contains \
 <|tool_call_start|>. Questions may have a `category`, for results by category. --against prints the mean KL divergence of this model \
-from the reference in nats, and the share of positions at which both choose the same token.
+from the reference in nats, and the share of positions at which both choose the same token. --lora \
+applies to this model and not to the reference.
 
 Examples:
   lfm2 eval questions.jsonl --failures 5
@@ -257,6 +258,7 @@ fn answer(
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(longest),
         specials: SpecialTokens::ToolCalls,
+        lora: loras::first(engine),
         ..Default::default()
     };
     let mut generation = engine.session().respond(conversation, &options)?;

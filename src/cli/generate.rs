@@ -12,7 +12,7 @@ use super::options::{Common, Sampling};
 use super::print::print;
 use super::screen::Screen;
 use super::thinking::{Shown, Thinking};
-use super::{load, progress, stats};
+use super::{load, loras, progress, stats};
 use crate::Error;
 use crate::engine::{GenerateRequest, Generation, ModelText};
 use crate::formats::one_line;
@@ -158,6 +158,7 @@ impl Generate {
             })?);
         }
         let engine = load::engine_of(model, common, |builder| builder)?;
+        options.lora = loras::first(&engine);
         if self.tool_calls {
             options.specials = SpecialTokens::ToolCalls;
         }

@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 const ENGINE_TOPIC: &str = "engine";
 
 const MODEL: &str = "model";
-const ENGINE: [&str; 10] = [
+const ENGINE: [&str; 12] = [
     "context",
     "memory",
     "weights",
@@ -17,6 +17,8 @@ const ENGINE: [&str; 10] = [
     "activations",
     "multiply",
     "chat_template",
+    "lora",
+    "lora_scale",
     "skip_selftest",
 ];
 /// Options that `-h` leaves out.
@@ -63,11 +65,13 @@ fn used_options(command: &str) -> Vec<&'static str> {
     match command {
         "list" | "rm" | "pull" | "completions" => Vec::new(),
         "selftest" => vec!["adapter", "limits"],
-        "quantize" | "merge" => vec![MODEL, "weights"],
+        "quantize" => vec![MODEL, "weights"],
+        "merge" => vec![MODEL, "weights", "lora", "lora_scale"],
         "tokenize" => vec![MODEL, "chat_template"],
-        "info" => engine(&["chat_template", "skip_selftest"]),
-        "doctor" => engine(&["chat_template", "activations", "multiply"]),
-        "bench" | "logits" | "perplexity" | "verify" => engine(&["chat_template"]),
+        "info" => engine(&["chat_template", "lora", "lora_scale", "skip_selftest"]),
+        "doctor" => engine(&["chat_template", "activations", "multiply", "lora", "lora_scale"]),
+        "verify" => engine(&["chat_template", "lora", "lora_scale"]),
+        "bench" | "logits" | "perplexity" => engine(&["chat_template"]),
         _ => engine(&[]),
     }
 }
@@ -131,7 +135,7 @@ fn engine_note(used: &[&str]) -> Option<String> {
     Some(match (with.len(), without.len()) {
         (0, _) => return None,
         (_, 0) => "Engine options: `lfm2 help engine`".to_owned(),
-        (1 | 2, _) => format!("Engine options: {} (`lfm2 help engine`)", names(&with)),
+        (1..=3, _) => format!("Engine options: {} (`lfm2 help engine`)", names(&with)),
         _ => format!("Engine options: `lfm2 help engine`, except {}", names(&without)),
     })
 }

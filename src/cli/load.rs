@@ -10,7 +10,7 @@ use super::interrupt::{self, Meaning};
 use super::options::{ActivationsChoice, Common, MultiplyChoice, Weights};
 use super::progress::Steps;
 use super::stats::model_line;
-use super::{doctor, hub, selftest};
+use super::{doctor, hub, loras, selftest};
 use crate::engine::{Engine, EngineBuilder, ModelText, OpenedModel};
 use crate::formats::ModelFiles;
 use crate::gpu::Device;
@@ -90,10 +90,13 @@ pub fn engine_with_note(
     more: impl FnOnce(EngineBuilder) -> EngineBuilder,
     note: &str,
 ) -> Result<Engine, CliError> {
+    // Before the GPU is opened: a wrong file is told at once.
+    let adapters = loras::read(common, &model.text.name(), &model.config)?;
     let steps = Steps::new(common, "opening the GPU");
     // Nothing needs a careful stop yet.
     interrupt::means(Meaning::End);
-    let device = pollster::block_on(Device::request(&common.gpu()))?;
+    let device = pollster::block_on(Device::request(&common.gpu()));
+    let device = device.map_err(|e| loras::meant_a_file(common.adapter.as_ref(), e.into()))?;
     // Before the weights: an adapter that computes wrongly fails without loading gigabytes.
     if !common.skip_selftest {
         let used = selftest::Used {
@@ -113,6 +116,12 @@ pub fn engine_with_note(
     });
     builder = common.apply(builder);
     let engine = pollster::block_on(more(builder).build());
+    let engine = engine.map_err(CliError::from).and_then(|engine| {
+        if !adapters.is_empty() {
+            steps.begin("loading LoRA adapters");
+        }
+        loras::load(&engine, adapters).map(|()| engine)
+    });
     drop(steps);
     interrupt::means(Meaning::StopThenEnd);
     let engine = engine?;
@@ -126,6 +135,9 @@ pub fn engine_with_note(
             );
         }
         eprintln!("{}{note}", model_line(&engine, common.memory.or(adapter.memory)));
+        if let Some(line) = loras::line(&engine) {
+            eprintln!("{line}");
+        }
     }
     Ok(engine)
 }

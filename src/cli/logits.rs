@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::options::Common;
 use super::part_file::PartFile;
 use super::tokenize::{argument, ids};
-use super::{interrupt, load, progress};
+use super::{interrupt, load, loras, progress};
 use crate::engine::{Engine, GenerateOptions, ModelText, OpenedModel, SamplingOptions};
 
 /// Default number of tokens in a forward pass.
@@ -60,6 +60,7 @@ impl Logits {
             b.kv_format(common.kv_or_f32()).context_length(context).chunk(chunk)
         })?;
         let mut sequence = engine.sequence()?;
+        sequence.set_lora(loras::first(&engine).as_ref())?;
         let bar = progress::bar(
             common,
             tokens.len() as u64,
@@ -129,6 +130,7 @@ fn greedy(engine: &Engine, tokens: &[u32], n: usize) -> Result<Vec<i32>, CliErro
         sampling: Some(SamplingOptions::greedy()),
         max_tokens: Some(n),
         ignore_end: true,
+        lora: loras::first(engine),
         ..Default::default()
     };
     let mut generation = engine.session().generate(tokens, &options)?;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::error::CliError;
-use super::lora::{self, LoraPath, LoraScale, lora_path, lora_scale};
+use super::loras::{self, Adapter};
 use super::options::Common;
 use super::part_file::PartDir;
 use super::print::print;
@@ -23,25 +23,13 @@ use crate::model::package::{MAX_FILE_BYTES, PackagePlan};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Merge {
-    /// Adapter to add: a folder or file of PEFT's, or a GGUF adapter; may be repeated
-    #[arg(long, env = "LFM2_LORA", value_name = "[NAME=]PATH", required = true, value_parser = lora_path)]
-    lora: Vec<LoraPath>,
-    /// Factor on an adapter's own scale; without a name, of all adapters. Default: 1
-    #[arg(
-        long,
-        env = "LFM2_LORA_SCALE",
-        value_name = "[NAME=]X",
-        allow_negative_numbers = true,
-        value_parser = lora_scale
-    )]
-    lora_scale: Vec<LoraScale>,
     /// Folder to write; it must be new or empty
     #[arg(long, env = "LFM2_OUT", value_name = "DIR")]
     out: PathBuf,
 }
 
 const NOTES: &str = "\
-The weights are W + scale * B * A, computed in 32-bit floats. Without --weights, the copy has the \
+Needs --lora, which may be repeated. The weights are W + scale * B * A, computed in 32-bit floats. Without --weights, the copy has the \
 files, names and element types of the source, a checkpoint in safetensors with f32, f16 or bf16 \
 weights. With --weights it is a package, as `lfm2 quantize` writes it; the sum is quantised without \
 a step in between. The folder appears, and its path is printed, once it is complete and checked.
@@ -52,23 +40,33 @@ Examples:
 
 impl Merge {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
+        if common.lora.is_empty() {
+            let need = "--lora: need an adapter: a folder, a file or owner/repo on the hub";
+            return Err(CliError::User(need.to_owned()));
+        }
         // Checks that the folder can be written before it reads anything.
         let dir = PartDir::create(&self.out)?;
         let files = Arc::new(load::files(common)?);
         let model = pollster::block_on(OpenedModel::open(&files))?;
-        let adapters = lora::read(&self.lora, &self.lora_scale, &model.config, common)?;
-        let adapters: Vec<_> = adapters.into_iter().map(|(_, adapter, x)| (adapter, x)).collect();
-        match common.weights {
+        let adapters = loras::read(common, &model.text.name(), &model.config)?;
+        let names: Vec<String> = adapters.iter().map(|adapter| adapter.name.clone()).collect();
+        let adapters: Vec<_> =
+            adapters.into_iter().map(|Adapter { adapter, scale, .. }| (adapter, scale)).collect();
+        let (written, bytes) = match common.weights {
             Some(weights) => {
                 let recipe = Recipe::new(weights.choice());
-                self.package(&files, &model, &adapters, &recipe, &dir, common)?;
+                self.package(&files, &model, &adapters, &recipe, &dir, common)?
             }
             None => self.copy(&files, &model, &adapters, &dir, common)?,
-        }
+        };
         dir.finish()?;
+        if !common.quiet {
+            eprintln!("{written} files, {}, merged with {}", size(bytes), names.join(" and "));
+        }
         print(&format!("{}\n", self.out.display()))
     }
 
+    /// Returns the number of files and their bytes.
     fn package(
         &self,
         files: &ModelFiles,
@@ -77,7 +75,7 @@ impl Merge {
         recipe: &Recipe,
         dir: &PartDir,
         common: &Common,
-    ) -> Result<(), CliError> {
+    ) -> Result<(usize, u64), CliError> {
         let (checkpoint, tensors) = (&model.checkpoint, &model.tensors);
         let plan =
             PackagePlan::new(files, &model.config, checkpoint, tensors, recipe, MAX_FILE_BYTES);
@@ -88,10 +86,10 @@ impl Merge {
             Ok(pollster::block_on(plan.write(dir.path(), &source, on_bytes))?)
         })?;
         check(&made, dir.path(), common)?;
-        self.tell(common, made.files.len() + 1, made.bytes());
-        Ok(())
+        Ok((made.files.len() + 1, made.bytes()))
     }
 
+    /// Returns the number of files and their bytes.
     fn copy(
         &self,
         files: &ModelFiles,
@@ -99,22 +97,14 @@ impl Merge {
         adapters: &Merged,
         dir: &PartDir,
         common: &Common,
-    ) -> Result<(), CliError> {
+    ) -> Result<(usize, u64), CliError> {
         let plan = MergePlan::new(files, &model.checkpoint, &model.tensors, adapters)?;
         check_space(&self.out, plan.bytes())?;
         with_bar(common, plan.weight_bytes(), |on_bytes| {
             Ok(pollster::block_on(plan.write(dir.path(), on_bytes))?)
         })?;
         opens(dir.path())?;
-        self.tell(common, plan.files(), plan.bytes());
-        Ok(())
-    }
-
-    fn tell(&self, common: &Common, files: usize, bytes: u64) {
-        if !common.quiet {
-            let names: Vec<&str> = self.lora.iter().map(|lora| &*lora.name).collect();
-            eprintln!("{files} files, {}, merged with {}", size(bytes), names.join(" and "));
-        }
+        Ok((plan.files(), plan.bytes()))
     }
 }
 

@@ -36,7 +36,7 @@ mod list;
 mod load;
 mod logging;
 mod logits;
-mod lora;
+mod loras;
 mod merge;
 mod options;
 mod parse;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::caches::cache_dir;
 use super::error::CliError;
+use super::loras;
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, Multiply};
@@ -60,6 +61,14 @@ pub struct Common {
     /// Jinja template that renders conversations instead of the model's own
     #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
+    /// LoRA adapter: a directory, a file or owner/repo on the hub. NAME is by default its plain name. May be
+    /// repeated: all are loaded, and answers use the first one unless another is chosen. With `serve`, answers
+    /// use the model alone unless a request names an adapter
+    #[arg(long, global = true, env = "LFM2_LORA", value_name = "[NAME=]PATH|REPO")]
+    pub lora: Vec<PathBuf>,
+    /// Factor of the adapter NAME, or of all; 0 turns it off. Default: 1. May be repeated
+    #[arg(long, global = true, env = "LFM2_LORA_SCALE", value_name = "[NAME=]X", allow_negative_numbers = true, value_parser = loras::scale)]
+    pub lora_scale: Vec<loras::Scale>,
     /// Answer even if the GPU's self-test has failed or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::input::read_text;
 use super::options::Common;
 use super::print::print;
-use super::{interrupt, load};
+use super::{interrupt, load, loras};
 use crate::engine::{ModelText, Sequence};
 
 /// Default number of tokens in a chunk.
@@ -83,6 +83,7 @@ impl Perplexity {
         let chunks = asked.min(tokens.len() / context);
         let engine = load::engine_of(opened, common, |b| b.context_length(context as u32))?;
         let mut sequence = engine.sequence()?;
+        sequence.set_lora(loras::first(&engine).as_ref())?;
         let mut scores = Scores::default();
         for (i, chunk) in tokens.chunks_exact(context).take(chunks).enumerate() {
             let mut chunk = chunk.to_vec();

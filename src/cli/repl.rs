@@ -19,6 +19,7 @@ pub const COMMANDS: &[(&str, &str)] = &[
     ("/system TEXT", "set the system prompt; without TEXT, remove it"),
     ("/set NAME VALUE", "set an option that /show lists, e.g. /set temperature 0.7"),
     ("/show", "print the options and the conversation"),
+    ("/lora [NAME [SCALE]]", "list the LoRA adapters, or use one from now on; off uses none"),
     ("/read FILE", "send a file as the message"),
     ("/tool RESULT", "give a tool's result: text, @FILE, or several lines between \"\"\""),
     ("/save FILE", "write the conversation as JSON, and its state; /save! overwrites another file"),
@@ -49,6 +50,8 @@ pub enum Command {
     System(String),
     Set(String, String),
     Show,
+    /// An adapter and perhaps its scale; empty lists them.
+    Lora(String),
     Read(PathBuf),
     Tool(ToolResult),
     Save {
@@ -122,6 +125,7 @@ pub fn parse(line: &str) -> Result<Input, String> {
             None => return Err("/set needs a name and a value, e.g. /set temperature 0.7".into()),
         },
         "/show" => Command::Show,
+        "/lora" => Command::Lora(argument.to_owned()),
         "/read" => Command::Read(file()?),
         "/tool" => Command::Tool(match (between_quotes(argument), argument.strip_prefix('@')) {
             (Some(text), _) => ToolResult::Text(text.to_owned()),
@@ -352,6 +356,8 @@ mod tests {
         assert_eq!(lines, tool(ToolResult::Text("{\n}".to_owned())));
         let set = Command::Set("temperature".to_owned(), "0.7".to_owned());
         assert_eq!(parse("/set temperature  0.7"), Ok(Input::Command(set)));
+        let lora = |words: &str| Ok(Input::Command(Command::Lora(words.to_owned())));
+        assert_eq!((parse("/lora"), parse("/lora a 0.5 ")), (lora(""), lora("a 0.5")));
         assert_eq!(parse("\"\"\"\n \n\"\"\""), Ok(Input::Empty));
         for bad in ["/nope", "/set temperature", "/read", "/read -", "/load ", "/"] {
             assert!(parse(bad).is_err(), "{bad}");

@@ -77,7 +77,9 @@ pub enum LogFormat {
 
 const NOTES: &str = "\
 Routes: /v1/chat/completions, /v1/responses, /v1/messages (Anthropic's API), /v1/completions, /v1/models, \
-/tokenize, /detokenize, /tokenizer_info, /apply-template, /health and /metrics (Prometheus). docs/server.md describes them.
+/lora-adapters, /tokenize, /detokenize, /tokenizer_info, /apply-template, /health and /metrics (Prometheus). \
+docs/server.md describes them.
+A request uses the model alone, or the LoRA adapter (--lora) that its `model` or `lora` names.
 Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, those of Anthropic's API \
 http://127.0.0.1:8080, and any key if the server has none.
 Ctrl-C or SIGTERM lets running answers end and refuses new ones; a second one ends the server at once.
@@ -137,6 +139,11 @@ impl Serve {
     fn load(&self, common: &Common) -> Result<Engine, CliError> {
         let model = load::open(common)?;
         let engine = load::engine_of(model, common, |builder| builder.sequences(self.parallel))?;
+        if let Some(lora) = engine.loras().iter().find(|lora| self.alias.contains(&lora.name)) {
+            let problem = format!("--alias {}: a LoRA adapter has this name", lora.name);
+            let tip = "choose a name of the adapter: --lora NAME=PATH".to_owned();
+            return Err(CliError::Advised { problem, tip });
+        }
         pollster::block_on(engine.warm_up())?;
         // Ctrl-C while the kernels were compiled.
         if interrupt::take() { Err(CliError::Interrupted) } else { Ok(engine) }

@@ -49,6 +49,8 @@ impl Verify {
         };
         let opened = load::open(common)?;
         check_shape(&model.display().to_string(), &opened.config)?;
+        // The figures are those of the model alone.
+        let common = &Common { lora: Vec::new(), lora_scale: Vec::new(), ..common.clone() };
         let engine = load::engine_of(opened, common, |b| b.kv_format(common.kv_or_f32()))?;
         let config = engine.config();
         let mut sequence = engine.sequence()?;

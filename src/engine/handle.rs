@@ -130,10 +130,7 @@ impl Engine {
     /// model.
     #[must_use]
     pub fn name(&self) -> String {
-        match self.place() {
-            "embedded" => "demo".to_owned(),
-            place => crate::formats::model_name(place),
-        }
+        self.inner.text.name()
     }
 
     /// The model's source: its directory or file, or `embedded`.

@@ -153,6 +153,15 @@ impl ModelText {
         &self.place
     }
 
+    /// The model's name: that of its file, folder or repository.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self.place() {
+            "embedded" => "demo".to_owned(),
+            place => crate::formats::model_name(place),
+        }
+    }
+
     /// The tokenizer.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use super::common::blocking;
 use super::error::ApiError;
 use super::state::{Served, Shared};
-use crate::engine::Engine;
+use crate::engine::{Engine, LoraInfo};
 use crate::text::{Moment, strftime};
 
 /// `GET /health`: 200 if requests are answered, else 503 with the state: `loading`, `shutting_down` or `lost`.
@@ -49,7 +49,8 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Result<Respons
 pub(super) async fn models(State(shared): State<Arc<Shared>>) -> Result<Json<Value>, ApiError> {
     let Served { engine, created, .. } = shared.served()?;
     let own = engine.name();
-    let names = std::iter::once(&own).chain(&shared.options.aliases);
+    let adapters: Vec<String> = engine.loras().into_iter().map(|lora| lora.name).collect();
+    let names = std::iter::once(&own).chain(&shared.options.aliases).chain(&adapters);
     let data: Vec<Value> = names.map(|name| of_model(engine, name, *created)).collect();
     let id = |model: Option<&Value>| model.map(|model| model["id"].clone());
     let (first, last) = (id(data.first()), id(data.last()));
@@ -69,7 +70,22 @@ pub(super) async fn model(
     Ok(Json(of_model(engine, &name, *created)))
 }
 
+/// `GET /lora-adapters`, as in llama-server. `path` is the name: clients need not know the server's folders.
+pub(super) async fn lora_adapters(
+    State(shared): State<Arc<Shared>>,
+) -> Result<Json<Value>, ApiError> {
+    let loras = shared.served()?.engine.loras();
+    let one = |(id, lora): (usize, &LoraInfo)| {
+        let LoraInfo { name, rank, scale } = lora;
+        json!({ "id": id, "path": name, "scale": scale, "name": name, "rank": rank })
+    };
+    Ok(Json(loras.iter().enumerate().map(one).collect()))
+}
+
+/// A model or a LoRA adapter. As in vLLM, `parent` of an adapter is the model.
 fn of_model(engine: &Engine, name: &str, created: u64) -> Value {
+    let own = engine.name();
+    let is_lora = name != own && engine.loras().iter().any(|lora| lora.name == name);
     let time = Moment::utc(i64::try_from(created).unwrap_or(i64::MAX));
     json!({
         "id": name,
@@ -80,6 +96,7 @@ fn of_model(engine: &Engine, name: &str, created: u64) -> Value {
         "display_name": name,
         "created_at": strftime("%Y-%m-%dT%H:%M:%SZ", time).unwrap_or_default(),
         "owned_by": "lfm2-wgpu",
+        "parent": is_lora.then_some(own),
         "max_model_len": engine.context_length(),
         "meta": {
             "n_params": engine.size().total_parameters,

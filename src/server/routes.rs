@@ -31,6 +31,7 @@ impl Server {
             .route("/metrics", get(info::metrics))
             .route("/v1/models", get(info::models))
             .route("/v1/models/{*name}", get(info::model))
+            .route("/lora-adapters", get(info::lora_adapters))
             .route("/v1/chat/completions", post(chat::chat))
             .route("/v1/completions", post(completions::completions))
             .route("/v1/messages", post(messages::messages))

@@ -233,13 +233,16 @@ impl Shared {
     /// # Errors
     /// 404 for another model.
     pub fn model_name(&self, asked: Option<&str>) -> Result<String, ApiError> {
-        let own = self.served()?.engine.name();
+        let engine = &self.served()?.engine;
+        let own = engine.name();
+        let is_known = |asked: &str| {
+            let loras = engine.loras();
+            asked == own
+                || self.options.aliases.iter().any(|alias| alias == asked)
+                || loras.iter().any(|lora| lora.name == asked)
+        };
         match asked {
-            Some(asked)
-                if asked != own
-                    && !self.options.lenient
-                    && !self.options.aliases.iter().any(|alias| alias == asked) =>
-            {
+            Some(asked) if !self.options.lenient && !is_known(asked) => {
                 Err(ApiError::no_model(asked, &own))
             }
             Some(asked) => Ok(asked.to_owned()),

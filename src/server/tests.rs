@@ -3,6 +3,7 @@
 mod agent;
 mod connections;
 mod limits;
+mod lora;
 mod lost;
 mod messages;
 mod messages_errors;

@@ -202,11 +202,11 @@ fn merges_that_are_refused() {
         (&["-m", other.to_str().unwrap(), "--lora", &attention], &["lora/attention", "tensor"]),
         (
             &["-m", base, "--lora", &attention, "--lora", &attention],
-            &["two adapters are named attention"],
+            &["another adapter has the name attention"],
         ),
         (
             &["-m", base, "--lora", &named("a"), "--lora-scale", "b=1"],
-            &["--lora-scale b", "there are: a"],
+            &["--lora-scale: there is no adapter b", "these are: a"],
         ),
         (
             &["-m", base, "--lora", &attention, "--lora-scale", "1e6"],
@@ -227,7 +227,10 @@ fn merges_that_are_refused() {
         assert!(!out.exists(), "{args:?}");
     }
     let help = ok(&["merge", "--help"]);
-    assert!(help.contains("--lora <[NAME=]PATH>") && help.contains("W + scale * B * A"), "{help}");
+    assert!(
+        help.contains("--weights, --lora, --lora-scale") && help.contains("W + scale * B * A"),
+        "{help}"
+    );
     let tip = lfm2(&["export-lora", "x"]).output().unwrap();
     assert!(text(&tip.stderr).contains("lfm2 merge"), "{}", text(&tip.stderr));
 }

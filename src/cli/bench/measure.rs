@@ -3,7 +3,7 @@
 use clap::ValueEnum;
 
 use crate::cli::error::CliError;
-use crate::cli::interrupt;
+use crate::cli::{interrupt, loras};
 use crate::engine::{
     Engine, GenerateOptions, GenerateRequest, Generation, Parallel, SamplingOptions, Sequence,
 };
@@ -172,13 +172,15 @@ fn greedy(n: usize) -> GenerateOptions {
 /// a bias lets each repeat one random token, so that they choose experts apart.
 pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
     let session = engine.session();
+    let lora = loras::first(engine);
     engine.clear_cache();
     let vocab = engine.config().vocab_size;
     let sequences = test.parallel.unwrap_or(1);
     let length = test.n_depth + test.n_prompt.max(1);
     let prompts: Vec<_> = (0..sequences).map(|i| tokens(length, vocab, i)).collect();
     for prompt in prompts.iter().filter(|_| test.n_depth > 0) {
-        finish(&mut session.generate(&prompt[..test.n_depth], &greedy(1))?).await?;
+        let options = GenerateOptions { lora: lora.clone(), ..greedy(1) };
+        finish(&mut session.generate(&prompt[..test.n_depth], &options)?).await?;
     }
     let mut sampling = test.sampling.options(engine);
     let no_cache = test.n_depth == 0;
@@ -188,7 +190,7 @@ pub async fn measure(engine: &Engine, test: Test) -> Result<Sample, CliError> {
             sampling.logit_bias = vec![(tokens(1, vocab, sequences + i)[0], REPEATED)];
         }
         let options = options(test.n_gen + 1, sampling.clone());
-        let options = GenerateOptions { no_cache, ..options };
+        let options = GenerateOptions { no_cache, lora: lora.clone(), ..options };
         GenerateRequest { prompt, options, ..GenerateRequest::default() }
     });
     let mut sample = Sample::default();
@@ -211,6 +213,7 @@ async fn sequences(engine: &Engine, test: Test) -> Result<Vec<Sequence>, CliErro
     let mut all = Vec::new();
     for i in 0..test.parallel.unwrap_or(1) {
         let mut sequence = engine.sequence()?;
+        sequence.set_lora(loras::first(engine).as_ref())?;
         if test.n_depth > 0 {
             sequence.feed(&tokens(test.n_depth, vocab, i)).await?;
         }

@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use clap::ValueEnum;
 
 use super::measure::{Once, Sample, Test};
-use crate::cli::stats;
+use crate::cli::{loras, stats};
 use crate::engine::Engine;
 use crate::gpu::{KernelTime, Profile};
 
@@ -47,7 +47,11 @@ impl Row {
         let size = engine.size();
         let device = engine.device();
         let adapter = device.adapter();
-        let model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
+        let mut model = format!("{} {}", engine.config().model_type.name(), engine.weight_format());
+        let lora = loras::first(engine).map(|choice| choice.name);
+        if let Some(name) = &lora {
+            model += &format!(", LoRA {name}");
+        }
         // Bytes of weights that decoding one token reads.
         let active = size.weight_bytes as f64 * size.active_parameters as f64
             / size.total_parameters.max(1) as f64;
@@ -75,6 +79,7 @@ impl Row {
             ("choices", json!(engine.choices())),
             ("model_filename", json!(engine.place())),
             ("model_type", json!(model)),
+            ("lora", json!(lora)),
             ("model_size", json!(size.weight_bytes)),
             ("model_n_params", json!(size.total_parameters)),
             ("n_prompt", json!(test.n_prompt)),
