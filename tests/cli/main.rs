@@ -18,6 +18,7 @@ mod hub_names;
 mod hub_server;
 mod info;
 mod lm_eval;
+mod lora;
 mod marks;
 mod options;
 mod parse;

@@ -30,8 +30,10 @@ export interface ChatTool {
 /** The fields of a request. Any other field is refused, never ignored. */
 export interface ChatRequest {
   messages: readonly ChatMessage[];
-  /** A name for the model; the response repeats it. */
+  /** A name for the model; the response repeats it. A LoRA adapter's name chooses the adapter. */
   model?: string;
+  /** The LoRA adapter of the answer: its name, or its name and the factor of its addition. */
+  lora?: string | { name: string; scale?: number } | null;
   /** Whether to stream the answer in chunks. */
   stream?: boolean | null;
   /** Only with `stream`: whether a last chunk has `usage`. */

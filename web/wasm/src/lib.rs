@@ -167,6 +167,7 @@ impl WebEngine {
         write: Function,
     ) -> Result<usize, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
+        request.check_saves(&self.engine).map_err(error)?;
         let tokens = self.engine.encode_chat(&request.conversation).map_err(error)?;
         saved::save(&self.engine, &tokens, &file, &write).await
     }
