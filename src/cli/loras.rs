@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::hub;
 use super::options::Common;
 use crate::engine::{Engine, LoraChoice, LoraInfo};
 use crate::formats::{ModelFiles, model_name};
@@ -14,9 +15,12 @@ const OFF: &str = "off";
 
 /// A `--lora`, read and checked.
 pub struct Adapter {
-    name: String,
-    scale: f32,
-    adapter: LoraAdapter,
+    /// Its name.
+    pub name: String,
+    /// Factor on its own scale.
+    pub scale: f32,
+    /// Its content.
+    pub adapter: LoraAdapter,
 }
 
 /// `--lora-scale [NAME=]X`.
@@ -140,7 +144,10 @@ pub fn read(common: &Common, model: &str, config: &ModelConfig) -> Result<Vec<Ad
     check_scales(&common.lora_scale, &names)?;
     let mut all = Vec::new();
     for (name, place) in places {
-        let files = ModelFiles::path(place)?;
+        if let Some(advice) = hub::meant_for_the_hub(&place) {
+            return Err(advice);
+        }
+        let files = ModelFiles::path(hub::resolve(&place, common, hub::Kind::Adapter)?)?;
         let adapter = pollster::block_on(LoraAdapter::read(&files, config));
         let adapter = adapter.map_err(crate::Error::from)?;
         let scale = factor(&common.lora_scale, &name);

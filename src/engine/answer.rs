@@ -1,6 +1,6 @@
 //! Requests for answers, and the steps of an answer.
 
-use super::{AllowedTokens, LogprobsOptions, LoraChoice, SamplingOptions, Timings, TokenLogprobs};
+use super::{AllowedTokens, LogprobsOptions, SamplingOptions, Timings, TokenLogprobs};
 use crate::error::Error;
 use crate::text::{Answer, AnswerFormat, SpecialTokens, StopStrings, ToolCall};
 
@@ -43,6 +43,15 @@ pub struct GenerateOptions {
     pub ignore_end: bool,
     /// Whether the whole prompt is computed, and nothing of it or the answer is kept for later prompts.
     pub no_cache: bool,
+}
+
+/// The LoRA adapter of an answer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LoraChoice {
+    /// Its name, as [`Engine::load_lora`](super::Engine::load_lora) was given it.
+    pub name: String,
+    /// Factor of its addition; `None`: the one that it was loaded with.
+    pub scale: Option<f32>,
 }
 
 impl GenerateOptions {

@@ -2,22 +2,13 @@
 
 use std::sync::{Arc, Mutex, Weak};
 
-use super::Engine;
+use super::answer::LoraChoice;
 use super::passes::lock;
 use super::runner::Runner;
 use crate::error::Error;
 use crate::kernels::SeqLora;
 use crate::model::ModelConfig;
 use crate::model::lora::{LoraAdapter, LoraCapacity};
-
-/// The LoRA adapter of an answer.
-#[derive(Clone, Debug, PartialEq)]
-pub struct LoraChoice {
-    /// Its name, as [`Engine::load_lora`] was given it.
-    pub name: String,
-    /// Factor of its addition; `None`: the one that it was loaded with.
-    pub scale: Option<f32>,
-}
 
 /// A loaded LoRA adapter.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,12 +77,16 @@ impl Table {
 
 impl Loras {
     /// Gives an adapter a slot; its name is not known yet.
-    fn reserve(
+    pub fn reserve(
         &self,
         name: &str,
         adapter: Arc<LoraAdapter>,
         scale: f32,
     ) -> Result<Arc<Loaded>, Error> {
+        let scale = check_scale(scale)?;
+        if name.trim().is_empty() {
+            return Err(wrong("\"\"", "is an empty name: give the adapter a name"));
+        }
         let mut table = lock(&self.0);
         if table.find(name).is_some() {
             return Err(wrong(name, "is loaded already: choose another name, or remove that one"));
@@ -109,7 +104,8 @@ impl Loras {
         Ok(loaded)
     }
 
-    fn publish(&self, loaded: Arc<Loaded>) -> Result<(), Error> {
+    /// Lets requests find a reserved adapter.
+    pub fn publish(&self, loaded: Arc<Loaded>) -> Result<(), Error> {
         let mut table = lock(&self.0);
         if table.find(&loaded.name).is_some() {
             return Err(wrong(&loaded.name, "was loaded meanwhile: choose another name"));
@@ -130,7 +126,7 @@ impl Loras {
             if live.is_empty() {
                 return Ok(());
             }
-            if let (Some(new), true) = (new, runner.lora_capacity().holds(&needed)) {
+            if let (Some(new), true) = (new, runner.adapted.capacity().holds(&needed)) {
                 return Ok(runner.write_lora(new.slot, &new.adapter)?);
             }
             // Some room for later ones, so that not each of many is put there anew.
@@ -139,7 +135,7 @@ impl Loras {
             let passes = runner.adapt(&roomy, adapters).await?;
             let table = lock(&self.0);
             if table.changes == changes {
-                runner.set_adapted(roomy, passes);
+                runner.adapted.set(roomy, passes);
                 return Ok(());
             }
         }
@@ -149,11 +145,33 @@ impl Loras {
     pub fn free_unused(&self, runner: &Runner) {
         let table = lock(&self.0);
         if table.slots.iter().all(|slot| slot.strong_count() == 0) {
-            runner.remove_adapted();
+            runner.adapted.remove();
         }
     }
 
-    fn choose(&self, choice: &LoraChoice) -> Result<LoraOfSeq, Error> {
+    /// Forgets an adapter's name.
+    pub fn remove(&self, name: &str) -> Result<(), Error> {
+        let mut table = lock(&self.0);
+        if table.find(name).is_none() {
+            return Err(unknown(&table, name));
+        }
+        table.named.retain(|loaded| loaded.name != name);
+        Ok(())
+    }
+
+    /// The adapters with names, in the order of their loading.
+    pub fn infos(&self) -> Vec<LoraInfo> {
+        let table = lock(&self.0);
+        let info = |loaded: &Arc<Loaded>| LoraInfo {
+            name: loaded.name.clone(),
+            rank: loaded.adapter.rank(),
+            scale: loaded.scale,
+        };
+        table.named.iter().map(info).collect()
+    }
+
+    /// The adapter of a sequence.
+    pub fn choose(&self, choice: &LoraChoice) -> Result<LoraOfSeq, Error> {
         let table = lock(&self.0);
         let loaded = table.find(&choice.name).ok_or_else(|| unknown(&table, &choice.name))?;
         let scale = check_scale(choice.scale.unwrap_or(loaded.scale))?;
@@ -184,69 +202,4 @@ fn check_scale(scale: f32) -> Result<f32, Error> {
     }
     let need = "a finite number".to_owned();
     Err(Error::Option { option: "lora scale", got: scale.to_string(), need })
-}
-
-impl Engine {
-    /// Loads a LoRA adapter, also while answers are generated. Answers use it by its name
-    /// ([`GenerateOptions::lora`](super::GenerateOptions::lora)); each of a batch may have another one or none.
-    /// `scale`: factor of its addition, usually 1. The GPU keeps the factors in f32, in memory beyond
-    /// [`Engine::memory`]. The first adapter takes some time: kernels with adapters are compiled.
-    ///
-    /// # Errors
-    /// [`Error::Lora`] if the name is empty or taken; [`Error::Option`] for a scale that is not finite;
-    /// [`Error::Gpu`] if there is no memory for it. Then nothing has changed.
-    pub async fn load_lora(
-        &self,
-        name: &str,
-        adapter: impl Into<Arc<LoraAdapter>>,
-        scale: f32,
-    ) -> Result<(), Error> {
-        if name.trim().is_empty() {
-            return Err(wrong("\"\"", "is an empty name: give the adapter a name"));
-        }
-        let core = self.core();
-        let loaded = core.loras.reserve(name, adapter.into(), check_scale(scale)?)?;
-        loop {
-            let runner = core.runner();
-            core.loras.put(&runner, Some(&loaded)).await?;
-            // The device may have been replaced meanwhile.
-            if Arc::ptr_eq(&runner, &core.runner()) {
-                return core.loras.publish(loaded);
-            }
-        }
-    }
-
-    /// Removes a LoRA adapter. Answers in progress go on with it; its memory is freed when they have ended.
-    ///
-    /// # Errors
-    /// [`Error::Lora`] if there is none of this name.
-    pub fn unload_lora(&self, name: &str) -> Result<(), Error> {
-        let core = self.core();
-        {
-            let mut table = lock(&core.loras.0);
-            if table.find(name).is_none() {
-                return Err(unknown(&table, name));
-            }
-            table.named.retain(|loaded| loaded.name != name);
-        }
-        core.loras.free_unused(&core.runner());
-        Ok(())
-    }
-
-    /// The loaded LoRA adapters, in the order of their loading.
-    #[must_use]
-    pub fn loras(&self) -> Vec<LoraInfo> {
-        let table = lock(&self.core().loras.0);
-        let info = |loaded: &Arc<Loaded>| LoraInfo {
-            name: loaded.name.clone(),
-            rank: loaded.adapter.rank(),
-            scale: loaded.scale,
-        };
-        table.named.iter().map(info).collect()
-    }
-
-    /// The adapter of a request.
-    pub(super) fn lora(&self, choice: Option<&LoraChoice>) -> Result<Option<LoraOfSeq>, Error> {
-        choice.map(|choice| self.core().loras.choose(choice)).transpose()
-    }
 }

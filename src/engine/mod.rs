@@ -37,6 +37,8 @@
 //! If the device is lost, e.g. because its driver was reset, the answers continue from their tokens on another one
 //! ([`OnDeviceLost`]). Loading the weights takes as long as at the start.
 
+mod adapt;
+mod adapters;
 mod allowed;
 mod answer;
 mod builder;
@@ -81,14 +83,14 @@ pub use crate::kernels::{Choices, LogprobsMode, MAX_TOP_LOGPROBS};
 pub use crate::schedule::{CacheCounts, Lack, QueueCounts};
 pub use allowed::{AllowedTokens, TokenMask};
 pub use answer::{
-    Completed, Delta, FinishReason, GenerateOptions, GenerateRequest, PrefillProgress,
+    Completed, Delta, FinishReason, GenerateOptions, GenerateRequest, LoraChoice, PrefillProgress,
 };
 pub use builder::{EngineBuilder, OnDeviceLost};
 pub use generation::Generation;
 pub use handle::Engine;
 pub use inspect::Trace;
 pub use logprobs::{LogprobsOptions, TokenLogprobs};
-pub use loras::{LoraChoice, LoraInfo};
+pub use loras::LoraInfo;
 pub use model_text::ModelText;
 pub use opened::OpenedModel;
 #[cfg(feature = "cli")]

@@ -3,10 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::runner::Runner;
-use crate::error::Error;
-use crate::gpu::{GpuError, Plan};
-use crate::model::lora::{LoraAdapter, LoraCapacity};
+use crate::gpu::Plan;
+use crate::model::lora::LoraCapacity;
 use crate::model::{PassOutput, Weights};
 
 /// Key of a recorded plan.
@@ -53,55 +51,20 @@ impl AdaptedPasses {
     pub fn passes(&self) -> Option<Arc<Passes>> {
         lock(&self.0).as_ref().map(|adapted| adapted.passes.clone())
     }
-}
 
-impl Runner {
-    /// The capacity for adapters on this device.
-    pub fn lora_capacity(&self) -> LoraCapacity {
-        lock(&self.adapted.0).as_ref().map(|adapted| adapted.capacity.clone()).unwrap_or_default()
-    }
-
-    /// Makes passes for adapters up to `capacity`, with these in their slots. Nothing uses them before
-    /// [`Runner::set_adapted`].
-    ///
-    /// # Errors
-    /// [`Error::Gpu`] if they do not fit the device's memory or bindings.
-    pub async fn adapt(
-        &self,
-        capacity: &LoraCapacity,
-        adapters: impl IntoIterator<Item = (u32, Arc<LoraAdapter>)>,
-    ) -> Result<Arc<Passes>, Error> {
-        let (device, config) = (&self.device, &self.config);
-        let rows = self.max_rows as usize;
-        let weights = self.weights().with_lora(device, config, capacity, rows).await?;
-        let passes = Passes::new(weights);
-        self.compile_passes(&passes, &|_, _| {}).await?;
-        for (slot, adapter) in adapters {
-            passes.weights.write_lora(device, config, slot as usize, &adapter);
-        }
-        device.check()?;
-        Ok(Arc::new(passes))
+    /// The capacity for adapters.
+    pub fn capacity(&self) -> LoraCapacity {
+        lock(&self.0).as_ref().map(|adapted| adapted.capacity.clone()).unwrap_or_default()
     }
 
     /// Lets passes with adapters be `passes` from now on.
-    pub fn set_adapted(&self, capacity: LoraCapacity, passes: Arc<Passes>) {
-        *lock(&self.adapted.0) = Some(Adapted { capacity, passes });
+    pub fn set(&self, capacity: LoraCapacity, passes: Arc<Passes>) {
+        *lock(&self.0) = Some(Adapted { capacity, passes });
     }
 
     /// Frees the memory of adapters.
-    pub fn remove_adapted(&self) {
-        *lock(&self.adapted.0) = None;
-    }
-
-    /// Writes an adapter into a slot. The capacity must hold it.
-    ///
-    /// # Errors
-    /// [`GpuError::DeviceLost`].
-    pub fn write_lora(&self, slot: u32, adapter: &LoraAdapter) -> Result<(), GpuError> {
-        if let Some(passes) = self.adapted.passes() {
-            passes.weights.write_lora(&self.device, &self.config, slot as usize, adapter);
-        }
-        self.device.check()
+    pub fn remove(&self) {
+        *lock(&self.0) = None;
     }
 }
 

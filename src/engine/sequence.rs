@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use super::Engine;
-use super::loras::{LoraChoice, LoraOfSeq};
+use super::answer::LoraChoice;
+use super::loras::LoraOfSeq;
 use super::runner::Runner;
 use crate::error::Error;
 use crate::kernels::{LogitRow, PAGE, Row, SampleParams, SeqRows};

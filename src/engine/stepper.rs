@@ -112,6 +112,7 @@ impl Stepper {
                 continue;
             }
             if step.is_empty() && idle {
+                self.core.loras.free_unused(&self.core.runner());
                 match commands.next().await {
                     Some(command) => self.take(command).await,
                     None => return,

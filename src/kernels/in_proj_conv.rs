@@ -67,11 +67,12 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
         Format::ALL.iter().flat_map(|f| Reduce::available(caps).into_iter().map(move |r| (f, r)))
     {
         for weights in format.parts(caps) {
-            for lora in [false, true] {
-                all.push(variant(weights, reduce, Activations::Float, (3, 16), lora));
-                if weights.is_quantised() {
-                    all.push(variant(weights, reduce, Activations::Int8, (3, 16), lora));
-                }
+            all.push(variant(weights, reduce, Activations::Float, (3, 16), false));
+            if InProjConv::binds(*format, true, caps) {
+                all.push(variant(weights, reduce, Activations::Float, (3, 16), true));
+            }
+            if weights.is_quantised() {
+                all.push(variant(weights, reduce, Activations::Int8, (3, 16), false));
             }
         }
     }
@@ -80,13 +81,18 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 
 impl InProjConv<'_> {
     /// Whether the kernel can take a matrix: all rows are in one part, channels come in fours, and the device has
-    /// storage bindings for the batch table, five tensors, weights, and adapters. WebGPU grants eight.
+    /// enough storage bindings, of which WebGPU grants eight.
     #[must_use]
     pub fn takes(in_proj: &Matrix, caps: &Caps) -> bool {
         let [part] = &in_proj.parts[..] else { return false };
-        let buffers = 6 + part.bind().len() + usize::from(in_proj.lora.is_some());
-        buffers <= caps.max_storage_buffers as usize
+        Self::binds(part.format, in_proj.lora.is_some(), caps)
             && in_proj.rows.is_multiple_of(3 * CHANNELS as usize)
+    }
+
+    /// Whether the device has storage bindings for the batch table, five tensors, weights, and adapters.
+    #[must_use]
+    pub fn binds(format: Format, lora: bool, caps: &Caps) -> bool {
+        6 + format.bindings() + usize::from(lora) <= caps.max_storage_buffers as usize
     }
 
     /// Appends the dispatch. The matrix must be one that the kernel [`takes`](Self::takes).

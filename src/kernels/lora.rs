@@ -1,15 +1,8 @@
-//! Host side of `shaders/lora_shrink.wgsl`, and the layout of LoRA adapters on the GPU.
+//! The layout of LoRA adapters on the GPU, which the import `lora` reads.
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{ExpertChoice, Norm, NormPart, OfExpertPart, Reduce, bytes_of};
-use crate::gpu::{Caps, Device, Dispatch, Extent, GpuError, Reads, Recorder, Tensor, Variant};
-
-/// Lanes that share four ranks, of matrices with few and with many columns.
-const WG: u32 = 64;
-const WIDE_WG: u32 = 256;
-/// Lanes that each own four ranks: ranks are few, and a CPU driver runs eight lanes at a time.
-const SERIAL_WG: u32 = 8;
+use crate::gpu::{Device, GpuError, Tensor};
 
 /// The low-rank factors of one matrix `[experts, rows, cols]`, for the adapters in all slots: `W' = W + scale B A`.
 /// Slot by slot A `[experts, rank, cols]` and B `[experts, rows, rank]`, then the results `[products, rank]` of
@@ -73,7 +66,7 @@ impl LoraShape {
         self.len() == 0
     }
 
-    fn params(&self) -> LoraParams {
+    pub(super) fn params(&self) -> LoraParams {
         LoraParams {
             rank4: (self.rank / 4) as u32,
             slot4: (self.slot_at(1) / 4) as u32,
@@ -88,10 +81,10 @@ impl LoraShape {
 #[repr(C)]
 #[derive(Clone, Copy, Default, Pod, Zeroable)]
 pub(super) struct LoraParams {
-    rank4: u32,
-    slot4: u32,
+    pub rank4: u32,
+    pub slot4: u32,
     b4: u32,
-    v4: u32,
+    pub v4: u32,
     rows: u32,
 }
 
@@ -109,149 +102,5 @@ impl LoraMatrix {
     /// [`GpuError::OutOfMemory`], or [`GpuError::Limit`] if they do not fit a binding.
     pub async fn new(device: &Device, shape: LoraShape) -> Result<Self, GpuError> {
         Ok(Self { data: device.tensor("LoRA adapters", shape.len()).await?, shape })
-    }
-}
-
-/// The experts of products with the factors of a [`LoraMatrix`].
-#[derive(Clone, Copy)]
-pub enum OfExpert<'a> {
-    /// The matrix has no experts.
-    None,
-    /// A pass of one row chooses its experts from the router's logits.
-    Chosen(ExpertChoice<'a>),
-    /// `[rows, top_k]`, as [`super::Route`] has chosen them.
-    Listed {
-        /// Experts.
-        ids: &'a Tensor<u32>,
-        /// Experts of a row.
-        top_k: u32,
-    },
-}
-
-impl OfExpert<'_> {
-    fn part(self) -> OfExpertPart {
-        match self {
-            Self::None => OfExpertPart::None,
-            Self::Chosen(_) => OfExpertPart::Chosen,
-            Self::Listed { .. } => OfExpertPart::Listed,
-        }
-    }
-
-    fn top_k(self) -> u32 {
-        match self {
-            Self::None => 1,
-            Self::Chosen(choice) => choice.top_k,
-            Self::Listed { top_k, .. } => top_k,
-        }
-    }
-}
-
-/// `v = scale A x`: the first half of an adapter's product. The product with the matrix adds `B v`.
-pub struct LoraShrink<'a> {
-    /// The factors, which also receive the results.
-    pub lora: &'a LoraMatrix,
-    /// `[inputs, cols]`.
-    pub x: &'a Tensor<f32>,
-    /// RMSNorm of `x`: its weight is applied here, its factor by the product with the matrix.
-    pub norm: Option<Norm<'a>>,
-    /// The experts.
-    pub experts: OfExpert<'a>,
-    /// Product `s` reads input row `s` instead of row `s / top_k`.
-    pub own_rows: bool,
-    /// Summation within a workgroup.
-    pub reduce: Reduce,
-}
-
-#[repr(C)]
-#[derive(Clone, Copy, Pod, Zeroable)]
-struct Params {
-    rank4: u32,
-    slot4: u32,
-    v4: u32,
-    cols: u32,
-    top_k: u32,
-    own_rows: u32,
-    routed_scaling: f32,
-    eps: f32,
-}
-
-/// The summation and the lanes of a workgroup.
-fn lanes(reduce: Reduce, wide: bool) -> (Reduce, u32) {
-    match reduce.is_serial() {
-        true => (Reduce::Serial, SERIAL_WG),
-        false if wide => (reduce, WIDE_WG),
-        false => (reduce, WG),
-    }
-}
-
-fn variant(
-    reduce: Reduce,
-    wide: bool,
-    norm: bool,
-    part: OfExpertPart,
-    choice: Option<(u32, u32, bool)>,
-) -> Variant {
-    let (reduce, wg) = lanes(reduce, wide);
-    let mut v = Variant::new("lora_shrink").import(reduce).import(NormPart::new(norm)).import(part);
-    v = v.int("WG", wg);
-    if let Some((experts, top_k, norm_topk)) = choice {
-        v = v.int("EXPERTS", experts).int("TOP_K", top_k).int("NORM_TOPK", norm_topk.into());
-    }
-    v
-}
-
-pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for reduce in Reduce::available(caps).into_iter().filter(|r| *r != Reduce::SerialSubgroup) {
-        for (wide, norm) in [(false, false), (false, true), (true, false), (true, true)] {
-            if reduce.is_serial() && wide {
-                continue;
-            }
-            let choice = Some((32, 4, true));
-            all.push(variant(reduce, wide, norm, OfExpertPart::None, None));
-            all.push(variant(reduce, wide, norm, OfExpertPart::Chosen, choice));
-            all.push(variant(reduce, wide, norm, OfExpertPart::Listed, None));
-        }
-    }
-    all
-}
-
-impl LoraShrink<'_> {
-    /// Appends the dispatch.
-    pub fn record(&self, r: &mut Recorder) {
-        let LoraShape { cols, rank, experts, .. } = self.lora.shape;
-        let wide = cols >= (4 * WIDE_WG) as usize;
-        let (_, wg) = lanes(self.reduce, wide);
-        let top_k = self.experts.top_k();
-        let mut bindings = vec![self.x.bind("x"), self.lora.data.bind("lora")];
-        bindings.extend(self.norm.map(|n| n.scale.bind("norm_scale")));
-        let mut choice = None;
-        match self.experts {
-            OfExpert::None => {}
-            OfExpert::Chosen(c) => {
-                choice = Some((experts as u32, c.top_k, c.norm_topk_prob));
-                bindings.extend([c.logits.bind("logits"), c.expert_bias.bind("expert_bias")]);
-            }
-            OfExpert::Listed { ids, .. } => bindings.push(ids.bind("ids")),
-        }
-        let at = self.lora.shape.params();
-        let groups = at.rank4.div_ceil(self.reduce.rows(wg));
-        r.push(Dispatch {
-            variant: variant(self.reduce, wide, self.norm.is_some(), self.experts.part(), choice),
-            params: bytes_of(&Params {
-                rank4: at.rank4,
-                slot4: at.slot4,
-                v4: at.v4,
-                cols: cols as u32,
-                top_k,
-                own_rows: self.own_rows.into(),
-                routed_scaling: 1.0,
-                eps: 0.0,
-            }),
-            bindings,
-            grid: [Extent::Rows { times: top_k, per: 1 }, Extent::Const(groups), Extent::Const(1)],
-            macs_per_row: (rank * cols) as u64 * u64::from(top_k),
-            reads: Reads { bytes: 4 * self.lora.shape.slot_at(1) as u64, share: 1.0 },
-        });
     }
 }

@@ -97,6 +97,11 @@ impl Format {
         planes
     }
 
+    /// Storage bindings of a matrix part: as `vec4`s, and in blocks as words too.
+    pub(crate) fn bindings(self) -> usize {
+        if self.is_quantised() { 2 } else { 1 }
+    }
+
     /// Whether the weights are integers in blocks, stored in planes.
     pub(crate) fn is_quantised(self) -> bool {
         self.block().0 > 1

@@ -193,10 +193,11 @@ impl Parts {
 
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
-    let weights = || Format::ALL.iter().flat_map(|f| f.parts(caps));
-    let float = weights().map(|w| (w, Activations::Float));
-    let int8 = Format::ALL.iter().filter(|f| f.is_quantised()).flat_map(|f| f.parts(caps));
-    for (weights, activations) in float.chain(int8.map(|w| (w, Activations::Int8))) {
+    let parts = |f: &Format| f.parts(caps).into_iter().map(|part| (*f, part)).collect::<Vec<_>>();
+    let float = Format::ALL.iter().flat_map(parts).map(|w| (w, Activations::Float));
+    let quantised = Format::ALL.iter().filter(|f| f.is_quantised());
+    let int8 = quantised.flat_map(parts).map(|w| (w, Activations::Int8));
+    for ((format, weights), activations) in float.chain(int8) {
         for reduce in Reduce::available(caps) {
             let dense = Parts {
                 weights,
@@ -243,20 +244,23 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             {
                 all.push(Parts { items, epilogue, norm, items_per_group: most, ..dense });
             }
+            // The same addition in each: every kind of items and every epilogue is there once.
+            if activations == Activations::Float {
+                let dense = Parts { lora: true, ..dense };
+                all.push(Parts { norm: true, ..dense });
+                all.push(Parts { epilogue: add, items_per_group: most, ..dense });
+                all.push(Parts { norm: true, epilogue: swiglu, ..dense });
+                if Matvec::binds_gather(format, true, caps) {
+                    all.push(Parts { lora: true, norm: true, ..gather });
+                }
+                all.push(Parts { lora: true, ..combine });
+                for (items, epilogue) in [(inwards, swiglu), (outwards, store)] {
+                    all.push(Parts { items, epilogue, items_per_group: most, ..dense });
+                }
+            }
         }
     }
-    // Every kind of item and each epilogue with adapters.
-    let adapted: Vec<_> =
-        all.iter().filter(|p| adapted(p)).map(|p| Parts { lora: true, ..*p }).collect();
-    all.extend(adapted);
     all.iter().map(Parts::variant).collect()
-}
-
-/// Whether the variants that tests run have this one with adapters too: of each format all items and epilogues.
-fn adapted(p: &Parts) -> bool {
-    !p.bias
-        && !p.wide
-        && (p.items_per_group == 1 || p.items_per_group == Matvec::most_items(p.reduce))
 }
 
 impl Matvec<'_> {
@@ -268,12 +272,18 @@ impl Matvec<'_> {
         if reduce.is_serial() { 8 } else { 4 }
     }
 
-    /// Whether [`MatvecItems::Gather`] with a norm fits the device's storage bindings: the batch table, inputs,
-    /// norm, router's logits, biases of experts, output, weights, and adapters. WebGPU grants eight.
+    /// Whether [`MatvecItems::Gather`] can take a matrix: the device must have enough storage bindings, of which
+    /// WebGPU grants eight.
     #[must_use]
     pub fn gathers(weight: &Matrix, caps: &Caps) -> bool {
-        let weights = weight.parts.iter().map(|part| part.bind().len()).max().unwrap_or(0);
-        6 + weights + usize::from(weight.lora.is_some()) <= caps.max_storage_buffers as usize
+        weight.parts.iter().all(|part| Self::binds_gather(part.format, weight.lora.is_some(), caps))
+    }
+
+    /// Whether the device has storage bindings for the batch table, inputs, norm, the router's logits, biases of
+    /// experts, output, weights, and adapters.
+    #[must_use]
+    pub fn binds_gather(format: Format, lora: bool, caps: &Caps) -> bool {
+        6 + format.bindings() + usize::from(lora) <= caps.max_storage_buffers as usize
     }
 
     /// Appends one dispatch for each part of the matrix.

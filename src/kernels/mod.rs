@@ -12,6 +12,7 @@ mod kv;
 mod linear;
 mod logprobs;
 mod lora;
+mod lora_shrink;
 mod matmul;
 mod matmul_coop;
 mod matrix;
@@ -41,7 +42,8 @@ pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
 pub use linear::{Choices, ExpertLinear, Linear, Multiply};
 pub use logprobs::{LOGPROBS_WORDS, Logprobs, LogprobsBuffers, MAX_TOP_LOGPROBS};
-pub use lora::{LoraMatrix, LoraShape, LoraShrink, OfExpert};
+pub use lora::{LoraMatrix, LoraShape};
+pub use lora_shrink::{LoraShrink, OfExpert};
 pub use matmul::{Grouped, Matmul, TILE_ITEMS};
 pub use matmul_coop::MatmulCoop;
 pub use matrix::{Format, Matrix, MatrixPart, Planes};
@@ -79,7 +81,7 @@ pub const KERNELS: &[KernelInfo] = &[
     KernelInfo { name: "in_proj_conv", variants: in_proj_conv::variants },
     KernelInfo { name: "logprobs", variants: logprobs::rows_variants },
     KernelInfo { name: "logprobs_spans", variants: logprobs::spans_variants },
-    KernelInfo { name: "lora_shrink", variants: lora::variants },
+    KernelInfo { name: "lora_shrink", variants: lora_shrink::variants },
     KernelInfo { name: "matmul", variants: matmul::variants },
     KernelInfo { name: "matmul_coop", variants: matmul_coop::variants },
     KernelInfo { name: "matvec", variants: matvec::variants },

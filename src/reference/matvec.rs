@@ -1,6 +1,6 @@
 //! Twin of `shaders/matvec.wgsl`, `matmul.wgsl` and `matmul_coop.wgsl`, which compute the same products.
 
-use super::{dot, sigmoid};
+use super::{Lora, dot, sigmoid};
 
 /// Products of an item.
 #[derive(Clone, Copy, Debug)]
@@ -49,6 +49,8 @@ pub struct Product<'a> {
     pub cols: usize,
     /// `[rows]`.
     pub bias: Option<&'a [f32]>,
+    /// LoRA adapters of the rows.
+    pub lora: Option<Lora<'a>>,
     /// `[inputs, cols]`.
     pub x: &'a [f32],
     /// Products of an item.
@@ -58,9 +60,12 @@ pub struct Product<'a> {
 }
 
 impl Product<'_> {
-    fn one(&self, expert: usize, row: usize, input: usize) -> f64 {
+    /// Row `row` of product `s` with a matrix and an input.
+    fn one(&self, s: usize, expert: usize, row: usize, input: usize) -> f64 {
         let w = &self.weight[(expert * self.rows + row) * self.cols..][..self.cols];
-        dot(w, &self.x[input * self.cols..][..self.cols])
+        let x = &self.x[input * self.cols..][..self.cols];
+        let lora = self.lora.map_or(0.0, |lora| lora.product(s, expert, (row, self.rows), x));
+        dot(w, x) + lora
     }
 
     fn items(&self) -> usize {
@@ -73,12 +78,13 @@ impl Product<'_> {
 
     fn item(&self, item: usize, row: usize) -> f64 {
         let product = match self.jobs {
-            Jobs::Dense => self.one(0, row, item),
+            Jobs::Dense => self.one(item, 0, row, item),
             Jobs::Experts { ids, top_k, own_rows } => {
-                self.one(ids[item] as usize, row, if own_rows { item } else { item / top_k })
+                let input = if own_rows { item } else { item / top_k };
+                self.one(item, ids[item] as usize, row, input)
             }
             Jobs::Combine { ids, gates, top_k } => (item * top_k..(item + 1) * top_k)
-                .map(|i| f64::from(gates[i]) * self.one(ids[i] as usize, row, i))
+                .map(|i| f64::from(gates[i]) * self.one(i, ids[i] as usize, row, i))
                 .sum(),
         };
         product + self.bias.map_or(0.0, |b| f64::from(b[row]))

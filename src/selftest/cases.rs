@@ -11,8 +11,8 @@ use super::{
 };
 use crate::gpu::{Caps, Device, GpuError};
 use crate::kernels::{
-    Activations, Choices, Epilogue, Format, KvFormat, MatmulCoop, Matvec, Multiply, Reduce,
-    SampleShare, TILE_ITEMS,
+    Activations, Choices, Epilogue, Format, InProjConv, KvFormat, MatmulCoop, Matvec, Multiply,
+    Reduce, SampleShare, TILE_ITEMS,
 };
 use crate::reference::Options;
 
@@ -54,6 +54,7 @@ fn linear(mode: Rows, epilogue: Epilogue, items: usize, bias: bool) -> LinearCas
         epilogue,
         bias,
         norm: false,
+        lora: 0,
         part_rows: 32,
         seed: 3,
     }
@@ -68,6 +69,22 @@ fn router(items: usize) -> LinearCase {
 fn normed(case: LinearCase) -> LinearCase {
     LinearCase { norm: true, ..case }
 }
+
+/// The same product with LoRA adapters of the rows.
+fn with_lora(case: LinearCase) -> LinearCase {
+    LinearCase { lora: 8, ..case }
+}
+
+/// Products with adapters: mode, epilogue, norm, and whether items share weights.
+const LORAS: [(Rows, Epilogue, bool, bool); 7] = [
+    (Rows::Dense, Epilogue::Store, true, false),
+    (Rows::Dense, Epilogue::Add, false, true),
+    (Rows::Dense, Epilogue::Swiglu, true, false),
+    (Rows::Gather, Epilogue::Swiglu, true, false),
+    (Rows::Combine, Epilogue::Add, false, false),
+    (Rows::GroupedIn, Epilogue::Swiglu, false, true),
+    (Rows::GroupedOut, Epilogue::Store, false, true),
+];
 
 /// The products of a model: mode, epilogue, bias.
 const MATVECS: [(Rows, Epilogue, bool); 10] = [
@@ -151,9 +168,15 @@ fn in_proj_conv() -> InProjConvCase {
         cols: 68,
         l_cache: 3,
         ring_columns: 16,
+        lora: 0,
         fill: Fill::Normal,
         seed: 11,
     }
+}
+
+/// The same with LoRA adapters.
+fn in_proj_conv_with_lora() -> InProjConvCase {
+    InProjConvCase { lora: 8, ..in_proj_conv() }
 }
 
 fn embed(part_rows: usize) -> EmbedCase {
@@ -269,6 +292,8 @@ pub(super) fn quick(caps: &Caps) -> Vec<Check> {
             all.push(Check::Linear(case.clone(), weights, kernel));
         }
     }
+    let case = with_lora(linear(Rows::Dense, Epilogue::Store, 1, false));
+    all.push(Check::Linear(case, weights, matvec));
     let kernel = (reduce, activations);
     all.push(Check::InProjConv(in_proj_conv(), WeightsImport::best(Format::Q4), kernel));
     // Weights in blocks, as in the published files, for all ways to multiply them.
@@ -302,7 +327,16 @@ pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
             }
         }
     }
+    for (mode, epilogue, bias) in MATMULS {
+        if bias || mode == Rows::LogitRows {
+            continue;
+        }
+        for kernel in LinearKernel::of_many_items(caps) {
+            all.push(Check::Linear(with_lora(linear(mode, epilogue, 70, bias)), weights, kernel));
+        }
+    }
     for reduce in Reduce::available(caps) {
+        all.extend(matvecs_with_lora(caps, weights, reduce));
         all.extend(matvecs(weights, reduce));
     }
     all
@@ -357,6 +391,25 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
     // The last has more spans than a workgroup has lanes.
     for vocab in [33, 1000, 65_536, 262_145] {
         all.extend(SampleShare::ALL.map(|share| Check::Sample(sample(vocab), share)));
+    }
+    all
+}
+
+/// `matvec` and `in_proj_conv` with adapters, as far as the device has bindings for them.
+fn matvecs_with_lora(caps: &Caps, weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
+    let activations = Activations::Float;
+    let mut all = Vec::new();
+    if InProjConv::binds(weights.format, true, caps) {
+        all.push(Check::InProjConv(in_proj_conv_with_lora(), weights, (reduce, activations)));
+    }
+    for (mode, epilogue, norm, share) in LORAS {
+        let items = if share { Matvec::most_items(reduce) } else { 1 };
+        if mode == Rows::Gather && !Matvec::binds_gather(weights.format, true, caps) {
+            continue;
+        }
+        let case = LinearCase { norm, ..with_lora(linear(mode, epilogue, items as usize, false)) };
+        let kernel = LinearKernel::Matvec { reduce, activations, items };
+        all.push(Check::Linear(case, weights, kernel));
     }
     all
 }

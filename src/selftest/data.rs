@@ -179,6 +179,12 @@ impl Pass {
         Self::new(&[Span { slot: 0, position: 0, rows: rows as u32 }], &mut Rng::new(0))
     }
 
+    /// Sequences of one row each.
+    pub fn of_sequences(rows: usize) -> Self {
+        let span = |slot| Span { slot, position: 0, rows: 1 };
+        Self::new(&(0..rows as u32).map(span).collect::<Vec<_>>(), &mut Rng::new(0))
+    }
+
     /// Requests the logits of `rows`, counted over the whole pass.
     pub fn want_logits(&mut self, rows: &[usize]) {
         let mut first = 0;

@@ -3,6 +3,7 @@
 use super::compare::{Comparison, EPSILON, TINY};
 use super::data::{Output, Pass, WeightsImport, run};
 use super::linear::{EPS, LinearCase, LinearKernel, Rows};
+use super::lora::Shrink;
 use super::routing::Routing;
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
@@ -20,6 +21,8 @@ pub struct InProjConvCase {
     pub cols: usize,
     /// Taps.
     pub l_cache: usize,
+    /// Rank of the rows' LoRA adapters, a multiple of 4; 0: none.
+    pub lora: usize,
     /// Columns of a ring, at least `l_cache`.
     pub ring_columns: usize,
     /// Fill of the residual stream.
@@ -43,6 +46,7 @@ impl InProjConvCase {
             epilogue: Epilogue::Store,
             bias: false,
             norm: true,
+            lora: self.lora,
             part_rows: 0,
             seed: self.seed,
         }
@@ -78,18 +82,33 @@ pub async fn check_in_proj_conv(
     let mut ring = before.clone();
     let want = reference::short_conv(shape, &pass.sequences, &bcx, &taps, None, &mut ring);
 
-    let weight =
+    let mut weight =
         stored.matrix(device, (1, product.rows, product.cols), device.caps().max_part()).await?;
+    if let Some(lora) = &inputs.lora {
+        weight.lora = Some(lora.matrix(device).await?);
+        lora.assign(&mut pass.batch);
+    }
     let x = device.tensor_of("x", &inputs.raw).await?;
     let scale = device.tensor_of("norm_scale", &inputs.scale).await?;
     let taps_on_gpu = device.tensor_of("taps", &taps).await?;
     let ring_on_gpu = Output::with(device, &before).await?;
     let y = Output::empty(device, want.len()).await?;
+    let norm = Norm { scale: &scale, eps: EPS };
     let variant = run(device, weights.caps(device), &pass.batch, 1, |r| {
+        Shrink {
+            lora: weight.lora.as_ref(),
+            x: &x,
+            norm: Some(norm),
+            choice: None,
+            ids: None,
+            top_k: 1,
+            own_rows: false,
+        }
+        .record(r, kernel);
         InProjConv {
             in_proj: &weight,
             x: &x,
-            norm: Norm { scale: &scale, eps: EPS },
+            norm,
             taps: &taps_on_gpu,
             ring: &ring_on_gpu.tensor,
             y: &y.tensor,

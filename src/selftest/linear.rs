@@ -1,12 +1,13 @@
 //! Cases of the product kernels, `matvec` and `matmul`.
 
-use super::compare::{Comparison, EPSILON, TINY};
+use super::compare::Comparison;
 use super::data::{Output, Pass, WeightsImport, run};
+use super::lora::{Factors, Shrink};
 use super::routing::{Routing, groups_words};
 use super::stored::Stored;
 use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
-use crate::gpu::{Caps, Device, GpuError};
+use crate::gpu::{Caps, Device, GpuError, Recorder};
 use crate::kernels::{
     Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems,
     Norm, Reduce, TILE_ITEMS,
@@ -61,6 +62,8 @@ pub struct LinearCase {
     pub bias: bool,
     /// `matvec`: of normed rows.
     pub norm: bool,
+    /// Rank of the rows' LoRA adapters, a multiple of 4; 0: none.
+    pub lora: usize,
     /// Split the matrix into parts of about this many rows; 0: as the device demands.
     pub part_rows: usize,
     /// Seed of the values.
@@ -106,6 +109,14 @@ impl LinearKernel {
         all
     }
 
+    /// Summation of the adapters' products.
+    pub(super) fn reduce(self) -> Reduce {
+        match self {
+            Self::Matvec { reduce, .. } => reduce,
+            Self::Matmul | Self::MatmulCoop => Reduce::Tree,
+        }
+    }
+
     /// Items of a tile.
     fn tile(self) -> u32 {
         match self {
@@ -134,18 +145,19 @@ const ROUTED_SCALING: f32 = 0.75;
 const LARGEST_HALF: f32 = 64.0 * 65_000.0;
 
 pub(super) struct Inputs {
-    weight: Vec<f32>,
-    bias: Option<Vec<f32>>,
+    pub weight: Vec<f32>,
+    pub bias: Option<Vec<f32>>,
     /// Rows that the kernel reads, and their norm's weight.
     pub raw: Vec<f32>,
     pub scale: Vec<f32>,
     /// Rows that are multiplied: the same, or normed.
-    x: Vec<f32>,
-    before: Vec<f32>,
+    pub x: Vec<f32>,
+    pub before: Vec<f32>,
+    pub lora: Option<Factors>,
     /// The router's logits and the experts' biases, by which `matvec` chooses `ids` and `gates`.
-    router: (Vec<f32>, Vec<f32>),
-    ids: Vec<u32>,
-    gates: Vec<f32>,
+    pub router: (Vec<f32>, Vec<f32>),
+    pub ids: Vec<u32>,
+    pub gates: Vec<f32>,
 }
 
 impl LinearCase {
@@ -201,7 +213,8 @@ impl LinearCase {
                 (Default::default(), ids, Vec::new())
             }
         };
-        let mut inputs = Inputs { weight, bias, raw, scale, x, before, router, ids, gates };
+        let lora = Factors::of(self, &mut rng);
+        let mut inputs = Inputs { weight, bias, raw, scale, x, before, lora, router, ids, gates };
         if half {
             inputs.x.iter_mut().for_each(|x| *x = x.clamp(-LARGEST_HALF, LARGEST_HALF));
             inputs.raw.clone_from(&inputs.x);
@@ -209,7 +222,7 @@ impl LinearCase {
         (stored, inputs)
     }
 
-    fn product<'a>(&self, i: &'a Inputs, after: After<'a>) -> Product<'a> {
+    pub(super) fn product<'a>(&self, i: &'a Inputs, after: After<'a>) -> Product<'a> {
         let (ids, gates, top_k) = (&i.ids[..], &i.gates[..], self.top_k);
         let jobs = match self.mode {
             Rows::Dense | Rows::LogitRows => Jobs::Dense,
@@ -217,107 +230,17 @@ impl LinearCase {
             Rows::GroupedOut => Jobs::Experts { ids, top_k, own_rows: true },
             Rows::Combine => Jobs::Combine { ids, gates, top_k },
         };
-        let (rows, cols) = (self.rows, self.cols);
-        Product { weight: &i.weight, rows, cols, bias: i.bias.as_deref(), x: &i.x, jobs, after }
-    }
-
-    /// The expected elements and their tolerances.
-    pub(super) fn expected(
-        &self,
-        i: &Inputs,
-        format: Format,
-        rounded: Rounding,
-    ) -> (Vec<f32>, Vec<f64>) {
-        let largest = |v: &[f32]| f64::from(v.iter().fold(0.0f32, |m, v| m.max(v.abs())));
-        let absolute = Inputs {
-            weight: magnitudes(&i.weight, format),
-            bias: i.bias.as_ref().map(|b| b.iter().map(|v| v.abs()).collect()),
-            x: i.x.iter().map(|v| v.abs()).collect(),
-            ..Inputs { ids: i.ids.clone(), gates: i.gates.clone(), ..Inputs::none() }
-        };
-        // Number of operations on a term, and the possible loss by flushing denormals.
-        let terms = if rounded == Rounding::Half { self.cols } else { self.cols / 4 };
-        // A gate's score has an error of 12 to 40 ulps, and so has the sum of all.
-        let gates = if self.mode == Rows::Combine { 100 } else { 0 };
-        let norm = if self.norm { self.cols / 8 + 32 } else { 0 };
-        let depth = (terms + 16 + self.top_k + gates + norm) as f64;
-        let flushed =
-            (self.cols * self.top_k) as f64 * (largest(&i.weight) + largest(&i.x) + 2.0) * TINY;
-        let magnitudes = reference::matvec(&self.product(&absolute, After::Store));
-        let mut errors: Vec<f64> =
-            magnitudes.iter().map(|m| f64::from(*m) * depth * EPSILON + flushed).collect();
-        // Errors by rounding: |w| times an input's error, and the reverse.
-        let mut add = |weight: Vec<f32>, x: Vec<f32>| {
-            let (ids, gates) = (i.ids.clone(), i.gates.clone());
-            let inputs = Inputs { weight, x, ids, gates, ..Inputs::none() };
-            let more = reference::matvec(&self.product(&inputs, After::Store));
-            errors.iter_mut().zip(more).for_each(|(e, r)| *e += f64::from(r));
-        };
-        let abs = |v: &[f32]| v.iter().map(|v| v.abs()).collect::<Vec<_>>();
-        match rounded {
-            Rounding::None => {}
-            Rounding::Int8 => add(abs(&i.weight), rounding(&i.x)),
-            Rounding::Half => {
-                let half = |v: &f32, least: f32| (v.abs() / 2047.0).max(least);
-                add(abs(&i.weight), i.x.iter().map(|v| half(v, 2e-6)).collect());
-                add(i.weight.iter().map(|v| half(v, 3e-8)).collect(), abs(&i.x));
-            }
-        }
-        match self.epilogue {
-            Epilogue::Store => (reference::matvec(&self.product(i, After::Store)), errors),
-            Epilogue::Add => {
-                let want = reference::matvec(&self.product(i, After::Add(&i.before)));
-                let bounds = want
-                    .iter()
-                    .zip(&i.before)
-                    .zip(errors)
-                    .map(|((w, b), e)| e + f64::from(w.abs() + b.abs()) * 2.0 * EPSILON)
-                    .collect();
-                (want, bounds)
-            }
-            Epilogue::Swiglu => {
-                let raw = reference::matvec(&self.product(i, After::Store));
-                let bounds = raw
-                    .chunks(2)
-                    .zip(errors.chunks(2))
-                    .map(|(v, e)| {
-                        let (gate, up) = (f64::from(v[0]), f64::from(v[1]).abs());
-                        let silu = gate / (1.0 + (-gate).exp());
-                        // The slope of silu is at most 1.1; exp of a large value has an error of
-                        // some ulps.
-                        let own = silu.abs() * (16.0 + 4.0 * gate.abs().min(100.0)) * EPSILON
-                            + 1.1 * e[0]
-                            + 1e-35;
-                        own * (up + e[1]) + silu.abs() * e[1]
-                    })
-                    .collect();
-                (reference::matvec(&self.product(i, After::Swiglu)), bounds)
-            }
-        }
-    }
-}
-
-/// Largest change of each input by rounding to 8 bits in blocks of 32: half a step of the block's
-/// largest, or the value itself in a block too small for steps.
-fn rounding(x: &[f32]) -> Vec<f32> {
-    let largest = |block: &[f32]| block.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-    x.chunks(32).flat_map(|b| vec![(largest(b) / 253.0).max(1e-30); b.len()]).collect()
-}
-
-/// Size of a weight for bounds: |w|, plus twice the largest of the block if the block has an offset, which is
-/// multiplied and added separately.
-fn magnitudes(weight: &[f32], format: Format) -> Vec<f32> {
-    let largest = |block: &[f32]| block.iter().fold(0.0_f32, |m, v| m.max(v.abs()));
-    match format.block().0 {
-        1 => weight.iter().map(|v| v.abs()).collect(),
-        _ => weight.chunks(32).flat_map(|b| b.iter().map(|v| v.abs() + 2.0 * largest(b))).collect(),
+        let (rows, cols, lora) = (self.rows, self.cols, i.lora.as_ref().map(Factors::twin));
+        let bias = i.bias.as_deref();
+        Product { weight: &i.weight, rows, cols, bias, lora, x: &i.x, jobs, after }
     }
 }
 
 impl Inputs {
-    fn none() -> Self {
+    /// No values.
+    pub fn none() -> Self {
         let (weight, raw, scale, x, before, router, ids, gates) = Default::default();
-        Self { weight, bias: None, raw, scale, x, before, router, ids, gates }
+        Self { weight, bias: None, raw, scale, x, before, lora: None, router, ids, gates }
     }
 }
 
@@ -392,7 +315,10 @@ async fn run_linear(
         rows => (rows * case.experts * format.row_bytes(case.cols)) as u64,
     };
     let shape = (case.experts, case.rows, case.cols);
-    let weight = stored.matrix(device, shape, most).await?;
+    let mut weight = stored.matrix(device, shape, most).await?;
+    if let Some(lora) = &i.lora {
+        weight.lora = Some(lora.matrix(device).await?);
+    }
     let logit_rows = case.mode == Rows::LogitRows;
     // With a norm, an item reads its logit row.
     let raw: Vec<f32> = match case.norm && logit_rows {
@@ -416,7 +342,12 @@ async fn run_linear(
         Epilogue::Add => Output::with(device, &i.before).await?,
         _ => Output::empty(device, i.before.len()).await?,
     };
+    let ids = device.tensor_of("ids", &i.ids).await?;
     let mut pass = Pass::of_rows(case.items);
+    if let Some(lora) = &i.lora {
+        pass = Pass::of_sequences(case.items);
+        lora.assign(&mut pass.batch);
+    }
     if logit_rows {
         // There are more rows than logits, so that the two cannot be confused.
         pass = Pass::of_rows(2 * case.items + 1);
@@ -441,12 +372,23 @@ async fn run_linear(
         only_logit_rows: logit_rows,
         epilogue: case.epilogue,
     };
-    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| match kernel {
+    let norm = case.norm.then_some(Norm { scale: &scale, eps: EPS });
+    let chooses = matches!(case.mode, Rows::Gather | Rows::Combine);
+    let shrink = Shrink {
+        lora: weight.lora.as_ref(),
+        x: &x,
+        norm,
+        choice: chooses.then_some(choice),
+        ids: case.mode.by_expert().then_some(&ids),
+        top_k,
+        own_rows: matches!(case.mode, Rows::GroupedOut | Rows::Combine),
+    };
+    let record = |r: &mut Recorder| match kernel {
         LinearKernel::Matvec { reduce, activations, items } => Matvec {
             weight: &weight,
             bias: bias.as_ref(),
             x: &x,
-            norm: case.norm.then_some(Norm { scale: &scale, eps: EPS }),
+            norm,
             out: &out.tensor,
             items: match case.mode {
                 Rows::Gather => MatvecItems::Gather(choice),
@@ -462,6 +404,10 @@ async fn run_linear(
         .record(r),
         LinearKernel::Matmul => matmul.record(r),
         LinearKernel::MatmulCoop => MatmulCoop(matmul).record(r),
+    };
+    let variant = run(device, weights.caps(device), &pass.batch, 1, |r| {
+        shrink.record(r, kernel);
+        record(r);
     })
     .await?;
     let got = out.read(device, c).await?;
@@ -495,6 +441,9 @@ fn in_words(case: &LinearCase, weights: WeightsImport, kernel: LinearKernel) -> 
     }
     if case.norm {
         text += ", normed";
+    }
+    if case.lora > 0 {
+        text += ", with adapters";
     }
     text + filled(case.fill)
 }

@@ -11,6 +11,8 @@ mod kv;
 #[cfg(all(feature = "demo-model", feature = "reference"))]
 mod load;
 #[cfg(feature = "reference")]
+mod lora;
+#[cfg(feature = "reference")]
 mod model_check;
 mod quantised;
 mod saved;

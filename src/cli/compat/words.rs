@@ -49,6 +49,7 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
             None => "lfm2 chat --lora PATH".to_owned(),
         },
         "create" | "convert" | "quantise" => "lfm2 quantize".to_owned(),
+        "export-lora" | "merge-lora" | "fuse" => "lfm2 merge".to_owned(),
         "benchmark" | "speed" => "lfm2 bench".to_owned(),
         "test" | "self-test" => "lfm2 selftest".to_owned(),
         "check" | "tune" | "fit" | "preflight" => "lfm2 doctor".to_owned(),

@@ -1,4 +1,4 @@
-use lfm2_wgpu::kernels::{Activations, Reduce};
+use lfm2_wgpu::kernels::{Activations, InProjConv, Reduce};
 use lfm2_wgpu::selftest::{
     ConvCase, Fill, InProjConvCase, Rng, Span, WeightsImport, check_conv, check_in_proj_conv,
 };
@@ -69,6 +69,7 @@ fn fused_cases() -> impl Strategy<Value = InProjConvCase> {
             cols: 4 * cols,
             l_cache,
             ring_columns,
+            lora: 0,
             fill,
             seed,
         },
@@ -85,6 +86,8 @@ fn in_proj_conv_agrees_with_its_twins() {
         let (weights, reduce) =
             (weights[one_of(weights.len(), 0)], reduces[one_of(reduces.len(), 1)]);
         let activations = [Activations::Float, Activations::Int8][one_of(2, 2)];
+        let lora = InProjConv::binds(weights.format, true, device.caps()) && case.seed % 2 == 0;
+        let case = &InProjConvCase { lora: if lora { 12 } else { 0 }, ..case.clone() };
         Ok(vec![check_in_proj_conv(device, case, weights, (reduce, activations)).await?])
     });
 }

@@ -46,6 +46,7 @@ fn case(
         epilogue,
         bias,
         norm: false,
+        lora: 0,
         part_rows: 0,
         seed,
     }

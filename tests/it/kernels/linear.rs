@@ -50,6 +50,7 @@ fn case(
         epilogue,
         bias,
         norm: false,
+        lora: 0,
         // A part has at least two rows. Many tiny parts only take time.
         part_rows: if part_rows > 0 { part_rows.max(rows / 8) } else { 0 },
         seed,
@@ -154,6 +155,50 @@ fn matmul_agrees_with_its_twin() {
         for kernel in LinearKernel::of_many_items(device.caps()) {
             checks.push(check_linear(device, case, weights, kernel).await?);
         }
+        Ok(checks)
+    });
+}
+
+/// Rows of different adapters and of none, in every kernel and with all kinds of items.
+#[test]
+fn products_with_adapters_agree_with_their_twin() {
+    let kinds = select(vec![
+        (Rows::Dense, Epilogue::Store, false),
+        (Rows::Dense, Epilogue::Add, false),
+        (Rows::Dense, Epilogue::Swiglu, false),
+        (Rows::Gather, Epilogue::Swiglu, false),
+        (Rows::Combine, Epilogue::Add, false),
+        (Rows::GroupedIn, Epilogue::Swiglu, false),
+        (Rows::GroupedOut, Epilogue::Store, false),
+    ]);
+    let shapes = (1usize..12, matrix_rows(), cols(), part_rows());
+    let fills = (select(vec![Fill::Normal, Fill::Equal, Fill::OneNan]), any::<u64>());
+    let cases = (kinds, shapes, routed(), fills, any::<[Index; 4]>())
+        .prop_map(|(kind, shape, routed, values, pick)| (case(kind, shape, routed, values), pick));
+    property(20..=200, cases, async |device, (case, pick)| {
+        let mut checks = Vec::new();
+        let mut case = LinearCase { lora: one_of([4, 8, 20, 68], pick[2]), ..case.clone() };
+        let weights = one_of(WeightsImport::available(device.caps()), pick[0]);
+        let reduce = one_of(Reduce::available(device.caps()), pick[1]);
+        let many = matches!(case.mode, Rows::Dense | Rows::GroupedIn | Rows::GroupedOut);
+        if many && pick[3].index(2) == 0 {
+            for kernel in LinearKernel::of_many_items(device.caps()) {
+                checks.push(check_linear(device, &case, weights, kernel).await?);
+            }
+            return Ok(checks);
+        }
+        // WebGPU's default limits have one binding too few.
+        if case.mode == Rows::Gather && !Matvec::binds_gather(weights.format, true, device.caps()) {
+            return Ok(checks);
+        }
+        case.norm = case.epilogue != Epilogue::Add && case.mode != Rows::GroupedOut;
+        let items = match case.mode {
+            Rows::GroupedIn | Rows::GroupedOut => Matvec::most_items(reduce),
+            Rows::Gather | Rows::Combine => 1,
+            _ => one_of([1, 2, 4], pick[3]),
+        };
+        let kernel = LinearKernel::Matvec { reduce, activations: Float, items };
+        checks.push(check_linear(device, &case, weights, kernel).await?);
         Ok(checks)
     });
 }

@@ -36,6 +36,7 @@ pub fn cases(
                 epilogue,
                 bias: false,
                 norm: false,
+                lora: 0,
                 part_rows: 0,
                 seed,
             }
