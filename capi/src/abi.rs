@@ -305,7 +305,8 @@ pub unsafe extern "C" fn lfm2_generation_free(generation: *mut lfm2_generation) 
 /// Writes the state of a conversation to a file, so that a later run need not compute it again. `request` is the request
 /// of its last answer, with that answer as a message more. `path` is UTF-8; a file there is replaced when the new one is
 /// complete. `tokens` gets the length of the state in tokens, and may be null: 0, and no file is written, if the engine
-/// has kept nothing of the conversation. The state of a LoRA adapter cannot be saved: a request that names one is refused.
+/// has kept nothing of the conversation. A LoRA adapter's state is that of a
+/// request that names it; it can be read where the same adapter is loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lfm2_save(
     engine: *const lfm2_engine,

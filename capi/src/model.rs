@@ -127,10 +127,10 @@ impl Model {
     /// length in tokens: 0, and no file is written, if nothing of it is cached.
     ///
     /// # Errors
-    /// As [`ChatRequest::check_saves`] and [`Engine::save`].
+    /// As [`ChatRequest::lora`] and [`Engine::save`].
     pub fn save(&self, request: &str, path: &str) -> Result<usize, Error> {
         let request = ChatRequest::from_json(request)?;
-        request.check_saves(&self.engine)?;
+        let lora = request.lora(&self.engine)?;
         let tokens = self.engine.encode_chat(&request.conversation)?;
         let failed = |e: &std::io::Error| Error::SavedState {
             file: path.to_owned(),
@@ -145,7 +145,7 @@ impl Model {
         let part = tempfile::NamedTempFile::new_in(folder.unwrap_or(Path::new(".")));
         let mut part = part.map_err(|e| failed(&e))?;
         let mut write = |bytes: &[u8]| part.write_all(bytes);
-        let saved = block_on(self.engine.save(&tokens, path, &mut write))?;
+        let saved = block_on(self.engine.save(&tokens, lora.as_ref(), path, &mut write))?;
         if saved > 0 {
             part.as_file().sync_all().map_err(|e| failed(&e))?;
             part.persist(target).map_err(|e| failed(&e.error))?;

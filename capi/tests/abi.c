@@ -422,11 +422,11 @@ static void lora(const char *folder) {
     CHECK(strcmp(text, plain) == 0);
     short_answer(engine, MODEL, text);
     CHECK(strcmp(text, plain) != 0);
-    REFUSED(lfm2_save(engine, MODEL, strlen(MODEL), "/nonexistent/x", 14, NULL, &error),
-            LFM2_INVALID_REQUEST, "lora: is \"a\": only a state without");
     DONE(lfm2_engine_unload_lora(engine, "a", 1, &error));
     REFUSED(lfm2_engine_unload_lora(engine, "a", 1, &error), LFM2_INVALID_REQUEST,
             "LoRA adapter a: is not loaded");
+    REFUSED(lfm2_save(engine, CHOSEN, strlen(CHOSEN), "/nonexistent/x", 14, NULL, &error),
+            LFM2_INVALID_REQUEST, "lora: \"a\" is not loaded");
     short_answer(engine, NONE, text);
     CHECK(strcmp(text, plain) == 0);
     lfm2_engine_free(engine);

@@ -145,23 +145,6 @@ impl ChatRequest {
         }
     }
 
-    /// Checks that the state of the conversation can be saved: that of an adapter cannot.
-    ///
-    /// # Errors
-    /// [`Error::Request`] if the request chooses an adapter, and as [`ChatRequest::lora`].
-    pub fn check_saves(&self, engine: &Engine) -> Result<(), Error> {
-        match self.lora(engine)? {
-            None => Ok(()),
-            Some(choice) => {
-                let name = quoted(&choice.name);
-                Err(wrong(
-                    "lora",
-                    format!("is {name}: only a state without an adapter can be saved"),
-                ))
-            }
-        }
-    }
-
     /// The model's name in an answer: that of the adapter which `model` names, else the engine's.
     #[must_use]
     pub fn reply_model(&self, engine: &Engine) -> String {

@@ -125,7 +125,8 @@ fn a_chat_changes_its_adapter() {
     assert_eq!(answers.last().copied(), Some(plain.trim_end()), "{out}");
     assert!(out.starts_with(adapted.trim_end()), "{out}");
     for words in [
-        "Its state is not written: it is that of the LoRA adapter first.",
+        "a.json.state has the state of ",
+        "The state of ",
         "  off: the model alone\n* first (rank 2)\n  second (rank 2)",
         "* off: the model alone\n  first (rank 2)",
         "* second (rank 2, scale 0.5)",
@@ -133,8 +134,8 @@ fn a_chat_changes_its_adapter() {
     ] {
         assert!(err.contains(words), "no {words:?} in {err}");
     }
-    assert!(conversation.exists() && !dir.path().join("a.json.state").exists());
-    let (_, err, _) = chat(&[], "/lora\n/lora x\n");
+    let (_, err, _) = chat(&[], &format!("/load {}\n/lora\n/lora x\n", conversation.display()));
+    assert!(err.contains("is the state of a LoRA adapter that is not loaded"), "{err}");
     assert!(err.contains("* off: the model alone\n--lora PATH loads an adapter"), "{err}");
     assert!(err.contains("No LoRA adapter is loaded"), "{err}");
 }
