@@ -7,8 +7,8 @@ use lfm2_wgpu::kernels::{
     groups_len, max_splits,
 };
 
-use super::products;
 use super::setup::{Made, Setup};
+use super::{lora, products};
 
 /// Positions of the sequence in the cases of attention.
 const POSITIONS: usize = 4096;
@@ -34,6 +34,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
         all.push(embed(s, format));
     }
     all.extend([Format::Q4, Format::Q8].map(|format| in_proj_conv(s, format)));
+    all.extend(lora::all(s));
     for rows in [1, s.chunk] {
         all.extend([rms_norm(s, rows), short_conv(s, rows)]);
         all.extend(KvFormat::ALL.map(|kv| qk_norm_rope_append(s, rows, kv)));

@@ -12,6 +12,7 @@
 //! their bytes a second.
 
 mod cases;
+mod lora;
 mod products;
 mod setup;
 

@@ -3,7 +3,7 @@
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
     Batch, Choices, Format, LogitRow, LogprobsMode, Matrix, MatrixPart, PAGE, Row, RowLogprobs,
-    SampleParams, SeqRows,
+    SampleParams, SeqLora, SeqRows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
@@ -118,7 +118,8 @@ impl Setup {
                     .map(|p| Row { token: p as u32 * 13, position: p as u32 })
                     .collect(),
                 generated_from: (positions - rows) as u32,
-                lora: None,
+                // Kernels of matrices without adapters do not read it.
+                lora: Some(SeqLora { slot: 0, scale: 1.0 }),
                 sample: SampleParams {
                     temperature: 0.7,
                     top_k: 50,

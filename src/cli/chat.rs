@@ -314,10 +314,6 @@ impl Running<'_> {
         eprintln!("{} written.", path.display());
         let beside = state_file(&path);
         self.file = Some(path);
-        if let Some(lora) = &self.repl.options.lora {
-            eprintln!("Its state is not written: it is that of the LoRA adapter {}.", lora.name);
-            return Ok(());
-        }
         let tokens = self.save_state(&beside)?;
         if tokens > 0 {
             eprintln!("{} has the state of {tokens} tokens, for /load.", beside.display());
@@ -329,10 +325,11 @@ impl Running<'_> {
     fn save_state(&self, path: &Path) -> Result<usize, CliError> {
         let engine = self.session.engine();
         let tokens = engine.encode_chat(&self.repl.conversation)?;
+        let lora = self.repl.options.lora.as_ref();
         let mut file = PartFile::create(path)?;
         let name = path.display().to_string();
         let mut write = |bytes: &[u8]| file.write(bytes).map_err(std::io::Error::other);
-        let saved = pollster::block_on(engine.save(&tokens, &name, &mut write))?;
+        let saved = pollster::block_on(engine.save(&tokens, lora, &name, &mut write))?;
         if saved > 0 {
             file.finish()?;
         }
@@ -342,13 +339,6 @@ impl Running<'_> {
     /// Reads the state that `/save` wrote. Without it, or if it cannot be used, the next answer computes it.
     fn load_state(&self, path: &Path) {
         let Ok(source) = FileSource::open(path) else { return };
-        if let Some(lora) = &self.repl.options.lora {
-            eprintln!(
-                "Its saved state is the model's, not that of the LoRA adapter {}: the next answer computes it again.",
-                lora.name
-            );
-            return;
-        }
         match pollster::block_on(self.session.engine().restore(&source)) {
             Ok(tokens) => eprintln!("The state of {tokens} tokens was read."),
             Err(e) => eprintln!("{e}. The next answer computes the conversation again."),

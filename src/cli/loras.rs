@@ -69,7 +69,11 @@ fn default_name(place: &str) -> String {
         None => std::fs::canonicalize(named).unwrap_or_else(|_| named.to_owned()),
     };
     let name = model_name(&named.to_string_lossy());
-    let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
+    let mut name = name.rsplit('/').next().unwrap_or(&name).to_owned();
+    // A quantisation or a revision of a name on the hub.
+    if let Some(at) = name.find([':', '@']).filter(|at| *at > 0 && !named.exists()) {
+        name.truncate(at);
+    }
     let end = [".gguf", ".safetensors"].iter().find_map(|end| {
         let at = name.len().checked_sub(end.len())?;
         name.get(at..).filter(|last| last.eq_ignore_ascii_case(end)).map(|_| at)
@@ -267,6 +271,8 @@ mod tests {
             ("dir/legal/adapter_model.safetensors", "legal"),
             ("dir/legal/adapter_config.json", "legal"),
             ("v1.5", "v1.5"),
+            ("owner/my-lora", "my-lora"),
+            ("owner/my-lora:F16@main", "my-lora"),
             (".gguf", ".gguf"),
             (hub.as_str(), "my-lora"),
         ] {

@@ -46,8 +46,22 @@ impl LoraOfSeq {
 
     /// Identity of state that was computed with it.
     pub fn key(&self) -> u64 {
-        u64::from(self.loaded.key) << 32 | u64::from(self.scale.to_bits())
+        key(&self.loaded, self.scale.to_bits())
     }
+
+    /// The same in a file, for later runs of the program.
+    pub fn identity(&self) -> String {
+        identity(&self.loaded.adapter, self.scale.to_bits())
+    }
+}
+
+/// Identity of an adapter's state in a file.
+fn identity(adapter: &LoraAdapter, scale_bits: u32) -> String {
+    format!("{:016x}-{scale_bits:08x}", adapter.fingerprint())
+}
+
+fn key(loaded: &Loaded, scale_bits: u32) -> u64 {
+    u64::from(loaded.key) << 32 | u64::from(scale_bits)
 }
 
 /// The adapters of an engine.
@@ -168,6 +182,14 @@ impl Loras {
             scale: loaded.scale,
         };
         table.named.iter().map(info).collect()
+    }
+
+    /// The key of a loaded adapter's state, by the identity in a file.
+    pub fn key_of(&self, wanted: &str) -> Option<u64> {
+        let scale_bits = u32::from_str_radix(wanted.split_once('-')?.1, 16).ok()?;
+        let named = lock(&self.0).named.clone();
+        let found = named.iter().find(|loaded| identity(&loaded.adapter, scale_bits) == wanted)?;
+        Some(key(found, scale_bits))
     }
 
     /// The adapter of a sequence.

@@ -6,6 +6,8 @@ use std::hash::Hasher;
 use twox_hash::XxHash3_64;
 
 use super::Engine;
+use super::answer::LoraChoice;
+use super::loras::LoraOfSeq;
 use super::runner::Runner;
 use super::state_file::{Reader, StateHeader, Writer};
 use crate::error::Error;
@@ -19,17 +21,20 @@ const PAGES: usize = 64;
 const SAMPLE: usize = 256;
 
 impl Engine {
-    /// Writes the cached state of the longest prefix of `tokens`, in pieces, and returns its length in tokens: 0, and
-    /// nothing is written, if nothing of it is cached.
+    /// Writes the cached state of the longest prefix of `tokens`, computed with the LoRA adapter `lora` or with the
+    /// model alone, in pieces. Returns its length in tokens: 0, and nothing is written, if nothing of it is cached.
     ///
     /// # Errors
-    /// [`Error::SavedState`] with the error of `write`, under the name `file`; [`Error::Gpu`].
+    /// [`Error::SavedState`] with the error of `write`, under the name `file`; [`Error::Lora`] if there is no such
+    /// adapter; [`Error::Gpu`].
     pub async fn save(
         &self,
         tokens: &[u32],
+        lora: Option<&LoraChoice>,
         file: &str,
         write: &mut dyn FnMut(&[u8]) -> std::io::Result<()>,
     ) -> Result<usize, Error> {
+        let lora = self.lora(lora)?;
         let runner = self.runner();
         let (device, state) = (&runner.device, &runner.state);
         let model = self.fingerprint().await?;
@@ -41,7 +46,7 @@ impl Engine {
         self.step_ends().await;
         let leased = {
             let mut scheduler = self.scheduler();
-            let hit = scheduler.lease_prefix(0, tokens);
+            let hit = scheduler.lease_prefix(lora.as_ref().map_or(0, LoraOfSeq::key), tokens);
             if let Some(hit) = &hit {
                 // Later steps may write the snapshot. They come after this submission, since the scheduler is locked.
                 let mut encoder = device.encoder();
@@ -55,7 +60,8 @@ impl Engine {
         let Some(hit) = leased else { return Ok(0) };
         let pages = hit.pages.iter().chain(&hit.partial).copied().collect();
         let lease = Lease { engine: self, pages, snapshot: None };
-        let header = self.header(model, hit.position);
+        let lora = lora.as_ref().map(LoraOfSeq::identity);
+        let header = self.header(model, lora, hit.position);
         let mut writer = Writer::begin(file, write, &header)?;
         let tokens = &tokens[..hit.position];
         write_state(&runner, &mut writer, &header, tokens, &lease.pages, &kept).await?;
@@ -67,14 +73,20 @@ impl Engine {
     /// tokens continues from there. An invalid file changes nothing.
     ///
     /// # Errors
-    /// [`Error::SavedState`] for a file of another model, format or version, a damaged one, and one that does not fit
-    /// the engine's memory; [`Error::Source`], [`Error::Gpu`].
+    /// [`Error::SavedState`] for a file of another model, format or version, of a LoRA adapter that is not loaded, a
+    /// damaged one, and one that does not fit the engine's memory; [`Error::Source`], [`Error::Gpu`].
     pub async fn restore(&self, source: &dyn ByteSource) -> Result<usize, Error> {
         let (mut reader, header) = Reader::open(source).await?;
-        let expected = self.header(self.fingerprint().await?, header.tokens);
+        let expected = self.header(self.fingerprint().await?, header.lora.clone(), header.tokens);
         if header.model != expected.model {
             return Err(reader.wrong("is the state of another model"));
         }
+        let lora = match &header.lora {
+            None => 0,
+            Some(identity) => self.core().loras.key_of(identity).ok_or_else(|| {
+                reader.wrong("is the state of a LoRA adapter that is not loaded: load it first")
+            })?,
+        };
         if header.kv != expected.kv {
             let problem = format!("has keys and values in {}; use --kv {}", header.kv, header.kv);
             return Err(reader.wrong(&problem));
@@ -102,15 +114,16 @@ impl Engine {
         let lease = Lease { engine: self, pages, snapshot: Some(snapshot) };
         read_state(&runner, &mut reader, &header, &lease.pages, snapshot).await?;
         reader.end().await?;
-        lease.adopt(&tokens, restarts)?;
+        lease.adopt((lora, &tokens), restarts)?;
         Ok(header.tokens)
     }
 
-    fn header(&self, model: String, tokens: usize) -> StateHeader {
+    fn header(&self, model: String, lora: Option<String>, tokens: usize) -> StateHeader {
         let runner = self.runner();
         let state = &runner.state;
         StateHeader {
             model,
+            lora,
             kv: state.kv_format.option().to_owned(),
             tokens,
             page_words: state.page_words(),
@@ -205,14 +218,14 @@ struct Lease<'a> {
 
 impl Lease<'_> {
     /// Keeps the state as that of `tokens`, unless it was lost with its device.
-    fn adopt(mut self, tokens: &[u32], restarts: u64) -> Result<(), Error> {
+    fn adopt(mut self, (lora, tokens): (u64, &[u32]), restarts: u64) -> Result<(), Error> {
         let mut scheduler = self.engine.scheduler();
         if scheduler.restarts() != restarts {
             let reason = "while a state was restored".to_owned();
             return Err(GpuError::DeviceLost { reason }.into());
         }
         if let Some(snapshot) = self.snapshot.take() {
-            scheduler.adopt(0, tokens, &self.pages, snapshot);
+            scheduler.adopt(lora, tokens, &self.pages, snapshot);
         }
         Ok(())
     }

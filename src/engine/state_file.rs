@@ -33,6 +33,9 @@ const MAX_HEADER: u32 = 4096;
 pub struct StateHeader {
     /// Hash of the configuration and of the beginnings of all weight matrices.
     pub model: String,
+    /// Hash and scale of the LoRA adapter that it was computed with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lora: Option<String>,
     /// Format of keys and values.
     pub kv: String,
     /// Positions.

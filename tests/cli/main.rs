@@ -19,6 +19,7 @@ mod hub_names;
 mod hub_server;
 mod info;
 mod lm_eval;
+mod lora;
 mod marks;
 mod merge;
 mod options;

@@ -3,6 +3,8 @@
 #[path = "../../benches/kernels/cases.rs"]
 #[allow(dead_code, reason = "throughput is for the benchmark alone")]
 mod cases;
+#[path = "../../benches/kernels/lora.rs"]
+mod lora;
 #[path = "../../benches/kernels/products.rs"]
 mod products;
 #[path = "../../benches/kernels/setup.rs"]

@@ -277,8 +277,23 @@ fn the_prefix_cache_knows_adapters_apart() {
         assert_eq!(cached(lora.clone()), 0, "{lora:?}");
         assert!(cached(lora.clone()) >= 128, "{lora:?}");
     }
+    // A saved state is that of its adapter.
+    let mut file = Vec::new();
+    let mut write = |piece: &[u8]| {
+        file.extend_from_slice(piece);
+        Ok(())
+    };
+    let saved = block_on(engine.save(&text, Some(&choice("a")), "x", &mut write)).unwrap();
+    assert!(saved >= 128);
+    engine.clear_cache();
+    let file = BytesSource::shared("x", file.into());
+    assert_eq!(block_on(engine.restore(&file)).unwrap(), saved);
+    assert_eq!(cached(None), 0);
+    assert!(cached(Some(choice("a"))) >= 128);
     // Another adapter of the same name is another one.
     engine.unload_lora("a").unwrap();
+    let refused = block_on(engine.restore(&file)).unwrap_err().to_string();
+    assert!(refused.contains("that is not loaded"), "{refused}");
     block_on(engine.load_lora("a", adapter(&config, 4, |_| true), 1.0)).unwrap();
     assert_eq!(cached(Some(choice("a"))), 0);
 }
@@ -341,4 +356,87 @@ fn loading_and_removing_while_others_run_keeps_memory_flat() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(allocated() < memory[0]);
+}
+
+/// Adapters that PEFT wrote, and llama.cpp's conversions of them: the logits are those of transformers with PEFT
+/// (`tools/lora_goldens.py`). All adapters of a model are loaded at once.
+#[test]
+fn logits_with_adapters_are_those_of_peft() {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/lora");
+    let mut by_base: HashMap<String, Vec<PathBuf>> = HashMap::new();
+    for entry in std::fs::read_dir(root).unwrap() {
+        let dir = entry.unwrap().path();
+        let about = std::fs::read(dir.join("logits.json")).unwrap();
+        let about: serde_json::Value = serde_json::from_slice(&about).unwrap();
+        by_base.entry(about["base"].as_str().unwrap().to_owned()).or_default().push(dir);
+    }
+    let mut compared = 0;
+    for (place, device) in devices() {
+        for (base, dirs) in &by_base {
+            let engine = plain(base, device, all_choices(device.caps())[0], 1);
+            let files = |dir: &PathBuf| {
+                [dir.clone(), dir.join("adapter.gguf")].into_iter().filter(|path| path.exists())
+            };
+            for path in dirs.iter().flat_map(files) {
+                let files = ModelFiles::path(&path).unwrap();
+                let adapter = block_on(LoraAdapter::read(&files, engine.config())).unwrap();
+                let name = path.display().to_string();
+                block_on(engine.load_lora(&name, adapter, 1.0)).unwrap();
+            }
+            for dir in dirs {
+                let bytes = std::fs::read(dir.join("logits.safetensors")).unwrap();
+                let golden = SafeTensors::deserialize(&bytes).unwrap();
+                let of = |key: &str| golden.tensor(key).unwrap().data();
+                let tokens: Vec<u32> = bytemuck::pod_collect_to_vec(of("input_ids"));
+                let want: Vec<f32> = bytemuck::pod_collect_to_vec(of("logits"));
+                assert!(difference(&logits(&engine, &tokens, 512, None), &want) > 0.01);
+                for path in files(dir) {
+                    let name = choice(&path.display().to_string());
+                    for chunk in [512, 1] {
+                        let got = logits(&engine, &tokens, chunk, Some(&name));
+                        let error = difference(&got, &want);
+                        assert!(error < 1e-4, "{place}, {}, {chunk}: {error:e}", path.display());
+                        compared += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(compared >= 60, "{compared}");
+}
+
+/// One more dispatch for each adapted matrix, and none for answers without an adapter.
+#[test]
+fn a_decoded_token_takes_one_dispatch_for_each_adapted_matrix() {
+    // A device of its own: other tests' work must not be counted.
+    let device = block_on(Device::request(&DeviceOptions::default())).unwrap();
+    assert!(device.caps().max_storage_buffers > 8, "some kernels have too few bindings");
+    let engine = plain("tiny-a", &device, Choices::by_capability(device.caps()), 1);
+    let config = engine.config().clone();
+    let linear = |id: TensorId| !id.is_expert() && !matches!(id, TensorId::Router(_));
+    block_on(engine.load_lora("all", adapter(&config, 1, |_| true), 1.0)).unwrap();
+    block_on(engine.load_lora("linear", adapter(&config, 1, linear), 1.0)).unwrap();
+    let a_token = |lora: Option<&str>| {
+        let counted = |tokens: usize| {
+            let before = device.counters().dispatches;
+            let mut request = request(prompt(&config, 1, 9), lora.map(choice), 1);
+            request.options.max_tokens = Some(tokens);
+            request.options.no_cache = true;
+            block_on(engine.generate(request).unwrap().complete()).unwrap();
+            device.counters().dispatches - before
+        };
+        // The first prompt runs a part twice, to learn the device's speed.
+        counted(1);
+        (counted(20) - counted(10)) / 10
+    };
+    let alone = a_token(None);
+    // in_proj or q k v, and out_proj, of five layers; w13 and w2 of two; then a router, w13 and w2 of three. All
+    // matrices that any adapter has take a dispatch: an adapter's own ones are not known when a pass is recorded.
+    assert_eq!(a_token(Some("all")), alone + 5 * 2 + 2 * 2 + 3 * 3);
+    assert_eq!(a_token(Some("linear")), alone + 5 * 2 + 2 * 2 + 3 * 3);
+    engine.unload_lora("all").unwrap();
+    engine.unload_lora("linear").unwrap();
+    block_on(engine.load_lora("linear", adapter(&config, 1, linear), 1.0)).unwrap();
+    assert_eq!(a_token(Some("linear")), alone + 5 * 2 + 2 * 2);
+    assert_eq!(a_token(None), alone);
 }

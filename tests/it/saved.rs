@@ -32,7 +32,7 @@ fn restoring_is_faster_than_prefill() {
         Ok(())
     };
     let began = Instant::now();
-    let saved = block_on(engine.save(&prompt, "state", &mut write)).unwrap();
+    let saved = block_on(engine.save(&prompt, None, "state", &mut write)).unwrap();
     let save = began.elapsed();
     engine.clear_cache();
     let source = BytesSource::shared("state", file.as_slice().into());

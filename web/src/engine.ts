@@ -1,6 +1,7 @@
 import type { Answerer, Summary } from './chat.js';
 import { checkAborted, toLfm2Error } from './errors.js';
 import { describeGpu, gpuName, withGpu } from './gpu.js';
+import { openBlobs } from './loader/blobs.js';
 import type { ModelFile, OpenModel } from './loader/files.js';
 import { openModel, raceAbort } from './loader/open.js';
 import { restoreState, saveState } from './loader/states.js';
@@ -98,23 +99,29 @@ function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): L
   return {
     info: { ...about, ...JSON.parse(engine.info()) },
     answerer: {
-      check: async (request) => {
-        try {
-          engine.check(request);
-        } catch (thrown) {
-          throw toLfm2Error(thrown);
-        }
-      },
+      check: (request) => typed(async () => engine.check(request)),
       answer: (request, onPiece, signal) => answer(engine, request, onPiece, signal),
     },
     save: (request, name) => saveState(engine, request, name),
     restore: (name) => restoreState(engine, name),
     counters: async () => JSON.parse(engine.counters()),
+    loadLora: ({ name, files, scale }) => typed(async () => engine.loadLora(name, openBlobs(files).files as ModelFile[], scale)),
+    unloadLora: (name) => typed(async () => engine.unloadLora(name)),
+    loras: async () => JSON.parse(engine.loras()),
     destroy: async () => {
       engine.destroy();
       engine.free();
     },
   };
+}
+
+/** The result of a call; its failure has the package's type. */
+async function typed<T>(call: () => Promise<T>): Promise<T> {
+  try {
+    return await call();
+  } catch (thrown) {
+    throw toLfm2Error(thrown);
+  }
 }
 
 async function answer(engine: WebEngine, ...[request, onPiece, signal]: Parameters<Answerer['answer']>): Promise<Summary> {

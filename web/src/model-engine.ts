@@ -4,8 +4,9 @@ import { Lfm2Error, checkAborted, toLfm2Error } from './errors.js';
 import { Gate } from './gate.js';
 import { asBlobs, raceAbort } from './loader/open.js';
 import type { Model } from './loader/open.js';
+import { openLora } from './loader/lora.js';
 import { absolute } from './loader/resolve.js';
-import type { ChatRequest, Counters, Engine, EngineInfo, EngineOptions, RecoverOptions } from './types.js';
+import type { ChatRequest, Counters, Engine, EngineInfo, EngineOptions, LoraInfo, LoraOptions, RecoverOptions } from './types.js';
 
 /** A model on a device, in this thread or in a worker. */
 export interface Loaded {
@@ -15,8 +16,18 @@ export interface Loaded {
   save(request: string, name: string): Promise<number>;
   restore(name: string): Promise<number>;
   counters(): Promise<Counters>;
+  loadLora(lora: LoadedLora): Promise<void>;
+  unloadLora(name: string): Promise<void>;
+  loras(): Promise<LoraInfo[]>;
   /** Frees the GPU. No other method may be called afterwards. */
   destroy(): Promise<void>;
+}
+
+/** A LoRA adapter whose files were found. */
+export interface LoadedLora {
+  name: string;
+  files: Blob[];
+  scale: number;
 }
 
 /** Loads a model onto a device. */
@@ -31,6 +42,8 @@ export class ModelEngine implements Engine {
   readonly #load: Load;
   /** The options of the engine, without those of the first load only. */
   readonly #options: Omit<EngineOptions, 'signal' | 'onProgress'>;
+  /** The adapters, by name: a new device needs them again. */
+  readonly #loras = new Map<string, LoadedLora>();
   #info: EngineInfo;
   /** Absent during a recovery, and after a failed one. */
   #loaded: Loaded | undefined;
@@ -80,6 +93,26 @@ export class ModelEngine implements Engine {
     return this.#gate.together(async () => this.#current().restore(name));
   }
 
+  async loadLora({ name, lora, scale = 1, signal }: LoraOptions): Promise<void> {
+    this.#checkDisposed();
+    checkAborted(signal);
+    const stop = AbortSignal.any([this.#disposed.signal, ...(signal ? [signal] : [])]);
+    const loaded = { name, files: await openLora(lora, this.#options.hub ?? {}, stop), scale };
+    await this.#gate.together(() => this.#current().loadLora(loaded));
+    this.#loras.set(name, loaded);
+  }
+
+  async unloadLora(name: string): Promise<void> {
+    this.#checkDisposed();
+    await this.#gate.together(async () => this.#current().unloadLora(name));
+    this.#loras.delete(name);
+  }
+
+  async loras(): Promise<LoraInfo[]> {
+    this.#checkDisposed();
+    return this.#gate.together(async () => this.#current().loras());
+  }
+
   recover(options: RecoverOptions = {}): Promise<void> {
     this.#recovery ??= this.#recover(options).finally(() => (this.#recovery = undefined));
     return this.#recovery;
@@ -106,6 +139,7 @@ export class ModelEngine implements Engine {
       const how = { signal: stop, ...(onProgress ? { onProgress } : {}), ...(device ? { device } : {}) };
       try {
         this.#loaded = await this.#load({ ...this.#options, ...how });
+        for (const lora of this.#loras.values()) await this.#loaded.loadLora(lora);
       } catch (thrown) {
         this.#checkDisposed();
         throw toLfm2Error(thrown);

@@ -8,6 +8,7 @@
 import { createEngine as create } from './engine.js';
 import { Lfm2Error } from './errors.js';
 import { provideGpu } from './gpu.js';
+import { provideLocalFiles } from './loader/lora.js';
 import { ggufParts } from './loader/name.js';
 import type { Model } from './loader/open.js';
 import { provideStates } from './loader/states.js';
@@ -79,6 +80,7 @@ async function prepare(): Promise<void> {
   const { readFile } = await load('node:fs/promises');
   await initWasm(await readFile(new URL('./wasm/lfm2_bg.wasm', import.meta.url)));
   provideStates(STATES);
+  provideLocalFiles(localFiles);
 }
 
 /** Saved states in files, whose names are paths. */

@@ -30,8 +30,10 @@ export interface ChatTool {
 /** The fields of a request. Any other field is refused, never ignored. */
 export interface ChatRequest {
   messages: readonly ChatMessage[];
-  /** A name for the model; the response repeats it. */
+  /** A name for the model, or a LoRA adapter's name, which chooses it; the response repeats it. */
   model?: string;
+  /** A LoRA adapter by its name, or with the factor of its addition; null: the model alone. */
+  lora?: string | { name: string; scale?: number } | null;
   /** Whether to stream the answer in chunks. */
   stream?: boolean | null;
   /** Only with `stream`: whether a last chunk has `usage`. */
@@ -300,6 +302,15 @@ export interface Engine {
    */
   restore(name: string): Promise<number>;
   /**
+   * Loads a LoRA adapter, also while requests are answered. Requests choose it by its name; each of those that are
+   * answered at once may have another one, or none. A bad file is refused, and changes nothing.
+   */
+  loadLora(options: LoraOptions): Promise<void>;
+  /** Removes a LoRA adapter. Requests that are being answered go on with it. */
+  unloadLora(name: string): Promise<void>;
+  /** The loaded LoRA adapters, in the order of their loading. */
+  loras(): Promise<LoraInfo[]>;
+  /**
    * Loads the model again on a new device, from the cache or from its source. Call it after the device was
    * lost; until then all requests are rejected with `device_lost`. It waits for the end of running requests, and
    * requests made meanwhile wait for it. Conversations can continue: the next request of each prefills its whole prompt
@@ -309,6 +320,29 @@ export interface Engine {
   recover(options?: RecoverOptions): Promise<void>;
   /** Stops running requests and frees the GPU. Calling it again does nothing. */
   dispose(): Promise<void>;
+}
+
+/** A LoRA adapter to load. */
+export interface LoraOptions {
+  /** A name for requests. */
+  name: string;
+  /**
+   * The URL of the folder that PEFT wrote, or of a .gguf file; a hub name, `owner/repo[@revision]`; or files that the
+   * visitor picked: adapter_config.json and adapter_model.safetensors, or a .gguf file. In Node also a path.
+   */
+  lora: string | URL | Blob | Iterable<Blob>;
+  /** Factor of its addition to the model. Default: 1. */
+  scale?: number;
+  /** Cancels the download. */
+  signal?: AbortSignal;
+}
+
+/** A loaded LoRA adapter. */
+export interface LoraInfo {
+  name: string;
+  /** Largest rank of its matrices. */
+  rank: number;
+  scale: number;
 }
 
 /** Progress of loading. `loaded` and `total` are bytes of the phase (in `compile`: pipelines); `total` is 0 if unknown. */

@@ -24,6 +24,9 @@ async function loadInWorker(options: EngineOptions): Promise<Loaded> {
       save: (request, name) => remote.call('save', { request, name }),
       restore: (name) => remote.call('restore', name),
       counters: () => remote.call('counters', undefined),
+      loadLora: (lora) => remote.call('loadLora', lora),
+      unloadLora: (name) => remote.call('unloadLora', name),
+      loras: () => remote.call('loras', undefined),
       destroy: () => remote.destroy(),
     };
   } catch (thrown) {

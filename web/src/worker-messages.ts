@@ -1,5 +1,6 @@
 import type { Lfm2Error } from './errors.js';
-import type { Counters, EngineInfo, EngineOptions, Progress } from './types.js';
+import type { LoadedLora } from './model-engine.js';
+import type { Counters, EngineInfo, EngineOptions, LoraInfo, Progress } from './types.js';
 import type { Summary } from './chat.js';
 
 /** The page's calls to the worker; each gets one `reply` or `failed`. */
@@ -10,6 +11,9 @@ export interface Calls {
   save: { argument: { request: string; name: string }; result: number };
   restore: { argument: string; result: number };
   counters: { argument: undefined; result: Counters };
+  loadLora: { argument: LoadedLora; result: void };
+  unloadLora: { argument: string; result: void };
+  loras: { argument: undefined; result: LoraInfo[] };
   dispose: { argument: undefined; result: void };
 }
 

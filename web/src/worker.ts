@@ -36,6 +36,9 @@ const calls: { [K in keyof Calls]: Handler<K> } = {
   save: ({ request, name }) => engine().save(request, name),
   restore: (name) => engine().restore(name),
   counters: async () => engine().counters(),
+  loadLora: (lora) => engine().loadLora(lora),
+  unloadLora: (name) => engine().unloadLora(name),
+  loras: () => engine().loras(),
   async dispose() {
     await loaded?.destroy();
     loaded = undefined;

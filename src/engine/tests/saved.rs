@@ -14,7 +14,7 @@ fn save(engine: &Engine, tokens: &[u32]) -> (usize, Vec<u8>) {
         bytes.extend_from_slice(piece);
         Ok(())
     };
-    let saved = block_on(engine.save(tokens, "x", &mut write)).unwrap();
+    let saved = block_on(engine.save(tokens, None, "x", &mut write)).unwrap();
     (saved, bytes)
 }
 

@@ -16,6 +16,11 @@ export interface HubOptions {
   token?: string;
 }
 
+/** The hub's address without a slash at its end. */
+export function endpointOf(hub: HubOptions): string {
+  return (hub.endpoint ?? DEFAULT_ENDPOINT).replace(/\/+$/, '');
+}
+
 interface Sibling {
   rfilename: string;
   size?: number;
@@ -25,7 +30,7 @@ interface Sibling {
 /** The files of a model on the hub, at the revision's current commit. */
 export async function resolveHub(name: HubName, hub: HubOptions, http: HttpOptions): Promise<Resolved> {
   const { id, quant, revision = 'main' } = name;
-  const base = (hub.endpoint ?? DEFAULT_ENDPOINT).replace(/\/+$/, '');
+  const base = endpointOf(hub);
   const address = `${base}/api/models/${id}/revision/${encodeURIComponent(revision)}?blobs=true`;
   const bytes = await needed(fetchSmall(address, http), 'the hub has no such model or revision');
   const wrong = (problem: string) => new Lfm2Error('wrong_content', `${address}: ${problem}`);

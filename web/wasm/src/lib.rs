@@ -16,12 +16,13 @@ use host::Gpu;
 use js_sys::{Array, Function, Promise, Reflect};
 use lfm2_wgpu::api::{ChatRequest, summary};
 use lfm2_wgpu::engine::{
-    BuildProgress, Delta, EngineBuilder, Generation, OnDeviceLost, OpenedModel,
+    BuildProgress, Delta, EngineBuilder, Generation, LoraInfo, OnDeviceLost, OpenedModel,
 };
 use lfm2_wgpu::formats::ModelFiles;
 use lfm2_wgpu::gpu::GpuError;
 use lfm2_wgpu::kernels::Activations;
 use lfm2_wgpu::model::MemoryPlan;
+use lfm2_wgpu::model::lora::LoraAdapter;
 use lfm2_wgpu::{Engine, Error, SamplingOptions};
 use serde_json::json;
 use sha2::Digest;
@@ -168,13 +169,36 @@ impl WebEngine {
     ) -> Result<usize, JsValue> {
         let request = ChatRequest::from_json(&request).map_err(error)?;
         let tokens = self.engine.encode_chat(&request.conversation).map_err(error)?;
-        saved::save(&self.engine, &tokens, &file, &write).await
+        let lora = request.lora(&self.engine).map_err(error)?;
+        saved::save(&self.engine, (&tokens, lora.as_ref()), &file, &write).await
     }
 
     /// Reads a saved state into the prefix cache, from a file as in `load`. Returns its length in tokens.
     pub async fn restore(&self, file: JsValue) -> Result<usize, JsValue> {
         let (_, source) = source::open(file)?;
         self.engine.restore(&*source).await.map_err(error)
+    }
+
+    /// Loads a LoRA adapter from files as in `load`.
+    #[wasm_bindgen(js_name = loadLora)]
+    pub async fn load_lora(&self, name: String, files: Array, scale: f32) -> Result<(), JsValue> {
+        let files = ModelFiles::from_sources(&name, sources(&files)?);
+        let adapter = LoraAdapter::read(&files, self.engine.config()).await.map_err(error)?;
+        self.engine.load_lora(&name, adapter, scale).await.map_err(error)
+    }
+
+    /// Removes a LoRA adapter.
+    #[wasm_bindgen(js_name = unloadLora)]
+    pub fn unload_lora(&self, name: &str) -> Result<(), JsValue> {
+        self.engine.unload_lora(name).map_err(error)
+    }
+
+    /// The loaded LoRA adapters as JSON.
+    pub fn loras(&self) -> String {
+        let info =
+            |lora: &LoraInfo| json!({ "name": lora.name, "rank": lora.rank, "scale": lora.scale });
+        let all: Vec<_> = self.engine.loras().iter().map(info).collect();
+        json!(all).to_string()
     }
 
     /// Destroys the device, which frees its GPU memory at once, unless the device is the page's.

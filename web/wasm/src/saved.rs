@@ -7,14 +7,15 @@ use std::task::Poll;
 
 use js_sys::{Function, Promise, Uint8Array};
 use lfm2_wgpu::Engine;
+use lfm2_wgpu::engine::LoraChoice;
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
-/// Saves the state of the longest cached prefix of `tokens` and returns its length. `write` gets the file's bytes in
+/// Saves the state of the longest cached prefix of `tokens`, with a LoRA adapter or the model alone, and returns its length. `write` gets the file's bytes in
 /// pieces, and returns a promise: the next piece is read from the GPU when it has resolved.
 pub async fn save(
     engine: &Engine,
-    tokens: &[u32],
+    (tokens, lora): (&[u32], Option<&LoraChoice>),
     file: &str,
     write: &Function,
 ) -> Result<usize, JsValue> {
@@ -24,7 +25,7 @@ pub async fn save(
         piece.borrow_mut().extend_from_slice(bytes);
         Ok(())
     };
-    let mut saving = pin!(engine.save(tokens, file, &mut put));
+    let mut saving = pin!(engine.save(tokens, lora, file, &mut put));
     loop {
         let saved = poll_fn(|context| match saving.as_mut().poll(context) {
             Poll::Ready(saved) => Poll::Ready(Some(saved)),
