@@ -151,7 +151,7 @@ def described():
     """Random bytes, as seeds of descriptions."""
     random = Random(1)
     kinds = {"config": [0], "tokenizer": [0, 1], "chat_template": [0], "package": [0],
-             "gguf_structured": [None], "safetensors_structured": [None]}
+             "gguf_structured": [None], "safetensors_structured": [None], "lora": [0]}
     for target, firsts in kinds.items():
         for first in firsts:
             for length in (40, 120, 400):
@@ -221,6 +221,13 @@ def main():
     named = [{"name": "default", "template": "{{ bos_token }}"}, {"name": "rag", "template": "x"}]
     put("chat_template", "named", several({"tokenizer_config.json": compact(
         {"bos_token": {"content": "<s>"}, "chat_template": named})}))
+
+    for name in ("attention", "experts-stacked", "router", "all-linear"):
+        folder = FIXTURES / "lora" / name
+        named = ("adapter_config.json", "adapter_model.safetensors")
+        put("lora", name, several({file: (folder / file).read_bytes() for file in named}))
+        if (gguf_file := folder / "adapter.gguf").exists():
+            put("lora", f"{name}-gguf", gguf_file.read_bytes())
 
     answers()
 

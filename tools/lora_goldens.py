@@ -129,6 +129,12 @@ CASES = [
         base="odd-sizes",
         dtype=torch.bfloat16,
     ),
+    Case(
+        "everything",
+        "every matrix that LoRA can change, in a model with f32 weights",
+        dict(target_modules="all-linear", target_parameters=[*STACKED, "gate.weight"]),
+        base="tiny-a",
+    ),
 ]
 
 

@@ -35,9 +35,9 @@ pub enum lfm2_status {
     LFM2_INVALID_REQUEST = -2,
     /// The conversation is longer than the context.
     LFM2_CONTEXT_FULL = -3,
-    /// A file of the model could not be read.
+    /// A file of the model or of an adapter could not be read.
     LFM2_READ_FAILED = -4,
-    /// A file of the model is missing, broken or of another kind.
+    /// A file of the model or of an adapter is missing, broken or of another kind.
     LFM2_BAD_MODEL = -5,
     /// There is no GPU that can compute, or not the one asked for.
     LFM2_NO_ADAPTER = -6,
@@ -166,6 +166,47 @@ pub unsafe extern "C" fn lfm2_engine_info(
     unsafe { guard(error, call) }
 }
 
+/// Loads a LoRA adapter, also while answers are generated. `path` is UTF-8: a folder or file of PEFT, or a GGUF file.
+/// Requests use the adapter by its `name`, in their field `lora` or `model`. `scale` is the factor of its addition,
+/// usually 1. After an error nothing has changed.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lfm2_engine_load_lora(
+    engine: *const lfm2_engine,
+    name: *const c_char,
+    name_len: usize,
+    path: *const c_char,
+    path_len: usize,
+    scale: f32,
+    error: *mut *mut lfm2_error,
+) -> lfm2_status {
+    // SAFETY: the header's contract.
+    let call = || unsafe {
+        let engine = value(engine)?;
+        let (name, path) = (text("name", name, name_len)?, text("path", path, path_len)?);
+        engine.load_lora(name, path, scale)?;
+        Ok(lfm2_status::LFM2_OK)
+    };
+    // SAFETY: the header's contract.
+    unsafe { guard(error, call) }
+}
+
+/// Removes a LoRA adapter. Its answers in progress go on, and its memory is freed after the last of them.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lfm2_engine_unload_lora(
+    engine: *const lfm2_engine,
+    name: *const c_char,
+    name_len: usize,
+    error: *mut *mut lfm2_error,
+) -> lfm2_status {
+    // SAFETY: the header's contract.
+    let call = || unsafe {
+        value(engine)?.unload_lora(text("name", name, name_len)?)?;
+        Ok(lfm2_status::LFM2_OK)
+    };
+    // SAFETY: the header's contract.
+    unsafe { guard(error, call) }
+}
+
 /// Frees an engine. Its answers in progress go on, and the model's memory is freed after the last of them. Null does
 /// nothing.
 #[unsafe(no_mangle)]
@@ -264,7 +305,8 @@ pub unsafe extern "C" fn lfm2_generation_free(generation: *mut lfm2_generation) 
 /// Writes the state of a conversation to a file, so that a later run need not compute it again. `request` is the request
 /// of its last answer, with that answer as a message more. `path` is UTF-8; a file there is replaced when the new one is
 /// complete. `tokens` gets the length of the state in tokens, and may be null: 0, and no file is written, if the engine
-/// has kept nothing of the conversation.
+/// has kept nothing of the conversation. A LoRA adapter's state is that of a
+/// request that names it; it can be read where the same adapter is loaded.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lfm2_save(
     engine: *const lfm2_engine,

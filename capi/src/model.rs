@@ -7,10 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use lfm2_wgpu::api::{ChatRequest, ReplyHead};
-use lfm2_wgpu::engine::{BuildProgress, EngineBuilder, OpenedModel};
+use lfm2_wgpu::engine::{BuildProgress, EngineBuilder, LoraInfo, OpenedModel};
 use lfm2_wgpu::formats::{FileSource, ModelFiles};
 use lfm2_wgpu::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use lfm2_wgpu::kernels::{Activations, KvFormat, Multiply};
+use lfm2_wgpu::model::lora::LoraAdapter;
 use lfm2_wgpu::model::{Recipe, WeightChoice};
 use lfm2_wgpu::{Engine, Error};
 use pollster::block_on;
@@ -68,6 +69,9 @@ impl Model {
     pub fn info(&self) -> String {
         let device = self.engine.device();
         let adapter = device.adapter();
+        let loras = self.engine.loras();
+        let lora =
+            |lora: &LoraInfo| json!({ "name": lora.name, "rank": lora.rank, "scale": lora.scale });
         json!({
             "model": self.engine.name(),
             "context": self.engine.context_length(),
@@ -80,6 +84,7 @@ impl Model {
                 "driver": adapter.driver,
                 "software": adapter.is_software(),
             },
+            "loras": loras.iter().map(lora).collect::<Vec<_>>(),
         })
         .to_string()
     }
@@ -95,16 +100,34 @@ impl Model {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             let number = self.answers.fetch_add(1, Ordering::Relaxed);
             let id = format!("{:x}-{number}", now.as_nanos());
-            ReplyHead { id, created: now.as_secs(), model: self.engine.name() }
+            ReplyHead { id, created: now.as_secs(), model: request.reply_model(&self.engine) }
         });
         Ok(Stream::new(self.engine.clone(), generation, whole))
+    }
+
+    /// Loads a LoRA adapter from its folder or file.
+    ///
+    /// # Errors
+    /// [`Error::LoraFile`], and as [`Engine::load_lora`].
+    pub fn load_lora(&self, name: &str, path: &str, scale: f32) -> Result<(), Error> {
+        let files = ModelFiles::path(path)?;
+        let adapter = block_on(LoraAdapter::read(&files, self.engine.config()))?;
+        block_on(self.engine.load_lora(name, adapter, scale))
+    }
+
+    /// Removes a LoRA adapter.
+    ///
+    /// # Errors
+    /// As [`Engine::unload_lora`].
+    pub fn unload_lora(&self, name: &str) -> Result<(), Error> {
+        self.engine.unload_lora(name)
     }
 
     /// Writes the cached state of a request's conversation to a file that appears when it is complete. Returns its
     /// length in tokens: 0, and no file is written, if nothing of it is cached.
     ///
     /// # Errors
-    /// As [`Engine::save`].
+    /// As [`ChatRequest::lora`] and [`Engine::save`].
     pub fn save(&self, request: &str, path: &str) -> Result<usize, Error> {
         let request = ChatRequest::from_json(request)?;
         let lora = request.lora(&self.engine)?;

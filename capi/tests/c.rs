@@ -131,6 +131,32 @@ fn a_state_is_saved_and_restored() {
     abi("state", TempDir::new().unwrap().path());
 }
 
+/// An adapter for the demonstration model in the files of PEFT: of one matrix, large enough for other texts.
+fn adapter(folder: &Path) {
+    let config = serde_json::json!({
+        "peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "target_modules": ["conv.out_proj"],
+        "layers_to_transform": [0],
+    });
+    std::fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+    let values: Vec<f32> = (0..384).map(|i| (i as f32 * 1.7).sin()).collect();
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let module = "base_model.model.model.layers.0.conv.out_proj";
+    let header = serde_json::json!({
+        format!("{module}.lora_A.weight"): { "dtype": "F32", "shape": [2, 192], "data_offsets": [0, 1536] },
+        format!("{module}.lora_B.weight"): { "dtype": "F32", "shape": [192, 2], "data_offsets": [1536, 3072] },
+    });
+    let header = header.to_string().into_bytes();
+    let file = [&(header.len() as u64).to_le_bytes()[..], &header, &bytes, &bytes].concat();
+    std::fs::write(folder.join("adapter_model.safetensors"), file).unwrap();
+}
+
+#[test]
+fn an_adapter_is_loaded_used_and_removed() {
+    let folder = TempDir::new().unwrap();
+    adapter(folder.path());
+    abi("lora", folder.path());
+}
+
 /// A host app may make engines again and again.
 #[test]
 fn engines_leave_nothing_behind() {

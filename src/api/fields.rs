@@ -210,7 +210,7 @@ const MOST_STOPS: usize = 64;
 const MOST_STOP_BYTES: usize = 1024;
 
 /// Fields of other servers, and our name for the same.
-const RENAMED: [(&str, &str); 9] = [
+const RENAMED: [(&str, &str); 12] = [
     ("functions", "tools"),
     ("function_call", "tool_choice"),
     ("repeat_penalty", "repetition_penalty"),
@@ -220,6 +220,9 @@ const RENAMED: [(&str, &str); 9] = [
     ("guided_json", "structured_outputs.json"),
     ("guided_regex", "structured_outputs.regex"),
     ("guided_grammar", "structured_outputs.grammar"),
+    ("adapters", "lora"),
+    ("adapter_id", "lora"),
+    ("lora_path", "lora"),
 ];
 
 /// Treatment of fields that no request has.

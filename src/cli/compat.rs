@@ -8,63 +8,14 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgAction, Command};
 
+mod options;
 mod words;
 
 use super::error::UsageError;
 use super::print::quoted;
+use options::{Equivalent, foreign};
 pub use words::no_command;
 use words::{command_for, no_words, plain_words};
-
-/// Equivalent of another program's option.
-enum Equivalent {
-    /// Our option, with the same value.
-    Same(&'static str),
-    /// A tip.
-    Tip(&'static str),
-}
-
-const ALWAYS_ON_GPU: &str = "leave it out: the whole model is always on the GPU";
-const NO_THREADS: &str = "leave it out: the model runs on the GPU, not on CPU threads";
-const CHOSEN: &str = "leave it out: the engine chooses it for the GPU";
-const KV: &str = "--kv f16, or --kv q8 for half the memory of the KV cache";
-const ADAPTER: &str = "--adapter NAME chooses a GPU; `lfm2 info` lists them";
-const CHAT: &str = "`lfm2 chat` is for conversations, `lfm2 generate` for single answers";
-const SERVER: &str = "`lfm2 serve` is the server, which has this option";
-const STRUCTURE: &str =
-    "lfm2 generate --json-schema FILE, or --grammar FILE with a grammar in Lark's syntax";
-const NO_SAMPLER: &str =
-    "the samplers are --temperature, --top-k, --top-p, --min-p and three penalties";
-
-/// Options of llama.cpp, ollama, mlx-lm, vLLM and mistral.rs.
-const OPTIONS: &[(&[&str], Equivalent)] = &[
-    (&["-hf", "-hfr", "--hf-repo", "--hf", "--model-id"], Equivalent::Same("--model")),
-    (&["-sys", "--system-prompt"], Equivalent::Same("--system")),
-    (&["-r"], Equivalent::Same("--stop")),
-    (&["-ngl", "--n-gpu-layers", "--gpu-layers", "--num-gpu"], Equivalent::Tip(ALWAYS_ON_GPU)),
-    (&["-t", "--threads", "-tb", "--threads-batch", "--num-thread"], Equivalent::Tip(NO_THREADS)),
-    (&["-fa", "--flash-attn"], Equivalent::Tip(CHOSEN)),
-    (
-        &["-b", "-ub", "--batch-size", "--ubatch-size", "-cb", "--cont-batching"],
-        Equivalent::Tip(CHOSEN),
-    ),
-    (&["-nkvo", "--no-kv-offload", "-sm", "--split-mode", "-ts"], Equivalent::Tip(ALWAYS_ON_GPU)),
-    (&["--mlock", "--mmap", "--no-mmap", "--numa"], Equivalent::Tip(ALWAYS_ON_GPU)),
-    (&["-ctk", "-ctv", "--cache-type-k", "--cache-type-v"], Equivalent::Tip(KV)),
-    (&["-dev", "-mg", "--device", "--main-gpu", "--list-devices"], Equivalent::Tip(ADAPTER)),
-    (&["-i", "--interactive", "-cnv", "--conversation", "-no-cnv", "-st"], Equivalent::Tip(CHAT)),
-    (
-        &["--interactive-first", "--no-conversation", "--single-turn", "--color"],
-        Equivalent::Tip(CHAT),
-    ),
-    (&["-np"], Equivalent::Same("--parallel")),
-    (&["--host", "--port", "--parallel", "--api-key"], Equivalent::Tip(SERVER)),
-    (&["--grammar-file", "-j", "--format"], Equivalent::Tip(STRUCTURE)),
-    (
-        &["--mirostat", "--typical", "--xtc-probability", "--dry-multiplier"],
-        Equivalent::Tip(NO_SAMPLER),
-    ),
-    (&["--repeat-last-n", "--samplers", "--top-nsigma"], Equivalent::Tip(NO_SAMPLER)),
-];
 
 /// One argument.
 struct Word {
@@ -78,7 +29,8 @@ struct Word {
 /// # Errors
 /// An option or a command of another program, with a tip.
 pub fn translated(args: Vec<OsString>, whole: &Command) -> Result<Vec<OsString>, UsageError> {
-    let mut reader = Reader { command: whole, chosen: false, words: Vec::new(), dashed: false };
+    let mut reader =
+        Reader { command: whole, chosen: false, words: Vec::new(), before: 0, dashed: false };
     let mut args = args.into_iter().peekable();
     let program = args.next();
     while let Some(arg) = args.next() {
@@ -110,6 +62,8 @@ struct Reader<'a> {
     /// Whether the command is known.
     chosen: bool,
     words: Vec<Word>,
+    /// Words in front of the command.
+    before: usize,
     /// Whether a positional argument begins with a dash.
     dashed: bool,
 }
@@ -264,9 +218,7 @@ impl<'a> Reader<'a> {
     /// The first positional argument: a command, a prompt, or another program's command.
     fn first_word(&mut self, text: String, rest: &[String]) -> Result<(), UsageError> {
         if let Some(command) = self.command.find_subcommand(&text) {
-            self.command = command;
-            self.chosen = true;
-            self.push(text.into(), false);
+            self.choose(command, text);
         } else if text.contains(char::is_whitespace) {
             self.begin_prompt();
             self.push(text.into(), true);
@@ -282,13 +234,38 @@ impl<'a> Reader<'a> {
 
     fn begin_prompt(&mut self) {
         if let Some(generate) = self.command.find_subcommand("generate") {
-            self.command = generate;
-            self.chosen = true;
-            self.push("generate".into(), false);
+            self.choose(generate, "generate".to_owned());
         }
     }
 
-    fn finish(self) -> Vec<OsString> {
+    fn choose(&mut self, command: &'a Command, name: String) {
+        self.command = command;
+        self.chosen = true;
+        self.before = self.words.len();
+        self.push(name.into(), false);
+    }
+
+    /// Moves options that may be repeated from the front of the command behind it. The parser would forget them
+    /// if others follow the command.
+    fn gather(&mut self) {
+        let mut behind = self.words.split_off(self.before).into_iter();
+        let (mut kept, mut moved) = (Vec::new(), Vec::new());
+        let mut words = std::mem::take(&mut self.words).into_iter();
+        while let Some(word) = words.next() {
+            let text = word.text.to_string_lossy().into_owned();
+            let own = self.own(text.split('=').next().unwrap_or_default());
+            let repeats = own.is_some_and(|arg| matches!(arg.get_action(), ArgAction::Append));
+            let words_of = if repeats { &mut moved } else { &mut kept };
+            words_of.push(word);
+            if own.is_some_and(takes_value) && !text.contains('=') {
+                words_of.extend(words.next());
+            }
+        }
+        self.words = kept.into_iter().chain(behind.next()).chain(moved).chain(behind).collect();
+    }
+
+    fn finish(mut self) -> Vec<OsString> {
+        self.gather();
         let (mut ordered, mut positional) = (Vec::new(), Vec::new());
         for word in self.words {
             let at_end = self.dashed && word.positional;
@@ -318,12 +295,9 @@ fn stem(name: &str) -> &str {
     stem.trim_end_matches(|c: char| c.is_ascii_digit())
 }
 
-fn foreign(name: &str) -> Option<&'static Equivalent> {
-    OPTIONS.iter().find(|(names, _)| names.contains(&name)).map(|(_, equivalent)| equivalent)
-}
-
 #[cfg(test)]
 mod tests {
+    use super::options::*;
     use super::*;
     use crate::cli::family::EXAMPLE_MODEL;
 
@@ -385,6 +359,8 @@ mod tests {
         assert_eq!(line(&["generate", "-sys", "-x"]).unwrap(), ["generate", "--system", "-x"]);
         assert_eq!(tip(&["generate", "-ngl", "99", "-p", "x"]), ALWAYS_ON_GPU);
         assert_eq!(tip(&["chat", "--n-gpu-layers=99"]), ALWAYS_ON_GPU);
+        assert_eq!(tip(&["chat", "--lora-scaled", "a.gguf", "0.5"]), LORA);
+        assert_eq!(line(&["chat", "--adapter-path", "a"]).unwrap(), ["chat", "--lora", "a"]);
         assert_eq!(tip(&["generate", "-fa", "on"]), CHOSEN);
         assert_eq!(
             (tip(&["chat", "-ngl99"]), tip(&["chat", "-t=8"])),
@@ -397,6 +373,10 @@ mod tests {
             ["generate", "--temp", "0", "hi there"]
         );
         assert_eq!(line(&["bench", "-r", "1"]).unwrap(), ["bench", "-r", "1"]);
+        // Repeated options come behind the command.
+        let around = ["-q", "--lora", "a", "-m", "x", "--lora=b", "chat", "--lora", "c"];
+        let behind = ["-q", "-m", "x", "chat", "--lora", "a", "--lora=b", "--lora", "c"];
+        assert_eq!(line(&around).unwrap(), behind);
         // A value is not read as an option.
         assert!(line(&["generate", "-p", "-ngl"]).is_ok());
         // Each one is explained or translated; none reaches the parser unchanged.

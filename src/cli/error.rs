@@ -99,5 +99,6 @@ from_room!(
     crate::formats::SourceError,
     crate::formats::FormatError,
     crate::model::ConfigError,
+    crate::model::LoraError,
     crate::text::TextError
 );

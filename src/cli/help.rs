@@ -53,6 +53,9 @@ const UNCOMMON: [&str; 28] = [
     "version",
 ];
 
+/// Commands that `-h` leaves out: they do not fit on a screen.
+const UNCOMMON_COMMANDS: [&str; 1] = ["completions"];
+
 /// Options with an effect on this command, among those that every command accepts.
 fn used_options(command: &str) -> Vec<&'static str> {
     let engine = |except: &[&str]| {
@@ -63,6 +66,7 @@ fn used_options(command: &str) -> Vec<&'static str> {
         "list" | "rm" | "pull" | "completions" => Vec::new(),
         "selftest" => vec!["adapter", "limits"],
         "quantize" => vec![MODEL, "weights"],
+        "merge" => vec![MODEL, "weights", "lora", "lora_scale"],
         "tokenize" => vec![MODEL, "chat_template"],
         "info" => engine(&["chat_template", "lora", "lora_scale", "skip_selftest"]),
         "doctor" => engine(&["chat_template", "activations", "multiply", "lora", "lora_scale"]),
@@ -114,6 +118,10 @@ fn shaped_command(command: Command, long: bool) -> Command {
         let hidden = arg.is_hide_set() || is_unused || is_left_out || ENGINE.contains(&id);
         shaped_arg(arg, long).hide(hidden)
     });
+    let command = match UNCOMMON_COMMANDS.contains(&command.get_name()) {
+        true => command.hide(!long),
+        false => command,
+    };
     with_notes(command, long, engine_note(&used))
 }
 
@@ -127,7 +135,7 @@ fn engine_note(used: &[&str]) -> Option<String> {
     Some(match (with.len(), without.len()) {
         (0, _) => return None,
         (_, 0) => "Engine options: `lfm2 help engine`".to_owned(),
-        (1 | 2, _) => format!("Engine options: {} (`lfm2 help engine`)", names(&with)),
+        (1..=3, _) => format!("Engine options: {} (`lfm2 help engine`)", names(&with)),
         _ => format!("Engine options: `lfm2 help engine`, except {}", names(&without)),
     })
 }

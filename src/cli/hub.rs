@@ -11,7 +11,7 @@ use super::interrupt::{self, Meaning};
 use super::options::Common;
 use super::print::quoted;
 use super::progress;
-use crate::hub::{Cache, Hub, HubName, Model, Progress, is_offline};
+use crate::hub::{Cache, Hub, HubError, HubName, Model, Plan, Progress, is_offline};
 
 const BAR: &str =
     "{msg} [{bar:32}] {decimal_bytes}/{decimal_total_bytes} {decimal_bytes_per_sec} {eta}";
@@ -24,8 +24,32 @@ pub enum Ask {
     Never,
 }
 
-/// The folder or file of `--model`: a path if it exists, else a name on the hub.
-pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
+/// The kind of files that a name on the hub is given for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Model,
+    /// A LoRA adapter.
+    Adapter,
+}
+
+impl Kind {
+    fn find(self, cache: &Cache, name: &HubName) -> Result<Option<Model>, HubError> {
+        match self {
+            Self::Model => cache.find(name),
+            Self::Adapter => cache.find_adapter(name),
+        }
+    }
+
+    fn plan(self, hub: &Hub, name: &HubName) -> Result<Plan, HubError> {
+        match self {
+            Self::Model => hub.plan(name),
+            Self::Adapter => hub.plan_adapter(name),
+        }
+    }
+}
+
+/// The folder or file of `--model` or `--lora`: a path if it exists, else a name on the hub.
+pub fn resolve(model: &Path, common: &Common, kind: Kind) -> Result<PathBuf, CliError> {
     let there = std::fs::symlink_metadata(model).is_ok();
     let (false, Some(text)) = (there, model.to_str()) else { return Ok(model.to_owned()) };
     // `models/lfm2/x.gguf` with a folder `models` here is a path, perhaps mistyped.
@@ -44,16 +68,17 @@ pub fn resolve(model: &Path, common: &Common) -> Result<PathBuf, CliError> {
         Err(_) => return Ok(model.to_owned()),
     };
     let cache = Cache::from_env()?;
-    if let Some(found) = cache.find(&name)? {
+    if let Some(found) = kind.find(&cache, &name)? {
         log::info!("{name}: {}", found.path().display());
         return Ok(found.path().to_owned());
     }
     if !is_offline() && !can_ask() {
         return Err(CliError::User(format!(
-            "{text}: no such file or folder, and no downloaded model has this name: run `lfm2 pull {name}`"
+            "{text}: no such file or folder, and no downloaded {} has this name: run `lfm2 pull {name}`",
+            if kind == Kind::Model { "model" } else { "adapter" }
         )));
     }
-    Ok(fetch(cache, &name, common, Ask::IfPossible, false)?.path().to_owned())
+    Ok(fetch(cache, &name, common, kind, Ask::IfPossible, false)?.path().to_owned())
 }
 
 /// Parses the name of a model on the hub; `before`: the command or option in front of it, for the tip.
@@ -103,11 +128,12 @@ pub fn fetch(
     cache: Cache,
     name: &HubName,
     common: &Common,
+    kind: Kind,
     ask: Ask,
     check: bool,
 ) -> Result<Model, CliError> {
     interrupt::means(Meaning::End);
-    let done = fetch_now(cache, name, common, ask, check);
+    let done = fetch_now(cache, name, common, kind, ask, check);
     interrupt::means(Meaning::StopThenEnd);
     done
 }
@@ -116,11 +142,12 @@ fn fetch_now(
     cache: Cache,
     name: &HubName,
     common: &Common,
+    kind: Kind,
     ask: Ask,
     check: bool,
 ) -> Result<Model, CliError> {
     let hub = Hub::from_env(cache)?;
-    let plan = hub.plan(name)?;
+    let plan = kind.plan(&hub, name)?;
     let commit = plan.commit().get(..8).unwrap_or_default();
     let s = if plan.files() == 1 { "" } else { "s" };
     let what = format!(

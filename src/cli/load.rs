@@ -23,7 +23,7 @@ pub fn files(common: &Common) -> Result<ModelFiles, CliError> {
                 return Err(advice);
             }
             doctor::before_download(model, common);
-            Ok(ModelFiles::path(hub::resolve(model, common)?)?)
+            Ok(ModelFiles::path(hub::resolve(model, common, hub::Kind::Model)?)?)
         }
         #[cfg(feature = "demo-model")]
         None => Ok(crate::demo::files()),

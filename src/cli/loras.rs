@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::error::CliError;
+use super::hub;
 use super::options::Common;
 use crate::engine::{Engine, LoraChoice, LoraInfo};
 use crate::formats::{ModelFiles, model_name};
@@ -14,9 +15,12 @@ const OFF: &str = "off";
 
 /// A `--lora`, read and checked.
 pub struct Adapter {
-    name: String,
-    scale: f32,
-    adapter: LoraAdapter,
+    /// Its name.
+    pub name: String,
+    /// Factor on its own scale.
+    pub scale: f32,
+    /// Its content.
+    pub adapter: LoraAdapter,
 }
 
 /// `--lora-scale [NAME=]X`.
@@ -65,7 +69,11 @@ fn default_name(place: &str) -> String {
         None => std::fs::canonicalize(named).unwrap_or_else(|_| named.to_owned()),
     };
     let name = model_name(&named.to_string_lossy());
-    let name = name.rsplit('/').next().unwrap_or(&name).to_owned();
+    let mut name = name.rsplit('/').next().unwrap_or(&name).to_owned();
+    // A quantisation or a revision of a name on the hub.
+    if let Some(at) = name.find([':', '@']).filter(|at| *at > 0 && !named.exists()) {
+        name.truncate(at);
+    }
     let end = [".gguf", ".safetensors"].iter().find_map(|end| {
         let at = name.len().checked_sub(end.len())?;
         name.get(at..).filter(|last| last.eq_ignore_ascii_case(end)).map(|_| at)
@@ -140,7 +148,10 @@ pub fn read(common: &Common, model: &str, config: &ModelConfig) -> Result<Vec<Ad
     check_scales(&common.lora_scale, &names)?;
     let mut all = Vec::new();
     for (name, place) in places {
-        let files = ModelFiles::path(place)?;
+        if let Some(advice) = hub::meant_for_the_hub(&place) {
+            return Err(advice);
+        }
+        let files = ModelFiles::path(hub::resolve(&place, common, hub::Kind::Adapter)?)?;
         let adapter = pollster::block_on(LoraAdapter::read(&files, config));
         let adapter = adapter.map_err(crate::Error::from)?;
         let scale = factor(&common.lora_scale, &name);
@@ -260,6 +271,8 @@ mod tests {
             ("dir/legal/adapter_model.safetensors", "legal"),
             ("dir/legal/adapter_config.json", "legal"),
             ("v1.5", "v1.5"),
+            ("owner/my-lora", "my-lora"),
+            ("owner/my-lora:F16@main", "my-lora"),
             (".gguf", ".gguf"),
             (hub.as_str(), "my-lora"),
         ] {

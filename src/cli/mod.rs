@@ -37,6 +37,7 @@ mod load;
 mod logging;
 mod logits;
 mod loras;
+mod merge;
 mod options;
 mod parse;
 mod part_file;
@@ -91,6 +92,8 @@ enum Command {
     Pull(pull::Pull),
     /// Write a package with a model's weights in fewer bits
     Quantize(quantize::Quantize),
+    /// Add LoRA adapters to a model's weights
+    Merge(merge::Merge),
     /// List the downloaded models
     List(list::List),
     /// Delete a downloaded model
@@ -218,6 +221,7 @@ impl Cli {
             Command::Selftest(selftest) => selftest.run(&self.common),
             Command::Verify(verify) => verify.run(&self.common),
             Command::Quantize(quantize) => quantize.run(&self.common),
+            Command::Merge(merge) => merge.run(&self.common),
             Command::Pull(pull) => pull.run(&self.common),
             Command::List(list) => list.run(&self.common),
             Command::Rm(rm) => rm.run(&self.common),

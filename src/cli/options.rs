@@ -45,28 +45,26 @@ pub struct Common {
     /// GPU to use: an index or part of a name from `lfm2 info`
     #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
     pub adapter: Option<String>,
-    /// GPU limits and features to request: `adapter` (all it has) or `default` (WebGPU's default limits
-    /// and no optional feature, which every browser offers)
+    /// GPU limits and features: `adapter` (all it has) or `default` (only those of WebGPU, which every
+    /// browser has)
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
     /// Precision of activations in products with quantised weights: `float` (32-bit floats) or `int8`
     /// (rounded to 8 bits in blocks of 32, exact integer products). Default: float; int8 for QAD files
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum, value_name = "PRECISION")]
     pub activations: Option<ActivationsChoice>,
-    /// Unit that computes matrix-matrix products (prompts): `lanes` (ordinary arithmetic in 32-bit
-    /// floats) or `matrix-units` (the GPU's matrix units, inputs rounded to 16-bit floats). Default:
-    /// matrix-units if the GPU has them, else lanes; lanes with f32 weights
+    /// Unit that computes products of prompts: `lanes` (32-bit floats) or `matrix-units` (the GPU's, inputs
+    /// rounded to 16-bit floats). Default: matrix-units if the GPU has them; lanes with f32 weights
     #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum, value_name = "UNIT")]
     pub multiply: Option<MultiplyChoice>,
-    /// Jinja template that renders conversations instead of the model's own
+    /// Jinja template of conversations in place of the model's own
     #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
-    /// LoRA adapter: a directory, a file or owner/repo on the hub. NAME is by default its plain name. May be
-    /// repeated: all are loaded, and answers use the first one unless another is chosen. With `serve`, answers
-    /// use the model alone unless a request names an adapter
+    /// LoRA adapter, a path or owner/repo on the hub; may be repeated. Answers use the first one, with
+    /// `serve` the one of the request
     #[arg(long, global = true, env = "LFM2_LORA", value_name = "[NAME=]PATH|REPO")]
     pub lora: Vec<PathBuf>,
-    /// Factor of the adapter NAME, or of all; 0 turns it off. Default: 1. May be repeated
+    /// Factor of one adapter or of all; may be repeated. Default: 1
     #[arg(long, global = true, env = "LFM2_LORA_SCALE", value_name = "[NAME=]X", allow_negative_numbers = true, value_parser = loras::scale)]
     pub lora_scale: Vec<loras::Scale>,
     /// Answer even if the GPU's self-test has failed or has not run

@@ -1,12 +1,12 @@
-//! `lfm2 pull`: downloads a model from the hub into the cache.
+//! `lfm2 pull`: downloads a model or a LoRA adapter from the hub into the cache.
 
 use clap::Args;
 
 use super::error::CliError;
-use super::hub::{Ask, fetch, named};
+use super::hub::{Ask, Kind, fetch, named};
 use super::options::Common;
 use super::print::print;
-use crate::hub::Cache;
+use crate::hub::{Cache, HubError};
 
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
@@ -24,7 +24,7 @@ pub struct Pull {
 
 const NOTES: &str = "\
 Prints the path of the folder or file. QUANT defaults to Q4_0, Q4_K_M, QAD-Q4_0 (in this order) or the only one. \
-The address of a page or file on the hub also works as a name. Models that this engine cannot run \
+The address of a page or file on the hub also works as a name, and so does the name of a LoRA adapter. Models that this engine cannot run \
 are refused before the download. An interrupted download resumes. Files appear under their names \
 only after their hashes match the hub's. The cache is shared with huggingface_hub.
 
@@ -39,7 +39,21 @@ impl Pull {
     pub fn run(self, common: &Common) -> Result<(), CliError> {
         let name = named(&self.name, "lfm2 pull")?;
         let ask = if self.yes { Ask::Never } else { Ask::IfPossible };
-        let model = fetch(Cache::from_env()?, &name, common, ask, self.check)?;
+        let fetch = |kind| fetch(Cache::from_env()?, &name, common, kind, ask, self.check);
+        let model = match fetch(Kind::Model) {
+            // An adapter's repository has no model, or a GGUF file that is none.
+            Err(CliError::Hub(e @ (HubError::NoModel { .. } | HubError::Unsupported { .. }))) => {
+                match fetch(Kind::Adapter) {
+                    Err(CliError::Hub(
+                        HubError::NoAdapter { .. } | HubError::Unsupported { .. },
+                    )) => {
+                        return Err(e.into());
+                    }
+                    fetched => fetched?,
+                }
+            }
+            fetched => fetched?,
+        };
         print(&format!("{}\n", model.path().display()))
     }
 }

@@ -56,7 +56,7 @@ impl Quantize {
         let plan =
             PackagePlan::new(&files, &model.config, checkpoint, tensors, &recipe, MAX_FILE_BYTES);
         let plan = pollster::block_on(plan)?;
-        self.check_space(plan.most_bytes())?;
+        check_space(&self.out, plan.most_bytes())?;
 
         let from = plan.source_bytes();
         let bar = progress::bar(common, from, "quantising [{bar:32}] {bytes}/{total_bytes} {eta}");
@@ -90,24 +90,23 @@ impl Quantize {
         }
         Ok(Recipe::new(weights.choice()).keeping(self.keep.iter().copied()))
     }
+}
 
-    fn check_space(&self, need: u64) -> Result<(), CliError> {
-        // The folder may not exist yet.
-        let absolute = std::path::absolute(&self.out).unwrap_or_else(|_| self.out.clone());
-        match free_bytes(&absolute) {
-            Some(have) if need.saturating_add(MARGIN) > have => Err(CliError::User(format!(
-                "{}: needs {}, but {} are free",
-                self.out.display(),
-                size(need),
-                size(have)
-            ))),
-            _ => Ok(()),
+/// Refuses a folder on a disk with too little space.
+pub fn check_space(out: &Path, need: u64) -> Result<(), CliError> {
+    // The folder may not exist yet.
+    let absolute = std::path::absolute(out).unwrap_or_else(|_| out.to_owned());
+    match free_bytes(&absolute) {
+        Some(have) if need.saturating_add(MARGIN) > have => {
+            let (out, need, have) = (out.display(), size(need), size(have));
+            Err(CliError::User(format!("{out}: needs {need}, but {have} are free")))
         }
+        _ => Ok(()),
     }
 }
 
 /// Reads the written package: checks every hash, and opens the model as a user does.
-fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
+pub fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
     let files = Arc::new(ModelFiles::directory(dir)?);
     let read = pollster::block_on(Manifest::open(&files))?;
     if read.as_ref() != Some(made) {
@@ -132,7 +131,7 @@ fn check(made: &Manifest, dir: &Path, common: &Common) -> Result<(), CliError> {
 }
 
 /// Name of the source in the manifest, without the folders above it.
-fn source_name(common: &Common) -> String {
+pub fn source_name(common: &Common) -> String {
     let Some(model) = &common.model else { return "lfm2-wgpu demonstration model".to_owned() };
     match std::fs::canonicalize(model) {
         Ok(path) => path.file_name().unwrap_or_default().to_string_lossy().into_owned(),

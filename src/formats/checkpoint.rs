@@ -191,6 +191,11 @@ impl Checkpoint {
         self.tensors.get(index)
     }
 
+    /// The weight files, in the order of [`TensorInfo::file`].
+    pub fn files(&self) -> &[Arc<dyn ByteSource>] {
+        &self.files
+    }
+
     /// Name of the file that holds a tensor.
     pub fn file_name(&self, tensor: &TensorInfo) -> &str {
         self.files.get(tensor.file).map_or(self.name.as_str(), |file| file.name())

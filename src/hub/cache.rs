@@ -105,6 +105,22 @@ impl Cache {
     /// # Errors
     /// [`HubError::Choose`] if the name matches several models, and the system's errors.
     pub fn find(&self, name: &HubName) -> Result<Option<Model>, HubError> {
+        self.find_by(name, select::select)
+    }
+
+    /// Finds a LoRA adapter that is complete in the cache, without network access.
+    ///
+    /// # Errors
+    /// As [`Cache::find`].
+    pub fn find_adapter(&self, name: &HubName) -> Result<Option<Model>, HubError> {
+        self.find_by(name, select::select_adapter)
+    }
+
+    fn find_by(
+        &self,
+        name: &HubName,
+        select: fn(&HubName, &[&str]) -> Result<Selection, HubError>,
+    ) -> Result<Option<Model>, HubError> {
         let Some(commit) = self.commit(name) else { return Ok(None) };
         let snapshot = self.snapshot(name, &commit);
         let all: Vec<_> = whole_files(&snapshot)?.into_iter().map(|f| f.name).collect();
@@ -116,7 +132,7 @@ impl Cache {
         let is_gguf = |name: &str| Path::new(name).extension().is_some_and(|x| x == "gguf");
         let names: Vec<&str> =
             all.iter().filter(|n| !is_gguf(n) || whole.contains(n)).map(String::as_str).collect();
-        match select::select(name, &names) {
+        match select(name, &names) {
             Ok(Selection::Gguf(files)) => {
                 Ok(files.first().map(|file| Model::Gguf(snapshot.join(file))))
             }
@@ -343,6 +359,19 @@ mod tests {
         assert_eq!(found(&sharded[..3], "a/b"), None);
         let wrong = [sharded[0], (INDEX, "{"), sharded[2]];
         assert_eq!(found(&wrong, "a/b"), None);
+    }
+
+    #[test]
+    fn an_adapter_is_no_model_and_a_model_no_adapter() {
+        let adapter = [("adapter_config.json", "{}"), ("adapter_model.safetensors", "x")];
+        let (_dir, cache, name) = cache(&adapter);
+        let snapshot = cache.snapshot(&name, COMMIT);
+        assert_eq!(cache.find_adapter(&name).unwrap(), Some(Model::Folder(snapshot)));
+        assert_eq!(cache.find(&name).unwrap(), None);
+        let (_dir, cache, name) = self::cache(&adapter[..1]);
+        assert_eq!(cache.find_adapter(&name).unwrap(), None);
+        let (_dir, cache, name) = self::cache(&[("config.json", "{}"), ("model.safetensors", "x")]);
+        assert_eq!(cache.find_adapter(&name).unwrap(), None);
     }
 
     #[test]

@@ -94,6 +94,14 @@ pub enum HubError {
         /// The repository.
         repo: String,
     },
+    /// No LoRA adapter.
+    #[error(
+        "{repo}: is no LoRA adapter: has neither adapter_config.json with adapter_model.safetensors nor a .gguf file"
+    )]
+    NoAdapter {
+        /// The repository.
+        repo: String,
+    },
     /// A split file with parts missing on the hub.
     #[error("{repo}: {file} has {of} parts, the hub has {there} of them")]
     PartsMissing {

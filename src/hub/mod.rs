@@ -158,6 +158,42 @@ impl Hub {
         }
     }
 
+    /// As [`Hub::pull`], for a LoRA adapter: a repository of PEFT's adapter_config.json and
+    /// adapter_model.safetensors, or of a GGUF adapter. [`LoraAdapter::read`](crate::model::LoraAdapter::read)
+    /// reads the files at the path.
+    ///
+    /// # Errors
+    /// As [`HubName::parse`], [`Hub::plan_adapter`] and [`Hub::fetch`].
+    pub fn pull_adapter(
+        &self,
+        name: &str,
+        progress: impl FnMut(Progress<'_>) -> bool,
+    ) -> Result<Model, HubError> {
+        let mut progress = progress;
+        let name = HubName::parse(name)?;
+        match self.cache.find_adapter(&name)? {
+            Some(adapter) => Ok(adapter),
+            None => self.fetch(&self.plan_adapter(&name)?, false, &mut progress),
+        }
+    }
+
+    /// Lists the files of a LoRA adapter, and finds those missing from the cache.
+    ///
+    /// # Errors
+    /// [`HubError::NoAdapter`], and as [`Hub::plan`]; [`HubError::Unsupported`] for a GGUF model.
+    pub fn plan_adapter(&self, name: &HubName) -> Result<Plan, HubError> {
+        let (plan, _) = self.listed(name, select::select_adapter)?;
+        if plan.missing > 0
+            && plan.gguf
+            && let Some(problem) =
+                probe::not_an_adapter(&self.http, name, &plan.commit, &plan.files)?
+        {
+            let there = String::new();
+            return Err(HubError::Unsupported { name: name.to_string(), problem, there });
+        }
+        Ok(plan)
+    }
+
     /// Lists the files of a model, and finds those missing from the cache. If any is missing, it reads the
     /// beginnings of the files first, so that a model that cannot be loaded is not downloaded.
     ///
@@ -166,6 +202,23 @@ impl Hub {
     /// ([`HubError::Unsupported`]), or the disk has too little space; [`HubError::Offline`] if
     /// `HF_HUB_OFFLINE` is set.
     pub fn plan(&self, name: &HubName) -> Result<Plan, HubError> {
+        let (plan, names) = self.listed(name, select::select)?;
+        if plan.missing > 0
+            && let Some(problem) = probe::problem(&self.http, name, &plan.commit, &plan.files)?
+        {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let there = others(name, &names, &plan);
+            return Err(HubError::Unsupported { name: name.to_string(), problem, there });
+        }
+        Ok(plan)
+    }
+
+    /// The plan of the selected files, and the names of all files.
+    fn listed(
+        &self,
+        name: &HubName,
+        select: fn(&HubName, &[&str]) -> Result<Selection, HubError>,
+    ) -> Result<(Plan, Vec<String>), HubError> {
         if is_offline() {
             let there = self.cache.there(name)?;
             return Err(HubError::Offline { name: name.to_string(), there });
@@ -173,7 +226,7 @@ impl Hub {
         let mut tell = |why: &str| log::warn!("{name}: {why}");
         let listing: Listing = self.http.listing(name, &mut tell)?;
         let names: Vec<&str> = listing.siblings.iter().map(|s| s.name.as_str()).collect();
-        let selection = select::select(name, &names)?;
+        let selection = select(name, &names)?;
         let mut files = Vec::new();
         for wanted in selection.files() {
             if let Some(sibling) = listing.siblings.iter().find(|s| s.name == *wanted) {
@@ -187,13 +240,8 @@ impl Hub {
         let missing = plan.files.iter().map(|f| f.size - fetch.bytes_there(f).min(f.size));
         plan.missing = missing.fold(0, u64::saturating_add);
         self.check_space(plan.missing)?;
-        if plan.missing > 0
-            && let Some(problem) = probe::problem(&self.http, name, &plan.commit, &plan.files)?
-        {
-            let there = others(name, &names, &plan);
-            return Err(HubError::Unsupported { name: name.to_string(), problem, there });
-        }
-        Ok(plan)
+        let names = listing.siblings.into_iter().map(|sibling| sibling.name).collect();
+        Ok((plan, names))
     }
 
     /// The files of a plan, readable before they are downloaded. Only the beginning of each file can be

@@ -7,7 +7,10 @@ use super::api::RemoteFile;
 use super::http::{Http, Patience};
 use super::{HubError, HubName};
 use crate::Error;
-use crate::formats::{ByteSource, Checkpoint, ModelFiles, ModelKind, SourceError, read_small};
+use crate::formats::gguf::read_header;
+use crate::formats::{
+    ByteSource, Checkpoint, FormatError, ModelFiles, ModelKind, SourceError, read_small,
+};
 use crate::model::config::MAX_CONFIG_BYTES;
 use crate::model::{ModelConfig, validate};
 
@@ -106,9 +109,34 @@ pub(super) fn problem(
         return Err(failure);
     }
     Ok(match checked {
-        Ok(()) | Err(Error::Source(_) | Error::Format(crate::formats::FormatError::Source(_))) => {
-            None
-        }
+        Ok(()) | Err(Error::Source(_) | Error::Format(FormatError::Source(_))) => None,
+        Err(error) => Some(error.to_string()),
+    })
+}
+
+/// Returns the problem of a GGUF file that is not an adapter.
+///
+/// # Errors
+/// Errors of the hub and the network.
+pub(super) fn not_an_adapter(
+    http: &Arc<Http>,
+    name: &HubName,
+    commit: &str,
+    files: &[RemoteFile],
+) -> Result<Option<String>, HubError> {
+    let failure = Arc::new(Mutex::new(None));
+    let files = beginnings(http, name, commit, files, &failure);
+    let Some((_, source)) = files.only() else { return Ok(None) };
+    let header = pollster::block_on(read_header(&**source, 0));
+    if let Some(failure) = failure.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        return Err(failure);
+    }
+    Ok(match header {
+        Ok(header) => match header.metadata.string("general.type") {
+            Ok(Some("adapter")) => None,
+            _ => Some(format!("{} is a model, not a LoRA adapter", source.name())),
+        },
+        Err(FormatError::Source(_)) => None,
         Err(error) => Some(error.to_string()),
     })
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::labels::{can_run, label, labels, meant, split_part};
 use super::{HubError, HubName};
 use crate::formats::gguf::is_companion;
+use crate::model::lora::{ADAPTER_CONFIG, ADAPTER_WEIGHTS};
 
 /// Default quantisations of a name without one, in order of preference.
 const DEFAULTS: [&str; 3] = ["Q4_0", "Q4_K_M", "QAD-Q4_0"];
@@ -20,6 +21,8 @@ const SMALL: [&str; 8] = [
     "manifest.json",
     INDEX,
 ];
+/// Files of a PEFT adapter.
+const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 
@@ -109,6 +112,23 @@ pub(super) fn select(name: &HubName, names: &[&str]) -> Result<Selection, HubErr
         return Err(HubError::PartsMissing { repo, file, of: gguf.of, there: gguf.parts.len() });
     }
     Ok(Selection::Gguf(files))
+}
+
+/// Selects the files of a LoRA adapter among all files of a repository: PEFT's two files, or a `.gguf` file.
+///
+/// # Errors
+/// If there is no adapter, or the name matches several.
+pub(super) fn select_adapter(name: &HubName, names: &[&str]) -> Result<Selection, HubError> {
+    let repo = name.id();
+    let has = |file: &&str| names.contains(file);
+    if name.quant().is_none() && ADAPTER.iter().all(has) {
+        return Ok(Selection::Folder(ADAPTER.map(str::to_owned).to_vec()));
+    }
+    let ggufs = ggufs(names.iter().copied());
+    if ggufs.is_empty() {
+        return Err(HubError::NoAdapter { repo });
+    }
+    Ok(Selection::Gguf(pick(&repo, &ggufs, name.quant())?.files()))
 }
 
 fn pick<'a>(repo: &str, ggufs: &'a [Gguf], quant: Option<&str>) -> Result<&'a Gguf, HubError> {
@@ -240,6 +260,27 @@ mod tests {
         assert!(error.contains("has 2 parts") && error.contains("1 of them"), "{error}");
         // It does not have the form of a part, so it is a separate file.
         assert_eq!(chosen("a/b", &["x-00003-of-00002.gguf"]).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn an_adapter_is_pefts_two_files_or_a_gguf() {
+        let chosen = |name: &str, names: &[&str]| {
+            let name = HubName::parse(name).unwrap();
+            select_adapter(&name, names).map(|s| s.files().to_vec()).map_err(|e| e.to_string())
+        };
+        let peft =
+            ["README.md", "adapter_model.safetensors", "adapter_config.json", "tokenizer.json"];
+        assert_eq!(chosen("a/b", &peft).unwrap(), ADAPTER);
+        let gguf = "x-lora-F16.gguf";
+        assert_eq!(chosen("a/b", &[gguf, "README.md"]).unwrap(), [gguf]);
+        let both = [&peft[..], &[gguf]].concat();
+        assert_eq!(chosen("a/b", &both).unwrap(), ADAPTER);
+        assert_eq!(chosen("a/b:F16", &both).unwrap(), [gguf]);
+        for names in [&["README.md"][..], &peft[..2], &["config.json", "model.safetensors"]] {
+            let error = chosen("a/b", names).unwrap_err();
+            assert!(error.contains("a/b") && error.contains("adapter_config.json"), "{error}");
+        }
+        assert!(chosen("a/b", &["x.gguf", "y.gguf"]).unwrap_err().contains("has several"));
     }
 
     #[test]

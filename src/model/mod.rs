@@ -12,6 +12,8 @@ mod layout;
 mod load;
 pub mod lora;
 mod memory;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod merge;
 pub mod names;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod package;

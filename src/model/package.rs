@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
 use super::config::MAX_CONFIG_BYTES;
+use super::lora::merge::{Merged, add_to_rows, encoded, is_changed};
 use super::{ModelConfig, Recipe, ResolvedTensors, TensorId, convert, expected_tensors};
 use crate::formats::checkpoint::{INDEX, MAX_SHARDS};
 use crate::formats::package::{MANIFEST, hex};
@@ -17,23 +18,24 @@ use crate::formats::{
     ByteSource, Checkpoint, ElementType, FormatError, Manifest, ModelFiles, Naming, OnBytes,
     PackageFile, PackageRecipe, TensorSlice, quoted, read_small,
 };
+use crate::kernels::values;
 
 /// Longest file of a package. Browsers and phones fetch, store and resume files of this size
 /// reliably.
 pub const MAX_FILE_BYTES: u64 = 256 << 20;
 /// Bytes of the source, in the file's format, that are in memory at a time.
-const PIECE_BYTES: usize = 32 << 20;
+pub(super) const PIECE_BYTES: usize = 32 << 20;
 /// Least number of bytes for a thread of its own.
 const THREAD_BYTES: usize = 64 << 10;
 /// Longest small file that is copied.
-const MAX_SMALL_BYTES: u64 = 64 << 20;
+pub(super) const MAX_SMALL_BYTES: u64 = 64 << 20;
 /// Bytes of a header besides its tensors' entries.
 const HEADER_BYTES: u64 = 64;
 /// Bytes of a tensor's entries in a header besides its name, which occurs at most twice.
 const ENTRY_BYTES: u64 = 192;
 
 /// Files of a checkpoint besides its weights. A GGUF file contains the first two.
-const SMALL: [&str; 6] = [
+pub(super) const SMALL: [&str; 6] = [
     "config.json",
     "tokenizer.json",
     "generation_config.json",
@@ -82,6 +84,7 @@ impl From<crate::formats::SourceError> for PackageError {
 
 /// A tensor of the package: its source and its format.
 struct Packed {
+    id: TensorId,
     name: String,
     slice: TensorSlice,
     target: ElementType,
@@ -121,6 +124,7 @@ pub struct PackagePlan<'a> {
     small: Vec<(&'static str, Arc<dyn ByteSource>)>,
     recipe: PackageRecipe,
     source_bytes: u64,
+    adapters: &'a Merged,
 }
 
 impl<'a> PackagePlan<'a> {
@@ -172,7 +176,13 @@ impl<'a> PackagePlan<'a> {
         let keep = recipe.keep.iter().map(|(p, c)| (p.name().to_owned(), c.option().to_owned()));
         let recipe =
             PackageRecipe { weights: recipe.weights.option().to_owned(), keep: keep.collect() };
-        Ok(Self { checkpoint, shards, small, recipe, source_bytes })
+        Ok(Self { checkpoint, shards, small, recipe, source_bytes, adapters: &[] })
+    }
+
+    /// Adds adapters to the weights, in f32 and before they are quantised.
+    #[must_use]
+    pub fn merging(self, adapters: &'a Merged) -> Self {
+        Self { adapters, ..self }
     }
 
     /// Bytes of the weights that will be read.
@@ -251,7 +261,12 @@ impl<'a> PackagePlan<'a> {
             let rows = step.min(slice.rows - row);
             let mut bytes = vec![0; rows.saturating_mul(row_bytes)];
             self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
-            let pieces = converted(own, tensor.target, &bytes, row_bytes).ok_or_else(|| {
+            let pieces = if is_changed(self.adapters, tensor.id) {
+                self.merged(tensor, row, &bytes)?
+            } else {
+                converted(own, tensor.target, &bytes, row_bytes)
+            };
+            let pieces = pieces.ok_or_else(|| {
                 PackageError::Internal(format!("{own} cannot become {}", tensor.target))
             })?;
             for piece in pieces {
@@ -265,6 +280,44 @@ impl<'a> PackagePlan<'a> {
         }
         Ok(())
     }
+}
+
+impl PackagePlan<'_> {
+    /// As [`converted`], with the adapters added to rows from `first` on.
+    fn merged(
+        &self,
+        tensor: &Packed,
+        first: usize,
+        bytes: &[u8],
+    ) -> Result<Option<Vec<Vec<u8>>>, PackageError> {
+        let (slice, target) = (&tensor.slice, tensor.target);
+        let mut rows = values(slice.element_type, bytes);
+        add_to_rows(self.adapters, tensor.id, slice.cols, first, &mut rows);
+        if rows.iter().any(|value| !value.is_finite()) {
+            return Err(not_finite(self.checkpoint, slice));
+        }
+        if !tensor.is_blocks() {
+            let plain = encoded(target, &rows);
+            return match plain {
+                Some(plain) => Ok(Some(vec![plain])),
+                None => Err(not_finite(self.checkpoint, slice)),
+            };
+        }
+        let rows = rows.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>();
+        Ok(converted(ElementType::F32, target, &rows, 4 * slice.cols.max(1)))
+    }
+}
+
+/// The error for a sum that is not finite.
+pub(super) fn not_finite(checkpoint: &Checkpoint, slice: &TensorSlice) -> PackageError {
+    let tensor = checkpoint.tensor(slice.tensor);
+    let name = tensor.map_or_else(String::new, |tensor| quoted(&tensor.name));
+    let place = tensor.map_or(checkpoint.name(), |tensor| checkpoint.file_name(tensor)).to_owned();
+    let own = slice.element_type;
+    let problem = format!(
+        "tensor {name}: an element becomes infinite in {own} with the adapter: use a smaller --lora-scale"
+    );
+    PackageError::Source { place, problem }
 }
 
 /// The small files that exist. A GGUF file contains its configuration and tokenizer: their files
@@ -321,7 +374,7 @@ fn packed(
         problem: format!("tensor {} is missing", id.hub_name()),
     })?;
     let target = recipe.target(id, slice.element_type, slice.cols);
-    Ok(Packed { name: id.hub_name(), slice, target, shape })
+    Ok(Packed { id, name: id.hub_name(), slice, target, shape })
 }
 
 /// Whole rows in format `target`, as consecutive pieces, each converted by a thread.

@@ -36,6 +36,9 @@ fn commands_and_options_of_other_programs_get_one_tip() {
         (&["generate", "-p", "x", "-t", "8"], "not on CPU threads"),
         (&["generate", "-fa", "-p", "x"], "leave it out"),
         (&["chat", "--host", "0.0.0.0"], "lfm2 serve"),
+        (&["adapter", "./legal"], "lfm2 chat --lora ./legal"),
+        (&["generate", "--lora-scaled", "a.gguf", "0.5"], "--lora PATH"),
+        (&["serve", "--enable-lora"], "leave it out"),
         (&["generate", "-p", "x", "--temprature", "1"], "--temperature"),
         (&["chat", "-m", "LFM2-8B-A1B"], "-m LiquidAI/LFM2-8B-A1B-GGUF"),
         (

@@ -13,12 +13,15 @@ mod gguf;
 #[path = "../it/formats/gguf_writer.rs"]
 mod gguf_writer;
 mod hub;
+mod hub_adapter;
 mod hub_cache;
 mod hub_names;
 mod hub_server;
 mod info;
 mod lm_eval;
+mod lora;
 mod marks;
+mod merge;
 mod options;
 mod parse;
 mod perplexity;

@@ -44,7 +44,12 @@ pub fn command_for(name: &str, arguments: &[String]) -> Option<String> {
         "interactive" | "repl" | "talk" | "conversation" => "lfm2 chat".to_owned(),
         "get" | "download" | "fetch" | "install" | "add" => format!("lfm2 pull {}", model(first)),
         "remove" | "delete" | "del" | "uninstall" => format!("lfm2 rm {}", model(first)),
+        "lora" | "adapter" | "adapters" => match first {
+            Some(path) => format!("lfm2 chat --lora {}", quoted(path)),
+            None => "lfm2 chat --lora PATH".to_owned(),
+        },
         "create" | "convert" | "quantise" => "lfm2 quantize".to_owned(),
+        "export-lora" | "merge-lora" | "fuse" => "lfm2 merge".to_owned(),
         "benchmark" | "speed" => "lfm2 bench".to_owned(),
         "test" | "self-test" => "lfm2 selftest".to_owned(),
         "check" | "tune" | "fit" | "preflight" => "lfm2 doctor".to_owned(),

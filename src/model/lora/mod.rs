@@ -6,6 +6,7 @@
 mod config;
 mod error;
 mod gguf;
+pub mod merge;
 mod on_gpu;
 mod patterns;
 mod peft;
@@ -26,6 +27,7 @@ use super::TensorId;
 pub use error::LoraError;
 pub use on_gpu::LoraCapacity;
 pub use places::adapted_shape;
+pub use read::{CONFIG as ADAPTER_CONFIG, WEIGHTS as ADAPTER_WEIGHTS};
 
 /// Highest rank that is read. Ranks of published adapters are 4 to 256. A higher rank than the matrix's smaller
 /// side gains nothing, but PEFT allows it.
@@ -83,28 +85,5 @@ impl LoraAdapter {
             hash.write(bytemuck::cast_slice(&factors.b));
         }
         hash.finish()
-    }
-}
-
-impl LoraFactors {
-    /// The addition as a matrix `[rows, cols]`, row by row: `scale B A`.
-    ///
-    /// Each element is summed in f32 in the order of the rank's components, and multiplied by the scale last.
-    #[must_use]
-    pub fn delta(&self) -> Vec<f32> {
-        let (rank, cols) = (self.rank.max(1), self.a.len() / self.rank.max(1));
-        let mut delta = Vec::with_capacity(self.b.len() / rank * cols);
-        for row in self.b.chunks_exact(rank) {
-            let start = delta.len();
-            delta.resize(start + cols, 0.0_f32);
-            let sums = &mut delta[start..];
-            for (b, a) in row.iter().zip(self.a.chunks_exact(cols.max(1))) {
-                for (sum, a) in sums.iter_mut().zip(a) {
-                    *sum += b * a;
-                }
-            }
-            sums.iter_mut().for_each(|sum| *sum *= self.scale);
-        }
-        delta
     }
 }

@@ -11,9 +11,9 @@ use crate::kernels::values;
 use crate::model::ModelConfig;
 
 /// PEFT's configuration.
-pub(crate) const CONFIG: &str = "adapter_config.json";
+pub const CONFIG: &str = "adapter_config.json";
 /// PEFT's tensors.
-pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
+pub const WEIGHTS: &str = "adapter_model.safetensors";
 
 impl LoraAdapter {
     /// Reads an adapter for a model of this configuration, and checks it completely. The files are one of:
