@@ -192,13 +192,16 @@ fn merges_that_are_refused() {
         "--out",
         package.to_str().unwrap(),
     ]);
-    let (base, other) = (fixture("sharded"), fixture("gqa-8"));
+    let (base, other, plain) = (fixture("sharded"), fixture("gqa-8"), fixture("tiny-b"));
     let nowhere = dir.path().join("nowhere");
     let (base, package) = (base.to_str().unwrap(), package.to_str().unwrap());
     let cases: [(&[&str], &[&str]); 9] = [
         (&["-m", base], &["--lora"]),
         (&["-m", base, "--lora", nowhere.to_str().unwrap()], &["nowhere", "no such file"]),
-        (&["-m", base, "--lora", base], &["sharded", "is a model, not an adapter"]),
+        (
+            &["-m", base, "--lora", plain.to_str().unwrap()],
+            &["tiny-b", "is a model, not an adapter"],
+        ),
         (&["-m", other.to_str().unwrap(), "--lora", &attention], &["lora/attention", "tensor"]),
         (
             &["-m", base, "--lora", &attention, "--lora", &attention],
