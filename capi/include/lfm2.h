@@ -37,9 +37,9 @@ enum lfm2_status
   LFM2_INVALID_REQUEST = -2,
   // The conversation is longer than the context.
   LFM2_CONTEXT_FULL = -3,
-  // A file of the model could not be read.
+  // A file of the model or of an adapter could not be read.
   LFM2_READ_FAILED = -4,
-  // A file of the model is missing, broken or of another kind.
+  // A file of the model or of an adapter is missing, broken or of another kind.
   LFM2_BAD_MODEL = -5,
   // There is no GPU that can compute, or not the one asked for.
   LFM2_NO_ADAPTER = -6,
@@ -118,6 +118,23 @@ lfm2_status lfm2_engine_info(const lfm2_engine *engine,
                              size_t *len,
                              lfm2_error **error);
 
+// Loads a LoRA adapter, also while answers are generated. `path` is UTF-8: a folder or file of PEFT, or a GGUF file.
+// Requests use the adapter by its `name`, in their field `lora` or `model`. `scale` is the factor of its addition,
+// usually 1. After an error nothing has changed.
+lfm2_status lfm2_engine_load_lora(const lfm2_engine *engine,
+                                  const char *name,
+                                  size_t name_len,
+                                  const char *path,
+                                  size_t path_len,
+                                  float scale,
+                                  lfm2_error **error);
+
+// Removes a LoRA adapter. Its answers in progress go on, and its memory is freed after the last of them.
+lfm2_status lfm2_engine_unload_lora(const lfm2_engine *engine,
+                                    const char *name,
+                                    size_t name_len,
+                                    lfm2_error **error);
+
 // Frees an engine. Its answers in progress go on, and the model's memory is freed after the last of them. Null does
 // nothing.
 void lfm2_engine_free(lfm2_engine *engine);
@@ -156,7 +173,8 @@ void lfm2_generation_free(lfm2_generation *generation);
 // Writes the state of a conversation to a file, so that a later run need not compute it again. `request` is the request
 // of its last answer, with that answer as a message more. `path` is UTF-8; a file there is replaced when the new one is
 // complete. `tokens` gets the length of the state in tokens, and may be null: 0, and no file is written, if the engine
-// has kept nothing of the conversation.
+// has kept nothing of the conversation. A LoRA adapter's state is that of a
+// request that names it; it can be read where the same adapter is loaded.
 lfm2_status lfm2_save(const lfm2_engine *engine,
                       const char *request,
                       size_t request_len,

@@ -5,17 +5,45 @@ use std::sync::Arc;
 
 use crate::error::Error;
 #[cfg(feature = "structure")]
-use crate::grammar::Grammar;
+use crate::grammar::{Grammar, Matcher};
 
 /// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token is drawn, while the GPU
 /// computes the logits. If it takes longer than these, all answers of the step wait for it.
 #[derive(Clone)]
 pub struct AllowedTokens(Arc<dyn Fn() -> AnswerRule + Send + Sync>);
 
-type Rule = dyn FnMut(&[u32], &mut TokenMask) -> Result<(), Error> + Send + Sync;
+/// A rule that follows one answer.
+trait Rule: Send + Sync {
+    /// Removes the tokens that may not follow `tokens` from the mask.
+    fn restrict(&mut self, tokens: &[u32], mask: &mut TokenMask) -> Result<(), Error>;
+
+    /// Tokens that must follow those of the last call.
+    fn forced(&mut self) -> Vec<u32> {
+        Vec::new()
+    }
+}
+
+impl<F: FnMut(&[u32], &mut TokenMask) + Send + Sync> Rule for F {
+    fn restrict(&mut self, tokens: &[u32], mask: &mut TokenMask) -> Result<(), Error> {
+        self(tokens, mask);
+        Ok(())
+    }
+}
+
+#[cfg(feature = "structure")]
+impl Rule for Matcher {
+    fn restrict(&mut self, tokens: &[u32], mask: &mut TokenMask) -> Result<(), Error> {
+        mask.words = self.mask_after(tokens)?;
+        Ok(())
+    }
+
+    fn forced(&mut self) -> Vec<u32> {
+        Matcher::forced(self)
+    }
+}
 
 /// The rule of one answer, which may remember the tokens that it has seen.
-pub(super) struct AnswerRule(Box<Rule>);
+pub(super) struct AnswerRule(Box<dyn Rule>);
 
 /// Reason why an answer has no next token.
 pub(super) enum NoToken {
@@ -34,23 +62,14 @@ impl AllowedTokens {
         let rule = Arc::new(rule);
         Self(Arc::new(move || {
             let rule = rule.clone();
-            AnswerRule(Box::new(move |tokens, mask| {
-                rule(tokens, mask);
-                Ok(())
-            }))
+            AnswerRule(Box::new(move |tokens: &[u32], mask: &mut TokenMask| rule(tokens, mask)))
         }))
     }
 
     /// The rule of a grammar.
     #[cfg(feature = "structure")]
     pub(super) fn of_grammar(grammar: Grammar) -> Self {
-        Self(Arc::new(move || {
-            let mut matcher = grammar.matcher();
-            AnswerRule(Box::new(move |tokens, mask| {
-                mask.words = matcher.mask_after(tokens)?;
-                Ok(())
-            }))
-        }))
+        Self(Arc::new(move || AnswerRule(Box::new(grammar.matcher()))))
     }
 
     /// The rule of one more answer.
@@ -73,7 +92,7 @@ impl AnswerRule {
     /// The mask of the next token.
     pub fn after(&mut self, tokens: &[u32], all: &[u32]) -> Result<Vec<u32>, NoToken> {
         let mut mask = TokenMask { words: all.to_vec() };
-        (self.0)(tokens, &mut mask).map_err(NoToken::Failed)?;
+        self.0.restrict(tokens, &mut mask).map_err(NoToken::Failed)?;
         // A rule cannot add ids that have no token.
         mask.words.iter_mut().zip(all).for_each(|(word, all)| *word &= all);
         mask.words.resize(all.len(), 0);
@@ -81,6 +100,13 @@ impl AnswerRule {
             true => Ok(mask.words),
             false => Err(NoToken::NoneAllowed),
         }
+    }
+}
+
+impl AnswerRule {
+    /// Tokens that must follow those of the last mask; usually none.
+    pub fn forced(&mut self) -> Vec<u32> {
+        self.0.forced()
     }
 }
 

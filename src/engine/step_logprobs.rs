@@ -7,20 +7,20 @@ use crate::error::Error;
 use crate::gpu::{Readback, Submission};
 use crate::kernels::{Batch, LOGPROBS_WORDS, LogitRow, LogprobsMode, Row, RowLogprobs, SeqRows};
 use crate::model::PassOutput;
-use crate::schedule::{ChunkRows, SeqId};
+use crate::schedule::{ChunkRows, Draw, SeqId};
 
 impl Stepper {
     /// A readback for the log-probabilities of a pass, and the sequences of its logit rows; `None` if none are wanted.
     pub(super) async fn logprobs_readback(
         &self,
         batch: &Batch,
-        draws: &[(SeqId, u32, u32)],
+        draws: &[Draw],
     ) -> Result<Option<(Readback, Vec<SeqId>)>, Error> {
         let drawing = || batch.seqs.iter().filter(|seq| !seq.logit_rows.is_empty());
         if !drawing().any(|seq| seq.logit_rows[0].logprobs.is_some()) {
             return Ok(None);
         }
-        let seq_of = |slot: u32| draws.iter().find(|(_, _, own)| *own == slot).map(|(id, ..)| *id);
+        let seq_of = |slot: u32| draws.iter().find(|draw| draw.slot == slot).map(|draw| draw.seq);
         let seqs: Vec<SeqId> = drawing().filter_map(|seq| seq_of(seq.slot)).collect();
         let words = seqs.len() * LOGPROBS_WORDS;
         Ok(Some((self.core.runner().device.readback_for::<u32>(words).await?, seqs)))

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::gpu::{Device, GpuError, Readback, Submission};
 use crate::kernels::{Batch, FROM_SLOT, LOGPROBS_WORDS, LogitRow, NOT_FINITE, Row, SeqRows};
 use crate::model::PassOutput;
-use crate::schedule::{Capture, ChunkRows, DecodeRow, Op, Scheduler, SeqId, Step, Use};
+use crate::schedule::{Capture, ChunkRows, DecodeRow, Draw, Op, Scheduler, SeqId, Step, Use};
 
 /// Most losses of devices in a row, without a token between: a request that always resets the driver must end.
 const MOST_LOSSES: u32 = 3;
@@ -39,7 +39,7 @@ pub(super) struct InFlight {
     submission: Submission,
     submitted: Instant,
     /// Sequences that draw a token, and the readback of all slots' tokens.
-    draws: Vec<(SeqId, u32, u32)>,
+    draws: Vec<Draw>,
     readback: Option<usize>,
     /// For each pass with log-probabilities: their readback, and the sequences of its logit rows.
     logprobs: Vec<(Readback, Vec<SeqId>)>,
@@ -168,9 +168,7 @@ impl Stepper {
     async fn submit(&mut self, step: &Step) -> Result<(), Error> {
         self.copy(&step.before, &self.core.scheduler());
         let submitted = Instant::now();
-        let mut draws: Vec<_> = step.decode.iter().map(|r| (r.seq, r.epoch, r.slot)).collect();
-        let chunk_draws = step.chunk.iter().filter(|rows| rows.draws);
-        draws.extend(chunk_draws.map(|rows| (rows.seq, rows.epoch, rows.slot)));
+        let draws = step.draws();
         let readback = if draws.is_empty() { None } else { Some(self.free_readback().await?) };
         self.note_beginnings(&step.scored);
         self.note_beginnings(&step.chunk);
@@ -357,14 +355,18 @@ impl Stepper {
                 }
             }
         }
-        for (id, epoch, slot) in step.draws {
-            let token = tokens.get(slot as usize).copied().unwrap_or(NOT_FINITE);
-            self.drawn(id, epoch, token, logprobs.remove(&id));
+        for draw in step.draws {
+            let token = tokens.get(draw.slot as usize).copied().unwrap_or(NOT_FINITE);
+            self.drawn(&draw, token, logprobs.remove(&draw.seq));
         }
         Ok(())
     }
 
-    fn drawn(&mut self, id: SeqId, epoch: u32, token: u32, logprobs: Option<TokenLogprobs>) {
+    fn drawn(&mut self, draw: &Draw, token: u32, logprobs: Option<TokenLogprobs>) {
+        let id = draw.seq;
+        if !self.core.scheduler().expects(draw) {
+            return;
+        }
         let Some(job) = self.jobs.get_mut(&id) else { return };
         let position = job.prompt_len + job.generated;
         if let Some(reason) = job.no_token.take() {
@@ -377,10 +379,14 @@ impl Stepper {
             self.core.scheduler().clear_cache();
             return;
         }
-        if !self.core.scheduler().read(id, epoch, token) {
-            return;
-        }
+        self.core.scheduler().read(draw, token);
         self.losses_in_a_row = 0;
+        self.take_token(id, token, logprobs);
+    }
+
+    /// Hands out an answer's next token, and ends the answer if it is the last.
+    pub(super) fn take_token(&mut self, id: SeqId, token: u32, logprobs: Option<TokenLogprobs>) {
+        let Some(job) = self.jobs.get_mut(&id) else { return };
         match job.drawn(token, self.core.ends.contains(&token), logprobs) {
             Err(e) => self.fail(id, e),
             Ok((delta, None)) => job.send(delta, None),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use llguidance::TokenParser;
 
 use super::error::{GrammarError, cleaned};
+use crate::text::Tokenizer;
 
 /// A compiled grammar. Cheap to clone.
 #[derive(Clone)]
@@ -14,6 +15,7 @@ pub struct Grammar(Arc<Inner>);
 struct Inner {
     /// A matcher at the beginning of an answer, which is only copied.
     fresh: Mutex<llguidance::Matcher>,
+    tokenizer: Tokenizer,
     /// Tokens that end an answer.
     ends: Arc<[u32]>,
 }
@@ -25,9 +27,9 @@ impl fmt::Debug for Grammar {
 }
 
 impl Grammar {
-    pub(super) fn new(parser: TokenParser, ends: Arc<[u32]>) -> Self {
+    pub(super) fn new(parser: TokenParser, tokenizer: Tokenizer, ends: Arc<[u32]>) -> Self {
         let fresh = Mutex::new(llguidance::Matcher::new(Ok(parser)));
-        Self(Arc::new(Inner { fresh, ends }))
+        Self(Arc::new(Inner { fresh, tokenizer, ends }))
     }
 
     /// A matcher at the beginning of an answer. It shares no state with others, so each may run in its own thread.
@@ -85,6 +87,25 @@ impl Matcher {
             }
         }
         Ok(words)
+    }
+
+    /// Tokens that must follow those of the last mask, since the grammar leaves one text only: its tokens as the
+    /// tokenizer encodes it. The last one is left out, because it may go on into the text behind.
+    pub fn forced(&mut self) -> Vec<u32> {
+        if self.ended {
+            return Vec::new();
+        }
+        let bytes = self.inner.compute_ff_bytes();
+        let text = match std::str::from_utf8(&bytes) {
+            Ok(text) => text,
+            // Special tokens have bytes that no text has.
+            Err(e) => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
+        };
+        let mut tokens = self.grammar.0.tokenizer.encode(text, false).unwrap_or_default();
+        tokens.pop();
+        let valid = self.inner.validate_tokens(&tokens).unwrap_or(0);
+        tokens.truncate(valid);
+        tokens
     }
 
     /// Takes the tokens that are new.

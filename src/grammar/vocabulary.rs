@@ -71,7 +71,7 @@ impl Grammars {
             let top = TopLevelGrammar { grammars, max_tokens: None };
             let parser = self.0.factory.create_parser(top);
             let parser = parser.map_err(|e| GrammarError::of_library(place, e))?;
-            Ok(Grammar::new(parser, self.0.ends.clone()))
+            Ok(Grammar::new(parser, self.0.tokenizer.clone(), self.0.ends.clone()))
         };
         limits::on_large_stack(|| catch_panic(failed, compile))
     }

@@ -13,7 +13,7 @@ impl Scheduler {
         let mut scored_room = self.limits.scored as usize;
         for id in self.running.clone() {
             let Some(Seq { place: Some(place), how, .. }) = self.seqs.get(&id) else { continue };
-            let (start, known) = (place.computed, place.known);
+            let (start, known, prompt) = (place.computed, place.given, place.known);
             if start >= known || room == 0 {
                 continue;
             }
@@ -38,7 +38,9 @@ impl Scheduler {
             self.keep_blocks(id);
             // The same prompt again needs the state before its last token.
             let at = if draws { end - 1 } else { end };
-            step.after.extend(self.keep(id, at));
+            if end <= prompt {
+                step.after.extend(self.keep(id, at));
+            }
         }
     }
 

@@ -17,5 +17,6 @@ pub use pool::Pool;
 pub use prefix::{Hit, PrefixCache};
 pub use scheduler::Scheduler;
 pub use step::{
-    CacheCounts, Capture, ChunkRows, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
+    CacheCounts, Capture, ChunkRows, DecodeRow, Draw, Lack, Limits, Op, QueueCounts, SeqId, Step,
+    Use,
 };

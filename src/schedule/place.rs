@@ -32,6 +32,8 @@ pub struct Place {
     pub computed: usize,
     /// Tokens that were known when it began to run. The row of the last one draws.
     pub known: usize,
+    /// Tokens whose rows chunks compute: the known ones, and those that were appended later.
+    pub given: usize,
     /// Ends of blocks, in order, whose snapshots the passes write; they are not in the cache yet.
     pub blocks: VecDeque<Block>,
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use super::place::{Block, Place, Seq};
 use super::step::{
-    CacheCounts, Capture, DecodeRow, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
+    CacheCounts, Capture, DecodeRow, Draw, Lack, Limits, Op, QueueCounts, SeqId, Step, Use,
 };
 use super::{Hit, Pool, PrefixCache};
 
@@ -104,17 +104,37 @@ impl Scheduler {
         self.seqs.get(&id).and_then(|seq| seq.cached)
     }
 
-    /// Records a drawn token that was read. Returns `false`, and ignores it, if the sequence has ended
-    /// or was preempted since the draw: then it will be drawn again.
-    pub fn read(&mut self, id: SeqId, epoch: u32, token: u32) -> bool {
-        match self.seqs.get_mut(&id) {
-            Some(seq) if seq.epoch == epoch => {
-                seq.tokens.push(token);
-                self.keep_blocks(id);
-                true
-            }
-            _ => false,
+    /// Whether a drawn token is the sequence's next one: not if the sequence has ended or was preempted since the draw,
+    /// since then it will be drawn again, nor if another token was appended there.
+    #[must_use]
+    pub fn expects(&self, draw: &Draw) -> bool {
+        let seq = self.seqs.get(&draw.seq);
+        seq.is_some_and(|seq| seq.epoch == draw.epoch && seq.tokens.len() == draw.position)
+    }
+
+    /// Records a drawn token that was read, if the sequence [expects](Self::expects) it.
+    pub fn read(&mut self, draw: &Draw, token: u32) -> bool {
+        let expected = self.expects(draw);
+        if let Some(seq) = self.seqs.get_mut(&draw.seq).filter(|_| expected) {
+            seq.tokens.push(token);
+            self.keep_blocks(draw.seq);
         }
+        expected
+    }
+
+    /// Gives a running sequence its next tokens, as many as it may have. All its tokens must have been read, and their
+    /// rows planned; a token that these draw is ignored. The rows of the new tokens are part of the next chunk.
+    /// Returns their number.
+    pub fn append(&mut self, id: SeqId, tokens: &[u32]) -> usize {
+        let Some(seq) = self.seqs.get_mut(&id) else { return 0 };
+        let Some(place) = &mut seq.place else { return 0 };
+        if place.computed != seq.tokens.len() {
+            return 0;
+        }
+        let n = tokens.len().min(seq.most - seq.tokens.len());
+        seq.tokens.extend(&tokens[..n]);
+        place.given = seq.tokens.len();
+        n
     }
 
     /// Ends a sequence, of which the state of the first `keep` tokens is kept for later prompts. The
@@ -258,8 +278,14 @@ impl Scheduler {
             let Some(Seq { place: Some(place), most, tokens, how, .. }) = self.seqs.get(&id) else {
                 continue;
             };
+            if place.computed < place.given {
+                // Its rows are part of the chunk. Tokens that were appended may need pages.
+                let pages = place.given.div_ceil(self.limits.page as usize);
+                while self.pages(id).len() < pages && self.take_page(id, step) {}
+                continue;
+            }
             // A row at the last position but one draws the last token.
-            if place.computed < place.known || place.computed + 1 >= *most {
+            if place.computed + 1 >= *most {
                 continue;
             }
             // Its row's own token may still be unread, as the mask is needed only when the row draws.
@@ -372,6 +398,7 @@ impl Scheduler {
                 began: computed,
                 computed,
                 known,
+                given: known,
                 blocks: VecDeque::new(),
             });
             if seq.cached.is_none() {

@@ -37,6 +37,19 @@ pub struct Use {
     pub lora: u64,
 }
 
+/// A token that a step draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Draw {
+    /// Its sequence.
+    pub seq: SeqId,
+    /// Number of times that the sequence was preempted before.
+    pub epoch: u32,
+    /// The sequence's slot, where the token is written.
+    pub slot: u32,
+    /// Position of the token.
+    pub position: usize,
+}
+
 /// Name of a sequence, which its caller never uses again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SeqId(pub u64);
@@ -130,6 +143,24 @@ pub struct Step {
 }
 
 impl Step {
+    /// The tokens that its rows draw: those of decoding sequences, then those of prompts.
+    #[must_use]
+    pub fn draws(&self) -> Vec<Draw> {
+        let decode = self.decode.iter().map(|row| Draw {
+            seq: row.seq,
+            epoch: row.epoch,
+            slot: row.slot,
+            position: row.position + 1,
+        });
+        let chunk = self.chunk.iter().filter(|rows| rows.draws).map(|rows| Draw {
+            seq: rows.seq,
+            epoch: rows.epoch,
+            slot: rows.slot,
+            position: rows.end,
+        });
+        decode.chain(chunk).collect()
+    }
+
     /// Whether there is nothing to do.
     #[must_use]
     pub fn is_empty(&self) -> bool {

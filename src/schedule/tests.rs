@@ -152,11 +152,14 @@ struct World {
     scheduler: Scheduler,
     gpu: Gpu,
     requests: BTreeMap<SeqId, Request>,
-    in_flight: VecDeque<Vec<(SeqId, u32, u32)>>,
+    in_flight: VecDeque<Vec<(Draw, u32)>>,
     read_ahead: usize,
     added: u64,
     steps: u64,
     ended: u64,
+    /// Whether rules force tokens.
+    forces: bool,
+    appended: u64,
     recomputed: u64,
 }
 
@@ -172,6 +175,8 @@ impl World {
             added: 0,
             steps: 0,
             ended: 0,
+            forces: true,
+            appended: 0,
             recomputed: 0,
         }
     }
@@ -197,7 +202,6 @@ impl World {
         assert!(chunk <= most as usize);
         step.before.iter().for_each(|op| self.gpu.op(op));
         self.gpu.columns_of_pass.clear();
-        let mut draws = Vec::new();
         for row in &step.decode {
             let request = self.requests.get_mut(&row.seq).unwrap();
             let token = self.gpu.next_token[row.slot as usize];
@@ -210,7 +214,6 @@ impl World {
             );
             let pages = self.scheduler.pages(row.seq);
             self.gpu.row(row.slot, pages, &request.fed, row.snapshot_column);
-            draws.push((row.seq, row.epoch, row.slot));
         }
         for (rows, scored) in step
             .scored
@@ -235,15 +238,15 @@ impl World {
             assert_eq!(rows.draws, rows.end == tokens.len());
             let last = rows.start + 1 == tokens.len();
             assert_eq!(scored, request.how.scored && !last, "all rows but the last are scored");
-            if rows.draws {
-                draws.push((rows.seq, rows.epoch, rows.slot));
+            if rows.end > request.fed.len() {
+                request.fed = tokens[..rows.end].to_vec();
             }
         }
         step.after.iter().for_each(|capture| self.gpu.capture(capture));
-        let drawn = draws
-            .iter()
-            .map(|(id, epoch, slot)| (*id, *epoch, self.gpu.next_token[*slot as usize]));
+        let drawn = step.draws().into_iter();
+        let drawn = drawn.map(|draw| (draw, self.gpu.next_token[draw.slot as usize]));
         let drawn: Vec<_> = drawn.collect();
+        self.append(&drawn);
         let nothing = drawn.is_empty() && step.is_empty();
         if !drawn.is_empty() {
             self.in_flight.push_back(drawn);
@@ -254,16 +257,45 @@ impl World {
     }
 
     fn read(&mut self) {
-        for (id, epoch, token) in self.in_flight.pop_front().unwrap_or_default() {
-            if !self.scheduler.read(id, epoch, token) {
-                continue;
+        for (draw, token) in self.in_flight.pop_front().unwrap_or_default() {
+            if self.scheduler.read(&draw, token) {
+                self.finish_if_done(draw.seq);
             }
-            let request = &self.requests[&id];
-            let tokens = self.scheduler.tokens(id);
-            if token == END || tokens.len() == request.most {
-                assert_eq!(tokens, alone(&request.prompt, request.most));
-                self.finish(id, usize::MAX);
-                self.ended += 1;
+        }
+    }
+
+    fn finish_if_done(&mut self, id: SeqId) {
+        let request = &self.requests[&id];
+        let tokens = self.scheduler.tokens(id);
+        if tokens.last() == Some(&END) || tokens.len() == request.most {
+            assert_eq!(tokens, alone(&request.prompt, request.most));
+            self.finish(id, usize::MAX);
+            self.ended += 1;
+        }
+    }
+
+    /// Before a step draws, the host reads all earlier tokens if a row's rule needs them; then it appends the tokens
+    /// that a rule forces, here those that would be drawn.
+    fn append(&mut self, drawn: &[(Draw, u32)]) {
+        if !drawn.iter().any(|(draw, _)| self.requests[&draw.seq].how.reads_first) {
+            return;
+        }
+        while !self.in_flight.is_empty() {
+            self.read();
+        }
+        for (draw, _) in drawn {
+            let Some(request) = self.requests.get(&draw.seq).filter(|r| r.how.reads_first) else {
+                continue;
+            };
+            let text = alone(&request.prompt, request.most);
+            let known = self.scheduler.tokens(draw.seq).len();
+            let n = Random(draw.position as u64 ^ self.steps).below(9).saturating_sub(3);
+            let n = if self.forces { n } else { 0 };
+            let forced = text.get(known..).unwrap_or_default();
+            let appended = self.scheduler.append(draw.seq, &forced[..n.min(forced.len())]);
+            self.appended += appended as u64;
+            if appended > 0 {
+                self.finish_if_done(draw.seq);
             }
         }
     }
@@ -301,7 +333,7 @@ impl World {
     }
 }
 
-fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
+fn random_run(seed: u64, steps: u64) -> (u64, u64, CacheCounts) {
     let mut random = Random(seed);
     let limits = Limits {
         slots: 1 + random.below(6) as u32,
@@ -359,7 +391,7 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
     }
     let counts = world.scheduler.counts();
     world.settle();
-    (world.ended, counts)
+    (world.ended, world.appended, counts)
 }
 
 /// No page is lost, doubled or written by two; no sequence reads another's state; each text equals
@@ -367,16 +399,18 @@ fn random_run(seed: u64, steps: u64) -> (u64, CacheCounts) {
 #[test]
 fn random_requests_equal_those_alone() {
     let mut all = CacheCounts::default();
-    let mut ended = 0;
+    let (mut ended, mut appended) = (0, 0);
     for seed in 0..200 {
-        let (done, counts) = random_run(seed, 500);
+        let (done, forced, counts) = random_run(seed, 500);
         ended += done;
+        appended += forced;
         all.hits += counts.hits;
         all.hit_tokens += counts.hit_tokens;
         all.evictions += counts.evictions;
         all.preemptions += counts.preemptions;
     }
-    eprintln!("{ended} ended, {all:?}");
+    eprintln!("{ended} ended, {appended} tokens appended, {all:?}");
+    assert!(appended > 2_000);
     assert!(ended > 5_000 && all.hits > 2_000 && all.evictions > 2_000 && all.preemptions > 500);
 }
 
@@ -398,6 +432,7 @@ fn a_turn_computes_what_no_earlier_text_covers() {
         rewind: REWIND as u32,
     };
     let mut world = World::new(limits, 0);
+    world.forces = false;
     let mut known: Vec<Vec<u32>> = Vec::new();
     let system: Vec<u32> = (0..50).map(|i| 1 + i % 7).collect();
     let mut conversations: Vec<Vec<u32>> =

@@ -49,7 +49,7 @@ fn adapter(config: &ModelConfig, seed: u64, wanted: impl Fn(TensorId) -> bool) -
         let by = 0.3 / (cols as f32).sqrt();
         let own: Arc<[f32]> = values(rank * cols, by).into();
         let a = match id {
-            TensorId::ExpertW3(..) if seed % 2 == 0 => shared.take().unwrap_or(own),
+            TensorId::ExpertW3(..) if seed.is_multiple_of(2) => shared.take().unwrap_or(own),
             _ => own,
         };
         shared = Some(a.clone());
@@ -57,7 +57,7 @@ fn adapter(config: &ModelConfig, seed: u64, wanted: impl Fn(TensorId) -> bool) -
         factors.insert(id, LoraFactors { rank, scale: 0.7, a, b });
     }
     assert!(!factors.is_empty());
-    LoraAdapter { factors, ..LoraAdapter::default() }
+    LoraAdapter { factors }
 }
 
 /// The files of a fixture in f32. Its weights have those of an adapter added.
@@ -237,7 +237,7 @@ fn requests_with_several_adapters_get_their_texts_alone() {
     let requests = || -> Vec<GenerateRequest> {
         let one = |i: u64| {
             let lora = (i % 9 < 8).then(|| choice(&format!("lora-{}", i % 9)));
-            let scale = (i % 4 == 0).then_some(0.5);
+            let scale = i.is_multiple_of(4).then_some(0.5);
             let lora = lora.map(|lora| LoraChoice { scale, ..lora });
             let mut text = prompt(&config, 5 + i % 2, 66);
             text.extend(prompt(&config, i, 5));
