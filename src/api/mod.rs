@@ -9,6 +9,7 @@ mod completion;
 mod completion_reply;
 mod fields;
 mod lora;
+mod lora_choice;
 mod messages;
 mod messages_reply;
 mod place;

@@ -36,6 +36,7 @@ mod list;
 mod load;
 mod logging;
 mod logits;
+mod lora_scale;
 mod loras;
 mod merge;
 mod options;

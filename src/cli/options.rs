@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::caches::cache_dir;
 use super::error::CliError;
-use super::loras;
+use super::lora_scale::{self, Scale};
 use crate::engine::{EngineBuilder, GenerateOptions, SamplingOptions};
 use crate::gpu::{AdapterChoice, DeviceOptions, LimitsChoice};
 use crate::kernels::{Activations, KvFormat, Multiply};
@@ -65,8 +65,8 @@ pub struct Common {
     #[arg(long, global = true, env = "LFM2_LORA", value_name = "[NAME=]PATH|REPO")]
     pub lora: Vec<PathBuf>,
     /// Factor of one adapter or of all; may be repeated. Default: 1
-    #[arg(long, global = true, env = "LFM2_LORA_SCALE", value_name = "[NAME=]X", allow_negative_numbers = true, value_parser = loras::scale)]
-    pub lora_scale: Vec<loras::Scale>,
+    #[arg(long, global = true, env = "LFM2_LORA_SCALE", value_name = "[NAME=]X", allow_negative_numbers = true, value_parser = lora_scale::scale)]
+    pub lora_scale: Vec<Scale>,
     /// Answer even if the GPU's self-test has failed or has not run
     #[arg(long, global = true, env = "LFM2_SKIP_SELFTEST")]
     pub skip_selftest: bool,

@@ -104,7 +104,7 @@ pub async fn check_in_proj_conv(
             top_k: 1,
             own_rows: false,
         }
-        .record(r, kernel);
+        .record(r, kernel.reduce());
         InProjConv {
             in_proj: &weight,
             x: &x,

@@ -9,8 +9,8 @@ use super::words::{count, filled, routed};
 use super::{Fill, KernelCheck, Rng};
 use crate::gpu::{Caps, Device, GpuError, Recorder};
 use crate::kernels::{
-    Activations, Epilogue, ExpertChoice, Format, Grouped, Matmul, MatmulCoop, Matvec, MatvecItems,
-    Norm, Reduce, TILE_ITEMS,
+    Activations, Epilogue, ExpertChoice, Format, Grouped, LoraShape, Matmul, MatmulCoop, Matvec,
+    MatvecItems, Norm, Reduce, TILE_ITEMS,
 };
 use crate::reference::{self, After, Jobs, Product};
 
@@ -213,7 +213,9 @@ impl LinearCase {
                 (Default::default(), ids, Vec::new())
             }
         };
-        let lora = Factors::of(self, &mut rng);
+        let Self { rows, cols, experts, top_k, items, lora: rank, .. } = *self;
+        let shape = LoraShape { experts, rows, cols, rank, slots: 2, products: items * top_k };
+        let lora = Factors::of(shape, items, top_k, &mut rng);
         let mut inputs = Inputs { weight, bias, raw, scale, x, before, lora, router, ids, gates };
         if half {
             inputs.x.iter_mut().for_each(|x| *x = x.clamp(-LARGEST_HALF, LARGEST_HALF));
@@ -406,7 +408,7 @@ async fn run_linear(
         LinearKernel::MatmulCoop => MatmulCoop(matmul).record(r),
     };
     let variant = run(device, weights.caps(device), &pass.batch, 1, |r| {
-        shrink.record(r, kernel);
+        shrink.record(r, kernel.reduce());
         record(r);
     })
     .await?;

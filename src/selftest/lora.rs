@@ -1,10 +1,9 @@
 //! LoRA adapters in the cases of products: factors of two adapters, for every third row one of them or none.
 
-use super::linear::{LinearCase, LinearKernel};
 use super::{Fill, Rng};
 use crate::gpu::{Device, GpuError, Recorder, Tensor};
 use crate::kernels::{
-    Batch, ExpertChoice, LoraMatrix, LoraShape, LoraShrink, Norm, OfExpert, SeqLora,
+    Batch, ExpertChoice, LoraMatrix, LoraShape, LoraShrink, Norm, OfExpert, Reduce, SeqLora,
 };
 use crate::reference;
 
@@ -19,14 +18,12 @@ pub(super) struct Factors {
 }
 
 impl Factors {
-    /// Those of a case; `None` if it has no adapters.
-    pub fn of(case: &LinearCase, rng: &mut Rng) -> Option<Self> {
-        let LinearCase { rows, cols, experts, top_k, items, lora: rank, .. } = *case;
-        if rank == 0 {
+    /// Those of a case with `items` rows; `None` if its rank is 0.
+    pub fn of(shape: LoraShape, items: usize, top_k: usize, rng: &mut Rng) -> Option<Self> {
+        if shape.rank == 0 {
             return None;
         }
-        let (slots, products) = (2, items * top_k);
-        let shape = LoraShape { experts, rows, cols, rank, slots, products };
+        let slots = shape.slots;
         let a = Fill::Normal.values(rng, slots * shape.a_len());
         let b = Fill::Normal.values(rng, slots * shape.b_len());
         let slots = (0..items).map(|row| [Some(1), None, Some(0)][row % 3]).collect();
@@ -82,7 +79,7 @@ pub(super) struct Shrink<'a> {
 
 impl Shrink<'_> {
     /// Appends the kernel, if there are adapters.
-    pub fn record(&self, r: &mut Recorder, kernel: LinearKernel) {
+    pub fn record(&self, r: &mut Recorder, reduce: Reduce) {
         let Some(lora) = self.lora else { return };
         let experts = match (self.choice, self.ids) {
             (Some(choice), _) => OfExpert::Chosen(choice),
@@ -90,6 +87,6 @@ impl Shrink<'_> {
             (None, None) => OfExpert::None,
         };
         let (x, norm, own_rows) = (self.x, self.norm, self.own_rows);
-        LoraShrink { lora, x, norm, experts, own_rows, reduce: kernel.reduce() }.record(r);
+        LoraShrink { lora, x, norm, experts, own_rows, reduce }.record(r);
     }
 }

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::config::checked_scale;
+use super::elements::{check_rank, elements};
 use super::error::LoraError;
 use super::places::{adapted_shape, of_gguf};
-use super::read::{check_rank, elements};
 use super::{LoraAdapter, LoraFactors};
 use crate::formats::gguf::read_header;
 use crate::formats::{ByteSource, FormatError, Metadata, TensorInfo, quoted};

@@ -4,6 +4,7 @@
 //! Read from the files of PEFT (`peft.rs`) and of llama.cpp's conversion (`gguf.rs`).
 
 mod config;
+mod elements;
 mod error;
 mod gguf;
 pub mod merge;

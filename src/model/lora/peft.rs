@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::config::AdapterConfig;
+use super::elements::{check_rank, elements};
 use super::error::LoraError;
 use super::places::{Place, adapted_shape, of_module};
-use super::read::{check_rank, elements};
 use super::stacks::Parameter;
 use super::targets::{Adapted, is_target};
 use super::{LoraAdapter, LoraFactors};

@@ -6,8 +6,7 @@ use super::LoraAdapter;
 use super::error::LoraError;
 use super::{gguf, peft};
 use crate::formats::gguf::MAGIC;
-use crate::formats::{ByteSource, ModelFiles, TensorInfo, quoted};
-use crate::kernels::values;
+use crate::formats::{ByteSource, ModelFiles, quoted};
 use crate::model::ModelConfig;
 
 /// PEFT's configuration.
@@ -103,44 +102,4 @@ fn with_config(files: &ModelFiles, weights: Arc<dyn ByteSource>) -> Result<Found
 
 fn no_adapter(place: &str, problem: &str) -> LoraError {
     LoraError::NotAnAdapter { place: place.to_owned(), problem: problem.to_owned() }
-}
-
-/// Reads a tensor's elements in f32, and refuses NaN and infinities.
-///
-/// # Errors
-/// [`LoraError::Tensor`] for elements that are not weights, [`LoraError::NotFinite`], and errors of the file.
-pub(super) async fn elements(
-    source: &dyn ByteSource,
-    tensor: &TensorInfo,
-) -> Result<Vec<f32>, LoraError> {
-    let (file, name) = (source.name().to_owned(), tensor.name.clone());
-    let kind = tensor.element_type;
-    if !kind.is_weight() {
-        let problem = format!("has elements of type {kind}, need F32, F16 or BF16");
-        return Err(LoraError::Tensor { file, tensor: name, problem });
-    }
-    // The range is within the file.
-    let len = usize::try_from(tensor.range.end - tensor.range.start).unwrap_or(usize::MAX);
-    let mut bytes = vec![0; len];
-    source.read_at(tensor.range.start, &mut bytes).await?;
-    let values = values(kind, &bytes);
-    match values.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        None => Ok(values),
-        Some((index, value)) => {
-            Err(LoraError::NotFinite { file, tensor: name, index, value: *value })
-        }
-    }
-}
-
-/// Checks the rank of a tensor, as its shape has it.
-///
-/// # Errors
-/// [`LoraError::Rank`] for 0 and for more than [`MAX_RANK`](super::MAX_RANK).
-pub(super) fn check_rank(file: &str, tensor: &str, rank: usize) -> Result<(), LoraError> {
-    if (1..=super::MAX_RANK).contains(&rank) {
-        return Ok(());
-    }
-    let need =
-        format!("need 1 to {}: the file is damaged, save the adapter again", super::MAX_RANK);
-    Err(LoraError::Rank { file: file.to_owned(), tensor: tensor.to_owned(), got: rank, need })
 }
