@@ -42,7 +42,7 @@ fn forced_tokens_take_fewer_passes_and_the_same_answers() {
         let options = || GenerateOptions { no_cache: true, ..GenerateOptions::default() };
         // Tokens with log-probabilities are drawn, each in a pass of its own.
         let logprobs = Some(LogprobsOptions::default());
-        let (drawn, _) = answer(&engine, GenerateOptions { logprobs, ..options() });
+        let (drawn, each) = answer(&engine, GenerateOptions { logprobs, ..options() });
         let (forced, submissions) = answer(&engine, options());
         let value = |answer: &Completed| -> serde_json::Value {
             serde_json::from_str(&answer.answer.content).unwrap()
@@ -52,8 +52,9 @@ fn forced_tokens_take_fewer_passes_and_the_same_answers() {
         let tokens = forced.tokens.len();
         assert_eq!(forced.timings.predicted_n, tokens);
         assert!(tokens > 20, "{tokens} tokens");
-        // Masked passes are two submissions.
-        assert!(submissions < tokens as u64, "{submissions} submissions, {tokens} tokens");
+        let case = format!("{submissions} of {each} submissions, {tokens} tokens");
+        assert!(submissions * 3 < each * 2, "{case}");
+        eprintln!("{case}");
         let decoded = engine.tokenizer().unwrap().decode(&forced.tokens, true).unwrap();
         assert_eq!(decoded, forced.answer.content);
 
