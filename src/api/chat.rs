@@ -64,6 +64,18 @@ const WITHOUT_EFFECT: [&str; 10] = [
     "prediction",
 ];
 
+/// Lets the refusals in an assistant's earlier messages be text, as the model wrote them.
+fn refusals_as_text(messages: &mut Value) {
+    for message in messages.as_array_mut().into_iter().flatten() {
+        let parts = message.get_mut("content").and_then(Value::as_array_mut);
+        for part in parts.into_iter().flatten() {
+            if part["type"] == "refusal" {
+                *part = json!({ "type": "text", "text": part["refusal"] });
+            }
+        }
+    }
+}
+
 impl ChatRequest {
     /// Reads a request.
     ///
@@ -86,7 +98,8 @@ impl ChatRequest {
     pub(super) fn of_fields(mut fields: Fields, unknown: Unknown) -> Result<Self, Error> {
         let mut conversation = Map::new();
         for key in CONVERSATION {
-            if let Some(value) = fields.take(key) {
+            if let Some(mut value) = fields.take(key) {
+                refusals_as_text(&mut value);
                 conversation.insert(key.to_owned(), value);
             }
         }
@@ -454,6 +467,11 @@ mod tests {
         }
         let long = read(&format!(", \"a\\n{}\": 1", "b".repeat(10_000))).unwrap_err().to_string();
         assert!(long.lines().count() == 1 && long.len() < 1_000, "{long}");
+        let refused = r#"{"messages": [
+            {"role": "assistant", "content": [{"type": "refusal", "refusal": "No."}]},
+            {"role": "user", "content": "Why?"}]}"#;
+        let refused = ChatRequest::from_json(refused).unwrap().conversation;
+        assert_eq!(refused.messages[0].text().as_deref(), Some("No."));
         for (json, start) in [
             ("", "request: not valid JSON"),
             ("[]", "request: must be an object"),

@@ -35,13 +35,23 @@ impl Grammar {
     /// A matcher at the beginning of an answer. It shares no state with others, so each may run in its own thread.
     #[must_use]
     pub fn matcher(&self) -> Matcher {
-        Matcher { inner: self.fresh(), grammar: self.clone(), taken: Vec::new(), ended: false }
+        Matcher {
+            inner: self.fresh(),
+            grammar: self.clone(),
+            taken: Vec::new(),
+            ended: false,
+            allowed: 0,
+        }
     }
 
     fn fresh(&self) -> llguidance::Matcher {
         self.0.fresh.lock().unwrap_or_else(PoisonError::into_inner).deep_clone()
     }
 }
+
+/// Most tokens that may follow if the text is forced: these are the beginnings of this text. With more, it is not worth
+/// asking the grammar.
+const MOST_BEGINNINGS: u32 = 64;
 
 /// Follows one answer, and computes the tokens that the grammar allows next.
 pub struct Matcher {
@@ -51,6 +61,8 @@ pub struct Matcher {
     taken: Vec<u32>,
     /// Whether an end token was taken.
     ended: bool,
+    /// Tokens of the last mask.
+    allowed: u32,
 }
 
 impl fmt::Debug for Matcher {
@@ -79,6 +91,7 @@ impl Matcher {
             complete |= self.inner.is_stopped() || ends.iter().any(|end| mask.is_allowed(*end));
             words = mask.as_slice().to_vec();
         }
+        self.allowed = words.iter().map(|word| word.count_ones()).sum();
         for end in ends.iter().filter(|_| complete) {
             let at = *end as usize / 32;
             words.resize(words.len().max(at + 1), 0);
@@ -92,10 +105,12 @@ impl Matcher {
     /// Tokens that must follow those of the last mask, since the grammar leaves one text only: its tokens as the
     /// tokenizer encodes it. The last one is left out, because it may go on into the text behind.
     pub fn forced(&mut self) -> Vec<u32> {
-        if self.ended {
+        if self.ended || self.allowed > MOST_BEGINNINGS {
             return Vec::new();
         }
-        let bytes = self.inner.compute_ff_bytes();
+        // The library takes the bytes that it returns.
+        let mut ahead = self.inner.deep_clone();
+        let bytes = ahead.compute_ff_bytes();
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => text,
             // Special tokens have bytes that no text has.
@@ -103,7 +118,7 @@ impl Matcher {
         };
         let mut tokens = self.grammar.0.tokenizer.encode(text, false).unwrap_or_default();
         tokens.pop();
-        let valid = self.inner.validate_tokens(&tokens).unwrap_or(0);
+        let valid = ahead.validate_tokens(&tokens).unwrap_or(0);
         tokens.truncate(valid);
         tokens
     }

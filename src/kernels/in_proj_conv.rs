@@ -68,7 +68,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     {
         for weights in format.parts(caps) {
             all.push(variant(weights, reduce, Activations::Float, (3, 16), false));
-            if InProjConv::binds(*format, true, caps) {
+            if InProjConv::binds(*format, true, caps) && reduce != Reduce::SerialSubgroup {
                 all.push(variant(weights, reduce, Activations::Float, (3, 16), true));
             }
             if weights.is_quantised() {

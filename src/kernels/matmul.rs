@@ -98,14 +98,16 @@ fn variant(
 
 /// Every variant of a kernel for weights of one kind.
 pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> Vec<Variant> {
-    let mut all = Vec::new();
-    for lora in [false, true] {
-        let plain = Additions { lora, bias: false };
-        let epilogues = Epilogue::ALL.iter();
-        all.extend(epilogues.map(|e| variant(caps, weights, ItemsPart::Dense, *e, plain)));
-        all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, plain));
-        all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, plain));
-    }
+    let none = Additions::default();
+    let mut all: Vec<_> =
+        Epilogue::ALL.iter().map(|e| variant(caps, weights, ItemsPart::Dense, *e, none)).collect();
+    all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, none));
+    all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, none));
+    // With adapters, each kind of items: the addition is the same with every epilogue.
+    let lora = Additions { lora: true, bias: false };
+    all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, lora));
+    all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, lora));
+    all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, lora));
     let bias = Additions { bias: true, lora: false };
     all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Store, bias));
     all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, bias));

@@ -244,19 +244,17 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             {
                 all.push(Parts { items, epilogue, norm, items_per_group: most, ..dense });
             }
-            // The same addition in each: every kind of items and every epilogue is there once.
-            if activations == Activations::Float {
+            // With adapters, each kind of items: the addition is the same with every epilogue and input.
+            if activations == Activations::Float && reduce != Reduce::SerialSubgroup {
                 let dense = Parts { lora: true, ..dense };
                 all.push(Parts { norm: true, ..dense });
                 all.push(Parts { epilogue: add, items_per_group: most, ..dense });
-                all.push(Parts { norm: true, epilogue: swiglu, ..dense });
                 if Matvec::binds_gather(format, true, caps) {
                     all.push(Parts { lora: true, norm: true, ..gather });
                 }
                 all.push(Parts { lora: true, ..combine });
-                for (items, epilogue) in [(inwards, swiglu), (outwards, store)] {
-                    all.push(Parts { items, epilogue, items_per_group: most, ..dense });
-                }
+                let swiglu = Parts { epilogue: swiglu, ..dense };
+                all.push(Parts { items: inwards, items_per_group: most, ..swiglu });
             }
         }
     }

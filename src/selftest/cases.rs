@@ -76,14 +76,12 @@ fn with_lora(case: LinearCase) -> LinearCase {
 }
 
 /// Products with adapters: mode, epilogue, norm, and whether items share weights.
-const LORAS: [(Rows, Epilogue, bool, bool); 7] = [
+const LORAS: [(Rows, Epilogue, bool, bool); 5] = [
     (Rows::Dense, Epilogue::Store, true, false),
     (Rows::Dense, Epilogue::Add, false, true),
-    (Rows::Dense, Epilogue::Swiglu, true, false),
     (Rows::Gather, Epilogue::Swiglu, true, false),
     (Rows::Combine, Epilogue::Add, false, false),
     (Rows::GroupedIn, Epilogue::Swiglu, false, true),
-    (Rows::GroupedOut, Epilogue::Store, false, true),
 ];
 
 /// The products of a model: mode, epilogue, bias.
@@ -327,16 +325,21 @@ pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
             }
         }
     }
-    for (mode, epilogue, bias) in MATMULS {
-        if bias || mode == Rows::LogitRows {
-            continue;
-        }
+    for (mode, epilogue) in [
+        (Rows::Dense, Epilogue::Add),
+        (Rows::GroupedIn, Epilogue::Swiglu),
+        (Rows::GroupedOut, Epilogue::Store),
+    ] {
         for kernel in LinearKernel::of_many_items(caps) {
-            all.push(Check::Linear(with_lora(linear(mode, epilogue, 70, bias)), weights, kernel));
+            let case = with_lora(linear(mode, epilogue, 70, false));
+            all.push(Check::Linear(case, weights, kernel));
         }
     }
     for reduce in Reduce::available(caps) {
-        all.extend(matvecs_with_lora(caps, weights, reduce));
+        // It differs from Serial by the loading of inputs only.
+        if reduce != Reduce::SerialSubgroup {
+            all.extend(matvecs_with_lora(caps, weights, reduce));
+        }
         all.extend(matvecs(weights, reduce));
     }
     all

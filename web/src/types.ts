@@ -32,7 +32,7 @@ export interface ChatRequest {
   messages: readonly ChatMessage[];
   /** A name for the model, or a LoRA adapter's name, which chooses it; the response repeats it. */
   model?: string;
-  /** A LoRA adapter by its name, or with the factor of its addition; null: the model alone. */
+  /** A LoRA adapter by its name, or with the factor of its addition. Without it, `model` may name one. */
   lora?: string | { name: string; scale?: number } | null;
   /** Whether to stream the answer in chunks. */
   stream?: boolean | null;
