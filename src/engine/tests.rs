@@ -8,6 +8,8 @@ use std::sync::OnceLock;
 use pollster::block_on;
 
 mod ahead;
+#[cfg(all(feature = "demo-model", feature = "structure"))]
+mod forced;
 mod lost;
 mod rows;
 mod saved;

@@ -41,6 +41,22 @@ pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
     .union(wgpu::Features::PIPELINE_CACHE)
     .union(wgpu::Features::EXPERIMENTAL_COOPERATIVE_MATRIX);
 
+/// The most storage buffers that a kernel binds: one more than WebGPU grants, in products of a single row with LoRA
+/// adapters. Other kernels serve devices that have fewer.
+const WANTED_BUFFERS: u32 = 9;
+
+/// The limits that the engine requests of an adapter with the limits `have`.
+pub(super) fn wanted_limits(have: &wgpu::Limits) -> wgpu::Limits {
+    let buffers = have.max_storage_buffers_per_shader_stage;
+    wgpu::Limits {
+        max_storage_buffers_per_shader_stage: buffers.min(WANTED_BUFFERS),
+        max_storage_buffer_binding_size: have.max_storage_buffer_binding_size,
+        max_buffer_size: have.max_buffer_size,
+        max_compute_workgroup_storage_size: have.max_compute_workgroup_storage_size,
+        ..wgpu::Limits::defaults()
+    }
+}
+
 /// Whether `device` exports compiled pipelines, so that a later start can reuse them.
 pub(super) fn exports_pipelines(device: &wgpu::Device) -> bool {
     device.features().contains(wgpu::Features::PIPELINE_CACHE)
@@ -83,6 +99,7 @@ impl Caps {
             max_subgroup: 32,
             coop_side: 16,
             max_workgroup_memory: 48 << 10,
+            max_storage_buffers: WANTED_BUFFERS,
             ..Self::core()
         }
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::FutureExt;
 
-use super::caps::{WANTED_FEATURES, experimental};
+use super::caps::{WANTED_FEATURES, experimental, wanted_limits};
 use super::error::first_lines;
 use super::pipeline::{Layouts, Pipeline};
 use super::pipeline_cache::PipelineCache;
@@ -161,11 +161,8 @@ impl Device {
         let mut limits = wgpu::Limits::defaults();
         let mut features = wgpu::Features::empty();
         if options.limits == LimitsChoice::Adapter {
-            let have = adapter.limits();
             features = adapter.features() & WANTED_FEATURES;
-            limits.max_storage_buffer_binding_size = have.max_storage_buffer_binding_size;
-            limits.max_buffer_size = have.max_buffer_size;
-            limits.max_compute_workgroup_storage_size = have.max_compute_workgroup_storage_size;
+            limits = wanted_limits(&adapter.limits());
         }
         // A large value costs memory on DX12; the engine binds a few thousand buffers.
         limits.max_non_sampler_bindings = 100_000;

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::answers::chat;
+use super::serve::Server;
 use super::{lfm2, ok, refused, run, text};
 
 /// Width of the demonstration model.
@@ -204,6 +205,28 @@ fn measurements_use_the_adapter() {
     assert!(rows.as_array().unwrap().iter().all(|row| row["lora"] == "first"), "{rows}");
     let model = rows[0]["model_type"].as_str().unwrap();
     assert!(model.ends_with(", LoRA first"), "{model}");
+}
+
+#[test]
+fn a_server_uses_the_adapter_of_a_request() {
+    let (_dir, first, second) = adapters();
+    let server = Server::start(&["--lora", &first, "--lora", &second]);
+    let answer_of = |more: Value| {
+        let mut body = json!({
+            "messages": [{ "role": "user", "content": "What is 2 + 3?" }], "max_tokens": 8, "temperature": 0,
+        });
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let (status, body) = server.post("/v1/chat/completions", &body);
+        assert_eq!(status, 200, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        body["choices"][0]["message"]["content"].as_str().unwrap().to_owned()
+    };
+    // The model alone answers unless a request names an adapter.
+    assert_eq!(answer_of(json!({})), answer(&[]).trim_end());
+    assert_eq!(answer_of(json!({ "model": "second" })), answer(&["--lora", &second]).trim_end());
+    let (status, list) = server.get("/lora-adapters");
+    let list: Value = serde_json::from_str(&list).unwrap();
+    assert_eq!((status, &list[1]["name"]), (200, &json!("second")));
 }
 
 #[test]

@@ -125,8 +125,13 @@ fn every_variant_stays_within_default_limits() {
         let reads_batch =
             module.global_variables.iter().any(|(_, g)| g.name.as_deref() == Some("batch"));
         assert!(reads_batch, "{variant}: no batch table");
-        assert!(storage <= core.max_storage_buffers, "{variant}: {storage} storage buffers");
-        let most = match variant.parts().unwrap() {
+        let parts = variant.parts().unwrap();
+        // With adapters, products of a single row may need one more; others serve devices that have fewer.
+        let adapted = parts.contains(&"lora=added");
+        let most =
+            if adapted { Caps::everything().max_storage_buffers } else { core.max_storage_buffers };
+        assert!(storage <= most, "{variant}: {storage} storage buffers");
+        let most = match parts {
             parts if parts.contains(&"buffers=two") => two_buffers(),
             _ if variant.needs().coop => full(),
             _ => core,
