@@ -7,6 +7,7 @@ use crate::formats::ElementType;
 use crate::model::TensorId;
 
 /// Least number of multiplications for a thread of its own.
+#[cfg(not(target_arch = "wasm32"))]
 const THREAD_PRODUCTS: usize = 1 << 20;
 
 /// Adapters that are added to a model, each with a factor on its scale.
