@@ -103,14 +103,15 @@ fn variant(
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
     for reduce in Reduce::available(caps).into_iter().filter(|r| *r != Reduce::SerialSubgroup) {
-        for (wide, norm) in [(false, false), (false, true), (true, false), (true, true)] {
-            if reduce.is_serial() && wide {
-                continue;
+        let choice = Some((32, 4, true));
+        for norm in [false, true] {
+            all.push(variant(reduce, false, norm, OfExpertPart::None, None));
+            all.push(variant(reduce, false, norm, OfExpertPart::Chosen, choice));
+            all.push(variant(reduce, false, norm, OfExpertPart::Listed, None));
+            // The others differ by WG only.
+            if !reduce.is_serial() {
+                all.push(variant(reduce, true, norm, OfExpertPart::None, None));
             }
-            let choice = Some((32, 4, true));
-            all.push(variant(reduce, wide, norm, OfExpertPart::None, None));
-            all.push(variant(reduce, wide, norm, OfExpertPart::Chosen, choice));
-            all.push(variant(reduce, wide, norm, OfExpertPart::Listed, None));
         }
     }
     all

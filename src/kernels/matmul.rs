@@ -103,11 +103,10 @@ pub(super) fn all_of(caps: &Caps, weights: WeightsPart, variant: VariantOf) -> V
         Epilogue::ALL.iter().map(|e| variant(caps, weights, ItemsPart::Dense, *e, none)).collect();
     all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, none));
     all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, none));
-    // With adapters, each kind of items: the addition is the same with every epilogue.
+    // With adapters, items with experts and without: the addition is the same with every epilogue.
     let lora = Additions { lora: true, bias: false };
     all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, lora));
     all.push(variant(caps, weights, ItemsPart::GroupedIn, Epilogue::Swiglu, lora));
-    all.push(variant(caps, weights, ItemsPart::GroupedOut, Epilogue::Store, lora));
     let bias = Additions { bias: true, lora: false };
     all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Store, bias));
     all.push(variant(caps, weights, ItemsPart::Dense, Epilogue::Add, bias));

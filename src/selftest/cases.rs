@@ -325,11 +325,7 @@ pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
             }
         }
     }
-    for (mode, epilogue) in [
-        (Rows::Dense, Epilogue::Add),
-        (Rows::GroupedIn, Epilogue::Swiglu),
-        (Rows::GroupedOut, Epilogue::Store),
-    ] {
+    for (mode, epilogue) in [(Rows::Dense, Epilogue::Add), (Rows::GroupedIn, Epilogue::Swiglu)] {
         for kernel in LinearKernel::of_many_items(caps) {
             let case = with_lora(linear(mode, epilogue, 70, false));
             all.push(Check::Linear(case, weights, kernel));
@@ -355,6 +351,9 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
                 all.push(Check::Norm(norm(rows, width, fill), reduce));
             }
         }
+    }
+    for &reduce in reduces.iter().filter(|reduce| **reduce != Reduce::SerialSubgroup) {
+        all.extend(shrinks(reduce));
     }
     for (experts, top_k, norm) in [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)] {
         all.push(Check::Route(route(experts, top_k, norm)));
@@ -396,6 +395,34 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
         all.extend(SampleShare::ALL.map(|share| Check::Sample(sample(vocab), share)));
     }
     all
+}
+
+/// Products with weights in f32 for every variant of `lora_shrink`.
+fn shrinks(reduce: Reduce) -> Vec<Check> {
+    let weights = WeightsImport::best(Format::F32);
+    let most = Matvec::most_items(reduce);
+    let wide = |norm| LinearCase { norm, ..with_lora(router(1)) };
+    let of = |mode, epilogue, norm| {
+        let grouped = matches!(mode, Rows::GroupedIn | Rows::GroupedOut);
+        let items = if grouped { most } else { 1 };
+        let case = with_lora(linear(mode, epilogue, items as usize, false));
+        (LinearCase { norm, ..case }, items)
+    };
+    let cases = [
+        (wide(false), 1),
+        (wide(true), 1),
+        of(Rows::Dense, Epilogue::Store, false),
+        of(Rows::Dense, Epilogue::Store, true),
+        of(Rows::Gather, Epilogue::Swiglu, true),
+        of(Rows::Combine, Epilogue::Add, false),
+        of(Rows::GroupedIn, Epilogue::Swiglu, true),
+        of(Rows::GroupedOut, Epilogue::Store, false),
+    ];
+    let check = |(case, items)| {
+        let kernel = LinearKernel::Matvec { reduce, activations: Activations::Float, items };
+        Check::Linear(case, weights, kernel)
+    };
+    cases.map(check).into()
 }
 
 /// `matvec` and `in_proj_conv` with adapters, as far as the device has bindings for them.
