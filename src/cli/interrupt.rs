@@ -85,7 +85,7 @@ fn ctrl_c() {
 }
 
 /// Ends the process without the handlers that run at a normal exit: those of a software driver free memory that its
-/// threads still use, and one exit in hundreds died of SIGSEGV.
+/// threads still use, so that the process may die of SIGSEGV.
 #[cfg(unix)]
 fn end(code: i32) -> ! {
     signal_hook::low_level::exit(code)
