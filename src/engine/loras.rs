@@ -140,7 +140,7 @@ impl Loras {
             if live.is_empty() {
                 return Ok(());
             }
-            if let (Some(new), true) = (new, runner.adapted.capacity().holds(&needed)) {
+            if let (Some(new), true) = (new, runner.adapted.capacity().suits(&needed)) {
                 return Ok(runner.write_lora(new.slot, &new.adapter)?);
             }
             // Some room for later ones, so that not each of many is put there anew.

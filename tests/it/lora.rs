@@ -264,7 +264,7 @@ fn requests_with_several_adapters_get_their_texts_alone() {
 fn the_prefix_cache_knows_adapters_apart() {
     let (_, device) = &devices()[0];
     let choices = Choices::by_capability(device.caps());
-    let engine = plain("tiny-a", device, choices, 1);
+    let engine = plain("tiny-a", device, choices, 4);
     let config = engine.config().clone();
     block_on(engine.load_lora("a", adapter(&config, 1, |_| true), 1.0)).unwrap();
     let text = prompt(&config, 9, 130);

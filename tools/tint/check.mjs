@@ -48,7 +48,9 @@ const dir = process.argv[2] ?? fail('usage: node tools/tint/check.mjs DIR');
 const gpu = create(['backend=null']);
 const device = async (requiredFeatures) => {
   const adapter = await gpu.requestAdapter();
-  const made = await adapter.requestDevice({ requiredFeatures });
+  // Some variants with LoRA adapters need one more than WebGPU's default; tests/it/shaders.rs counts those of all others.
+  const requiredLimits = { maxStorageBuffersPerShaderStage: 9 };
+  const made = await adapter.requestDevice({ requiredFeatures, requiredLimits });
   // Errors are read from getCompilationInfo and from the pipeline's promise.
   made.addEventListener?.('uncapturederror', (e) => e.preventDefault?.());
   return made;

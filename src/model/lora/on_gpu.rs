@@ -32,20 +32,13 @@ impl LoraCapacity {
         Self { slots, ranks }
     }
 
-    /// Whether all that fits `other` fits this one.
-    pub fn holds(&self, other: &Self) -> bool {
-        let ranks = || self.ranks.iter().zip(&other.ranks);
-        self.slots >= other.slots && ranks().all(|(own, other)| own >= other)
-    }
-
-    /// The larger of both in each size.
-    #[must_use]
-    pub fn max(&self, other: &Self) -> Self {
-        if self.ranks.is_empty() {
-            return other.clone();
-        }
-        let ranks = self.ranks.iter().zip(&other.ranks).map(|(a, b)| *a.max(b)).collect();
-        Self { slots: self.slots.max(other.slots), ranks }
+    /// Whether all that fits `needed` fits this one, and it has no matrix that none of it changes: each takes a
+    /// dispatch.
+    pub fn suits(&self, needed: &Self) -> bool {
+        let mut ranks = self.ranks.iter().zip(&needed.ranks);
+        self.slots >= needed.slots
+            && self.ranks.len() == needed.ranks.len()
+            && ranks.all(|(own, needed)| own >= needed && (*own == 0 || *needed > 0))
     }
 }
 
