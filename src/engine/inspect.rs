@@ -21,7 +21,7 @@ impl Sequence {
         for piece in tokens.chunks(runner.max_rows as usize) {
             // Without logit rows no token is drawn.
             let output = PassOutput::Tokens;
-            runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
+            let _passes = runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
             let batch = self.next_batch(piece, Vec::new(), SampleParams::GREEDY)?;
             runner.learn_first(&batch, output).await?;
             let submission = runner.submit(&batch, output, &[])?;
@@ -41,7 +41,7 @@ impl Sequence {
         for piece in self.pieces(tokens, chunk)? {
             let runner = self.runner.clone();
             let output = PassOutput::Logits;
-            runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
+            let _passes = runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
             let len = piece.len() * runner.config.vocab_size;
             let target = runner.device.readback_for::<f32>(len).await?;
             let batch = self.inspected(piece)?;

@@ -1,7 +1,7 @@
 //! Recorded passes: those of the model itself, and those in which rows may have LoRA adapters.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use crate::gpu::Plan;
 use crate::model::lora::LoraCapacity;
@@ -27,9 +27,17 @@ struct Adapted {
     passes: Arc<Passes>,
 }
 
-/// The adapters on the GPU; `None` without any. A change replaces it: passes that were submitted keep the one before.
+/// The adapters on the GPU. A change replaces the passes: those that were submitted keep the ones before.
 #[derive(Default)]
-pub(super) struct AdaptedPasses(Mutex<Option<Adapted>>);
+pub(super) struct AdaptedPasses(Mutex<Present>);
+
+#[derive(Default)]
+struct Present {
+    /// `None` without adapters.
+    adapted: Option<Adapted>,
+    /// The passes before, while a caller holds them who has prepared one of their plans.
+    before: Weak<Passes>,
+}
 
 impl Passes {
     pub fn new(weights: Weights) -> Self {
@@ -49,22 +57,31 @@ impl Passes {
 
 impl AdaptedPasses {
     pub fn passes(&self) -> Option<Arc<Passes>> {
-        lock(&self.0).as_ref().map(|adapted| adapted.passes.clone())
+        lock(&self.0).adapted.as_ref().map(|adapted| adapted.passes.clone())
+    }
+
+    /// A plan of the passes before, which have the adapters of all batches that were prepared with them.
+    pub fn plan_before(&self, key: PlanKey) -> Option<Arc<Plan>> {
+        lock(&self.0).before.upgrade()?.plan(key)
     }
 
     /// The capacity for adapters.
     pub fn capacity(&self) -> LoraCapacity {
-        lock(&self.0).as_ref().map(|adapted| adapted.capacity.clone()).unwrap_or_default()
+        let present = lock(&self.0);
+        present.adapted.as_ref().map(|adapted| adapted.capacity.clone()).unwrap_or_default()
     }
 
     /// Lets passes with adapters be `passes` from now on.
     pub fn set(&self, capacity: LoraCapacity, passes: Arc<Passes>) {
-        *lock(&self.0) = Some(Adapted { capacity, passes });
+        let mut present = lock(&self.0);
+        if let Some(old) = present.adapted.replace(Adapted { capacity, passes }) {
+            present.before = Arc::downgrade(&old.passes);
+        }
     }
 
     /// Frees the memory of adapters.
     pub fn remove(&self) {
-        *lock(&self.0) = None;
+        lock(&self.0).adapted = None;
     }
 }
 

@@ -199,14 +199,20 @@ impl Runner {
         self.buckets().into_iter().find(|b| rows <= *b).unwrap_or(self.max_rows)
     }
 
-    /// Records the plan for `rows` rows unless it exists. `lora`: for a batch with LoRA adapters.
-    pub async fn prepare(&self, rows: u32, output: PassOutput, lora: bool) -> Result<(), GpuError> {
+    /// Records the plan for `rows` rows unless it exists. `lora`: for a batch with LoRA adapters. The caller holds the
+    /// returned passes until it has submitted the batch, since loading an adapter replaces them.
+    pub async fn prepare(
+        &self,
+        rows: u32,
+        output: PassOutput,
+        lora: bool,
+    ) -> Result<Arc<Passes>, GpuError> {
         let key = PlanKey { rows: self.bucket(rows), output };
         let passes = self.passes(lora)?;
         if passes.plan(key).is_none() {
             passes.insert(key, self.make_plan(&passes.weights, key, false).await?);
         }
-        Ok(())
+        Ok(passes)
     }
 
     /// The passes of batches with LoRA adapters, or of those without.
@@ -219,8 +225,10 @@ impl Runner {
     }
 
     fn plan(&self, batch: &Batch, output: PassOutput) -> Result<Option<Arc<Plan>>, GpuError> {
-        let rows = self.bucket(batch.n_rows() as u32);
-        Ok(self.passes(batch.has_lora())?.plan(PlanKey { rows, output }))
+        let key = PlanKey { rows: self.bucket(batch.n_rows() as u32), output };
+        let lora = batch.has_lora();
+        let plan = self.passes(lora)?.plan(key);
+        Ok(plan.or_else(|| self.adapted.plan_before(key).filter(|_| lora)))
     }
 
     /// A plan of its own for a batch, of which intermediates may be kept.

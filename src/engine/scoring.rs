@@ -35,7 +35,7 @@ impl Sequence {
             let first = self.tokens().len();
             let runner = self.runner.clone();
             let output = PassOutput::Logprobs;
-            runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
+            let _passes = runner.prepare(piece.len() as u32, output, self.lora.is_some()).await?;
             let target = runner.device.readback_for::<u32>(piece.len() * LOGPROBS_WORDS).await?;
             let wanted =
                 |token: &u32| RowLogprobs { token: Some(*token), top, mode: LogprobsMode::Raw };

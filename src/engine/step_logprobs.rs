@@ -37,7 +37,7 @@ impl Stepper {
             return Ok(None);
         }
         let (runner, output) = (self.core.runner(), PassOutput::Logprobs);
-        runner.prepare(batch.n_rows() as u32, output, batch.has_lora()).await?;
+        let _passes = runner.prepare(batch.n_rows() as u32, output, batch.has_lora()).await?;
         let words = batch.n_logit_rows() * LOGPROBS_WORDS;
         let target = runner.device.readback_for::<u32>(words).await?;
         runner.learn_first(&batch, output).await?;

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use half::{bf16, f16};
@@ -327,12 +328,24 @@ fn loading_and_removing_while_others_run_keeps_memory_flat() {
     let device = &block_on(Device::request(&DeviceOptions::default())).unwrap();
     let allocated = || device.counters().allocated_bytes;
     let choices = Choices::by_capability(device.caps());
-    let engine = plain("tiny-a", device, choices, 3);
+    let engine = plain("tiny-a", device, choices, 4);
     let config = engine.config().clone();
     let rounds = if crate::gpu::run_all() { 1000 } else { 60 };
     block_on(engine.load_lora("stays", adapter(&config, 1, |_| true), 1.0)).unwrap();
     let stays = || request(prompt(&config, 3, 20), Some(choice("stays")), 7);
     let want = tokens(block_on(engine.generate_batch([stays()])));
+    // Logits take plans that are recorded when they are first needed, also while the adapters move.
+    let done = Arc::new(AtomicBool::new(false));
+    let reader = {
+        let (engine, done, text) = (engine.clone(), done.clone(), prompt(&config, 3, 20));
+        std::thread::spawn(move || {
+            let want = logits(&engine, &text, 512, Some(&choice("stays")));
+            while !done.load(Ordering::Relaxed) {
+                assert!(logits(&engine, &text, 512, Some(&choice("stays"))) == want);
+                std::thread::sleep(Duration::from_millis(3));
+            }
+        })
+    };
     let mut memory = Vec::new();
     for round in 0..rounds {
         let name = format!("{round}");
@@ -346,6 +359,8 @@ fn loading_and_removing_while_others_run_keeps_memory_flat() {
         assert_eq!(block_on(running.complete()).unwrap().tokens, want[0], "round {round}");
         memory.push(allocated());
     }
+    done.store(true, Ordering::Relaxed);
+    reader.join().unwrap();
     // The largest adapter takes a tenth of it, so half of the rounds would show one that is not freed.
     let (early, late) = memory.split_at(memory.len() / 2);
     let (early, late) = (early.iter().max().unwrap(), late.iter().max().unwrap());
