@@ -361,10 +361,11 @@ fn loading_and_removing_while_others_run_keeps_memory_flat() {
     }
     done.store(true, Ordering::Relaxed);
     reader.join().unwrap();
-    // The largest adapter takes a tenth of it, so half of the rounds would show one that is not freed.
+    // While an adapter is loaded, a reader may hold the passes before it, so the least memory counts. The largest
+    // adapter takes a tenth of it, so half of the rounds would show one that is not freed.
     let (early, late) = memory.split_at(memory.len() / 2);
-    let (early, late) = (early.iter().max().unwrap(), late.iter().max().unwrap());
-    assert!(*late <= early + early / 5, "{memory:?}");
+    let (early, late) = (early.iter().min().unwrap(), late.iter().min().unwrap());
+    assert!(*late <= early + early / 20, "{memory:?}");
     engine.unload_lora("stays").unwrap();
     // The last answers' adapters go when the engine has nothing more to do.
     let began = Instant::now();
