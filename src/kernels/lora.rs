@@ -6,7 +6,7 @@ use crate::gpu::{Device, GpuError, Tensor};
 
 /// The low-rank factors of one matrix `[experts, rows, cols]`, for the adapters in all slots: `W' = W + scale B A`.
 /// Slot by slot A `[experts, rank, cols]` and B `[experts, rows, rank]`, then the results `[products, rank]` of
-/// [`LoraShrink`].
+/// [`LoraShrink`](super::LoraShrink).
 #[derive(Clone, Debug)]
 pub struct LoraMatrix {
     /// Factors and results.

@@ -6,7 +6,7 @@ use crate::kernels::{LoraMatrix, LoraShape, Matrix};
 use crate::model::weights::{Ffn, Operator, Weights};
 use crate::model::{ModelConfig, TensorId};
 
-/// Adapters that fit: their number, and for each matrix of [`matrices`] the rank.
+/// Adapters that fit: their number, and for each matrix that adapters can change the rank.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LoraCapacity {
     /// Adapters at once.
