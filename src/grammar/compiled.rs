@@ -116,7 +116,7 @@ impl Matcher {
             // Special tokens have bytes that no text has.
             Err(e) => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
         };
-        let mut tokens = self.grammar.0.tokenizer.encode(text, false).unwrap_or_default();
+        let mut tokens = self.grammar.0.tokenizer.encode_verbatim(text, false).unwrap_or_default();
         tokens.pop();
         let valid = ahead.validate_tokens(&tokens).unwrap_or(0);
         tokens.truncate(valid);
