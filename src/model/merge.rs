@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::lora::merge::{Merged, add_to_rows, encoded};
-use super::package::{MAX_SMALL_BYTES, PIECE_BYTES, PackageError, SMALL, not_finite};
+use super::package::{
+    MAX_SMALL_BYTES, PIECE_BYTES, PackageError, SMALL, not_finite, pieces, row_bytes,
+};
 use super::{ResolvedTensors, TensorId};
 use crate::formats::checkpoint::INDEX;
 use crate::formats::{
@@ -151,20 +153,14 @@ impl<'a> MergePlan<'a> {
     ) -> Result<(), PackageError> {
         let slice = &matrix.slice;
         let own = slice.element_type;
-        let row_bytes = own.bytes_of(slice.cols as u64).unwrap_or(u64::MAX);
-        let row_bytes = usize::try_from(row_bytes).unwrap_or(usize::MAX).max(1);
-        let step = (PIECE_BYTES / row_bytes).max(1);
-        let mut row = 0;
-        while row < slice.rows {
-            let n = step.min(slice.rows - row);
-            let mut bytes = vec![0; n.saturating_mul(row_bytes)];
+        for (row, rows) in pieces(slice) {
+            let mut bytes = vec![0; rows.saturating_mul(row_bytes(slice))];
             self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
             let mut rows = values(own, &bytes);
             add_to_rows(self.adapters, matrix.id, slice.cols, row, &mut rows);
             let merged = encoded(own, &rows).ok_or_else(|| not_finite(self.checkpoint, slice))?;
             out.write(&merged)?;
             progress(bytes.len())?;
-            row += n;
         }
         Ok(())
     }

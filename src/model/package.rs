@@ -253,12 +253,8 @@ impl<'a> PackagePlan<'a> {
         on_bytes: OnBytes<'_>,
     ) -> Result<(), PackageError> {
         let (slice, own) = (&tensor.slice, tensor.slice.element_type);
-        let row_bytes = own.bytes_of(slice.cols as u64).unwrap_or(u64::MAX);
-        let row_bytes = usize::try_from(row_bytes).unwrap_or(usize::MAX).max(1);
-        let step = (PIECE_BYTES / row_bytes).max(1);
-        let mut row = 0;
-        while row < slice.rows {
-            let rows = step.min(slice.rows - row);
+        let row_bytes = row_bytes(slice);
+        for (row, rows) in pieces(slice) {
             let mut bytes = vec![0; rows.saturating_mul(row_bytes)];
             self.checkpoint.read(slice, (row * slice.cols) as u64, &mut bytes).await?;
             let pieces = if is_changed(self.adapters, tensor.id) {
@@ -272,7 +268,6 @@ impl<'a> PackagePlan<'a> {
             for piece in pieces {
                 out.write(&piece)?;
             }
-            row += rows;
             *done += bytes.len() as u64;
             if !on_bytes(*done) {
                 return Err(PackageError::Cancelled);
@@ -280,6 +275,18 @@ impl<'a> PackagePlan<'a> {
         }
         Ok(())
     }
+}
+
+/// Bytes of a row of a tensor in its file.
+pub(super) fn row_bytes(slice: &TensorSlice) -> usize {
+    let bytes = slice.element_type.bytes_of(slice.cols as u64).unwrap_or(u64::MAX);
+    usize::try_from(bytes).unwrap_or(usize::MAX).max(1)
+}
+
+/// The pieces of whole rows in which a tensor is read: first row and number of rows.
+pub(super) fn pieces(slice: &TensorSlice) -> impl Iterator<Item = (usize, usize)> + use<> {
+    let (rows, step) = (slice.rows, (PIECE_BYTES / row_bytes(slice)).max(1));
+    (0..rows).step_by(step).map(move |first| (first, step.min(rows - first)))
 }
 
 impl PackagePlan<'_> {
