@@ -9,7 +9,7 @@ use super::Engine;
 use super::answer::LoraChoice;
 use super::loras::LoraOfSeq;
 use super::runner::Runner;
-use super::state_file::{Reader, StateHeader, Writer};
+use super::state_file::{MAX_SNAPSHOTS, Reader, StateHeader, Writer};
 use crate::error::Error;
 use crate::formats::ByteSource;
 use crate::gpu::{GpuError, Readback};
@@ -41,27 +41,31 @@ impl Engine {
         let columns = state.snapshot_range(0).len();
         let mut kept: Vec<Readback> = Vec::new();
         for _ in &state.rings {
-            kept.push(device.readback_for::<f32>(columns).await?);
+            kept.push(device.readback_for::<f32>(MAX_SNAPSHOTS * columns).await?);
         }
         self.step_ends().await;
         let leased = {
             let mut scheduler = self.scheduler();
-            let hit = scheduler.lease_prefix(lora.as_ref().map_or(0, LoraOfSeq::key), tokens);
-            if let Some(hit) = &hit {
-                // Later steps may write the snapshot. They come after this submission, since the scheduler is locked.
+            let key = lora.as_ref().map_or(0, LoraOfSeq::key);
+            scheduler.lease_prefix(key, tokens).map(|(hit, mut snapshots)| {
+                snapshots.drain(..snapshots.len().saturating_sub(MAX_SNAPSHOTS - 1));
+                snapshots.push((hit.position, hit.snapshot));
+                let ranges: Vec<_> =
+                    snapshots.iter().map(|(_, snapshot)| state.snapshot_range(*snapshot)).collect();
+                // Later steps may write the snapshots. They come after this submission, since the scheduler is locked.
                 let mut encoder = device.encoder();
                 for (ring, target) in state.rings.iter().zip(&kept) {
-                    encoder.gather(ring, &[state.snapshot_range(hit.snapshot)], target);
+                    encoder.gather(ring, &ranges, target);
                 }
                 encoder.submit();
-            }
-            hit
+                (hit, snapshots.into_iter().map(|(position, _)| position).collect())
+            })
         };
-        let Some(hit) = leased else { return Ok(0) };
+        let Some((hit, snapshots)) = leased else { return Ok(0) };
         let pages = hit.pages.iter().chain(&hit.partial).copied().collect();
-        let lease = Lease { engine: self, pages, snapshot: None };
+        let lease = Lease { engine: self, pages, snapshots: Vec::new() };
         let lora = lora.as_ref().map(LoraOfSeq::identity);
-        let header = self.header(model, lora, hit.position);
+        let header = self.header(model, lora, snapshots);
         let mut writer = Writer::begin(file, write, &header)?;
         let tokens = &tokens[..hit.position];
         write_state(&runner, &mut writer, &header, tokens, &lease.pages, &kept).await?;
@@ -77,7 +81,8 @@ impl Engine {
     /// damaged one, and one that does not fit the engine's memory; [`Error::Source`], [`Error::Gpu`].
     pub async fn restore(&self, source: &dyn ByteSource) -> Result<usize, Error> {
         let (mut reader, header) = Reader::open(source).await?;
-        let expected = self.header(self.fingerprint().await?, header.lora.clone(), header.tokens);
+        let expected =
+            self.header(self.fingerprint().await?, header.lora.clone(), header.snapshots.clone());
         if header.model != expected.model {
             return Err(reader.wrong("is the state of another model"));
         }
@@ -104,32 +109,36 @@ impl Engine {
         let runner = self.runner();
         let (lease, restarts) = {
             let mut scheduler = self.scheduler();
-            (scheduler.lease_state(pages), scheduler.restarts())
+            (scheduler.lease_state(pages, header.snapshots.len()), scheduler.restarts())
         };
-        let Some((pages, snapshot)) = lease else {
+        let Some((pages, taken)) = lease else {
             let problem =
                 "does not fit the memory of keys and values beside the answers in progress";
             return Err(reader.wrong(problem));
         };
-        let lease = Lease { engine: self, pages, snapshot: Some(snapshot) };
-        read_state(&runner, &mut reader, &header, &lease.pages, snapshot).await?;
+        // If there are fewer than in the file, those behind all others.
+        let positions = header.snapshots[header.snapshots.len() - taken.len()..].iter().copied();
+        let snapshots = positions.zip(taken).collect();
+        let lease = Lease { engine: self, pages, snapshots };
+        read_state(&runner, &mut reader, &header, &lease).await?;
         reader.end().await?;
         lease.adopt((lora, &tokens), restarts)?;
         Ok(header.tokens)
     }
 
-    fn header(&self, model: String, lora: Option<String>, tokens: usize) -> StateHeader {
+    fn header(&self, model: String, lora: Option<String>, snapshots: Vec<usize>) -> StateHeader {
         let runner = self.runner();
         let state = &runner.state;
         StateHeader {
             model,
             lora,
             kv: state.kv_format.option().to_owned(),
-            tokens,
+            tokens: snapshots.last().copied().unwrap_or(0),
             page_words: state.page_words(),
             pools: 2 * state.kv.len(),
             convolutions: state.rings.len(),
             snapshot: state.snapshot_range(0).len(),
+            snapshots,
         }
     }
 
@@ -174,8 +183,9 @@ async fn write_state(
             writer.words(&read[..pages.len() * state.page_words()])?;
         }
     }
-    for columns in kept {
-        writer.words(&columns.read::<u32>(None).await?[..header.snapshot])?;
+    let columns = header.snapshots.len() * header.snapshot;
+    for kept in kept {
+        writer.words(&kept.read::<u32>(None).await?[..columns])?;
     }
     Ok(())
 }
@@ -184,12 +194,11 @@ async fn read_state(
     runner: &Runner,
     reader: &mut Reader<'_>,
     header: &StateHeader,
-    pages: &[u32],
-    snapshot: u32,
+    lease: &Lease<'_>,
 ) -> Result<(), Error> {
     let (device, state) = (&runner.device, &runner.state);
     for pool in state.pools() {
-        for pages in pages.chunks(PAGES) {
+        for pages in lease.pages.chunks(PAGES) {
             let words = reader.words(pages.len() * header.page_words).await?;
             let mut rest = &words[..];
             for range in pages.iter().flat_map(|page| state.ranges(pool, *page)) {
@@ -202,18 +211,22 @@ async fn read_state(
         }
     }
     for ring in &state.rings {
-        let words = reader.words(header.snapshot).await?;
-        device.write(&ring.words(), state.snapshot_range(snapshot).start, &words);
+        for position in &header.snapshots {
+            let words = reader.words(header.snapshot).await?;
+            if let Some((_, snapshot)) = lease.snapshots.iter().find(|(at, _)| at == position) {
+                device.write(&ring.words(), state.snapshot_range(*snapshot).start, &words);
+            }
+        }
     }
     device.check()?;
     Ok(())
 }
 
-/// Pages in use by a copy, and the snapshot of one that is read. Dropping it gives them back.
+/// Pages in use by a copy, and the snapshots of one that is read, with their positions. Dropping it gives them back.
 struct Lease<'a> {
     engine: &'a Engine,
     pages: Vec<u32>,
-    snapshot: Option<u32>,
+    snapshots: Vec<(usize, u32)>,
 }
 
 impl Lease<'_> {
@@ -224,8 +237,9 @@ impl Lease<'_> {
             let reason = "while a state was restored".to_owned();
             return Err(GpuError::DeviceLost { reason }.into());
         }
-        if let Some(snapshot) = self.snapshot.take() {
-            scheduler.adopt(lora, tokens, &self.pages, snapshot);
+        for (position, snapshot) in self.snapshots.drain(..) {
+            let pages = &self.pages[..position.div_ceil(PAGE as usize)];
+            scheduler.adopt(lora, &tokens[..position], pages, snapshot);
         }
         Ok(())
     }
@@ -233,7 +247,8 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        self.engine.scheduler().end_state(&self.pages, self.snapshot);
+        let snapshots = self.snapshots.iter().map(|(_, snapshot)| *snapshot);
+        self.engine.scheduler().end_state(&self.pages, snapshots);
         self.engine.wake();
     }
 }

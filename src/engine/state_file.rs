@@ -3,15 +3,16 @@
 //! | bytes | content |
 //! |---|---|
 //! | 8 | `LFM2KEPT` |
-//! | 4 | version, 1 |
+//! | 4 | version, 2 |
 //! | 4 | length of the header |
 //! | | the header as JSON: [`StateHeader`] |
 //! | 4 a token | tokens |
 //! | | for each attention layer keys, then values: the words of all pages |
-//! | | for each convolution: the inputs of the positions that the next one reads, f32 |
+//! | | for each convolution and each of `snapshots`: the inputs of the positions that the next one reads, f32 |
 //! | 8 | XXH3 (64 bits) of all bytes before |
 //!
-//! All numbers are little-endian. LFM2-8B-A1B with keys and values in f16 takes 12 KiB a token and 288 KiB.
+//! All numbers are little-endian. LFM2-8B-A1B with keys and values in f16 takes 12 KiB a token and 288 KiB
+//! a snapshot.
 
 use std::hash::Hasher;
 
@@ -23,7 +24,9 @@ use crate::formats::{ByteSource, one_line};
 use crate::kernels::PAGE;
 
 const MAGIC: &[u8; 8] = b"LFM2KEPT";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
+/// Most snapshots of a file.
+pub(super) const MAX_SNAPSHOTS: usize = 32;
 /// Longest header that is read.
 const MAX_HEADER: u32 = 4096;
 
@@ -48,6 +51,8 @@ pub struct StateHeader {
     pub convolutions: usize,
     /// Elements of a snapshot in one convolution.
     pub snapshot: usize,
+    /// Positions where the state can be continued, in order: ends of pages, and the end.
+    pub snapshots: Vec<usize>,
 }
 
 impl StateHeader {
@@ -60,10 +65,21 @@ impl StateHeader {
         Ok(Reader::open(source).await?.1)
     }
 
+    /// Whether the positions are those of a state of so many tokens.
+    fn has_snapshots(&self) -> bool {
+        let at = &self.snapshots;
+        let [inside @ .., last] = &at[..] else { return false };
+        at.len() <= MAX_SNAPSHOTS
+            && *last == self.tokens
+            && at.is_sorted_by(|a, b| a < b)
+            && inside.iter().all(|end| *end > 0 && end.is_multiple_of(PAGE as usize))
+    }
+
     /// Bytes of the file behind its header; `None` if no file can be so long.
     fn rest(&self) -> Option<u64> {
         let pages = self.tokens.div_ceil(PAGE as usize).checked_mul(self.page_words)?;
-        let kept = self.snapshot.checked_mul(self.convolutions)?;
+        let kept =
+            self.snapshot.checked_mul(self.convolutions)?.checked_mul(self.snapshots.len())?;
         let words = pages.checked_mul(self.pools)?.checked_add(kept)?.checked_add(self.tokens)?;
         u64::try_from(words).ok()?.checked_mul(4)?.checked_add(8)
     }
@@ -137,6 +153,9 @@ impl<'a> Reader<'a> {
         let json = reader.bytes(length as usize).await?;
         let header: StateHeader = serde_json::from_slice(&json)
             .map_err(|e| reader.wrong(&format!("has an invalid header: {}", one_line(&e))))?;
+        if !header.has_snapshots() {
+            return Err(reader.wrong("has a header with impossible snapshots"));
+        }
         if header.tokens == 0 || header.rest() != Some(source.len() - reader.at) {
             return Err(reader.wrong("does not have the length that its header says"));
         }

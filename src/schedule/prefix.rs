@@ -197,6 +197,33 @@ impl PrefixCache {
         })
     }
 
+    /// Snapshots at ends of blocks inside `tokens`, computed with the adapter `lora`: their positions in order. Their
+    /// distances from the end of `tokens` grow by half or more, so that few of them serve prompts that leave `tokens`
+    /// anywhere.
+    pub fn snapshots_inside(&self, lora: u64, tokens: &[u32]) -> Vec<(usize, u32)> {
+        let Some(mut at) = self.roots.get(&lora).copied() else { return Vec::new() };
+        let mut all = Vec::new();
+        for (index, block) in tokens.chunks_exact(self.block).enumerate() {
+            let next = self.nodes[at].as_ref().and_then(|node| node.children.get(block));
+            let Some(next) = next else { break };
+            at = *next;
+            let end = (index + 1) * self.block;
+            let snapshot = self.nodes[at].as_ref().and_then(|node| node.snapshot);
+            all.extend(snapshot.filter(|_| end < tokens.len()).map(|snapshot| (end, snapshot)));
+        }
+        let mut distance = 0;
+        all.reverse();
+        all.retain(|(end, _)| {
+            let kept = 2 * (tokens.len() - end) >= 3 * distance;
+            if kept {
+                distance = tokens.len() - end;
+            }
+            kept
+        });
+        all.reverse();
+        all
+    }
+
     /// Begins a step: until [`PrefixCache::end_step`], snapshots that are used from now on are not taken
     /// from their entries, since the step's passes write them.
     pub fn begin_step(&mut self) {

@@ -231,25 +231,33 @@ impl Scheduler {
         pages.len()
     }
 
-    /// The longest cached prefix of `tokens`. Its pages are leased, also the one that it ends in; its snapshot may
-    /// be written again by any later step.
-    pub fn lease_prefix(&mut self, lora: u64, tokens: &[u32]) -> Option<Hit> {
+    /// The longest cached prefix of `tokens`, and snapshots inside it with their positions. Its pages are leased, also
+    /// the one that it ends in; the snapshots may be written again by any later step.
+    pub fn lease_prefix(&mut self, lora: u64, tokens: &[u32]) -> Option<(Hit, Vec<(usize, u32)>)> {
         if self.in_step {
             return None;
         }
         let hit = self.cache.find(lora, tokens, tokens.len())?;
         hit.pages.iter().chain(&hit.partial).for_each(|page| self.pool.share(*page));
-        Some(hit)
+        let inside = self.cache.snapshots_inside(lora, &tokens[..hit.position]);
+        Some((hit, inside))
     }
 
-    /// Takes pages and a snapshot for state that was computed elsewhere.
-    pub fn lease_state(&mut self, pages: usize) -> Option<(Vec<u32>, u32)> {
+    /// Takes pages and `snapshots` snapshots for state that was computed elsewhere; fewer snapshots, but one, if they
+    /// were more than half of all.
+    pub fn lease_state(&mut self, pages: usize, snapshots: usize) -> Option<(Vec<u32>, Vec<u32>)> {
         if self.in_step || !self.cache.make_room(&mut self.pool, pages) {
             return None;
         }
-        let snapshot = self.cache.take_snapshot(&mut self.pool)?;
-        let taken = (0..pages).filter_map(|_| self.pool.take()).collect();
-        Some((taken, snapshot))
+        let most = (self.limits.snapshots as usize / 2).max(1);
+        let take = || self.cache.take_snapshot(&mut self.pool);
+        let snapshots: Vec<u32> =
+            std::iter::repeat_with(take).take(snapshots.min(most)).flatten().collect();
+        if snapshots.is_empty() {
+            return None;
+        }
+        let pages = (0..pages).filter_map(|_| self.pool.take()).collect();
+        Some((pages, snapshots))
     }
 
     /// Keeps leased state as that of `tokens`; its pages stay leased.
@@ -259,10 +267,10 @@ impl Scheduler {
         }
     }
 
-    /// Ends a lease of pages, and of a snapshot.
-    pub fn end_state(&mut self, pages: &[u32], snapshot: Option<u32>) {
+    /// Ends a lease of pages, and of snapshots.
+    pub fn end_state(&mut self, pages: &[u32], snapshots: impl IntoIterator<Item = u32>) {
         pages.iter().for_each(|page| self.pool.release(*page));
-        self.cache.free_snapshots(snapshot);
+        self.cache.free_snapshots(snapshots);
     }
 
     /// Free slots, and pages that are free or only kept by the cache.

@@ -81,19 +81,43 @@ fn invalid_states_are_refused() {
     }
     refused(&target, &[&bytes[..], &[0]].concat(), "length");
     let mut other = bytes.clone();
-    other[8] = 2;
-    refused(&target, &other, "version 2");
+    other[8] = 1;
+    refused(&target, &other, "version 1");
     let swapped = |from: &str, to: &str| {
-        let text = String::from_utf8_lossy(&bytes[16..216]).into_owned();
+        let text = String::from_utf8_lossy(&bytes[16..300]).into_owned();
         let at = 16 + text.find(from).unwrap();
         let mut swapped = bytes.clone();
         swapped[at..at + from.len()].copy_from_slice(to.as_bytes());
         swapped
     };
-    refused(&target, &swapped("\"tokens\":1", "\"tokens\":9"), "length");
+    refused(&target, &swapped("\"tokens\":1", "\"tokens\":9"), "impossible snapshots");
+    refused(&target, &swapped("[64,", "[65,"), "impossible snapshots");
+    refused(&target, &swapped("[64,", "[00,"), "invalid header");
     refused(&target, &swapped("\"pools\":", "\"polls\":"), "invalid header");
     let error = restore(&target, &swapped("\"pools\":", "\"po\\nl\":")).unwrap_err().to_string();
     assert_eq!(error.lines().count(), 1, "{error:?}");
     // The good file is still taken.
     assert_eq!(restore(&target, &bytes).unwrap(), saved);
+}
+
+/// A state serves prompts that leave its tokens inside: the same prompt again, one that ends earlier, and one that goes on
+/// differently. They continue from the last snapshot before that place, whose distances from the end grow.
+#[test]
+fn a_saved_state_serves_prompts_that_leave_it_inside() {
+    let first = engine("tiny-a", KvFormat::F16, 600);
+    let prompt = tokens(500, 3, first.config().vocab_size);
+    generate(&first, &prompt, &sampled(1, 1));
+    let (saved, bytes) = save(&first, &prompt);
+    assert_eq!(saved, 500);
+    // Blocks of 64 tokens end at 64, 128, ..., 448. Those at distances of 52, 116, 180 and 308 are kept.
+    for (leaves, continues) in
+        [(500, 448), (460, 448), (447, 384), (400, 384), (383, 320), (319, 192), (191, 0)]
+    {
+        let second = engine("tiny-a", KvFormat::F16, 600);
+        assert_eq!(restore(&second, &bytes).unwrap(), saved);
+        let next = prompt[..leaves].to_vec();
+        let (text, timings) = generate(&second, &next, &sampled(2, 8));
+        assert_eq!(timings.cache_n, continues, "{leaves}");
+        assert_eq!(text, fresh(&second, &next, &sampled(2, 8)), "{leaves}");
+    }
 }
