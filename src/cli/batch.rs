@@ -35,7 +35,7 @@ pub struct Batch {
     /// The answers, one per line, in the order in which they end
     #[arg(value_name = "OUTPUT.jsonl", env = "LFM2_BATCH_OUTPUT")]
     output: PathBuf,
-    /// Answers at once
+    /// Answers generated at once
     #[arg(long, value_name = "N", default_value_t = 8, env = "LFM2_PARALLEL",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     parallel: u32,
@@ -43,10 +43,10 @@ pub struct Batch {
 
 const NOTES: &str = "\
 The files have the format of OpenAI's Batch API. `model` in a body is absent, or the name \
-of the loaded model or of a LoRA adapter; `lora` names an adapter too. Without both, the first --lora answers. A \
+of the loaded model or of a LoRA adapter; `lora` names an adapter too. If a body has neither, the first --lora is used. A \
 request that is invalid or too long gets a line with its error and status 400.
-An interrupted run continues: the same command again answers the requests that OUTPUT does not answer. An \
-incomplete last line of OUTPUT is answered again.
+To continue an interrupted run, repeat the command: it answers only the requests that have no answer in \
+OUTPUT yet. An incomplete last line of OUTPUT is answered again.
 
 Examples:
   lfm2 batch requests.jsonl answers.jsonl

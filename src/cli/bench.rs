@@ -26,7 +26,7 @@ use serve::LoadOptions;
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Prompt lengths in tokens (1024 with --serve)
+    /// Prompt lengths in tokens; 1024 with --serve
     #[arg(
         short = 'p',
         long,
@@ -42,7 +42,7 @@ pub struct Bench {
     /// Numbers of tokens already in the context
     #[arg(short = 'd', long, value_delimiter = ',', default_value = "0", env = "LFM2_N_DEPTH")]
     n_depth: Vec<usize>,
-    /// Numbers of sequences that decode at once, each its own random tokens; t/s of all together
+    /// Numbers of sequences that decode at once, each with its own random tokens; t/s is their total
     #[arg(long, value_delimiter = ',', env = "LFM2_PARALLEL", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     parallel: Vec<u32>,
     /// Sampling while generating: `greedy`, `recommended` (the model's) or `nucleus` (top_k 50, top_p 0.9,

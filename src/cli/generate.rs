@@ -50,10 +50,10 @@ pub struct Generate {
 /// The form of the answer.
 #[derive(Debug, Args)]
 struct Form {
-    /// Answer in JSON of this JSON schema
+    /// Answer in JSON that matches this JSON schema
     #[arg(long, env = "LFM2_JSON_SCHEMA", value_name = "FILE.json")]
     json_schema: Option<PathBuf>,
-    /// Answer by this grammar in llguidance's variant of Lark
+    /// Answer in the language of this grammar, in llguidance's variant of Lark
     #[arg(long, env = "LFM2_GRAMMAR", value_name = "FILE.lark", conflicts_with = "json_schema")]
     grammar: Option<PathBuf>,
 }
@@ -76,10 +76,12 @@ impl Form {
 const NOTES: &str = "\
 The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
 prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
-between them. If there is another prompt, stdin is ignored with a warning after 10 seconds without \
-input; `-f -` waits longer. A prompt that does not fit into the context is an error; it is never cut.
+between them. If there is another prompt and stdin has no input for 10 seconds, stdin is ignored with a \
+warning; `-f -` waits without a limit. A prompt that does not fit into the context is an error; it is \
+never cut.
 
---messages takes {\"messages\": [...], \"tools\": [...]}. The model does not see schemas and grammars.
+--messages takes {\"messages\": [...], \"tools\": [...]}. A schema or grammar only restricts the \
+answer; it is not part of the prompt.
 
 Examples:
   lfm2 generate 'What is WebGPU?' --stats

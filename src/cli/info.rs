@@ -24,7 +24,7 @@ pub struct Info {
     /// Print JSON
     #[arg(long, env = "LFM2_JSON")]
     json: bool,
-    /// Print the assembled WGSL of a kernel instead, in each variant that the model uses here
+    /// Print the assembled WGSL of a kernel instead: each variant that the model uses on this GPU
     #[arg(long, value_name = "NAME", env = "LFM2_KERNEL", conflicts_with = "json")]
     kernel: Option<String>,
     /// With --kernel: print the WGSL for browsers

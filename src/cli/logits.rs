@@ -35,9 +35,9 @@ pub struct Logits {
 }
 
 const NOTES: &str = "\
---kv defaults to f32 whatever the format of the weights, --context to the length needed. --greedy takes \
-the id of the largest logit, even one for which the tokenizer has no token; answers never contain such \
-ids. The file appears once it is complete.
+--kv defaults to f32 for weights of any format, --context to the length needed. --greedy takes the id of \
+the largest logit, even if the tokenizer has no token for it; answers never contain such ids. The file \
+appears once it is complete.
 
 Examples:
   lfm2 logits --tokens 1,2,3 --out logits.safetensors

@@ -60,8 +60,8 @@ pub struct Common {
     /// Jinja template of conversations in place of the model's own
     #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
-    /// LoRA adapter, a path or owner/repo on the hub; may be repeated. Answers use the first one, with
-    /// `serve` the one of the request
+    /// LoRA adapter, a path or owner/repo on the hub; may be repeated. Answers use the first one;
+    /// with `serve`, a request names its own
     #[arg(long, global = true, env = "LFM2_LORA", value_name = "[NAME=]PATH|REPO")]
     pub lora: Vec<PathBuf>,
     /// Factor of one adapter or of all; may be repeated. Default: 1

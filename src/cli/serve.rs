@@ -39,14 +39,14 @@ pub struct Serve {
     /// Listen on a public address without a key: everybody who reaches it can use the model
     #[arg(long, env = "LFM2_NO_API_KEY", conflicts_with_all = ["api_key", "api_key_file"])]
     no_api_key: bool,
-    /// Answers at once. Others wait
+    /// Answers generated at once; further requests wait
     #[arg(long, value_name = "N", default_value_t = 4, env = "LFM2_PARALLEL",
         value_parser = clap::value_parser!(u32).range(1..=256))]
     parallel: u32,
-    /// Most answers that wait. Further requests get status 429
+    /// Requests that may wait; further ones get status 429
     #[arg(long, value_name = "N", default_value_t = 128, env = "LFM2_MAX_QUEUE")]
     max_queue: u16,
-    /// Most seconds for an answer, waiting included
+    /// Time limit of an answer in seconds, waiting included
     #[arg(long, value_name = "SECONDS", default_value_t = 600, env = "LFM2_TIMEOUT",
         value_parser = clap::value_parser!(u32).range(1..))]
     timeout: u32,
