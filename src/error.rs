@@ -5,7 +5,6 @@ use thiserror::Error;
 
 use crate::formats::{FormatError, SourceError};
 use crate::gpu::{GpuError, size};
-#[cfg(feature = "structure")]
 use crate::grammar::GrammarError;
 use crate::model::{ConfigError, LoadError, LoraError};
 use crate::text::TextError;
@@ -33,7 +32,6 @@ pub enum Error {
     #[error(transparent)]
     Text(#[from] TextError),
     /// The form that an answer was asked for.
-    #[cfg(feature = "structure")]
     #[error(transparent)]
     Grammar(#[from] GrammarError),
     /// The caller stopped loading.
@@ -250,7 +248,6 @@ impl Error {
             | Self::Text(_)
             | Self::NoTextFile { .. } => "bad_model",
             Self::Cancelled => "cancelled",
-            #[cfg(feature = "structure")]
             Self::Grammar(_) => "invalid_request",
             Self::Option { .. }
             | Self::Lora { .. }

@@ -17,7 +17,6 @@ pub mod engine;
 mod error;
 pub mod formats;
 pub mod gpu;
-#[cfg(feature = "structure")]
 pub mod grammar;
 #[cfg(all(feature = "hub", not(target_arch = "wasm32")))]
 pub mod hub;

@@ -7,7 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use lfm2_fuzz::{held, one_line};
-use lfm2_wgpu::grammar::{Grammars, Matcher, Structure, ToolCalls, ToolChoice};
+use lfm2_wgpu::grammar::{Grammars, Llguidance, Matcher, Structure, ToolCalls, ToolChoice};
 use lfm2_wgpu::text::{
     Answer, AnswerFormat, AnswerStream, CallForm, Calls, SpecialTokens, StopStrings, Tokenizer, Tools,
 };
@@ -24,7 +24,7 @@ static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
     Tokenizer::from_json(json, 2688).expect("the demonstration model's tokenizer")
 });
 static GRAMMARS: LazyLock<Grammars> =
-    LazyLock::new(|| Grammars::new(&TOKENIZER, &[2, END]).expect("it has end tokens"));
+    LazyLock::new(|| Grammars::new(&Llguidance, &TOKENIZER, &[2, END]).expect("it has end tokens"));
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let Some((&[kind, options, seed], rest)) = data.split_first_chunk::<3>() else { return };

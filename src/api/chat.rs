@@ -153,7 +153,7 @@ impl ChatRequest {
     /// [`Error::Text`] if the template refuses the conversation, and as [`ChatRequest::options`].
     pub fn resolve(&self, engine: &Engine) -> Result<GenerateRequest, Error> {
         let (prompt, mut format) = engine.chat_prompt(&self.conversation)?;
-        if self.tools_have_rules() {
+        if self.tools_are_restricted(engine) {
             // Text before calls may look like a call, which would not follow its schema.
             format = format.with_marked_calls();
         }
@@ -185,13 +185,13 @@ impl ChatRequest {
     /// Checks a request for one answer on `engine`, but for its conversation.
     ///
     /// # Errors
-    /// [`Error::Request`] if it asks for several answers, or for a structure that this build does not support, and as
+    /// [`Error::Request`] if it asks for several answers, or for a structure that this engine does not support, and as
     /// [`ChatRequest::options`].
     pub fn check_single(&self, engine: &Engine) -> Result<(), Error> {
         if self.n != 1 {
             return Err(wrong("n", "only 1 answer a request is supported here"));
         }
-        self.check_rules()?;
+        self.check_rules(engine)?;
         self.options(engine).map(|_| ())
     }
 

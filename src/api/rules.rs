@@ -6,50 +6,50 @@ use super::structure::Wanted;
 use super::tool_choice::ToolChoice;
 use crate::engine::{AllowedTokens, Engine};
 use crate::error::Error;
-#[cfg(feature = "structure")]
 use crate::grammar::{self, GrammarError, Structure, ToolCalls};
 use crate::text::AnswerFormat;
 
-/// Problem of a rule that a build cannot keep.
-const NO_FEATURE: &str = "is not supported by this build (feature `structure`)";
+/// Problem of a rule that an engine cannot keep.
+const NO_LIBRARY: &str = "is not supported by this build (feature `structure`)";
 
 impl ChatRequest {
+    /// Whether the answer needs a library that parses grammars: its tokens are restricted by a structure or by rules for
+    /// tool calls.
+    #[must_use]
+    pub fn needs_grammar(&self) -> bool {
+        self.wanted != Wanted::Text || self.tools_have_rules()
+    }
+
     /// Whether tokens of tool calls are restricted: calls are demanded, must follow their schemas, must not be several,
     /// or are the alternative to content of a given form.
-    pub(super) fn tools_have_rules(&self) -> bool {
+    fn tools_have_rules(&self) -> bool {
         let has_tools = self.conversation.tools.as_ref().is_some_and(|tools| !tools.is_empty());
         let demanded = matches!(self.tool_choice, ToolChoice::Required | ToolChoice::Named(_));
         let rules = self.rules.strict || !self.rules.parallel;
-        let possible = cfg!(feature = "structure");
-        possible && has_tools && (demanded || rules || self.wanted != Wanted::Text)
+        has_tools && (demanded || rules || self.wanted != Wanted::Text)
     }
 
-    /// Checks that this build can keep the rules. Without the feature `structure`, `strict` is accepted and not enforced.
+    /// As `tools_have_rules`, for rules that `engine` can keep.
+    pub(super) fn tools_are_restricted(&self, engine: &Engine) -> bool {
+        engine.has_grammar_library() && self.tools_have_rules()
+    }
+
+    /// Checks that `engine` can keep the rules. Without a library that parses grammars, `strict` is accepted and not
+    /// enforced.
     ///
     /// # Errors
     /// [`Error::Request`] for the first field that it cannot.
-    pub(super) fn check_rules(&self) -> Result<(), Error> {
+    pub(super) fn check_rules(&self, engine: &Engine) -> Result<(), Error> {
         match self.tool_choice {
-            _ if cfg!(feature = "structure") => Ok(()),
-            ToolChoice::Required | ToolChoice::Named(_) => Err(wrong("tool_choice", NO_FEATURE)),
-            _ if !self.rules.parallel => Err(wrong("parallel_tool_calls", NO_FEATURE)),
-            _ => self.wanted.check(),
+            _ if engine.has_grammar_library() => Ok(()),
+            ToolChoice::Required | ToolChoice::Named(_) => Err(wrong("tool_choice", NO_LIBRARY)),
+            _ if !self.rules.parallel => Err(wrong("parallel_tool_calls", NO_LIBRARY)),
+            _ if self.wanted != Wanted::Text => Err(wrong(self.wanted.field(), NO_LIBRARY)),
+            _ => Ok(()),
         }
     }
 }
 
-impl Wanted {
-    /// Checks that this build can keep the structure.
-    fn check(&self) -> Result<(), Error> {
-        match self {
-            Self::Text => Ok(()),
-            _ if cfg!(feature = "structure") => Ok(()),
-            _ => Err(wrong(self.field(), NO_FEATURE)),
-        }
-    }
-}
-
-#[cfg(feature = "structure")]
 impl Wanted {
     fn structure(&self) -> Option<Structure> {
         Some(match self {
@@ -72,7 +72,6 @@ impl Wanted {
     }
 }
 
-#[cfg(feature = "structure")]
 impl ChatRequest {
     /// The rule for the tokens of an answer in `format`.
     pub(super) fn rule(
@@ -81,7 +80,7 @@ impl ChatRequest {
         format: &AnswerFormat,
     ) -> Result<Option<AllowedTokens>, Error> {
         let tools = self.conversation.tools.as_deref();
-        let Some(tools) = tools.filter(|_| self.tools_have_rules()) else {
+        let Some(tools) = tools.filter(|_| self.tools_are_restricted(engine)) else {
             return self.wanted.rule(engine, format);
         };
         let calls = ToolCalls {
@@ -104,34 +103,11 @@ impl ChatRequest {
 }
 
 /// The error of a field, if the fault is a part of the request.
-#[cfg(feature = "structure")]
 fn named(error: Error, field: &str) -> Error {
     match error {
         Error::Grammar(e @ (GrammarError::Refused { .. } | GrammarError::TooLarge { .. })) => {
             wrong(field, e.to_string())
         }
         other => other,
-    }
-}
-
-#[cfg(not(feature = "structure"))]
-impl Wanted {
-    pub(super) fn rule(
-        &self,
-        _: &Engine,
-        _: &AnswerFormat,
-    ) -> Result<Option<AllowedTokens>, Error> {
-        self.check().map(|()| None)
-    }
-}
-
-#[cfg(not(feature = "structure"))]
-impl ChatRequest {
-    pub(super) fn rule(
-        &self,
-        _: &Engine,
-        _: &AnswerFormat,
-    ) -> Result<Option<AllowedTokens>, Error> {
-        self.check_rules().map(|()| None)
     }
 }

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::error::Error;
-#[cfg(feature = "structure")]
 use crate::grammar::{Grammar, Matcher};
 
 /// A rule that says which tokens may follow, e.g. from a grammar. It is asked before each token is drawn, while the GPU
@@ -30,7 +29,6 @@ impl<F: FnMut(&[u32], &mut TokenMask) + Send + Sync> Rule for F {
     }
 }
 
-#[cfg(feature = "structure")]
 impl Rule for Matcher {
     fn restrict(&mut self, tokens: &[u32], mask: &mut TokenMask) -> Result<(), Error> {
         mask.words = self.mask_after(tokens)?;
@@ -67,7 +65,6 @@ impl AllowedTokens {
     }
 
     /// The rule of a grammar.
-    #[cfg(feature = "structure")]
     pub(super) fn of_grammar(grammar: Grammar) -> Self {
         Self(Arc::new(move || AnswerRule(Box::new(grammar.matcher()))))
     }

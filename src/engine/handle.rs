@@ -209,7 +209,6 @@ impl Engine {
     }
 
     /// Tokens that end an answer.
-    #[cfg(feature = "structure")]
     pub(super) fn ends(&self) -> &[u32] {
         &self.inner.core.ends
     }

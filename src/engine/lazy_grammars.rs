@@ -1,18 +1,40 @@
 //! A model's vocabulary for grammars, made when the first grammar is asked for.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
-use crate::grammar::{GrammarError, Grammars};
+use crate::grammar::library::Library;
+use crate::grammar::{GrammarError, Grammars, compiled_in};
 use crate::text::Tokenizer;
 
 /// A model's vocabulary for grammars.
-#[derive(Default)]
-pub(super) struct LazyGrammars(OnceLock<Result<Grammars, GrammarError>>);
+pub(super) struct LazyGrammars {
+    /// The library that parses grammars.
+    library: OnceLock<Arc<dyn Library>>,
+    made: OnceLock<Result<Grammars, GrammarError>>,
+}
+
+impl Default for LazyGrammars {
+    fn default() -> Self {
+        let library = compiled_in().map_or_else(OnceLock::new, OnceLock::from);
+        Self { library, made: OnceLock::new() }
+    }
+}
 
 impl LazyGrammars {
+    /// Takes a library, unless there is one.
+    pub fn use_library(&self, library: Arc<dyn Library>) {
+        self.library.get_or_init(|| library);
+    }
+
+    /// Whether there is a library.
+    pub fn has_library(&self) -> bool {
+        self.library.get().is_some()
+    }
+
     /// The vocabulary of the model's tokenizer. `ends` are the tokens that end its answers.
     pub fn get(&self, tokenizer: &Tokenizer, ends: &[u32]) -> Result<&Grammars, GrammarError> {
-        let made = self.0.get_or_init(|| Grammars::new(tokenizer, ends));
+        let library = self.library.get().ok_or(GrammarError::NoLibrary)?;
+        let made = self.made.get_or_init(|| Grammars::new(&**library, tokenizer, ends));
         made.as_ref().map_err(GrammarError::clone)
     }
 }

@@ -49,7 +49,6 @@ mod generation;
 mod handle;
 mod inspect;
 mod job;
-#[cfg(feature = "structure")]
 mod lazy_grammars;
 mod loader;
 mod logprobs;
@@ -74,7 +73,6 @@ mod stats;
 mod step_logprobs;
 mod step_masks;
 mod stepper;
-#[cfg(feature = "structure")]
 mod structured;
 #[cfg(test)]
 mod tests;

@@ -1,6 +1,5 @@
 //! A model's tokenizer and chat template.
 
-#[cfg(feature = "structure")]
 use super::lazy_grammars::LazyGrammars;
 use crate::error::Error;
 use crate::formats::{FormatError, Metadata, ModelFiles, ModelKind, SourceError, gguf};
@@ -26,7 +25,6 @@ pub struct ModelText {
     special: SpecialTokenTexts,
     /// The end-of-text token by tokenizer_config.json.
     named_end: Option<String>,
-    #[cfg(feature = "structure")]
     pub(super) grammars: LazyGrammars,
 }
 
@@ -75,7 +73,6 @@ impl ModelText {
             tokenizer_file,
             special,
             named_end: None,
-            #[cfg(feature = "structure")]
             grammars: LazyGrammars::default(),
         })
     }
@@ -107,7 +104,6 @@ impl ModelText {
             format,
             special,
             named_end,
-            #[cfg(feature = "structure")]
             grammars: LazyGrammars::default(),
         })
     }
@@ -121,7 +117,6 @@ impl ModelText {
             format: Err(TextError::NoTemplate),
             special: SpecialTokenTexts::default(),
             named_end: None,
-            #[cfg(feature = "structure")]
             grammars: LazyGrammars::default(),
         }
     }
@@ -139,12 +134,7 @@ impl ModelText {
     /// The same model without its tokenizer: every id may be sampled, and answers are ids.
     #[must_use]
     pub fn without_tokenizer(self) -> Self {
-        Self {
-            tokenizer: None,
-            #[cfg(feature = "structure")]
-            grammars: LazyGrammars::default(),
-            ..self
-        }
+        Self { tokenizer: None, grammars: LazyGrammars::default(), ..self }
     }
 
     /// The model's name in errors: its directory or file, or `embedded`.

@@ -1,8 +1,11 @@
 //! Answers of a given form.
 
+use std::sync::Arc;
+
 use super::{AllowedTokens, Engine, ModelText, OpenedModel};
 use crate::error::Error;
 use crate::grammar::Structure;
+use crate::grammar::library::Library;
 use crate::text::{AnswerFormat, CallForm, TOOL_CALL_MARKERS};
 
 impl ModelText {
@@ -45,13 +48,25 @@ impl Engine {
     /// The first call takes a fraction of a second, others take milliseconds.
     ///
     /// # Errors
-    /// [`Error::Grammar`] for a structure that is invalid, not supported or too large, [`Error::NoTextFile`] if the model
-    /// has no tokenizer.
+    /// [`Error::Grammar`] for a structure that is invalid, not supported or too large, or without a library that parses
+    /// grammars; [`Error::NoTextFile`] if the model has no tokenizer.
     pub fn structure(
         &self,
         structure: &Structure,
         format: &AnswerFormat,
     ) -> Result<AllowedTokens, Error> {
         self.inner.text.structure(structure, format, self.ends())
+    }
+
+    /// Gives the engine a library that parses grammars, for [`Engine::structure`]. With the feature `structure` it has one,
+    /// llguidance, and keeps it.
+    pub fn use_grammar_library(&self, library: Arc<dyn Library>) {
+        self.inner.text.grammars.use_library(library);
+    }
+
+    /// Whether the engine has a library that parses grammars.
+    #[must_use]
+    pub fn has_grammar_library(&self) -> bool {
+        self.inner.text.grammars.has_library()
     }
 }

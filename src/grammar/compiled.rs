@@ -3,9 +3,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use llguidance::TokenParser;
-
 use super::error::{GrammarError, cleaned};
+use super::library::Parser;
 use crate::text::Tokenizer;
 
 /// A compiled grammar. Cheap to clone.
@@ -13,8 +12,8 @@ use crate::text::Tokenizer;
 pub struct Grammar(Arc<Inner>);
 
 struct Inner {
-    /// A matcher at the beginning of an answer, which is only copied.
-    fresh: Mutex<llguidance::Matcher>,
+    /// A parser at the beginning of an answer, which is only copied.
+    fresh: Mutex<Box<dyn Parser>>,
     tokenizer: Tokenizer,
     /// Tokens that end an answer.
     ends: Arc<[u32]>,
@@ -27,16 +26,15 @@ impl fmt::Debug for Grammar {
 }
 
 impl Grammar {
-    pub(super) fn new(parser: TokenParser, tokenizer: Tokenizer, ends: Arc<[u32]>) -> Self {
-        let fresh = Mutex::new(llguidance::Matcher::new(Ok(parser)));
-        Self(Arc::new(Inner { fresh, tokenizer, ends }))
+    pub(super) fn new(parser: Box<dyn Parser>, tokenizer: Tokenizer, ends: Arc<[u32]>) -> Self {
+        Self(Arc::new(Inner { fresh: Mutex::new(parser), tokenizer, ends }))
     }
 
     /// A matcher at the beginning of an answer. It shares no state with others, so each may run in its own thread.
     #[must_use]
     pub fn matcher(&self) -> Matcher {
         Matcher {
-            inner: self.fresh(),
+            parser: self.fresh(),
             grammar: self.clone(),
             taken: Vec::new(),
             ended: false,
@@ -44,8 +42,8 @@ impl Grammar {
         }
     }
 
-    fn fresh(&self) -> llguidance::Matcher {
-        self.0.fresh.lock().unwrap_or_else(PoisonError::into_inner).deep_clone()
+    fn fresh(&self) -> Box<dyn Parser> {
+        self.0.fresh.lock().unwrap_or_else(PoisonError::into_inner).copy()
     }
 }
 
@@ -55,7 +53,7 @@ const MOST_BEGINNINGS: u32 = 64;
 
 /// Follows one answer, and computes the tokens that the grammar allows next.
 pub struct Matcher {
-    inner: llguidance::Matcher,
+    parser: Box<dyn Parser>,
     grammar: Grammar,
     /// The tokens taken so far.
     taken: Vec<u32>,
@@ -85,11 +83,8 @@ impl Matcher {
         let mut words = Vec::new();
         let mut complete = self.ended;
         if !complete {
-            let mask = self.inner.compute_mask_or_eos().map_err(|e| self.failed(&e))?;
-            complete = self.inner.is_accepting().map_err(|e| self.failed(&e))?;
-            // A grammar may name an end token itself.
-            complete |= self.inner.is_stopped() || ends.iter().any(|end| mask.is_allowed(*end));
-            words = mask.as_slice().to_vec();
+            let next = self.parser.next(&ends).map_err(|e| self.failed(&e))?;
+            (words, complete) = (next.words, next.complete);
         }
         self.allowed = words.iter().map(|word| word.count_ones()).sum();
         for end in ends.iter().filter(|_| complete) {
@@ -108,9 +103,8 @@ impl Matcher {
         if self.ended || self.allowed > MOST_BEGINNINGS {
             return Vec::new();
         }
-        // The library takes the bytes that it returns.
-        let mut ahead = self.inner.deep_clone();
-        let bytes = ahead.compute_ff_bytes();
+        let mut ahead = self.parser.copy();
+        let bytes = ahead.take_forced();
         let text = match std::str::from_utf8(&bytes) {
             Ok(text) => text,
             // Special tokens have bytes that no text has.
@@ -118,30 +112,29 @@ impl Matcher {
         };
         let mut tokens = self.grammar.0.tokenizer.encode_verbatim(text, false).unwrap_or_default();
         tokens.pop();
-        let valid = ahead.validate_tokens(&tokens).unwrap_or(0);
-        tokens.truncate(valid);
+        tokens.truncate(ahead.valid(&tokens));
         tokens
     }
 
     /// Takes the tokens that are new.
     fn take(&mut self, tokens: &[u32]) -> Result<(), GrammarError> {
         if !tokens.starts_with(&self.taken) {
-            self.inner = self.grammar.fresh();
+            self.parser = self.grammar.fresh();
             self.taken.clear();
             self.ended = false;
         }
         for token in tokens.get(self.taken.len()..).unwrap_or_default() {
             self.ended |= self.grammar.0.ends.contains(token);
             if !self.ended {
-                self.inner.consume_token(*token).map_err(|e| self.failed(&e))?;
+                self.parser.take(*token).map_err(|e| self.failed(&e))?;
             }
             self.taken.push(*token);
         }
         Ok(())
     }
 
-    fn failed(&self, error: &dyn fmt::Display) -> GrammarError {
-        let problem = crate::text::one_line(cleaned(&error.to_string()));
+    fn failed(&self, error: &str) -> GrammarError {
+        let problem = crate::text::one_line(cleaned(error));
         GrammarError::Failed { position: self.taken.len(), problem }
     }
 }

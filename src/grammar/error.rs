@@ -44,6 +44,12 @@ pub enum GrammarError {
     /// A model without end tokens.
     #[error("the model has no end token, so an answer of a given form could not end")]
     NoEnd,
+    /// A program that has no library that parses grammars.
+    #[error(
+        "answers of a given form need a library that parses grammars: build the program with the feature `structure`, \
+         or call Engine::use_grammar_library"
+    )]
+    NoLibrary,
     /// The grammar has become too complex at a token, or allows none.
     #[error("the answer's grammar failed at token {position}: {problem}")]
     Failed {

@@ -1,8 +1,8 @@
 //! Grammars in Lark's syntax, as llguidance reads them, with grammars of JSON values.
 
-use llguidance::api::GrammarWithLexer;
 use serde_json::{Value, json};
 
+use super::source::{Form, Source};
 use crate::text::Tokenizer;
 
 /// White space in the JSON of arguments: one space, as Python's `json.dumps` writes it, or none.
@@ -12,7 +12,7 @@ const SPACE: &str = " ";
 pub(super) struct Lark<'a> {
     pub tokenizer: &'a Tokenizer,
     pub rules: String,
-    values: Vec<GrammarWithLexer>,
+    values: Vec<Source>,
 }
 
 impl<'a> Lark<'a> {
@@ -21,8 +21,8 @@ impl<'a> Lark<'a> {
     }
 
     /// The grammar, and those that it refers to.
-    pub fn finish(self) -> Vec<GrammarWithLexer> {
-        let mut all = vec![GrammarWithLexer::from_lark(self.rules)];
+    pub fn finish(self) -> Vec<Source> {
+        let mut all = vec![Form::Lark(self.rules).into()];
         all.extend(self.values);
         all
     }
@@ -35,9 +35,8 @@ impl<'a> Lark<'a> {
     /// The JSON of a schema.
     pub fn json(&mut self, schema: &Value) -> String {
         let name = format!("json{}", self.values.len());
-        let mut grammar = GrammarWithLexer::from_json_schema(with_space(schema, SPACE));
-        grammar.name = Some(name.clone());
-        self.values.push(grammar);
+        let form = Form::JsonSchema(with_space(schema, SPACE));
+        self.values.push(Source { name: Some(name.clone()), form });
         format!("@{name}")
     }
 }

@@ -1,7 +1,6 @@
 //! Limits of schemas and grammars. Requests may come from anyone, so no input may take long or much memory, or nest so
 //! deeply that a recursion exhausts the stack.
 
-use llguidance::api::ParserLimits;
 use serde_json::Value;
 
 use super::error::GrammarError;
@@ -25,19 +24,6 @@ const MAX_DIVISOR: u64 = 10_000;
 const STACK_BYTES: usize = 64 << 20;
 /// Most tools of a request.
 const MAX_TOOLS: usize = 256;
-
-/// Limits of llguidance: 10 to 20 ms for a mask, 20 ms for the first regular expressions.
-pub(super) fn of_parser() -> ParserLimits {
-    ParserLimits {
-        max_grammar_size: 100_000,
-        initial_lexer_fuel: 250_000,
-        // 1 to 2 kB each.
-        max_lexer_states: 50_000,
-        // Errors would quote the grammar.
-        verbose_errors: false,
-        ..ParserLimits::default()
-    }
-}
 
 fn at_most(place: &str, got: usize, unit: &'static str, most: usize) -> Result<(), GrammarError> {
     match got <= most {

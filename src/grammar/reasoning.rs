@@ -1,8 +1,7 @@
 //! Reasoning before an answer of a given form.
 
-use llguidance::api::GrammarWithLexer;
-
 use super::lark::{literal, marker};
+use super::source::{Form, Source};
 use crate::text::{AnswerFormat, THINK_MARKERS, Tokenizer};
 
 /// The rule `think`, which the rules of `format` define; `None` if the model does not reason.
@@ -29,15 +28,15 @@ pub(super) fn rules(format: &AnswerFormat, tokenizer: &Tokenizer) -> Option<Stri
 
 /// Lets reasoning come before the first of the grammars, if the model may reason.
 pub(super) fn before(
-    mut grammars: Vec<GrammarWithLexer>,
+    mut grammars: Vec<Source>,
     format: &AnswerFormat,
     tokenizer: &Tokenizer,
-) -> Vec<GrammarWithLexer> {
+) -> Vec<Source> {
     let Some(rules) = rules(format, tokenizer) else { return grammars };
     if let Some(answer) = grammars.first_mut() {
         answer.name = Some("answer".to_owned());
     }
-    let whole = GrammarWithLexer::from_lark(format!("start: think @answer\n{rules}"));
-    grammars.insert(0, whole);
+    let whole = Form::Lark(format!("start: think @answer\n{rules}"));
+    grammars.insert(0, whole.into());
     grammars
 }

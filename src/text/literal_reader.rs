@@ -311,7 +311,6 @@ pub(super) fn name_of(text: &str) -> &str {
 }
 
 /// Whether a call is read with this name, of a tool or an argument.
-#[cfg(feature = "structure")]
 pub(crate) fn is_call_name(name: &str) -> bool {
     !name.is_empty() && name_of(name) == name
 }

@@ -36,19 +36,15 @@ mod xml_calls;
 pub use answer::{Answer, AnswerFormat, AnswerReader, Calls, tool_calls};
 pub use answer_stream::AnswerStream;
 pub use call_writer::CallForm;
-#[cfg(feature = "structure")]
 pub(crate) use catch_panic::catch_panic;
 pub use chat_format::ChatFormat;
 pub use chat_template::{ChatTemplate, SpecialTokenTexts};
 pub use conversation::{Conversation, Message, Role};
 pub use error::TextError;
-#[cfg(feature = "structure")]
 pub(crate) use error::one_line;
 pub(crate) use exact_json::request_json;
-#[cfg(feature = "structure")]
 pub(crate) use literal_reader::is_call_name;
 pub use markers::TOOL_CALL_MARKERS;
-#[cfg(feature = "structure")]
 pub(crate) use markers::{THINK_MARKERS, XML_CALL_MARKERS};
 pub use stop_strings::{StopStep, StopStrings};
 #[cfg(feature = "server")]

@@ -8,6 +8,7 @@ import { restoreState, saveState } from './loader/states.js';
 import { ModelEngine } from './model-engine.js';
 import type { Loaded } from './model-engine.js';
 import { Reporter } from './progress.js';
+import { loadStructure } from './structure.js';
 import type { Engine, EngineInfo, EngineOptions } from './types.js';
 import { initWasm } from './wasm.js';
 import { Gpu, Sha256, WebEngine } from './wasm/lfm2.js';
@@ -99,7 +100,11 @@ function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): L
   return {
     info: { ...about, ...JSON.parse(engine.info()) },
     answerer: {
-      check: (request) => typed(async () => engine.check(request)),
+      check: (request) =>
+        typed(async () => {
+          await loadRules(engine, request);
+          engine.check(request);
+        }),
       answer: (request, onPiece, signal) => answer(engine, request, onPiece, signal),
     },
     save: (request, name) => saveState(engine, request, name),
@@ -113,6 +118,11 @@ function loaded(engine: WebEngine, about: Pick<EngineInfo, 'gpu' | 'cached'>): L
       engine.free();
     },
   };
+}
+
+/** Loads the library that parses grammars, if the request needs it and the engine has none. */
+async function loadRules(engine: WebEngine, request: string): Promise<void> {
+  if (engine.needsStructure(request)) engine.useStructure(await loadStructure());
 }
 
 /** The result of a call; its failure has the package's type. */
@@ -135,6 +145,7 @@ async function answer(engine: WebEngine, ...[request, onPiece, signal]: Paramete
     return !signal.aborted;
   };
   try {
+    await loadRules(engine, request);
     return JSON.parse(await engine.chat(request, onJson, stop)) as Summary;
   } finally {
     end();

@@ -14,6 +14,7 @@ import type { Model } from './loader/open.js';
 import { provideStates } from './loader/states.js';
 import type { StateFiles } from './loader/states.js';
 import { preflight as look } from './preflight.js';
+import { provideStructure } from './structure.js';
 import type { Engine, EngineOptions, ModelOptions, Preflight } from './types.js';
 import { initWasm } from './wasm.js';
 
@@ -78,7 +79,8 @@ async function prepare(): Promise<void> {
     provideGpu(create([]));
   }
   const { readFile } = await load('node:fs/promises');
-  await initWasm(await readFile(new URL('./wasm/lfm2_bg.wasm', import.meta.url)));
+  await initWasm(() => readFile(new URL('./wasm/lfm2_bg.wasm', import.meta.url)));
+  provideStructure(() => readFile(new URL('./wasm/structure_bg.wasm', import.meta.url)));
   provideStates(STATES);
   provideLocalFiles(localFiles);
 }

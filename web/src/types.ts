@@ -60,8 +60,32 @@ export interface ChatRequest {
   /** Strings that end the answer and are not part of it. */
   stop?: string | readonly string[] | null;
   tools?: readonly ChatTool[] | null;
-  /** `none` hides the tools from the model. */
-  tool_choice?: OneOf<'auto' | 'none'> | null;
+  /**
+   * `none` hides the tools from the model. `required`, or a tool's name, demands a call. Such an answer, and one with
+   * `strict` tools, `response_format` or `structured_outputs`, has only tokens that follow the rules; the first one loads
+   * a WebAssembly module of 0.5 MB.
+   */
+  tool_choice?:
+    | OneOf<'auto' | 'none' | 'required'>
+    | { type: 'function'; function: { name: string } }
+    | { type: 'allowed_tools'; allowed_tools: { mode: OneOf<'auto' | 'required'>; tools: readonly unknown[] } }
+    | null;
+  /** Whether an answer may have several tool calls. */
+  parallel_tool_calls?: boolean | null;
+  /** The form of the answer: any text, JSON, or JSON of a schema. A keyword that cannot be enforced is refused. */
+  response_format?:
+    | { type: 'text' }
+    | { type: 'json_object' }
+    | { type: 'json_schema'; json_schema: { name?: string; strict?: boolean | null; schema: object | boolean } }
+    | null;
+  /** One of these forms, as in vLLM: a JSON schema, a regular expression, one of several texts, a Lark grammar. */
+  structured_outputs?: {
+    json?: object | boolean | string;
+    json_object?: true;
+    regex?: string;
+    choice?: readonly string[];
+    grammar?: string;
+  } | null;
   /** Whether the answer's tokens come with their log-probabilities. */
   logprobs?: boolean | null;
   /** Number of the most probable tokens at each position, from 0 to 20; needs `logprobs`. */

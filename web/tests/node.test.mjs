@@ -134,6 +134,23 @@ test('paths, file URLs and preflight; errors name their kind', async () => {
   assert.ok(told.parameters > 3e6);
 });
 
+test('answers follow a schema', async () => {
+  const schema = { type: 'object', properties: { ok: { type: 'boolean' } }, required: ['ok'], additionalProperties: false };
+  const told = await program(
+    `
+    const engine = await lfm2.createEngine({ model: given.model });
+    const messages = [{ role: 'user', content: 'Who are you?' }];
+    const response_format = { type: 'json_schema', json_schema: { schema: given.schema } };
+    const answer = await engine.chat.completions.create({ messages, response_format });
+    await engine.dispose();
+    told = JSON.parse(answer.choices[0].message.content);
+    `,
+    { model: MODEL, schema },
+  );
+  assert.deepEqual(Object.keys(told), ['ok']);
+  assert.equal(typeof told.ok, 'boolean');
+});
+
 test('without the package webgpu, the error says how to install it', async () => {
   const folder = await mkdtemp(path.join(tmpdir(), 'lfm2-node-'));
   try {

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::walk::{Random, tokens};
 use super::{DEMO, END};
-use crate::grammar::{Grammar, Grammars, Structure, ToolCalls, ToolChoice};
+use crate::grammar::{Grammar, Grammars, Llguidance, Structure, ToolCalls, ToolChoice};
 use crate::text::{AnswerFormat, CallForm, Tokenizer};
 
 /// Microseconds of a pass with 16 answers before it draws: that of LFM2-8B-A1B on a large GPU takes 2 ms or more.
@@ -63,7 +63,7 @@ fn costs_of_masks() {
     let file = std::env::var_os("LFM2_TOKENIZER").map(|path| std::fs::read(path).unwrap());
     let tokenizer = Tokenizer::from_json(file.as_deref().unwrap_or(DEMO), 1 << 20).unwrap();
     let start = Instant::now();
-    let grammars = Grammars::new(&tokenizer, &[END]).unwrap();
+    let grammars = Grammars::new(&Llguidance, &tokenizer, &[END]).unwrap();
     println!("{} tokens: built in {:.0} ms", tokenizer.len(), start.elapsed().as_secs_f64() * 1e3);
     let compile = |structure: &Structure| {
         let start = Instant::now();

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::walk::{Random, accepts, tokens, walk};
 use super::{ALL_MARKERS, END, GRAMMARS};
-use crate::grammar::{Grammar, GrammarError, Grammars, Structure};
+use crate::grammar::{Grammar, GrammarError, Grammars, Llguidance, Structure};
 use crate::text::{AnswerFormat, SpecialTokens, StopStrings, Tokenizer};
 
 fn plain(structure: &Structure) -> Result<Grammar, GrammarError> {
@@ -108,7 +108,7 @@ fn invalid_and_unsupported_structures_are_refused() {
         assert!(!error.contains("backtrace") && !error.contains("non-verbose"), "{error}");
     }
     let tokenizer = Tokenizer::from_json(super::DEMO, 2688).unwrap();
-    assert_eq!(Grammars::new(&tokenizer, &[9999]).unwrap_err(), GrammarError::NoEnd);
+    assert_eq!(Grammars::new(&Llguidance, &tokenizer, &[9999]).unwrap_err(), GrammarError::NoEnd);
 }
 
 #[test]

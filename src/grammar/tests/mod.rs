@@ -10,7 +10,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-use super::Grammars;
+use super::{Grammars, Llguidance};
 use crate::text::Tokenizer;
 
 /// The demonstration model's end token, `<|im_end|>`.
@@ -19,7 +19,7 @@ const DEMO: &[u8] = include_bytes!("../../../assets/demo/tokenizer.json");
 
 static GRAMMARS: LazyLock<Grammars> = LazyLock::new(|| {
     let tokenizer = Tokenizer::from_json(DEMO, 2688).unwrap();
-    Grammars::new(&tokenizer, &[2, END]).unwrap()
+    Grammars::new(&Llguidance, &tokenizer, &[2, END]).unwrap()
 });
 
 /// The same vocabulary, in which all markers are tokens. The file marks some of them as special.
@@ -34,5 +34,5 @@ static ALL_MARKERS: LazyLock<Grammars> = LazyLock::new(|| {
         }));
     }
     let tokenizer = Tokenizer::from_json(&serde_json::to_vec(&file).unwrap(), 2688).unwrap();
-    Grammars::new(&tokenizer, &[END]).unwrap()
+    Grammars::new(&Llguidance, &tokenizer, &[END]).unwrap()
 });

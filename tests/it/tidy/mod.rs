@@ -213,6 +213,7 @@ fn no_source_file_is_longer_than_500_lines() {
             "xtask",
             "web/src",
             "web/tests",
+            "web/structure",
             "web/wasm",
             "fuzz/src",
             "fuzz/fuzz_targets",

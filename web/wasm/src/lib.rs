@@ -6,6 +6,7 @@
 mod host;
 mod saved;
 mod source;
+mod structure;
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -26,6 +27,7 @@ use lfm2_wgpu::model::lora::LoraAdapter;
 use lfm2_wgpu::{Engine, Error, SamplingOptions};
 use serde_json::json;
 use sha2::Digest;
+use structure::{StructureLibrary, StructureModule};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 
@@ -138,6 +140,19 @@ impl WebEngine {
             "peakAllocatedBytes": counters.peak_allocated_bytes,
         })
         .to_string()
+    }
+
+    /// Whether a request of the chat API waits for the library that parses grammars: it needs it, and the engine has none.
+    #[wasm_bindgen(js_name = needsStructure)]
+    pub fn needs_structure(&self, request: &str) -> Result<bool, JsValue> {
+        let request = ChatRequest::from_json(request).map_err(error)?;
+        Ok(request.needs_grammar() && !self.engine.has_grammar_library())
+    }
+
+    /// Gives the engine the library that parses grammars.
+    #[wasm_bindgen(js_name = useStructure)]
+    pub fn use_structure(&self, module: StructureModule) {
+        self.engine.use_grammar_library(Arc::new(StructureLibrary::new(module)));
     }
 
     /// Throws if a request of the chat API is invalid.
