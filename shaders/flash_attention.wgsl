@@ -8,17 +8,17 @@
 // Attention of sequences with many rows in the pass (prefill). A workgroup takes TILE_Q queries:
 // TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads each, all of the same kv head.
 // It walks over the positions TILE_KV at a time and keeps a running maximum and sum (online softmax), so
-// scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile looks one page up. The
-// values of a tile overwrite its keys; they are on their way while the scores are computed, as are the
-// next keys during the sums of values. A team of TEAM lanes handles four queries, which are the
-// components of a vec4. For each of them, a lane computes the scores at POSITIONS = ceil(TILE_KV / TEAM)
-// keys and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s of the output.
-// Banks: neighbouring lanes are of different teams, so they read neighbouring vec4s of the queries and
-// weights, and the same vec4 of the tile. Lanes with different keys read them from different
-// banks, since the vec4s of key t are shifted cyclically by t places.
-// Grid: query tiles (the batch table lists them), n_heads / GROUP.
+// scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile lies in one page. Loads
+// overlap with arithmetic: the tile's values are loaded while its scores are computed, and the next tile's
+// keys while the values are summed. In workgroup memory, the values then overwrite the keys. A team of
+// TEAM lanes handles four queries, which are the components of a vec4. For each query, a lane computes the
+// scores at POSITIONS = ceil(TILE_KV / TEAM) keys and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s of the output.
+// Memory banks: neighbouring lanes belong to different teams. They read neighbouring vec4s of the queries
+// and weights, and the same vec4 of the tile. The vec4s of key t are shifted cyclically by t places, so
+// lanes with different keys read from different banks.
+// Grid: x: query tiles, which the batch table lists; y: n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
-// Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements as in the tile.
+// Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements of the type of `tile`.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
 #import params=flash_attention
@@ -28,8 +28,9 @@ const TEAMS = TILE_Q / 4u;
 const TEAM = WG / TEAMS;
 const POSITIONS = (TILE_KV + TEAM - 1u) / TEAM;
 const KEPT = (WIDTH + TEAM - 1u) / TEAM;
-// Positions that the workgroup loads at once, each lane a vec4, and its loads for a tile.
+// Positions that the workgroup loads at once, a vec4 for each lane.
 const TOGETHER = WG / WIDTH;
+// Loads of a lane for a tile.
 const LOADS = (TILE_KV + TOGETHER - 1u) / TOGETHER;
 
 // [HEAD_DIM][TEAMS]. Each vec4 holds one dimension of the team's four queries.
@@ -81,12 +82,13 @@ fn main(
         query[to + (3u * TEAMS)] = vec4<f32>(q0.w, q1.w, q2.w, q3.w);
     }
     var high = vec4<f32>(LOWEST);
-    // Of the lane's own positions.
+    // Sum of the softmax weights at the lane's own positions.
     var total = vec4<f32>(0.0);
     var kept: array<vec4<f32>, KEPT * 4u>;
     for (var i = 0u; i < KEPT * 4u; i++) { kept[i] = vec4<f32>(0.0); }
 
-    // Keys or values on their way: vec4 `load_d` of positions load_t, load_t + TOGETHER, .. of the tile.
+    // `raw` holds the keys or values that the lane is loading: vec4 `load_d` of the positions load_t,
+    // load_t + TOGETHER, .. of the tile.
     let load_t = lane / WIDTH;
     let load_d = lane % WIDTH;
     let loads = load_t < TOGETHER;

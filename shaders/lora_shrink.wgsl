@@ -1,14 +1,14 @@
 // lora_shrink: v[s, r] = scale * sum_k A[slot, expert, r, k] * x[input, k], for the products of rows with an adapter
 //
-//   x     [inputs, cols]   f32; with import norm=rms, the norm's weight is applied to it, but not its factor
-//                          1 / sqrt(mean(x^2) + eps), which the product of v with B applies
-//   lora                   factors of one matrix in every slot, then v (lib/linear.wgsl, lora=added): A is read and
-//                          v is written, so one binding has both
+//   x     [inputs, cols]   f32; with import norm=rms, this kernel multiplies x by the norm's weight. The product with
+//                          W and B applies the norm's factor 1 / sqrt(mean(x^2) + eps) to its sum
+//   lora                   the factors A and B of one matrix for the adapters in all slots, then the results v
+//                          (lib/linear.wgsl, lora=added). This kernel reads A and writes v, so one binding has both
 //
-// The first half of a LoRA adapter's product scale B (A x), Hu et al. 2021, arXiv:2106.09685. The product with the
-// matrix itself adds B v (import lora). Product s = row * top_k + j is that with the row's j-th expert, or s = row
-// without experts; it reads row s of x if params.own_rows is 1, else row s / top_k. The slot and the scale are those of
-// the row's sequence. Rows without an adapter are left out. Import of_expert:
+// The first half of a LoRA adapter's product scale B (A x), Hu et al. 2021, arXiv:2106.09685. The kernel of the product
+// with the matrix W adds the second half, B v (import lora). Product s = row * top_k + j uses the row's j-th expert;
+// without experts, top_k is 1 and s = row. The product reads row s of x if params.own_rows is 1, else row s / top_k. The
+// row's sequence has the slot and the scale. Rows without an adapter are left out. Import of_expert:
 //   none     the matrix has no experts
 //   chosen   a pass of one row, which chooses its experts from the router's logits
 //   listed   experts as route has written them

@@ -1,32 +1,32 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
 //   weight  [experts, rows, cols]  in the format of import weights. A matrix too large for one binding
-//                                  is split into parts; each holds one range of rows, of every expert.
-//                                  This is one part; rows counts its rows of one expert
+//                                  is split into ranges of rows; this is one range, of every expert.
+//                                  `rows` counts the rows of one expert in it
 //   x       [inputs, cols]         f32; with import norm=rms, RMSNorm is applied to its rows first
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)
 //
-// Matrix-vector products of few items. The ITEMS items of a workgroup share each load of a weight.
-// An item is a row of out: the sum of one or more products, its jobs. The import `items` (lib/linear.wgsl)
-// defines the items and their jobs:
+// Matrix-vector products for few items. An item is a row of out: the sum of one or more products, which are
+// called its jobs. The ITEMS items of a workgroup share each load of a weight. The import `items`
+// (lib/linear.wgsl) defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
 //   combine                  TOP_K jobs, with the row's experts, scaled by their gates
 //   grouped_in, grouped_out  one job. Item t * ITEMS + i is the i-th of moe_group's tile t; a tile has
 //                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
 //                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
-// LANES lanes (invocations) share 4 rows; JOBS jobs at a time divide these lanes, and their products are added in
-// order. A unit is 4 * UNIT4 columns of the 4 rows. Lane i of a job takes units i, i + LANES / JOBS, ..., so loads are
-// coalesced; it loads the next unit while it multiplies one. With reduce=serial, LANES is 1: a lane computes its
-// four rows alone. The import `product` (lib/weights/) defines:
+// LANES lanes (invocations) share 4 rows of the matrix. JOBS jobs run side by side, each on LANES / JOBS of these
+// lanes; their products are added in order. A unit is 4 * UNIT4 columns of the 4 rows. Lane i of a job takes units i,
+// i + LANES / JOBS, ..., so loads are coalesced. A lane loads its next unit while it multiplies the current one. With
+// reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product` (lib/weights/) defines:
 //   load_unit(at)                             loads the unit; `at`: for each of the four rows, its index in
 //                                             the part
 //   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
 //                                             of the input row that begins at x[row_at]
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; groups of rows, folded into y and z. So
-// workgroups with the same weights follow one another and find them in a cache.
+// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; y and z together: groups of rows, since one dimension
+// has at most 65,535. x varies fastest, so workgroups with the same weights follow one another and find them in a cache.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / JOB_LANES) ulp of sum |W x|; with
 // input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
@@ -81,7 +81,8 @@ fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.
 
 var<workgroup> job_products: array<vec4<f32>, JOBS>;
 
-// Adds JOBS jobs of an item from `done` on to its sum, in order. `y` is the product of the lane's own job.
+// Adds the products of up to JOBS jobs of an item, from `done` on, to its sum, in order. `y` is the product of the
+// lane's own job.
 fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> vec4<f32> {
     if (JOBS == 1u) { return sum + (y * job_scale(item, done)); }
     if (lane_in_row(lane) % JOB_LANES == 0u) {

@@ -14,9 +14,9 @@
 // largest; top-p keeps the smallest set of these whose probability reaches top_p; min-p keeps those of
 // at least min_p times the largest probability. Each option keeps the logits that are at least some
 // threshold; the cut is the largest of the three. Equal logits are kept or dropped together.
-// The histogram leaves one bin in which the threshold of top-k is, and then one for top-p. It is found there
-// among the candidates by a radix select in four rounds of 8 bits, on u32 keys that have the order of the
-// logits. Candidates come in any order, but counts and masses are sums of integers, so the
+// The histogram says in which bin the threshold of top-k is, and then in which bin that of top-p is. A radix
+// select finds the threshold among the bin's candidates: in four rounds of 8 bits, on u32 keys that have the
+// order of the logits. Candidates come in any order, but counts and masses are sums of integers, so the
 // result does not depend on it. A threshold NEAR or more below the largest logit cuts nothing that
 // could be drawn, and is not looked for.
 // If an allowed logit is NaN or infinite, NOT_FINITE is written instead of a token.
@@ -110,7 +110,7 @@ fn main(
     }
     if (lane != 0u) { return; }
     drawn[2u * item] = token;
-    // The next row of a sequence follows its last one.
+    // Only the last row of a sequence draws the token that its next row takes.
     if (logit_row(item) + 1u == seq_first_row(seq) + seq_n_rows(seq)) { next_token[seq_slot(seq)] = token; }
 }
 

@@ -337,7 +337,8 @@ fn add_lora(y: vec4<f32>, row: u32, s: u32, rows: vec4<u32>, lane: u32, lanes: u
 //   lora_rows    rows of B of one expert
 @group(1) @binding(N) var<storage, read> lora: array<vec4<f32>>;
 
-// y: the sums of four rows of B, `rows`, counted over all experts; row: a row of the batch; s: its product.
+// y: the sums of four rows of the matrix. rows: these rows in B, counted over all experts. row: a row of the batch.
+// s: the index of its product in v.
 fn add_lora(y: vec4<f32>, row: u32, s: u32, rows: vec4<u32>, lane: u32, lanes: u32) -> vec4<f32> {
     let slot = row_lora(row);
     if (slot == NO_LORA) { return y; }

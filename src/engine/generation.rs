@@ -171,6 +171,7 @@ impl Engine {
             finish: None,
             ended: false,
         };
+        // The engine's loop takes it: `Stepper::run`, which handle.rs starts.
         self.send(Command::Start { id, prompt: request.prompt, job });
         Ok(generation)
     }

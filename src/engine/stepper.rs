@@ -165,6 +165,7 @@ impl Stepper {
         Ok(())
     }
 
+    /// Submits the copies and passes of a step: first rows that are scored, then decoding rows, then the chunk.
     async fn submit(&mut self, step: &Step) -> Result<(), Error> {
         self.copy(&step.before, &self.core.scheduler());
         let submitted = Instant::now();

@@ -1,7 +1,7 @@
 //! The forward pass of LFM2, recorded once for each size of batch, then replayed.
 //!
-//! The same code serves decode and prefill: the number of rows and the device's [`Choices`] decide on the kernels,
-//! and a batch is a list of rows of any sequences. Source: transformers `Lfm2MoeModel.forward`.
+//! The same code serves decode and prefill. A batch is a list of rows of any sequences. The plan's number of rows and
+//! the device's [`Choices`] select the kernels. Source: transformers `Lfm2MoeModel.forward`.
 
 use super::scratch::Scratch;
 use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights};
@@ -23,7 +23,8 @@ pub struct Forward<'a> {
     pub weights: &'a Weights,
     /// State of the sequences.
     pub state: &'a State,
-    /// Activations.
+    /// Activations. `x` is the residual stream, `h` its norm; `wide` holds B, C, x' or q, k, v; `y` and `o` are the
+    /// outputs of the convolution and of attention, and `a` is SwiGLU's.
     pub scratch: &'a Scratch,
     /// `[logit rows, vocab_size]`: the head's output. It is [`Scratch::logits`] in a plan that
     /// draws tokens, otherwise a buffer of the caller.
@@ -32,14 +33,14 @@ pub struct Forward<'a> {
     pub logprobs: &'a LogprobsBuffers,
     /// Kernel choices of the device.
     pub choices: Choices,
-    /// Maximum number of rows of a batch that this plan is replayed for.
+    /// Most rows of a batch that replays this plan.
     pub rows: u32,
 }
 
 /// Output of a pass, for its logit rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PassOutput {
-    /// The next token of each, at most one row a sequence, and the log-probabilities that are wanted.
+    /// The next token of each row, at most one row a sequence; log-probabilities of the rows that want them.
     Tokens,
     /// Log-probabilities of given tokens.
     Logprobs,
@@ -47,7 +48,7 @@ pub enum PassOutput {
     Logits,
 }
 
-/// The input of a product: rows of `x`, with RMSNorm applied by the product itself if it has `norm`.
+/// The input of a product: rows of `x`. If `norm` is set, the product applies RMSNorm to them itself.
 #[derive(Clone, Copy)]
 struct Input<'a> {
     x: &'a Tensor<f32>,
@@ -101,8 +102,7 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// `x = embed_tokens[token]`; the token is written to its sequence's history, at its
-    /// position.
+    /// `x = embed_tokens[token]`. The kernel also writes the token to its sequence's history, at its position.
     fn embed(&self, p: &mut Recorder) {
         Embed {
             embedding: &self.weights.embedding,
@@ -122,6 +122,7 @@ impl<'a> Forward<'a> {
         let biases = (conv.in_proj_bias.as_ref(), conv.taps_bias.as_ref());
         let in_proj = &conv.in_proj;
         match (self.rows, h.norm, biases) {
+            // One row: a single kernel computes `in_proj` and the convolution, which saves a dispatch.
             (1, Some(norm), (None, None)) if InProjConv::takes(in_proj, p.caps()) => {
                 self.lora(p, in_proj, OfExpert::None, h, false);
                 let Choices { reduce, activations, .. } = self.choices;
@@ -176,14 +177,14 @@ impl<'a> Forward<'a> {
         let (partial, max_splits) = (&s.partial, state.max_splits());
         let Choices { reduce, multiply, .. } = self.choices;
         let typical_context = state.context / 2;
-        // Sequences with few rows in the pass take the first, all others the second.
+        // The first kernel computes sequences with few rows in the pass, the second all others.
         Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(p);
         FlashAttention { q, keys, values, o, heads, typical_context }.record(p, multiply);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 
-    /// `logits = router h`, by which each row's `top_k` experts and their gates are chosen. In a pass of one row
-    /// the products with experts make this choice themselves.
+    /// `logits = router h`, then the choice of each row's `top_k` experts and their gates. In a pass of one row the
+    /// kernels of the experts choose from the logits themselves (`products_choose`).
     fn route(
         &self,
         p: &mut Recorder,
@@ -208,7 +209,7 @@ impl<'a> Forward<'a> {
         choice
     }
 
-    /// Whether the products with experts choose the experts themselves.
+    /// Whether the kernels of the experts' matrices choose each row's experts themselves, which saves a dispatch.
     fn products_choose(&self, p: &Recorder, w13: &Matrix) -> bool {
         self.rows == 1 && Matvec::gathers(w13, p.caps())
     }
@@ -307,7 +308,7 @@ impl<'a> Forward<'a> {
     fn sample(&self, p: &mut Recorder) {
         let logprobs = self.logprobs(p);
         logprobs.record_spans(p, LogprobsMode::Raw);
-        // The host may compute the masks of tokens that may be drawn while all above runs.
+        // The host may compute the masks of allowed tokens while the GPU runs the dispatches above.
         p.pause_here();
         Sample {
             history: &self.state.history,
@@ -335,8 +336,8 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows it has no
-    /// dispatch: the products that read it apply it themselves.
+    /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows the norm has no
+    /// dispatch: each product that reads `x` applies the norm itself.
     fn norm<'b>(
         &'b self,
         p: &mut Recorder,
@@ -351,8 +352,9 @@ impl<'a> Forward<'a> {
         h.into()
     }
 
-    /// `v = scale A input` for the rows that have a LoRA adapter of this matrix `W' = W + scale B A`. The product
-    /// with the matrix, which follows, adds `B v`.
+    /// The first half of a LoRA adapter `W' = W + scale B A`: `v = scale A input`, for the rows that have an adapter. The
+    /// product with the matrix `W`, which follows, adds `B v`. `own_rows`: each expert's product has an input row of its
+    /// own.
     fn lora(
         &self,
         p: &mut Recorder,

@@ -1,4 +1,4 @@
-//! Plans steps: a row of every decoding sequence, and chunks of prompts behind them.
+//! Plans steps: a row of every decoding sequence, and chunks of prompts behind them (`plan_chunk`, in chunks.rs).
 
 use std::collections::{BTreeMap, VecDeque};
 

@@ -127,7 +127,7 @@ pub struct ChunkRows {
     pub snapshot_columns: Vec<(u32, u32)>,
 }
 
-/// A step. Its parts are done in the order of the fields.
+/// A step: copies, passes through the model, copies. A sequence has rows in one of the passes at most.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Step {
     /// Work before the passes.
