@@ -1,14 +1,14 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
-//   weight  [experts, rows, cols]  in the format of import weights. A matrix too large for one binding
-//                                  is split into ranges of rows; this is one range, of every expert.
-//                                  `rows` counts the rows of one expert in it
+//   weight  [experts, rows, cols]  in the format of import weights: a part of the matrix. A part has the
+//                                  same range of rows of every expert, `rows` in number. A matrix has
+//                                  several parts if it is too large for one binding
 //   x       [inputs, cols]         f32; with import norm=rms, RMSNorm is applied to its rows first
 //   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
 //                                  and up rows alternate; half as wide)
 //
-// Matrix-vector products for few items. An item is a row of out: the sum of one or more products, which are
-// called its jobs. The ITEMS items of a workgroup share each load of a weight. The import `items`
+// Matrix-vector products for few items. An item is a row of out. It is the sum of one or more products, its
+// jobs. A workgroup computes ITEMS items, which share each load of a weight. The import `items`
 // (lib/linear.wgsl) defines the items and their jobs:
 //   dense                    one job, with the only matrix
 //   gather                   one job, with the item's expert
@@ -16,17 +16,20 @@
 //   grouped_in, grouped_out  one job. Item t * ITEMS + i is the i-th of moe_group's tile t; a tile has
 //                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
 //                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
-// LANES lanes (invocations) share 4 rows of the matrix. JOBS jobs run side by side, each on LANES / JOBS of these
-// lanes; their products are added in order. A unit is 4 * UNIT4 columns of the 4 rows. Lane i of a job takes units i,
-// i + LANES / JOBS, ..., so loads are coalesced. A lane loads its next unit while it multiplies the current one. With
-// reduce=serial, LANES is 1: a lane computes its four rows alone. The import `product` (lib/weights/) defines:
-//   load_unit(at)                             loads the unit; `at`: for each of the four rows, its index in
-//                                             the part
+// A lane is one invocation. LANES lanes share 4 rows of the matrix: all lanes of the workgroup, or with reduce=serial
+// one lane. A unit is 4 * UNIT4 columns of these 4 rows. Lane i takes units i, i + LANES, ..., so loads are coalesced.
+// A lane loads its next unit while it multiplies the current one. After the last unit the lanes' sums are added up.
+// With items=combine JOBS jobs may run side by side, each on JOB_LANES = LANES / JOBS of the lanes; their products are
+// added in order. Otherwise JOBS is 1. The import `product` (lib/weights/) defines:
+//   load_unit(at)                             loads a unit. `at` has an index for each of its four rows: the
+//                                             units of all rows of the part are numbered row by row
 //   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
-//                                             of the input row that begins at x[row_at]
+//                                             of the input row that begins at x[row_at]. `index` is the unit's
+//                                             number within a row
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: x: ceil(items / ITEMS), or for grouped items max_tiles; y and z together: groups of rows, since one dimension
-// has at most 65,535. x varies fastest, so workgroups with the same weights follow one another and find them in a cache.
+// Grid: x has ceil(items / ITEMS) workgroups, or max_tiles for grouped items. y and z together have the groups of rows,
+// since one dimension has at most 65,535. x varies fastest: workgroups that read the same weights follow one another,
+// so the later ones find them in a cache.
 // f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / JOB_LANES) ulp of sum |W x|; with
 // input=int8 also the rounding of x (lib/linear.wgsl).
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
@@ -81,8 +84,8 @@ fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.
 
 var<workgroup> job_products: array<vec4<f32>, JOBS>;
 
-// Adds the products of up to JOBS jobs of an item, from `done` on, to its sum, in order. `y` is the product of the
-// lane's own job.
+// Adds the products of jobs `done` .. `done` + JOBS - 1 of an item to its sum, in order. `y` is the product of the job
+// that this lane works on.
 fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> vec4<f32> {
     if (JOBS == 1u) { return sum + (y * job_scale(item, done)); }
     if (lane_in_row(lane) % JOB_LANES == 0u) {

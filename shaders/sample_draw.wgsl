@@ -3,7 +3,8 @@
 //
 //   logits      [n_logit_rows, vocab]     f32
 //   allowed     [n_masks, ceil(vocab / 32)] u32   a set bit: the token may be drawn; mask 0: it exists
-//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare; `high` is the largest
+//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare: each span's largest logit and its
+//                                             token; `high` is the largest of all
 //   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram
 //   candidates  [n_logit_rows, 1 + vocab] u32   a number, then as many tokens, added in any order
 //   draws       [n_logit_rows, spans][2]  u32   the value's bits and the token
@@ -11,8 +12,9 @@
 // g_i = -log(-log(u_i)) is Gumbel noise; u_i comes from a counter-based generator of (seed, position, i). The
 // largest sum of logit and noise is a draw from the softmax (Gumbel-max trick). It takes one pass and does
 // not depend on the number of lanes or workgroups.
-// The histogram says in which bin top-k cuts, and in which few bins top-p may cut. The logits of nearer
-// bins are kept; those of these bins are candidates, which sample_select decides on.
+// Bins order the logits by their distance from `high`. The histogram says in which bin top-k cuts, and in which
+// few bins top-p may cut. Logits in nearer bins are kept. Logits in the bins that may be cut are candidates:
+// sample_select decides which of them are kept.
 // Grid: spans, logit rows in y. Rows of temperature 0 are not drawn. Twin: reference/sample.rs
 #import params=sample
 #import sample=allowed

@@ -2,7 +2,7 @@
 //                candidates that top-k, top-p and min-p keep
 //
 //   logits      [n_logit_rows, vocab]     f32
-//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare; `high` is the largest
+//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare; `high` is their largest logit
 //   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram; all zero afterwards
 //   candidates  [n_logit_rows, 1 + vocab] u32   output of sample_draw; all zero afterwards
 //   draws       [n_logit_rows, spans][2]  u32   output of sample_draw
@@ -17,8 +17,8 @@
 // The histogram says in which bin the threshold of top-k is, and then in which bin that of top-p is. A radix
 // select finds the threshold among the bin's candidates: in four rounds of 8 bits, on u32 keys that have the
 // order of the logits. Candidates come in any order, but counts and masses are sums of integers, so the
-// result does not depend on it. A threshold NEAR or more below the largest logit cuts nothing that
-// could be drawn, and is not looked for.
+// result does not depend on it. A threshold that is NEAR or more below the largest logit is not looked for: it
+// cuts nothing that could be drawn.
 // If an allowed logit is NaN or infinite, NOT_FINITE is written instead of a token.
 // One workgroup for each logit row. Source: Alabi et al., Fast k-selection algorithms for graphics
 // processing units, JEA 17, 2012. Twin: reference/sample.rs

@@ -1,29 +1,35 @@
-// Parts of the product kernels, matvec, matmul and matmul_coop: the items of a pass (import items), their
+// Parts of the product kernels (matvec, matmul, matmul_coop): the items of a pass (import items), their
 // inputs (norm, input, unit), the bias, and the operation on the result (epilogue). Weights are in
 // lib/weights/.
 //
-// An item is one row of the output. matvec computes it as a sum over jobs, each a product of one
+// An item is one row of the output. matvec computes it as a sum over jobs. A job is the product of one
 // expert's matrix with one input row:
 //   n_items()              items of the pass
 //   items_end(first)       one past the last item that shares its weights with item `first`
 //   output_of(item)        row of `out` that the item is written to
 //   n_jobs()               jobs of an item
 //   job_expert, job_input, job_scale (item, job)   matrix, input row and factor of a job
-//   job_product(item, job)   index of the job among all products of the pass: row * top_k + j for a row's j-th expert
-//   begin_items(first, lane)   called first, by all lanes of the workgroup of item `first`
+//   job_product(item, job)   index of the job among all products of the pass, for import lora: row * top_k + j for
+//                          a row's j-th expert
+//   begin_items(first, lane)   called before the others, by all lanes of the workgroup whose first item is `first`
 // matmul works on tiles of up to TILE_ITEMS items that share one matrix:
 //   tiles()                number of tiles
 //   tile_expert(tile), tile_len(tile)   matrix and number of items of a tile
 //   tile_input, tile_output (tile, i)   input row and output row of item i of a tile
+// Import norm reads the input row that begins at x[row_at]:
+//   input4(row_at, col)    inputs 4 col .. 4 col + 3, multiplied by the norm's weight if there is a norm
+//   norm_factor(row_at, lane)   the other factor of RMSNorm, by which an item's sum is multiplied; 1 without a norm
 // For rows row .. row + 3 of the matrix part, every product kernel finishes an item with
 //   bias4(row)             biases of the rows
-//   add_lora(..)           the product of the row's LoRA adapter, which is added before the bias
+//   add_lora(..)           the product of the LoRA adapter of the item's sequence, added before the bias
 //   epilogue(item, row, n, v)   writes v, of which only the first n rows exist
 
 #part items=dense
-// One job for each item: every row, or every row whose logits are wanted, times the one matrix.
-// params.only_logit_rows: 0: items are all rows; 1: the logit rows, whose inputs follow one another in x; 2: the
-// logit rows, whose inputs are these rows of x.
+// An item is a row of the batch, with one job: the product of the only matrix with the row's inputs. By
+// params.only_logit_rows the items are:
+//   0  all rows
+//   1  the rows whose logits are wanted; x has only their inputs
+//   2  the rows whose logits are wanted; x has the inputs of all rows
 fn begin_items(first: u32, lane: u32) {}
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
@@ -295,12 +301,12 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
 const UNIT4 = 8u;
 
 #part unit=slice
-// A unit is a quarter of a block of 32 columns of four rows, slice w = unit % 4: columns 4 w .. 4 w + 3 and
-// 16 + 4 w .. 16 + 4 w + 3. Consecutive lanes then load consecutive words of a row and consecutive inputs,
-// whole cache lines. With whole blocks a lane's inputs are 128 bytes apart.
+// A unit is a quarter of a block of 32 columns, for four rows. Unit u is slice w = u % 4 of its block: columns
+// 4 w .. 4 w + 3 and 16 + 4 w .. 16 + 4 w + 3. Consecutive lanes then load consecutive words of a row and
+// consecutive inputs, whole cache lines. With whole blocks, neighbouring lanes read inputs 128 bytes apart.
 const UNIT4 = 2u;
 
-// The first of the two vec4s of the unit's columns in a row of inputs; the second is four after it.
+// A row of inputs is made of vec4s. The unit's columns are two of them: the one at this index, and the one four later.
 fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
 
 #part bias=none

@@ -180,8 +180,8 @@ impl Runner {
         keys.map(|key| (key, self.record_forward(weights, key, false, output))).collect()
     }
 
-    /// Row counts of the recorded plans: 1 for decoding one sequence, up to 64 for few rows, and one
-    /// plan for all chunks, since its grids follow the rows.
+    /// Row counts of the recorded plans: 1, and 2 and 4 if there may be several sequences; 64 for other passes of few
+    /// rows; and one plan for all longer chunks. A plan also serves fewer rows, since a replay's grids follow the batch.
     fn buckets(&self) -> Vec<u32> {
         let few = self.choices.matvec_rows;
         let mut all = vec![1];
@@ -375,6 +375,7 @@ impl Runner {
         let shape = self.upload(batch);
         let missing = || refused(format!("no plan for {} rows", shape.rows));
         let plan = self.plan(batch, output)?.ok_or_else(missing)?;
+        // Most multiply-adds of a piece, which is one submission.
         let macs = if self.is_long(shape.rows) { pace.macs() } else { u64::MAX };
         let [until_draws, draws] = plan.halves();
         let commands = match part {

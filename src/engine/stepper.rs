@@ -188,6 +188,7 @@ impl Stepper {
         let (scored, mut submission) = scored.map_or((None, None), |(target, submission)| {
             (Some((target, step.scored.clone())), Some(submission))
         });
+        // Without masks and log-probabilities, `learn_first` and `submit` (runner.rs) are all that runs.
         for (batch, last) in [(&decode, step.chunk.is_empty()), (&chunk, true)] {
             if batch.seqs.is_empty() {
                 continue;
@@ -255,8 +256,8 @@ impl Stepper {
         Batch { seqs: chunk.iter().filter_map(seq).collect() }
     }
 
-    /// The rows of a sequence in a pass, with the columns of the snapshots that some of them write. `draws`: whether
-    /// the last one draws a token.
+    /// The rows of a sequence in a pass. `draws`: whether the last row draws a token, so that its logits are wanted.
+    /// `columns`: rows whose convolution inputs a snapshot keeps, and the column that each is kept in.
     pub(super) fn seq_rows(
         &self,
         scheduler: &Scheduler,

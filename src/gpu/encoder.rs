@@ -32,7 +32,7 @@ impl Device {
 }
 
 impl Encoder<'_> {
-    /// Replays `commands` of a plan for `shape`.
+    /// Replays `commands` of a plan for `shape`: in one compute pass, unless the plan has probes.
     pub fn replay(&mut self, plan: &Plan, shape: &StepShape, commands: Range<usize>) {
         let mut rest = &plan.commands[commands];
         while !rest.is_empty() {
@@ -108,6 +108,7 @@ impl Encoder<'_> {
             let Command::Dispatch { pipeline, group1, params_offset, grid, .. } = command else {
                 continue;
             };
+            // A dispatch that has no work in this batch is skipped.
             let Some([x, y, z]) = workgroups(grid, shape) else { continue };
             pass.set_pipeline(pipeline);
             pass.set_bind_group(0, &plan.group0, &[*params_offset]);

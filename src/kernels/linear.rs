@@ -19,9 +19,9 @@ pub enum Multiply {
     MatrixUnits,
 }
 
-/// Most rows for which the `matvec` family is used: each row of a batch of so many sequences then has the value that
-/// it has alone. Matrix units would win from fewer rows on: matvec takes 1.6 instructions for a multiply-add, so an
-/// H100's arithmetic takes as long as its memory at about 16 rows.
+/// Most rows of a pass for which the `matvec` family is used. It gives each row the same value in a batch as alone, so
+/// answers of up to 64 sequences do not depend on each other. Matrix units would be faster from fewer rows on: matvec
+/// takes 1.6 instructions for a multiply-add, so an H100's arithmetic takes as long as its memory at about 16 rows.
 const MATVEC_ROWS: u32 = 64;
 
 /// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed
@@ -92,7 +92,7 @@ pub struct Linear<'a> {
     pub bias: Option<&'a Tensor<f32>>,
     /// `[items, cols]`.
     pub x: &'a Tensor<f32>,
-    /// RMSNorm of `x` before the product, as in [`Matvec`]; only for passes that use it.
+    /// RMSNorm of `x` before the product, as in [`Matvec`]; only for passes that take `Matvec`.
     pub norm: Option<Norm<'a>>,
     /// `[items, rows]`, or half as wide with [`Epilogue::Swiglu`].
     pub out: &'a Tensor<f32>,
@@ -105,7 +105,8 @@ pub struct Linear<'a> {
 impl Linear<'_> {
     /// Appends the kernel that suits `rows` rows.
     pub fn record(&self, r: &mut Recorder, choices: &Choices, rows: u32) {
-        // A router fills a quarter of a tile's rows: eight workgroups for 512 items, where matvec has a thousand.
+        // A router takes matvec in long passes too. The 32 rows of LFM2-8B-A1B's fill a quarter of a tile of matmul,
+        // which would run eight workgroups for 512 items; matvec runs a thousand.
         let is_router = self.weight.rows <= ROUTER_ROWS
             && self.weight.parts.iter().all(|part| part.format == Format::F32);
         if choices.takes_matvec(rows) || is_router {

@@ -105,7 +105,8 @@ struct Params {
     lora: LoraParams,
 }
 
-/// Chooses the parts by which the lanes of a kernel multiply weights with inputs.
+/// Chooses the parts by which the lanes of a kernel multiply weights with inputs. With f32 inputs, lanes that share rows
+/// take quantised weights in slices of a block: `product=q4_slice` for Q4, which needs no import `input`.
 pub(super) fn product_of(
     kernel: Variant,
     weights: WeightsPart,
@@ -284,7 +285,8 @@ impl Matvec<'_> {
         6 + format.bindings() + usize::from(lora) <= caps.max_storage_buffers as usize
     }
 
-    /// Appends one dispatch for each part of the matrix.
+    /// Appends one dispatch for each part of the matrix: a range of rows in one format, small enough for a storage
+    /// binding.
     pub fn record(&self, r: &mut Recorder) {
         let (items, top_k, only_logit_rows) = match self.items {
             MatvecItems::Dense { only_logit_rows: false } => {

@@ -62,7 +62,7 @@ impl<'a> From<&'a Tensor<f32>> for Input<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Records embedding, layers, head and output.
+    /// Records embedding, layers, head and output. `p` is the plan that is recorded; `w` are weights, `s` activations.
     pub fn record(&self, p: &mut Recorder, output: PassOutput) {
         let (w, s) = (self.weights, self.scratch);
         self.embed(p);
@@ -303,8 +303,9 @@ impl<'a> Forward<'a> {
         p.probe(format_args!("logits"), self.logits);
     }
 
-    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence. Log-probabilities are
-    /// computed for rows that want them, from the logits before or after biases and penalties.
+    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence. [`Sample`] records four
+    /// kernels: `sample_prepare` (penalties), `sample_histogram` (for top-k and top-p), `sample_draw`, `sample_select`.
+    /// Log-probabilities are computed for rows that want them, from the logits before or after biases and penalties.
     fn sample(&self, p: &mut Recorder) {
         let logprobs = self.logprobs(p);
         logprobs.record_spans(p, LogprobsMode::Raw);
@@ -337,7 +338,7 @@ impl<'a> Forward<'a> {
     }
 
     /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows the norm has no
-    /// dispatch: each product that reads `x` applies the norm itself.
+    /// dispatch: the returned [`Input`] tells each product that reads it to apply the norm itself.
     fn norm<'b>(
         &'b self,
         p: &mut Recorder,

@@ -13,11 +13,13 @@ impl Scheduler {
         let mut scored_room = self.limits.scored as usize;
         for id in self.running.clone() {
             let Some(Seq { place: Some(place), how, .. }) = self.seqs.get(&id) else { continue };
+            // Rows `start` .. `known` are left to compute; the chunk takes as many of them as it has room for. A new
+            // prompt has `known` = `prompt`; tokens that were appended later make `known` larger.
             let (start, known, prompt) = (place.computed, place.given, place.known);
             if start >= known || room == 0 {
                 continue;
             }
-            // The last token's row draws, in a pass of its own kind.
+            // If a prompt's tokens are scored, all rows but the last have a pass of another kind.
             if how.scored && start + 1 < known {
                 let end = (known - 1).min(start + room.min(scored_room));
                 if end > start {
@@ -36,7 +38,7 @@ impl Scheduler {
             let draws = end == known;
             step.chunk.extend(self.plan_rows(id, end, draws));
             self.keep_blocks(id);
-            // The same prompt again needs the state before its last token.
+            // If the same prompt comes again, it continues from the state before its last token.
             let at = if draws { end - 1 } else { end };
             if end <= prompt {
                 step.after.extend(self.keep(id, at));

@@ -365,8 +365,8 @@ impl Scheduler {
         }
     }
 
-    /// Gives a waiting sequence a slot and pages. Returns `false`, and changes nothing, if there are
-    /// not enough.
+    /// Gives a waiting sequence a slot and pages; pages of a cached prefix (`hit`) are shared. Returns `false`, and
+    /// changes nothing, if there are not enough.
     fn place(&mut self, id: SeqId, step: &mut Step) -> bool {
         let Some(seq) = self.seqs.get(&id) else { return true };
         let known = seq.tokens.len();
