@@ -194,7 +194,7 @@ impl Stepper {
                 continue;
             }
             let runner = self.core.runner();
-            let scored = self.logprobs_readback(batch, &draws).await?;
+            let wanted = self.logprobs_readback(batch, &draws).await?;
             runner.learn_first(batch, output).await?;
             let waits = self.waits_for_tokens(batch);
             if waits {
@@ -204,15 +204,15 @@ impl Stepper {
                 }
             }
             self.write_masks(batch, &draws);
-            let scored_target = scored.iter().map(|(target, _)| (target, Output::Logprobs));
+            let wanted_targets = wanted.iter().map(|(target, _)| (target, Output::Logprobs));
             let tokens = readback.filter(|_| last);
             let tokens = tokens.map(|index| (&self.readbacks[index], Output::NextTokens));
-            let targets: Vec<_> = tokens.into_iter().chain(scored_target).collect();
+            let targets: Vec<_> = tokens.into_iter().chain(wanted_targets).collect();
             submission = Some(match waits {
                 true => runner.submit_draws(batch, &targets)?,
                 false => runner.submit(batch, output, &targets)?,
             });
-            logprobs.extend(scored);
+            logprobs.extend(wanted);
         }
         let after: Vec<Op> = step.after.iter().copied().map(Op::Capture).collect();
         self.copy(&after, &self.core.scheduler());

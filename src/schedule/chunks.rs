@@ -13,34 +13,34 @@ impl Scheduler {
         let mut scored_room = self.limits.scored as usize;
         for id in self.running.clone() {
             let Some(Seq { place: Some(place), how, .. }) = self.seqs.get(&id) else { continue };
-            // Rows `start` .. `known` are left to compute; the chunk takes as many of them as it has room for. A new
-            // prompt has `known` = `prompt`; tokens that were appended later make `known` larger.
-            let (start, known, prompt) = (place.computed, place.given, place.known);
-            if start >= known || room == 0 {
+            // Rows `start` .. `given` are left to compute; the chunk takes as many of them as it has room for. Behind the
+            // `known` rows of the prompt are those of tokens that were appended later.
+            let (start, given, known) = (place.computed, place.given, place.known);
+            if start >= given || room == 0 {
                 continue;
             }
             // If a prompt's tokens are scored, all rows but the last have a pass of another kind.
-            if how.scored && start + 1 < known {
-                let end = (known - 1).min(start + room.min(scored_room));
+            if how.scored && start + 1 < given {
+                let end = (given - 1).min(start + room.min(scored_room));
                 if end > start {
                     (room, scored_room) = (room - (end - start), scored_room - (end - start));
                     step.scored.extend(self.plan_rows(id, end, false));
                 }
                 continue;
             }
-            let mut end = known.min(start + room);
+            let mut end = given.min(start + room);
             let page = self.limits.page as usize;
             // A chunk that ends with a page leaves a snapshot that many prompts can share.
-            if end < known && end / page > start / page {
+            if end < given && end / page > start / page {
                 end -= end % page;
             }
             room -= end - start;
-            let draws = end == known;
+            let draws = end == given;
             step.chunk.extend(self.plan_rows(id, end, draws));
             self.keep_blocks(id);
             // If the same prompt comes again, it continues from the state before its last token.
             let at = if draws { end - 1 } else { end };
-            if end <= prompt {
+            if end <= known {
                 step.after.extend(self.keep(id, at));
             }
         }
