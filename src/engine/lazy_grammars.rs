@@ -10,7 +10,7 @@ use crate::text::Tokenizer;
 pub(super) struct LazyGrammars {
     /// The library that parses grammars.
     library: OnceLock<Arc<dyn Library>>,
-    made: OnceLock<Result<Grammars, GrammarError>>,
+    made: OnceLock<Grammars>,
 }
 
 impl Default for LazyGrammars {
@@ -33,8 +33,12 @@ impl LazyGrammars {
 
     /// The vocabulary of the model's tokenizer. `ends` are the tokens that end its answers.
     pub fn get(&self, tokenizer: &Tokenizer, ends: &[u32]) -> Result<&Grammars, GrammarError> {
+        if let Some(made) = self.made.get() {
+            return Ok(made);
+        }
         let library = self.library.get().ok_or(GrammarError::NoLibrary)?;
-        let made = self.made.get_or_init(|| Grammars::new(&**library, tokenizer, ends));
-        made.as_ref().map_err(GrammarError::clone)
+        // An error is not kept: the library may have to start again. Two first requests at once both do this work.
+        let made = Grammars::new(&**library, tokenizer, ends)?;
+        Ok(self.made.get_or_init(|| made))
     }
 }
