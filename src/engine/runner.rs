@@ -303,8 +303,9 @@ impl Runner {
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
-        let heads = self.config.heads(self.state.kv_format);
-        let (table, shape) = batch.encode(heads.tile_rows(self.choices.multiply));
+        let Choices { multiply, attention_rows, .. } = self.choices;
+        let tile_rows = self.config.heads(self.state.kv_format).tile_rows(multiply);
+        let (table, shape) = batch.encode(tile_rows, attention_rows);
         self.device.write(&self.batch_table, 0, &table);
         shape
     }
