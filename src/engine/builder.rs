@@ -392,6 +392,16 @@ impl EngineBuilder {
         device: &Device,
         caps: Caps,
     ) -> Result<Vec<Variant>, Error> {
+        Ok(self.recording_runner(model, device, caps).await?.variants())
+    }
+
+    /// A runner that only records plans, as [`EngineBuilder::variants`] describes.
+    pub(super) async fn recording_runner(
+        &self,
+        model: &OpenedModel,
+        device: &Device,
+        caps: Caps,
+    ) -> Result<Runner, Error> {
         let device = device.for_planning(caps);
         let Planned { state, scratch, .. } = self.plan(model, &caps, None)?;
         let choices = self.choose(model, &caps)?;
@@ -402,9 +412,7 @@ impl EngineBuilder {
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&device, &scratch, n_slots, &[]).await?;
         let rows = scratch.rows as u32;
-        let runner =
-            Runner::new(device, config, weights, gpu_state, buffers, choices, rows).await?;
-        Ok(runner.variants())
+        Runner::new(device, config, weights, gpu_state, buffers, choices, rows).await
     }
 
     /// Whether the weights will be stored in f32; such a model is computed in f32 throughout. The

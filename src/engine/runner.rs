@@ -172,7 +172,7 @@ impl Runner {
         all
     }
 
-    fn record_all(&self, weights: &Weights) -> Vec<(PlanKey, Recorder)> {
+    pub(super) fn record_all(&self, weights: &Weights) -> Vec<(PlanKey, Recorder)> {
         let output = PassOutput::Tokens;
         let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, output });
         let Scratch { logits, logprobs, .. } = &self.scratch;
@@ -195,7 +195,7 @@ impl Runner {
         all
     }
 
-    fn bucket(&self, rows: u32) -> u32 {
+    pub(super) fn bucket(&self, rows: u32) -> u32 {
         self.buckets().into_iter().find(|b| rows <= *b).unwrap_or(self.max_rows)
     }
 

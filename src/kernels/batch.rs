@@ -389,6 +389,7 @@ impl Batch {
             raw_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Raw)),
             processed_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Processed)),
             seqs: self.seqs.len() as u32,
+            seq_rows: self.seqs.iter().map(|s| s.rows.len() as u32).max().unwrap_or(0),
             tiles: (tiles.len() / TILE_WORDS) as u32,
             splits: most_splits,
         };
@@ -460,9 +461,10 @@ mod tests {
         let decoding = Batch { seqs: (0..40).map(|i| sequence(30 * i, 1)).collect() };
         let shape = decoding.encode(8, ATTENTION_ROWS).1;
         assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, splits(1170)));
+        assert_eq!((shape.seqs, shape.seq_rows), (40, 1));
         let prompt = Batch { seqs: vec![sequence(0, 9)] };
         let shape = prompt.encode(8, ATTENTION_ROWS).1;
-        assert_eq!((shape.tiles, shape.splits), (2, 0));
+        assert_eq!((shape.tiles, shape.splits, shape.seq_rows), (2, 0, 9));
         let shape = prompt.encode(8, 9).1;
         assert_eq!((shape.tiles, shape.splits), (0, 1));
         let kept = SeqRows { snapshot_columns: vec![(1, 7)], ..sequence(300, 2) };
