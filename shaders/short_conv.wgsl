@@ -13,7 +13,7 @@
 // may have any length, and going back up to RING - (L - 1) positions needs no work.
 // Long chunks are cut into blocks of BLOCK rows, one for each workgroup. Only the first block uses the
 // ring: it also writes the values of later blocks' rows, which it computes from bcx.
-// Grid: ceil(hidden_size / WG), blocks of rows in y, sequences in z. f32; fixed order over the taps.
+// Grid: ceil(hidden_size / WG), blocks of the longest sequence in y, sequences in z. f32; fixed order over the taps.
 // Source: transformers Lfm2MoeShortConv (slow_forward). Twin: reference/short_conv.rs
 #import bias
 

@@ -2,8 +2,8 @@
 
 use lfm2_wgpu::gpu::{Device, GpuError, Plan, Recorder, StepShape, Tensor};
 use lfm2_wgpu::kernels::{
-    Batch, Choices, Format, LogitRow, LogprobsMode, Matrix, MatrixPart, PAGE, Row, RowLogprobs,
-    SampleParams, SeqLora, SeqRows,
+    ATTENTION_ROWS, Batch, Choices, Format, LogitRow, LogprobsMode, Matrix, MatrixPart, PAGE, Row,
+    RowLogprobs, SampleParams, SeqLora, SeqRows,
 };
 use lfm2_wgpu::model::{ModelConfig, MoeConfig, WeightChoice, synthetic_model};
 
@@ -136,7 +136,7 @@ impl Setup {
                 snapshot_columns: Vec::new(),
             }],
         };
-        let (table, shape) = batch.encode(tile_rows);
+        let (table, shape) = batch.encode(tile_rows, ATTENTION_ROWS);
         pollster::block_on(async {
             let table = self.device.tensor_of("batch", &table).await?;
             Ok((recorder.finish(&self.device, &table).await?, shape))

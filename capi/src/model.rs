@@ -226,6 +226,9 @@ impl Options {
         if let Some(unit) = self.choice("multiply", &units)? {
             builder = builder.multiply(unit);
         }
+        if let Some(reproducible) = self.take("reproducible")? {
+            builder = builder.reproducible(reproducible);
+        }
         Ok(builder)
     }
 

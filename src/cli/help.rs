@@ -7,7 +7,7 @@ use clap::{Arg, Command};
 const ENGINE_TOPIC: &str = "engine";
 
 const MODEL: &str = "model";
-const ENGINE: [&str; 12] = [
+const ENGINE: [&str; 13] = [
     "context",
     "memory",
     "weights",
@@ -16,6 +16,7 @@ const ENGINE: [&str; 12] = [
     "limits",
     "activations",
     "multiply",
+    "reproducible",
     "chat_template",
     "lora",
     "lora_scale",

@@ -57,6 +57,10 @@ pub struct Common {
     /// rounded to 16-bit floats). Default: matrix-units if the GPU has them; lanes with f32 weights
     #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum, value_name = "UNIT")]
     pub multiply: Option<MultiplyChoice>,
+    /// Compute every token with the same bits, whatever answers run beside it and however its prompt is cut into
+    /// chunks. Prompts take longer, and at most 64 answers run at once
+    #[arg(long, global = true, env = "LFM2_REPRODUCIBLE")]
+    pub reproducible: bool,
     /// Jinja template of conversations in place of the model's own
     #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
@@ -253,7 +257,7 @@ impl Common {
         if let Some(multiply) = self.multiply {
             builder = builder.multiply(multiply.choice());
         }
-        builder
+        builder.reproducible(self.reproducible)
     }
 
     /// The device to request.

@@ -7,7 +7,7 @@ use super::core::Core;
 use super::handle::Inner;
 use super::loader::Loader;
 use super::opened::DEFAULT_CONTEXT;
-use super::planning::{Planned, Planning, Setup};
+use super::planning::{Planned, Planning, Setup, warn_unknown};
 use super::progress::{BuildProgress, Reporter};
 use super::runner::Runner;
 use super::{Engine, OpenedModel};
@@ -15,7 +15,10 @@ use crate::error::Error;
 use crate::formats::source::MaybeSend;
 use crate::formats::{ElementType, ModelFiles};
 use crate::gpu::{Caps, Device, DeviceOptions, Variant, size};
-use crate::kernels::{Activations, Choices, KvFormat, MatmulCoop, Multiply, PAGE, Reduce};
+use crate::kernels::{
+    ATTENTION_ROWS, Activations, Choices, KvFormat, MatmulCoop, Multiply, PAGE, REPRODUCIBLE_ROWS,
+    Reduce,
+};
 use crate::model::{
     MemoryPlan, Recipe, ResolvedTensors, Scratch, TensorId, all_token_ids, make_weights,
 };
@@ -56,6 +59,7 @@ pub struct EngineBuilder {
     activations: Option<Activations>,
     multiply: Option<Multiply>,
     read_ahead: Option<u32>,
+    reproducible: bool,
     chat_template: Option<String>,
     on_device_lost: OnDeviceLost,
     reporter: Reporter,
@@ -193,6 +197,17 @@ impl EngineBuilder {
         self
     }
 
+    /// Computes each token with the same bits in every pass: alone, beside other answers, in chunks of any length,
+    /// behind a cached prefix, and again after its pages were given up; on one device and driver, with the same other
+    /// options. Passes then have at most 64 rows: prompts are cut into chunks of 64, at most 64 sequences run at once,
+    /// and no pass uses matrix units or `flash_attention`, so prompts take longer. Default: off; then the last bits of
+    /// a prompt's tokens depend on its chunks.
+    #[must_use]
+    pub fn reproducible(mut self, reproducible: bool) -> Self {
+        self.reproducible = reproducible;
+        self
+    }
+
     /// Quantises plain weights (f32, f16, bf16) while they are loaded.
     #[must_use]
     pub fn weights(mut self, recipe: Recipe) -> Self {
@@ -277,6 +292,7 @@ impl EngineBuilder {
             tensors,
             recipe,
             choices,
+            reproducible: self.reproducible,
             state,
             scratch,
             all_tokens: all_tokens.clone(),
@@ -332,9 +348,9 @@ impl EngineBuilder {
         };
         // Scratch memory is planned for at most this many rows.
         let most = Choices::by_capability(caps).matvec_rows;
-        if !(1..=most).contains(&choices.matvec_rows) {
-            let need = format!("1 to {most}");
-            return wrong("matvec_rows", choices.matvec_rows.to_string(), &need);
+        let Choices { matvec_rows, attention_rows, .. } = choices;
+        for (option, rows) in [("matvec_rows", matvec_rows), ("attention_rows", attention_rows)] {
+            in_range(option, rows, 1, most)?;
         }
         if !Reduce::available(caps).contains(&choices.reduce) {
             return wrong("reduce", format!("{:?}", choices.reduce), "one that the device has");
@@ -343,7 +359,13 @@ impl EngineBuilder {
         if choices.multiply == Multiply::MatrixUnits && choices.reduce.is_serial() {
             choices.reduce = Reduce::shared_rows(caps);
         }
-        Ok(choices)
+        if !self.reproducible {
+            return Ok(choices);
+        }
+        if self.multiply == Some(Multiply::MatrixUnits) {
+            return wrong("multiply", "matrix units".to_owned(), "lanes, since it is reproducible");
+        }
+        Ok(choices.reproducible(caps))
     }
 
     /// The memory plan of `model` on a device with `caps` and `known` bytes of memory.
@@ -370,6 +392,16 @@ impl EngineBuilder {
         device: &Device,
         caps: Caps,
     ) -> Result<Vec<Variant>, Error> {
+        Ok(self.recording_runner(model, device, caps).await?.variants())
+    }
+
+    /// A runner that only records plans, as [`EngineBuilder::variants`] describes.
+    pub(super) async fn recording_runner(
+        &self,
+        model: &OpenedModel,
+        device: &Device,
+        caps: Caps,
+    ) -> Result<Runner, Error> {
         let device = device.for_planning(caps);
         let Planned { state, scratch, .. } = self.plan(model, &caps, None)?;
         let choices = self.choose(model, &caps)?;
@@ -380,9 +412,7 @@ impl EngineBuilder {
         let n_slots = state.n_slots as usize;
         let buffers = Scratch::new(&device, &scratch, n_slots, &[]).await?;
         let rows = scratch.rows as u32;
-        let runner =
-            Runner::new(device, config, weights, gpu_state, buffers, choices, rows).await?;
-        Ok(runner.variants())
+        Runner::new(device, config, weights, gpu_state, buffers, choices, rows).await
     }
 
     /// Whether the weights will be stored in f32; such a model is computed in f32 throughout. The
@@ -399,8 +429,13 @@ impl EngineBuilder {
     /// Computes all sizes and refuses a plan that does not fit.
     fn plan(&self, model: &OpenedModel, caps: &Caps, known: Option<u64>) -> Result<Planned, Error> {
         let config = &model.config;
-        let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, 256)?;
         let chunk = in_range("chunk", self.chunk.unwrap_or(DEFAULT_CHUNK), 1, 4096)?;
+        let own = self.choices.map_or(ATTENTION_ROWS, |choices| choices.attention_rows);
+        let (most, chunk, attention_rows) = match self.reproducible {
+            true => (REPRODUCIBLE_ROWS, chunk.min(REPRODUCIBLE_ROWS), REPRODUCIBLE_ROWS),
+            false => (256, chunk, own),
+        };
+        let n_slots = in_range("sequences", self.sequences.unwrap_or(1), 1, most)?;
         let own = if self.f32_weights(&model.tensors) { KvFormat::F32 } else { KvFormat::F16 };
         let kv_format = self.kv.unwrap_or(own);
         if !kv_format.takes(config.head_dim) {
@@ -411,7 +446,8 @@ impl EngineBuilder {
                 need: format!("f16 or f32: blocks of 32 do not fit this model's heads of {dims}"),
             });
         }
-        let planning = Planning { config, tensors: &model.tensors, caps, n_slots, chunk };
+        let planning =
+            Planning { config, tensors: &model.tensors, caps, n_slots, chunk, attention_rows };
         let context = match self.context_length {
             Some(n) => {
                 let n = if n == 0 { planning.models_own() } else { n };
@@ -444,18 +480,6 @@ impl EngineBuilder {
             have,
             advice: planning.advice(&setup, have),
         })
-    }
-}
-
-/// Warns about a large model on an adapter that does not report its memory: loading may fail late.
-fn warn_unknown(plan: &MemoryPlan, known: Option<u64>) {
-    const LARGE: u64 = 2 << 30;
-    if known.is_none() && plan.total() > LARGE {
-        log::warn!(
-            "the model needs {} MiB of GPU memory and this adapter does not report its memory; \
-             if loading fails, set --memory and a smaller --context",
-            plan.total() >> 20
-        );
     }
 }
 

@@ -21,6 +21,8 @@ pub(super) struct Loader {
     pub tensors: ResolvedTensors,
     pub recipe: Option<Recipe>,
     pub choices: Choices,
+    /// Whether a row's value must not depend on the size of its pass.
+    pub reproducible: bool,
     pub state: StateShape,
     pub scratch: ScratchShape,
     /// Mask of the ids that have a token.
@@ -58,10 +60,11 @@ impl Loader {
     fn choices_on(&self, device: &Device) -> Choices {
         match self.choices.available(device.caps()) {
             true => self.choices,
-            false => Choices {
-                activations: self.choices.activations,
-                ..Choices::by_capability(device.caps())
-            },
+            false => {
+                let own = Choices::by_capability(device.caps());
+                let own = Choices { activations: self.choices.activations, ..own };
+                if self.reproducible { own.reproducible(device.caps()) } else { own }
+            }
         }
     }
 }

@@ -16,6 +16,8 @@ pub(super) struct Planning<'a> {
     pub caps: &'a Caps,
     pub n_slots: u32,
     pub chunk: u32,
+    /// Most rows of a sequence in a pass whose attention has partial results.
+    pub attention_rows: u32,
 }
 
 /// The options that serve to save memory.
@@ -70,7 +72,7 @@ impl Planning<'_> {
         // A pass has a row of each sequence, or a chunk.
         let chunk = self.chunk.min(setup.context);
         let rows = chunk.max(self.n_slots) as usize;
-        let scratch = ScratchShape::new(self.config, &state, rows);
+        let scratch = ScratchShape::new(self.config, &state, rows, self.attention_rows);
         let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(weights, &state, &scratch);
         Planned { state, scratch, memory, chunk }
@@ -192,5 +194,17 @@ impl Planning<'_> {
             WeightChoice::ALL.into_iter().filter(|w| bytes(*w) < now).collect();
         all.sort_by_key(|w| std::cmp::Reverse(bytes(*w)));
         all
+    }
+}
+
+/// Warns about a large model on an adapter that does not report its memory: loading may fail late.
+pub(super) fn warn_unknown(plan: &MemoryPlan, known: Option<u64>) {
+    const LARGE: u64 = 2 << 30;
+    if known.is_none() && plan.total() > LARGE {
+        log::warn!(
+            "the model needs {} MiB of GPU memory and this adapter does not report its memory; \
+             if loading fails, set --memory and a smaller --context",
+            plan.total() >> 20
+        );
     }
 }

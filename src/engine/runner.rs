@@ -172,7 +172,7 @@ impl Runner {
         all
     }
 
-    fn record_all(&self, weights: &Weights) -> Vec<(PlanKey, Recorder)> {
+    pub(super) fn record_all(&self, weights: &Weights) -> Vec<(PlanKey, Recorder)> {
         let output = PassOutput::Tokens;
         let keys = self.buckets().into_iter().map(|rows| PlanKey { rows, output });
         let Scratch { logits, logprobs, .. } = &self.scratch;
@@ -195,7 +195,7 @@ impl Runner {
         all
     }
 
-    fn bucket(&self, rows: u32) -> u32 {
+    pub(super) fn bucket(&self, rows: u32) -> u32 {
         self.buckets().into_iter().find(|b| rows <= *b).unwrap_or(self.max_rows)
     }
 
@@ -303,8 +303,9 @@ impl Runner {
     }
 
     fn upload(&self, batch: &Batch) -> StepShape {
-        let heads = self.config.heads(self.state.kv_format);
-        let (table, shape) = batch.encode(heads.tile_rows(self.choices.multiply));
+        let Choices { multiply, attention_rows, .. } = self.choices;
+        let tile_rows = self.config.heads(self.state.kv_format).tile_rows(multiply);
+        let (table, shape) = batch.encode(tile_rows, attention_rows);
         self.device.write(&self.batch_table, 0, &table);
         shape
     }

@@ -29,7 +29,8 @@ pub struct SamplingOptions {
     /// Seed of the draws. The same seed gives the same text with the same version of this crate,
     /// model, adapter and driver, the same options (including
     /// [`Engine::choices`](super::Engine::choices)), and the same earlier calls of the session,
-    /// since cached state is not computed again. Other sessions do not matter. `None` takes a
+    /// since cached state is not computed again. Other sessions do not matter. With
+    /// [`EngineBuilder::reproducible`](super::EngineBuilder::reproducible) earlier calls do not either. `None` takes a
     /// random seed for each answer, which [`Timings`](super::Timings) reports.
     pub seed: Option<u64>,
 }

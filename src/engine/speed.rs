@@ -4,8 +4,8 @@ use web_time::Instant;
 
 use crate::gpu::{Device, GpuError, Plan, Recorder, Tensor};
 use crate::kernels::{
-    Batch, Choices, Epilogue, Format, Linear, Matrix, MatrixPart, RmsNorm, Row, SampleParams,
-    SeqRows,
+    ATTENTION_ROWS, Batch, Choices, Epilogue, Format, Linear, Matrix, MatrixPart, RmsNorm, Row,
+    SampleParams, SeqRows,
 };
 use crate::model::{FfnKind, ModelConfig, ModelSize, OperatorKind};
 
@@ -131,7 +131,7 @@ async fn seconds(device: &Device, recorder: Recorder) -> Result<f64, GpuError> {
         logit_rows: Vec::new(),
         snapshot_columns: Vec::new(),
     };
-    let (words, shape): (Vec<u32>, _) = Batch { seqs: vec![row] }.encode(1);
+    let (words, shape): (Vec<u32>, _) = Batch { seqs: vec![row] }.encode(1, ATTENTION_ROWS);
     let table = device.tensor_of("batch", &words).await?;
     let plan: Plan = recorder.finish(device, &table).await?;
     let mut least = f64::INFINITY;

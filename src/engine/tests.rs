@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 use pollster::block_on;
 
 mod ahead;
+mod few_rows;
 #[cfg(all(feature = "demo-model", feature = "structure"))]
 mod forced;
 mod lost;

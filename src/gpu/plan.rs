@@ -27,6 +27,8 @@ pub struct StepShape {
     pub processed_logprob_rows: u32,
     /// Sequences.
     pub seqs: u32,
+    /// Most rows of a sequence.
+    pub seq_rows: u32,
     /// Query tiles of the sequences with many rows, for flash attention.
     pub tiles: u32,
     /// Splits of the longest context of the sequences with few rows, for decode attention.
@@ -62,6 +64,11 @@ pub enum Extent {
     LogprobRows,
     /// One per sequence.
     Seqs,
+    /// `ceil(seq_rows / per)`.
+    SeqRows {
+        /// Rows of a workgroup.
+        per: u32,
+    },
     /// One per query tile.
     Tiles,
     /// One per split of the longest context.
@@ -93,6 +100,7 @@ impl Extent {
             Self::ProcessedLogprobRows => shape.processed_logprob_rows,
             Self::LogprobRows => shape.raw_logprob_rows.max(shape.processed_logprob_rows),
             Self::Seqs => shape.seqs,
+            Self::SeqRows { per } => shape.seq_rows.div_ceil(per),
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
             Self::SeveralSplits => u32::from(shape.splits > 1),
@@ -123,6 +131,14 @@ pub struct Dispatch {
     pub macs_per_row: u64,
     /// Weights that it reads, for profiles.
     pub reads: Reads,
+}
+
+impl Dispatch {
+    /// Its workgroups in a replay for `shape`; `None` if the replay skips it.
+    #[must_use]
+    pub fn workgroups(&self, shape: &StepShape) -> Option<[u32; 3]> {
+        workgroups(&self.grid, shape)
+    }
 }
 
 /// Weights that a dispatch reads of a tensor.
@@ -188,6 +204,14 @@ impl Recorder {
     pub fn variants(&self) -> impl Iterator<Item = &Variant> {
         self.recorded.iter().filter_map(|r| match r {
             Recorded::Dispatch(d) => Some(&d.variant),
+            Recorded::Probe { .. } => None,
+        })
+    }
+
+    /// The recorded dispatches, in order.
+    pub fn into_dispatches(self) -> impl Iterator<Item = Dispatch> {
+        self.recorded.into_iter().filter_map(|r| match r {
+            Recorded::Dispatch(d) => Some(d),
             Recorded::Probe { .. } => None,
         })
     }

@@ -58,7 +58,7 @@ struct CombineParams {
     max_splits: u32,
 }
 
-/// Attention of the sequences with at most [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: one dispatch
+/// Attention of the sequences with at most [`super::Choices::attention_rows`] rows: one dispatch
 /// for the splits, and one that joins them if a context has several.
 pub struct Attention<'a> {
     /// `[rows, n_heads, head_dim]`.

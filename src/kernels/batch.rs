@@ -8,7 +8,8 @@ use crate::gpu::StepShape;
 /// Positions in a page of the KV cache.
 pub const PAGE: u32 = 64;
 
-/// Most rows of a sequence in a pass that `attention` computes; `flash_attention` computes longer ones.
+/// Most rows of a sequence in a pass that `attention` computes, unless `Choices::attention_rows` says otherwise;
+/// `flash_attention` computes longer ones.
 pub const ATTENTION_ROWS: u32 = 8;
 
 /// Pages of the longest split, and of the longest context that is one split. Its results need not be joined,
@@ -307,9 +308,9 @@ impl Batch {
     }
 
     /// The table, and the shape that grids are computed from. `tile_rows`: query rows of a flash
-    /// attention tile.
+    /// attention tile; `attention_rows`: most rows of a sequence that `attention` computes.
     #[must_use]
-    pub fn encode(&self, tile_rows: u32) -> (Vec<u32>, StepShape) {
+    pub fn encode(&self, tile_rows: u32, attention_rows: u32) -> (Vec<u32>, StepShape) {
         let (n_rows, n_logits) = (self.n_rows(), self.n_logit_rows());
         let max_pages = self.seqs.iter().map(|s| s.pages.len()).max().unwrap_or(0);
         let mut rows = Vec::with_capacity(n_rows * ROW_WORDS);
@@ -321,7 +322,7 @@ impl Batch {
         let (mut first_row, mut place, mut most_splits) = (0u32, 0u32, 0u32);
         for (index, seq) in (0u32..).zip(&self.seqs) {
             let count = seq.rows.len() as u32;
-            let few = count <= ATTENTION_ROWS;
+            let few = count <= attention_rows;
             for (i, row) in (0..).zip(&seq.rows) {
                 let kept = seq.snapshot_columns.iter().find(|(kept, _)| *kept == i);
                 let mut words = [0; ROW_WORDS];
@@ -388,6 +389,7 @@ impl Batch {
             raw_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Raw)),
             processed_logprob_rows: rows_if(self.wants_logprobs(LogprobsMode::Processed)),
             seqs: self.seqs.len() as u32,
+            seq_rows: self.seqs.iter().map(|s| s.rows.len() as u32).max().unwrap_or(0),
             tiles: (tiles.len() / TILE_WORDS) as u32,
             splits: most_splits,
         };
@@ -457,12 +459,16 @@ mod tests {
     #[test]
     fn sequences_with_few_rows_have_splits_and_others_tiles() {
         let decoding = Batch { seqs: (0..40).map(|i| sequence(30 * i, 1)).collect() };
-        let shape = decoding.encode(8).1;
+        let shape = decoding.encode(8, ATTENTION_ROWS).1;
         assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, splits(1170)));
+        assert_eq!((shape.seqs, shape.seq_rows), (40, 1));
         let prompt = Batch { seqs: vec![sequence(0, 9)] };
-        assert_eq!((prompt.encode(8).1.tiles, prompt.encode(8).1.splits), (2, 0));
+        let shape = prompt.encode(8, ATTENTION_ROWS).1;
+        assert_eq!((shape.tiles, shape.splits, shape.seq_rows), (2, 0, 9));
+        let shape = prompt.encode(8, 9).1;
+        assert_eq!((shape.tiles, shape.splits), (0, 1));
         let kept = SeqRows { snapshot_columns: vec![(1, 7)], ..sequence(300, 2) };
-        let (table, shape) = Batch { seqs: vec![sequence(0, 9), kept] }.encode(8);
+        let (table, shape) = Batch { seqs: vec![sequence(0, 9), kept] }.encode(8, ATTENTION_ROWS);
         assert_eq!((shape.tiles, shape.splits), (2, 3));
         let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
         assert_eq!(row(8), [0, 0, 8, 0, 0, NO_SNAPSHOT]);

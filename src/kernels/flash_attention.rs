@@ -66,7 +66,7 @@ pub(super) fn variants(_: &Caps) -> Vec<Variant> {
     shapes().map(|heads| variant(&heads)).collect()
 }
 
-/// Attention of the sequences with more than [`ATTENTION_ROWS`](super::ATTENTION_ROWS) rows: online
+/// Attention of the sequences with more than [`super::Choices::attention_rows`] rows: online
 /// softmax over tiles.
 pub struct FlashAttention<'a> {
     /// `[rows, n_heads, head_dim]`.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use super::matmul::Grouped;
 use super::{
-    Activations, Epilogue, Format, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems, Norm, Reduce,
-    TILE_ITEMS,
+    ATTENTION_ROWS, Activations, Epilogue, Format, Matmul, MatmulCoop, Matrix, Matvec, MatvecItems,
+    Norm, Reduce, TILE_ITEMS,
 };
 use crate::gpu::{Caps, Recorder, Tensor};
 
@@ -24,6 +24,9 @@ pub enum Multiply {
 /// takes 1.6 instructions for a multiply-add, so an H100's arithmetic takes as long as its memory at about 16 rows.
 const MATVEC_ROWS: u32 = 64;
 
+/// Most rows of a pass in which a row's value does not depend on their number, with [`Choices::reproducible`].
+pub const REPRODUCIBLE_ROWS: u32 = MATVEC_ROWS;
+
 /// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed
 /// for an engine and follow from the device's capabilities and the model only. They are never measured,
 /// so that a seed gives the same text after every start.
@@ -37,6 +40,8 @@ pub struct Choices {
     pub multiply: Multiply,
     /// Most rows of a pass for which the `matvec` family is used.
     pub matvec_rows: u32,
+    /// Most rows of a sequence in a pass whose attention `attention` computes; `flash_attention` computes more.
+    pub attention_rows: u32,
 }
 
 impl Choices {
@@ -52,14 +57,40 @@ impl Choices {
             true => Multiply::MatrixUnits,
             false => Multiply::Lanes,
         };
-        Self { reduce, activations: Activations::Float, multiply, matvec_rows: MATVEC_ROWS }
+        Self {
+            reduce,
+            activations: Activations::Float,
+            multiply,
+            matvec_rows: MATVEC_ROWS,
+            attention_rows: ATTENTION_ROWS,
+        }
+    }
+
+    /// The same with one order of summation for the products and the attention of a row in every pass of at most
+    /// [`REPRODUCIBLE_ROWS`] rows.
+    #[must_use]
+    pub fn reproducible(self, caps: &Caps) -> Self {
+        // A driver may compile each kernel for subgroups of another size, whose sums differ.
+        let reduce = match self.reduce {
+            Reduce::Subgroup if caps.min_subgroup != caps.max_subgroup => Reduce::Tree,
+            Reduce::SerialSubgroup if caps.min_subgroup != caps.max_subgroup => Reduce::Serial,
+            own => own,
+        };
+        Self {
+            reduce,
+            multiply: Multiply::Lanes,
+            matvec_rows: REPRODUCIBLE_ROWS,
+            attention_rows: REPRODUCIBLE_ROWS,
+            ..self
+        }
     }
 
     /// Whether kernels can make these choices on a device with these capabilities.
     #[must_use]
     pub fn available(&self, caps: &Caps) -> bool {
         let units = self.multiply == Multiply::Lanes || MatmulCoop::available(caps);
-        let rows = (1..=MATVEC_ROWS).contains(&self.matvec_rows);
+        let rows = 1..=MATVEC_ROWS;
+        let rows = rows.contains(&self.matvec_rows) && rows.contains(&self.attention_rows);
         units && rows && Reduce::available(caps).contains(&self.reduce)
     }
 
@@ -210,17 +241,31 @@ mod tests {
     }
 
     #[test]
+    fn reproducible_choices_need_no_subgroups_of_one_size() {
+        let gpu = Caps::everything();
+        let of = |caps: Caps| Choices::by_capability(&caps).reproducible(&caps);
+        let choices = of(gpu);
+        assert_eq!((choices.reduce, choices.multiply), (Reduce::Subgroup, Multiply::Lanes));
+        assert_eq!((choices.matvec_rows, choices.attention_rows), (64, 64));
+        let varying = Caps { min_subgroup: 8, ..gpu };
+        assert_eq!(of(varying).reduce, Reduce::Tree);
+        assert_eq!(of(Caps { software: true, ..varying }).reduce, Reduce::Serial);
+        assert!(of(varying).available(&varying));
+    }
+
+    #[test]
     fn choices_survive_json() {
         let choices = Choices {
             reduce: Reduce::SerialSubgroup,
             activations: Activations::Int8,
             multiply: Multiply::MatrixUnits,
             matvec_rows: 8,
+            attention_rows: 64,
         };
         let text = serde_json::to_string(&choices).unwrap();
         assert_eq!(
             text,
-            r#"{"reduce":"serial-subgroup","activations":"int8","multiply":"matrix-units","matvec_rows":8}"#
+            r#"{"reduce":"serial-subgroup","activations":"int8","multiply":"matrix-units","matvec_rows":8,"attention_rows":64}"#
         );
         assert_eq!(serde_json::from_str::<Choices>(&text).unwrap(), choices);
     }

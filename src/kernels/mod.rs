@@ -40,7 +40,7 @@ pub use embed::Embed;
 pub use flash_attention::FlashAttention;
 pub use in_proj_conv::InProjConv;
 pub use kv::KvFormat;
-pub use linear::{Choices, ExpertLinear, Linear, Multiply};
+pub use linear::{Choices, ExpertLinear, Linear, Multiply, REPRODUCIBLE_ROWS};
 pub use logprobs::{LOGPROBS_WORDS, Logprobs, LogprobsBuffers, MAX_TOP_LOGPROBS};
 pub use lora::{LoraMatrix, LoraShape};
 pub use lora_shrink::{LoraShrink, OfExpert};

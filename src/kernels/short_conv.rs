@@ -70,7 +70,7 @@ impl ShortConv<'_> {
             bindings,
             grid: [
                 Extent::Const(self.hidden_size.div_ceil(WG)),
-                Extent::Rows { times: 1, per: BLOCK },
+                Extent::SeqRows { per: BLOCK },
                 Extent::Seqs,
             ],
             macs_per_row: u64::from(self.hidden_size * self.l_cache),

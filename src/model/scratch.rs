@@ -4,7 +4,7 @@
 use super::ModelConfig;
 use super::layout::padded_width;
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{ATTENTION_ROWS, LogprobsBuffers, SampleBuffers, groups_len};
+use crate::kernels::{LogprobsBuffers, SampleBuffers, groups_len};
 use crate::state::StateShape;
 
 /// The activations of a pass of at most `rows` rows.
@@ -61,9 +61,10 @@ pub struct ScratchShape {
 }
 
 impl ScratchShape {
-    /// Sizes for passes of at most `rows` rows on sequences of `state`'s shape.
+    /// Sizes for passes of at most `rows` rows on sequences of `state`'s shape. `attention_rows`: most rows of a
+    /// sequence whose attention has partial results.
     #[must_use]
-    pub fn new(config: &ModelConfig, state: &StateShape, rows: usize) -> Self {
+    pub fn new(config: &ModelConfig, state: &StateShape, rows: usize, attention_rows: u32) -> Self {
         let c = config;
         let hidden = c.hidden_size;
         let q = c.n_heads * c.head_dim;
@@ -72,7 +73,7 @@ impl ScratchShape {
             c.moe.as_ref().map_or((0, 0, 0), |m| (m.top_k, m.num_experts, m.intermediate_size));
         let (items_at, groups) = groups_len(rows as u32, experts as u32, top_k as u32);
         let n_slots = state.n_slots as usize;
-        let few = rows.min(n_slots * ATTENTION_ROWS as usize);
+        let few = rows.min(n_slots * attention_rows as usize);
         let splits = state.max_splits() as usize;
         let sizes = [
             rows * hidden,

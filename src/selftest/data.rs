@@ -3,7 +3,9 @@
 
 use super::compare::Comparison;
 use crate::gpu::{Caps, Device, GpuError, Recorder, StepShape, Tensor};
-use crate::kernels::{Batch, Format, KvFormat, LogitRow, Row, SampleParams, SeqRows};
+use crate::kernels::{
+    ATTENTION_ROWS, Batch, Format, KvFormat, LogitRow, Row, SampleParams, SeqRows,
+};
 use crate::reference::{self, PAGE, Sequence};
 
 /// A small random number generator with the same numbers on all platforms.
@@ -212,7 +214,7 @@ pub(super) async fn run(
     tile_rows: u32,
     record: impl FnOnce(&mut Recorder),
 ) -> Result<String, GpuError> {
-    let (words, shape): (Vec<u32>, StepShape) = batch.encode(tile_rows);
+    let (words, shape): (Vec<u32>, StepShape) = batch.encode(tile_rows, ATTENTION_ROWS);
     let table = device.tensor_of("batch", &words).await?;
     let mut recorder = Recorder::new(caps, false);
     record(&mut recorder);

@@ -76,7 +76,7 @@ impl ModelOnDevice {
             n_snapshots: 1,
             kv_format: KvFormat::F32,
         };
-        let scratch = ScratchShape::new(&config, &state, CONTEXT as usize);
+        let scratch = ScratchShape::new(&config, &state, CONTEXT as usize, choices.attention_rows);
         let allowed = all_token_ids(config.vocab_size);
         let table_words = Batch::capacity(CONTEXT as usize, 1, 1);
         let vocab = config.vocab_size;
@@ -170,8 +170,9 @@ impl ModelOnDevice {
     }
 
     async fn run(&self, plan: &Plan, batch: &Batch) -> Result<(), GpuError> {
-        let heads = self.config.heads(self.state.kv_format);
-        let (table, shape) = batch.encode(heads.tile_rows(self.choices.multiply));
+        let Choices { multiply, attention_rows, .. } = self.choices;
+        let tile_rows = self.config.heads(self.state.kv_format).tile_rows(multiply);
+        let (table, shape) = batch.encode(tile_rows, attention_rows);
         self.device.write(&self.batch_table, 0, &table);
         let mut encoder = self.device.encoder();
         encoder.replay_all(plan, &shape);

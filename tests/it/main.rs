@@ -15,6 +15,7 @@ mod lora;
 #[cfg(feature = "reference")]
 mod model_check;
 mod quantised;
+mod reproducible;
 mod saved;
 #[cfg(all(feature = "demo-model", feature = "reference", feature = "server"))]
 mod server_load;

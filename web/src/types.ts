@@ -293,6 +293,8 @@ export interface Choices {
   multiply: 'lanes' | 'matrix-units';
   /** Largest number of rows that counts as few. */
   matvec_rows: number;
+  /** The same for the attention of a sequence's rows. */
+  attention_rows: number;
 }
 
 /** GPU statistics since the engine was created. */
