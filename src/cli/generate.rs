@@ -53,7 +53,7 @@ struct Form {
     /// Answer in JSON that matches this JSON schema
     #[arg(long, env = "LFM2_JSON_SCHEMA", value_name = "FILE.json")]
     json_schema: Option<PathBuf>,
-    /// Answer in the language of this grammar, in llguidance's variant of Lark
+    /// Answer in the language of this grammar (llguidance's variant of Lark)
     #[arg(long, env = "LFM2_GRAMMAR", value_name = "FILE.lark", conflicts_with = "json_schema")]
     grammar: Option<PathBuf>,
 }
@@ -77,11 +77,9 @@ const NOTES: &str = "\
 The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
 prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
 between them. If there is another prompt and stdin has no input for 10 seconds, stdin is ignored with a \
-warning; `-f -` waits without a limit. A prompt that does not fit into the context is an error; it is \
-never cut.
+warning; `-f -` waits without a limit. A prompt that does not fit into the context is an error.
 
---messages takes {\"messages\": [...], \"tools\": [...]}. A schema or grammar only restricts the \
-answer; it is not part of the prompt.
+--messages takes {\"messages\": [...], \"tools\": [...]}. A schema or grammar only restricts the answer.
 
 Examples:
   lfm2 generate 'What is WebGPU?' --stats

@@ -26,14 +26,39 @@ use crate::engine::{GenerateRequest, Generation};
 use crate::error::Error;
 use crate::text::{AnswerFormat, Calls};
 
+/// The engines of tests, which are never dropped.
+static ENGINES: Mutex<Vec<Engine>> = Mutex::new(Vec::new());
+
+/// A new engine of the demonstration model, with two sequences.
+fn new_engine() -> Engine {
+    let builder = Engine::builder().files(crate::demo::files()).context_length(256);
+    let engine = pollster::block_on(builder.sequences(2).build()).unwrap();
+    ENGINES.lock().unwrap().push(engine.clone());
+    engine
+}
+
 /// The demonstration model, with two sequences.
 fn engine() -> Engine {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
-    let built = || {
-        let builder = Engine::builder().files(crate::demo::files()).context_length(256);
-        pollster::block_on(builder.sequences(2).build()).unwrap()
-    };
-    ENGINE.get_or_init(built).clone()
+    ENGINE.get_or_init(new_engine).clone()
+}
+
+/// Waits until the GPU has no work of a test. A process that exits before may die, since the software driver's threads
+/// use memory that the exit frees.
+fn wait_for_gpu() {
+    let engines = ENGINES.lock().unwrap().clone();
+    for engine in engines {
+        let is_busy = || {
+            let counts = engine.queue_counts();
+            counts.running + counts.waiting > 0
+        };
+        while is_busy() {
+            std::thread::sleep(std::time::Duration::from_millis(1));
+        }
+        let device = engine.device();
+        let submission = device.encoder().submit();
+        pollster::block_on(device.wait_for(&submission)).unwrap();
+    }
 }
 
 /// Answers every request with the same pieces.
@@ -58,7 +83,9 @@ fn server(options: ServerOptions) -> Server {
 
 fn run<T>(future: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-    runtime.block_on(future)
+    let result = runtime.block_on(future);
+    wait_for_gpu();
+    result
 }
 
 fn post(path: &str, body: impl Into<Body>) -> Request<Body> {

@@ -8,8 +8,7 @@ use crate::model::lora::{LoraAdapter, LoraFactors, adapted_shape};
 fn with_adapters(options: ServerOptions) -> Server {
     static ENGINE: OnceLock<Engine> = OnceLock::new();
     let engine = ENGINE.get_or_init(|| {
-        let builder = Engine::builder().files(crate::demo::files()).context_length(256);
-        let engine = pollster::block_on(builder.sequences(2).build()).unwrap();
+        let engine = new_engine();
         for (name, sign) in [("first", 1.0), ("second", -1.0)] {
             let adapter = adapter(&engine, sign);
             pollster::block_on(engine.load_lora(name, adapter, 1.0)).unwrap();
