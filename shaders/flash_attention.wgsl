@@ -1,22 +1,22 @@
 // flash_attention: o[t, head, :] = sum_s softmax_s(scale * q_t . k_s) v_s over positions s <= position of row t
 //
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
-//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv; a pool row is a position in a
-//                                                   page of the KV pool: kv_row(seq, position)
+//   keys, values [pool rows, n_kv_heads, HEAD_DIM]  in the format of import kv. A pool row is one position in a page
+//                                                   of the KV cache; kv_row(seq, position) is its index
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
 //
-// Attention of sequences with many rows in the pass (prefill). A workgroup takes TILE_Q queries:
-// TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads each, all of the same kv head.
-// It walks over the positions TILE_KV at a time and keeps a running maximum and sum (online softmax), so
-// scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile lies in one page. Loads
-// overlap with arithmetic: the tile's values are loaded while its scores are computed, and the next tile's
-// keys while the values are summed. In workgroup memory, the values then overwrite the keys. A team of
-// TEAM lanes handles four queries, which are the components of a vec4. For each query, a lane computes the
-// scores at POSITIONS = ceil(TILE_KV / TEAM) keys and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s of the output.
-// Memory banks: neighbouring lanes belong to different teams. They read neighbouring vec4s of the queries
-// and weights, and the same vec4 of the tile. The vec4s of key t are shifted cyclically by t places, so
-// lanes with different keys read from different banks.
-// Grid: x: query tiles, which the batch table lists; y: n_heads / GROUP.
+// Attention of sequences with many rows in the pass (prefill). A query is one head of one row. A workgroup computes a
+// query tile of TILE_Q queries: TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads of one kv
+// head. It walks over the positions in tiles of TILE_KV. For each query it keeps a running maximum and sum (online
+// softmax), so scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile lies in one page.
+// Loads overlap with arithmetic. The values of a tile are loaded while its scores are computed, and the keys of the
+// next tile while the values are summed. In workgroup memory the values replace the keys of their tile.
+// A team of TEAM lanes handles four queries, which are the components of a vec4. For these queries, each lane computes
+// the scores of POSITIONS = ceil(TILE_KV / TEAM) keys, and KEPT = ceil((HEAD_DIM / 4) / TEAM) vec4s of the output.
+// Memory banks: neighbouring lanes belong to different teams. They read neighbouring vec4s of `query` and `weights`,
+// and the same vec4 of `tile`. The vec4s of key t are rotated by t places, so lanes with different keys read from
+// different banks.
+// Grid: x: the query tiles, which the batch table lists; y: n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
 // Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements of the type of `tile`.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
@@ -28,20 +28,20 @@ const TEAMS = TILE_Q / 4u;
 const TEAM = WG / TEAMS;
 const POSITIONS = (TILE_KV + TEAM - 1u) / TEAM;
 const KEPT = (WIDTH + TEAM - 1u) / TEAM;
-// Positions that the workgroup loads at once, a vec4 for each lane.
+// Number of positions that the workgroup loads at once: each lane loads one vec4.
 const TOGETHER = WG / WIDTH;
-// Loads of a lane for a tile.
+// Number of loads of a lane for a tile.
 const LOADS = (TILE_KV + TOGETHER - 1u) / TOGETHER;
 
-// [HEAD_DIM][TEAMS]. Each vec4 holds one dimension of the team's four queries.
+// [HEAD_DIM][TEAMS]. Each vec4 holds one dimension of a team's four queries.
 var<workgroup> query: array<vec4<f32>, HEAD_DIM * TEAMS>;
-// First the tile's keys, [TILE_KV][WIDTH], shifted. Later its values, not shifted.
+// [TILE_KV][WIDTH]: first the keys of the tile, each rotated, then its values, not rotated.
 var<workgroup> tile: array<Tile4, TILE_KV * WIDTH>;
-// Softmax weights, [TILE_KV][TEAMS], of the team's four queries. Before that the maxima of the
-// lanes' scores, [TEAM][TEAMS].
+// First the maximum of each lane's scores, [TEAM][TEAMS], then the softmax weights, [TILE_KV][TEAMS]. Each vec4 is for
+// a team's four queries.
 var<workgroup> weights: array<vec4<f32>, max(TILE_KV * TEAMS, WG)>;
 
-// Four dimensions of query n of the tile; a query beyond the tile's rows repeats the last one.
+// vec4 d of query n of the query tile, multiplied by the scale. A query beyond the last row repeats the last query.
 fn query4(first: u32, head: u32, rows: u32, n: u32, d: u32) -> vec4<f32> {
     let known = min(n, (rows * GROUP) - 1u);
     let row = first + (known / GROUP);
@@ -64,7 +64,7 @@ fn main(
     let kv_first = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
     let team = lane % TEAMS;
     let own = lane / TEAMS;
-    // The team's four queries as indices in the tile, and the last position that each attends to.
+    // The team's four queries as indices in the query tile, and the last position that each attends to.
     let mine = vec4<u32>(team * 4u) + vec4<u32>(0u, 1u, 2u, 3u);
     let last = position + (min(mine, vec4<u32>((rows * GROUP) - 1u)) / vec4<u32>(GROUP));
 
@@ -87,8 +87,8 @@ fn main(
     var kept: array<vec4<f32>, KEPT * 4u>;
     for (var i = 0u; i < KEPT * 4u; i++) { kept[i] = vec4<f32>(0.0); }
 
-    // `raw` holds the keys or values that the lane is loading: vec4 `load_d` of the positions load_t,
-    // load_t + TOGETHER, .. of the tile.
+    // The keys or values that the lane is loading: vec4 `load_d` of the positions load_t, load_t + TOGETHER, .. of the
+    // tile.
     let load_t = lane / WIDTH;
     let load_d = lane % WIDTH;
     let loads = load_t < TOGETHER;
@@ -159,9 +159,9 @@ fn main(
         }
         workgroupBarrier();
 
-        // First the positions that all four queries attend to, then those that only some do. There,
-        // select drops the products of queries that do not attend: a weight of 0 is not enough, since 0 * NaN
-        // is NaN.
+        // The first loop takes the positions that all four queries attend to. The second loop takes those that only
+        // some queries attend to. It uses select to drop the products of the other queries: a weight of 0 is not
+        // enough, since 0 * NaN is NaN.
         let all = min(len, max(last.x + 1u, begin) - begin);
         let some = min(len, max(last.w + 1u, begin) - begin);
         for (var t = 0u; t < all; t++) {

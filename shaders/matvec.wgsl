@@ -1,37 +1,48 @@
 // matvec: y[item, r] = sum over jobs of scale * (sum_k W[expert, r, k] * x[input, k]) + bias[r]
 //
-//   weight  [experts, rows, cols]  in the format of import weights: a part of the matrix. A part has the
-//                                  same range of rows of every expert, `rows` in number. A matrix has
-//                                  several parts if it is too large for one binding
+//   weight  [experts, rows, cols]  in the format of import weights. A matrix that is too large for one binding is
+//                                  cut into parts. A part has the same range of rows of every expert, and
+//                                  `rows` is the number of these rows
 //   x       [inputs, cols]         f32; with import norm=rms, RMSNorm is applied to its rows first
-//   out     [items, rows]          f32, written by import epilogue: store | add (residual) | swiglu (gate
-//                                  and up rows alternate; half as wide)
+//   out     [items, rows]          f32, written by import epilogue: store; add (residual connection); or swiglu
+//                                  (gate and up rows alternate, and out is half as wide)
 //
-// Matrix-vector products for few items. An item is a row of out. It is the sum of one or more products, its
-// jobs. A workgroup computes ITEMS items, which share each load of a weight. The import `items`
-// (lib/linear.wgsl) defines the items and their jobs:
-//   dense                    one job, with the only matrix
-//   gather                   one job, with the item's expert
-//   combine                  TOP_K jobs, with the row's experts, scaled by their gates
-//   grouped_in, grouped_out  one job. Item t * ITEMS + i is the i-th of moe_group's tile t; a tile has
-//                            one expert. For a row's j-th expert, the item writes row s = row * top_k + j
-//                            of out, and reads row s / top_k (grouped_in) or s (grouped_out) of x
-// A lane is one invocation. LANES lanes share 4 rows of the matrix: all lanes of the workgroup, or with reduce=serial
-// one lane. A unit is 4 * UNIT4 columns of these 4 rows. Lane i takes units i, i + LANES, ..., so loads are coalesced.
-// A lane loads its next unit while it multiplies the current one. After the last unit the lanes' sums are added up.
-// With items=combine JOBS jobs may run side by side, each on JOB_LANES = LANES / JOBS of the lanes; their products are
-// added in order. Otherwise JOBS is 1. The import `product` (lib/weights/) defines:
-//   load_unit(at)                             loads a unit. `at` has an index for each of its four rows: the
-//                                             units of all rows of the part are numbered row by row
-//   unit_product(unit, row_at, index, lane)   the four dot products of the unit's rows with the unit's columns
-//                                             of the input row that begins at x[row_at]. `index` is the unit's
-//                                             number within a row
+// Matrix-vector products for few items. An item is a row of out: the sum of its jobs, plus the bias. A job is the
+// product of one matrix with one row of x, multiplied by a scale. A workgroup computes ITEMS items, which have the same
+// matrix, so each weight is loaded once for all of them. The import `items` (lib/linear.wgsl) defines the items and
+// their jobs:
+//   dense                    An item is a row of the batch. It has one job, with the only matrix.
+//   gather                   An item is one expert of a row. It has one job, with the expert's matrix.
+//   grouped_in, grouped_out  As gather, but moe_group has sorted the items by expert and cut them into tiles, each of
+//                            one expert. Item t * ITEMS + i is the i-th item of tile t.
+//   combine                  An item is a row. It has TOP_K jobs, one for each of the row's experts. The scale of a
+//                            job is the expert's gate.
+// The j-th expert of a row has the number s = row * top_k + j. Its job reads a row of x and writes a row of out:
+//                            reads        writes
+//   gather, grouped_in       s / top_k    s
+//   grouped_out              s            s
+//   combine                  s            s / top_k, where the jobs of a row are added up
+//
+// A lane is one invocation. LANES lanes share four rows of the matrix: all lanes of the workgroup, or a single lane
+// with reduce=serial. A unit is 4 * UNIT4 columns of these four rows. Lane i takes units i, i + LANES, ..., so that
+// loads are coalesced. A lane loads its next unit while it multiplies the current one. After the last unit, the sums of
+// the lanes are added up.
+// JOBS is the number of jobs of an item that a workgroup computes side by side. It is 1 except with items=combine. Each
+// of these jobs has JOB_LANES = LANES / JOBS lanes, which divide its units among them as described above. The products
+// of an item's jobs are added in the order of the jobs, so that the rounding is always the same.
+// The import `product` (lib/weights/) defines:
+//   load_unit(at)                             loads a unit. The units of the part are numbered row by row, and
+//                                             at[i] is the number of the unit in the i-th of the four rows
+//   unit_product(unit, row_at, index, lane)   four dot products: each of the unit's rows times the same columns of
+//                                             the input row that begins at x[row_at]. `index` is the number of
+//                                             the unit within its row
 // cols is a multiple of 4 * UNIT4; rows may be any number.
-// Grid: x has ceil(items / ITEMS) workgroups, or max_tiles for grouped items. y and z together have the groups of rows,
-// since one dimension has at most 65,535. x varies fastest: workgroups that read the same weights follow one another,
-// so the later ones find them in a cache.
-// f32 accumulation, one sum for each of the four rows; |error| <= ~ (cols / JOB_LANES) ulp of sum |W x|; with
-// input=int8 also the rounding of x (lib/linear.wgsl).
+// Grid: x has ceil(items / ITEMS) workgroups. For grouped items it has max_tiles, the largest possible number of tiles.
+// The rows of the matrix are divided into groups, one for each workgroup. y and z together number these groups, because
+// one dimension has at most 65,535 workgroups. x varies fastest: workgroups that read the same weights run one after
+// another, so the later ones find the weights in a cache.
+// Sums are in f32. The error is at most about cols / JOB_LANES ulp of sum |W x|. The import input=int8
+// (lib/linear.wgsl) adds the rounding of x.
 // Source: torch.nn.functional.linear. Twin: reference/matvec.rs
 #import reduce
 #import items
@@ -43,23 +54,24 @@
 #import epilogue
 
 struct Params {
-    // Rows of each expert in this part.
+    // Number of rows of each expert in this part of the matrix.
     rows: u32,
-    // Index of its first row in the matrix.
+    // Index of the part's first row in the matrix.
     first_row: u32,
     // Columns of the matrix.
     cols: u32,
-    // Groups of rows in the grid.
+    // Number of groups of rows in the grid.
     row_groups: u32,
-    // Elements between consecutive items of out.
+    // Elements from one item of out to the next.
     out_stride: u32,
-    // Experts of a row; 1 with items=dense.
+    // Number of experts of a row; 1 with items=dense.
     top_k: u32,
-    // 0 if the items are all rows, 1 or 2 if they are the logit rows (items=dense).
+    // With items=dense. 0: the items are all rows of the batch. 1: the items are the logit rows (those whose logits are
+    // wanted), and x has only their inputs. 2: the items are the logit rows, and x has the inputs of all rows.
     only_logit_rows: u32,
     // First word of the sorted items in moe_group's buffer (items=grouped_in, grouped_out).
     items_at: u32,
-    // First words of planes 1, 2 and 3 of the weights.
+    // First words of planes 1, 2 and 3 of the weights (lib/weights/).
     plane1: u32,
     plane2: u32,
     plane3: u32,
@@ -67,7 +79,7 @@ struct Params {
     eps: f32,
     // Factor of the gates (items=combine).
     routed_scaling: f32,
-    // Sizes of import lora.
+    // Sizes and offsets of the LoRA factors, in vec4s (lib/linear.wgsl, import lora).
     lora_rank4: u32,
     lora_slot4: u32,
     lora_b4: u32,
@@ -84,8 +96,8 @@ fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.
 
 var<workgroup> job_products: array<vec4<f32>, JOBS>;
 
-// Adds the products of jobs `done` .. `done` + JOBS - 1 of an item to its sum, in order. `y` is the product of the job
-// that this lane works on.
+// Adds the products of an item's jobs `done` .. `done` + JOBS - 1 to its sum, in this order. `y` is the product of the
+// job that this lane computes.
 fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> vec4<f32> {
     if (JOBS == 1u) { return sum + (y * job_scale(item, done)); }
     if (lane_in_row(lane) % JOB_LANES == 0u) {
@@ -114,7 +126,7 @@ fn main(
     if (first >= end) { return; }
     begin_items(first, lane.index);
     let units = bound(params.cols / (4u * UNIT4));
-    // Rows beyond the end repeat the last one, and their results are dropped.
+    // Rows beyond the end repeat the last row, and their results are dropped.
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
 
@@ -134,13 +146,13 @@ fn main(
         var next = load_unit(at + vec4<u32>(min(start, units - 1u)));
         for (var k = start; k < units; k += JOB_LANES) {
             var unit = next;
-            // With one lane for four rows, as on llvmpipe, loading ahead takes a tenth more time.
+            // A single lane for four rows, as on llvmpipe, loads no unit ahead: that would take a tenth more time.
             if (LANES == 1u) {
                 unit = load_unit(at + vec4<u32>(k));
             } else {
                 next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             }
-            // A tile of experts often has fewer items than ITEMS.
+            // A tile of grouped items often has fewer than ITEMS.
             for (var i = 0u; i < ITEMS; i++) {
                 if (first + i < end) { products[i] += unit_product(unit, inputs[i], k, lane); }
             }

@@ -1,14 +1,16 @@
-// moe_group: sorts the items row * top_k + j by their expert and lists the tiles of the grouped
-//            products: each has at most TILE_ITEMS items, all of one expert
+// moe_group: sorts the items row * top_k + j by expert and cuts them into tiles for the grouped products. A tile has
+//            at most TILE_ITEMS items, all of one expert
 //
-//   ids     [n_rows, top_k]  u32   output of route
-//   groups  u32: [0] n_tiles, then from 4 on [max_tiles][4]: expert, first, count, 0;
-//                then from params.items_at on the items, sorted by expert, in order of item
+//   ids     [n_rows, top_k]  u32   output of route: the expert of item row * top_k + j
+//   groups  u32. Word 0: n_tiles, the number of tiles. Words from 4 on, [max_tiles][4]: expert of the tile; place of
+//           its first item in the sorted list; number of its items; 0. Words from params.items_at on: the sorted
+//           list, the items ordered by expert, then by item
 //
-// One workgroup, a stable counting sort. The items are cut into CHUNKS chunks, and all lanes count each chunk's items
-// of each expert. An item's place is the sum of the items of earlier experts, those of its expert in earlier
-// chunks, and those before it in its own chunk, which its lane counts. Atomics only count, so the result does not
-// depend on their order. Workgroup memory: 4 * CHUNKS * EXPERTS + 4 * EXPERTS bytes.
+// One workgroup, a stable counting sort. The items are cut into CHUNKS chunks, and the lanes count the items of each
+// expert in each chunk. The place of an item is the sum of three counts: the items of earlier experts, those of its
+// expert in earlier chunks, and those of its expert before it in its own chunk. The lane of the item makes the last
+// count. Atomics only count, so the result does not depend on their order.
+// Workgroup memory: 4 * CHUNKS * EXPERTS + 4 * EXPERTS bytes.
 // Exact. Source: group by expert as in ggml's mul_mat_id. Twin: reference/moe_group.rs
 
 struct Params {
@@ -19,7 +21,7 @@ struct Params {
 @group(1) @binding(N) var<storage, read> ids: array<u32>;
 @group(1) @binding(N) var<storage, read_write> groups: array<u32>;
 
-// Items of an expert in a chunk, later in all chunks before it: [CHUNKS][EXPERTS].
+// [CHUNKS][EXPERTS]: first the number of the expert's items in the chunk, then the place of the first of them.
 var<workgroup> counts: array<atomic<u32>, CHUNKS * EXPERTS>;
 var<workgroup> totals: array<u32, EXPERTS>;
 
@@ -58,7 +60,7 @@ fn main(@builtin(local_invocation_index) lane: u32) {
             groups[at + 3u] = 0u;
             tile++;
         }
-        // All chunks' items of this expert come after those of earlier experts.
+        // The items of this expert, in all chunks, come after those of earlier experts.
         for (var c = 0u; c < CHUNKS; c++) { atomicAdd(&counts[(c * EXPERTS) + e], first); }
         if (e == EXPERTS - 1u) { groups[0] = tile; }
     }

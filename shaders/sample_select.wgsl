@@ -2,23 +2,28 @@
 //                candidates that top-k, top-p and min-p keep
 //
 //   logits      [n_logit_rows, vocab]     f32
-//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare; `high` is their largest logit
-//   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram; all zero afterwards
-//   candidates  [n_logit_rows, 1 + vocab] u32   output of sample_draw; all zero afterwards
-//   draws       [n_logit_rows, spans][2]  u32   output of sample_draw
+//   tops        [n_logit_rows, spans][2]  u32   output of sample_prepare: the largest logit of each span of token ids,
+//                                             and its token. The largest logit of all spans is `high`
+//   histogram   [n_logit_rows, 2, WG]     u32   output of sample_histogram; set to zero here
+//   candidates  [n_logit_rows, 1 + vocab] u32   output of sample_draw: their number, then their tokens; set to zero
+//                                             here
+//   draws       [n_logit_rows, spans][2]  u32   output of sample_draw: the best draw of each span, and its token
 //   drawn       [n_logit_rows][2]         u32   the row's token, and for tests the bits of the smallest logit
 //                                             that may be drawn
-//   next_token  [n_slots]                 u32   the token of a sequence's last row, by its slot
+//   next_token  [n_slots]                 u32   the token that a sequence's last row draws, by the sequence's slot
 //
-// All three options act on logits / temperature, in the order of transformers' warpers: top-k keeps the k
-// largest; top-p keeps the smallest set of these whose probability reaches top_p; min-p keeps those of
-// at least min_p times the largest probability. Each option keeps the logits that are at least some
-// threshold; the cut is the largest of the three. Equal logits are kept or dropped together.
-// The histogram says in which bin the threshold of top-k is, and then in which bin that of top-p is. A radix
-// select finds the threshold among the bin's candidates: in four rounds of 8 bits, on u32 keys that have the
-// order of the logits. Candidates come in any order, but counts and masses are sums of integers, so the
-// result does not depend on it. A threshold that is NEAR or more below the largest logit is not looked for: it
-// cuts nothing that could be drawn.
+// Top-k, top-p and min-p act on logits / temperature, in the order of transformers' logits processors. Top-k keeps the
+// k largest. Top-p keeps the smallest set of these whose total probability reaches top_p. Min-p keeps the logits whose
+// probability is at least min_p times the largest one. Each option thus keeps all logits from a threshold upwards, and
+// the highest threshold decides. Equal logits are kept or dropped together.
+// The logits are divided into bins by their distance below `high` (import sample=bins). sample_draw has already drawn
+// from the bins that are certainly kept. The logits in the bins that a threshold may cut are the candidates. The
+// threshold of min-p follows from `high`. This kernel finds the threshold of top-k, then that of top-p, each in two
+// steps. The histogram gives the bin of the threshold. A radix select over the candidates in this bin gives the
+// threshold itself. The select takes four rounds of 8 bits, on u32 keys that have the order of the logits.
+// The order of the candidates varies. The result does not depend on it, because counts and masses (probabilities that
+// are not normalised) are sums of integers.
+// A threshold that is NEAR or more below `high` is not looked for: no logit below it could be drawn.
 // If an allowed logit is NaN or infinite, NOT_FINITE is written instead of a token.
 // One workgroup for each logit row. Source: Alabi et al., Fast k-selection algorithms for graphics
 // processing units, JEA 17, 2012. Twin: reference/sample.rs
@@ -36,7 +41,7 @@
 @group(1) @binding(N) var<storage, read_write> drawn: array<u32>;
 @group(1) @binding(N) var<storage, read_write> next_token: array<u32>;
 
-// A row, its largest logit, its temperature, and the number of its candidates.
+// A logit row: its index, largest logit, temperature and number of candidates.
 struct Row {
     item: u32,
     high: f32,
@@ -44,6 +49,7 @@ struct Row {
     candidates: u32,
 }
 
+// A token with its logit, the distance of the logit below `high`, its bin, and its key (`ordered`).
 struct Candidate {
     token: u32,
     logit: f32,
@@ -52,7 +58,7 @@ struct Candidate {
     key: u32,
 }
 
-// Logits of nearer bins are kept, and those of `bin` whose keys are at least `key`.
+// Keeps the logits in the bins before `bin`, and those in `bin` whose keys are at least `key`.
 struct Threshold {
     bin: u32,
     key: u32,
@@ -97,7 +103,7 @@ fn main(
         if (truncates(seq)) { threshold = find_threshold(row, seq, lane); }
         let best = draw(row, seq, threshold, lowest, lane);
         if (token != NOT_FINITE) { token = best.token; }
-        // Others may still read them.
+        // Other lanes may still read the candidates.
         storageBarrier();
         workgroupBarrier();
         for (var i = lane; i <= row.candidates; i += WG) {
@@ -110,11 +116,11 @@ fn main(
     }
     if (lane != 0u) { return; }
     drawn[2u * item] = token;
-    // Only the last row of a sequence draws the token that its next row takes.
+    // The next row of a sequence takes the token that the last row has drawn.
     if (logit_row(item) + 1u == seq_first_row(seq) + seq_n_rows(seq)) { next_token[seq_slot(seq)] = token; }
 }
 
-// The best of the row's draws and of its candidates that are kept.
+// The best of the row's draws and of the candidates that are kept.
 fn draw(row: Row, seq: u32, threshold: Threshold, lowest: f32, lane: u32) -> Best {
     var best = Best(LOWEST, NOTHING);
     let spans = bound(params.spans);
@@ -133,6 +139,7 @@ fn draw(row: Row, seq: u32, threshold: Threshold, lowest: f32, lane: u32) -> Bes
     return best_of_lanes(best, lane);
 }
 
+// The higher of the thresholds of top-k and top-p.
 fn find_threshold(row: Row, seq: u32, lane: u32) -> Threshold {
     sum_bins(row.item, lane);
     var kept = Threshold(top_k_bin(seq, lane), 0u);
@@ -156,12 +163,13 @@ fn find_threshold(row: Row, seq: u32, lane: u32) -> Threshold {
     let bins = (row.item * 2u * WG) + lane;
     histogram[bins] = 0u;
     histogram[bins + WG] = 0u;
-    // If top_p is so small that `wanted` is 0, the largest logit stays.
+    // The largest logit is kept even if top_p is so small that `wanted` is 0.
     kept.key = min(kept.key, ordered(row.high));
     return kept;
 }
 
-// A key, and the mass of the keys in its bin that are at least as large, in units of the bin's first.
+// A key, and the total mass of the candidates in its bin from this key upwards. The unit is the mass of a logit at the
+// beginning of the bin.
 struct Found {
     key: u32,
     mass: f32,
@@ -170,16 +178,16 @@ struct Found {
 var<workgroup> counts: array<atomic<u32>, WG>;
 var<workgroup> deficits: array<atomic<u32>, WG>;
 
-// The largest key for which the candidates in bin `bounds.bin` from it on have the count and the mass
-// `wanted`; keys below `bounds.key` do not count. Each round finds 8 more bits: lane i counts the keys
-// whose next 8 bits are 255 - i.
+// The largest key such that the candidates in bin `bounds.bin` from this key upwards reach the count and the mass
+// `wanted`. Candidates with keys below `bounds.key` are left out. Each round finds 8 more bits of the key. Counter i is
+// for the candidates whose next 8 bits are 255 - i, so the largest come first.
 fn select_key(row: Row, bounds: Threshold, wanted: vec2<f32>, lane: u32) -> Found {
     var rest = wanted;
     var key = 0u;
     var above = 0.0;
     var mass = 0.0;
     let own = candidate(row, lane);
-    // Lanes still read `sums`.
+    // Other lanes may still read `sums`.
     workgroupBarrier();
     atomicStore(&counts[lane], 0u);
     atomicStore(&deficits[lane], 0u);
@@ -199,7 +207,7 @@ fn select_key(row: Row, bounds: Threshold, wanted: vec2<f32>, lane: u32) -> Foun
         let digit = count_and_mass(
             atomicExchange(&counts[lane], 0u), atomicExchange(&deficits[lane], 0u));
         sum_lanes(digit, lane);
-        // Rounding may leave the whole bin below what is wanted of it.
+        // Because of rounding, the whole bin may have less than `rest`.
         if (round == 0u) { rest = min(rest, sums[WG - 1u]); }
         let chosen = min(first_lane(rest, lane), WG - 1u);
         let before = sum_before(chosen);

@@ -1,35 +1,37 @@
 // Parts of the product kernels (matvec, matmul, matmul_coop): the items of a pass (import items), their
-// inputs (norm, input, unit), the bias, and the operation on the result (epilogue). Weights are in
+// inputs (norm, input, unit), the bias, and the operation on the result (epilogue). The formats of weights are in
 // lib/weights/.
 //
-// An item is one row of the output. matvec computes it as a sum over jobs. A job is the product of one
-// expert's matrix with one input row:
-//   n_items()              items of the pass
+// An item is one row of the output. matvec computes it as a sum over jobs. A job is the product of one matrix with one
+// input row:
+//   n_items()              number of items of the pass
 //   items_end(first)       one past the last item that shares its weights with item `first`
 //   output_of(item)        row of `out` that the item is written to
-//   n_jobs()               jobs of an item
+//   n_jobs()               number of jobs of an item
 //   job_expert, job_input, job_scale (item, job)   matrix, input row and factor of a job
-//   job_product(item, job)   index of the job among all products of the pass, for import lora: row * top_k + j for
-//                          a row's j-th expert
-//   begin_items(first, lane)   called before the others, by all lanes of the workgroup whose first item is `first`
-// matmul works on tiles of up to TILE_ITEMS items that share one matrix:
+//   job_product(item, job)   number of the job among all products of the pass, for import lora: row * top_k + j for
+//                          the j-th expert of a row
+//   begin_items(first, lane)   prepares the items of a workgroup, of which `first` is the first. All lanes of the
+//                          workgroup call it before the other functions
+// matmul works on tiles. A tile is up to TILE_ITEMS items with the same matrix:
 //   tiles()                number of tiles
 //   tile_expert(tile), tile_len(tile)   matrix and number of items of a tile
 //   tile_input, tile_output (tile, i)   input row and output row of item i of a tile
-// Import norm reads the input row that begins at x[row_at]:
+// Import norm reads an input row, which begins at x[row_at]:
 //   input4(row_at, col)    inputs 4 col .. 4 col + 3, multiplied by the norm's weight if there is a norm
-//   norm_factor(row_at, lane)   the other factor of RMSNorm, by which an item's sum is multiplied; 1 without a norm
-// For rows row .. row + 3 of the matrix part, every product kernel finishes an item with
+//   norm_factor(row_at, lane)   the other factor of RMSNorm, by which the sum of an item is multiplied; 1 without a
+//                          norm
+// Every product kernel finishes an item for four rows row .. row + 3 of the matrix part at a time:
 //   bias4(row)             biases of the rows
-//   add_lora(..)           the product of the LoRA adapter of the item's sequence, added before the bias
-//   epilogue(item, row, n, v)   writes v, of which only the first n rows exist
+//   add_lora(..)           adds the product of the LoRA adapter of the item's sequence; called before bias4
+//   epilogue(item, row, n, v)   writes v. Only the first n of the four rows exist
 
 #part items=dense
-// An item is a row of the batch, with one job: the product of the only matrix with the row's inputs. By
-// params.only_logit_rows the items are:
-//   0  all rows
-//   1  the rows whose logits are wanted; x has only their inputs
-//   2  the rows whose logits are wanted; x has the inputs of all rows
+// An item is a row of the batch. It has one job: the product of the only matrix with the inputs of the row.
+// params.only_logit_rows is 0, 1 or 2:
+//   0  The items are all rows.
+//   1  The items are the logit rows, those whose logits are wanted. x has only the inputs of these rows.
+//   2  The items are the logit rows. x has the inputs of all rows, and an item finds its own by logit_row(item).
 fn begin_items(first: u32, lane: u32) {}
 fn n_items() -> u32 { return select(n_rows(), n_logit_rows(), params.only_logit_rows != 0u); }
 fn items_end(first: u32) -> u32 { return n_items(); }
@@ -80,9 +82,8 @@ fn job_scale(item: u32, job: u32) -> f32 { return chosen_gate(job); }
 fn job_product(item: u32, job: u32) -> u32 { return (item * TOP_K) + job; }
 
 #part experts=chosen
-// Every workgroup chooses its row's experts itself, from the router's logits: a few hundred operations, where a
-// dispatch of its own would cost 2 us on an H100. The kernel `route` makes the same choice for passes
-// of many rows.
+// Every workgroup chooses its row's experts itself, from the router's logits. This takes a few hundred operations; a
+// dispatch for the choice would cost 2 us on an H100. In passes of many rows the kernel `route` makes the same choice.
 //   logits       [n_rows, EXPERTS]  f32   output of the router
 //   expert_bias  [EXPERTS]          f32
 #import experts=score
@@ -152,9 +153,12 @@ fn expert_key(score: f32, bias: f32) -> f32 {
 }
 
 #part grouped=list
-// Items grouped by expert: the tile list of moe_group.
-//   groups: [0] n_tiles, then from 4 on [max_tiles][4]: expert, first, count, 0;
-//           then from params.items_at on the items sorted by expert
+// Items sorted by expert and cut into tiles, each of one expert. The buffer `groups` is the output of moe_group:
+//   word 0                    n_tiles, the number of tiles
+//   words from 4 on           [max_tiles][4]: expert of the tile; place of its first item in the sorted list; number
+//                             of its items; 0
+//   words from items_at on    the sorted list: for each place the number s = row * top_k + j of the j-th expert of a
+//                             row. The product is row s of `out`
 @group(1) @binding(N) var<storage, read> groups: array<u32>;
 
 fn tiles() -> u32 { return groups[0]; }
@@ -164,7 +168,7 @@ fn tile_output(tile: u32, i: u32) -> u32 {
     return groups[params.items_at + groups[4u + (tile * 4u) + 1u] + i];
 }
 
-// In matvec, item t * TILE_ITEMS + i is the i-th of tile t; a tile may have fewer than TILE_ITEMS.
+// In matvec, item t * TILE_ITEMS + i is the i-th item of tile t. A tile may have fewer than TILE_ITEMS items.
 fn begin_items(first: u32, lane: u32) {}
 fn items_end(first: u32) -> u32 {
     let tile = first / TILE_ITEMS;
@@ -181,12 +185,12 @@ fn job_scale(item: u32, job: u32) -> f32 { return 1.0; }
 fn job_product(item: u32, job: u32) -> u32 { return output_of(item); }
 
 #part items=grouped_in
-// Grouped items; item s = row * top_k + j reads row s / top_k.
+// All experts of a row read the same input: product s = row * top_k + j reads row s / top_k of x.
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i) / params.top_k; }
 
 #part items=grouped_out
-// Grouped items; item s = row * top_k + j reads input row s.
+// Each expert of a row has its own input: product s = row * top_k + j reads row s of x.
 #import grouped=list
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
 

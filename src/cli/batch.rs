@@ -42,11 +42,11 @@ pub struct Batch {
 }
 
 const NOTES: &str = "\
-The files have the format of OpenAI's Batch API. `model` in a body is absent, or the name \
-of the loaded model or of a LoRA adapter; `lora` names an adapter too. If a body has neither, the first --lora is used. A \
-request that is invalid or too long gets a line with its error and status 400.
+The files have the format of OpenAI's Batch API. In a body, `model` names the loaded model or a LoRA \
+adapter; `lora` names an adapter. Both are optional; without them, the first --lora is used. For a \
+request that is invalid or too long, OUTPUT gets a line with the error and status 400.
 To continue an interrupted run, repeat the command: it answers only the requests that have no answer in \
-OUTPUT yet. An incomplete last line of OUTPUT is answered again.
+OUTPUT yet. If the last line of OUTPUT is incomplete, its request is answered again.
 
 Examples:
   lfm2 batch requests.jsonl answers.jsonl

@@ -26,7 +26,7 @@ use serve::LoadOptions;
 
 #[derive(Debug, Args)]
 pub struct Bench {
-    /// Prompt lengths in tokens; 1024 with --serve
+    /// Prompt lengths in tokens (1024 with --serve)
     #[arg(
         short = 'p',
         long,
@@ -42,10 +42,10 @@ pub struct Bench {
     /// Numbers of tokens already in the context
     #[arg(short = 'd', long, value_delimiter = ',', default_value = "0", env = "LFM2_N_DEPTH")]
     n_depth: Vec<usize>,
-    /// Numbers of sequences that decode at once, each with its own random tokens; t/s is their total
+    /// Numbers of sequences that decode at once, each with random tokens of its own; t/s is their total
     #[arg(long, value_delimiter = ',', env = "LFM2_PARALLEL", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     parallel: Vec<u32>,
-    /// Sampling while generating: `greedy`, `recommended` (the model's) or `nucleus` (top_k 50, top_p 0.9,
+    /// Kinds of sampling: `greedy`, `recommended` (the model's) or `nucleus` (top_k 50, top_p 0.9,
     /// repetition penalty 1.05), separated by commas
     #[arg(
         long,
@@ -62,14 +62,14 @@ pub struct Bench {
     /// Format of the results: `md` (a table), `json` or `csv`
     #[arg(short, long, value_enum, default_value_t = Output::Md, env = "LFM2_OUTPUT", value_name = "FORMAT")]
     output: Output,
-    /// Instead of --model: a published model's shape, or `mini`, with random weights (q4, or as --weights says)
+    /// Instead of --model: random weights (q4, or as --weights says) in the sizes of a published model or of `mini`
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
-    /// Print the GPU time of each kernel instead, as text or JSON, if the adapter has timestamps
+    /// Print the GPU time of each kernel instead, as text or JSON; needs a GPU with timestamps
     #[arg(long, env = "LFM2_PROFILE")]
     profile: bool,
-    /// Measure a server of OpenAI's API instead, e.g. http://127.0.0.1:8080: latencies and
-    /// throughput
+    /// Measure latency and throughput of a server of OpenAI's API instead, e.g.
+    /// http://127.0.0.1:8080
     #[arg(long, env = "LFM2_SERVE", value_name = "URL",
         conflicts_with_all = ["model", "n_depth", "parallel", "sampling", "repetitions", "shape", "profile"])]
     serve: Option<String>,

@@ -33,7 +33,7 @@ pub struct Chat {
     /// Tools that the model may call: a list as in OpenAI's API
     #[arg(long, env = "LFM2_TOOLS", value_name = "FILE.json")]
     tools: Option<PathBuf>,
-    /// Run the programs that the tools name ("command": ["weather", "{city}"]), each after a question
+    /// Run a tool's program ("command": ["weather", "{city}"]) when the model calls the tool and you agree
     #[arg(long, env = "LFM2_EXEC", requires = "tools")]
     exec: bool,
     /// Send this message first

@@ -22,7 +22,7 @@ use model::{Outlook, Subject};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Doctor {
-    /// Folder, file or name on the hub. Default: the model of -m, else the built-in one and
+    /// Folder, file or name on the hub. Default: the model of -m; without it, the built-in model and
     /// LFM2.5-8B-A1B
     #[arg(value_name = "PATH|NAME", env = "LFM2_NAME")]
     name: Option<String>,
@@ -32,9 +32,9 @@ pub struct Doctor {
 }
 
 const NOTES: &str = "\
-Prints the memory plan, an estimate of the speed and the command to run the model. It downloads only \
-headers; without a network, it knows the sizes of LFM2 and LFM2.5. The speed is printed as a \
-range, estimated from a measurement of one second.
+Prints the memory plan, a range of the expected speed, and the command to run the model. The speed is \
+estimated from a measurement of one second. Only headers of files are downloaded. The sizes of LFM2 and \
+LFM2.5 models are built in, for use without a network.
 
 Examples:
   lfm2 doctor

@@ -35,8 +35,8 @@ pub struct Eval {
     /// Print the first N wrong answers to stderr
     #[arg(long, value_name = "N", default_value_t = 0, env = "LFM2_FAILURES")]
     failures: usize,
-    /// Also compare the logits on the expected answers with those of this model, e.g. the unquantised
-    /// one
+    /// Reference model, e.g. the unquantised one: also compare both models' logits on the expected
+    /// answers
     #[arg(long, value_name = "PATH|NAME", env = "LFM2_AGAINST")]
     against: Option<PathBuf>,
     /// Exit with 1 if the fraction of exact answers is lower
@@ -50,9 +50,9 @@ pub struct Eval {
 const NOTES: &str = "\
 Answers are greedy and include the markers of tool calls. An answer is exact if its text \
 equals the expected one and the model ended it. A question expects a tool call if `expected` contains \
-<|tool_call_start|>. Questions may have a `category`, for results by category. --against prints the mean KL divergence of this model \
-from the reference in nats, and the share of positions at which both choose the same token. --lora \
-applies to this model and not to the reference.
+<|tool_call_start|>. Questions may have a `category`, for results by category. --against prints the \
+mean KL divergence from the reference in nats, and the share of positions with the same most likely \
+token. --lora does not apply to the reference.
 
 Examples:
   lfm2 eval questions.jsonl --failures 5

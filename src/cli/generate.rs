@@ -75,11 +75,11 @@ impl Form {
 
 const NOTES: &str = "\
 The answer is streamed to stdout and ends with one newline; everything else goes to stderr. The \
-prompt joins TEXT or -p, the file of -f and the text at stdin (a pipe or a file), with an empty line \
-between them. If there is another prompt and stdin has no input for 10 seconds, stdin is ignored with a \
-warning; `-f -` waits without a limit. A prompt that does not fit into the context is an error.
+prompt is TEXT or -p, then the file of -f, then the text at stdin (a pipe or a file), separated by empty \
+lines. If there is other text and stdin stays empty for 10 seconds, stdin is ignored with a warning; \
+`-f -` waits without a limit. A prompt that does not fit into the context is an error.
 
---messages takes {\"messages\": [...], \"tools\": [...]}. A schema or grammar only restricts the answer.
+--messages takes {\"messages\": [...], \"tools\": [...]}. The model does not see a schema or grammar.
 
 Examples:
   lfm2 generate 'What is WebGPU?' --stats
@@ -91,7 +91,7 @@ Examples:
 /// The prompt, a file or both; or a conversation.
 #[derive(Debug, Args)]
 struct Input {
-    /// The prompt, as with -p; several words are joined
+    /// The prompt, as -p; several words are joined with spaces
     #[arg(env = "LFM2_WORDS", value_name = "TEXT", conflicts_with_all = ["prompt", "messages"])]
     words: Vec<String>,
     /// The prompt

@@ -18,7 +18,7 @@ use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Info {
-    /// Instead of --model: a published model's shape, or `mini` (weights in q4, or as --weights says)
+    /// Instead of --model: the sizes of a published model or of `mini` (weights in q4, or as --weights says)
     #[arg(long, env = "LFM2_SHAPE", value_parser = load::shape_names())]
     shape: Option<String>,
     /// Print JSON
@@ -33,8 +33,8 @@ pub struct Info {
 }
 
 const NOTES: &str = "\
-Reads no weights, and opens no GPU device unless --kernel is given. If the model does not fit, the error \
-names options with which it does.
+Reads no weights. Opens a GPU device only with --kernel. If the model does not fit, the error names \
+options that make it fit.
 
 Examples:
   lfm2 info -m DIR --context 32768 --weights q4 --kv f16

@@ -26,7 +26,7 @@ pub struct Logits {
     /// Maximum number of tokens in a forward pass
     #[arg(long, value_name = "N", env = "LFM2_CHUNK", default_value_t = CHUNK, value_parser = clap::value_parser!(u32).range(1..))]
     chunk: u32,
-    /// Also generate N tokens greedily, past end tokens
+    /// Also generate N tokens greedily; end tokens do not stop it
     #[arg(long, value_name = "N", env = "LFM2_GREEDY", value_parser = clap::value_parser!(u32).range(1..))]
     greedy: Option<u32>,
     /// File to write: tensors `logits`, f32 [tokens, vocabulary], and `greedy`, i32 [N]
@@ -35,8 +35,8 @@ pub struct Logits {
 }
 
 const NOTES: &str = "\
---kv defaults to f32 for weights of any format, --context to the length needed. --greedy takes the id of \
-the largest logit, even if the tokenizer has no token for it; answers never contain such ids. The file \
+Defaults here: f32 for --kv, the length needed for --context. --greedy takes the id of the largest logit, \
+even if the tokenizer has no token for it. (Answers of other commands never contain such ids.) The file \
 appears once it is complete.
 
 Examples:

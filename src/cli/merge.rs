@@ -29,10 +29,10 @@ pub struct Merge {
 }
 
 const NOTES: &str = "\
-Needs --lora, which may be repeated. The weights are W + scale * B * A, computed in 32-bit floats. Without --weights, the copy has the \
-files, names and element types of the source, a checkpoint in safetensors with f32, f16 or bf16 \
-weights. With --weights it is a package, as `lfm2 quantize` writes it; the sum is quantised without \
-a step in between. The folder appears, and its path is printed, once it is complete and checked.
+Needs --lora, which may be repeated. A weight W becomes W + scale * B * A, computed in 32-bit \
+floats. Without --weights, the source is a checkpoint in safetensors with f32, f16 or bf16 weights, and the \
+copy has its files, names and element types. With --weights, the 32-bit sum is quantised and written as a \
+package (`lfm2 quantize`). Once the folder is complete and checked, it appears and its path is printed.
 
 Examples:
   lfm2 merge -m LiquidAI/LFM2-8B-A1B --lora my-adapter --out merged

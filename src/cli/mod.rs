@@ -89,9 +89,9 @@ enum Command {
     Serve(serve::Serve),
     /// Answer a file of requests, many at once
     Batch(batch::Batch),
-    /// Download a model from the hub
+    /// Download a model from the Hugging Face hub
     Pull(pull::Pull),
-    /// Write a package with a model's weights in fewer bits
+    /// Quantise a model's weights and write them as a package
     Quantize(quantize::Quantize),
     /// Add LoRA adapters to a model's weights
     Merge(merge::Merge),
@@ -109,17 +109,17 @@ enum Command {
     Perplexity(perplexity::Perplexity),
     /// Measure prefill and decode as llama-bench does, or a server under load
     Bench(bench::Bench),
-    /// List GPUs, the features in use and a model's memory plan
+    /// List the GPUs, their features in use, and a model's memory plan
     Info(info::Info),
     /// Check whether a model fits this machine, before a download
     Doctor(doctor::Doctor),
-    /// Compare every kernel on this GPU with the CPU
+    /// Compare every kernel on this GPU with its CPU reference
     Selftest(selftest::Selftest),
     /// Compare this engine with published figures of LFM2-8B-A1B
     Verify(verify::Verify),
     /// Print a completion script for a shell
     Completions(completions::Completions),
-    /// Options of the engine. Every command accepts them; its help names those that have an effect
+    /// Options of the engine. Every command accepts them; its help names those that it uses
     #[command(hide = true, override_usage = "lfm2 <COMMAND> [ENGINE OPTIONS]", after_help = ENGINE_NOTES)]
     Engine,
 }
@@ -135,15 +135,15 @@ impl Command {
 }
 
 const ENGINE_NOTES: &str = "\
-Environment variables set them as well, e.g. LFM2_CONTEXT=4096 (`lfm2 --help`).";
+An environment variable can set each of them, e.g. LFM2_CONTEXT=4096 (`lfm2 --help`).";
 
 const AFTER_HELP: &str = "\
 `lfm2 'What is WebGPU?'` is short for `lfm2 generate 'What is WebGPU?'`.
 Only the answer goes to stdout.
 
 Engine options: `lfm2 help engine` lists them; every command accepts them.
-Environment: a variable can set each option: LFM2_ and the option's long name in capitals, e.g. \
-LFM2_MAX_TOKENS=100. The command line takes precedence.
+Environment: a variable can set each option. Its name is LFM2_ and the option's long name in capitals, \
+e.g. LFM2_MAX_TOKENS=100. The command line takes precedence.
 Exit codes: 0 success; 2 an error that you can correct (an option, a file, a missing driver); 1 any \
 other error; 130 Ctrl-C; 143 SIGTERM.";
 

@@ -15,8 +15,8 @@ use clap::{ArgAction, Args, ValueEnum};
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Options of every command")]
 pub struct Common {
-    /// Model: a directory, a GGUF file or owner/repo[:QUANT][@REVISION] on the hub. Default: the built-in
-    /// demonstration model
+    /// Model: a directory, a GGUF file or owner/repo[:QUANT][@REVISION] on the Hugging Face hub. Default: the
+    /// built-in demonstration model
     #[arg(short, long, global = true, env = "LFM2_MODEL", value_name = "PATH|NAME")]
     pub model: Option<PathBuf>,
     /// Context length in tokens; 0 is the model's maximum. Default: 32768, or less if the model or the
@@ -45,30 +45,30 @@ pub struct Common {
     /// GPU to use: an index or part of a name from `lfm2 info`
     #[arg(long, global = true, env = "LFM2_ADAPTER", value_name = "NAME|INDEX")]
     pub adapter: Option<String>,
-    /// GPU limits and features: `adapter` (all it has) or `default` (only those of WebGPU, which every
-    /// browser has)
+    /// GPU limits and features: `adapter` (all of the GPU's) or `default` (WebGPU's, as in every
+    /// browser)
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
     /// Precision of activations in products with quantised weights: `float` (32-bit floats) or `int8`
-    /// (rounded to 8 bits in blocks of 32, exact integer products). Default: float; int8 for QAD files
+    /// (8 bits in blocks of 32). Default: int8 for models that were trained for it (QAD), else float
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum, value_name = "PRECISION")]
     pub activations: Option<ActivationsChoice>,
-    /// Unit that computes products of prompts: `lanes` (32-bit floats) or `matrix-units` (the GPU's, inputs
-    /// rounded to 16-bit floats). Default: matrix-units if the GPU has them; lanes with f32 weights
+    /// Arithmetic for prompts: `lanes` (32-bit floats) or `matrix-units` (tensor cores, inputs rounded to
+    /// 16-bit floats). Default: lanes with f32 weights, else matrix-units if the GPU has them
     #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum, value_name = "UNIT")]
     pub multiply: Option<MultiplyChoice>,
-    /// Compute every token with the same bits, whatever answers run beside it and however its prompt is cut into
-    /// chunks. Prompts take longer, and at most 64 answers run at once
+    /// Make the bits of an answer independent of other answers and of the prompt's division into chunks.
+    /// Prompts take longer, and at most 64 answers run at once
     #[arg(long, global = true, env = "LFM2_REPRODUCIBLE")]
     pub reproducible: bool,
-    /// Jinja template of conversations in place of the model's own
+    /// File with a Jinja chat template, used instead of the model's own
     #[arg(long, global = true, env = "LFM2_CHAT_TEMPLATE", value_name = "FILE")]
     pub chat_template: Option<PathBuf>,
-    /// LoRA adapter, a path or owner/repo on the hub; may be repeated. Answers use the first one;
-    /// with `serve`, a request names its own
+    /// LoRA adapter, a path or owner/repo on the hub; may be repeated. Answers use the first one; with
+    /// `serve`, each request names one
     #[arg(long, global = true, env = "LFM2_LORA", value_name = "[NAME=]PATH|REPO")]
     pub lora: Vec<PathBuf>,
-    /// Factor of one adapter or of all; may be repeated. Default: 1
+    /// Scale of one LoRA adapter or of all; may be repeated. Default: 1
     #[arg(long, global = true, env = "LFM2_LORA_SCALE", value_name = "[NAME=]X", allow_negative_numbers = true, value_parser = lora_scale::scale)]
     pub lora_scale: Vec<Scale>,
     /// Answer even if the GPU's self-test has failed or has not run
@@ -207,7 +207,7 @@ pub struct Sampling {
     /// Sample from tokens with at least P times the highest probability; 0 turns it off
     #[arg(long, env = "LFM2_MIN_P", value_name = "P", allow_negative_numbers = true)]
     pub min_p: Option<f32>,
-    /// Penalty on tokens in the context. 1 turns it off, and is the default at temperature 0
+    /// Penalty on tokens in the context; 1 turns it off. Default at temperature 0: 1
     #[arg(
         long,
         visible_alias = "repeat-penalty",
@@ -219,14 +219,14 @@ pub struct Sampling {
     /// Penalty on tokens already generated; 0 turns it off
     #[arg(long, env = "LFM2_PRESENCE_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub presence_penalty: Option<f32>,
-    /// Penalty on generated tokens, times their count; 0 turns it off
+    /// Penalty on each occurrence of a generated token; 0 turns it off
     #[arg(long, env = "LFM2_FREQUENCY_PENALTY", value_name = "X", allow_negative_numbers = true)]
     pub frequency_penalty: Option<f32>,
-    /// Random seed: repeats an answer on the same adapter, driver and version. Default: -1, a new
-    /// seed for each answer, shown with -v
+    /// Random seed. The same seed repeats an answer on the same GPU, driver and version. Default: -1, a
+    /// new seed for each answer, shown with -v
     #[arg(short, long, env = "LFM2_SEED", allow_negative_numbers = true, value_name = "SEED", value_parser = or_minus_one::<u64>)]
     seed: Option<OrMinusOne<u64>>,
-    /// Stop string, which ends the answer; may be repeated
+    /// Stop string: ends the answer when it occurs; may be repeated
     #[arg(long, alias = "reverse-prompt", env = "LFM2_STOP", value_name = "TEXT")]
     pub stop: Vec<String>,
 }

@@ -44,10 +44,10 @@ pub struct Perplexity {
 
 const NOTES: &str = "\
 The figures are comparable with llama-perplexity's. The text is split into chunks of --context \
-tokens (default here: 512); a shorter rest is dropped. Each chunk starts from an empty state, with \
-the beginning-of-text token in place of its first token. The tokens of its second half are scored: \
-the perplexity is exp of the mean of -ln p. A newline at the end of the file is dropped; special \
-tokens spelled out in the file are plain text. stderr shows the value after each chunk.
+tokens (default here: 512); a shorter rest is dropped. Each chunk starts from an empty state, and the \
+beginning-of-text token replaces its first token. Only its second half is scored. The perplexity is \
+exp(mean(-ln p)) over the scored tokens. A newline at the end of the file is dropped. Special tokens \
+in the file are read as plain text. stderr shows the value after each chunk.
 
 Examples:
   lfm2 -m DIR perplexity -f wiki.test.raw

@@ -23,10 +23,11 @@ pub struct Pull {
 }
 
 const NOTES: &str = "\
-Prints the path of the folder or file. QUANT defaults to Q4_0, Q4_K_M, QAD-Q4_0 (in this order) or the only one. \
-The address of a page or file on the hub also works as a name, and so does the name of a LoRA adapter. Models that this engine cannot run \
-are refused before the download. An interrupted download resumes. Files appear under their names \
-only after their hashes match the hub's. The cache is shared with huggingface_hub.
+Prints the path of the folder or file. QUANT defaults to the first of Q4_0, Q4_K_M and QAD-Q4_0 that \
+exists, else to the only one. A name may also be the address of a page or file on the hub, or name a LoRA \
+adapter. Models that this engine cannot run are refused before the download. An interrupted download \
+resumes. A file gets its final name only after its hash matches the hub's. The cache is that of Python's \
+huggingface_hub.
 
 Environment variables: HF_HOME, HF_HUB_CACHE, HUGGINGFACE_HUB_CACHE, XDG_CACHE_HOME, HF_ENDPOINT, \
 HF_TOKEN, HF_HUB_OFFLINE, HF_HUB_DOWNLOAD_TIMEOUT, HTTPS_PROXY, ALL_PROXY, NO_PROXY, SSL_CERT_FILE

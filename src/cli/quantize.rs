@@ -20,7 +20,7 @@ use crate::model::{ModelPart, Recipe, WeightChoice};
 #[derive(Debug, Args)]
 #[command(after_help = NOTES)]
 pub struct Quantize {
-    /// Parts with another format: head, attention, conv, experts or dense. Default with q4:
+    /// Another format for a part: head, attention, conv, experts or dense. Default with q4:
     /// head=q8,attention=q8
     #[arg(
         long,
@@ -37,9 +37,9 @@ pub struct Quantize {
 
 const NOTES: &str = "\
 Needs --weights. The source is a checkpoint with f32, f16 or bf16 weights; without --model, the \
-built-in one. A package has files of at most 256 MiB, and their lengths and SHA-256 hashes in \
-manifest.json. --model accepts the folder; the results equal those of --weights with the source. The \
-folder appears, and its path is printed, once it is complete and checked. Needs memory for a few buffers of 32 MiB.
+built-in one. A package has files of at most 256 MiB; manifest.json lists their lengths and SHA-256 \
+hashes. --model accepts the folder; results are the same as with the source and --weights. Once the \
+folder is complete and checked, it appears and its path is printed. Needs memory for a few buffers of 32 MiB.
 
 Examples:
   lfm2 quantize -m LiquidAI/LFM2.5-8B-A1B --weights q4 --out lfm2-q4

@@ -53,7 +53,7 @@ pub struct Serve {
     /// Origin of web pages that may call the server, e.g. https://example.org; `*` is any
     #[arg(long, value_name = "ORIGIN", env = "LFM2_CORS")]
     cors: Vec<String>,
-    /// Further name of the model, for clients that ask for a fixed one
+    /// Another name of the model, for clients with a fixed model name
     #[arg(long, value_name = "NAME", env = "LFM2_ALIAS")]
     alias: Vec<String>,
     /// Ignore unknown fields of requests, and name them in the header `x-ignored-fields`; accept any
@@ -79,10 +79,11 @@ const NOTES: &str = "\
 Routes: /v1/chat/completions, /v1/responses, /v1/messages (Anthropic's API), /v1/completions, /v1/models, \
 /lora-adapters, /tokenize, /detokenize, /tokenizer_info, /apply-template, /health and /metrics (Prometheus). \
 docs/server.md describes them.
-A request uses the model alone, or the LoRA adapter (--lora) that its `model` or `lora` names.
-Clients of OpenAI's API take http://127.0.0.1:8080/v1 as their base URL, those of Anthropic's API \
-http://127.0.0.1:8080, and any key if the server has none.
-Ctrl-C or SIGTERM lets running answers end and refuses new ones; a second one ends the server at once.
+A request may name a LoRA adapter (--lora) in `model` or `lora`; otherwise it uses the model alone.
+The base URL is http://127.0.0.1:8080/v1 for clients of OpenAI's API, and http://127.0.0.1:8080 for those \
+of Anthropic's. A server without keys accepts any key.
+After Ctrl-C or SIGTERM, running answers end and new requests are refused. A second one ends the server \
+at once.
 The log has no prompts and no answers.
 
 Examples:

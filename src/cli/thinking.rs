@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 /// `--thinking` of commands that answer.
 #[derive(Clone, Copy, Debug, Default, Args)]
 pub struct Thinking {
-    /// Reasoning on stderr: `show` (the default at a terminal) or `hide`
+    /// Reasoning on stderr: `show` (default at a terminal) or `hide` it
     #[arg(long, env = "LFM2_THINKING", value_enum, value_name = "CHOICE")]
     thinking: Option<Choice>,
 }

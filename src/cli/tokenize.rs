@@ -21,14 +21,14 @@ pub struct Tokenize {
     /// Convert ids to text, special tokens included
     #[arg(long, conflicts_with_all = ["chat", "parse"], env = "LFM2_DECODE")]
     decode: bool,
-    /// With --parse: tool definitions in JSON; calls of other tools are left in the text. Default: all
+    /// With --parse: definitions of tools in JSON. Calls of other tools stay in the text. Default: all
     /// names are accepted
     #[arg(long, value_name = "FILE.json", requires = "parse", conflicts_with_all = ["text", "chat"], env = "LFM2_TOOLS")]
     tools: Option<PathBuf>,
 }
 
 const NOTES: &str = "\
-Needs no GPU and only the tokenizer's files: tokenizer.json, and for --chat chat_template.jinja or \
+Needs no GPU and no weights, only tokenizer.json. --chat also needs chat_template.jinja or \
 tokenizer_config.json.
 
 Examples:

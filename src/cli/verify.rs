@@ -37,8 +37,8 @@ const TEXTS: [(&str, &str); 2] = [
 pub struct Verify {}
 
 const NOTES: &str = "\
-The figures are from transformers' own test, computed in bf16: means over the vocabulary (tolerance \
-0.01), ten logits and two greedy texts. Needs --model with the checkpoint (16.7 GB).";
+The figures are from the tests of transformers, computed in bf16: means of logits (tolerance 0.01), ten \
+logits and two greedy texts. Needs --model with the checkpoint (16.7 GB).";
 
 impl Verify {
     pub fn run(self, common: &Common) -> Result<(), CliError> {

@@ -1,7 +1,8 @@
-//! The forward pass of LFM2, recorded once for each size of batch, then replayed.
+//! The forward pass of LFM2. It is recorded as a plan once for each size of batch; each pass replays a plan.
 //!
-//! The same code serves decode and prefill. A batch is a list of rows of any sequences. The plan's number of rows and
-//! the device's [`Choices`] select the kernels. Source: transformers `Lfm2MoeModel.forward`.
+//! The same code serves decode and prefill. A batch is a list of rows, which may belong to several sequences. A row is
+//! one token with its position. A logit row is a row whose logits are wanted. The plan's number of rows and the
+//! device's [`Choices`] select the kernels. Source: transformers `Lfm2MoeModel.forward`.
 
 use super::scratch::Scratch;
 use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights};
@@ -23,24 +24,25 @@ pub struct Forward<'a> {
     pub weights: &'a Weights,
     /// State of the sequences.
     pub state: &'a State,
-    /// Activations. `x` is the residual stream, `h` its norm; `wide` holds B, C, x' or q, k, v; `y` and `o` are the
-    /// outputs of the convolution and of attention, and `a` is SwiGLU's.
+    /// Activations: `x`, the residual stream; `h`, the normed `x`; `wide`, which holds B, C and x' of a convolution or
+    /// q, k and v of attention; and the outputs `y` of a convolution, `o` of attention and `a` of SwiGLU.
     pub scratch: &'a Scratch,
-    /// `[logit rows, vocab_size]`: the head's output. It is [`Scratch::logits`] in a plan that
-    /// draws tokens, otherwise a buffer of the caller.
+    /// `[logit rows, vocab_size]`: the head's output. In a plan that draws tokens it is [`Scratch::logits`], otherwise
+    /// a buffer of the caller.
     pub logits: &'a Tensor<f32>,
-    /// Log-probabilities: [`Scratch::logprobs`] in a plan that draws tokens, otherwise the caller's.
+    /// Log-probabilities. In a plan that draws tokens they are [`Scratch::logprobs`], otherwise buffers of the caller.
     pub logprobs: &'a LogprobsBuffers,
     /// Kernel choices of the device.
     pub choices: Choices,
-    /// Most rows of a batch that replays this plan.
+    /// Maximum number of rows of a batch that replays this plan.
     pub rows: u32,
 }
 
 /// Output of a pass, for its logit rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PassOutput {
-    /// The next token of each row, at most one row a sequence; log-probabilities of the rows that want them.
+    /// The next token of each logit row, and log-probabilities of the logit rows that want them. A sequence has at most
+    /// one logit row.
     Tokens,
     /// Log-probabilities of given tokens.
     Logprobs,
@@ -62,7 +64,7 @@ impl<'a> From<&'a Tensor<f32>> for Input<'a> {
 }
 
 impl<'a> Forward<'a> {
-    /// Records embedding, layers, head and output. `p` is the plan that is recorded; `w` are weights, `s` activations.
+    /// Records embedding, layers, head and output into the plan `p`. `w` are the weights, `s` the activations.
     pub fn record(&self, p: &mut Recorder, output: PassOutput) {
         let (w, s) = (self.weights, self.scratch);
         self.embed(p);
@@ -102,7 +104,8 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// `x = embed_tokens[token]`. The kernel also writes the token to its sequence's history, at its position.
+    /// `x = embed_tokens[token]`. The kernel also writes each token into the history of its sequence, which the sampler
+    /// reads for its penalties.
     fn embed(&self, p: &mut Recorder) {
         Embed {
             embedding: &self.weights.embedding,
@@ -122,7 +125,7 @@ impl<'a> Forward<'a> {
         let biases = (conv.in_proj_bias.as_ref(), conv.taps_bias.as_ref());
         let in_proj = &conv.in_proj;
         match (self.rows, h.norm, biases) {
-            // One row: a single kernel computes `in_proj` and the convolution, which saves a dispatch.
+            // For one row, a single kernel computes `in_proj` and the convolution, which saves a dispatch.
             (1, Some(norm), (None, None)) if InProjConv::takes(in_proj, p.caps()) => {
                 self.lora(p, in_proj, OfExpert::None, h, false);
                 let Choices { reduce, activations, .. } = self.choices;
@@ -152,8 +155,8 @@ impl<'a> Forward<'a> {
         self.linear(p, &conv.out_proj, bias, y.into(), &s.x, Epilogue::Add);
     }
 
-    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)`; RMSNorm (per head) and RoPE are applied
-    /// to q and k first.
+    /// `x += out_proj(softmax(q k^T / sqrt(head_dim)) v)` with `q, k, v = qkv(h)`. RMSNorm (per head) and RoPE are
+    /// applied to q and k before they are multiplied.
     fn attention(&self, p: &mut Recorder, attention: &AttentionWeights, h: Input<'_>) {
         let (c, s, state) = (self.config, self.scratch, self.state);
         let heads = c.heads(state.kv_format);
@@ -177,14 +180,15 @@ impl<'a> Forward<'a> {
         let (partial, max_splits) = (&s.partial, state.max_splits());
         let Choices { reduce, multiply, .. } = self.choices;
         let typical_context = state.context / 2;
-        // The first kernel computes sequences with few rows in the pass, the second all others.
+        // The first kernel computes the sequences with few rows in the pass, the second one all others.
         Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(p);
         FlashAttention { q, keys, values, o, heads, typical_context }.record(p, multiply);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 
-    /// `logits = router h`, then the choice of each row's `top_k` experts and their gates. In a pass of one row the
-    /// kernels of the experts choose from the logits themselves (`products_choose`).
+    /// `logits = router h`. The logits determine the `top_k` experts of each row and their gates, the factors of their
+    /// outputs. The kernel [`Route`] makes this choice. In a pass of one row, the kernels of the experts make it
+    /// themselves (`products_choose`).
     fn route(
         &self,
         p: &mut Recorder,
@@ -209,7 +213,7 @@ impl<'a> Forward<'a> {
         choice
     }
 
-    /// Whether the kernels of the experts' matrices choose each row's experts themselves, which saves a dispatch.
+    /// Whether the kernels that multiply by the experts' matrices also choose the experts, which saves a dispatch.
     fn products_choose(&self, p: &Recorder, w13: &Matrix) -> bool {
         self.rows == 1 && Matvec::gathers(w13, p.caps())
     }
@@ -282,11 +286,11 @@ impl<'a> Forward<'a> {
         .record(p);
     }
 
-    /// `logits = head(norm(x))` for the rows whose logits are wanted.
+    /// `logits = head(norm(x))` for the logit rows.
     fn head(&self, p: &mut Recorder, output: PassOutput) {
         let Input { x, norm } = self.norm(p, &self.weights.embedding_norm, true);
         let rows = match output {
-            // At most one logit row a sequence, even in a long chunk.
+            // A sequence has at most one logit row, even in a long chunk.
             PassOutput::Tokens => self.rows.min(self.state.n_slots),
             PassOutput::Logprobs | PassOutput::Logits => self.rows,
         };
@@ -303,13 +307,15 @@ impl<'a> Forward<'a> {
         p.probe(format_args!("logits"), self.logits);
     }
 
-    /// Draws each logit row's next token and writes it to `next_token[slot]` of its sequence. [`Sample`] records four
-    /// kernels: `sample_prepare` (penalties), `sample_histogram` (for top-k and top-p), `sample_draw`, `sample_select`.
-    /// Log-probabilities are computed for rows that want them, from the logits before or after biases and penalties.
+    /// Draws the next token of each logit row and writes it to `next_token[slot]` of the row's sequence. [`Sample`]
+    /// records four kernels: `sample_prepare` (biases and penalties), `sample_histogram` (for top-k and top-p),
+    /// `sample_draw` and `sample_select`. A row may want log-probabilities, either of the logits before biases and
+    /// penalties ([`LogprobsMode::Raw`]) or after them ([`LogprobsMode::Processed`]).
     fn sample(&self, p: &mut Recorder) {
         let logprobs = self.logprobs(p);
         logprobs.record_spans(p, LogprobsMode::Raw);
-        // The host may compute the masks of allowed tokens while the GPU runs the dispatches above.
+        // Here the pass can be submitted in two parts. While the GPU runs the dispatches above, the host computes the
+        // masks of allowed tokens.
         p.pause_here();
         Sample {
             history: &self.state.history,
@@ -326,6 +332,7 @@ impl<'a> Forward<'a> {
         logprobs.record(p);
     }
 
+    /// The kernels of log-probabilities, with their buffers.
     fn logprobs(&self, p: &Recorder) -> Logprobs<'_> {
         Logprobs {
             logits: self.logits,
@@ -337,8 +344,8 @@ impl<'a> Forward<'a> {
         }
     }
 
-    /// `norm(x)` of the residual stream, or of its rows whose logits are wanted. In passes of few rows the norm has no
-    /// dispatch: the returned [`Input`] tells each product that reads it to apply the norm itself.
+    /// RMSNorm of the residual stream, or of its logit rows only. In passes of few rows the norm has no dispatch of its
+    /// own: the returned [`Input`] tells each product that reads it to apply the norm itself.
     fn norm<'b>(
         &'b self,
         p: &mut Recorder,
@@ -353,9 +360,9 @@ impl<'a> Forward<'a> {
         h.into()
     }
 
-    /// The first half of a LoRA adapter `W' = W + scale B A`: `v = scale A input`, for the rows that have an adapter. The
-    /// product with the matrix `W`, which follows, adds `B v`. `own_rows`: each expert's product has an input row of its
-    /// own.
+    /// A LoRA adapter changes a matrix `W` to `W + scale B A`. This records its first product, `v = scale A input`, for
+    /// the rows that have an adapter. The product with `W`, which follows, adds `B v`. With `own_rows`, each expert of
+    /// a row has an input row of its own; otherwise all experts of a row read the same one.
     fn lora(
         &self,
         p: &mut Recorder,
@@ -370,6 +377,7 @@ impl<'a> Forward<'a> {
         }
     }
 
+    /// The product with a matrix, for all rows: `out = epilogue(weight input + bias)`. Adapters are included.
     fn linear(
         &self,
         p: &mut Recorder,
@@ -388,7 +396,7 @@ impl<'a> Forward<'a> {
         );
     }
 
-    /// Whether this plan takes the kernels for few rows.
+    /// Whether this plan uses the kernels for few rows.
     fn few_rows(&self) -> bool {
         self.rows <= self.choices.matvec_rows
     }

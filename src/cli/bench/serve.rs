@@ -30,19 +30,20 @@ pub struct LoadOptions {
     #[arg(long, value_delimiter = ',', env = "LFM2_CONCURRENCY", value_name = "N",
         value_parser = clap::value_parser!(u32).range(1..=1024))]
     concurrency: Vec<u32>,
-    /// Requests a second, at random times (a Poisson process), answered or not; separated by commas
+    /// Rates in requests a second, separated by commas: requests start at random times (a Poisson process) and do
+    /// not wait for answers
     #[arg(long, value_delimiter = ',', env = "LFM2_REQUEST_RATE", value_name = "R", value_parser = rate)]
     request_rate: Vec<f64>,
-    /// Requests of each test. Default: 8 for each at once, 64 with --request-rate
+    /// Requests of each test. Default: 8 times --concurrency, or 64 with --request-rate
     #[arg(long, env = "LFM2_REQUESTS", value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     requests: Option<u32>,
-    /// Measure again with prompts that have their first TOKENS in common
+    /// Measure again with prompts that share their first TOKENS tokens
     #[arg(long, env = "LFM2_SHARED_PREFIX", value_name = "TOKENS", value_parser = clap::value_parser!(u32).range(1..))]
     shared_prefix: Option<u32>,
-    /// Seed of prompts and times. Default: another in each run, so that no server has the prompts cached
+    /// Seed of prompts and times. Default: a new one in each run, so that no server has cached the prompts
     #[arg(id = "load_seed", long = "seed", env = "LFM2_SEED", value_name = "SEED")]
     seed: Option<u32>,
-    /// The model's name on the server. Default: the first that it lists
+    /// The model's name on the server. Default: the first listed there
     #[arg(long, env = "LFM2_SERVED_MODEL", value_name = "NAME")]
     served_model: Option<String>,
     /// The server's key. Other users of this machine can see it; the variable LFM2_API_KEY hides it
