@@ -49,16 +49,16 @@ pub struct Common {
     /// browser)
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
-    /// Precision of activations in products with quantised weights: `float` (32-bit floats) or `int8`
-    /// (8 bits in blocks of 32). Default: int8 for models that were trained for it (QAD), else float
+    /// Precision of activations beside quantised weights: `float` or `int8` (in blocks of 32).
+    /// Default: int8 for models that were trained for it (QAD), else float
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum, value_name = "PRECISION")]
     pub activations: Option<ActivationsChoice>,
     /// Arithmetic for prompts: `lanes` (32-bit floats) or `matrix-units` (tensor cores, inputs rounded to
     /// 16-bit floats). Default: lanes with f32 weights, else matrix-units if the GPU has them
     #[arg(long, global = true, env = "LFM2_MULTIPLY", value_enum, value_name = "UNIT")]
     pub multiply: Option<MultiplyChoice>,
-    /// Make the bits of an answer independent of other answers and of the prompt's division into chunks.
-    /// Prompts take longer, and at most 64 answers run at once
+    /// Give an answer the same bits beside any other answers. Prompts take longer, and at most 64
+    /// answers run at once
     #[arg(long, global = true, env = "LFM2_REPRODUCIBLE")]
     pub reproducible: bool,
     /// File with a Jinja chat template, used instead of the model's own

@@ -4,6 +4,7 @@ use super::progress::Reporter;
 use super::runner::Runner;
 use crate::error::Error;
 use crate::formats::Checkpoint;
+use crate::formats::source::BoxFuture;
 use crate::gpu::Device;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
@@ -31,7 +32,17 @@ pub(super) struct Loader {
 
 impl Loader {
     /// Makes the buffers, loads the weights and compiles the kernels.
-    pub async fn runner(&self, device: &Device, reporter: Reporter) -> Result<Runner, Error> {
+    ///
+    /// The future is boxed: as an `async fn`, each caller gets a copy of it (14 kB of the browser's wasm, gzipped).
+    pub fn runner<'a>(
+        &'a self,
+        device: &'a Device,
+        reporter: Reporter,
+    ) -> BoxFuture<'a, Result<Runner, Error>> {
+        Box::pin(self.make(device, reporter))
+    }
+
+    async fn make(&self, device: &Device, reporter: Reporter) -> Result<Runner, Error> {
         let weights_reporter = reporter.clone();
         let mut on_progress = move |progress: LoadProgress| weights_reporter.weights(progress);
         let Self { config, checkpoint, tensors, recipe, .. } = self;

@@ -130,7 +130,7 @@ impl Checkpoint {
             }
             sources.push(source);
         }
-        tensors.sort_by(|a: &TensorInfo, b| a.name.cmp(&b.name));
+        tensors.sort_unstable_by(|a: &TensorInfo, b| a.name.cmp(&b.name));
         check_index(&name, &weight_map.0, &shards, &tensors)?;
         Ok(Self { name, naming: Naming::Hub, files: sources, tensors })
     }
@@ -167,7 +167,7 @@ impl Checkpoint {
         files: Vec<Arc<dyn ByteSource>>,
         mut tensors: Vec<TensorInfo>,
     ) -> Self {
-        tensors.sort_by(|a, b| a.name.cmp(&b.name));
+        tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         Self { name: name.to_owned(), naming: Naming::Hub, files, tensors }
     }
 

@@ -187,7 +187,7 @@ impl ModelFiles {
             let is_gguf = name.len() > 5 && name.to_ascii_lowercase().ends_with(".gguf");
             is_gguf && gguf::part_of(name).is_none_or(|(part, _)| part == 1)
         });
-        names.sort();
+        names.sort_unstable();
         Ok(names)
     }
 

@@ -86,7 +86,7 @@ pub async fn read_header(
     let mut header = vec![0; usize::try_from(header_len).unwrap_or(0)];
     source.read_at(8, &mut header).await?;
     let (mut tensors, metadata) = parse(source.name(), &header, data_start, file)?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for pair in tensors.windows(2) {
         if let [a, b] = pair
             && a.name == b.name
@@ -152,7 +152,7 @@ fn check_ranges(
         })
     };
     let mut in_order: Vec<&TensorInfo> = tensors.iter().collect();
-    in_order.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+    in_order.sort_unstable_by_key(|tensor| (tensor.range.start, tensor.range.end));
     let mut end = data_start;
     let mut before: Option<&TensorInfo> = None;
     for tensor in in_order {

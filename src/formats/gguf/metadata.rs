@@ -202,7 +202,7 @@ impl Metadata {
     ) -> Result<Self, FormatError> {
         let mut metadata = Self { file, bytes, entries: Vec::new() };
         let mut entries = entries;
-        entries.sort_by(|a, b| metadata.text(&a.key).cmp(metadata.text(&b.key)));
+        entries.sort_unstable_by(|a, b| metadata.text(&a.key).cmp(metadata.text(&b.key)));
         for pair in entries.windows(2) {
             if let [a, b] = pair
                 && metadata.text(&a.key) == metadata.text(&b.key)

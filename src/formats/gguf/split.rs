@@ -66,7 +66,7 @@ pub(in crate::formats) async fn open_parts(
             .mismatch(TENSORS, format_args!("{got}, the total of all parts"))
             .into());
     }
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for pair in tensors.windows(2) {
         if let [a, b] = pair
             && a.name == b.name

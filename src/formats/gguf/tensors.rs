@@ -115,7 +115,7 @@ pub(super) fn read(
         tensors.push(TensorInfo { name, element_type, shape, range: start..end, file });
     }
     check_ranges(source, &mut tensors, alignment, data_start).map_err(Fail::Error)?;
-    tensors.sort_by(|a, b| a.name.cmp(&b.name));
+    tensors.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     for pair in tensors.windows(2) {
         if let [a, b] = pair
             && a.name == b.name
@@ -188,7 +188,7 @@ fn check_ranges(
     alignment: u64,
     data_start: u64,
 ) -> Result<(), FormatError> {
-    tensors.sort_by_key(|tensor| (tensor.range.start, tensor.range.end));
+    tensors.sort_unstable_by_key(|tensor| (tensor.range.start, tensor.range.end));
     let mut end = data_start;
     let mut before: Option<&TensorInfo> = None;
     for tensor in &*tensors {
