@@ -49,8 +49,8 @@ pub struct Common {
     /// browser)
     #[arg(long, global = true, env = "LFM2_LIMITS", value_enum, default_value_t = Limits::Adapter)]
     pub limits: Limits,
-    /// Precision of activations beside quantised weights: `float` or `int8` (in blocks of 32).
-    /// Default: int8 for models that were trained for it (QAD), else float
+    /// Precision of activations beside quantised weights: `float` or `int8`. Default: int8 for models
+    /// trained for it (QAD), else float
     #[arg(long, global = true, env = "LFM2_ACTIVATIONS", value_enum, value_name = "PRECISION")]
     pub activations: Option<ActivationsChoice>,
     /// Arithmetic for prompts: `lanes` (32-bit floats) or `matrix-units` (tensor cores, inputs rounded to
