@@ -41,7 +41,7 @@ impl ChatRequest {
     /// [`Error::Request`] for the first field that it cannot.
     pub(super) fn check_rules(&self, engine: &Engine) -> Result<(), Error> {
         match self.tool_choice {
-            _ if engine.has_grammar_library() => Ok(()),
+            _ if engine.has_grammar_library() || !self.needs_grammar() => Ok(()),
             ToolChoice::Required | ToolChoice::Named(_) => Err(wrong("tool_choice", NO_LIBRARY)),
             _ if !self.rules.parallel => Err(wrong("parallel_tool_calls", NO_LIBRARY)),
             _ if self.wanted != Wanted::Text => Err(wrong(self.wanted.field(), NO_LIBRARY)),
@@ -79,6 +79,7 @@ impl ChatRequest {
         engine: &Engine,
         format: &AnswerFormat,
     ) -> Result<Option<AllowedTokens>, Error> {
+        self.check_rules(engine)?;
         let tools = self.conversation.tools.as_deref();
         let Some(tools) = tools.filter(|_| self.tools_are_restricted(engine)) else {
             return self.wanted.rule(engine, format);
@@ -108,6 +109,7 @@ fn named(error: Error, field: &str) -> Error {
         Error::Grammar(e @ (GrammarError::Refused { .. } | GrammarError::TooLarge { .. })) => {
             wrong(field, e.to_string())
         }
+        Error::Grammar(GrammarError::NoLibrary) => wrong(field, NO_LIBRARY),
         other => other,
     }
 }

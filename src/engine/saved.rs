@@ -74,7 +74,8 @@ impl Engine {
     }
 
     /// Reads a saved state into the prefix cache, and returns its length in tokens. A prompt that begins with these
-    /// tokens continues from there. An invalid file changes nothing.
+    /// tokens continues from there. An invalid file changes no answer, but the room that it was given may have cost cached
+    /// prefixes.
     ///
     /// # Errors
     /// [`Error::SavedState`] for a file of another model, format or version, of a LoRA adapter that is not loaded, a
@@ -113,7 +114,7 @@ impl Engine {
         };
         let Some((pages, taken)) = lease else {
             let problem =
-                "does not fit the memory of keys and values beside the answers in progress";
+                "does not fit the memory of earlier prompts beside the answers in progress";
             return Err(reader.wrong(problem));
         };
         // If there are fewer than in the file, those behind all others.

@@ -417,21 +417,23 @@ fn random_requests_equal_those_alone() {
 /// Turns of agents: ten conversations with common beginnings, each turn a longer prompt. A prompt computes
 /// exactly the tokens behind the longest known prefix: one that ends with a block, before the last token of an
 /// earlier prompt, or at the end of an answer.
+/// Limits of two sequences with room for all.
+const LIMITS: Limits = Limits {
+    slots: 2,
+    pages: 4000,
+    snapshots: 4000,
+    page: PAGE as u32,
+    columns: COLUMNS as u32,
+    chunk: 16,
+    chunk_beside: 16,
+    scored: 3,
+    rewind: REWIND as u32,
+};
+
 #[test]
 fn a_turn_computes_what_no_earlier_text_covers() {
     let mut random = Random(5);
-    let limits = Limits {
-        slots: 2,
-        pages: 4000,
-        snapshots: 4000,
-        page: PAGE as u32,
-        columns: COLUMNS as u32,
-        chunk: 16,
-        chunk_beside: 16,
-        scored: 3,
-        rewind: REWIND as u32,
-    };
-    let mut world = World::new(limits, 0);
+    let mut world = World::new(LIMITS, 0);
     world.forces = false;
     let mut known: Vec<Vec<u32>> = Vec::new();
     let system: Vec<u32> = (0..50).map(|i| 1 + i % 7).collect();
@@ -473,4 +475,19 @@ fn a_turn_computes_what_no_earlier_text_covers() {
     let counts = world.scheduler.counts();
     assert_eq!((counts.hit_tokens, counts.prompt_tokens), (hit as u64, all as u64));
     world.settle();
+}
+
+/// A restored state takes at most half of the snapshots, and gives back all that it did not keep.
+#[test]
+fn a_restored_state_leaves_half_of_the_snapshots() {
+    let mut world = World::new(Limits { snapshots: 6, ..LIMITS }, 0);
+    let tokens: Vec<u32> = (0..2 * PAGE as u32).collect();
+    for _ in 0..5 {
+        let (pages, snapshots) = world.scheduler.lease_state(2, 8).unwrap();
+        assert_eq!((pages.len(), snapshots.len()), (2, 3));
+        world.scheduler.adopt(0, &tokens, &pages, snapshots[2]);
+        world.scheduler.end_state(&pages, snapshots[..2].iter().copied());
+    }
+    let (hit, inside) = world.scheduler.lease_prefix(0, &tokens).unwrap();
+    assert_eq!((hit.position, inside), (2 * PAGE, Vec::new()));
 }

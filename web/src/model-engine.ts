@@ -58,7 +58,9 @@ export class ModelEngine implements Engine {
     this.#options = { ...kept, contextLength: loaded.info.contextLength };
     this.#loaded = loaded;
     const answerer: Answerer = {
-      check: (request) => this.#gate.together(async () => this.#current().answerer.check(request)),
+      // It may wait for a download, for which dispose does not wait.
+      check: (request) =>
+        this.#gate.together(() => raceAbort(this.#check(request), this.#disposed.signal, () => undefined)),
       answer: async (request, onPiece, signal) => this.#current().answerer.answer(request, onPiece, signal),
     };
     this.chat = { completions: new Completions(answerer, name, this.#gate, this.#disposed.signal) };
@@ -148,6 +150,10 @@ export class ModelEngine implements Engine {
     });
     this.chat.completions.runAhead();
     await raceAbort(turn, signal, () => undefined);
+  }
+
+  async #check(request: string): Promise<void> {
+    await this.#current().answerer.check(request);
   }
 
   #current(): Loaded {

@@ -10,7 +10,7 @@ const module = new WasmModule(
   'the wasm for answers of a given form',
   'wasm/structure_bg.wasm',
   // Bundlers look for this expression.
-  new URL('./wasm/structure_bg.wasm', import.meta.url),
+  () => new URL('./wasm/structure_bg.wasm', import.meta.url),
   init,
 );
 

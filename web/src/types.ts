@@ -24,7 +24,7 @@ export interface ChatMessage {
 /** A tool that the model may call. */
 export interface ChatTool {
   type: OneOf<'function'>;
-  function: { name: string; description?: string; parameters?: object };
+  function: { name: string; description?: string; parameters?: object; strict?: boolean | null };
 }
 
 /** The fields of a request. Any other field is refused, never ignored. */
@@ -67,21 +67,20 @@ export interface ChatRequest {
    */
   tool_choice?:
     | OneOf<'auto' | 'none' | 'required'>
-    | { type: 'function'; function: { name: string } }
-    | { type: 'allowed_tools'; allowed_tools: { mode: OneOf<'auto' | 'required'>; tools: readonly unknown[] } }
+    | { type: OneOf<'function'>; function: { name: string } }
+    | { type: OneOf<'allowed_tools'>; allowed_tools: { mode: OneOf<'auto' | 'required'>; tools: readonly unknown[] } }
     | null;
   /** Whether an answer may have several tool calls. */
   parallel_tool_calls?: boolean | null;
   /** The form of the answer: any text, JSON, or JSON of a schema. A keyword that cannot be enforced is refused. */
   response_format?:
-    | { type: 'text' }
-    | { type: 'json_object' }
-    | { type: 'json_schema'; json_schema: { name?: string; strict?: boolean | null; schema: object | boolean } }
+    | { type: OneOf<'text' | 'json_object'> }
+    | { type: OneOf<'json_schema'>; json_schema: { name?: string; strict?: boolean | null; schema: object | boolean } }
     | null;
   /** One of these forms, as in vLLM: a JSON schema, a regular expression, one of several texts, a Lark grammar. */
   structured_outputs?: {
     json?: object | boolean | string;
-    json_object?: true;
+    json_object?: boolean;
     regex?: string;
     choice?: readonly string[];
     grammar?: string;

@@ -12,11 +12,11 @@ export class WasmModule {
   /** Its path in the package. */
   readonly #path: string;
   /** Its URL beside the package's modules. */
-  readonly #url: URL;
+  readonly #url: () => URL;
   readonly #init: (input: { module_or_path: InitInput | Promise<InitInput> }) => Promise<unknown>;
   #ready: Promise<void> | undefined;
 
-  constructor(name: string, path: string, url: URL, init: (input: { module_or_path: InitInput | Promise<InitInput> }) => Promise<unknown>) {
+  constructor(name: string, path: string, url: () => URL, init: (input: { module_or_path: InitInput | Promise<InitInput> }) => Promise<unknown>) {
     this.#name = name;
     this.#path = path;
     this.#url = url;
@@ -35,7 +35,7 @@ export class WasmModule {
   async #start(bytes: (() => Promise<WasmBytes>) | undefined): Promise<void> {
     if (bytes !== undefined) return void (await this.#init({ module_or_path: await bytes() }));
     const folder = packageFolder();
-    const url = folder ? new URL(this.#path, folder) : this.#url;
+    const url = folder ? new URL(this.#path, folder) : this.#url();
     const wrong = (code: 'network' | 'wrong_content', problem: string, cause?: unknown) =>
       new Lfm2Error(code, `${this.#name} did not load: ${url.href}: ${problem}`, { cause });
     const response = await fetch(url).catch((thrown: unknown) => {

@@ -6,7 +6,7 @@ const engine = new WasmModule(
   "the engine's wasm",
   'wasm/lfm2_bg.wasm',
   // Bundlers look for this expression.
-  new URL('./wasm/lfm2_bg.wasm', import.meta.url),
+  () => new URL('./wasm/lfm2_bg.wasm', import.meta.url),
   init,
 );
 

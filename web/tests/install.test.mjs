@@ -108,7 +108,9 @@ interface Said { role: 'user' | 'assistant'; content: string }
 const literal = [{ role: 'user', content: 'Hi' }, { role: 'user', content: [{ type: 'text', text: 'Hi' }] }];
 const fixed = [{ role: 'system', content: 'Be brief.' }, { role: 'user', content: 'Hi' }] as const;
 const typed: ChatMessage[] = [{ role: 'tool', tool_call_id: 'call_1', content: '{}' }];
-const tools = [{ type: 'function', function: { name: 'f', parameters: { type: 'object', properties: {} } } }];
+const tools = [{ type: 'function', function: { name: 'f', strict: true, parameters: { type: 'object', properties: {} } } }];
+const schema = { type: 'object', properties: { ok: { type: 'boolean' } } };
+const response_format = { type: 'json_schema', json_schema: { schema } };
 const fixedTools = [{ type: 'function', function: { name: 'f' } }] as const;
 const stop: readonly string[] = ['.'];
 const options: EngineOptions = { model: '/demo/', cache: 'none', onProgress: ({ phase, fraction }) => console.log(phase, fraction) };
@@ -116,7 +118,7 @@ export async function ask(said: Said[], given: readonly ChatTool[]): Promise<str
   const told: Preflight = await preflight(options);
   const engine = told.gpu?.software ? await createEngine(options) : await createWorkerEngine(options);
   const { create } = engine.chat.completions;
-  for (const messages of [literal, fixed, typed, said]) await create({ messages, tools, stop, tool_choice: 'auto' });
+  for (const messages of [literal, fixed, typed, said]) await create({ messages, tools, stop, tool_choice: 'auto', response_format });
   const request = { messages: literal, tools: fixedTools, tool_choice: 'none', temperature: 0, max_tokens: 8 };
   const { message } = (await create(request)).choices[0];
   // An answer with tool calls may have no content, so its type differs from that of a literal.

@@ -93,6 +93,9 @@ for (const make of ['createEngine', 'createWorkerEngine']) {
     test('only an answer of a given form loads the module', async () => {
       const [plain] = await ask({});
       assert.equal(plain.finish_reason, 'stop');
+      // Without tools there is no call to restrict.
+      const [one, none] = await ask({ parallel_tool_calls: false, max_tokens: 2 }, { tools: [VOLUME], tool_choice: 'none', max_tokens: 2 });
+      assert.deepEqual([one.finish_reason, none.finish_reason], ['length', 'length']);
       assert.equal(page.loads, 0);
       const [answer] = await ask(format(SCHEMA));
       assert.equal(page.loads, 1);

@@ -145,8 +145,10 @@ impl WebEngine {
     /// Whether a request of the chat API waits for the library that parses grammars: it needs it, and the engine has none.
     #[wasm_bindgen(js_name = needsStructure)]
     pub fn needs_structure(&self, request: &str) -> Result<bool, JsValue> {
-        let request = ChatRequest::from_json(request).map_err(error)?;
-        Ok(request.needs_grammar() && !self.engine.has_grammar_library())
+        if self.engine.has_grammar_library() {
+            return Ok(false);
+        }
+        Ok(ChatRequest::from_json(request).map_err(error)?.needs_grammar())
     }
 
     /// Gives the engine the library that parses grammars.
