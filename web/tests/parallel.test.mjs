@@ -2,26 +2,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { launch, openPage } from './browser.mjs';
-import { serve } from './server.mjs';
+import { openPage } from './browser.mjs';
+import { serverAndBrowser } from './setup.mjs';
 
-let server, browser;
-
-before(async () => {
-  server = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const both = serverAndBrowser();
 
 for (const make of ['createEngine', 'createWorkerEngine']) {
   describe(make, () => {
     let page, alone;
 
     before(async () => {
-      page = await openPage(browser, server.address);
+      page = await openPage(both.browser, both.server.address);
       alone = await page.evaluate(async (make) => {
         globalThis.engine = await lfm2[make]({ model: '/demo/', parallel: 3, contextLength: 256 });
         globalThis.questions = ['What is lfm2-wgpu?', 'Count from 1 to 100.', 'Who are you?'];

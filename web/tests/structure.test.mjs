@@ -7,9 +7,9 @@ import path from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { promisify } from 'node:util';
 
-import { launch, openPage } from './browser.mjs';
+import { openPage } from './browser.mjs';
 import { LFM2 } from './native.mjs';
-import { serve } from './server.mjs';
+import { serverAndBrowser } from './setup.mjs';
 
 const MODULE = '**/structure_bg.wasm';
 const QUESTION = 'Who are you?';
@@ -32,20 +32,11 @@ const VOLUME = {
   },
 };
 
-let server, browser;
-
-before(async () => {
-  server = await serve();
-  browser = await launch();
-});
-after(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const both = serverAndBrowser();
 
 /** A page with an engine and the function `ask`, which returns a choice, or an error's code and message. */
 async function open(make) {
-  const page = await openPage(browser, server.address);
+  const page = await openPage(both.browser, both.server.address);
   page.loads = 0;
   page.on('request', (request) => (page.loads += request.url().endsWith('structure_bg.wasm') ? 1 : 0));
   await page.evaluate(
@@ -200,7 +191,7 @@ test('a module that does not load is an error, and the next request tries again'
 });
 
 test('after a trap the module starts again: running answers fail, later ones are right', async () => {
-  const page = await openPage(browser, server.address);
+  const page = await openPage(both.browser, both.server.address);
   try {
     const told = await page.evaluate(async () => {
       const { loadStructure } = await import('/dist/structure.js');
