@@ -3,12 +3,12 @@
 //
 //   q       [n_rows, n_heads, HEAD_DIM]                f32
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]     format of import kv
-//   partial [places, n_heads, max_splits][4 + HEAD_DIM] f32   m, l, 0, 0, then o
+//   partial [splits, n_heads][4 + HEAD_DIM]            f32   m, l, 0, 0, then o. The splits of all rows follow one
+//                                                      another; row_place(row) is the first of a row
 //   o       [n_rows, n_heads, HEAD_DIM]                f32   o / l of contexts that are one split
 //
 // Attention of sequences with few rows in the pass (decode). The batch table says how many positions,
-// at most LONGEST, a split of a row has, and each row's place in partial. attention_combine joins the
-// splits of longer contexts. A workgroup takes GROUP query heads that share a kv head, so it reads keys
+// at most LONGEST, a split of a row has. attention_combine joins the splits of longer contexts. A workgroup takes GROUP query heads that share a kv head, so it reads keys
 // and values once for all of them. It walks over the keys of its split STEP positions at a time: a team
 // of KEY_TEAM lanes reads a whole key, and their products are summed through workgroup memory. KEY_TEAM is
 // WIDTH = HEAD_DIM / 4, so that neighbouring lanes read whole lines, or 1 where lanes own rows (CPU
@@ -24,7 +24,6 @@
 struct Params {
     n_heads: u32,
     n_kv_heads: u32,
-    max_splits: u32,
     scale: f32,
     kv_scales: u32,
 }
@@ -65,10 +64,9 @@ fn main(
     let split = row_split(row);
     let context = row_position(row) + 1u;
     let begin = group.z * split;
-    // flash_attention computes rows with split 0.
-    if (split == 0u || begin >= context) { return; }
-    let end = min(begin + split, context);
     let seq = row_seq(row);
+    if (is_tiled(seq) || begin >= context) { return; }
+    let end = min(begin + split, context);
     let first_head = group.y * GROUP;
     let kv_width = params.n_kv_heads * WIDTH;
     let team = lane / WIDTH;
@@ -204,6 +202,5 @@ fn main(
 }
 
 fn partial_at(row: u32, head: u32, split: u32) -> u32 {
-    let place = (row_place(row) * params.n_heads) + head;
-    return ((place * params.max_splits) + split) * (4u + HEAD_DIM);
+    return (((row_place(row) + split) * params.n_heads) + head) * (4u + HEAD_DIM);
 }

@@ -1,7 +1,7 @@
 // attention_combine: o[r, head, :] = sum_i exp(m_i - m) o_i / sum_i exp(m_i - m) l_i, m = max_i m_i
 //
-//   partial [places, n_heads, max_splits][4 + head_dim]  f32   output of attention
-//   o       [n_rows, n_heads, head_dim]                  f32
+//   partial [splits, n_heads][4 + head_dim]  f32   m_i, l_i, 0, 0, then o_i: output of attention and flash_attention
+//   o       [n_rows, n_heads, head_dim]      f32
 //
 // A workgroup joins the splits of a head. Its lanes form parts of head_dim / 4 lanes, each lane with
 // four dimensions. A part joins every PARTS-th split, in order, with a running maximum; then the
@@ -13,7 +13,6 @@
 struct Params {
     n_heads: u32,
     head_dim: u32,
-    max_splits: u32,
 }
 
 @group(1) @binding(N) var<storage, read> partial_in: array<vec4<f32>>;
@@ -31,20 +30,19 @@ fn main(
     let row = group.y;
     let split = row_split(row);
     let context = row_position(row) + 1u;
-    // flash_attention computes rows with split 0, attention alone those with one split.
-    if (split == 0u || split >= context) { return; }
+    // The result of a context with one split is complete.
+    if (split >= context) { return; }
     let splits = (context + split - 1u) / split;
     let width = bound(params.head_dim / 4u);
     let parts = WG / width;
     let part = lane / width;
     let d = lane % width;
-    let start = ((row_place(row) * params.n_heads) + group.x) * params.max_splits;
     var high = LOWEST;
     var total = 0.0;
     var sum = vec4<f32>(0.0);
     if (part < parts) {
         for (var s = part; s < splits; s += parts) {
-            let at = (start + s) * (width + 1u);
+            let at = (((row_place(row) + s) * params.n_heads) + group.x) * (width + 1u);
             let own = partial_in[at];
             let v = partial_in[at + 1u + d];
             let top = max(high, own.x);

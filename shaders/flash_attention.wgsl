@@ -3,11 +3,14 @@
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]  in the format of import kv. A pool row is one position in a page
 //                                                   of the KV cache; kv_row(seq, position) is its index
-//   o       [n_rows, n_heads, HEAD_DIM]             f32
+//   o       [n_rows, n_heads, HEAD_DIM]             f32   results of contexts that are one split
+//   partial [splits, n_heads][4 + HEAD_DIM]         f32   results of the splits of other contexts (lib/kv.wgsl), which
+//                                                         attention_combine joins
 //
 // Attention of sequences with many rows in the pass (prefill). A query is one head of one row. A workgroup computes a
 // query tile of TILE_Q queries: TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads of one kv
-// head. It walks over the positions in tiles of TILE_KV. For each query it keeps a running maximum and sum (online
+// head. If a sequence has few tiles behind a long context, the batch table cuts the context into splits, and a
+// workgroup computes one split of a tile. It walks over the split's positions in tiles of TILE_KV. For each query it keeps a running maximum and sum (online
 // softmax), so scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile lies in one page.
 // Loads overlap with arithmetic. The values of a tile are loaded while its scores are computed, and the keys of the
 // next tile while the values are summed. In workgroup memory the values replace the keys of their tile.
@@ -16,7 +19,7 @@
 // Memory banks: neighbouring lanes belong to different teams. They read neighbouring vec4s of `query` and `weights`,
 // and the same vec4 of `tile`. The vec4s of key t are rotated by t places, so lanes with different keys read from
 // different banks.
-// Grid: x: the query tiles, which the batch table lists; y: n_heads / GROUP.
+// Grid: x: the splits of query tiles, which the batch table lists; y: n_heads / GROUP.
 // Arithmetic: f32, summed in order of position.
 // Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements of the type of `tile`.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
@@ -59,6 +62,9 @@ fn main(
     let rows = min(TILE_Q / GROUP, seq_first_row(seq) + seq_n_rows(seq) - first);
     let position = row_position(first);
     let context = position + rows;
+    let split = row_split(first);
+    let split_begin = tile_split(group.x) * split;
+    let split_end = min(split_begin + split, context);
     let head = group.y * GROUP;
     let kv_width = params.n_kv_heads * WIDTH;
     let kv_first = (head / (params.n_heads / params.n_kv_heads)) * WIDTH;
@@ -94,10 +100,10 @@ fn main(
     let loads = load_t < TOGETHER;
     let kv_at = kv_first + load_d;
     var raw: array<Raw4, LOADS>;
-    var source = ((kv_row(seq, 0u) + load_t) * kv_width) + kv_at;
+    var source = ((kv_row(seq, split_begin) + load_t) * kv_width) + kv_at;
     for (var n = 0u; n < LOADS; n++) { raw[n] = load_key(source + (n * TOGETHER * kv_width)); }
-    for (var begin = 0u; begin < context; begin += TILE_KV) {
-        let len = min(TILE_KV, context - begin);
+    for (var begin = split_begin; begin < split_end; begin += TILE_KV) {
+        let len = min(TILE_KV, split_end - begin);
         workgroupBarrier();
         for (var n = 0u; n < LOADS; n++) {
             let t = load_t + (n * TOGETHER);
@@ -148,7 +154,7 @@ fn main(
             let t = load_t + (n * TOGETHER);
             if (loads && t < TILE_KV) { tile[(t * WIDTH) + load_d] = tile4(raw[n], kv_at); }
         }
-        let next = select(begin, begin + TILE_KV, begin + TILE_KV < context);
+        let next = select(begin, begin + TILE_KV, begin + TILE_KV < split_end);
         source = ((kv_row(seq, next) + load_t) * kv_width) + kv_at;
         for (var n = 0u; n < LOADS; n++) { raw[n] = load_key(source + (n * TOGETHER * kv_width)); }
         for (var i = 0u; i < KEPT; i++) {
@@ -194,10 +200,20 @@ fn main(
     for (var j = 0u; j < 4u; j++) {
         let n = (team * 4u) + j;
         let row = first + (n / GROUP);
+        let is_query = n < rows * GROUP;
+        let own_context = position + (n / GROUP) + 1u;
         let at = ((row * params.n_heads) + head + (n % GROUP)) * WIDTH;
+        let to = partial_at(row, head + (n % GROUP), tile_split(group.x));
         for (var i = 0u; i < KEPT; i++) {
             let d = own + (i * TEAM);
-            if (n < rows * GROUP && d < WIDTH) { o[at + d] = kept[(i * 4u) + j] / total[j]; }
+            if (is_query && d < WIDTH && own_context <= split) {
+                o[at + d] = kept[(i * 4u) + j] / total[j];
+            } else if (is_query && d < WIDTH && own_context > split_begin) {
+                partial_out[to + 1u + d] = kept[(i * 4u) + j];
+            }
+        }
+        if (is_query && own == 0u && own_context > split && own_context > split_begin) {
+            partial_out[to] = vec4<f32>(high[j], total[j], 0.0, 0.0);
         }
     }
 }

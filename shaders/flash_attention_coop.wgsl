@@ -4,17 +4,19 @@
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv
 //   o       [n_rows, n_heads, HEAD_DIM]             f32
+//   partial [splits, n_heads][4 + HEAD_DIM]         f32   results of splits; m is the query's reference, and l and the
+//                                                         sums are PEAK times as large
 //
 // As flash_attention, for devices with cooperative matrices of f16 with sums in f32 (import
 // coop: SIDE x SIDE, 8 or 16). A workgroup takes TILE_Q = 64 queries, in strips of 16, one for
-// each subgroup, and walks over the positions TILE_KV at a time. Its scores go through workgroup memory
+// each subgroup, and walks over the positions of a split TILE_KV at a time. Its scores go through workgroup memory
 // to the softmax, for which WG / TILE_Q lanes share a query, and the weights go back as f16. The sums of
 // values stay in matrices. Their rows could only be scaled in workgroup memory, so a query keeps its
 // reference, which is subtracted from its scores, until a score exceeds it by more than SLACK: then
 // the query's highest score is the new reference.
 // WG >= 4 * the adapter's largest subgroup. If there are more subgroups than strips, the surplus ones
 // repeat the last strip, and STORED_STRIPS = 5: they store what is not read.
-// Grid: query tiles (the batch table lists them), n_heads / GROUP. HEAD_DIM % 16 == 0.
+// Grid: splits of query tiles (the batch table lists them), n_heads / GROUP. HEAD_DIM % 16 == 0.
 // Banks of 4 bytes, of 32: rows of keys and values are HEAD_DIM / 2 + 4 banks apart, so the 16 bytes that
 // matrix loads take of each of eight rows fill all banks if HEAD_DIM is 64; lanes read scores of neighbouring
 // queries. Weights are stored to 2-way conflicts.
@@ -78,6 +80,9 @@ fn main(
     let rows = min(TILE_Q / GROUP, seq_first_row(seq) + seq_n_rows(seq) - first);
     let position = row_position(first);
     let context = position + rows;
+    let split = row_split(first);
+    let split_begin = tile_split(group.x) * split;
+    let split_end = min(split_begin + split, context);
     let head = group.y * GROUP;
     let kv_width = params.n_kv_heads * WIDTH;
     let strip = min(subgroup, STRIPS - 1u) * STRIP;
@@ -115,24 +120,24 @@ fn main(
     let kv_at = ((head / (params.n_heads / params.n_kv_heads)) * WIDTH) + load_d;
     var raw_keys: array<Raw4, LOADS>;
     var raw_values: array<Raw4, LOADS>;
-    var source = ((kv_row(seq, 0u) + load_t) * kv_width) + kv_at;
+    var source = ((kv_row(seq, split_begin) + load_t) * kv_width) + kv_at;
     for (var i = 0u; i < LOADS; i++) {
         raw_keys[i] = load_key(source + (i * TOGETHER * kv_width));
         raw_values[i] = load_value(source + (i * TOGETHER * kv_width));
     }
-    for (var begin = 0u; begin < context; begin += TILE_KV) {
+    for (var begin = split_begin; begin < split_end; begin += TILE_KV) {
         workgroupBarrier();
         for (var i = 0u; i < LOADS; i++) {
             let t = load_t + (i * TOGETHER);
             if (loads && t < TILE_KV) {
                 store_inputs((t * STRIDE) + load_d, vec4<f16>(decode4(raw_keys[i], kv_at)));
                 // A page may hold anything beyond the context, even NaN, which a weight of 0 would not drop.
-                let v = select(vec4<f32>(0.0), decode4(raw_values[i], kv_at), begin + t < context);
+                let v = select(vec4<f32>(0.0), decode4(raw_values[i], kv_at), begin + t < split_end);
                 store_inputs(VALUES_AT + (t * STRIDE) + load_d, vec4<f16>(v));
             }
         }
         workgroupBarrier();
-        let next = select(begin, begin + TILE_KV, begin + TILE_KV < context);
+        let next = select(begin, begin + TILE_KV, begin + TILE_KV < split_end);
         source = ((kv_row(seq, next) + load_t) * kv_width) + kv_at;
         for (var i = 0u; i < LOADS; i++) {
             raw_keys[i] = load_key(source + (i * TOGETHER * kv_width));
@@ -218,7 +223,14 @@ fn main(
     total = 0.0;
     for (var j = 0u; j < SHARES; j++) { total += lane_values[(j * TILE_Q) + n]; }
     let row = first + (known / GROUP);
-    let to = ((row * params.n_heads) + head + (known % GROUP)) * WIDTH;
+    let own_head = head + (known % GROUP);
+    let one_split = last < split;
+    let writes = n == known && last >= split_begin;
+    let to = ((row * params.n_heads) + own_head) * WIDTH;
+    let partial_to = partial_at(row, own_head, tile_split(group.x));
+    if (writes && !one_split && share == 0u) {
+        partial_out[partial_to] = vec4<f32>(reference, total, 0.0, 0.0);
+    }
     for (var b = 0u; b < DEEP; b++) {
         for (var a = 0u; a < DOWN; a++) {
             coopStore(sums[(a * DEEP) + b], &exchange[stored + (a * SIDE)], COLUMN);
@@ -231,7 +243,12 @@ fn main(
                 exchange[at + COLUMN],
                 exchange[at + (2u * COLUMN)],
                 exchange[at + (3u * COLUMN)]);
-            if (n == known) { o[to + (((b * SIDE) + d) / 4u)] = v / total; }
+            let quad = ((b * SIDE) + d) / 4u;
+            if (writes && one_split) {
+                o[to + quad] = v / total;
+            } else if (writes) {
+                partial_out[partial_to + 1u + quad] = v;
+            }
         }
         workgroupBarrier();
     }

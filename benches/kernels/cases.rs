@@ -1,10 +1,10 @@
 //! Cases of the benchmark: kernels, formats and shapes. `products` has those of the products.
 
 use lfm2_wgpu::kernels::{
-    Attention, Embed, ExpertChoice, FlashAttention, Format, InProjConv, KvFormat, Logprobs,
-    LogprobsBuffers, LogprobsMode, MatmulCoop, MoeCombine, MoeGroup, Multiply, Norm, PAGE,
-    QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers, SampleShare, ShortConv, TILE_ITEMS,
-    groups_len, max_splits,
+    ATTENTION_ROWS, Attention, AttentionCombine, Embed, ExpertChoice, FlashAttention, Format,
+    InProjConv, KvFormat, Logprobs, LogprobsBuffers, LogprobsMode, MatmulCoop, MoeCombine,
+    MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers,
+    SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
 };
 
 use super::setup::{Made, Setup};
@@ -12,6 +12,8 @@ use super::{lora, products};
 
 /// Positions of the sequence in the cases of attention.
 const POSITIONS: usize = 4096;
+/// Rows of a question behind a long conversation.
+const SHORT_PROMPT: usize = 20;
 
 /// A kernel with one shape.
 pub struct Case {
@@ -41,10 +43,13 @@ pub fn all(s: &Setup) -> Vec<Case> {
     }
     for kv in KvFormat::ALL {
         all.push(attention(s, "attention", kv, POSITIONS));
-        all.push(flash_attention(s, kv, Multiply::Lanes));
+        all.push(flash_attention(s, kv, Multiply::Lanes, s.chunk));
     }
+    all.push(flash_attention(s, KvFormat::F16, Multiply::Lanes, SHORT_PROMPT));
     if MatmulCoop::available(s.device.caps()) {
-        all.push(flash_attention(s, KvFormat::F16, Multiply::MatrixUnits));
+        for rows in [SHORT_PROMPT, s.chunk] {
+            all.push(flash_attention(s, KvFormat::F16, Multiply::MatrixUnits, rows));
+        }
     }
     all.push(attention(s, "attention", KvFormat::F16, 256));
     all.push(attention(s, "attention", KvFormat::F16, 30_000));
@@ -230,8 +235,7 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
     let (heads, c) = (s.config.heads(kv), &s.config);
     let pool = positions.next_multiple_of(PAGE as usize) * c.n_kv_heads;
     let (q, pool) = (c.n_heads * c.head_dim, kv.words(pool, c.head_dim));
-    let max_splits = max_splits(positions as u32);
-    let partial = c.n_heads * max_splits as usize * (4 + c.head_dim);
+    let partial = c.n_heads * max_splits(positions as u32) as usize * (4 + c.head_dim);
     let splits = kernel == "attention";
     let reduce = s.choices.reduce;
     Case {
@@ -250,14 +254,18 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
             let (q, keys, values) = (s.floats(q)?, s.words(pool)?, s.words(pool)?);
             s.plan(1, positions, |r| {
                 let (q, keys, values, partial, o) = (&q, &keys, &values, &partial, &o);
-                Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(r);
+                Attention { q, keys, values, partial, o, heads, reduce }.record(r);
+                AttentionCombine { partial, o, heads }.record(r);
             })
         }),
     }
 }
 
-fn flash_attention(s: &Setup, kv: KvFormat, multiply: Multiply) -> Case {
-    let (heads, c, rows) = (s.config.heads(kv), &s.config, s.chunk);
+/// Attention of many rows. Few of them behind a long context have partial results, which are joined.
+fn flash_attention(s: &Setup, kv: KvFormat, multiply: Multiply, rows: usize) -> Case {
+    let (heads, c) = (s.config.heads(kv), &s.config);
+    let splits = (ATTENTION_ROWS * max_splits(POSITIONS as u32)) as usize;
+    let partial = splits * c.n_heads * (4 + c.head_dim);
     let (q, pool) = (rows * c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
     Case {
         kernel: match multiply {
@@ -275,12 +283,14 @@ fn flash_attention(s: &Setup, kv: KvFormat, multiply: Multiply) -> Case {
         // A row does not attend to later rows.
         operations: 4 * q * (POSITIONS - rows / 2),
         make: Box::new(move |s| {
-            let (o, q) = (s.floats(q)?, s.floats(q)?);
+            let (o, q, partial) = (s.floats(q)?, s.floats(q)?, s.floats(partial)?);
             let (keys, values) = (s.words(pool)?, s.words(pool)?);
             s.plan_of_tiles(rows, POSITIONS, heads.tile_rows(multiply), |r| {
-                let (q, keys, values, o) = (&q, &keys, &values, &o);
+                let (q, keys, values, partial, o) = (&q, &keys, &values, &partial, &o);
                 let typical_context = POSITIONS as u32;
-                FlashAttention { q, keys, values, o, heads, typical_context }.record(r, multiply);
+                FlashAttention { q, keys, values, partial, o, heads, typical_context }
+                    .record(r, multiply);
+                AttentionCombine { partial, o, heads }.record(r);
             })
         }),
     }

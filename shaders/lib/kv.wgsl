@@ -142,4 +142,12 @@ struct Params {
 @group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read> values: array<Packed4>;
+// [splits, n_heads][4 + HEAD_DIM]: for each split of a row's context its maximum score m, l = sum_t exp(s_t - m), 0, 0,
+// then sum_t exp(s_t - m) v_t.
+@group(1) @binding(N) var<storage, read_write> partial_out: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
+
+// The vec4 of a row's partial result at which the split's m is.
+fn partial_at(row: u32, head: u32, split: u32) -> u32 {
+    return (((row_place(row) + split) * params.n_heads) + head) * (1u + (HEAD_DIM / 4u));
+}

@@ -3,13 +3,14 @@
 // batch: the batch table, a small buffer that the host writes before each step (Rust twin:
 // src/kernels/batch.rs). It is read-only, so loop bounds taken from it are uniform. A 16-word header,
 // BATCH_* below, gives counts and first words of the sections:
-//   rows       [n_rows][6]    token (or FROM_SLOT), sequence, position, positions of a split (0: a row for
-//                             flash_attention), place in the partial results of attention, column of the
+//   rows       [n_rows][6]    token (or FROM_SLOT), sequence, position, positions of a split of its context, place
+//                             of the first split in the partial results of attention, column of the
 //                             snapshots (or NO_SNAPSHOT): ROW_* below
 //   seqs       [n_seqs][16]   slot, rows and sampling options of a sequence: SEQ_* below
 //   logit_rows [n_logit_rows][5]  a row whose logits are wanted, its mask of tokens, and the log-probabilities
 //                             that are wanted of it: LOGIT_* below
-//   tiles      [n_tiles][2]   sequence and first row of a tile of query rows for flash_attention
+//   tiles      [n_tiles][3]   sequence and first row of a tile of query rows for flash_attention, and the index of
+//                             a split that begins within the tile's context
 //   pages      [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
 //   biases     [][2]          token and its logit bias; those of a sequence are consecutive
 @group(0) @binding(0) var<uniform> params: Params;
@@ -36,6 +37,8 @@ const BATCH_TILES_AT = 7u;
 const BATCH_PAGES_AT = 8u;
 const BATCH_MAX_PAGES = 9u;
 const BATCH_BIASES_AT = 10u;
+// Most rows of a sequence that attention computes; flash_attention computes longer ones.
+const BATCH_ATTENTION_ROWS = 11u;
 const BATCH_ZERO = 15u;
 
 // Words of a row.
@@ -107,8 +110,12 @@ fn logit_word(i: u32, word: u32) -> u32 {
     return batch[batch[BATCH_LOGIT_ROWS_AT] + (i * LOGIT_WORDS) + word];
 }
 fn logit_row(i: u32) -> u32 { return logit_word(i, LOGIT_ROW); }
-fn tile_seq(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u)]; }
-fn tile_first_row(tile: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 2u) + 1u]; }
+fn tile_word(tile: u32, word: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 3u) + word]; }
+fn tile_seq(tile: u32) -> u32 { return tile_word(tile, 0u); }
+fn tile_first_row(tile: u32) -> u32 { return tile_word(tile, 1u); }
+fn tile_split(tile: u32) -> u32 { return tile_word(tile, 2u); }
+// Whether flash_attention computes the sequence.
+fn is_tiled(seq: u32) -> bool { return seq_n_rows(seq) > batch[BATCH_ATTENTION_ROWS]; }
 
 // Row of the KV pool that holds `position` of `seq`.
 fn kv_row(seq: u32, position: u32) -> u32 {

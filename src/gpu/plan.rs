@@ -29,10 +29,12 @@ pub struct StepShape {
     pub seqs: u32,
     /// Most rows of a sequence.
     pub seq_rows: u32,
-    /// Query tiles of the sequences with many rows, for flash attention.
+    /// Query tiles of the sequences with many rows, times their splits, for flash attention.
     pub tiles: u32,
-    /// Splits of the longest context of the sequences with few rows, for decode attention.
+    /// Most splits of a context of the sequences with few rows, for decode attention.
     pub splits: u32,
+    /// Most splits of a context of the sequences with many rows, for flash attention.
+    pub tiled_splits: u32,
 }
 
 /// One dimension of a grid.
@@ -69,9 +71,9 @@ pub enum Extent {
         /// Rows of a workgroup.
         per: u32,
     },
-    /// One per query tile.
+    /// One per query tile and split of its context.
     Tiles,
-    /// One per split of the longest context.
+    /// Most splits of a context of a sequence with few rows.
     Splits,
     /// 1 if a context has several splits, which are joined; otherwise 0.
     SeveralSplits,
@@ -103,7 +105,7 @@ impl Extent {
             Self::SeqRows { per } => shape.seq_rows.div_ceil(per),
             Self::Tiles => shape.tiles,
             Self::Splits => shape.splits,
-            Self::SeveralSplits => u32::from(shape.splits > 1),
+            Self::SeveralSplits => u32::from(shape.splits.max(shape.tiled_splits) > 1),
             Self::ExpertTiles { experts, top_k, tile } => {
                 // Every expert may have one tile that is not full. A tile has at least one item.
                 let items = shape.rows * top_k;

@@ -45,7 +45,6 @@ pub(super) fn heads_per_workgroup(heads: &Heads, most: u32) -> u32 {
 struct AttentionParams {
     n_heads: u32,
     n_kv_heads: u32,
-    max_splits: u32,
     scale: f32,
     kv_scales: u32,
 }
@@ -55,11 +54,10 @@ struct AttentionParams {
 struct CombineParams {
     n_heads: u32,
     head_dim: u32,
-    max_splits: u32,
 }
 
-/// Attention of the sequences with at most [`super::Choices::attention_rows`] rows: one dispatch
-/// for the splits, and one that joins them if a context has several.
+/// Attention of the sequences with at most [`super::Choices::attention_rows`] rows. [`AttentionCombine`] joins the
+/// splits of contexts that have several.
 pub struct Attention<'a> {
     /// `[rows, n_heads, head_dim]`.
     pub q: &'a Tensor<f32>,
@@ -67,14 +65,12 @@ pub struct Attention<'a> {
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,
-    /// `[rows of those sequences, n_heads, max_splits, 4 + head_dim]`.
+    /// `[splits of all rows, n_heads, 4 + head_dim]`: results of splits.
     pub partial: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub o: &'a Tensor<f32>,
     /// Shapes.
     pub heads: Heads,
-    /// Most splits of a context.
-    pub max_splits: u32,
     /// Whether lanes share a key or own keys.
     pub reduce: Reduce,
 }
@@ -137,16 +133,14 @@ pub(super) fn scale(head_dim: u32) -> f32 {
 }
 
 impl Attention<'_> {
-    /// Appends both dispatches. A replay skips those that have nothing to do.
+    /// Appends the dispatch. A replay skips it if no sequence has few rows.
     pub fn record(&self, r: &mut Recorder) {
         let Heads { n_heads, n_kv_heads, head_dim, .. } = self.heads;
-        let rows = Extent::Rows { times: 1, per: 1 };
         r.push(Dispatch {
             variant: attention_variant(&self.heads, self.reduce),
             params: bytes_of(&AttentionParams {
                 n_heads,
                 n_kv_heads,
-                max_splits: self.max_splits,
                 scale: scale(head_dim),
                 kv_scales: self.heads.kv.scales_at(self.keys, head_dim),
             }),
@@ -158,16 +152,34 @@ impl Attention<'_> {
                 self.o.bind("o"),
             ],
             grid: [
-                rows,
+                Extent::Rows { times: 1, per: 1 },
                 Extent::Const(n_heads / heads_per_workgroup(&self.heads, MOST_HEADS)),
                 Extent::Splits,
             ],
             macs_per_row: u64::from(n_heads * head_dim) * u64::from(2 * PAGE),
             reads: Reads::default(),
         });
+    }
+}
+
+/// Joins the splits of contexts that have several, after [`Attention`] and [`super::FlashAttention`].
+pub struct AttentionCombine<'a> {
+    /// `[splits of all rows, n_heads, 4 + head_dim]`: results of splits.
+    pub partial: &'a Tensor<f32>,
+    /// `[rows, n_heads, head_dim]`.
+    pub o: &'a Tensor<f32>,
+    /// Shapes.
+    pub heads: Heads,
+}
+
+impl AttentionCombine<'_> {
+    /// Appends the dispatch. A replay skips it if no context has several splits.
+    pub fn record(&self, r: &mut Recorder) {
+        let Heads { n_heads, head_dim, .. } = self.heads;
+        let rows = Extent::Rows { times: 1, per: 1 };
         r.push(Dispatch {
             variant: combine_variant(),
-            params: bytes_of(&CombineParams { n_heads, head_dim, max_splits: self.max_splits }),
+            params: bytes_of(&CombineParams { n_heads, head_dim }),
             bindings: vec![self.partial.bind("partial_in"), self.o.bind("o")],
             grid: [Extent::Const(n_heads), rows, Extent::SeveralSplits],
             macs_per_row: u64::from(n_heads * head_dim),

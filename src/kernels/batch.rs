@@ -3,54 +3,8 @@
 //! `shaders/lib/prelude.wgsl` reads this layout and repeats these constants; tests/it/shaders.rs compares
 //! the two.
 
+use super::splits::{PAGE, TILES, split_positions, tiled_split_positions};
 use crate::gpu::StepShape;
-
-/// Positions in a page of the KV cache.
-pub const PAGE: u32 = 64;
-
-/// Most rows of a sequence in a pass that `attention` computes, unless `Choices::attention_rows` says otherwise;
-/// `flash_attention` computes longer ones.
-pub const ATTENTION_ROWS: u32 = 8;
-
-/// Pages of the longest split, and of the longest context that is one split. Its results need not be joined,
-/// which saves a dispatch (2 us on an H100) and costs about as much where more workgroups would share
-/// the work.
-const MOST_SPLIT_PAGES: u32 = 4;
-/// Pages of a split of a longer context: 1,000 positions of LFM2-8B-A1B's 8 kv heads fill 64
-/// processors.
-const SPLIT_PAGES: u32 = 2;
-/// Pages of the longest context with such splits: they are 1,024 workgroups for 8 kv heads, and more
-/// would only add partial results. At 30,000 positions these are 3 % of the bytes of keys and values.
-const SHORT_SPLITS_UP_TO: u32 = 256;
-
-/// Positions of the longest split.
-pub const LONGEST_SPLIT: u32 = MOST_SPLIT_PAGES * PAGE;
-
-/// Positions of a split of the context of a row at `position`: what one workgroup of `attention`
-/// handles. It depends on nothing else, so a row's result does not depend on other rows.
-#[must_use]
-pub fn split_positions(position: u32) -> u32 {
-    match position / PAGE + 1 {
-        pages if pages <= MOST_SPLIT_PAGES || pages > SHORT_SPLITS_UP_TO => LONGEST_SPLIT,
-        _ => SPLIT_PAGES * PAGE,
-    }
-}
-
-/// Splits of the context of a row at `position`.
-fn splits(position: u32) -> u32 {
-    position / split_positions(position) + 1
-}
-
-/// Most splits of any row of a sequence of at most `context` positions.
-#[must_use]
-pub fn max_splits(context: u32) -> u32 {
-    let pages = context.div_ceil(PAGE);
-    if pages <= MOST_SPLIT_PAGES {
-        return 1;
-    }
-    let short = pages.min(SHORT_SPLITS_UP_TO).div_ceil(SPLIT_PAGES);
-    short.max(pages.div_ceil(MOST_SPLIT_PAGES))
-}
 
 /// In place of a token id: the row takes the token that the sampler wrote for the sequence's slot.
 pub const FROM_SLOT: u32 = u32::MAX;
@@ -66,7 +20,7 @@ const DRAWN: u32 = u32::MAX;
 
 /// Words of the header.
 const HEADER: usize = 16;
-const TILE_WORDS: usize = 2;
+const TILE_WORDS: usize = 3;
 const BIAS_WORDS: usize = 2;
 
 macro_rules! prelude_constants {
@@ -92,6 +46,7 @@ prelude_constants! {
     BATCH_PAGES_AT = 8,
     BATCH_MAX_PAGES = 9,
     BATCH_BIASES_AT = 10,
+    BATCH_ATTENTION_ROWS = 11,
     BATCH_ZERO = 15,
     // Words of a row, and their indices.
     ROW_WORDS = 6,
@@ -279,9 +234,9 @@ impl Batch {
     /// Words of the table for at most `rows` rows of `seqs` sequences with `pages` pages each.
     #[must_use]
     pub fn capacity(rows: usize, seqs: usize, pages: usize) -> usize {
-        // A tile holds at least one row.
-        let bias = MAX_LOGIT_BIAS * BIAS_WORDS;
-        HEADER + rows * (ROW_WORDS + LOGIT_WORDS + TILE_WORDS) + seqs * (SEQ_WORDS + pages + bias)
+        // A tile holds at least one row. If it has several splits, its sequence has at most TILES.
+        let of_seq = SEQ_WORDS + pages + MAX_LOGIT_BIAS * BIAS_WORDS + TILES as usize * TILE_WORDS;
+        HEADER + rows * (ROW_WORDS + LOGIT_WORDS + TILE_WORDS) + seqs * of_seq
     }
 
     /// Rows in all.
@@ -319,10 +274,14 @@ impl Batch {
         let mut tiles = Vec::new();
         let mut pages = Vec::with_capacity(self.seqs.len() * max_pages);
         let mut biases = Vec::new();
-        let (mut first_row, mut place, mut most_splits) = (0u32, 0u32, 0u32);
+        // Places in the partial results of attention, and most splits of a row by kernel.
+        let (mut first_row, mut place) = (0u32, 0u32);
+        let (mut most_splits, mut most_tiled_splits) = (0u32, 0u32);
         for (index, seq) in (0u32..).zip(&self.seqs) {
             let count = seq.rows.len() as u32;
             let few = count <= attention_rows;
+            let last = seq.rows.last().map_or(0, |row| row.position);
+            let tiled_split = tiled_split_positions(count, last, tile_rows, attention_rows);
             for (i, row) in (0..).zip(&seq.rows) {
                 let kept = seq.snapshot_columns.iter().find(|(kept, _)| *kept == i);
                 let mut words = [0; ROW_WORDS];
@@ -330,12 +289,15 @@ impl Batch {
                 words[ROW_TOKEN] = row.token;
                 words[ROW_SEQ] = index;
                 words[ROW_POSITION] = row.position;
-                if few {
-                    words[ROW_SPLIT] = split_positions(row.position);
-                    words[ROW_PLACE] = place;
-                    place += 1;
-                    most_splits = most_splits.max(splits(row.position));
+                let split = if few { split_positions(row.position) } else { tiled_split };
+                let splits = row.position / split + 1;
+                words[ROW_SPLIT] = split;
+                words[ROW_PLACE] = place;
+                if splits > 1 {
+                    place += splits;
                 }
+                let most = if few { &mut most_splits } else { &mut most_tiled_splits };
+                *most = splits.max(*most);
                 rows.extend(words);
             }
             let s = &seq.sample;
@@ -371,8 +333,13 @@ impl Batch {
                 logit_rows.extend(words);
             }
             if !few {
-                for first in (0..count).step_by(tile_rows as usize) {
-                    tiles.extend([index, first_row + first]);
+                // Tiles that read the same keys follow one another. Those of early rows may have fewer splits.
+                for split in 0..=last / tiled_split {
+                    for (i, rows) in (0..).zip(seq.rows.chunks(tile_rows as usize)) {
+                        if rows.last().is_some_and(|row| row.position >= split * tiled_split) {
+                            tiles.extend([index, first_row + i * tile_rows, split]);
+                        }
+                    }
                 }
             }
             pages.extend(&seq.pages);
@@ -392,6 +359,7 @@ impl Batch {
             seq_rows: self.seqs.iter().map(|s| s.rows.len() as u32).max().unwrap_or(0),
             tiles: (tiles.len() / TILE_WORDS) as u32,
             splits: most_splits,
+            tiled_splits: most_tiled_splits,
         };
         debug_assert!(
             self.seqs.iter().all(|s| {
@@ -405,6 +373,7 @@ impl Batch {
         words[BATCH_N_LOGIT_ROWS] = shape.logit_rows;
         words[BATCH_N_TILES] = shape.tiles;
         words[BATCH_MAX_PAGES] = max_pages as u32;
+        words[BATCH_ATTENTION_ROWS] = attention_rows;
         words[BATCH_ZERO] = 0;
         for (at, section) in [
             (BATCH_ROWS_AT, rows),
@@ -424,22 +393,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn splits_cover_every_context() {
-        let mut most = 1;
-        for position in 0..40_000 {
-            let split = split_positions(position);
-            assert!(split.is_multiple_of(PAGE), "a step of attention lies in one page");
-            assert!(
-                (splits(position) - 1) * split <= position && position < splits(position) * split
-            );
-            most = most.max(splits(position));
-            assert_eq!(most, max_splits(position + 1), "{position}");
-        }
-        assert_eq!((splits(255), splits(256), splits(29_999)), (1, 3, 118));
-        assert_eq!((max_splits(256), max_splits(257), max_splits(40_000)), (1, 3, 157));
-    }
+    use crate::kernels::ATTENTION_ROWS;
 
     fn sequence(position: u32, rows: u32) -> SeqRows {
         SeqRows {
@@ -460,19 +414,27 @@ mod tests {
     fn sequences_with_few_rows_have_splits_and_others_tiles() {
         let decoding = Batch { seqs: (0..40).map(|i| sequence(30 * i, 1)).collect() };
         let shape = decoding.encode(8, ATTENTION_ROWS).1;
-        assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, splits(1170)));
+        assert_eq!((shape.rows, shape.tiles, shape.splits), (40, 0, 10));
         assert_eq!((shape.seqs, shape.seq_rows), (40, 1));
         let prompt = Batch { seqs: vec![sequence(0, 9)] };
         let shape = prompt.encode(8, ATTENTION_ROWS).1;
         assert_eq!((shape.tiles, shape.splits, shape.seq_rows), (2, 0, 9));
+        assert_eq!(shape.tiled_splits, 1);
         let shape = prompt.encode(8, 9).1;
         assert_eq!((shape.tiles, shape.splits), (0, 1));
         let kept = SeqRows { snapshot_columns: vec![(1, 7)], ..sequence(300, 2) };
         let (table, shape) = Batch { seqs: vec![sequence(0, 9), kept] }.encode(8, ATTENTION_ROWS);
         assert_eq!((shape.tiles, shape.splits), (2, 3));
         let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
-        assert_eq!(row(8), [0, 0, 8, 0, 0, NO_SNAPSHOT]);
+        assert_eq!(row(8), [0, 0, 8, 256, 0, NO_SNAPSHOT]);
         assert_eq!(row(9), [0, 1, 300, 128, 0, NO_SNAPSHOT]);
-        assert_eq!(row(10), [0, 1, 301, 128, 1, 7]);
+        assert_eq!(row(10), [0, 1, 301, 128, 3, 7]);
+        // Nine rows are two tiles, and behind 1,000 positions each has four splits of 256.
+        let (table, shape) = Batch { seqs: vec![sequence(1000, 9)] }.encode(8, ATTENTION_ROWS);
+        assert_eq!((shape.tiles, shape.splits, shape.tiled_splits), (8, 0, 4));
+        let tiles = &table[table[BATCH_TILES_AT] as usize..][..9];
+        assert_eq!(tiles, [0, 0, 0, 0, 8, 0, 0, 0, 1]);
+        let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
+        assert_eq!(row(8), [0, 0, 1008, 256, 32, NO_SNAPSHOT]);
     }
 }

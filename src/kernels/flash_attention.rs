@@ -75,6 +75,8 @@ pub struct FlashAttention<'a> {
     pub keys: &'a Tensor<u32>,
     /// `[pool rows, n_kv_heads, head_dim]`.
     pub values: &'a Tensor<u32>,
+    /// `[splits of all rows, n_heads, 4 + head_dim]`: results of splits, which [`super::AttentionCombine`] joins.
+    pub partial: &'a Tensor<f32>,
     /// `[rows, n_heads, head_dim]`.
     pub o: &'a Tensor<f32>,
     /// Shapes.
@@ -105,6 +107,7 @@ impl FlashAttention<'_> {
                 self.q.bind("q"),
                 self.keys.bind("keys"),
                 self.values.bind("values"),
+                self.partial.bind("partial_out"),
                 self.o.bind("o"),
             ],
             grid: [

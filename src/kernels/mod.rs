@@ -27,13 +27,14 @@ mod rms_norm;
 mod route;
 mod sample;
 mod short_conv;
+mod splits;
 
 use crate::gpu::{Caps, Variant};
 
-pub use attention::{Attention, Heads};
+pub use attention::{Attention, AttentionCombine, Heads};
 pub use batch::{
-    ATTENTION_ROWS, Batch, FROM_SLOT, LONGEST_SPLIT, LogitRow, LogprobsMode, MAX_LOGIT_BIAS, PAGE,
-    PRELUDE_CONSTANTS, Row, RowLogprobs, SampleParams, SeqLora, SeqRows, max_splits,
+    Batch, FROM_SLOT, LogitRow, LogprobsMode, MAX_LOGIT_BIAS, PRELUDE_CONSTANTS, Row, RowLogprobs,
+    SampleParams, SeqLora, SeqRows,
 };
 pub(crate) use dispatch::{bytes_of, fold};
 pub use embed::Embed;
@@ -61,6 +62,7 @@ pub use rms_norm::RmsNorm;
 pub use route::{ExpertChoice, Route};
 pub use sample::{NOT_FINITE, Sample, SampleBuffers, SampleShare};
 pub use short_conv::ShortConv;
+pub use splits::{ATTENTION_ROWS, LONGEST_SPLIT, PAGE, max_splits};
 
 /// A kernel: its name and every variant that a device may run.
 #[derive(Clone, Copy)]

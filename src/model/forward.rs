@@ -9,10 +9,10 @@ use super::weights::{AttentionWeights, Ffn, Operator, ShortConvWeights, Weights}
 use super::{ModelConfig, MoeConfig};
 use crate::gpu::{Recorder, Tensor};
 use crate::kernels::{
-    Attention, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear, FlashAttention, Grouped,
-    InProjConv, Linear, Logprobs, LogprobsBuffers, LogprobsMode, LoraShrink, Matrix, Matvec,
-    MatvecItems, MoeCombine, MoeGroup, Norm, OfExpert, QkNormRopeAppend, RmsNorm, Route, Sample,
-    SampleShare, ShortConv,
+    Attention, AttentionCombine, Choices, Embed, Epilogue, ExpertChoice, ExpertLinear,
+    FlashAttention, Grouped, InProjConv, Linear, Logprobs, LogprobsBuffers, LogprobsMode,
+    LoraShrink, Matrix, Matvec, MatvecItems, MoeCombine, MoeGroup, Norm, OfExpert,
+    QkNormRopeAppend, RmsNorm, Route, Sample, SampleShare, ShortConv,
 };
 use crate::state::State;
 
@@ -177,12 +177,14 @@ impl<'a> Forward<'a> {
         }
         .record(p);
         let (q, keys, values, o) = (&s.q, &kv.keys, &kv.values, &s.o);
-        let (partial, max_splits) = (&s.partial, state.max_splits());
+        let partial = &s.partial;
         let Choices { reduce, multiply, .. } = self.choices;
         let typical_context = state.context / 2;
-        // The first kernel computes the sequences with few rows in the pass, the second one all others.
-        Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(p);
-        FlashAttention { q, keys, values, o, heads, typical_context }.record(p, multiply);
+        // The first kernel computes the sequences with few rows in the pass, the second one all others. Both cut long
+        // contexts into splits, whose results the third one joins.
+        Attention { q, keys, values, partial, o, heads, reduce }.record(p);
+        FlashAttention { q, keys, values, partial, o, heads, typical_context }.record(p, multiply);
+        AttentionCombine { partial, o, heads }.record(p);
         self.linear(p, &attention.out_proj, None, o.into(), &s.x, Epilogue::Add);
     }
 

@@ -22,8 +22,8 @@ pub struct Scratch {
     pub q: Tensor<f32>,
     /// `[rows, n_heads head_dim]`: attention's output.
     pub o: Tensor<f32>,
-    /// `[rows of sequences with few rows, n_heads, max_splits, 4 + head_dim]`: partial results of
-    /// attention's splits.
+    /// `[splits of all rows, n_heads, 4 + head_dim]`: partial results of attention. At most `attention_rows` rows of a
+    /// sequence have the most splits.
     pub partial: Tensor<f32>,
     /// `[rows, intermediate_size]` or `[rows top_k, moe_intermediate_size]`: SwiGLU's output.
     pub a: Tensor<f32>,

@@ -5,7 +5,8 @@ use super::data::{Output, Pass, kv_words, run};
 use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
-    ATTENTION_ROWS, Attention, Choices, FlashAttention, Heads, KvFormat, max_splits,
+    ATTENTION_ROWS, Attention, AttentionCombine, Choices, FlashAttention, Heads, KvFormat,
+    max_splits,
 };
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -70,8 +71,6 @@ pub async fn check_attention(
         kv,
     };
     let length = case.spans.iter().map(|s| s.position + s.rows).max().unwrap_or(1);
-    // A plan is made for the longest possible context, which may be longer than those of the pass.
-    let max_splits = max_splits(length) + (case.seed % 2) as u32;
     let q_on_gpu = device.tensor_of("q", &q).await?;
     let keys_on_gpu = device.tensor_of("keys", &key_words).await?;
     let values_on_gpu = device.tensor_of("values", &value_words).await?;
@@ -79,7 +78,8 @@ pub async fn check_attention(
     let few_rows: u32 = case.spans.iter().map(|s| s.rows).filter(|n| *n <= ATTENTION_ROWS).sum();
     let all_few = few_rows as usize == pass.rows();
     // The buffer begins as NaN: splits that do not exist must not be read.
-    let partials = (few_rows * max_splits) as usize * n_heads * (4 + head_dim);
+    let most_rows: u32 = case.spans.iter().map(|s| s.rows.min(ATTENTION_ROWS)).sum();
+    let partials = (most_rows * max_splits(length)) as usize * n_heads * (4 + head_dim);
     let partial = Output::empty(device, partials).await?;
     let tile_rows = heads.tile_rows(multiply);
     let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| {
@@ -87,12 +87,14 @@ pub async fn check_attention(
         let (partial, o) = (&partial.tensor, &o.tensor);
         // A kernel that would have nothing to do is not compiled.
         if few_rows > 0 {
-            Attention { q, keys, values, partial, o, heads, max_splits, reduce }.record(r);
+            Attention { q, keys, values, partial, o, heads, reduce }.record(r);
         }
         if !all_few {
             let typical_context = length;
-            FlashAttention { q, keys, values, o, heads, typical_context }.record(r, multiply);
+            FlashAttention { q, keys, values, partial, o, heads, typical_context }
+                .record(r, multiply);
         }
+        AttentionCombine { partial, o, heads }.record(r);
     })
     .await?;
     let mut c = Comparison::new();

@@ -126,10 +126,11 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> HeadsCase {
     HeadsCase { spans: spans(), n_heads, n_kv_heads, head_dim, fill: Fill::Normal, seed: 5 }
 }
 
-/// Few rows with a context of one split and of several, between two sequences with many rows.
+/// Few rows with a context of one split and of several, between two sequences with many rows, of which the first has
+/// several splits too.
 fn attention(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionCase {
     // The last has a full tile of queries and more, for each size of tile.
-    let spans = [(2, 0, 9), (0, 63, 2), (1, 300, 3), (3, 250, 70)];
+    let spans = [(2, 500, 9), (0, 63, 2), (1, 300, 3), (3, 250, 70)];
     AttentionCase {
         spans: spans.map(|(slot, position, rows)| Span { slot, position, rows }).to_vec(),
         n_heads,

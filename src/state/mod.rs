@@ -73,7 +73,7 @@ pub struct StateShape {
 }
 
 impl StateShape {
-    /// Splits of the longest context in decode attention.
+    /// Most splits of a context in decode attention.
     #[must_use]
     pub fn max_splits(&self) -> u32 {
         max_splits(self.context)
@@ -201,12 +201,6 @@ impl State {
             next_token: device.tensor("next_token", shape.n_slots as usize).await?,
             dims: *dims,
         })
-    }
-
-    /// Splits of the longest context in decode attention.
-    #[must_use]
-    pub fn max_splits(&self) -> u32 {
-        max_splits(self.context)
     }
 
     /// Column of the rings that is the first of the snapshots.

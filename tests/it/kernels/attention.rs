@@ -103,6 +103,17 @@ fn attention_of_long_contexts_agrees_with_its_twin() {
     });
 }
 
+/// Few tiles behind a long context have many splits.
+#[test]
+fn flash_attention_of_long_contexts_agrees_with_its_twin() {
+    let ends = select(vec![(4_090, 20), (3_000, 40)]);
+    let sequences = (ends, 1u32..30).prop_map(|(end, rows)| vec![(rows, rows), end, (300, 2)]);
+    let fills = Just((1.0, Fill::Normal, Fill::Normal, Fill::Normal));
+    property(2..=4, cases(sequences, Just((1, 4, 64)), fills), async |device, case| {
+        Ok(vec![check_attention(device, case, KvFormat::F16, &choices(device, case)).await?])
+    });
+}
+
 #[test]
 fn flash_attention_agrees_with_its_twin() {
     let rows = prop_oneof![select(vec![9u32, 15, 16, 17, 31, 33, 63, 64, 65, 130]), 9u32..40];
