@@ -70,9 +70,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         let b_unit = load_unit(b_at + vec4<u32>(k));
         let c_unit = load_unit(c_at + vec4<u32>(k));
         let x_unit = load_unit(x_at + vec4<u32>(k));
-        b += unit_product(b_unit, row_at, k, lane);
-        c += unit_product(c_unit, row_at, k, lane);
-        v += unit_product(x_unit, row_at, k, lane);
+        b += unit_product(unpacked(b_unit), row_at, k, lane);
+        c += unit_product(unpacked(c_unit), row_at, k, lane);
+        v += unit_product(unpacked(x_unit), row_at, k, lane);
     }
     let c_rows = rows + vec4<u32>(params.channels);
     let x_rows = c_rows + vec4<u32>(params.channels);

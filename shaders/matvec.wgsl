@@ -33,7 +33,8 @@
 // The import `product` (lib/weights/) defines:
 //   load_unit(at)                             loads a unit. The units of the part are numbered row by row, and
 //                                             at[i] is the number of the unit in the i-th of the four rows
-//   unit_product(unit, row_at, index, lane)   four dot products: each of the unit's rows times the same columns of
+//   unpacked(unit)                            its weights, in a form that all items share
+//   unit_product(weights, row_at, index, lane) four dot products: each of the unit's rows times the same columns of
 //                                             the input row that begins at x[row_at]. `index` is the number of
 //                                             the unit within its row
 // cols is a multiple of 4 * UNIT4; rows may be any number.
@@ -152,9 +153,10 @@ fn main(
             } else {
                 next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             }
+            let weights = unpacked(unit);
             // A tile of grouped items often has fewer than ITEMS.
             for (var i = 0u; i < ITEMS; i++) {
-                if (first + i < end) { products[i] += unit_product(unit, inputs[i], k, lane); }
+                if (first + i < end) { products[i] += unit_product(weights, inputs[i], k, lane); }
             }
         }
         let lora_row = (job_expert(first, job) * params.lora_rows) + params.first_row;

@@ -69,6 +69,7 @@ fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
 
 #part product=float
 // A unit is four columns of four rows.
+#import unpack=later
 const UNIT4 = 1u;
 struct Unit { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
 

@@ -59,6 +59,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part product=q4_slice
 // Inputs in f32; a word of each of four rows.
 #import unit=slice
+#import unpack=later
 #import nibbles=eight
 struct Unit { words: vec4<u32>, scale: vec4<f32> }
 

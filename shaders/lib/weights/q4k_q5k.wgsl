@@ -116,7 +116,6 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part slice=k
 // A word of each of four rows, with scales and minima of their sub-blocks.
 #import unit=slice
-#import nibbles=eight
 struct Words { words: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
 
 fn load_words(at: vec4<u32>) -> Words {
@@ -134,6 +133,8 @@ fn load_words(at: vec4<u32>) -> Words {
 #part product=q4k_slice
 // Inputs in f32.
 #import slice=k
+#import nibbles=eight
+#import unpack=later
 alias Unit = Words;
 
 fn load_unit(at: vec4<u32>) -> Unit { return load_words(at); }
@@ -208,7 +209,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part product=q5k_slice
 // Inputs in f32.
 #import slice=k
-#import fifths=four
+#import columns=eight
 struct Unit { low: Words, fifths: vec4<u32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
@@ -219,13 +220,28 @@ fn load_unit(at: vec4<u32>) -> Unit {
     return Unit(load_words(at), fifths >> ((at & vec4<u32>(3u)) * 4u));
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+// The lowest four bits of each row as bit 4 of four bytes. The product moves bit n to bit 8 n.
+fn fifths_of_rows(bits: vec4<u32>) -> vec4<u32> {
+    let spread = (bits & vec4<u32>(15u)) * vec4<u32>(0x00204081u);
+    return (spread & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
+}
+
+struct Weights { columns: Columns, scale: vec4<f32>, minimum: vec4<f32> }
+
+fn unpacked(u: Unit) -> Weights {
+    let low = vec4<u32>(0x0f0f0f0fu);
+    let first = (u.low.words & low) | fifths_of_rows(u.fifths);
+    let second = ((u.low.words >> vec4<u32>(4u)) & low) | fifths_of_rows(u.fifths >> vec4<u32>(16u));
+    return Weights(columns_of(first, second), u.low.scale, u.low.minimum);
+}
+
+fn unit_product(w: Weights, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     let at = slice_column(unit);
     let a = input4(row_at, at);
     let b = input4(row_at, at + 4u);
-    let p = eight_columns(u.low.words, a, b);
-    let fifths = four_bits(u.fifths, 0u, a) + four_bits(u.fifths, 16u, b);
-    return (u.low.scale * (p.products + (16.0 * fifths))) - (u.low.minimum * p.x_sum);
+    let sums = a + b;
+    let x_sum = sums.x + sums.y + sums.z + sums.w;
+    return (w.scale * columns_product(w.columns, a, b)) - (w.minimum * x_sum);
 }
 
 #part product=q5k_int8

@@ -121,30 +121,66 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 }
 
 #part product=q6k_slice
-// Inputs in f32; a word of low bits of each of four rows.
+// Inputs in f32; of each of four rows a word of low bits, a byte of upper bits of each sub-block (in the lower half of
+// `upper`), and the scales: d as a half, below the bytes of both sub-blocks. So a unit takes 12 registers; with scales
+// in f32 it would take 20.
 #import unit=slice
 #import sub_blocks=q6k
-#import columns=q6k
-struct Unit {
-    low: vec4<u32>, upper0: vec4<u32>, upper1: vec4<u32>, scale0: vec4<f32>, scale1: vec4<f32>,
+#import columns=eight
+struct Unit { low: vec4<u32>, upper: vec4<u32>, scales: vec4<u32> }
+
+// The scales of two sub-blocks, by the index of the first.
+fn packed_scales(sub: u32) -> u32 {
+    let block = sub / 16u;
+    let d = weight_words[params.plane3 + (block / 2u)] >> ((block & 1u) * 16u);
+    let pair = weight_words[params.plane2 + (sub / 4u)] >> ((sub & 2u) * 8u);
+    return (d & 0xffffu) | (pair << 16u);
 }
 
 fn load_unit(at: vec4<u32>) -> Unit {
     let sub = (at / vec4<u32>(4u)) * 2u;
     // Byte w of a sub-block's word has the upper bits of columns 4 w .. 4 w + 3.
     let byte = (at & vec4<u32>(3u)) * 8u;
+    let upper0 = (upper_bits(sub) >> byte) & vec4<u32>(255u);
+    let upper1 = (upper_bits(sub + vec4<u32>(1u)) >> byte) & vec4<u32>(255u);
     return Unit(
         vec4<u32>(
             weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
-        upper_bits(sub) >> byte, upper_bits(sub + vec4<u32>(1u)) >> byte,
-        sub_scales(sub), sub_scales(sub + vec4<u32>(1u)));
+        upper0 | (upper1 << vec4<u32>(8u)),
+        vec4<u32>(
+            packed_scales(sub.x), packed_scales(sub.y), packed_scales(sub.z), packed_scales(sub.w)));
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+// Four pairs of bits of the lowest byte as bits 4 and 5 of four bytes.
+fn pairs4(bits: vec4<u32>) -> vec4<u32> {
+    let byte = bits & vec4<u32>(255u);
+    let halves = (byte | (byte << vec4<u32>(12u))) & vec4<u32>(0x000f000fu);
+    let bytes = (halves | (halves << vec4<u32>(6u))) & vec4<u32>(0x03030303u);
+    return bytes << vec4<u32>(4u);
+}
+
+alias Weights = Columns;
+
+fn unpacked(u: Unit) -> Weights {
+    let low = vec4<u32>(0x0f0f0f0fu);
+    let q = columns_of(
+        (u.low & low) | pairs4(u.upper),
+        ((u.low >> vec4<u32>(4u)) & low) | pairs4(u.upper >> vec4<u32>(8u)));
+    let d = vec4<f32>(
+        unpack2x16float(u.scales.x).x, unpack2x16float(u.scales.y).x,
+        unpack2x16float(u.scales.z).x, unpack2x16float(u.scales.w).x);
+    let scales = bitcast<vec4<i32>>(u.scales);
+    let first = d * vec4<f32>((scales << vec4<u32>(8u)) >> vec4<u32>(24u));
+    let second = d * vec4<f32>(scales >> vec4<u32>(24u));
+    return Columns(
+        (q.a0 - 32.0) * first, (q.a1 - 32.0) * first, (q.a2 - 32.0) * first, (q.a3 - 32.0) * first,
+        (q.b0 - 32.0) * second, (q.b1 - 32.0) * second,
+        (q.b2 - 32.0) * second, (q.b3 - 32.0) * second);
+}
+
+fn unit_product(w: Weights, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     let at = slice_column(unit);
-    let first = four_columns(u.low, u.upper0, input4(row_at, at));
-    let second = four_columns(u.low >> vec4<u32>(4u), u.upper1, input4(row_at, at + 4u));
-    return (u.scale0 * first) + (u.scale1 * second);
+    return columns_product(w, input4(row_at, at), input4(row_at, at + 4u));
 }
 
 #part product=q6k_int8

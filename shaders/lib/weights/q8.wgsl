@@ -79,6 +79,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part product=q8_slice
 // Inputs in f32; two words of each of four rows.
 #import unit=slice
+#import unpack=later
 #import bytes=four
 struct Unit { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32> }
 
