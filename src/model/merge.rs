@@ -51,7 +51,7 @@ impl<'a> MergePlan<'a> {
         if checkpoint.naming() == Naming::Gguf {
             return Err(refuse(
                 "is a GGUF model, which is not written: merge into the checkpoint folder that it was made from, or \
-                 write a package with --weights"
+                 write a package with --weights, for which the model's config.json and tokenizer.json must be beside it"
                     .to_owned(),
             ));
         }

@@ -15,7 +15,7 @@ const WIDTH: usize = 192;
 
 /// Writes an adapter of PEFT for the demonstration model: the first layer's output projection, large enough for other
 /// texts.
-fn adapter(folder: &Path, sign: f32) -> String {
+pub fn adapter(folder: &Path, sign: f32) -> String {
     std::fs::create_dir_all(folder).unwrap();
     let config = json!({
         "peft_type": "LORA", "r": 2, "lora_alpha": 4, "bias": "none", "target_modules": ["conv.out_proj"],

@@ -12,7 +12,7 @@ use safetensors::SafeTensors;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::gguf_writer::{F32, convert};
+use super::gguf_writer::{BF16, F32, convert};
 use super::{lfm2, ok, refused, root, text};
 
 fn fixture(name: &str) -> PathBuf {
@@ -171,6 +171,43 @@ fn a_merged_package_is_the_merged_copy_quantised() {
         assert_eq!(manifest["recipe"]["weights"], weights[1]);
         std::fs::remove_dir_all(&package).unwrap();
     }
+}
+
+/// A GGUF file with its checkpoint's small files beside it.
+#[test]
+fn a_merged_gguf_model_is_the_package_of_its_checkpoint() {
+    let dir = TempDir::new().unwrap();
+    let (demo, gguf) = (root("assets/demo"), dir.path().join("base.gguf"));
+    std::fs::write(&gguf, convert(&demo, BF16).bytes()).unwrap();
+    let lora = super::lora::adapter(&dir.path().join("lora"), 1.0);
+    let more = ["--lora", &lora, "--weights", "q4"];
+    let out = dir.path().join("none");
+    let base = ["merge", "-m", gguf.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    refused(&mut lfm2(&[&base[..], &more].concat()), &["base.gguf", "config.json beside it"]);
+    for name in ["config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"] {
+        std::fs::copy(demo.join(name), dir.path().join(name)).unwrap();
+    }
+    let (of_gguf, of_checkpoint) = (dir.path().join("gguf"), dir.path().join("checkpoint"));
+    merge(&gguf, &more, &of_gguf);
+    merge(&demo, &more, &of_checkpoint);
+    // The GGUF file has its small tensors in f32, the checkpoint in bf16.
+    let checkpoint = tensors(&of_checkpoint);
+    for (name, bytes) in tensors(&of_gguf) {
+        let other = &checkpoint[&name];
+        assert!(bytes == *other || bytes.len() == 2 * other.len(), "{name}");
+    }
+    let plain = dir.path().join("plain");
+    ok(&[
+        "quantize",
+        "-q",
+        "-m",
+        demo.to_str().unwrap(),
+        "--weights",
+        "q4",
+        "--out",
+        plain.to_str().unwrap(),
+    ]);
+    assert_eq!(changed(&plain, &of_checkpoint), ["model.layers.0.conv.out_proj.weight"]);
 }
 
 #[test]
