@@ -10,8 +10,9 @@
 // Attention of sequences with many rows in the pass (prefill). A query is one head of one row. A workgroup computes a
 // query tile of TILE_Q queries: TILE_Q / GROUP consecutive rows of one sequence, with GROUP query heads of one kv
 // head. If a sequence has few tiles behind a long context, the batch table cuts the context into splits, and a
-// workgroup computes one split of a tile. It walks over the split's positions in tiles of TILE_KV. For each query it keeps a running maximum and sum (online
-// softmax), so scores stay in registers and workgroup memory. TILE_KV divides PAGE, so a tile lies in one page.
+// workgroup computes one split of a tile. It walks over the split's positions in tiles of TILE_KV. For each query it
+// keeps a running maximum and sum (online softmax), so scores stay in registers and workgroup memory. TILE_KV divides
+// PAGE, so a tile lies in one page.
 // Loads overlap with arithmetic. The values of a tile are loaded while its scores are computed, and the keys of the
 // next tile while the values are summed. In workgroup memory the values replace the keys of their tile.
 // A team of TEAM lanes handles four queries, which are the components of a vec4. For these queries, each lane computes
@@ -20,7 +21,7 @@
 // and the same vec4 of `tile`. The vec4s of key t are rotated by t places, so lanes with different keys read from
 // different banks.
 // Grid: x: the splits of query tiles, which the batch table lists; y: n_heads / GROUP.
-// Arithmetic: f32, summed in order of position.
+// Arithmetic: f32. Each split is summed in order of position.
 // Workgroup memory: TILE_Q * (HEAD_DIM + TILE_KV) floats and TILE_KV * HEAD_DIM elements of the type of `tile`.
 // Source: FlashAttention-2, https://arxiv.org/abs/2307.08691. Twin: reference/attention.rs
 #import kv
@@ -200,19 +201,20 @@ fn main(
     for (var j = 0u; j < 4u; j++) {
         let n = (team * 4u) + j;
         let row = first + (n / GROUP);
-        let is_query = n < rows * GROUP;
         let own_context = position + (n / GROUP) + 1u;
+        // The split may begin behind the context of the tile's early rows.
+        let writes = n < rows * GROUP && split_begin < own_context;
         let at = ((row * params.n_heads) + head + (n % GROUP)) * WIDTH;
         let to = partial_at(row, head + (n % GROUP), tile_split(group.x));
         for (var i = 0u; i < KEPT; i++) {
             let d = own + (i * TEAM);
-            if (is_query && d < WIDTH && own_context <= split) {
+            if (writes && d < WIDTH && own_context <= split) {
                 o[at + d] = kept[(i * 4u) + j] / total[j];
-            } else if (is_query && d < WIDTH && own_context > split_begin) {
+            } else if (writes && d < WIDTH) {
                 partial_out[to + 1u + d] = kept[(i * 4u) + j];
             }
         }
-        if (is_query && own == 0u && own_context > split && own_context > split_begin) {
+        if (writes && own == 0u && own_context > split) {
             partial_out[to] = vec4<f32>(high[j], total[j], 0.0, 0.0);
         }
     }

@@ -3,9 +3,9 @@
 //
 //   q       [n_rows, n_heads, HEAD_DIM]             f32
 //   keys, values [pool rows, n_kv_heads, HEAD_DIM]  format of import kv
-//   o       [n_rows, n_heads, HEAD_DIM]             f32
-//   partial [splits, n_heads][4 + HEAD_DIM]         f32   results of splits; m is the query's reference, and l and the
-//                                                         sums are PEAK times as large
+//   o       [n_rows, n_heads, HEAD_DIM]             f32   results of contexts that are one split
+//   partial [splits, n_heads][4 + HEAD_DIM]         f32   results of the splits of other contexts. m is the query's
+//                                                         reference, and l and the sums are PEAK times as large
 //
 // As flash_attention, for devices with cooperative matrices of f16 with sums in f32 (import
 // coop: SIDE x SIDE, 8 or 16). A workgroup takes TILE_Q = 64 queries, in strips of 16, one for

@@ -129,7 +129,7 @@ fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
 }
 
 #part params=flash_attention
-// Parameters, inputs and output of flash_attention and flash_attention_coop. Twin: Params in
+// Parameters, inputs and outputs of flash_attention and flash_attention_coop. Twin: Params in
 // src/kernels/flash_attention.rs
 struct Params {
     n_heads: u32,
@@ -142,8 +142,8 @@ struct Params {
 @group(1) @binding(N) var<storage, read> q: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read> values: array<Packed4>;
-// [splits, n_heads][4 + HEAD_DIM]: for each split of a row's context its maximum score m, l = sum_t exp(s_t - m), 0, 0,
-// then sum_t exp(s_t - m) v_t.
+// [splits, n_heads][4 + HEAD_DIM]: for each split of a row's context m, l = sum_t exp(s_t - m), 0, 0, then
+// sum_t exp(s_t - m) v_t. m is the highest score, or one near it. l and the sums may have a common factor.
 @group(1) @binding(N) var<storage, read_write> partial_out: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
 

@@ -10,7 +10,7 @@
 //   logit_rows [n_logit_rows][5]  a row whose logits are wanted, its mask of tokens, and the log-probabilities
 //                             that are wanted of it: LOGIT_* below
 //   tiles      [n_tiles][3]   sequence and first row of a tile of query rows for flash_attention, and the index of
-//                             a split that begins within the tile's context
+//                             a split that begins within the tile's context: TILE_* below
 //   pages      [n_seqs][max_pages]  page of the KV pool that holds positions 64 i .. 64 i + 63
 //   biases     [][2]          token and its logit bias; those of a sequence are consecutive
 @group(0) @binding(0) var<uniform> params: Params;
@@ -85,6 +85,12 @@ const SEQ_FIRST_BIAS = 13u;
 const SEQ_N_BIASES = 14u;
 const SEQ_LORA_SCALE = 15u;
 
+// Words of a tile.
+const TILE_WORDS = 3u;
+const TILE_SEQ = 0u;
+const TILE_FIRST_ROW = 1u;
+const TILE_SPLIT = 2u;
+
 fn n_rows() -> u32 { return batch[BATCH_N_ROWS]; }
 fn n_seqs() -> u32 { return batch[BATCH_N_SEQS]; }
 fn n_logit_rows() -> u32 { return batch[BATCH_N_LOGIT_ROWS]; }
@@ -110,10 +116,12 @@ fn logit_word(i: u32, word: u32) -> u32 {
     return batch[batch[BATCH_LOGIT_ROWS_AT] + (i * LOGIT_WORDS) + word];
 }
 fn logit_row(i: u32) -> u32 { return logit_word(i, LOGIT_ROW); }
-fn tile_word(tile: u32, word: u32) -> u32 { return batch[batch[BATCH_TILES_AT] + (tile * 3u) + word]; }
-fn tile_seq(tile: u32) -> u32 { return tile_word(tile, 0u); }
-fn tile_first_row(tile: u32) -> u32 { return tile_word(tile, 1u); }
-fn tile_split(tile: u32) -> u32 { return tile_word(tile, 2u); }
+fn tile_word(tile: u32, word: u32) -> u32 {
+    return batch[batch[BATCH_TILES_AT] + (tile * TILE_WORDS) + word];
+}
+fn tile_seq(tile: u32) -> u32 { return tile_word(tile, TILE_SEQ); }
+fn tile_first_row(tile: u32) -> u32 { return tile_word(tile, TILE_FIRST_ROW); }
+fn tile_split(tile: u32) -> u32 { return tile_word(tile, TILE_SPLIT); }
 // Whether flash_attention computes the sequence.
 fn is_tiled(seq: u32) -> bool { return seq_n_rows(seq) > batch[BATCH_ATTENTION_ROWS]; }
 

@@ -270,11 +270,12 @@ impl EngineBuilder {
         let ahead = u32::from(!device.caps().software);
         let read_ahead =
             in_range("read_ahead", self.read_ahead.unwrap_or(ahead), 0, MAX_READ_AHEAD)?;
-        let Planned { state, scratch, memory, chunk } = self.plan(&model, device.caps(), known)?;
+        let Planned { state, scratch, memory, chunk, attention_rows } =
+            self.plan(&model, device.caps(), known)?;
         warn_unknown(&memory, self.memory.or(known));
         // Choices are checked before the weights are loaded: a refusal must not come after
         // gigabytes.
-        let choices = self.choose(&model, device.caps())?;
+        let choices = Choices { attention_rows, ..self.choose(&model, device.caps())? };
         let OpenedModel { config, checkpoint, tensors, text, ends, recommended, .. } = model;
         let text = match &self.chat_template {
             Some(source) => text.with_chat_template(source)?,
@@ -403,8 +404,8 @@ impl EngineBuilder {
         caps: Caps,
     ) -> Result<Runner, Error> {
         let device = device.for_planning(caps);
-        let Planned { state, scratch, .. } = self.plan(model, &caps, None)?;
-        let choices = self.choose(model, &caps)?;
+        let Planned { state, scratch, attention_rows, .. } = self.plan(model, &caps, None)?;
+        let choices = Choices { attention_rows, ..self.choose(model, &caps)? };
         let (config, recipe) = (model.config.clone(), self.recipe.as_ref());
         let (weights, _) =
             make_weights(&device, &config, &model.checkpoint, &model.tensors, recipe).await?;
@@ -446,8 +447,9 @@ impl EngineBuilder {
                 need: format!("f16 or f32: blocks of 32 do not fit this model's heads of {dims}"),
             });
         }
+        let (tensors, reproducible) = (&model.tensors, self.reproducible);
         let planning =
-            Planning { config, tensors: &model.tensors, caps, n_slots, chunk, attention_rows };
+            Planning { config, tensors, caps, n_slots, chunk, attention_rows, reproducible };
         let context = match self.context_length {
             Some(n) => {
                 let n = if n == 0 { planning.models_own() } else { n };

@@ -18,6 +18,8 @@ pub(super) struct Planning<'a> {
     pub chunk: u32,
     /// Most rows of a sequence in a pass whose attention has partial results.
     pub attention_rows: u32,
+    /// Whether there must be so many.
+    pub reproducible: bool,
 }
 
 /// The options that serve to save memory.
@@ -35,6 +37,8 @@ pub(super) struct Planned {
     pub memory: MemoryPlan,
     /// Most tokens of a prompt in a pass.
     pub chunk: u32,
+    /// [`Choices::attention_rows`](crate::kernels::Choices::attention_rows).
+    pub attention_rows: u32,
 }
 
 impl Planning<'_> {
@@ -72,10 +76,23 @@ impl Planning<'_> {
         // A pass has a row of each sequence, or a chunk.
         let chunk = self.chunk.min(setup.context);
         let rows = chunk.max(self.n_slots) as usize;
-        let scratch = ScratchShape::new(self.config, &state, rows, self.attention_rows);
+        let attention_rows = self.attention_rows(&state, rows as u64);
+        let scratch = ScratchShape::new(self.config, &state, rows, attention_rows);
         let weights = self.weights(setup.recipe.as_ref());
         let memory = MemoryPlan::new(weights, &state, &scratch);
-        Planned { state, scratch, memory, chunk }
+        Planned { state, scratch, memory, chunk, attention_rows }
+    }
+
+    /// Fewer than requested if the partial results of so many rows of each sequence would not fit a binding.
+    fn attention_rows(&self, state: &StateShape, rows: u64) -> u32 {
+        let (row, n_slots) =
+            (ScratchShape::partial_bytes(self.config, state), u64::from(self.n_slots));
+        let fit = self.caps.max_part() / row.max(1);
+        let requested = u64::from(self.attention_rows);
+        if self.reproducible || rows.min(n_slots * requested) <= fit {
+            return self.attention_rows;
+        }
+        u32::try_from(fit / n_slots).map_or(self.attention_rows, |rows| rows.max(1))
     }
 
     fn state(&self, context: u32, n_pages: u32, kv_format: KvFormat) -> StateShape {

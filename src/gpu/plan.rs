@@ -29,7 +29,7 @@ pub struct StepShape {
     pub seqs: u32,
     /// Most rows of a sequence.
     pub seq_rows: u32,
-    /// Query tiles of the sequences with many rows, times their splits, for flash attention.
+    /// Splits of all query tiles of the sequences with many rows, for flash attention.
     pub tiles: u32,
     /// Most splits of a context of the sequences with few rows, for decode attention.
     pub splits: u32,

@@ -20,7 +20,6 @@ const DRAWN: u32 = u32::MAX;
 
 /// Words of the header.
 const HEADER: usize = 16;
-const TILE_WORDS: usize = 3;
 const BIAS_WORDS: usize = 2;
 
 macro_rules! prelude_constants {
@@ -81,6 +80,11 @@ prelude_constants! {
     SEQ_FIRST_BIAS = 13,
     SEQ_N_BIASES = 14,
     SEQ_LORA_SCALE = 15,
+    // Words of a tile, and their indices.
+    TILE_WORDS = 3,
+    TILE_SEQ = 0,
+    TILE_FIRST_ROW = 1,
+    TILE_SPLIT = 2,
 }
 
 /// One token of one sequence.
@@ -333,11 +337,15 @@ impl Batch {
                 logit_rows.extend(words);
             }
             if !few {
-                // Tiles that read the same keys follow one another. Those of early rows may have fewer splits.
+                // Tiles that read the same keys follow one another. A tile of early rows may have fewer splits.
                 for split in 0..=last / tiled_split {
                     for (i, rows) in (0..).zip(seq.rows.chunks(tile_rows as usize)) {
                         if rows.last().is_some_and(|row| row.position >= split * tiled_split) {
-                            tiles.extend([index, first_row + i * tile_rows, split]);
+                            let mut words = [0; TILE_WORDS];
+                            words[TILE_SEQ] = index;
+                            words[TILE_FIRST_ROW] = first_row + i * tile_rows;
+                            words[TILE_SPLIT] = split;
+                            tiles.extend(words);
                         }
                     }
                 }
@@ -393,7 +401,7 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kernels::ATTENTION_ROWS;
+    use crate::kernels::{ATTENTION_ROWS, max_splits};
 
     fn sequence(position: u32, rows: u32) -> SeqRows {
         SeqRows {
@@ -436,5 +444,47 @@ mod tests {
         assert_eq!(tiles, [0, 0, 0, 0, 8, 0, 0, 0, 1]);
         let row = |i: usize| &table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS..][..ROW_WORDS];
         assert_eq!(row(8), [0, 0, 1008, 256, 32, NO_SNAPSHOT]);
+    }
+
+    /// The sizes of the table and of the partial results of attention are computed before any batch is known.
+    #[test]
+    fn every_batch_fits_the_buffers() {
+        let kinds = [
+            (4096, 9),
+            (4096, 8),
+            (900, 1),
+            (0, 300),
+            (300, 20),
+            (3576, 9),
+            (20_000, 17),
+            (700, 64),
+        ];
+        let context = 20_100;
+        for attention_rows in [1, 8, 64] {
+            for tile_rows in [1, 8, 16, 64] {
+                for n in 1..=3 * kinds.len() {
+                    let seqs = (0..n).map(|i| kinds[(i * i + n) % kinds.len()]);
+                    let batch = Batch { seqs: seqs.map(|(at, rows)| sequence(at, rows)).collect() };
+                    let (rows, pages) = (batch.n_rows(), (context / PAGE + 1) as usize);
+                    let (table, shape) = batch.encode(tile_rows, attention_rows);
+                    assert!(table.len() <= Batch::capacity(rows, n, pages));
+                    let row = |i: usize, word| {
+                        table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS + word]
+                    };
+                    let end = |i| row(i, ROW_PLACE) + row(i, ROW_POSITION) / row(i, ROW_SPLIT) + 1;
+                    let places = (0..rows).map(end).max().unwrap();
+                    let most = shape.rows.min(n as u32 * attention_rows) * max_splits(context);
+                    assert!(
+                        places <= most,
+                        "{n} sequences, {attention_rows}, {tile_rows}: {places}"
+                    );
+                }
+            }
+        }
+        // The first tile, of rows 3576 to 3583, does not reach into the eighth split.
+        let (table, shape) = Batch { seqs: vec![sequence(3576, 9)] }.encode(8, ATTENTION_ROWS);
+        assert_eq!((shape.tiles, shape.tiled_splits), (15, 8));
+        let last = &table[table[BATCH_TILES_AT] as usize..][14 * TILE_WORDS..][..TILE_WORDS];
+        assert_eq!(last, [0, 8, 7]);
     }
 }

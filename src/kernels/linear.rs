@@ -40,7 +40,8 @@ pub struct Choices {
     pub multiply: Multiply,
     /// Most rows of a pass for which the `matvec` family is used.
     pub matvec_rows: u32,
-    /// Most rows of a sequence in a pass whose attention `attention` computes; `flash_attention` computes more.
+    /// Most rows of a sequence in a pass whose attention `attention` computes; `flash_attention` computes more. An
+    /// engine has fewer if the partial results of so many rows of all sequences do not fit a binding of the device.
     pub attention_rows: u32,
 }
 

@@ -18,8 +18,8 @@ const SPLIT_PAGES: u32 = 2;
 /// Pages of the longest context with such splits: they are 1,024 workgroups for 8 kv heads, and more
 /// would only add partial results. At 30,000 positions these are 3 % of the bytes of keys and values.
 const SHORT_SPLITS_UP_TO: u32 = 256;
-/// Workgroups of `flash_attention` for the rows of a sequence and a kv head, below which its contexts are cut: with 8
-/// kv heads they are 128, and an H100 has 132 processors.
+/// Most workgroups of `flash_attention` for a sequence and a kv head whose context is cut. With 8 kv heads they are
+/// 128; an H100 has 132 processors.
 pub(super) const TILES: u32 = 16;
 
 /// Positions of the longest split of `attention`.
@@ -103,16 +103,18 @@ mod tests {
             let split = tiled_split_positions(rows, last, tile_rows, ATTENTION_ROWS);
             assert_eq!(last / split + 1, splits, "{rows} rows up to {last}: {split}");
         }
-        for rows in 9..=130 {
-            for last in (rows - 1..40_000).step_by(61) {
+        for (rows, attention_rows) in (2..=130).flat_map(|rows| [1, 8, 64].map(|most| (rows, most)))
+        {
+            for last in (rows - 1..40_000).step_by(61).filter(|_| rows > attention_rows) {
                 for tile_rows in [1, 3, 8, 16, 64] {
-                    let split = tiled_split_positions(rows, last, tile_rows, ATTENTION_ROWS);
+                    let split = tiled_split_positions(rows, last, tile_rows, attention_rows);
                     assert!(split.is_multiple_of(PAGE) && split >= LONGEST_SPLIT);
                     let (splits, tiles) = (last / split + 1, rows.div_ceil(tile_rows));
                     assert!(splits == 1 || splits * tiles <= TILES);
-                    assert!(splits == 1 || splits * rows <= ATTENTION_ROWS * max_splits(last + 1));
+                    assert!(splits == 1 || splits * rows <= attention_rows * max_splits(last + 1));
                     // 64 workgroups for 8 kv heads, in tiles of LFM2.
-                    assert!(splits * tiles >= 8 || last < 4096 || rows > 64 || tile_rows > 16);
+                    let wide = attention_rows < 8 || tile_rows > 16;
+                    assert!(splits * tiles >= 8 || last < 4096 || rows > 64 || wide);
                 }
             }
         }

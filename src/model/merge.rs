@@ -51,7 +51,8 @@ impl<'a> MergePlan<'a> {
         if checkpoint.naming() == Naming::Gguf {
             return Err(refuse(
                 "is a GGUF model, which is not written: merge into the checkpoint folder that it was made from, or \
-                 write a package with --weights, for which the model's config.json and tokenizer.json must be beside it"
+                 write a package with --weights. A package needs the model's config.json and tokenizer.json in the \
+                 same folder"
                     .to_owned(),
             ));
         }

@@ -22,8 +22,8 @@ pub struct Scratch {
     pub q: Tensor<f32>,
     /// `[rows, n_heads head_dim]`: attention's output.
     pub o: Tensor<f32>,
-    /// `[splits of all rows, n_heads, 4 + head_dim]`: partial results of attention. At most `attention_rows` rows of a
-    /// sequence have the most splits.
+    /// `[splits of all rows, n_heads, 4 + head_dim]`: partial results of attention. A sequence needs at most the
+    /// space of `attention_rows` rows with the most splits.
     pub partial: Tensor<f32>,
     /// `[rows, intermediate_size]` or `[rows top_k, moe_intermediate_size]`: SwiGLU's output.
     pub a: Tensor<f32>,
@@ -62,7 +62,7 @@ pub struct ScratchShape {
 
 impl ScratchShape {
     /// Sizes for passes of at most `rows` rows on sequences of `state`'s shape. `attention_rows`: most rows of a
-    /// sequence whose attention has partial results.
+    /// sequence that `attention` computes.
     #[must_use]
     pub fn new(config: &ModelConfig, state: &StateShape, rows: usize, attention_rows: u32) -> Self {
         let c = config;
@@ -94,6 +94,13 @@ impl ScratchShape {
             (1 + n_slots) * c.vocab_size.div_ceil(32),
         ];
         Self { rows, vocab: c.vocab_size, sizes, items_at }
+    }
+
+    /// Most bytes of partial results of attention for a row.
+    #[must_use]
+    pub fn partial_bytes(config: &ModelConfig, state: &StateShape) -> u64 {
+        let head = u64::from(state.max_splits()) * (4 + config.head_dim) as u64;
+        4 * config.n_heads as u64 * head
     }
 
     /// Bytes on the GPU.

@@ -190,11 +190,14 @@ fn a_merged_gguf_model_is_the_package_of_its_checkpoint() {
     let (of_gguf, of_checkpoint) = (dir.path().join("gguf"), dir.path().join("checkpoint"));
     merge(&gguf, &more, &of_gguf);
     merge(&demo, &more, &of_checkpoint);
-    // The GGUF file has its small tensors in f32, the checkpoint in bf16.
-    let checkpoint = tensors(&of_checkpoint);
-    for (name, bytes) in tensors(&of_gguf) {
+    // The GGUF file has its small tensors in f32, the checkpoint in bf16, which is the upper half.
+    let (gguf, checkpoint) = (tensors(&of_gguf), tensors(&of_checkpoint));
+    assert!(gguf.keys().eq(checkpoint.keys()));
+    for (name, bytes) in gguf {
+        let in_f32 =
+            |bf16: &[u8]| bf16.chunks(2).flat_map(|b| [0, 0, b[0], b[1]]).collect::<Vec<_>>();
         let other = &checkpoint[&name];
-        assert!(bytes == *other || bytes.len() == 2 * other.len(), "{name}");
+        assert!(bytes == *other || bytes == in_f32(other), "{name}");
     }
     let plain = dir.path().join("plain");
     ok(&[

@@ -123,7 +123,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part product=q6k_slice
 // Inputs in f32; of each of four rows a word of low bits, a byte of upper bits of each sub-block (in the lower half of
 // `upper`), and the scales: d as a half, below the bytes of both sub-blocks. So a unit takes 12 registers; with scales
-// in f32 it would take 20.
+// in f32 it would take 16.
 #import unit=slice
 #import sub_blocks=q6k
 #import columns=eight

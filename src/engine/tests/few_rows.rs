@@ -324,3 +324,20 @@ fn a_row_costs_no_more_in_larger_passes() {
         }
     });
 }
+
+/// At WebGPU's default limits, the partial results of 8 rows of each of 64 sequences would not fit a binding.
+#[test]
+fn many_sequences_have_fewer_rows_of_attention_where_bindings_are_small() {
+    let gpu = Caps { max_binding: 2 << 30, max_buffer: 2 << 30, ..Caps::core() };
+    for (caps, sequences, reproducible, rows) in [
+        (Caps::core(), 8, false, 8),
+        (Caps::core(), 64, false, 6),
+        (gpu, 64, false, 8),
+        (gpu, 64, true, 64),
+    ] {
+        let engine = Planned::new("", caps, |b| b.sequences(sequences).reproducible(reproducible));
+        assert_eq!(engine.runner.choices.attention_rows, rows, "{sequences} sequences");
+        let bytes = 4 * engine.runner.scratch.partial.len() as u64;
+        assert!(bytes <= caps.max_binding, "{sequences} sequences: {bytes} bytes");
+    }
+}

@@ -12,7 +12,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use super::attention::{cases as attention_cases, starts};
+use super::attention::{TILED_SPLITS, cases as attention_cases, starts};
 use super::long_rows::{cases as long_cases, many_items, weights};
 use super::{failures, property};
 use crate::gpu::{run_all, with_matrix_units};
@@ -114,6 +114,8 @@ fn cooperative_attention_agrees_with_its_twin() {
     }
     let rows = prop_oneof![select(vec![9u32, 15, 16, 17, 31, 33, 64, 65]), 9u32..40];
     let sequences = vec((prop_oneof![Just(0u32), starts()], rows), 1..4);
+    let sequences =
+        prop_oneof![3 => sequences, 1 => select(TILED_SPLITS.map(<[_]>::to_vec).to_vec())];
     let heads = (1usize..=2, 1usize..=5, select(vec![16usize, 32, 64, 64, 96]));
     // Queries beyond f16 become infinite, and a NaN among the values reaches a whole tile.
     let fill = || select(vec![Fill::Normal, Fill::Normal, Fill::Equal, Fill::Zero]);
