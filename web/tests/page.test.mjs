@@ -286,7 +286,7 @@ test('a reload keeps the model and the conversations, which are listed, exported
   // An answer that is interrupted by a reload.
   await page.workers()[0].evaluate(() => {
     const post = self.postMessage;
-    self.postMessage = (message) => (message.tell === 'text' ? undefined : post.call(self, message));
+    self.postMessage = (message) => (['piece', 'reply'].includes(message.tell) ? undefined : post.call(self, message));
   });
   await page.locator('#question').fill('What is my name?');
   await page.keyboard.press('Enter');
