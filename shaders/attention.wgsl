@@ -9,14 +9,15 @@
 //
 // Attention of sequences with few rows in the pass (decode). The batch table says how many positions,
 // at most LONGEST, a split of a row has. attention_combine joins the splits of longer contexts. A workgroup
-// takes GROUP query heads that share a kv head, so it reads keys and values once for all of them. It walks over the keys of its split STEP positions at a time: a team
-// of KEY_TEAM lanes reads a whole key, and their products are summed through workgroup memory. KEY_TEAM is
-// WIDTH = HEAD_DIM / 4, so that neighbouring lanes read whole lines, or 1 where lanes own rows (CPU
-// drivers). After the softmax a team of WIDTH lanes reads whole values. STEP divides PAGE, so a step
-// looks one page up; its keys or values are loaded a step ahead.
+// takes GROUP query heads that share a kv head, so it reads keys and values once for all of them. It walks
+// over the keys of its split STEP positions at a time: a team of KEY_TEAM lanes reads a whole key, and their
+// products are summed through workgroup memory. KEY_TEAM is WIDTH = HEAD_DIM / 4, so that neighbouring lanes
+// read whole lines, or 1 where lanes own rows (CPU drivers). After the softmax a team of WIDTH lanes reads
+// whole values. STEP divides PAGE, so a step looks one page up; its keys or values are loaded a step ahead.
 // Grid: rows, n_heads / GROUP, most splits of a row. Workgroups of splits beyond a row's context return at
-// once, and so do those of rows that flash_attention computes. f32. Workgroup memory: EXCHANGE + GROUP * (LONGEST + 1) + 2 WG floats. Lanes
-// write products to 2-way conflicts of banks, and read them without any, since STRIDE is odd.
+// once, and so do those of rows that flash_attention computes. f32. Workgroup memory: EXCHANGE + GROUP *
+// (LONGEST + 1) + 2 WG floats. Lanes write products to 2-way conflicts of banks, and read them without any,
+// since STRIDE is odd.
 // Source: transformers eager attention, causal, softmax in f32; flash decoding,
 // https://pytorch.org/blog/flash-decoding. Twin: reference/attention.rs
 #import kv

@@ -33,7 +33,8 @@
 // The import `product` (lib/weights/) defines:
 //   load_unit(at)                             loads a unit. The units of the part are numbered row by row, and
 //                                             at[i] is the number of the unit in the i-th of the four rows
-//   unpacked(unit)                            its weights, in a form that all items share
+//   unpacked(unit)                            the unit's weights as unit_product takes them: unpacked once for all
+//                                             items, or still packed (unpack=later)
 //   unit_product(weights, row_at, index, lane) four dot products: each of the unit's rows times the same columns of
 //                                             the input row that begins at x[row_at]. `index` is the number of
 //                                             the unit within its row

@@ -143,7 +143,8 @@ struct Params {
 @group(1) @binding(N) var<storage, read> keys: array<Packed4>;
 @group(1) @binding(N) var<storage, read> values: array<Packed4>;
 // [splits, n_heads][4 + HEAD_DIM]: for each split of a row's context m, l = sum_t exp(s_t - m), 0, 0, then
-// sum_t exp(s_t - m) v_t. m is the highest score, or one near it. l and the sums may have a common factor.
+// sum_t exp(s_t - m) v_t. m is the highest score, or at most SLACK below it
+// (flash_attention_coop). l and the sums may be multiplied by one common factor.
 @group(1) @binding(N) var<storage, read_write> partial_out: array<vec4<f32>>;
 @group(1) @binding(N) var<storage, read_write> o: array<vec4<f32>>;
 

@@ -300,7 +300,7 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
 }
 
 #part unpack=later
-// `unit_product` unpacks the unit, for each item anew. That takes few registers.
+// `unit_product` unpacks the unit again for each item, which takes few registers.
 alias Weights = Unit;
 
 fn unpacked(unit: Unit) -> Weights { return unit; }
@@ -321,8 +321,8 @@ const UNIT4 = 2u;
 fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
 
 #part columns=eight
-// The eight columns of a slice, each for four rows. With them a slice is unpacked once for all items, which halves
-// the instructions of products of several items where a weight has more than one bit field.
+// The eight columns of a slice, each for four rows. A slice is unpacked once for all items. This saves instructions
+// where a weight has several bit fields.
 struct Columns {
     a0: vec4<f32>, a1: vec4<f32>, a2: vec4<f32>, a3: vec4<f32>,
     b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>,

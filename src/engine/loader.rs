@@ -5,9 +5,9 @@ use super::runner::Runner;
 use crate::error::Error;
 use crate::formats::Checkpoint;
 use crate::formats::source::BoxFuture;
-use crate::gpu::Device;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::gpu::GpuError;
+use crate::gpu::{Caps, Device};
 use crate::kernels::Choices;
 use crate::model::{
     LoadError, LoadProgress, ModelConfig, Recipe, ResolvedTensors, Scratch, ScratchShape,
@@ -57,7 +57,7 @@ impl Loader {
             weights,
             state,
             scratch,
-            self.choices_on(device),
+            choices_on(self.choices, device.caps(), self.reproducible),
             self.scratch.rows as u32,
         )
         .await?;
@@ -66,18 +66,17 @@ impl Loader {
         device.keep_pipelines();
         Ok(runner)
     }
+}
 
-    /// The choices that were made for the first device, if this one has them, else those that suit it.
-    fn choices_on(&self, device: &Device) -> Choices {
-        match self.choices.available(device.caps()) {
-            true => self.choices,
-            false => {
-                let own = Choices::by_capability(device.caps());
-                let own = Choices { activations: self.choices.activations, ..own };
-                if self.reproducible { own.reproducible(device.caps()) } else { own }
-            }
-        }
+/// The choices that were made for the `first` device, if this one has them, else those that suit it. The buffers are
+/// planned for the first one's `attention_rows`.
+fn choices_on(first: Choices, caps: &Caps, reproducible: bool) -> Choices {
+    if first.available(caps) {
+        return first;
     }
+    let Choices { activations, attention_rows, .. } = first;
+    let own = Choices { activations, attention_rows, ..Choices::by_capability(caps) };
+    if reproducible { own.reproducible(caps) } else { own }
 }
 
 /// Compiles kernels while weights load: the runner is made on a thread of its own.
@@ -105,4 +104,22 @@ async fn compile_while_loading(
     let runner = runner.await?;
     load.await?;
     Ok(runner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn another_device_takes_the_rows_that_buffers_are_planned_for() {
+        let everything = Caps::everything();
+        let first = Choices { attention_rows: 6, ..Choices::by_capability(&everything) };
+        assert_eq!(choices_on(first, &everything, false), first);
+        let core = Caps::core();
+        assert!(!first.available(&core));
+        let own = choices_on(first, &core, false);
+        assert_eq!(own, Choices { attention_rows: 6, ..Choices::by_capability(&core) });
+        let same = choices_on(first.reproducible(&everything), &core, true);
+        assert_eq!(same, own.reproducible(&core));
+    }
 }

@@ -31,10 +31,11 @@
 //! logits and its history of tokens.
 //!
 //! A token does not depend on the answers beside it, bit for bit, as long as the same kernels compute it. Passes of
-//! at most 64 rows have kernels of their own, and so has the attention of a sequence with at most 8 rows in a pass. The
-//! attention of more rows also depends on the number of the sequence's rows in the pass, by which it cuts a long
-//! context. A prompt in longer chunks alone, and in chunks of 64 tokens beside others, differs in the last bits, and so does the
-//! state that an answer computes again. [`EngineBuilder::reproducible`] lets all passes have the same kernels.
+//! at most 64 rows have kernels of their own, and so has the attention of a sequence with at most 8 rows in a pass
+//! (fewer if there are many sequences on a device with small bindings). Attention of more rows cuts a long context by
+//! the number of the sequence's rows in the pass, so its last bits depend on that number too. A prompt in longer chunks
+//! alone, and in chunks of 64 tokens beside others, differs in the last bits, and so does the state that an answer
+//! computes again. [`EngineBuilder::reproducible`] lets all passes have the same kernels.
 //!
 //! If the device is lost, e.g. because its driver was reset, the answers continue from their tokens on another one
 //! ([`OnDeviceLost`]). Loading the weights takes as long as at the start.

@@ -16,9 +16,9 @@ pub(super) struct Planning<'a> {
     pub caps: &'a Caps,
     pub n_slots: u32,
     pub chunk: u32,
-    /// Most rows of a sequence in a pass whose attention has partial results.
+    /// Most rows of a sequence that `attention` computes, as requested.
     pub attention_rows: u32,
-    /// Whether there must be so many.
+    /// Whether that number may not be reduced.
     pub reproducible: bool,
 }
 

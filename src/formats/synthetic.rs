@@ -108,10 +108,13 @@ impl Noise {
                 let size = usize::try_from(element_type.block().bytes).unwrap_or(1);
                 let scales = Self::scales(element_type);
                 for block in buf.chunks_mut(size) {
-                    // Integers without a minimum have the mean -1/2. With scales of one sign all rows of a matrix would
-                    // add it up, and after a few layers all tokens would choose the same experts.
-                    let negative =
-                        scales.len() == 1 && block.get(2).is_some_and(|byte| byte % 2 == 1);
+                    // Integers without a minimum have the mean -1/2. With scales of one sign, every row of a matrix would
+                    // add the same multiple of the sum of its inputs, and after a few layers all tokens would choose the
+                    // same experts. The sign is a random bit that the scale replaces.
+                    let negative = match scales {
+                        [(at, _)] => block.get(*at).is_some_and(|byte| byte % 2 == 1),
+                        _ => false,
+                    };
                     for (at, d) in scales {
                         let d = f16::from_f32(if negative { -d } else { *d });
                         if let Some(place) = block.get_mut(*at..*at + 2) {

@@ -468,6 +468,7 @@ mod tests {
                     let (rows, pages) = (batch.n_rows(), (context / PAGE + 1) as usize);
                     let (table, shape) = batch.encode(tile_rows, attention_rows);
                     assert!(table.len() <= Batch::capacity(rows, n, pages));
+                    assert!(shape.tiles as usize <= rows + n * TILES as usize);
                     let row = |i: usize, word| {
                         table[table[BATCH_ROWS_AT] as usize + i * ROW_WORDS + word]
                     };

@@ -28,8 +28,8 @@ const MATVEC_ROWS: u32 = 64;
 pub const REPRODUCIBLE_ROWS: u32 = MATVEC_ROWS;
 
 /// Choices of an engine between equivalent ways to compute. They round differently, so they are fixed
-/// for an engine and follow from the device's capabilities and the model only. They are never measured,
-/// so that a seed gives the same text after every start.
+/// for an engine and follow from the device's capabilities, the model and the engine's options only. They are never
+/// measured, so that a seed gives the same text after every start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Choices {
     /// Summation within a workgroup.
@@ -41,7 +41,7 @@ pub struct Choices {
     /// Most rows of a pass for which the `matvec` family is used.
     pub matvec_rows: u32,
     /// Most rows of a sequence in a pass whose attention `attention` computes; `flash_attention` computes more. An
-    /// engine has fewer if the partial results of so many rows of all sequences do not fit a binding of the device.
+    /// engine takes fewer if the partial results of so many rows of all sequences do not fit a binding of the device.
     pub attention_rows: u32,
 }
 

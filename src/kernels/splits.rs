@@ -18,7 +18,7 @@ const SPLIT_PAGES: u32 = 2;
 /// Pages of the longest context with such splits: they are 1,024 workgroups for 8 kv heads, and more
 /// would only add partial results. At 30,000 positions these are 3 % of the bytes of keys and values.
 const SHORT_SPLITS_UP_TO: u32 = 256;
-/// Most workgroups of `flash_attention` for a sequence and a kv head whose context is cut. With 8 kv heads they are
+/// Most workgroups of `flash_attention` for one kv head of a sequence whose context is cut. With 8 kv heads they are
 /// 128; an H100 has 132 processors.
 pub(super) const TILES: u32 = 16;
 

@@ -126,8 +126,8 @@ fn heads(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> HeadsCase {
     HeadsCase { spans: spans(), n_heads, n_kv_heads, head_dim, fill: Fill::Normal, seed: 5 }
 }
 
-/// Few rows with a context of one split and of several, between two sequences with many rows, of which the first has
-/// several splits too. One begins within the rows of a tile.
+/// The first and the last sequence have many rows. The first has two splits, and in most sizes of tiles the second one
+/// begins within a tile. The two between have few rows, with one split and with several.
 fn attention(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> AttentionCase {
     // The last has a full tile of queries and more, for each size of tile.
     let spans = [(2, 250, 9), (0, 63, 2), (1, 300, 3), (3, 250, 70)];
