@@ -203,5 +203,5 @@ fn main(
 }
 
 fn partial_at(row: u32, head: u32, split: u32) -> u32 {
-    return (((row_place(row) + split) * params.n_heads) + head) * (4u + HEAD_DIM);
+    return partial_row(row, split, head, params.n_heads) * (4u + HEAD_DIM);
 }

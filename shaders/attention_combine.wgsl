@@ -42,7 +42,7 @@ fn main(
     var sum = vec4<f32>(0.0);
     if (part < parts) {
         for (var s = part; s < splits; s += parts) {
-            let at = (((row_place(row) + s) * params.n_heads) + group.x) * (width + 1u);
+            let at = partial_row(row, s, group.x, params.n_heads) * (width + 1u);
             let own = partial_in[at];
             let v = partial_in[at + 1u + d];
             let top = max(high, own.x);

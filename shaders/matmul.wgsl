@@ -27,6 +27,7 @@
 // Twin: reference/matvec.rs
 #import items
 #import weights
+#import columns=eight
 #import bias
 #import lora
 #import epilogue
@@ -41,12 +42,6 @@ const ROW_LANES = TILE_ROWS / 4u;
 var<workgroup> weights_tile: array<array<array<vec4<f32>, STRIDE>, ROW_LANES>, 4>;
 // [g][i][quad]: item 8 g + i of the tile.
 var<workgroup> inputs_tile: array<array<array<vec4<f32>, STRIDE>, 8>, TILE_ITEMS / 8>;
-
-// Eight columns of four rows.
-struct Columns {
-    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
-    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
-}
 
 // Sums of four rows of eight items.
 struct Sums {
@@ -71,31 +66,18 @@ fn load_columns(u: u32, q: u32) -> Columns {
         vec4<f32>(b0.z, b1.z, b2.z, b3.z), vec4<f32>(b0.w, b1.w, b2.w, b3.w));
 }
 
-// The products of columns with quads a and b of an item.
-fn product(w: Columns, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    var sum = w.c0 * a.x;
-    sum += w.c1 * a.y;
-    sum += w.c2 * a.z;
-    sum += w.c3 * a.w;
-    sum += w.c4 * b.x;
-    sum += w.c5 * b.y;
-    sum += w.c6 * b.z;
-    sum += w.c7 * b.w;
-    return sum;
-}
-
 // Adds the products of quads q and q + 1 of rows 4 u .. 4 u + 3 with items 8 g .. 8 g + 7 of the tile.
 fn add_products(s: Sums, u: u32, g: u32, q: u32) -> Sums {
     let w = load_columns(u, q);
     return Sums(
-        s.s0 + product(w, inputs_tile[g][0][q], inputs_tile[g][0][q + 1u]),
-        s.s1 + product(w, inputs_tile[g][1][q], inputs_tile[g][1][q + 1u]),
-        s.s2 + product(w, inputs_tile[g][2][q], inputs_tile[g][2][q + 1u]),
-        s.s3 + product(w, inputs_tile[g][3][q], inputs_tile[g][3][q + 1u]),
-        s.s4 + product(w, inputs_tile[g][4][q], inputs_tile[g][4][q + 1u]),
-        s.s5 + product(w, inputs_tile[g][5][q], inputs_tile[g][5][q + 1u]),
-        s.s6 + product(w, inputs_tile[g][6][q], inputs_tile[g][6][q + 1u]),
-        s.s7 + product(w, inputs_tile[g][7][q], inputs_tile[g][7][q + 1u]));
+        s.s0 + columns_product(w, inputs_tile[g][0][q], inputs_tile[g][0][q + 1u]),
+        s.s1 + columns_product(w, inputs_tile[g][1][q], inputs_tile[g][1][q + 1u]),
+        s.s2 + columns_product(w, inputs_tile[g][2][q], inputs_tile[g][2][q + 1u]),
+        s.s3 + columns_product(w, inputs_tile[g][3][q], inputs_tile[g][3][q + 1u]),
+        s.s4 + columns_product(w, inputs_tile[g][4][q], inputs_tile[g][4][q + 1u]),
+        s.s5 + columns_product(w, inputs_tile[g][5][q], inputs_tile[g][5][q + 1u]),
+        s.s6 + columns_product(w, inputs_tile[g][6][q], inputs_tile[g][6][q + 1u]),
+        s.s7 + columns_product(w, inputs_tile[g][7][q], inputs_tile[g][7][q + 1u]));
 }
 
 // Writes rows row .. row + 3 of item i of the tile, if they exist.

@@ -4,7 +4,7 @@ use lfm2_wgpu::kernels::{
     ATTENTION_ROWS, Attention, AttentionCombine, Embed, ExpertChoice, FlashAttention, Format,
     InProjConv, KvFormat, Logprobs, LogprobsBuffers, LogprobsMode, MatmulCoop, MoeCombine,
     MoeGroup, Multiply, Norm, PAGE, QkNormRopeAppend, RmsNorm, Route, Sample, SampleBuffers,
-    SampleShare, ShortConv, TILE_ITEMS, groups_len, max_splits,
+    SampleShare, ShortConv, TILE_ITEMS, groups_len,
 };
 
 use super::setup::{Made, Setup};
@@ -235,7 +235,7 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
     let (heads, c) = (s.config.heads(kv), &s.config);
     let pool = positions.next_multiple_of(PAGE as usize) * c.n_kv_heads;
     let (q, pool) = (c.n_heads * c.head_dim, kv.words(pool, c.head_dim));
-    let partial = c.n_heads * max_splits(positions as u32) as usize * (4 + c.head_dim);
+    let partial = heads.partial_len(positions as u32);
     let splits = kernel == "attention";
     let reduce = s.choices.reduce;
     Case {
@@ -264,8 +264,7 @@ fn attention(s: &Setup, kernel: &'static str, kv: KvFormat, positions: usize) ->
 /// Attention of many rows. Few of them behind a long context have partial results, which are joined.
 fn flash_attention(s: &Setup, kv: KvFormat, multiply: Multiply, rows: usize) -> Case {
     let (heads, c) = (s.config.heads(kv), &s.config);
-    let splits = (ATTENTION_ROWS * max_splits(POSITIONS as u32)) as usize;
-    let partial = splits * c.n_heads * (4 + c.head_dim);
+    let partial = ATTENTION_ROWS as usize * heads.partial_len(POSITIONS as u32);
     let (q, pool) = (rows * c.n_heads * c.head_dim, kv.words(POSITIONS * c.n_kv_heads, c.head_dim));
     Case {
         kernel: match multiply {

@@ -150,5 +150,5 @@ struct Params {
 
 // The vec4 of a row's partial result at which the split's m is.
 fn partial_at(row: u32, head: u32, split: u32) -> u32 {
-    return (((row_place(row) + split) * params.n_heads) + head) * (1u + (HEAD_DIM / 4u));
+    return partial_row(row, split, head, params.n_heads) * (1u + (HEAD_DIM / 4u));
 }

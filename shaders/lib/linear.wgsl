@@ -321,14 +321,30 @@ const UNIT4 = 2u;
 fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
 
 #part columns=eight
-// The eight columns of a slice, each for four rows. A slice is unpacked once for all items. This saves instructions
-// where a weight has several bit fields.
+// Eight columns of four rows.
 struct Columns {
-    a0: vec4<f32>, a1: vec4<f32>, a2: vec4<f32>, a3: vec4<f32>,
-    b0: vec4<f32>, b1: vec4<f32>, b2: vec4<f32>, b3: vec4<f32>,
+    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
+    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
 }
 
-// The bytes of `a` are the slice's first four columns, those of `b` the others.
+// The dot products of the four rows with eight inputs: columns 0 .. 3 with a, the others with b.
+fn columns_product(w: Columns, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    var sum = w.c0 * a.x;
+    sum += w.c1 * a.y;
+    sum += w.c2 * a.z;
+    sum += w.c3 * a.w;
+    sum += w.c4 * b.x;
+    sum += w.c5 * b.y;
+    sum += w.c6 * b.z;
+    sum += w.c7 * b.w;
+    return sum;
+}
+
+#part columns=bytes
+// A slice is unpacked once for all items. This saves instructions where a weight has several bit fields.
+#import columns=eight
+
+// Word r of `a` has the first four columns of row r, a byte each; word r of `b` the others.
 fn columns_of(a: vec4<u32>, b: vec4<u32>) -> Columns {
     let byte = vec4<u32>(255u);
     return Columns(
@@ -336,19 +352,6 @@ fn columns_of(a: vec4<u32>, b: vec4<u32>) -> Columns {
         vec4<f32>((a >> vec4<u32>(16u)) & byte), vec4<f32>(a >> vec4<u32>(24u)),
         vec4<f32>(b & byte), vec4<f32>((b >> vec4<u32>(8u)) & byte),
         vec4<f32>((b >> vec4<u32>(16u)) & byte), vec4<f32>(b >> vec4<u32>(24u)));
-}
-
-// Four dot products with eight inputs.
-fn columns_product(w: Columns, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    var p = w.a0 * a.x;
-    p += w.a1 * a.y;
-    p += w.a2 * a.z;
-    p += w.a3 * a.w;
-    p += w.b0 * b.x;
-    p += w.b1 * b.y;
-    p += w.b2 * b.z;
-    p += w.b3 * b.w;
-    return p;
 }
 
 #part bias=none

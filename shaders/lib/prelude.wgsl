@@ -125,6 +125,11 @@ fn tile_split(tile: u32) -> u32 { return tile_word(tile, TILE_SPLIT); }
 // Whether flash_attention computes the sequence.
 fn is_tiled(seq: u32) -> bool { return seq_n_rows(seq) > batch[BATCH_ATTENTION_ROWS]; }
 
+// Row of the partial results of attention, [splits of all rows, n_heads], for a head and split of a row.
+fn partial_row(row: u32, split: u32, head: u32, n_heads: u32) -> u32 {
+    return ((row_place(row) + split) * n_heads) + head;
+}
+
 // Row of the KV pool that holds `position` of `seq`.
 fn kv_row(seq: u32, position: u32) -> u32 {
     let page = batch[batch[BATCH_PAGES_AT] + (seq * batch[BATCH_MAX_PAGES]) + (position / PAGE)];

@@ -85,8 +85,9 @@ impl Planning<'_> {
 
     /// Fewer than requested if the partial results of so many rows of each sequence would not fit a binding.
     fn attention_rows(&self, state: &StateShape, rows: u64) -> u32 {
-        let (row, n_slots) =
-            (ScratchShape::partial_bytes(self.config, state), u64::from(self.n_slots));
+        let heads = self.config.heads(state.kv_format);
+        let row = 4 * heads.partial_len(state.context) as u64;
+        let n_slots = u64::from(self.n_slots);
         let fit = self.caps.max_part() / row.max(1);
         let requested = u64::from(self.attention_rows);
         if self.reproducible || rows.min(n_slots * requested) <= fit {

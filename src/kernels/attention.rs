@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::{KvFormat, KvPart, LONGEST_SPLIT, PAGE, Reduce, bytes_of};
+use super::{KvFormat, KvPart, LONGEST_SPLIT, PAGE, Reduce, bytes_of, max_splits};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 128;
@@ -27,6 +27,15 @@ pub struct Heads {
     pub head_dim: u32,
     /// Format of keys and values.
     pub kv: KvFormat,
+}
+
+impl Heads {
+    /// Most values of the partial results of a row: `[splits, n_heads, 4 + head_dim]`, if a sequence has at most
+    /// `context` positions.
+    #[must_use]
+    pub fn partial_len(&self, context: u32) -> usize {
+        max_splits(context) as usize * self.n_heads as usize * (4 + self.head_dim as usize)
+    }
 }
 
 /// Teams of `lanes` lanes, each of `head_dim / 4`: a power of two, so that a step divides a page.

@@ -285,7 +285,8 @@ impl Batch {
             let count = seq.rows.len() as u32;
             let few = count <= attention_rows;
             let last = seq.rows.last().map_or(0, |row| row.position);
-            let tiled_split = tiled_split_positions(count, last, tile_rows, attention_rows);
+            let tiled_split =
+                (!few).then(|| tiled_split_positions(count, last, tile_rows, attention_rows));
             for (i, row) in (0..).zip(&seq.rows) {
                 let kept = seq.snapshot_columns.iter().find(|(kept, _)| *kept == i);
                 let mut words = [0; ROW_WORDS];
@@ -293,7 +294,7 @@ impl Batch {
                 words[ROW_TOKEN] = row.token;
                 words[ROW_SEQ] = index;
                 words[ROW_POSITION] = row.position;
-                let split = if few { split_positions(row.position) } else { tiled_split };
+                let split = tiled_split.unwrap_or_else(|| split_positions(row.position));
                 let splits = row.position / split + 1;
                 words[ROW_SPLIT] = split;
                 words[ROW_PLACE] = place;
@@ -336,7 +337,7 @@ impl Batch {
                 }
                 logit_rows.extend(words);
             }
-            if !few {
+            if let Some(tiled_split) = tiled_split {
                 // Tiles that read the same keys follow one another. A tile of early rows may have fewer splits.
                 for split in 0..=last / tiled_split {
                     for (i, rows) in (0..).zip(seq.rows.chunks(tile_rows as usize)) {

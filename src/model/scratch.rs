@@ -74,7 +74,6 @@ impl ScratchShape {
         let (items_at, groups) = groups_len(rows as u32, experts as u32, top_k as u32);
         let n_slots = state.n_slots as usize;
         let few = rows.min(n_slots * attention_rows as usize);
-        let splits = state.max_splits() as usize;
         let sizes = [
             rows * hidden,
             rows * hidden,
@@ -82,7 +81,7 @@ impl ScratchShape {
             rows * hidden,
             rows * q,
             rows * q,
-            few * c.n_heads * splits * (4 + c.head_dim),
+            few * c.heads(state.kv_format).partial_len(state.context),
             (rows * padded_width(c.intermediate_size)).max(rows * top_k * padded_width(moe_width)),
             rows * top_k * hidden,
             rows * experts,
@@ -94,13 +93,6 @@ impl ScratchShape {
             (1 + n_slots) * c.vocab_size.div_ceil(32),
         ];
         Self { rows, vocab: c.vocab_size, sizes, items_at }
-    }
-
-    /// Most bytes of partial results of attention for a row.
-    #[must_use]
-    pub fn partial_bytes(config: &ModelConfig, state: &StateShape) -> u64 {
-        let head = u64::from(state.max_splits()) * (4 + config.head_dim) as u64;
-        4 * config.n_heads as u64 * head
     }
 
     /// Bytes on the GPU.

@@ -6,7 +6,7 @@ use super::{Fill, KernelCheck, Rng, Span};
 use crate::gpu::{Device, GpuError};
 use crate::kernels::{
     ATTENTION_ROWS, Attention, AttentionCombine, Choices, FlashAttention, Heads, KvFormat,
-    LONGEST_SPLIT, max_splits,
+    LONGEST_SPLIT,
 };
 use crate::reference::{self, AttentionHeads, PAGE};
 
@@ -79,7 +79,7 @@ pub async fn check_attention(
     let all_few = few_rows as usize == pass.rows();
     // The buffer begins as NaN: splits that do not exist must not be read.
     let most_rows: u32 = case.spans.iter().map(|s| s.rows.min(ATTENTION_ROWS)).sum();
-    let partials = (most_rows * max_splits(length)) as usize * n_heads * (4 + head_dim);
+    let partials = most_rows as usize * heads.partial_len(length);
     let partial = Output::empty(device, partials).await?;
     let tile_rows = heads.tile_rows(multiply);
     let variant = run(device, *device.caps(), &pass.batch, tile_rows, |r| {

@@ -3,7 +3,7 @@
 mod copies;
 
 use crate::gpu::{Device, GpuError, Tensor};
-use crate::kernels::{KvFormat, PAGE, max_splits};
+use crate::kernels::{KvFormat, PAGE};
 
 /// Positions behind which a snapshot of a sequence can still be taken, beyond those that the
 /// convolution itself needs: tokens in flight when an answer ends, and those that its reader has not
@@ -73,12 +73,6 @@ pub struct StateShape {
 }
 
 impl StateShape {
-    /// Most splits of a context in decode attention.
-    #[must_use]
-    pub fn max_splits(&self) -> u32 {
-        max_splits(self.context)
-    }
-
     /// Snapshots for `n_slots` sequences and a pool of `n_pages`: enough for each block of a prompt of 2,000 tokens,
     /// for a few turns of each sequence, and more for a larger pool; at most as many as fit a binding of
     /// `max_binding` bytes with the rings. With a context of 32,768 LFM2-8B-A1B has 196, which take 58 MB beside

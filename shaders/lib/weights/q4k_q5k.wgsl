@@ -209,7 +209,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 #part product=q5k_slice
 // Inputs in f32.
 #import slice=k
-#import columns=eight
+#import columns=bytes
 struct Unit { low: Words, fifths: vec4<u32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {

@@ -126,7 +126,7 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
 // in f32 it would take 16.
 #import unit=slice
 #import sub_blocks=q6k
-#import columns=eight
+#import columns=bytes
 struct Unit { low: vec4<u32>, upper: vec4<u32>, scales: vec4<u32> }
 
 // The scales of two sub-blocks, by the index of the first.
@@ -173,9 +173,9 @@ fn unpacked(u: Unit) -> Weights {
     let first = d * vec4<f32>((scales << vec4<u32>(8u)) >> vec4<u32>(24u));
     let second = d * vec4<f32>(scales >> vec4<u32>(24u));
     return Columns(
-        (q.a0 - 32.0) * first, (q.a1 - 32.0) * first, (q.a2 - 32.0) * first, (q.a3 - 32.0) * first,
-        (q.b0 - 32.0) * second, (q.b1 - 32.0) * second,
-        (q.b2 - 32.0) * second, (q.b3 - 32.0) * second);
+        (q.c0 - 32.0) * first, (q.c1 - 32.0) * first, (q.c2 - 32.0) * first, (q.c3 - 32.0) * first,
+        (q.c4 - 32.0) * second, (q.c5 - 32.0) * second,
+        (q.c6 - 32.0) * second, (q.c7 - 32.0) * second);
 }
 
 fn unit_product(w: Weights, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
