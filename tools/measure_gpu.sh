@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures a GPU: self-test, launch costs, speed by length, depth, sampling and number of sequences, kernels, tests.
+# Measures a GPU: self-test, launch costs, speed by length, depth, sampling, number of sequences and LoRA adapter,
+# kernels, tests.
 # Needs no network. Takes at most 6 minutes; every step has a time limit, and one that fails stops no other.
 #
 #   tools/measure_gpu.sh --build            builds the programs into target/measure, stripped, and measures nothing
@@ -127,13 +128,26 @@ first_token() {
     echo "{\"ms\":$(((after - before) / 1000000))}"
 }
 
+# Decode with a LoRA adapter of random numbers. Arguments: its rank, then options of bench; `experts` before them adapts
+# the experts too.
+lora() {
+    local rank=$1 adapter=$out/lora experts=()
+    shift
+    [ "$1" != experts ] || { experts=(--experts); shift; }
+    python3 tools/make_lora.py --shape "$shape" --rank "$rank" "${experts[@]}" "$adapter" >&2 || return
+    "${bench[@]}" --lora "$adapter" -p 0 "$@"
+    local code=$?
+    rm -r "$adapter"
+    return $code
+}
+
 # Steps that are functions need their variables in a shell of their own, which `timeout` can end.
 call() {
     local function=$1 name=$2 limit=$3
     shift 3
     local arguments
     printf -v arguments ' %q' "$@"
-    shown="$function$arguments" step "$name" "$limit" bash -c "$(declare -f "$function"); $(declare -p programs out lfm2 model); $function$arguments"
+    shown="$function$arguments" step "$name" "$limit" bash -c "$(declare -f "$function"); $(declare -p programs out lfm2 bench shape model); $function$arguments"
 }
 
 if [ $small = yes ]; then
@@ -144,6 +158,7 @@ if [ $small = yes ]; then
     step samplings 60 "${bench[@]}" -c 256 -p 0 -n 4 --sampling greedy,nucleus -r 1
     step parallel 60 "${bench[@]}" -p 0 -n 2 --parallel 1,2,8 -r 1
     step profile 60 "${bench[@]}" -c 256 --profile -p 1,16 -n 0
+    call lora lora-16 60 16 -c 256 -n 4 -r 1
     call kernels kernels 60 --warm-up-time 0.05 --measurement-time 0.1 rms_norm
     call tests tests 60 tidy::
 else
@@ -159,6 +174,11 @@ else
     step lanes 20 "${bench[@]}" -c 1024 --multiply lanes -p 64,512 -n 0 -r 2
     step default-limits 25 "${bench[@]}" -c 1024 --limits default -p 64,512 -n 64 -r 2
     step int8 20 "${bench[@]}" -c 1024 --activations int8 -p 0 -n 64 -r 2
+    # Beside the first of `depths`.
+    for rank in 8 16 64; do
+        call lora "lora-$rank" 20 $rank -n 128 -r 2
+    done
+    call lora lora-16-experts 25 16 experts -n 128 -r 2
     call kernels kernels 90 --warm-up-time 0.1 --measurement-time 0.3
     if [ -n "$model" ]; then
         step file 45 "${lfm2[@]}" -m "$model" -c 4608 bench -p 512,2048 -n 128 -d 0 -r 2 -o json
