@@ -54,6 +54,8 @@ export class KeptConversations {
     return new Promise<T | undefined>((resolve) => {
       const transaction = database.transaction(STORE, mode);
       const request = work(transaction.objectStore(STORE));
+      // Otherwise the transaction ends when the page hears of its request, and is lost if the page is closed before.
+      transaction.commit();
       transaction.oncomplete = () => resolve(request.result);
       transaction.onabort = () => resolve(undefined);
     });
