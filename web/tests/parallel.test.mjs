@@ -52,6 +52,15 @@ for (const make of ['createEngine', 'createWorkerEngine']) {
       assert.ok(events.indexOf('first Hi') > ended, `the fourth begins when another has ended: ${events}`);
     });
 
+    test('errors name the options as this package does', async () => {
+      const errors = await page.evaluate(async (make) => {
+        const refused = (option) => lfm2[make]({ model: '/demo/', ...option }).then(() => 'none', ({ code, message }) => `${code} ${message}`);
+        return [await refused({ parallel: 0 }), await refused({ contextLength: 1_000_000 })];
+      }, make);
+      assert.match(errors[0], /^invalid_request parallel: got 0, need 1 to \d+$/);
+      assert.match(errors[1], /^invalid_request contextLength: got 1000000, need 1 to \d+/);
+    });
+
     test('neither a reader that waits nor an abort disturbs the others', async () => {
       const told = await page.evaluate(async () => {
         const events = [];

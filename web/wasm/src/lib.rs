@@ -354,7 +354,15 @@ async fn next(generation: &mut Generation, stop: &mut JsFuture) -> Option<Result
 
 /// Converts an error to a JavaScript `Error` with the engine's `code`.
 fn error(e: impl Into<Error>) -> JsValue {
-    let e = e.into();
+    let mut e = e.into();
+    // Two options have other names here.
+    if let Error::Option { option, .. } = &mut e {
+        *option = match *option {
+            "sequences" => "parallel",
+            "context" => "contextLength",
+            other => other,
+        };
+    }
     let thrown = js_sys::Error::new(&e.to_string());
     // This fails only for frozen objects.
     let _ = Reflect::set(&thrown, &"code".into(), &e.code().into());
