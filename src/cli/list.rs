@@ -35,6 +35,7 @@ impl List {
         for e in &entries {
             let state = match e.state {
                 State::Whole => "",
+                State::Adapter => "  (LoRA adapter)",
                 State::Incomplete => "  (incomplete)",
                 State::Other => "  (not for lfm2)",
             };
@@ -56,6 +57,7 @@ fn to_json(e: &Entry) -> serde_json::Value {
         "commit": e.commit, "bytes": e.bytes, "path": e.path.display().to_string(),
         "state": match e.state {
             State::Whole => "whole",
+            State::Adapter => "adapter",
             State::Incomplete => "incomplete",
             State::Other => "other",
         },

@@ -1,4 +1,4 @@
-//! Lists and removes models in the cache.
+//! Lists and removes models and LoRA adapters in the cache.
 
 use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions, TryLockError};
@@ -6,9 +6,10 @@ use std::path::{Component, Path, PathBuf};
 
 use super::cache::{Cache, SnapshotFile, entries, files};
 use super::error::io;
+use super::select::ADAPTER;
 use super::{HubError, HubName, labels, select};
 
-/// A model in the cache.
+/// A model or a LoRA adapter in the cache.
 #[derive(Clone, Debug)]
 pub struct Entry {
     /// `owner/repo`.
@@ -29,14 +30,16 @@ pub struct Entry {
     stem: Option<String>,
 }
 
-/// Whether a model in the cache can be used.
+/// Whether a model or adapter in the cache can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// All files are complete.
+    /// A model, of which all files are complete.
     Whole,
+    /// A complete LoRA adapter of PEFT.
+    Adapter,
     /// Files are missing or incomplete.
     Incomplete,
-    /// Not a supported model.
+    /// Neither a supported model nor an adapter.
     Other,
 }
 
@@ -348,7 +351,9 @@ fn list_snapshot(
     let all: Vec<String> = files.iter().map(|f| f.name.clone()).collect();
     let state = match select::folder(&names) {
         Some(parts) => state(whole(&parts) && super::cache::has_all_shards(snapshot, &parts)),
-        None => State::Other,
+        None if !ADAPTER.iter().all(|file| names.contains(file)) => State::Other,
+        None if whole(&ADAPTER.map(str::to_owned)) => State::Adapter,
+        None => State::Incomplete,
     };
     found.push(entry(None, &all, snapshot.to_owned(), state));
 }

@@ -22,7 +22,7 @@ const SMALL: [&str; 8] = [
     INDEX,
 ];
 /// Files of a PEFT adapter.
-const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
+pub(super) const ADAPTER: [&str; 2] = [ADAPTER_CONFIG, ADAPTER_WEIGHTS];
 const SINGLE: &str = "model.safetensors";
 pub(super) const INDEX: &str = "model.safetensors.index.json";
 

@@ -37,6 +37,11 @@ fn a_pulled_adapter_is_merged_without_a_network() {
         let place = if folder { place } else { place.join(names[0]) };
         assert_eq!(computer.ok(&["pull", "-q", REPO]), format!("{}\n", place.display()));
         assert_eq!(computer.blobs().len(), names.len(), "no README.md");
+        if folder {
+            let list = computer.ok(&["list"]);
+            assert!(list.contains("(LoRA adapter)"), "{list}");
+            assert!(computer.ok(&["list", "--json"]).contains(r#""state":"adapter""#));
+        }
         let offline = computer.command(&merge).env("HF_HUB_OFFLINE", "1").output().unwrap();
         assert!(offline.status.success(), "{offline:?}");
         assert!(weights(Path::new(&new)) == weights(Path::new(&out("local"))), "{names:?}");
