@@ -88,7 +88,9 @@ END
 fi
 
 is_ready='import sys, urllib.request; urllib.request.urlopen(sys.argv[1], timeout=5)'
-"$program" serve --port 0 2>"$log" &
+# Requests that name no adapter use the model alone. With its own scale the adapter does not change short answers.
+python3 tools/make_lora.py --shape demo .cache/clients/lora
+"$program" serve --port 0 --lora tuned=.cache/clients/lora --lora-scale tuned=5 2>"$log" &
 server=$!
 url=
 until [ -n "$url" ] && $python/bin/python -c "$is_ready" "$url/health" 2>/dev/null; do

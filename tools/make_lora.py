@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a LoRA adapter of random numbers for a shape of `lfm2 bench --shape`, in PEFT's format, so that its cost can be
-measured. Needs nothing but Python.
+"""Writes a LoRA adapter of random numbers in PEFT's format, to measure what adapters cost, or to see that they are used.
+Needs nothing but Python.
 
     tools/make_lora.py --shape lfm2-8b-a1b --rank 16 [--experts] FOLDER
 
@@ -9,12 +9,16 @@ It adapts all linear modules, and with --experts the experts' stacked parameters
 
 import argparse
 import json
-import os
+import random
 import struct
 from pathlib import Path
 
-# As in src/model/published.rs.
+# Two shapes of `lfm2 bench --shape` (src/model/published.rs), and the demonstration model.
 SHAPES = {
+    "demo": {
+        "hidden": 192, "dense": 448, "expert": 64, "n_dense_layers": 1, "n_experts": 8,
+        "n_layers": 7, "attention": [2, 4, 6], "keys": 64,
+    },
     "lfm2-8b-a1b": {
         "hidden": 2048, "dense": 7168, "expert": 1792, "n_dense_layers": 2, "n_experts": 32,
         "n_layers": 24, "attention": [2, 6, 10, 14, 18, 21], "keys": 512,
@@ -26,11 +30,11 @@ SHAPES = {
 }
 
 
-def halves(n: int) -> bytes:
-    """n random f16 numbers of either sign between 2^-6 and 2^-5, small enough that no product overflows."""
+def halves(numbers: random.Random, n: int) -> bytes:
+    """n random f16 numbers of either sign between 2^-4 and 2^-3: enough to change an answer, and no product overflows."""
     sign_and_mantissa = int.from_bytes(b"\xff\x83" * n, "little")
-    exponent = int.from_bytes(b"\x00\x24" * n, "little")
-    return (int.from_bytes(os.urandom(2 * n), "little") & sign_and_mantissa | exponent).to_bytes(2 * n, "little")
+    exponent = int.from_bytes(b"\x00\x2c" * n, "little")
+    return (int.from_bytes(numbers.randbytes(2 * n), "little") & sign_and_mantissa | exponent).to_bytes(2 * n, "little")
 
 
 def factors(shape: dict, rank: int, experts: bool) -> dict[str, tuple[int, int]]:
@@ -74,11 +78,13 @@ def main() -> None:
         header[name] = {"dtype": "F16", "shape": [rows, cols], "data_offsets": [end, end := end + 2 * rows * cols]}
     text = json.dumps(header).encode()
 
+    # The same in every run.
+    numbers = random.Random(1)
     args.folder.mkdir(parents=True, exist_ok=True)
     with (args.folder / "adapter_model.safetensors").open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
         for rows, cols in shapes.values():
-            file.write(halves(rows * cols))
+            file.write(halves(numbers, rows * cols))
     names = ["in_proj", "out_proj", "q_proj", "k_proj", "v_proj", "w1", "w2", "w3"]
     config = {"peft_type": "LORA", "r": args.rank, "lora_alpha": args.rank, "bias": "none", "target_modules": names}
     if args.experts:

@@ -12,6 +12,8 @@ const { equal, deepEqual, ok } = assert;
 
 const baseURL = process.env.LFM2_URL.replace(/\/$/, '');
 const model = 'demo';
+// A LoRA adapter of random numbers.
+const adapter = 'tuned';
 const SUM = [{ role: 'user', content: 'What is 2 + 3?' }];
 const ANSWER = '2 + 3 = 5.';
 const VOLUME = [{ role: 'user', content: 'Set the volume to 36' }];
@@ -40,10 +42,18 @@ async function refused(kind, type, request) {
   ok(error.error.error.message && error.requestID, 'the error has no message or request-id');
 }
 
+async function adapters() {
+  const text = async (options) => (await create({ max_tokens: 24, ...options })).content[0].text;
+  const own = await text({ model: adapter });
+  ok(own !== ANSWER, 'the adapter changes nothing');
+  equal(await text({ model: adapter }), own);
+  equal(await text({}), ANSWER);
+}
+
 async function models() {
   const listed = [];
   for await (const one of client.models.list()) listed.push([one.id, one.type, one.display_name]);
-  deepEqual(listed, [[model, 'model', model]]);
+  deepEqual(listed, [model, adapter].map((name) => [name, 'model', name]));
   equal((await client.models.retrieve(model)).id, model);
 }
 
@@ -106,7 +116,7 @@ async function cancel() {
   }
 }
 
-for (const check of [models, whole, streams, toolsInTurns, badRequests, cancel]) {
+for (const check of [models, adapters, whole, streams, toolsInTurns, badRequests, cancel]) {
   await check();
   console.log(`ok ${check.name}`);
 }

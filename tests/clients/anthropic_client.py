@@ -15,6 +15,8 @@ from anthropic import Anthropic
 
 URL = os.environ["LFM2_URL"].rstrip("/")
 MODEL = "demo"
+# A LoRA adapter of random numbers.
+ADAPTER = "tuned"
 SUM = [{"role": "user", "content": "What is 2 + 3?"}]
 ANSWER = "2 + 3 = 5."
 VOLUME = [{"role": "user", "content": "Set the volume to 36"}]
@@ -62,9 +64,18 @@ def refused(kind, request, name):
 
 def models():
     listed = list(client.models.list())
-    equal([(model.id, model.type, model.display_name) for model in listed], [(MODEL, "model", MODEL)], "the models")
+    named = [(name, "model", name) for name in (MODEL, ADAPTER)]
+    equal([(model.id, model.type, model.display_name) for model in listed], named, "the models")
     expect(listed[0].created_at.year >= 2024, f"created_at is {listed[0].created_at}")
     equal(client.models.retrieve(MODEL).id, MODEL, "the model")
+
+
+def adapters():
+    first, second = (create(model=ADAPTER, max_tokens=24) for _ in range(2))
+    equal(first.model, ADAPTER, "the answer's model")
+    expect(text_of(first) != ANSWER, "the adapter changes nothing")
+    equal(text_of(second), text_of(first), "the second text")
+    equal(text_of(create()), ANSWER, "the model's own text")
 
 
 def whole():
@@ -160,7 +171,7 @@ def cancel():
         time.sleep(0.02)
 
 
-CHECKS = [models, whole, streams, counts, tools_in_turns, bad_requests, cancel]
+CHECKS = [models, adapters, whole, streams, counts, tools_in_turns, bad_requests, cancel]
 
 if __name__ == "__main__":
     for check in CHECKS:

@@ -13,6 +13,8 @@ import OpenAI from 'openai';
 const { equal, deepEqual, notEqual, ok } = assert;
 const URL_OF_SERVER = process.env.LFM2_URL.replace(/\/$/, '');
 const model = 'demo';
+// A LoRA adapter of random numbers.
+const adapter = 'tuned';
 const SUM = [{ role: 'user', content: 'What is 2 + 3?' }];
 const ANSWER = '2 + 3 = 5.';
 // These options give a long text that differs from seed to seed. The client sends fields that it does not know.
@@ -117,11 +119,19 @@ async function withServer(options, use) {
 
 async function models() {
   const listed = await all(client.models.list());
-  deepEqual(listed.map((one) => one.id), [model]);
+  deepEqual(listed.map((one) => one.id), [model, adapter]);
   equal((await client.models.retrieve(model)).id, model);
   await refused(OpenAI.NotFoundError, () => client.models.retrieve('gpt-9'), { code: 'model_not_found' });
   const other = () => chat({ model: 'gpt-9' });
   await refused(OpenAI.NotFoundError, other, { code: 'model_not_found', param: 'model' });
+}
+
+async function adapters() {
+  const text = async (options) => (await chat({ max_tokens: 24, ...options })).choices[0].message.content;
+  const own = await text({ model: adapter });
+  ok(own !== ANSWER, 'the adapter changes nothing');
+  equal(await text({ lora: [{ id: 0, scale: 5 }] }), own);
+  equal(await text({}), ANSWER);
 }
 
 async function chatWhole() {
@@ -376,7 +386,7 @@ async function responses() {
 }
 
 const checks = [
-  models, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns, toolRunner,
+  models, adapters, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns, toolRunner,
   messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure, responses,
 ];
 for (const check of checks) {

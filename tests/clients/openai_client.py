@@ -22,6 +22,8 @@ from openai import AsyncOpenAI, OpenAI
 URL = os.environ["LFM2_URL"].rstrip("/")
 PROGRAM = os.environ["LFM2_PROGRAM"]
 MODEL = "demo"
+# A LoRA adapter of random numbers.
+ADAPTER = "tuned"
 SUM = [{"role": "user", "content": "What is 2 + 3?"}]
 ANSWER = "2 + 3 = 5."
 # These options give a long text that differs from seed to seed.
@@ -122,7 +124,7 @@ def server(*options):
 
 
 def models():
-    equal([model.id for model in client.models.list()], [MODEL], "the models")
+    equal([model.id for model in client.models.list()], [MODEL, ADAPTER], "the models")
     equal(client.models.retrieve(MODEL).id, MODEL, "the model")
     refused(openai.NotFoundError, lambda: client.models.retrieve("gpt-9"), "model_not_found")
     refused(openai.NotFoundError, lambda: client.chat.completions.create(model="gpt-9", messages=SUM),
@@ -178,6 +180,21 @@ def several_answers():
     equal(streamed, texts, "the streamed texts of the same seed")
     other = chat(seed=12345, **WILD).choices[0].message.content
     expect(other not in texts, f"another seed has the same text: {other!r}")
+
+
+def adapters():
+    def tuned(**options):
+        return client.chat.completions.create(messages=SUM, temperature=0, max_tokens=24, **options)
+
+    first = tuned(model=ADAPTER)
+    equal(first.model, ADAPTER, "the answer's model")
+    own = first.choices[0].message.content
+    expect(own != ANSWER, "the adapter changes nothing")
+    chosen = tuned(model=MODEL, extra_body={"lora": [{"id": 0, "scale": 5}]})
+    equal(chosen.choices[0].message.content, own, "the text with `lora`")
+    chunks = tuned(model=ADAPTER, stream=True)
+    equal("".join(chunk.choices[0].delta.content or "" for chunk in chunks), own, "the streamed text")
+    equal(chat().choices[0].message.content, ANSWER, "the model's own text")
 
 
 def limits_and_biases():
@@ -444,7 +461,7 @@ def responses_tools():
             equal(respond(tools=tools, **more).output_text, "The volume is set to 36.", "the answer after the call")
 
 
-CHECKS = [models, chat_whole, chat_stream, several_answers, limits_and_biases, logprobs, tools_in_turns,
+CHECKS = [models, chat_whole, chat_stream, several_answers, adapters, limits_and_biases, logprobs, tools_in_turns,
           tools_streamed, messages_and_fields, bad_requests, completions, echo,
           many_at_once, cancel, keys_retries_and_end, structure, responses, responses_streamed, responses_tools]
 
