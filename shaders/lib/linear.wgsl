@@ -1,6 +1,6 @@
-// Parts of the product kernels (matvec, matmul, matmul_coop): the items of a pass (import items), their
-// inputs (norm, input, unit), the bias, and the operation on the result (epilogue). The formats of weights are in
-// lib/weights/.
+// Parts of the product kernels (matvec, matmul, matmul_coop): the items of a pass (import items), the choice of their
+// experts (choice), their inputs (norm, input, unit), the bias, and the operation on the result (epilogue). The
+// formats of weights are in lib/weights/.
 //
 // An item is one row of the output. matvec computes it as a sum over jobs. A job is the product of one matrix with one
 // input row:
@@ -82,17 +82,30 @@ fn job_scale(item: u32, job: u32) -> f32 { return chosen_gate(job); }
 fn job_product(item: u32, job: u32) -> u32 { return (item * TOP_K) + job; }
 
 #part experts=chosen
-// Every workgroup chooses its row's experts itself, from the router's logits. This takes a few hundred operations; a
-// dispatch for the choice would cost 2 us on an H100. In passes of many rows the kernel `route` makes the same choice.
+// The experts of a row by the router's logits. In passes of one row the products of the experts choose them themselves:
+// this takes a few hundred operations, and a dispatch for the choice would cost 2 us on an H100. In longer passes the
+// kernel `route` chooses them.
 //   logits       [n_rows, EXPERTS]  f32   output of the router
 //   expert_bias  [EXPERTS]          f32
 #import experts=score
 @group(1) @binding(N) var<storage, read> logits: array<f32>;
 @group(1) @binding(N) var<storage, read> expert_bias: array<f32>;
+// The row's experts in descending order of key, and their scores: chosen_ids and chosen_scores.
+#import choice
 
+fn chosen_gate(j: u32) -> f32 {
+    var norm = 1.0;
+    if (NORM_TOPK != 0u) {
+        norm = 1e-6;
+        for (var i = 0u; i < TOP_K; i++) { norm += chosen_scores[i]; }
+    }
+    return (chosen_scores[j] / norm) * params.routed_scaling;
+}
+
+#part choice=together
+// The lanes of a workgroup share the work.
 var<workgroup> expert_scores: array<f32, EXPERTS>;
 var<workgroup> expert_keys: array<f32, EXPERTS>;
-// The row's experts in descending order of key, and their scores.
 var<workgroup> chosen_ids: array<u32, TOP_K>;
 var<workgroup> chosen_scores: array<f32, TOP_K>;
 
@@ -118,13 +131,42 @@ fn choose_experts(row: u32, lane: u32) {
     workgroupBarrier();
 }
 
-fn chosen_gate(j: u32) -> f32 {
-    var norm = 1.0;
-    if (NORM_TOPK != 0u) {
-        norm = 1e-6;
-        for (var i = 0u; i < TOP_K; i++) { norm += chosen_scores[i]; }
+#part choice=alone
+// Every lane does all of the work, without a barrier: for lanes that own rows, as on CPU drivers. At a barrier llvmpipe
+// saves the state of all lanes: with choice=together the combining product took 62 ms a token of LFM2-8B-A1B, without
+// barriers it takes 46.
+var<private> chosen_ids: array<u32, TOP_K>;
+var<private> chosen_scores: array<f32, TOP_K>;
+
+fn choose_experts(row: u32, lane: u32) {
+    var keys: array<f32, TOP_K>;
+    for (var j = 0u; j < TOP_K; j++) {
+        chosen_ids[j] = EXPERTS;
+        chosen_scores[j] = 0.0;
+        keys[j] = LOWEST;
     }
-    return (chosen_scores[j] / norm) * params.routed_scaling;
+    for (var expert = 0u; expert < EXPERTS; expert++) {
+        var own = expert;
+        var score = expert_score(logits[(row * EXPERTS) + expert]);
+        var key = expert_key(score, expert_bias[expert]);
+        // Insertion: among equal keys the lower id stays in front, so a displaced entry goes before the
+        // entries that follow it, even equal ones.
+        var placed = false;
+        for (var j = 0u; j < TOP_K; j++) {
+            if (placed || key > keys[j] || chosen_ids[j] == EXPERTS) {
+                placed = true;
+                let old_id = chosen_ids[j];
+                let old_key = keys[j];
+                let old_score = chosen_scores[j];
+                chosen_ids[j] = own;
+                keys[j] = key;
+                chosen_scores[j] = score;
+                own = old_id;
+                key = old_key;
+                score = old_score;
+            }
+        }
+    }
 }
 
 #part of_expert=none
@@ -441,38 +483,4 @@ fn epilogue(item: u32, row: u32, n: u32, v: vec4<f32>) {
     let at = (item * params.out_stride) + ((params.first_row + row) / 2u);
     out[at] = silu(v.x) * v.y;
     if (n > 2u) { out[at + 1u] = silu(v.z) * v.w; }
-}
-
-#part params=matmul
-// Parameters and inputs of matmul and matmul_coop. Twin: Params in src/kernels/matmul.rs
-struct Params {
-    rows: u32,
-    first_row: u32,
-    cols: u32,
-    // First word of the sorted items in `groups`.
-    items_at: u32,
-    out_stride: u32,
-    top_k: u32,
-    only_logit_rows: u32,
-    // First words of planes 1, 2 and 3 of the weights.
-    plane1: u32,
-    plane2: u32,
-    plane3: u32,
-    // Sizes of import lora.
-    lora_rank4: u32,
-    lora_slot4: u32,
-    lora_b4: u32,
-    lora_v4: u32,
-    lora_rows: u32,
-}
-
-@group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
-
-// Adds the adapter's product to the sums of rows row .. row + 3 of item i of a tile, then biases.
-fn with_lora_and_bias(tile: u32, i: u32, row: u32, sum: vec4<f32>) -> vec4<f32> {
-    let s = tile_output(tile, i);
-    let first = (tile_expert(tile) * params.lora_rows) + params.first_row;
-    let last = vec4<u32>(params.rows - 1u);
-    let rows = vec4<u32>(first) + min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), last);
-    return add_lora(sum, s / params.top_k, s, rows, 0u, 1u) + bias4(row);
 }

@@ -304,6 +304,7 @@ shaders![
     "lib/coop",
     "lib/kv",
     "lib/linear",
+    "lib/matmul",
     "lib/sample",
     "lib/weights/float",
     "lib/weights/q4",

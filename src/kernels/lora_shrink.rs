@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lora::{LoraMatrix, LoraShape};
-use super::{ExpertChoice, Norm, NormPart, OfExpertPart, Reduce, bytes_of};
+use super::{ChoicePart, ExpertChoice, Norm, NormPart, OfExpertPart, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 /// Lanes that share four ranks, of matrices with few and with many columns.
@@ -95,7 +95,11 @@ fn variant(
     let mut v = Variant::new("lora_shrink").import(reduce).import(NormPart::new(norm)).import(part);
     v = v.int("WG", wg);
     if let Some((experts, top_k, norm_topk)) = choice {
-        v = v.int("EXPERTS", experts).int("TOP_K", top_k).int("NORM_TOPK", norm_topk.into());
+        v = v
+            .import(ChoicePart::new(reduce))
+            .int("EXPERTS", experts)
+            .int("TOP_K", top_k)
+            .int("NORM_TOPK", norm_topk.into());
     }
     v
 }

@@ -4,8 +4,8 @@ use bytemuck::{Pod, Zeroable};
 
 use super::lora::LoraParams;
 use super::{
-    Activations, BiasPart, Epilogue, ExpertChoice, Format, Grouped, InputPart, ItemsPart, LoraPart,
-    Matrix, NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
+    Activations, BiasPart, ChoicePart, Epilogue, ExpertChoice, Format, Grouped, InputPart,
+    ItemsPart, LoraPart, Matrix, NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
 };
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -182,7 +182,11 @@ impl Parts {
             .int("ITEMS", self.items_per_group)
             .int("JOBS", self.jobs());
         if let Some((experts, top_k, norm_topk)) = self.choice {
-            v = v.int("EXPERTS", experts).int("TOP_K", top_k).int("NORM_TOPK", norm_topk.into());
+            v = v
+                .import(ChoicePart::new(self.reduce))
+                .int("EXPERTS", experts)
+                .int("TOP_K", top_k)
+                .int("NORM_TOPK", norm_topk.into());
         }
         // Dense items have no tiles, but their functions for matmul name the constant too.
         match self.items {

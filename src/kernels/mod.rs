@@ -53,8 +53,8 @@ pub use moe::{MoeCombine, MoeGroup, groups_len};
 pub use options::{Activations, Epilogue};
 pub(crate) use pack::values;
 pub(crate) use parts::{
-    BiasPart, BuffersPart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart, LoraPart, NormPart,
-    OfExpertPart, ProductPart, WeightsPart,
+    BiasPart, BuffersPart, ChoicePart, CoopPart, InputPart, ItemsPart, KvPart, KvStorePart,
+    LoraPart, NormPart, OfExpertPart, ProductPart, WeightsPart,
 };
 pub use qk_norm_rope_append::QkNormRopeAppend;
 pub use reduce::Reduce;

@@ -28,6 +28,33 @@ impl ShaderPart for ItemsPart {
     }
 }
 
+/// The choice of a row's experts by the products that need them: `#import choice`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ChoicePart {
+    /// By all lanes of a workgroup.
+    Together,
+    /// By each lane for itself.
+    Alone,
+}
+
+impl ChoicePart {
+    /// The part for lanes that share rows, or own them.
+    pub(crate) fn new(reduce: Reduce) -> Self {
+        if reduce.is_serial() { Self::Alone } else { Self::Together }
+    }
+}
+
+impl ShaderPart for ChoicePart {
+    const IMPORT: &'static str = "choice";
+
+    fn part_name(&self) -> &'static str {
+        match self {
+            Self::Together => "together",
+            Self::Alone => "alone",
+        }
+    }
+}
+
 /// Decoding of weights: `#import weights`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum WeightsPart {

@@ -2,7 +2,7 @@
 
 use bytemuck::{Pod, Zeroable};
 
-use super::bytes_of;
+use super::{ChoicePart, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
 const WG: u32 = 64;
@@ -40,6 +40,7 @@ struct Params {
 
 fn variant(experts: u32, top_k: u32, norm_topk_prob: bool) -> Variant {
     Variant::new("route")
+        .import(ChoicePart::Alone)
         .int("WG", WG)
         .int("EXPERTS", experts)
         .int("TOP_K", top_k)
