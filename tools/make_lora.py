@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Writes a LoRA adapter of random numbers in PEFT's format, to measure what adapters cost, or to see that they are used.
-Needs nothing but Python.
+"""Writes a LoRA adapter of random numbers in PEFT's format, to measure its cost or to see that it is used. It needs
+only Python.
 
     tools/make_lora.py --shape lfm2-8b-a1b --rank 16 [--experts] FOLDER
 
@@ -31,7 +31,7 @@ SHAPES = {
 
 
 def halves(numbers: random.Random, n: int) -> bytes:
-    """n random f16 numbers of either sign between 2^-4 and 2^-3: enough to change an answer, and no product overflows."""
+    """n random f16 numbers of either sign between 2^-4 and 2^-3, so small that no product overflows."""
     sign_and_mantissa = int.from_bytes(b"\xff\x83" * n, "little")
     exponent = int.from_bytes(b"\x00\x2c" * n, "little")
     return (int.from_bytes(numbers.randbytes(2 * n), "little") & sign_and_mantissa | exponent).to_bytes(2 * n, "little")

@@ -8,7 +8,8 @@
 #     --model FILE.gguf    measures this file too: speed, also of the web package in Node (if web/ is built there), and
 #                          time from the start to the first token
 #     --llama LLAMA_BENCH  runs llama.cpp's llama-bench on the file beside it
-#     --shape NAME         shape of the random weights that the other steps use (lfm2-8b-a1b)
+#     --shape NAME         shape of the random weights that the other steps use (lfm2-8b-a1b); the steps with LoRA
+#                          adapters know only this one and `mini`
 #     --small              few and short tests on a small model, with development builds: for software drivers
 #     --out FOLDER         where results and logs go (target/measure/results)
 #
@@ -128,8 +129,8 @@ first_token() {
     echo "{\"ms\":$(((after - before) / 1000000))}"
 }
 
-# Decode with a LoRA adapter of random numbers. Arguments: its rank, then options of bench; `experts` before them adapts
-# the experts too.
+# Decode with a LoRA adapter of random numbers. Arguments: its rank, the word `experts` if it adapts them too, and
+# options of bench.
 lora() {
     local rank=$1 adapter=$out/lora experts=()
     shift
@@ -178,7 +179,7 @@ else
     for rank in 8 16 64; do
         call lora "lora-$rank" 20 $rank -n 128 -r 2
     done
-    call lora lora-16-experts 25 16 experts -n 128 -r 2
+    call lora lora-16-experts 35 16 experts -n 128 -r 2
     call kernels kernels 90 --warm-up-time 0.1 --measurement-time 0.3
     if [ -n "$model" ]; then
         step file 45 "${lfm2[@]}" -m "$model" -c 4608 bench -p 512,2048 -n 128 -d 0 -r 2 -o json

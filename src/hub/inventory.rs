@@ -33,7 +33,7 @@ pub struct Entry {
 /// Whether a model or adapter in the cache can be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// A model, of which all files are complete.
+    /// All files are complete. A GGUF file may be a model or an adapter, which only its content tells.
     Whole,
     /// A complete LoRA adapter of PEFT.
     Adapter,
@@ -69,7 +69,7 @@ impl Entry {
 }
 
 impl Cache {
-    /// All models, by name.
+    /// All models and adapters, by name.
     ///
     /// # Errors
     /// The system's errors.
@@ -351,9 +351,9 @@ fn list_snapshot(
     let all: Vec<String> = files.iter().map(|f| f.name.clone()).collect();
     let state = match select::folder(&names) {
         Some(parts) => state(whole(&parts) && super::cache::has_all_shards(snapshot, &parts)),
-        None if !ADAPTER.iter().all(|file| names.contains(file)) => State::Other,
         None if whole(&ADAPTER.map(str::to_owned)) => State::Adapter,
-        None => State::Incomplete,
+        None if ADAPTER.iter().any(|file| names.contains(file)) => State::Incomplete,
+        None => State::Other,
     };
     found.push(entry(None, &all, snapshot.to_owned(), state));
 }

@@ -28,7 +28,7 @@ impl ShaderPart for ItemsPart {
     }
 }
 
-/// The choice of a row's experts by the products that need them: `#import choice`.
+/// The choice of a row's experts: `#import choice`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ChoicePart {
     /// By all lanes of a workgroup.

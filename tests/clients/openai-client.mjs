@@ -386,8 +386,8 @@ async function responses() {
 }
 
 const checks = [
-  models, adapters, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns, toolRunner,
-  messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure, responses,
+  models, adapters, chatWhole, chatStream, streamHelper, severalAnswers, limitsAndBiases, logprobs, toolsInTurns,
+  toolRunner, messagesAndFields, badRequests, completions, echo, cancel, keysRetriesAndEnd, structure, responses,
 ];
 for (const check of checks) {
   await check();

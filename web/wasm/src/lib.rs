@@ -355,13 +355,16 @@ async fn next(generation: &mut Generation, stop: &mut JsFuture) -> Option<Result
 /// Converts an error to a JavaScript `Error` with the engine's `code`.
 fn error(e: impl Into<Error>) -> JsValue {
     let mut e = e.into();
-    // Two options have other names here.
-    if let Error::Option { option, .. } = &mut e {
+    // Two options have other names here, and that of the format of keys and values does not exist.
+    if let Error::Option { option, need, .. } = &mut e {
         *option = match *option {
             "sequences" => "parallel",
             "context" => "contextLength",
             other => other,
         };
+        if let Some(end) = need.find(", or --kv") {
+            need.truncate(end);
+        }
     }
     let thrown = js_sys::Error::new(&e.to_string());
     // This fails only for frozen objects.
