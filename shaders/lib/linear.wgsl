@@ -139,11 +139,13 @@ var<private> chosen_ids: array<u32, TOP_K>;
 var<private> chosen_scores: array<f32, TOP_K>;
 
 fn choose_experts(row: u32, lane: u32) {
-    var keys: array<f32, TOP_K>;
+    // The best experts so far, best first.
+    var best_ids: array<u32, TOP_K>;
+    var best_keys: array<f32, TOP_K>;
+    var best_scores: array<f32, TOP_K>;
     for (var j = 0u; j < TOP_K; j++) {
-        chosen_ids[j] = EXPERTS;
-        chosen_scores[j] = 0.0;
-        keys[j] = LOWEST;
+        best_ids[j] = EXPERTS;
+        best_keys[j] = LOWEST;
     }
     for (var expert = 0u; expert < EXPERTS; expert++) {
         var own = expert;
@@ -153,20 +155,23 @@ fn choose_experts(row: u32, lane: u32) {
         // entries that follow it, even equal ones.
         var placed = false;
         for (var j = 0u; j < TOP_K; j++) {
-            if (placed || key > keys[j] || chosen_ids[j] == EXPERTS) {
+            if (placed || key > best_keys[j] || best_ids[j] == EXPERTS) {
                 placed = true;
-                let old_id = chosen_ids[j];
-                let old_key = keys[j];
-                let old_score = chosen_scores[j];
-                chosen_ids[j] = own;
-                keys[j] = key;
-                chosen_scores[j] = score;
+                let old_id = best_ids[j];
+                let old_key = best_keys[j];
+                let old_score = best_scores[j];
+                best_ids[j] = own;
+                best_keys[j] = key;
+                best_scores[j] = score;
                 own = old_id;
                 key = old_key;
                 score = old_score;
             }
         }
     }
+    // The local arrays have constant indices once loops are unrolled, so that compilers keep them in registers.
+    chosen_ids = best_ids;
+    chosen_scores = best_scores;
 }
 
 #part of_expert=none
