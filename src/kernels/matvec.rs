@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lora::LoraParams;
+use super::route::ChoiceSizes;
 use super::{
     Activations, BiasPart, ChoicePart, Epilogue, ExpertChoice, Format, Grouped, InputPart,
     ItemsPart, LoraPart, Matrix, NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
@@ -130,8 +131,8 @@ pub(super) fn product_of(
 struct Parts {
     weights: WeightsPart,
     items: ItemsPart,
-    /// Experts and experts of a row (gather, combine), and whether gates are divided by their sum.
-    choice: Option<(u32, u32, bool)>,
+    /// The kernel's own choice of experts (gather, combine).
+    choice: Option<ChoiceSizes>,
     norm: bool,
     bias: bool,
     lora: bool,
@@ -152,7 +153,7 @@ impl Parts {
         let side_by_side = self.max_subgroup <= WG && !self.reduce.is_serial();
         match (self.items, self.choice) {
             // A tree needs a power of two.
-            (ItemsPart::Combine, Some((_, top_k, _))) if side_by_side => {
+            (ItemsPart::Combine, Some(ChoiceSizes { top_k, .. })) if side_by_side => {
                 top_k.next_power_of_two().min(4)
             }
             _ => 1,
@@ -181,12 +182,8 @@ impl Parts {
             .int("WG", self.lanes())
             .int("ITEMS", self.items_per_group)
             .int("JOBS", self.jobs());
-        if let Some((experts, top_k, norm_topk)) = self.choice {
-            v = v
-                .import(ChoicePart::new(self.reduce))
-                .int("EXPERTS", experts)
-                .int("TOP_K", top_k)
-                .int("NORM_TOPK", norm_topk.into());
+        if let Some(choice) = self.choice {
+            v = choice.import(v, ChoicePart::new(self.reduce));
         }
         // Dense items have no tiles, but their functions for matmul name the constant too.
         match self.items {
@@ -239,7 +236,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             for (epilogue, items_per_group) in [(store, 1), (add, most)] {
                 all.push(Parts { bias: true, epilogue, items_per_group, ..dense });
             }
-            let choice = Some((32, 4, true));
+            let choice = Some(ChoiceSizes::LFM2_8B_A1B);
             let gather = Parts { items: ItemsPart::Gather, choice, epilogue: swiglu, ..dense };
             let combine = Parts { items: ItemsPart::Combine, choice, epilogue: add, ..dense };
             all.extend([Parts { norm: true, ..gather }, gather, combine]);
@@ -322,7 +319,7 @@ impl Matvec<'_> {
             let parts = Parts {
                 weights: part.format.weights_part(r.caps()),
                 items: self.items.part(),
-                choice: choice.map(|c| (self.weight.experts as u32, c.top_k, c.norm_topk_prob)),
+                choice: choice.map(|c| c.sizes()),
                 norm: self.norm.is_some(),
                 bias: self.bias.is_some(),
                 lora: self.weight.lora.is_some(),

@@ -22,6 +22,37 @@ pub struct ExpertChoice<'a> {
     pub routed_scaling_factor: f32,
 }
 
+impl ExpertChoice<'_> {
+    pub(super) fn sizes(&self) -> ChoiceSizes {
+        ChoiceSizes {
+            experts: self.expert_bias.len() as u32,
+            top_k: self.top_k,
+            norm_topk_prob: self.norm_topk_prob,
+        }
+    }
+}
+
+/// The constants of a choice of experts in a kernel.
+#[derive(Clone, Copy)]
+pub(super) struct ChoiceSizes {
+    pub experts: u32,
+    pub top_k: u32,
+    pub norm_topk_prob: bool,
+}
+
+impl ChoiceSizes {
+    /// Those of LFM2-8B-A1B.
+    pub const LFM2_8B_A1B: Self = Self { experts: 32, top_k: 4, norm_topk_prob: true };
+
+    /// Adds the choice to a kernel.
+    pub fn import(self, v: Variant, part: ChoicePart) -> Variant {
+        v.import(part)
+            .int("EXPERTS", self.experts)
+            .int("TOP_K", self.top_k)
+            .int("NORM_TOPK", self.norm_topk_prob.into())
+    }
+}
+
 /// Chooses the experts of rows.
 pub struct Route<'a> {
     /// The choice.
@@ -38,29 +69,25 @@ struct Params {
     routed_scaling: f32,
 }
 
-fn variant(experts: u32, top_k: u32, norm_topk_prob: bool) -> Variant {
-    Variant::new("route")
-        .import(ChoicePart::Alone)
-        .int("WG", WG)
-        .int("EXPERTS", experts)
-        .int("TOP_K", top_k)
-        .int("NORM_TOPK", norm_topk_prob.into())
+fn variant(sizes: ChoiceSizes) -> Variant {
+    sizes.import(Variant::new("route").int("WG", WG), ChoicePart::Alone)
 }
 
 pub(super) fn variants(_: &Caps) -> Vec<Variant> {
     [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)]
-        .map(|(experts, top_k, norm)| variant(experts, top_k, norm))
+        .map(|(experts, top_k, norm_topk_prob)| {
+            variant(ChoiceSizes { experts, top_k, norm_topk_prob })
+        })
         .to_vec()
 }
 
 impl Route<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
-        let ExpertChoice { logits, expert_bias, top_k, norm_topk_prob, routed_scaling_factor } =
-            self.choice;
-        let experts = expert_bias.len() as u32;
+        let ExpertChoice { logits, expert_bias, routed_scaling_factor, .. } = self.choice;
+        let sizes = self.choice.sizes();
         r.push(Dispatch {
-            variant: variant(experts, top_k, norm_topk_prob),
+            variant: variant(sizes),
             params: bytes_of(&Params { routed_scaling: routed_scaling_factor }),
             bindings: vec![
                 logits.bind("logits"),
@@ -69,7 +96,7 @@ impl Route<'_> {
                 self.gates.bind("gates"),
             ],
             grid: [Extent::Rows { times: 1, per: WG }, Extent::Const(1), Extent::Const(1)],
-            macs_per_row: u64::from(experts),
+            macs_per_row: u64::from(sizes.experts),
             reads: Reads::default(),
         });
     }
