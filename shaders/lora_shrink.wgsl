@@ -13,7 +13,8 @@
 //   chosen   a pass of one row, which chooses its experts from the router's logits
 //   listed   experts as route has written them
 // LANES lanes share four ranks.
-// Grid: products, groups of four ranks. R % 4 == 0, cols % 4 == 0. f32, |error| <= ~ (cols / LANES) ulp of sum |A x|.
+// Grid: rows, groups of four ranks, products of a row. R % 4 == 0, cols % 4 == 0.
+// f32, |error| <= ~ (cols / LANES) ulp of sum |A x|.
 // Source: PEFT 0.21 peft/tuners/lora/layer.py, Linear.forward. Twin: reference/lora.rs
 #import reduce
 #import norm
@@ -39,9 +40,9 @@ struct Params {
 
 @compute @workgroup_size(WG)
 fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
-    let s = group.x;
-    let row = s / params.top_k;
+    let row = group.x;
     if (row >= n_rows()) { return; }
+    let s = (row * params.top_k) + group.z;
     let slot = row_lora(row);
     if (slot == NO_LORA) { return; }
     let expert = expert_of(s, row, lane.index);

@@ -3,6 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lora::{LoraMatrix, LoraShape};
+use super::route::ChoiceSizes;
 use super::{ChoicePart, ExpertChoice, Norm, NormPart, OfExpertPart, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -89,17 +90,13 @@ fn variant(
     wide: bool,
     norm: bool,
     part: OfExpertPart,
-    choice: Option<(u32, u32, bool)>,
+    choice: Option<ChoiceSizes>,
 ) -> Variant {
     let (reduce, wg) = lanes(reduce, wide);
     let mut v = Variant::new("lora_shrink").import(reduce).import(NormPart::new(norm)).import(part);
     v = v.int("WG", wg);
-    if let Some((experts, top_k, norm_topk)) = choice {
-        v = v
-            .import(ChoicePart::new(reduce))
-            .int("EXPERTS", experts)
-            .int("TOP_K", top_k)
-            .int("NORM_TOPK", norm_topk.into());
+    if let Some(choice) = choice {
+        v = choice.import(v, ChoicePart::new(reduce));
     }
     v
 }
@@ -107,7 +104,7 @@ fn variant(
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
     for reduce in Reduce::available(caps).into_iter().filter(|r| *r != Reduce::SerialSubgroup) {
-        let choice = Some((32, 4, true));
+        let choice = Some(ChoiceSizes::LFM2_8B_A1B);
         for norm in [false, true] {
             all.push(variant(reduce, false, norm, OfExpertPart::None, None));
             all.push(variant(reduce, false, norm, OfExpertPart::Chosen, choice));
@@ -124,7 +121,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 impl LoraShrink<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
-        let LoraShape { cols, rank, experts, .. } = self.lora.shape;
+        let LoraShape { cols, rank, .. } = self.lora.shape;
         let wide = cols >= (4 * WIDE_WG) as usize;
         let (_, wg) = lanes(self.reduce, wide);
         let top_k = self.experts.top_k();
@@ -134,7 +131,7 @@ impl LoraShrink<'_> {
         match self.experts {
             OfExpert::None => {}
             OfExpert::Chosen(c) => {
-                choice = Some((experts as u32, c.top_k, c.norm_topk_prob));
+                choice = Some(c.sizes());
                 bindings.extend([c.logits.bind("logits"), c.expert_bias.bind("expert_bias")]);
             }
             OfExpert::Listed { ids, .. } => bindings.push(ids.bind("ids")),
@@ -154,7 +151,7 @@ impl LoraShrink<'_> {
                 eps: 0.0,
             }),
             bindings,
-            grid: [Extent::Rows { times: top_k, per: 1 }, Extent::Const(groups), Extent::Const(1)],
+            grid: [Extent::Rows { times: 1, per: 1 }, Extent::Const(groups), Extent::Const(top_k)],
             macs_per_row: (rank * cols) as u64 * u64::from(top_k),
             reads: Reads { bytes: 4 * self.lora.shape.slot_at(1) as u64, share: 1.0 },
         });
