@@ -49,7 +49,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         var best = Best(LOWEST, NOTHING);
         for (var j = lane.index; j < n_spans * top; j += WG) {
             let own = entry(first + ((j / top) * ENTRY_WORDS), j % top);
-            if ((i == 0u || better(last, own)) && better(own, best)) { best = own; }
+            if (((i == 0u) | better(last, own)) & better(own, best)) { best = own; }
         }
         last = best_of_lanes(best, lane.index);
         if (lane.index == 0u) {

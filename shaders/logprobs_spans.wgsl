@@ -64,8 +64,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
         var best = Best(LOWEST, NOTHING);
         for (var token = span + lane.index; token < end; token += WG) {
             let own = Best(logits[at + token], token);
-            let follows = i == 0u || better(last, own);
-            if (follows && is_allowed(mask, token) && better(own, best)) { best = own; }
+            let follows = (i == 0u) | better(last, own);
+            if (follows & is_allowed(mask, token) & better(own, best)) { best = own; }
         }
         last = best_of_lanes(best, lane.index);
         if (lane.index == 0u) {

@@ -3,7 +3,7 @@
 #
 #   tools/setup.sh          packages to build and run: a C linker, a Vulkan loader and driver
 #   tools/setup.sh --dev    also packages for tests/ and web/: rustfmt, clippy, a compiler for C++, Python, Node,
-#                           Tint, a compiler for wasm32, Chromium, HAProxy
+#                           Tint, a compiler for wasm32, Chromium, HAProxy, and Wine for DX12's compilers
 #
 # On Debian and Ubuntu it uses apt-get, with sudo if you are not root. On other systems it lists the packages.
 set -euo pipefail
@@ -68,6 +68,11 @@ if [ "$dev" = yes ]; then
     have chromium || [ -n "${CHROMIUM:-}" ] || missing+=(chromium)
     PATH="$PATH:/usr/sbin" have haproxy || missing+=(haproxy)
     has_wasm || missing+=(rustc-web cargo-web rust-web-src lld-19)
+    # tests/it/dx12.rs runs DX12's compilers. Elsewhere it is skipped.
+    if [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] && have apt-get; then
+        [ -x /usr/lib/wine/wine64 ] || missing+=(wine64)
+        have x86_64-w64-mingw32-gcc || missing+=(gcc-mingw-w64-x86-64-win32)
+    fi
 fi
 
 if [ ${#missing[@]} -gt 0 ]; then

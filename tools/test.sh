@@ -23,6 +23,9 @@ else
 fi
 # A test whose tool is missing now fails instead of being skipped, since setup has installed all tools.
 export LFM2_REQUIRE_TINT=1 LFM2_REQUIRE_REAL_TOKENIZER=1
+if [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] && command -v apt-get >/dev/null; then
+    export LFM2_REQUIRE_DX12=1
+fi
 
 step() {
     local start=$SECONDS

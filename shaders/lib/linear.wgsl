@@ -215,12 +215,12 @@ fn tile_output(tile: u32, i: u32) -> u32 {
     return groups[params.items_at + groups[4u + (tile * 4u) + 1u] + i];
 }
 
-// In matvec, item t * TILE_ITEMS + i is the i-th item of tile t. A tile may have fewer than TILE_ITEMS items.
+// In matvec, item t * TILE_ITEMS + i is the i-th item of tile t. A tile may have fewer than TILE_ITEMS items. A return
+// from within `items_end` would be, for FXC, a compiler of DX12, an uninitialised bound of loops with barriers.
 fn begin_items(first: u32, lane: u32) {}
 fn items_end(first: u32) -> u32 {
     let tile = first / TILE_ITEMS;
-    if (tile >= tiles()) { return 0u; }
-    return (tile * TILE_ITEMS) + tile_len(tile);
+    return select((tile * TILE_ITEMS) + tile_len(tile), 0u, tile >= tiles());
 }
 fn output_of(item: u32) -> u32 { return tile_output(item / TILE_ITEMS, item % TILE_ITEMS); }
 fn n_jobs() -> u32 { return 1u; }

@@ -32,11 +32,12 @@ struct Best {
 fn pack(best: Best) -> vec2<u32> { return vec2<u32>(bitcast<u32>(best.value), best.token); }
 fn unpack(words: vec2<u32>) -> Best { return Best(bitcast<f32>(words.x), words.y); }
 
-// Whether a comes before b: NOT_FINITE before all, then larger values, then lower tokens.
+// Whether a comes before b: NOT_FINITE before all, then larger values, then lower tokens. No operand is left out by a
+// branch: FXC, a compiler of DX12, refuses a barrier behind a loop with such branches.
 fn better(a: Best, b: Best) -> bool {
-    if (b.token == NOT_FINITE || a.token == NOTHING) { return false; }
-    return a.token == NOT_FINITE || b.token == NOTHING || a.value > b.value
-        || (a.value == b.value && a.token < b.token);
+    let before = (a.token == NOT_FINITE) | (b.token == NOTHING) | (a.value > b.value)
+        | ((a.value == b.value) & (a.token < b.token));
+    return before & (b.token != NOT_FINITE) & (a.token != NOTHING);
 }
 
 fn is_finite(l: f32) -> bool { return (bitcast<u32>(l) & 0x7f800000u) != 0x7f800000u; }

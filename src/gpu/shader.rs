@@ -125,6 +125,12 @@ impl Variant {
         text.push('\n');
         let mut body = String::new();
         self.append(file(self.kernel)?, &mut Vec::new(), &mut body)?;
+        if self.needs.subgroups && !self.needs.coop && target == Target::Native {
+            // naga 30 sees the subgroup's builtins within a struct only if one is an argument of its own. Its HLSL
+            // would otherwise give them no semantics, and DX12's compiler (DXC) would refuse the kernel.
+            body =
+                body.replacen("fn main(", "fn main(@builtin(subgroup_id) own_subgroup: u32, ", 1);
+        }
         let mut binding = 0;
         for line in body.lines() {
             if let Some((before, after)) = line.split_once("@binding(N)") {

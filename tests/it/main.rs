@@ -2,6 +2,7 @@
 
 mod allocations;
 mod benches;
+mod dx12;
 mod formats;
 mod goldens;
 mod gpu;

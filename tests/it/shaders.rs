@@ -39,7 +39,7 @@ pub fn all_variants() -> Vec<Variant> {
     all
 }
 
-fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
+pub fn validate(variant: &Variant) -> (naga::Module, ModuleInfo) {
     let text = variant.assemble(Target::Native).unwrap_or_else(|e| panic!("{variant}: {e}"));
     let module = naga::front::wgsl::parse_str(&text)
         .unwrap_or_else(|e| panic!("{variant}:\n{}", e.emit_to_string(&text)));
