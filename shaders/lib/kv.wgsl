@@ -40,13 +40,26 @@ fn untile4(t: Tile4) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(t.x), unpack2x16float(t.y));
 }
 
+#part half=nearest
+// v, within the range of f16, rounded to the nearest f16, ties to even. The rounding of pack2x16float is the driver's:
+// AMD's truncates, so that errors are twice as large and all towards zero. Packing the result is exact.
+fn nearest_half(v: vec4<f32>) -> vec4<f32> {
+    let bits = bitcast<vec4<u32>>(v);
+    let even = (bits >> vec4<u32>(13u)) & vec4<u32>(1u);
+    let normal = bitcast<vec4<f32>>((bits + vec4<u32>(0xfffu) + even) & vec4<u32>(0xffffe000u));
+    // Below 2^-14, an f16 is a multiple of 2^-24.
+    let denormal = round(v * 16777216.0) * 5.9604644775390625e-8;
+    return select(normal, denormal, abs(v) < vec4<f32>(6.103515625e-5));
+}
+
 #part kv_store=f16
 // Packing is undefined beyond the range of f16, so values are clamped to +-65504. clamp may turn a
 // NaN into a number, which would hide the defect from later rows, so a NaN is kept as it is.
+#import half=nearest
 alias Packed4 = vec2<u32>;
 
 fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
-    let c = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+    let c = nearest_half(clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
     let bits = bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu);
     let kept = select(c, v, bits > vec4<u32>(0x7f800000u));
     put(vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw)), to, i);
@@ -86,6 +99,7 @@ fn untile4(t: Tile4) -> vec4<f32> { return t; }
 #part kv_store=q8
 // d is the block's largest magnitude / 127, at least the smallest normal half and at most the largest,
 // so no driver's handling of other halves matters. In a block with a NaN d is NaN, hence every value.
+#import half=nearest
 alias Packed4 = u32;
 
 // The largest magnitude of each lane's vector, -1 if it has a NaN.
@@ -99,8 +113,8 @@ fn block_scale(first: u32) -> u32 {
         most = max(most, largest[first + n]);
         broken = broken || largest[first + n] < 0.0;
     }
-    let half = pack2x16float(vec2<f32>(clamp(most / 127.0, 6.103515625e-5, 65504.0), 0.0));
-    return select(half & 0xffffu, 0x7e00u, broken);
+    let d = nearest_half(vec4<f32>(clamp(most / 127.0, 6.103515625e-5, 65504.0)));
+    return select(pack2x16float(d.xy) & 0xffffu, 0x7e00u, broken);
 }
 
 fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
