@@ -45,6 +45,15 @@ pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
 /// adapters. Other kernels serve devices that have fewer.
 const WANTED_BUFFERS: u32 = 9;
 
+/// Fewest and most lanes of a subgroup in WebGPU. A browser that does not know an adapter's sizes may leave them out.
+/// Kernels need the fewest: their workgroup memory has room for the results of so many subgroups.
+/// Source: <https://www.w3.org/TR/webgpu/#gpuadapterinfo>
+const SUBGROUP_SIZES: (u32, u32) = (4, 128);
+
+/// Most bytes of a binding: sizes in shaders have 32 bits. On Metal, where wgpu 30 allows more, an index beyond them
+/// would be clamped to the last element that they can name.
+const MOST_BINDING: u64 = (4 << 30) - 256;
+
 /// The limits that the engine requests of an adapter with the limits `have`.
 pub(super) fn wanted_limits(have: &wgpu::Limits) -> wgpu::Limits {
     let buffers = have.max_storage_buffers_per_shader_stage;
@@ -69,7 +78,8 @@ pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatur
         // SAFETY: wgpu requires this because its checks of experimental features may be incomplete. Only the
         // kernels `matmul_coop` and `flash_attention_coop` use one: they load and store whole matrices inside
         // their own tiles in workgroup memory. The self-test compares their results with their twins' on
-        // every adapter.
+        // every adapter. naga 30 declares Vulkan's memory model for them, but does not mark workgroup memory as
+        // shared, which no known driver minds (https://github.com/gfx-rs/wgpu/issues/8805).
         unsafe { wgpu::ExperimentalFeatures::enabled() }
     } else {
         wgpu::ExperimentalFeatures::disabled()
@@ -152,17 +162,21 @@ impl Caps {
     }
 
     fn new(features: wgpu::Features, limits: &wgpu::Limits, info: &wgpu::AdapterInfo) -> Self {
-        let subgroups = features.contains(wgpu::Features::SUBGROUP);
+        let size = |reported, bound| if reported == 0 { bound } else { reported };
+        let min_subgroup = size(info.subgroup_min_size, SUBGROUP_SIZES.0);
+        let max_subgroup = size(info.subgroup_max_size, SUBGROUP_SIZES.1);
+        let subgroups =
+            features.contains(wgpu::Features::SUBGROUP) && min_subgroup >= SUBGROUP_SIZES.0;
         Self {
             f16: features.contains(wgpu::Features::SHADER_F16),
             subgroups,
-            min_subgroup: if subgroups { info.subgroup_min_size } else { 0 },
-            max_subgroup: if subgroups { info.subgroup_max_size } else { 0 },
+            min_subgroup: if subgroups { min_subgroup } else { 0 },
+            max_subgroup: if subgroups { max_subgroup } else { 0 },
             coop_side: 0,
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
             software: info.device_type == wgpu::DeviceType::Cpu,
             max_storage_buffers: limits.max_storage_buffers_per_shader_stage,
-            max_binding: limits.max_storage_buffer_binding_size,
+            max_binding: limits.max_storage_buffer_binding_size.min(MOST_BINDING),
             max_buffer: limits.max_buffer_size,
             max_workgroup_memory: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
@@ -174,5 +188,45 @@ impl Caps {
     #[must_use]
     pub fn max_part(&self) -> u64 {
         self.max_binding.min(self.max_buffer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caps(min: u32, max: u32, limits: &wgpu::Limits) -> Caps {
+        let info = wgpu::AdapterInfo {
+            subgroup_min_size: min,
+            subgroup_max_size: max,
+            ..wgpu::AdapterInfo::new(wgpu::DeviceType::IntegratedGpu, wgpu::Backend::Metal)
+        };
+        Caps::new(wgpu::Features::SUBGROUP, limits, &info)
+    }
+
+    #[test]
+    fn subgroups_have_the_sizes_that_kernels_allow_for() {
+        let of = |min, max| {
+            let caps = caps(min, max, &wgpu::Limits::defaults());
+            (caps.subgroups, caps.min_subgroup, caps.max_subgroup)
+        };
+        assert_eq!(of(8, 32), (true, 8, 32));
+        // A browser that leaves them out.
+        assert_eq!(of(0, 0), (true, 4, 128));
+        // The results of more subgroups than the kernels have room for.
+        assert_eq!(of(2, 32), (false, 0, 0));
+    }
+
+    #[test]
+    fn a_binding_has_sizes_of_32_bits() {
+        let huge = wgpu::Limits {
+            max_storage_buffer_binding_size: 48 << 30,
+            max_buffer_size: 48 << 30,
+            ..wgpu::Limits::defaults()
+        };
+        let caps = caps(32, 32, &huge);
+        assert!(caps.max_binding < 1 << 32 && caps.max_binding.is_multiple_of(256));
+        assert_eq!(caps.max_part(), caps.max_binding);
+        assert_eq!(caps.max_buffer, 48 << 30);
     }
 }

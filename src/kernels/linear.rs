@@ -20,8 +20,10 @@ pub enum Multiply {
 }
 
 /// Most rows of a pass for which the `matvec` family is used. It gives each row the same value in a batch as alone, so
-/// answers of up to 64 sequences do not depend on each other. Matrix units would be faster from fewer rows on: matvec
-/// takes 1.6 instructions for a multiply-add, so an H100's arithmetic takes as long as its memory at about 16 rows.
+/// answers of up to 64 sequences do not depend on each other. Where a driver chooses the size of subgroups for each
+/// kernel (Intel's do), the order of a sum may differ in its last bits; [`Choices::reproducible`] rules that out.
+/// Matrix units would be faster from fewer rows on: matvec takes 1.6 instructions for a multiply-add, so an H100's
+/// arithmetic takes as long as its memory at about 16 rows.
 const MATVEC_ROWS: u32 = 64;
 
 /// Most rows of a pass in which a row's value does not depend on their number, with [`Choices::reproducible`].

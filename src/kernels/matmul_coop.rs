@@ -13,7 +13,8 @@ const TWO_BUFFERS: u32 = 46 << 10;
 pub struct MatmulCoop<'a>(pub Matmul<'a>);
 
 impl MatmulCoop<'_> {
-    /// Whether a device can run the kernel.
+    /// Whether a device can run the kernel. On Metal it cannot: wgpu 30 reports subgroups of 4 to 64 lanes for every
+    /// device there.
     #[must_use]
     pub fn available(caps: &Caps) -> bool {
         caps.coop_side > 0
