@@ -70,8 +70,7 @@ if [ "$dev" = yes ]; then
     has_wasm || missing+=(rustc-web cargo-web rust-web-src lld-19)
     # tests/it/dx12.rs runs DX12's compilers. Elsewhere it is skipped.
     if [ "$(uname -s) $(uname -m)" = "Linux x86_64" ] && have apt-get; then
-        [ -x /usr/lib/wine/wine64 ] || missing+=(wine64)
-        have x86_64-w64-mingw32-gcc || missing+=(gcc-mingw-w64-x86-64-win32)
+        tools/dx12/compile.sh --programs || missing+=(wine64 gcc-mingw-w64-x86-64-win32)
     fi
 fi
 

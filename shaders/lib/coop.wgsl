@@ -2,8 +2,8 @@
 // workgroup memory.
 
 #part coop=side8
-// Matrices of 8 x 8, of f16 with sums in f32. The adapter lists the size. Operands are arrays of f16:
-// naga's translation for Metal, whose matrices these are, takes no others.
+// Matrices of 8 x 8, of f16 with sums in f32. The adapter lists the size: lavapipe's, and Metal's, which wgpu 30 does
+// not let us use yet (matmul_coop.rs). Operands are arrays of f16: naga's translation for Metal takes no others.
 const SIDE = 8u;
 alias coop_left = coop_mat8x8<f16, A>;
 alias coop_right = coop_mat8x8<f16, B>;

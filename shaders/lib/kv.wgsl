@@ -40,30 +40,29 @@ fn untile4(t: Tile4) -> vec4<f32> {
     return vec4<f32>(unpack2x16float(t.x), unpack2x16float(t.y));
 }
 
-#part half=nearest
-// v, within the range of f16, rounded to the nearest f16, ties to even. The rounding of pack2x16float is the driver's:
-// AMD's truncates, so that errors are twice as large and all towards zero. Packing the result is exact.
-fn nearest_half(v: vec4<f32>) -> vec4<f32> {
-    let bits = bitcast<vec4<u32>>(v);
+#part halves=nearest
+// Four values as f16 in two words, rounded to nearest, ties to even. pack2x16float leaves the rounding to the driver:
+// RADV's, for AMD, truncates, so that errors would be twice as large and all towards zero. Values that are rounded
+// before are packed exactly. Packing is also undefined beyond the range of f16, so values are clamped to +-65504. clamp
+// may turn a NaN into a number, which would hide the defect from later rows, so a NaN is kept as it is.
+fn nearest_halves(v: vec4<f32>) -> vec2<u32> {
+    let c = clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0));
+    let bits = bitcast<vec4<u32>>(c);
     let even = (bits >> vec4<u32>(13u)) & vec4<u32>(1u);
     let normal = bitcast<vec4<f32>>((bits + vec4<u32>(0xfffu) + even) & vec4<u32>(0xffffe000u));
     // Below 2^-14, an f16 is a multiple of 2^-24.
-    let denormal = round(v * 16777216.0) * 5.9604644775390625e-8;
-    return select(normal, denormal, abs(v) < vec4<f32>(6.103515625e-5));
+    let denormal = round(c * 16777216.0) * 5.9604644775390625e-8;
+    let rounded = select(normal, denormal, abs(c) < vec4<f32>(6.103515625e-5));
+    let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    let kept = select(rounded, v, nan);
+    return vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw));
 }
 
 #part kv_store=f16
-// Packing is undefined beyond the range of f16, so values are clamped to +-65504. clamp may turn a
-// NaN into a number, which would hide the defect from later rows, so a NaN is kept as it is.
-#import half=nearest
+#import halves=nearest
 alias Packed4 = vec2<u32>;
 
-fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
-    let c = nearest_half(clamp(v, vec4<f32>(-65504.0), vec4<f32>(65504.0)));
-    let bits = bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu);
-    let kept = select(c, v, bits > vec4<u32>(0x7f800000u));
-    put(vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw)), to, i);
-}
+fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) { put(nearest_halves(v), to, i); }
 
 #part kv=q8
 // 8-bit integers in blocks of 32 dimensions of a head: d * q.
@@ -99,7 +98,7 @@ fn untile4(t: Tile4) -> vec4<f32> { return t; }
 #part kv_store=q8
 // d is the block's largest magnitude / 127, at least the smallest normal half and at most the largest,
 // so no driver's handling of other halves matters. In a block with a NaN d is NaN, hence every value.
-#import half=nearest
+#import halves=nearest
 alias Packed4 = u32;
 
 // The largest magnitude of each lane's vector, -1 if it has a NaN.
@@ -113,8 +112,8 @@ fn block_scale(first: u32) -> u32 {
         most = max(most, largest[first + n]);
         broken = broken || largest[first + n] < 0.0;
     }
-    let d = nearest_half(vec4<f32>(clamp(most / 127.0, 6.103515625e-5, 65504.0)));
-    return select(pack2x16float(d.xy) & 0xffffu, 0x7e00u, broken);
+    let half = nearest_halves(vec4<f32>(max(most / 127.0, 6.103515625e-5))).x;
+    return select(half & 0xffffu, 0x7e00u, broken);
 }
 
 fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {

@@ -11,7 +11,7 @@ use super::options::{Common, Limits};
 use super::print::print;
 use super::{load, stats};
 use crate::engine::{EngineBuilder, OpenedModel};
-use crate::gpu::{AdapterReport, Caps, Device, Target, adapters, choose_adapter};
+use crate::gpu::{AdapterReport, Caps, Device, NO_ADAPTER, Target, adapters, choose_adapter};
 use crate::kernels::{Choices, KERNELS};
 use crate::model::{FfnKind, MemoryPlan, OperatorKind};
 
@@ -120,8 +120,7 @@ impl Info {
 fn adapters_text(found: &[AdapterReport], chosen: Option<&AdapterReport>, caps: &Caps) -> String {
     let mut text = String::from("Adapters\n");
     if found.is_empty() {
-        text +=
-            "  none. Install a Vulkan driver, e.g. apt install libvulkan1 mesa-vulkan-drivers\n";
+        text += &format!("  none. {NO_ADAPTER}\n");
     }
     for a in found {
         text += &format!(

@@ -51,24 +51,33 @@ fn read_some(file: &std::fs::File, offset: u64, buf: &mut [u8]) -> std::io::Resu
     std::os::windows::fs::FileExt::seek_read(file, buf, offset)
 }
 
+/// The kind of a file that is neither regular nor a directory.
+#[cfg(unix)]
+fn special(file_type: std::fs::FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if file_type.is_fifo() {
+        "pipe"
+    } else if file_type.is_char_device() || file_type.is_block_device() {
+        "device"
+    } else if file_type.is_socket() {
+        "socket"
+    } else {
+        "special file"
+    }
+}
+
+#[cfg(not(unix))]
+fn special(_: std::fs::FileType) -> &'static str {
+    "special file"
+}
+
 /// Refuses everything but a regular file, by its metadata alone.
 fn regular(name: &str, metadata: &std::fs::Metadata) -> Result<(), SourceError> {
     let file_type = metadata.file_type();
     if file_type.is_file() {
         return Ok(());
     }
-    let mut kind = if file_type.is_dir() { "directory" } else { "special file" };
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt;
-        if file_type.is_fifo() {
-            kind = "pipe";
-        } else if file_type.is_char_device() || file_type.is_block_device() {
-            kind = "device";
-        } else if file_type.is_socket() {
-            kind = "socket";
-        }
-    }
+    let kind = if file_type.is_dir() { "directory" } else { special(file_type) };
     Err(SourceError::NotAFile { file: name.to_owned(), kind })
 }
 

@@ -45,8 +45,8 @@ pub(super) const WANTED_FEATURES: wgpu::Features = wgpu::Features::SHADER_F16
 /// adapters. Other kernels serve devices that have fewer.
 const WANTED_BUFFERS: u32 = 9;
 
-/// Fewest and most lanes of a subgroup in WebGPU. A browser that does not know an adapter's sizes may leave them out.
-/// Kernels need the fewest: their workgroup memory has room for the results of so many subgroups.
+/// Fewest and most lanes of a subgroup in WebGPU, for browsers without these attributes, which wgpu reports as 0.
+/// Kernels have room for the results of a quarter as many subgroups as lanes, so they need the fewest.
 /// Source: <https://www.w3.org/TR/webgpu/#gpuadapterinfo>
 const SUBGROUP_SIZES: (u32, u32) = (4, 128);
 
@@ -78,8 +78,8 @@ pub(super) fn experimental(features: wgpu::Features) -> wgpu::ExperimentalFeatur
         // SAFETY: wgpu requires this because its checks of experimental features may be incomplete. Only the
         // kernels `matmul_coop` and `flash_attention_coop` use one: they load and store whole matrices inside
         // their own tiles in workgroup memory. The self-test compares their results with their twins' on
-        // every adapter. naga 30 declares Vulkan's memory model for them, but does not mark workgroup memory as
-        // shared, which no known driver minds (https://github.com/gfx-rs/wgpu/issues/8805).
+        // every adapter. naga 30 declares Vulkan's memory model for them, but does not mark memory as shared between
+        // invocations (https://github.com/gfx-rs/wgpu/issues/8805). An H100's driver and lavapipe give right results.
         unsafe { wgpu::ExperimentalFeatures::enabled() }
     } else {
         wgpu::ExperimentalFeatures::disabled()
@@ -211,7 +211,7 @@ mod tests {
             (caps.subgroups, caps.min_subgroup, caps.max_subgroup)
         };
         assert_eq!(of(8, 32), (true, 8, 32));
-        // A browser that leaves them out.
+        // A browser without the attributes.
         assert_eq!(of(0, 0), (true, 4, 128));
         // The results of more subgroups than the kernels have room for.
         assert_eq!(of(2, 32), (false, 0, 0));

@@ -2,15 +2,21 @@
 
 use thiserror::Error;
 
+/// How to get an adapter where there is none.
+#[cfg(target_os = "linux")]
+pub(crate) const NO_ADAPTER: &str =
+    "Install a Vulkan driver, e.g. on Debian or Ubuntu: apt install libvulkan1 mesa-vulkan-drivers";
+/// How to get an adapter where there is none.
+#[cfg(not(target_os = "linux"))]
+pub(crate) const NO_ADAPTER: &str =
+    "Install the newest driver of your GPU's manufacturer, or of the system";
+
 /// A failure of the adapter, the device, a shader or a transfer.
 #[derive(Debug, Error, Clone)]
 #[non_exhaustive]
 pub enum GpuError {
     /// There is no adapter: no driver is installed, or it does not support compute.
-    #[error(
-        "no GPU adapter found ({reason}). Install a Vulkan driver, e.g. on Debian or Ubuntu: \
-         apt install libvulkan1 mesa-vulkan-drivers"
-    )]
+    #[error("no GPU adapter found ({reason}). {NO_ADAPTER}")]
     NoAdapter {
         /// Message of the backends.
         reason: String,

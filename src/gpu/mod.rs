@@ -25,6 +25,8 @@ pub use device::{
 };
 pub use encoder::Encoder;
 pub use error::GpuError;
+#[cfg(feature = "cli")]
+pub(crate) use error::NO_ADAPTER;
 pub(crate) use error::size;
 pub use plan::{Dispatch, Extent, Grid, Plan, Reads, Recorder, StepShape};
 pub use profile::{KernelTime, Profile};

@@ -38,7 +38,7 @@ fn variants(caps: &Caps) -> Vec<Variant> {
         let others = !matches!(product.1, None | Some("weights=q4"));
         if !variant.needs().coop
             && !all.contains(&variant)
-            && (products.insert(product.clone()) || !others || run_all())
+            && (products.insert(product) || !others || run_all())
         {
             all.push(variant);
         }
@@ -46,7 +46,7 @@ fn variants(caps: &Caps) -> Vec<Variant> {
     all
 }
 
-/// The text that wgpu's release builds give to the compiler.
+/// The text of a release build. Only the numbers of bindings are not those of wgpu.
 fn hlsl(variant: &Variant, shader_model: hlsl::ShaderModel) -> String {
     let (module, info) = validate(variant);
     let options = hlsl::Options {
@@ -63,31 +63,81 @@ fn hlsl(variant: &Variant, shader_model: hlsl::ShaderModel) -> String {
     format!("// {variant}\n{out}")
 }
 
-#[test]
-fn every_variant_compiles_for_dx12() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let script = root.join("tools/dx12/compile.sh");
-    if !Command::new(&script).arg("--available").status().unwrap().success() {
-        let required = std::env::var("LFM2_REQUIRE_DX12").is_ok_and(|v| v == "1");
-        assert!(!required, "DX12's compilers are not installed: tools/setup.sh --dev");
-        eprintln!(
-            "skipped: no Wine or no compiler for Windows (tools/setup.sh --dev installs them)"
-        );
-        return;
-    }
+/// A folder with the texts for FXC and for DXC.
+fn folder(texts: [Vec<String>; 2]) -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    for (compiler, caps, model) in
-        [("fxc", fxc_caps(), hlsl::ShaderModel::V5_1), ("dxc", dxc_caps(), hlsl::ShaderModel::V6_6)]
-    {
+    for (compiler, texts) in ["fxc", "dxc"].iter().zip(texts) {
         let of_compiler = dir.path().join(compiler);
         std::fs::create_dir(&of_compiler).unwrap();
-        for (i, variant) in variants(&caps).iter().enumerate() {
-            let file = of_compiler.join(format!("{i:04}-{}.hlsl", variant.kernel));
-            std::fs::write(file, hlsl(variant, model)).unwrap();
+        for (i, text) in texts.iter().enumerate() {
+            std::fs::write(of_compiler.join(format!("{i:04}.hlsl")), text).unwrap();
         }
     }
-    let output = Command::new(script).arg(dir.path()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    dir
+}
+
+/// Whether all texts of a folder compile, and the output.
+fn compile(script: &Path, folder: &Path) -> (bool, String) {
+    let output = Command::new(script).arg(folder).output().unwrap();
+    let said = [output.stdout, output.stderr].map(|s| String::from_utf8_lossy(&s).into_owned());
+    (output.status.success(), said.concat())
+}
+
+/// Files of FXC and of DXC, and how many of them failed.
+fn counts(said: &str) -> [(usize, usize); 2] {
+    ["fxc: ", "dxc: "].map(|compiler| {
+        let mut sum = (0, 0);
+        for line in said.lines().filter_map(|line| line.strip_prefix(compiler)) {
+            let words: Vec<_> = line.split_whitespace().collect();
+            if let [files, "files,", failed, "failed"] = words[..] {
+                sum.0 += files.parse::<usize>().unwrap();
+                sum.1 += failed.parse::<usize>().unwrap();
+            }
+        }
+        sum
+    })
+}
+
+/// A barrier that lanes reach differently often, which FXC refuses.
+const VARYING: &str = "// varying
+RWByteAddressBuffer b;
+groupshared uint g[64];
+[numthreads(64, 1, 1)]
+void main(uint i : SV_GroupIndex) {
+    for (uint k = 0; k < b.Load(4 * i); k++) {
+        g[i] = k;
+        GroupMemoryBarrierWithGroupSync();
+        b.Store(4 * i, g[63 - i]);
+    }
+}
+";
+
+/// An input without a semantic, which DXC refuses.
+const NAMELESS: &str = "// nameless
+[numthreads(64, 1, 1)]
+void main(uint lane) {}
+";
+
+#[test]
+fn every_variant_compiles_for_dx12() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tools/dx12/compile.sh");
+    if !Command::new(&script).arg("--available").status().is_ok_and(|status| status.success()) {
+        let required = std::env::var("LFM2_REQUIRE_DX12").is_ok_and(|v| v == "1");
+        assert!(!required, "DX12's compilers are not installed: tools/setup.sh --dev");
+        eprintln!("skipped: no Wine or no compiler for Windows programs (tools/dx12/compile.sh)");
+        return;
+    }
+    let wrong = folder([vec![VARYING.to_owned()], vec![NAMELESS.to_owned()]]);
+    let (ok, said) = compile(&script, wrong.path());
+    assert!(!ok && counts(&said) == [(1, 1), (1, 1)], "{said}");
+
+    let devices = [(fxc_caps(), hlsl::ShaderModel::V5_1), (dxc_caps(), hlsl::ShaderModel::V6_6)];
+    let texts = devices.map(|(caps, model)| {
+        variants(&caps).iter().map(|variant| hlsl(variant, model)).collect::<Vec<_>>()
+    });
+    assert!(texts.iter().all(|texts| texts.len() > 100));
+    let want = texts.each_ref().map(|texts| (texts.len(), 0));
+    let (ok, said) = compile(&script, folder(texts).path());
+    assert!(ok && counts(&said) == want, "{said}");
     println!("{said}");
 }

@@ -102,6 +102,20 @@ fn translate(variant: &Variant, module: &naga::Module, info: &ModuleInfo) -> Res
     Ok(())
 }
 
+/// The rounding of `pack2x16float` is the driver's, and AMD's driver of Mesa truncates.
+#[test]
+fn halves_are_packed_by_the_function_that_rounds_them() {
+    let packs = |text: &str| {
+        text.matches("pack2x16float(").count() - text.matches("unpack2x16float(").count()
+    };
+    for file in SHADERS {
+        let rounding =
+            file.text.split("fn nearest_halves").nth(1).and_then(|t| t.split("\n}").next());
+        assert_eq!(packs(file.text), rounding.map_or(0, packs), "{}", file.name);
+    }
+    assert!(SHADERS.iter().any(|file| packs(file.text) == 2));
+}
+
 #[test]
 fn every_variant_stays_within_default_limits() {
     let core = Caps::core();

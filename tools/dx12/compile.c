@@ -1,4 +1,5 @@
-// Compiles HLSL compute shaders with one of Microsoft's compilers, as wgpu 30 does. A Windows program, for Wine.
+// Compiles HLSL compute shaders with one of Microsoft's compilers, as wgpu 30 does in release builds. A Windows program,
+// for Wine.
 //
 //   compile.exe fxc|dxc <list of files     one path in each line; prints the errors of each file that fails
 //
@@ -44,6 +45,9 @@ static HRESULT by_dxc(void *compiler, const char *text, SIZE_T size, void **erro
     METHOD(result, 5, HRESULT, void **)(result, errors);
     METHOD(result, 3, HRESULT, HRESULT *)(result, &status);
     release(result);
+    // wgpu takes any message for a failure.
+    const char *said = *errors ? METHOD(*errors, 3, const char *)(*errors) : NULL;
+    if (status >= 0 && said && *said) return -1;
     return status;
 }
 
@@ -80,8 +84,8 @@ int main(int argc, char **argv) {
         files++;
         if (status < 0) {
             failed++;
-            const char *why = errors ? METHOD(errors, 3, char *)(errors) : "no reason given";
-            printf("%s: %.*s\n%.2000s\n", argv[1], (int)strcspn(text, "\n"), text, why);
+            const char *why = errors ? METHOD(errors, 3, const char *)(errors) : NULL;
+            printf("%s: %.*s\n%.2000s\n", argv[1], (int)strcspn(text, "\n"), text, why ? why : "no reason");
         }
         release(code);
         release(errors);
