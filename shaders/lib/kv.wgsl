@@ -41,6 +41,10 @@ fn untile4(t: Tile4) -> vec4<f32> {
 }
 
 #part halves=nearest
+fn is_nan4(v: vec4<f32>) -> vec4<bool> {
+    return (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+}
+
 // Four values as f16 in two words, rounded to nearest, ties to even. pack2x16float leaves the rounding to the driver:
 // RADV's, for AMD, truncates, so that errors would be twice as large and all towards zero. Values that are rounded
 // before are packed exactly. Packing is also undefined beyond the range of f16, so values are clamped to +-65504. clamp
@@ -53,8 +57,7 @@ fn nearest_halves(v: vec4<f32>) -> vec2<u32> {
     // Below 2^-14, an f16 is a multiple of 2^-24.
     let denormal = round(c * 16777216.0) * 5.9604644775390625e-8;
     let rounded = select(normal, denormal, abs(c) < vec4<f32>(6.103515625e-5));
-    let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
-    let kept = select(rounded, v, nan);
+    let kept = select(rounded, v, is_nan4(v));
     return vec2<u32>(pack2x16float(kept.xy), pack2x16float(kept.zw));
 }
 
@@ -117,7 +120,7 @@ fn block_scale(first: u32) -> u32 {
 }
 
 fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) {
-    let nan = (bitcast<vec4<u32>>(v) & vec4<u32>(0x7fffffffu)) > vec4<u32>(0x7f800000u);
+    let nan = is_nan4(v);
     let m = abs(v);
     largest[lane] = select(max(max(m.x, m.y), max(m.z, m.w)), -1.0, any(nan));
     workgroupBarrier();

@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lora::{LoraMatrix, LoraShape};
-use super::route::ChoiceSizes;
+use super::route::ChoiceConstants;
 use super::{ChoicePart, ExpertChoice, Norm, NormPart, OfExpertPart, Reduce, bytes_of};
 use crate::gpu::{Caps, Dispatch, Extent, Reads, Recorder, Tensor, Variant};
 
@@ -90,7 +90,7 @@ fn variant(
     wide: bool,
     norm: bool,
     part: OfExpertPart,
-    choice: Option<ChoiceSizes>,
+    choice: Option<ChoiceConstants>,
 ) -> Variant {
     let (reduce, wg) = lanes(reduce, wide);
     let mut v = Variant::new("lora_shrink").import(reduce).import(NormPart::new(norm)).import(part);
@@ -104,7 +104,7 @@ fn variant(
 pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
     let mut all = Vec::new();
     for reduce in Reduce::available(caps).into_iter().filter(|r| *r != Reduce::SerialSubgroup) {
-        let choice = Some(ChoiceSizes::LFM2_8B_A1B);
+        let choice = Some(ChoiceConstants::LFM2_8B_A1B);
         for norm in [false, true] {
             all.push(variant(reduce, false, norm, OfExpertPart::None, None));
             all.push(variant(reduce, false, norm, OfExpertPart::Chosen, choice));
@@ -131,7 +131,7 @@ impl LoraShrink<'_> {
         match self.experts {
             OfExpert::None => {}
             OfExpert::Chosen(c) => {
-                choice = Some(c.sizes());
+                choice = Some(c.constants());
                 bindings.extend([c.logits.bind("logits"), c.expert_bias.bind("expert_bias")]);
             }
             OfExpert::Listed { ids, .. } => bindings.push(ids.bind("ids")),

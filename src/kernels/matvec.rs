@@ -3,7 +3,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use super::lora::LoraParams;
-use super::route::ChoiceSizes;
+use super::route::ChoiceConstants;
 use super::{
     Activations, BiasPart, ChoicePart, Epilogue, ExpertChoice, Format, Grouped, InputPart,
     ItemsPart, LoraPart, Matrix, NormPart, ProductPart, Reduce, WeightsPart, bytes_of, fold,
@@ -132,7 +132,7 @@ struct Parts {
     weights: WeightsPart,
     items: ItemsPart,
     /// The kernel's own choice of experts (gather, combine).
-    choice: Option<ChoiceSizes>,
+    choice: Option<ChoiceConstants>,
     norm: bool,
     bias: bool,
     lora: bool,
@@ -153,7 +153,7 @@ impl Parts {
         let side_by_side = self.max_subgroup <= WG && !self.reduce.is_serial();
         match (self.items, self.choice) {
             // A tree needs a power of two.
-            (ItemsPart::Combine, Some(ChoiceSizes { top_k, .. })) if side_by_side => {
+            (ItemsPart::Combine, Some(ChoiceConstants { top_k, .. })) if side_by_side => {
                 top_k.next_power_of_two().min(4)
             }
             _ => 1,
@@ -236,7 +236,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             for (epilogue, items_per_group) in [(store, 1), (add, most)] {
                 all.push(Parts { bias: true, epilogue, items_per_group, ..dense });
             }
-            let choice = Some(ChoiceSizes::LFM2_8B_A1B);
+            let choice = Some(ChoiceConstants::LFM2_8B_A1B);
             let gather = Parts { items: ItemsPart::Gather, choice, epilogue: swiglu, ..dense };
             let combine = Parts { items: ItemsPart::Combine, choice, epilogue: add, ..dense };
             all.extend([Parts { norm: true, ..gather }, gather, combine]);
@@ -319,7 +319,7 @@ impl Matvec<'_> {
             let parts = Parts {
                 weights: part.format.weights_part(r.caps()),
                 items: self.items.part(),
-                choice: choice.map(|c| c.sizes()),
+                choice: choice.map(|c| c.constants()),
                 norm: self.norm.is_some(),
                 bias: self.bias.is_some(),
                 lora: self.weight.lora.is_some(),

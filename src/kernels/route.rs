@@ -23,8 +23,8 @@ pub struct ExpertChoice<'a> {
 }
 
 impl ExpertChoice<'_> {
-    pub(super) fn sizes(&self) -> ChoiceSizes {
-        ChoiceSizes {
+    pub(super) fn constants(&self) -> ChoiceConstants {
+        ChoiceConstants {
             experts: self.expert_bias.len() as u32,
             top_k: self.top_k,
             norm_topk_prob: self.norm_topk_prob,
@@ -32,15 +32,15 @@ impl ExpertChoice<'_> {
     }
 }
 
-/// The constants of a choice of experts in a kernel.
+/// The constants of a kernel that chooses experts.
 #[derive(Clone, Copy)]
-pub(super) struct ChoiceSizes {
+pub(super) struct ChoiceConstants {
     pub experts: u32,
     pub top_k: u32,
     pub norm_topk_prob: bool,
 }
 
-impl ChoiceSizes {
+impl ChoiceConstants {
     /// Those of LFM2-8B-A1B.
     pub const LFM2_8B_A1B: Self = Self { experts: 32, top_k: 4, norm_topk_prob: true };
 
@@ -69,14 +69,14 @@ struct Params {
     routed_scaling: f32,
 }
 
-fn variant(sizes: ChoiceSizes) -> Variant {
-    sizes.import(Variant::new("route").int("WG", WG), ChoicePart::Alone)
+fn variant(constants: ChoiceConstants) -> Variant {
+    constants.import(Variant::new("route").int("WG", WG), ChoicePart::Alone)
 }
 
 pub(super) fn variants(_: &Caps) -> Vec<Variant> {
     [(32, 4, true), (64, 4, true), (7, 3, false), (7, 1, true)]
         .map(|(experts, top_k, norm_topk_prob)| {
-            variant(ChoiceSizes { experts, top_k, norm_topk_prob })
+            variant(ChoiceConstants { experts, top_k, norm_topk_prob })
         })
         .to_vec()
 }
@@ -85,9 +85,9 @@ impl Route<'_> {
     /// Appends the dispatch.
     pub fn record(&self, r: &mut Recorder) {
         let ExpertChoice { logits, expert_bias, routed_scaling_factor, .. } = self.choice;
-        let sizes = self.choice.sizes();
+        let constants = self.choice.constants();
         r.push(Dispatch {
-            variant: variant(sizes),
+            variant: variant(constants),
             params: bytes_of(&Params { routed_scaling: routed_scaling_factor }),
             bindings: vec![
                 logits.bind("logits"),
@@ -96,7 +96,7 @@ impl Route<'_> {
                 self.gates.bind("gates"),
             ],
             grid: [Extent::Rows { times: 1, per: WG }, Extent::Const(1), Extent::Const(1)],
-            macs_per_row: u64::from(sizes.experts),
+            macs_per_row: u64::from(constants.experts),
             reads: Reads::default(),
         });
     }

@@ -89,7 +89,7 @@ pub struct MoeConfig {
     pub intermediate_size: usize,
     /// Experts of a layer.
     pub num_experts: usize,
-    /// Experts that a token uses (`num_experts_per_tok`), 1 to `num_experts`.
+    /// Experts that a token uses (`num_experts_per_tok`), 1 to `num_experts` and at most 64.
     pub top_k: usize,
     /// Whether `expert_bias` is added to the scores when experts are selected.
     pub use_expert_bias: bool,
