@@ -66,20 +66,31 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     var b = vec4<f32>(0.0);
     var c = vec4<f32>(0.0);
     var v = vec4<f32>(0.0);
+    var squares = 0.0;
     for (var k = lane_in_row(lane); k < units; k += LANES) {
         let b_unit = load_unit(b_at + vec4<u32>(k));
         let c_unit = load_unit(c_at + vec4<u32>(k));
         let x_unit = load_unit(x_at + vec4<u32>(k));
-        b += unit_product(unpacked(b_unit), row_at, k, lane);
-        c += unit_product(unpacked(c_unit), row_at, k, lane);
-        v += unit_product(unpacked(x_unit), row_at, k, lane);
+        let p = unit_product(unpacked(b_unit, 0u), row_at, k * UNIT_SLICES, lane);
+        b += p.y;
+        squares += p.squares;
+        c += unit_product(unpacked(c_unit, 0u), row_at, k * UNIT_SLICES, lane).y;
+        v += unit_product(unpacked(x_unit, 0u), row_at, k * UNIT_SLICES, lane).y;
+        // Not a loop over the slices: llvmpipe's compiler does not remove a loop of one round. It took a third more time.
+        if (UNIT_SLICES == 2u) {
+            let p = unit_product(unpacked(b_unit, 1u), row_at, (k * 2u) + 1u, lane);
+            b += p.y;
+            squares += p.squares;
+            c += unit_product(unpacked(c_unit, 1u), row_at, (k * 2u) + 1u, lane).y;
+            v += unit_product(unpacked(x_unit, 1u), row_at, (k * 2u) + 1u, lane).y;
+        }
     }
     let c_rows = rows + vec4<u32>(params.channels);
     let x_rows = c_rows + vec4<u32>(params.channels);
     b = add_lora(b, row, row, rows, lane_in_row(lane), LANES);
     c = add_lora(c, row, row, c_rows, lane_in_row(lane), LANES);
     v = add_lora(v, row, row, x_rows, lane_in_row(lane), LANES);
-    let factor = norm_factor(row_at, lane);
+    let factor = norm_factors(row_squares(vec4<f32>(squares), lane)).x;
     b = reduce_sum4(b, lane) * factor;
     c = reduce_sum4(c, lane) * factor;
     v = reduce_sum4(v, lane) * factor;

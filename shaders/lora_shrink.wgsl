@@ -54,7 +54,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, lane: Lane) {
     let a = (slot * params.slot4) + (((expert * params.rank4 * 4u) + rank) * width);
     var sum = vec4<f32>(0.0);
     for (var k = lane_in_row(lane); k < width; k += LANES) {
-        let v = input4(input_at, k);
+        let v = normed(x[input_at + k], k);
         sum += vec4<f32>(
             dot(lora[a + k], v), dot(lora[a + width + k], v),
             dot(lora[a + (2u * width) + k], v), dot(lora[a + (3u * width) + k], v));

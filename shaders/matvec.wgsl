@@ -25,20 +25,22 @@
 //
 // A lane is one invocation. LANES lanes share four rows of the matrix: all lanes of the workgroup, or a single lane
 // with reduce=serial. A unit is 4 * UNIT4 columns of these four rows. Lane i takes units i, i + LANES, ..., so that
-// loads are coalesced. A lane loads its next unit while it multiplies the current one. After the last unit, the sums of
-// the lanes are added up.
+// loads are coalesced. With AHEAD, it loads its next unit while it multiplies the current one. It multiplies the
+// UNIT_SLICES slices of a unit one after another, so that few weights are unpacked at a time. After the last unit, the
+// sums of the lanes are added up.
 // JOBS is the number of jobs of an item that a workgroup computes side by side. It is 1 except with items=combine. Each
 // of these jobs has JOB_LANES = LANES / JOBS lanes, which divide its units among them as described above. The products
 // of an item's jobs are added in the order of the jobs, so that the rounding is always the same.
 // The import `product` (lib/weights/) defines:
-//   load_unit(at)                             loads a unit. The units of the part are numbered row by row, and
-//                                             at[i] is the number of the unit in the i-th of the four rows
-//   unpacked(unit)                            the unit's weights as unit_product takes them: unpacked once for all
-//                                             items, or still packed (unpack=later)
-//   unit_product(weights, row_at, index, lane) four dot products: each of the unit's rows times the same columns of
-//                                             the input row that begins at x[row_at]. `index` is the number of
-//                                             the unit within its row
-// cols is a multiple of 4 * UNIT4; rows may be any number.
+//   load_unit(at)                             loads a unit. The units of the matrix part are numbered row by row,
+//                                             and at[i] is the number of the unit in the i-th of the four rows
+//   unpacked(unit, slice)                     the weights of one of its slices, as unit_product takes them: unpacked
+//                                             once for all items, or still packed
+//   unit_product(weights, row_at, index, lane) a Product: four dot products, each of the slice's rows times the same
+//                                             columns of the input row that begins at x[row_at], and the squares of
+//                                             these inputs. `index` is the number of the slice within its row
+//   row_squares(own, lane)                    the sums of squares of four input rows, by the lane's shares
+// cols is a multiple of the format's block and of 4 * UNIT4; rows may be any number.
 // Grid: x has ceil(items / ITEMS) workgroups. For grouped items it has max_tiles, the largest possible number of tiles.
 // The rows of the matrix are divided into groups, one for each workgroup. y and z together number these groups, because
 // one dimension has at most 65,535 workgroups. x varies fastest: workgroups that read the same weights run one after
@@ -92,6 +94,9 @@ struct Params {
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
 
 const JOB_LANES = LANES / JOBS;
+// Whether a lane loads its next unit while it multiplies the current one. A single lane for four rows, as on llvmpipe,
+// would take a tenth more time if it did. With four items it would take 168 registers instead of 128 on gfx1150 (Q6_K).
+const AHEAD = LANES > 1u && ITEMS < 4u;
 
 // The first vec4 of the row that a job of an item reads.
 fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.cols / 4u); }
@@ -114,6 +119,14 @@ fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> v
     return all;
 }
 
+// values[i]. Compilers keep an array in registers if all its indices are constant once loops are unrolled, and they
+// leave loops with long bodies as they are: Mesa's for NVIDIA moved both arrays of four items to memory.
+fn item_of(values: array<vec4<f32>, ITEMS>, i: u32) -> vec4<f32> {
+    var value = values[0];
+    for (var n = 1u; n < ITEMS; n++) { value = select(value, values[n], n == i); }
+    return value;
+}
+
 @compute @workgroup_size(WG)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -134,6 +147,8 @@ fn main(
 
     var sums: array<vec4<f32>, ITEMS>;
     for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
+    var squares: array<f32, max(ITEMS, 4u)>;
+    for (var i = 0u; i < max(ITEMS, 4u); i++) { squares[i] = 0.0; }
     for (var done = 0u; done < n_jobs(); done += JOBS) {
         let job = min(done + (lane_in_row(lane) / JOB_LANES), n_jobs() - 1u);
         let base = job_expert(first, job) * params.rows;
@@ -148,16 +163,30 @@ fn main(
         var next = load_unit(at + vec4<u32>(min(start, units - 1u)));
         for (var k = start; k < units; k += JOB_LANES) {
             var unit = next;
-            // A single lane for four rows, as on llvmpipe, loads no unit ahead: that would take a tenth more time.
-            if (LANES == 1u) {
+            if (!AHEAD) {
                 unit = load_unit(at + vec4<u32>(k));
             } else {
                 next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             }
-            let weights = unpacked(unit);
-            // A tile of grouped items often has fewer than ITEMS.
+            let weights = unpacked(unit, 0u);
             for (var i = 0u; i < ITEMS; i++) {
-                if (first + i < end) { products[i] += unit_product(weights, inputs[i], k, lane); }
+                // A tile of grouped items often has fewer than ITEMS.
+                if (first + i < end) {
+                    let p = unit_product(weights, inputs[i], k * UNIT_SLICES, lane);
+                    products[i] += p.y;
+                    squares[i] += p.squares;
+                }
+            }
+            // Not a loop over the slices: llvmpipe's compiler does not remove a loop of one round.
+            if (UNIT_SLICES == 2u) {
+                let weights = unpacked(unit, 1u);
+                for (var i = 0u; i < ITEMS; i++) {
+                    if (first + i < end) {
+                        let p = unit_product(weights, inputs[i], (k * 2u) + 1u, lane);
+                        products[i] += p.y;
+                        squares[i] += p.squares;
+                    }
+                }
             }
         }
         let lora_row = (job_expert(first, job) * params.lora_rows) + params.first_row;
@@ -165,14 +194,25 @@ fn main(
             let item = min(first + i, end - 1u);
             let s = job_product(item, job);
             let sum = add_lora(
-                products[i], s / params.top_k, s, vec4<u32>(lora_row) + r, start, JOB_LANES);
+                item_of(products, i), s / params.top_k, s, vec4<u32>(lora_row) + r, start, JOB_LANES);
             let y = reduce_sum4_of(sum, JOB_LANES, lane);
-            sums[i] = add_jobs(sums[i], y, item, done, lane);
+            let all = add_jobs(item_of(sums, i), y, item, done, lane);
+            for (var n = 0u; n < ITEMS; n++) { sums[n] = select(sums[n], all, n == i); }
         }
     }
+    if (NORMED) {
+        let own = vec4<f32>(squares[0], squares[1], squares[2], squares[3]);
+        let factors = norm_factors(row_squares(own, lane));
+        for (var i = 0u; i < min(ITEMS, 4u); i++) { sums[i] *= factors[i]; }
+    }
+    if (NORMED && ITEMS > 4u) {
+        let at = max(ITEMS, 4u) - 4u;
+        let own = vec4<f32>(squares[at], squares[at + 1u], squares[at + 2u], squares[at + 3u]);
+        let factors = norm_factors(row_squares(own, lane));
+        for (var i = 4u; i < ITEMS; i++) { sums[i] *= factors[i - 4u]; }
+    }
     for (var i = 0u; i < ITEMS; i++) {
-        let factor = norm_factor(input_at(min(first + i, end - 1u), 0u), lane);
-        let y = sums[i] * factor;
+        let y = item_of(sums, i);
         if (first + i < end && lane_in_row(lane) == 0u && row < params.rows) {
             epilogue(output_of(first + i), row, min(4u, params.rows - row), y + bias4(row));
         }

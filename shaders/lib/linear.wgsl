@@ -17,10 +17,12 @@
 //   tiles()                number of tiles
 //   tile_expert(tile), tile_len(tile)   matrix and number of items of a tile
 //   tile_input, tile_output (tile, i)   input row and output row of item i of a tile
-// Import norm reads an input row, which begins at x[row_at]:
-//   input4(row_at, col)    inputs 4 col .. 4 col + 3, multiplied by the norm's weight if there is a norm
-//   norm_factor(row_at, lane)   the other factor of RMSNorm, by which the sum of an item is multiplied; 1 without a
-//                          norm
+// Import norm has RMSNorm of the inputs: h = norm_scale * x / sqrt(mean(x^2) + eps). The factor 1 / sqrt(..) multiplies
+// the product, after the sum, so that no lane waits for it. Lanes add up the squares of the inputs that they multiply:
+//   normed(v, col)         v = inputs 4 col .. 4 col + 3, multiplied by norm_scale if there is a norm
+//   squares4(v)            the sum of their squares; 0 without a norm
+//   norm_factors(squares)  1 / sqrt(..) of four input rows, by their sums of squares. row_squares makes these of the
+//                          lanes' shares. Called only with NORMED, which says that there is a norm
 // Every product kernel finishes an item for four rows row .. row + 3 of the matrix part at a time:
 //   bias4(row)             biases of the rows
 //   add_lora(..)           adds the product of the LoRA adapter of the item's sequence; called before bias4
@@ -242,41 +244,57 @@ fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i) / params.t
 fn tile_input(tile: u32, i: u32) -> u32 { return tile_output(tile, i); }
 
 #part norm=none
-// Inputs are multiplied as they are.
-fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col]; }
-fn norm_factor(row_at: u32, lane: Lane) -> f32 { return 1.0; }
+const NORMED = false;
+fn normed(v: vec4<f32>, col: u32) -> vec4<f32> { return v; }
+fn squares4(v: vec4<f32>) -> f32 { return 0.0; }
+fn norm_factors(squares: vec4<f32>) -> vec4<f32> { return vec4<f32>(1.0); }
 
 #part norm=rms
-// Inputs are rows of the residual stream, and RMSNorm is applied to them:
-// h = norm_scale * x / sqrt(mean(x^2) + eps). The factor 1 / sqrt(..) multiplies the product, after the sum, so
-// that no lane waits for it.
 @group(1) @binding(N) var<storage, read> norm_scale: array<vec4<f32>>;
-
-fn input4(row_at: u32, col: u32) -> vec4<f32> { return x[row_at + col] * norm_scale[col]; }
-
-fn norm_factor(row_at: u32, lane: Lane) -> f32 {
-    var squares = 0.0;
-    for (var i = input_lane(lane); i < bound(params.cols / 4u); i += INPUT_LANES) {
-        let v = x[row_at + i];
-        squares += dot(v, v);
-    }
-    return 1.0 / sqrt((reduce_inputs(squares, lane) / f32(params.cols)) + params.eps);
+const NORMED = true;
+fn normed(v: vec4<f32>, col: u32) -> vec4<f32> { return v * norm_scale[col]; }
+fn squares4(v: vec4<f32>) -> f32 { return dot(v, v); }
+fn norm_factors(squares: vec4<f32>) -> vec4<f32> {
+    return 1.0 / sqrt((squares / f32(params.cols)) + params.eps);
 }
 
+#part result=unit
+// The products of a slice of a unit with its inputs, and the sum of squares of these before they were normed.
+struct Product { y: vec4<f32>, squares: f32 }
+
 #part inputs=f32
-// 32 columns.
+// 32 columns, normed, and the lane's share of the sum of their squares before.
 struct Inputs {
     v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
-    v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
+    v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>, squares: f32,
 }
 
 #part input=f32
 #import inputs=f32
+#import raw=eight
 // Columns 4 i .. 4 i + 31 of a row.
 fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
+    let raw = load_raw(row_at + i);
     return Inputs(
-        input4(row_at, i), input4(row_at, i + 1u), input4(row_at, i + 2u), input4(row_at, i + 3u),
-        input4(row_at, i + 4u), input4(row_at, i + 5u), input4(row_at, i + 6u), input4(row_at, i + 7u));
+        normed(raw.v0, i), normed(raw.v1, i + 1u), normed(raw.v2, i + 2u), normed(raw.v3, i + 3u),
+        normed(raw.v4, i + 4u), normed(raw.v5, i + 5u), normed(raw.v6, i + 6u), normed(raw.v7, i + 7u),
+        squares_of(raw));
+}
+
+#part raw=eight
+#import squares=own
+struct Raw {
+    v0: vec4<f32>, v1: vec4<f32>, v2: vec4<f32>, v3: vec4<f32>,
+    v4: vec4<f32>, v5: vec4<f32>, v6: vec4<f32>, v7: vec4<f32>,
+}
+// The 32 columns from x[at] on, as they are.
+fn load_raw(at: u32) -> Raw {
+    return Raw(
+        x[at], x[at + 1u], x[at + 2u], x[at + 3u], x[at + 4u], x[at + 5u], x[at + 6u], x[at + 7u]);
+}
+fn squares_of(x: Raw) -> f32 {
+    return ((squares4(x.v0) + squares4(x.v1)) + (squares4(x.v2) + squares4(x.v3)))
+        + ((squares4(x.v4) + squares4(x.v5)) + (squares4(x.v6) + squares4(x.v7)));
 }
 
 #part input=broadcast
@@ -287,18 +305,24 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
 
 // Columns 4 i .. 4 i + 31 of a row.
 fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
-    let part = input4(row_at, i + (lane.subgroup_lane & 7u));
+    let own = i + (lane.subgroup_lane & 7u);
+    let raw = x[row_at + own];
+    let part = normed(raw, own);
     return Inputs(
         subgroupBroadcast(part, 0u), subgroupBroadcast(part, 1u),
         subgroupBroadcast(part, 2u), subgroupBroadcast(part, 3u),
         subgroupBroadcast(part, 4u), subgroupBroadcast(part, 5u),
-        subgroupBroadcast(part, 6u), subgroupBroadcast(part, 7u));
+        subgroupBroadcast(part, 6u), subgroupBroadcast(part, 7u), squares4(raw));
+}
+// Each group of eight lanes has the squares of whole rows.
+fn row_squares(own: vec4<f32>, lane: Lane) -> vec4<f32> {
+    return subgroupAdd(own) * (8.0 / f32(lane.subgroup_size));
 }
 
 #part input=int8
 // Inputs rounded to 8 bits in blocks of 32 when they are loaded: q = round(x * 127 / max|x|), an error of at
 // most max|x| / 254 of the block. This takes no dispatch of its own.
-
+#import raw=eight
 // 32 columns; column 4 n + i is byte i of the n-th word of a, then b.
 struct Inputs {
     a: vec4<u32>,
@@ -307,6 +331,7 @@ struct Inputs {
     // Sums of the integers of columns 0 .. 15 and 16 .. 31.
     low_sum: i32,
     high_sum: i32,
+    squares: f32,
 }
 
 // The largest magnitude as bits. Bits order as magnitudes do, with infinity and NaN last, so a NaN
@@ -326,14 +351,15 @@ fn sum_of(words: vec4<u32>) -> i32 {
 
 // Columns 4 i .. 4 i + 31 of a row.
 fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
-    let v0 = input4(row_at, i);
-    let v1 = input4(row_at, i + 1u);
-    let v2 = input4(row_at, i + 2u);
-    let v3 = input4(row_at, i + 3u);
-    let v4 = input4(row_at, i + 4u);
-    let v5 = input4(row_at, i + 5u);
-    let v6 = input4(row_at, i + 6u);
-    let v7 = input4(row_at, i + 7u);
+    let raw = load_raw(row_at + i);
+    let v0 = normed(raw.v0, i);
+    let v1 = normed(raw.v1, i + 1u);
+    let v2 = normed(raw.v2, i + 2u);
+    let v3 = normed(raw.v3, i + 3u);
+    let v4 = normed(raw.v4, i + 4u);
+    let v5 = normed(raw.v5, i + 5u);
+    let v6 = normed(raw.v6, i + 6u);
+    let v7 = normed(raw.v7, i + 7u);
     let most = bitcast<f32>(max(
         max(max(largest(v0), largest(v1)), max(largest(v2), largest(v3))),
         max(max(largest(v4), largest(v5)), max(largest(v6), largest(v7)))));
@@ -343,62 +369,42 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
         rounded(v0, inverse), rounded(v1, inverse), rounded(v2, inverse), rounded(v3, inverse));
     let b = vec4<u32>(
         rounded(v4, inverse), rounded(v5, inverse), rounded(v6, inverse), rounded(v7, inverse));
-    return Inputs(a, b, most / 127.0, sum_of(a), sum_of(b));
+    return Inputs(a, b, most / 127.0, sum_of(a), sum_of(b), squares_of(raw));
 }
 
 #part unpack=later
-// `unit_product` unpacks the unit again for each item, which takes few registers.
+// `unit_product` unpacks the whole unit.
 alias Weights = Unit;
-
-fn unpacked(unit: Unit) -> Weights { return unit; }
+fn unpacked(unit: Unit, slice: u32) -> Weights { return unit; }
 
 #part unit=block
 // A unit is a block of 32 columns of four rows.
 #import input
 #import unpack=later
+#import result=unit
 const UNIT4 = 8u;
+const UNIT_SLICES = 1u;
 
-#part unit=slice
-// A unit is a quarter of a block of 32 columns, for four rows. Unit u is slice w = u % 4 of its block: columns
-// 4 w .. 4 w + 3 and 16 + 4 w .. 16 + 4 w + 3. Consecutive lanes then load consecutive words of a row and
-// consecutive inputs, whole cache lines. With whole blocks, neighbouring lanes read inputs 128 bytes apart.
-const UNIT4 = 2u;
+#part squares=own
+fn row_squares(own: vec4<f32>, lane: Lane) -> vec4<f32> { return reduce_sum4(own, lane); }
 
-// A row of inputs is made of vec4s. The unit's columns are two of them: the one at this index, and the one four later.
-fn slice_column(unit: u32) -> u32 { return ((unit / 4u) * 8u) + (unit & 3u); }
+#part unit=slices
+// A unit is two neighbouring slices of a block of 32 columns, for four rows. They have the same scales.
+const UNIT4 = 4u;
+const UNIT_SLICES = 2u;
+// Slice s of a row is slice w = s % 4 of its block: columns 4 w .. 4 w + 3 and 16 + 4 w .. 16 + 4 w + 3. Neighbouring
+// lanes then load neighbouring words of a row, and the loads of a unit take whole cache lines of inputs. With whole
+// blocks, neighbouring lanes read inputs 128 bytes apart.
+#import result=unit
+#import squares=own
+struct SliceInputs { a: vec4<f32>, b: vec4<f32>, squares: f32 }
 
-#part columns=eight
-// Eight columns of four rows.
-struct Columns {
-    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
-    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
-}
-
-// The dot products of the four rows with eight inputs: columns 0 .. 3 with a, the others with b.
-fn columns_product(w: Columns, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
-    var sum = w.c0 * a.x;
-    sum += w.c1 * a.y;
-    sum += w.c2 * a.z;
-    sum += w.c3 * a.w;
-    sum += w.c4 * b.x;
-    sum += w.c5 * b.y;
-    sum += w.c6 * b.z;
-    sum += w.c7 * b.w;
-    return sum;
-}
-
-#part columns=bytes
-// A slice is unpacked once for all items. This saves instructions where a weight has several bit fields.
-#import columns=eight
-
-// Word r of `a` has the first four columns of row r, a byte each; word r of `b` the others.
-fn columns_of(a: vec4<u32>, b: vec4<u32>) -> Columns {
-    let byte = vec4<u32>(255u);
-    return Columns(
-        vec4<f32>(a & byte), vec4<f32>((a >> vec4<u32>(8u)) & byte),
-        vec4<f32>((a >> vec4<u32>(16u)) & byte), vec4<f32>(a >> vec4<u32>(24u)),
-        vec4<f32>(b & byte), vec4<f32>((b >> vec4<u32>(8u)) & byte),
-        vec4<f32>((b >> vec4<u32>(16u)) & byte), vec4<f32>(b >> vec4<u32>(24u)));
+// The inputs of a slice, normed, and the sum of their squares before.
+fn slice_inputs(row_at: u32, slice: u32) -> SliceInputs {
+    let col = ((slice / 4u) * 8u) + (slice & 3u);
+    let a = x[row_at + col];
+    let b = x[row_at + col + 4u];
+    return SliceInputs(normed(a, col), normed(b, col + 4u), squares4(a) + squares4(b));
 }
 
 #part bias=none

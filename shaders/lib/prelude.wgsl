@@ -152,9 +152,6 @@ const LOWEST = -3.4028234e38;
 //   reduce_sum4, reduce_max   the result for the row, returned in each of its lanes
 //   reduce_sum4_of(value, lanes, lane)   the sum over this lane's group of `lanes` consecutive lanes, a power
 //                         of two; a subgroup must not be larger
-// Lanes that read the same input row may share that work too (RMSNorm in matvec):
-//   INPUT_LANES, input_lane(lane)   lanes that share it, and the lane's index among them
-//   reduce_inputs(value, lane)      the sum of a value over these lanes, returned in each of them
 
 #part reduce=tree
 // A tree in workgroup memory. The order is fixed, so a result depends only on WG.
@@ -201,10 +198,6 @@ fn reduce_max(value: f32, lane: Lane) -> f32 {
     workgroupBarrier();
     return total;
 }
-
-const INPUT_LANES = WG;
-fn input_lane(lane: Lane) -> u32 { return lane.index; }
-fn reduce_inputs(value: f32, lane: Lane) -> f32 { return reduce_sum4(vec4<f32>(value), lane).x; }
 
 #part reduce=subgroup
 // Subgroup operations within each subgroup, then a loop over the subgroups' results in workgroup
@@ -257,10 +250,6 @@ fn reduce_max(value: f32, lane: Lane) -> f32 {
     return total;
 }
 
-const INPUT_LANES = WG;
-fn input_lane(lane: Lane) -> u32 { return lane.index; }
-fn reduce_inputs(value: f32, lane: Lane) -> f32 { return reduce_sum4(vec4<f32>(value), lane).x; }
-
 #part reduce=serial
 // Every lane owns whole rows, so nothing is shared and no barrier is needed: fastest on CPU drivers.
 const LANES = 1u;
@@ -274,10 +263,6 @@ fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
-
-const INPUT_LANES = 1u;
-fn input_lane(lane: Lane) -> u32 { return 0u; }
-fn reduce_inputs(value: f32, lane: Lane) -> f32 { return value; }
 
 #part reduce=serial_subgroup
 // As serial; lanes of a subgroup may also pass values to each other (input=broadcast).
@@ -294,10 +279,3 @@ fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
-
-// Each eight lanes of a subgroup share an input row, so a subgroup adds it up subgroup_size / 8 times.
-const INPUT_LANES = 8u;
-fn input_lane(lane: Lane) -> u32 { return lane.subgroup_lane & 7u; }
-fn reduce_inputs(value: f32, lane: Lane) -> f32 {
-    return subgroupAdd(value) * (8.0 / f32(lane.subgroup_size));
-}

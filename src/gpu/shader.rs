@@ -307,6 +307,7 @@ macro_rules! shaders {
 
 shaders![
     "lib/prelude",
+    "lib/columns",
     "lib/coop",
     "lib/kv",
     "lib/linear",

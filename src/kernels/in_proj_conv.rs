@@ -56,7 +56,7 @@ fn variant(
     (l_cache, ring): (u32, u32),
     lora: bool,
 ) -> Variant {
-    let v = Variant::new("in_proj_conv").import(reduce).import(weights).import(NormPart::Rms);
+    let v = Variant::new("in_proj_conv").import(reduce).import(NormPart::Rms);
     let v = v.import(LoraPart::new(lora));
     product_of(v, weights, activations, reduce).int("WG", WG).int("L", l_cache).int("RING", ring)
 }

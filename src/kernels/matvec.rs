@@ -107,7 +107,7 @@ struct Params {
 }
 
 /// Chooses the parts by which the lanes of a kernel multiply weights with inputs. With f32 inputs, lanes that share rows
-/// take quantised weights in slices of a block: `product=q4_slice` for Q4, which needs no import `input`.
+/// take quantised weights in slices of a block: `product=q4_slices` for Q4, which needs no import `input`.
 pub(super) fn product_of(
     kernel: Variant,
     weights: WeightsPart,
@@ -115,7 +115,7 @@ pub(super) fn product_of(
     reduce: Reduce,
 ) -> Variant {
     let product = ProductPart::new(weights, activations, reduce);
-    let kernel = kernel.import(product);
+    let kernel = kernel.import(product.weights()).import(product);
     if !weights.is_quantised() || product.slices {
         return kernel;
     }
@@ -172,7 +172,6 @@ impl Parts {
         let mut v = Variant::new("matvec")
             .import(self.reduce)
             .import(self.items)
-            .import(self.weights)
             .import(NormPart::new(self.norm));
         v = product_of(v, self.weights, self.activations, self.reduce);
         v = v

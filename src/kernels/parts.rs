@@ -64,6 +64,8 @@ pub(crate) enum WeightsPart {
     Bf16,
     Q8,
     Q4,
+    /// Q4 for products by slices.
+    Q4Pairs,
     Q4K,
     Q5K,
     Q6K,
@@ -87,6 +89,7 @@ impl ShaderPart for WeightsPart {
             Self::Bf16 => "bf16",
             Self::Q8 => "q8",
             Self::Q4 => "q4",
+            Self::Q4Pairs => "q4_pairs",
             Self::Q4K => "q4k",
             Self::Q5K => "q5k",
             Self::Q6K => "q6k",
@@ -104,7 +107,7 @@ pub(crate) struct ProductPart {
     pub weights: WeightsPart,
     /// Counts for quantised weights only.
     pub activations: Activations,
-    /// A lane takes a word of a block at a time in place of a block; for quantised weights and float
+    /// A lane takes two slices, half a block, at a time in place of a block; for quantised weights and float
     /// activations.
     pub slices: bool,
 }
@@ -120,6 +123,14 @@ impl ProductPart {
             slices: float && weights.is_quantised() && !reduce.is_serial(),
         }
     }
+
+    /// The part that loads the weights.
+    pub(crate) fn weights(&self) -> WeightsPart {
+        match self.weights {
+            WeightsPart::Q4 if self.slices => WeightsPart::Q4Pairs,
+            weights => weights,
+        }
+    }
 }
 
 impl ShaderPart for ProductPart {
@@ -129,11 +140,11 @@ impl ShaderPart for ProductPart {
         use Activations::{Float, Int8};
         if self.slices {
             return match self.weights {
-                WeightsPart::Q8 => "q8_slice",
-                WeightsPart::Q4K => "q4k_slice",
-                WeightsPart::Q5K => "q5k_slice",
-                WeightsPart::Q6K => "q6k_slice",
-                _ => "q4_slice",
+                WeightsPart::Q8 => "q8_slices",
+                WeightsPart::Q4K => "q4k_slices",
+                WeightsPart::Q5K => "q5k_slices",
+                WeightsPart::Q6K => "q6k_slices",
+                _ => "q4_slices",
             };
         }
         match (self.weights, self.activations) {
@@ -143,8 +154,8 @@ impl ShaderPart for ProductPart {
             ) => "float",
             (WeightsPart::Q8, Float) => "q8",
             (WeightsPart::Q8, Int8) => "q8_int8",
-            (WeightsPart::Q4, Float) => "q4",
-            (WeightsPart::Q4, Int8) => "q4_int8",
+            (WeightsPart::Q4 | WeightsPart::Q4Pairs, Float) => "q4",
+            (WeightsPart::Q4 | WeightsPart::Q4Pairs, Int8) => "q4_int8",
             (WeightsPart::Q4K, Float) => "q4k",
             (WeightsPart::Q4K, Int8) => "q4k_int8",
             (WeightsPart::Q5K, Float) => "q5k",

@@ -35,7 +35,7 @@ fn variants(caps: &Caps) -> Vec<Variant> {
         let parts = variant.parts().unwrap();
         let of = |import| parts.iter().copied().find(|p| p.starts_with(import));
         let product = (variant.kernel, of("weights="), of("product="));
-        let others = !matches!(product.1, None | Some("weights=q4"));
+        let others = !matches!(product.1, None | Some("weights=q4" | "weights=q4_pairs"));
         if !variant.needs().coop
             && !all.contains(&variant)
             && (products.insert(product) || !others || run_all())

@@ -3,7 +3,7 @@
 //             and for matmul and matmul_coop, which load early and decode late, load8(i) and
 //             decode8(packed, i): elements 4 i .. 4 i + 3 and 4 i + 16 .. 4 i + 19. In formats with
 //             blocks, i & 4 = 0, so that both are in one block of 32
-//   product   load_unit and unit_product, for matvec, whose header describes them
+//   product   load_unit, unpacked and unit_product, for matvec, whose header describes them
 
 #part weights=f32
 @group(1) @binding(N) var<storage, read> weight: array<vec4<f32>>;
@@ -70,14 +70,19 @@ fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
 #part product=float
 // A unit is four columns of four rows.
 #import unpack=later
+#import result=unit
+#import squares=own
 const UNIT4 = 1u;
+const UNIT_SLICES = 1u;
 struct Unit { r0: vec4<f32>, r1: vec4<f32>, r2: vec4<f32>, r3: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
     return Unit(weight4(at.x), weight4(at.y), weight4(at.z), weight4(at.w));
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let v = input4(row_at, unit);
-    return vec4<f32>(dot(u.r0, v), dot(u.r1, v), dot(u.r2, v), dot(u.r3, v));
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
+    let raw = x[row_at + unit];
+    let v = normed(raw, unit);
+    return Product(
+        vec4<f32>(dot(u.r0, v), dot(u.r1, v), dot(u.r2, v), dot(u.r3, v)), squares4(raw));
 }

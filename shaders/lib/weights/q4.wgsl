@@ -2,16 +2,24 @@
 //   plane 0  4 words per block. Element 4 * w + n is in the low nibble of byte n of word w, element
 //            16 + 4 * w + n in its high nibble, as in Q4_0
 //   plane 1  one f16 per block: d
-// The parts product=... use Inputs and load_inputs of import input (lib/linear.wgsl).
+// The products of whole blocks use Inputs and load_inputs of import input, those of slices slice_inputs
+// (lib/linear.wgsl).
 
 #part weights=q4
 // Two views of one buffer: `weight` by blocks of plane 0, `weight_words` by words of both planes.
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
+#import words=q4
+
+#part weights=q4_pairs
+// For product=q4_slices: `weight` by pairs of words of plane 0.
+@group(1) @binding(N) var<storage, read> weight: array<vec2<u32>>;
+#import words=q4
+
+#part words=q4
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
 fn block_scale(block: u32) -> f32 {
-    let pair = unpack2x16float(weight_words[params.plane1 + (block / 2u)]);
-    return select(pair.x, pair.y, (block & 1u) != 0u);
+    return unpack2x16float(weight_words[params.plane1 + (block / 2u)] >> ((block << 4u) & 16u)).x;
 }
 
 // Elements 4 i .. 4 i + 3.
@@ -50,42 +58,49 @@ fn load_unit(at: vec4<u32>) -> Unit {
 // Inputs in f32.
 #import unit=q4
 #import nibbles=f32
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
-    return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
+    return Product(u.scale * (p.products - vec4<f32>(8.0 * p.x_sum)), x.squares);
 }
 
-#part product=q4_slice
-// Inputs in f32; a word of each of four rows.
-#import unit=slice
-#import unpack=later
+#part product=q4_slices
+// Inputs in f32; two words of each of four rows. Needs weights=q4_pairs.
+#import unit=slices
 #import nibbles=eight
-struct Unit { words: vec4<u32>, scale: vec4<f32> }
+struct Unit { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32> }
+struct Weights { words: vec4<u32>, scale: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
-    let block = at / vec4<u32>(4u);
+    let block = at / vec4<u32>(2u);
+    let r0 = weight[at.x];
+    let r1 = weight[at.y];
+    let r2 = weight[at.z];
+    let r3 = weight[at.w];
     return Unit(
-        vec4<u32>(
-            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
+        vec4<u32>(r0.x, r1.x, r2.x, r3.x), vec4<u32>(r0.y, r1.y, r2.y, r3.y),
         vec4<f32>(
             block_scale(block.x), block_scale(block.y), block_scale(block.z), block_scale(block.w)));
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let at = slice_column(unit);
-    let p = eight_columns(u.words, input4(row_at, at), input4(row_at, at + 4u));
-    return u.scale * (p.products - vec4<f32>(8.0 * p.x_sum));
+fn unpacked(u: Unit, slice: u32) -> Weights {
+    return Weights(select(u.first, u.second, slice == 1u), u.scale);
+}
+
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    let p = eight_columns(w.words, x.a, x.b);
+    return Product(w.scale * (p.products - vec4<f32>(8.0 * p.x_sum)), x.squares);
 }
 
 #part product=q4_int8
 // Inputs in 8 bits. The sums within a block are exact, in integers.
 #import unit=q4
 #import nibbles=int8
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) - vec4<i32>(8 * (x.low_sum + x.high_sum));
-    return (u.scale * x.scale) * vec4<f32>(dots);
+    return Product((u.scale * x.scale) * vec4<f32>(dots), x.squares);
 }
 
 #part nibbles=eight

@@ -1,5 +1,5 @@
 // Q4_K and Q5_K of ggml: 4-bit and 5-bit integers in blocks of 256 with sub-blocks of 32,
-// d * sc * q - m * mn. nibble_products and nibble_dots are in q4.wgsl.
+// d * sc * q - m * mn. nibble_products and nibble_dots are in q4.wgsl, columns_of in lib/columns.wgsl.
 //   nibbles  plane 0: 32 words a block, 4 a sub-block: the low 4 bits of element 4 w + n in the low
 //            half of byte n of word w, those of element 16 + 4 w + n in the high half
 //   fifths   Q5_K, plane 1: 8 words a block, the fifth bit of element 32 w + n in bit n of word w
@@ -107,52 +107,60 @@ fn load_unit(at: vec4<u32>) -> Unit {
 // Inputs in f32.
 #import unit=q4k
 #import nibbles=f32
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
-    return (u.scale * p.products) - (u.minimum * p.x_sum);
+    return Product((u.scale * p.products) - (u.minimum * p.x_sum), x.squares);
 }
 
-#part slice=k
-// A word of each of four rows, with scales and minima of their sub-blocks.
-#import unit=slice
-struct Words { words: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
+#part slices=k
+// Two words of each of four rows, with scales and minima of their sub-blocks.
+#import unit=slices
+struct Words { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
 
 fn load_words(at: vec4<u32>) -> Words {
-    let sub = at / vec4<u32>(4u);
+    let i = at * 2u;
+    let sub = at / vec4<u32>(2u);
     let s0 = sub_block(sub.x);
     let s1 = sub_block(sub.y);
     let s2 = sub_block(sub.z);
     let s3 = sub_block(sub.w);
     return Words(
+        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
         vec4<u32>(
-            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
+            weight_words[i.x + 1u], weight_words[i.y + 1u],
+            weight_words[i.z + 1u], weight_words[i.w + 1u]),
         vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
 }
 
-#part product=q4k_slice
+#part product=q4k_slices
 // Inputs in f32.
-#import slice=k
+#import slices=k
 #import nibbles=eight
-#import unpack=later
 alias Unit = Words;
+struct Weights { words: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit { return load_words(at); }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let at = slice_column(unit);
-    let p = eight_columns(u.words, input4(row_at, at), input4(row_at, at + 4u));
-    return (u.scale * p.products) - (u.minimum * p.x_sum);
+fn unpacked(u: Unit, slice: u32) -> Weights {
+    return Weights(select(u.first, u.second, slice == 1u), u.scale, u.minimum);
+}
+
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    let p = eight_columns(w.words, x.a, x.b);
+    return Product((w.scale * p.products) - (w.minimum * p.x_sum), x.squares);
 }
 
 #part product=q4k_int8
 // Inputs in 8 bits: sums are exact, in integers.
 #import unit=q4k
 #import nibbles=int8
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = vec4<f32>(nibble_dots(u.r0, u.r1, u.r2, u.r3, x));
-    return x.scale * ((u.scale * dots) - (u.minimum * f32(x.low_sum + x.high_sum)));
+    return Product(
+        x.scale * ((u.scale * dots) - (u.minimum * f32(x.low_sum + x.high_sum))), x.squares);
 }
 
 #part unit=q5k
@@ -191,7 +199,7 @@ fn four_bits(bits: vec4<u32>, first: u32, v: vec4<f32>) -> vec4<f32> {
 #import unit=q5k
 #import nibbles=f32
 #import fifths=four
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let p = nibble_products(u.r0, u.r1, u.r2, u.r3, x);
     var fifths = vec4<f32>(0.0);
@@ -203,21 +211,22 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     fifths += four_bits(u.fifths, 20u, x.v5);
     fifths += four_bits(u.fifths, 24u, x.v6);
     fifths += four_bits(u.fifths, 28u, x.v7);
-    return (u.scale * (p.products + (16.0 * fifths))) - (u.minimum * p.x_sum);
+    return Product(
+        (u.scale * (p.products + (16.0 * fifths))) - (u.minimum * p.x_sum), x.squares);
 }
 
-#part product=q5k_slice
+#part product=q5k_slices
 // Inputs in f32.
-#import slice=k
+#import slices=k
 #import columns=bytes
 struct Unit { low: Words, fifths: vec4<u32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
-    let i = (at / vec4<u32>(4u)) + vec4<u32>(params.plane1);
+    let i = (at / vec4<u32>(2u)) + vec4<u32>(params.plane1);
     let fifths = vec4<u32>(
         weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]);
-    // Bits 4 w .. of the word belong to the slice's first columns, bits 16 + 4 w .. to its second.
-    return Unit(load_words(at), fifths >> ((at & vec4<u32>(3u)) * 4u));
+    // Bits 4 w .. of the word belong to the first columns of slice w, bits 16 + 4 w .. to its others.
+    return Unit(load_words(at), fifths >> ((at & vec4<u32>(1u)) * 8u));
 }
 
 // The lowest four bits of each row as bit 4 of four bytes. The product moves bit n to bit 8 n.
@@ -228,20 +237,21 @@ fn fifths_of_rows(bits: vec4<u32>) -> vec4<u32> {
 
 struct Weights { columns: Columns, scale: vec4<f32>, minimum: vec4<f32> }
 
-fn unpacked(u: Unit) -> Weights {
+fn unpacked(u: Unit, slice: u32) -> Weights {
     let low = vec4<u32>(0x0f0f0f0fu);
-    let first = (u.low.words & low) | fifths_of_rows(u.fifths);
-    let second = ((u.low.words >> vec4<u32>(4u)) & low) | fifths_of_rows(u.fifths >> vec4<u32>(16u));
+    let words = select(u.low.first, u.low.second, slice == 1u);
+    let fifths = u.fifths >> vec4<u32>(slice * 4u);
+    let first = (words & low) | fifths_of_rows(fifths);
+    let second = ((words >> vec4<u32>(4u)) & low) | fifths_of_rows(fifths >> vec4<u32>(16u));
     return Weights(columns_of(first, second), u.low.scale, u.low.minimum);
 }
 
-fn unit_product(w: Weights, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let at = slice_column(unit);
-    let a = input4(row_at, at);
-    let b = input4(row_at, at + 4u);
-    let sums = a + b;
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    let sums = x.a + x.b;
     let x_sum = sums.x + sums.y + sums.z + sums.w;
-    return (w.scale * columns_product(w.columns, a, b)) - (w.minimum * x_sum);
+    return Product(
+        (w.scale * columns_product(w.columns, x.a, x.b)) - (w.minimum * x_sum), x.squares);
 }
 
 #part product=q5k_int8
@@ -261,11 +271,13 @@ fn fifth_dot(bits: u32, x: Inputs) -> i32 {
         + dot4I8Packed(spread(bits, 24u), x.b.z) + dot4I8Packed(spread(bits, 28u), x.b.w);
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let fifths = vec4<i32>(
         fifth_dot(u.fifths.x, x), fifth_dot(u.fifths.y, x),
         fifth_dot(u.fifths.z, x), fifth_dot(u.fifths.w, x));
     let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) + (16 * fifths);
-    return x.scale * ((u.scale * vec4<f32>(dots)) - (u.minimum * f32(x.low_sum + x.high_sum)));
+    return Product(
+        x.scale * ((u.scale * vec4<f32>(dots)) - (u.minimum * f32(x.low_sum + x.high_sum))),
+        x.squares);
 }

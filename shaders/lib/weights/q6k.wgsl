@@ -101,7 +101,7 @@ fn four_columns(low: vec4<u32>, upper: vec4<u32>, v: vec4<f32>) -> vec4<f32> {
 // Inputs in f32.
 #import unit=q6k
 #import columns=q6k
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let w0 = vec4<u32>(u.r0.x, u.r1.x, u.r2.x, u.r3.x);
     let w1 = vec4<u32>(u.r0.y, u.r1.y, u.r2.y, u.r3.y);
@@ -117,17 +117,17 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     second += four_columns(w1 >> high, u.upper1 >> byte, x.v5);
     second += four_columns(w2 >> high, u.upper1 >> vec4<u32>(16u), x.v6);
     second += four_columns(w3 >> high, u.upper1 >> vec4<u32>(24u), x.v7);
-    return (u.scale0 * first) + (u.scale1 * second);
+    return Product((u.scale0 * first) + (u.scale1 * second), x.squares);
 }
 
-#part product=q6k_slice
-// Inputs in f32; of each of four rows a word of low bits, a byte of upper bits of each sub-block (in the lower half of
-// `upper`), and the scales: d as a half, below the bytes of both sub-blocks. So a unit takes 12 registers; with scales
-// in f32 it would take 16.
-#import unit=slice
+#part product=q6k_slices
+// Inputs in f32; of each of four rows two words of low bits, two bytes of upper bits of each sub-block (in the lower
+// and the upper half of `upper`), and the scales: d as a half, below the bytes of both sub-blocks. So a unit takes 16
+// registers; with scales in f32 it would take 20.
+#import unit=slices
 #import sub_blocks=q6k
 #import columns=bytes
-struct Unit { low: vec4<u32>, upper: vec4<u32>, scales: vec4<u32> }
+struct Unit { first: vec4<u32>, second: vec4<u32>, upper: vec4<u32>, scales: vec4<u32> }
 
 // The scales of two sub-blocks, by the index of the first.
 fn packed_scales(sub: u32) -> u32 {
@@ -138,15 +138,18 @@ fn packed_scales(sub: u32) -> u32 {
 }
 
 fn load_unit(at: vec4<u32>) -> Unit {
-    let sub = (at / vec4<u32>(4u)) * 2u;
+    let i = at * 2u;
+    let sub = (at / vec4<u32>(2u)) * 2u;
     // Byte w of a sub-block's word has the upper bits of columns 4 w .. 4 w + 3.
-    let byte = (at & vec4<u32>(3u)) * 8u;
-    let upper0 = (upper_bits(sub) >> byte) & vec4<u32>(255u);
-    let upper1 = (upper_bits(sub + vec4<u32>(1u)) >> byte) & vec4<u32>(255u);
+    let bytes = (at & vec4<u32>(1u)) * 16u;
+    let upper0 = (upper_bits(sub) >> bytes) & vec4<u32>(0xffffu);
+    let upper1 = (upper_bits(sub + vec4<u32>(1u)) >> bytes) << vec4<u32>(16u);
     return Unit(
+        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
         vec4<u32>(
-            weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]),
-        upper0 | (upper1 << vec4<u32>(8u)),
+            weight_words[i.x + 1u], weight_words[i.y + 1u],
+            weight_words[i.z + 1u], weight_words[i.w + 1u]),
+        upper0 | upper1,
         vec4<u32>(
             packed_scales(sub.x), packed_scales(sub.y), packed_scales(sub.z), packed_scales(sub.w)));
 }
@@ -161,11 +164,13 @@ fn pairs4(bits: vec4<u32>) -> vec4<u32> {
 
 alias Weights = Columns;
 
-fn unpacked(u: Unit) -> Weights {
+fn unpacked(u: Unit, slice: u32) -> Weights {
     let low = vec4<u32>(0x0f0f0f0fu);
+    let words = select(u.first, u.second, slice == 1u);
+    let upper = u.upper >> vec4<u32>(slice * 8u);
     let q = columns_of(
-        (u.low & low) | pairs4(u.upper),
-        ((u.low >> vec4<u32>(4u)) & low) | pairs4(u.upper >> vec4<u32>(8u)));
+        (words & low) | pairs4(upper),
+        ((words >> vec4<u32>(4u)) & low) | pairs4(upper >> vec4<u32>(16u)));
     let d = vec4<f32>(
         unpack2x16float(u.scales.x).x, unpack2x16float(u.scales.y).x,
         unpack2x16float(u.scales.z).x, unpack2x16float(u.scales.w).x);
@@ -178,9 +183,9 @@ fn unpacked(u: Unit) -> Weights {
         (q.c6 - 32.0) * second, (q.c7 - 32.0) * second);
 }
 
-fn unit_product(w: Weights, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let at = slice_column(unit);
-    return columns_product(w, input4(row_at, at), input4(row_at, at + 4u));
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    return Product(columns_product(w, x.a, x.b), x.squares);
 }
 
 #part product=q6k_int8
@@ -201,7 +206,7 @@ fn sixteen_dot(low: vec4<u32>, upper: u32, inputs: vec4<u32>) -> i32 {
         + dot4I8Packed(nibbles.w | spread(upper >> 24u), inputs.w);
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let high = vec4<u32>(4u);
     let first = vec4<i32>(
@@ -210,6 +215,8 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     let second = vec4<i32>(
         sixteen_dot(u.r0 >> high, u.upper1.x, x.b), sixteen_dot(u.r1 >> high, u.upper1.y, x.b),
         sixteen_dot(u.r2 >> high, u.upper1.z, x.b), sixteen_dot(u.r3 >> high, u.upper1.w, x.b));
-    return x.scale * ((u.scale0 * vec4<f32>(first - vec4<i32>(32 * x.low_sum)))
-        + (u.scale1 * vec4<f32>(second - vec4<i32>(32 * x.high_sum))));
+    return Product(
+        x.scale * ((u.scale0 * vec4<f32>(first - vec4<i32>(32 * x.low_sum)))
+            + (u.scale1 * vec4<f32>(second - vec4<i32>(32 * x.high_sum)))),
+        x.squares);
 }

@@ -7,8 +7,7 @@
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
 fn block_scale(block: u32) -> f32 {
-    let pair = unpack2x16float(weight_words[params.plane1 + (block / 2u)]);
-    return select(pair.x, pair.y, (block & 1u) != 0u);
+    return unpack2x16float(weight_words[params.plane1 + (block / 2u)] >> ((block << 4u) & 16u)).x;
 }
 
 // The four signed bytes of a word.
@@ -63,7 +62,7 @@ fn byte_products(r0: u32, r1: u32, r2: u32, r3: u32, v: vec4<f32>) -> vec4<f32> 
 // Inputs in f32.
 #import unit=q8
 #import bytes=four
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     var p = byte_products(u.a0.x, u.a1.x, u.a2.x, u.a3.x, x.v0);
     p += byte_products(u.a0.y, u.a1.y, u.a2.y, u.a3.y, x.v1);
@@ -73,34 +72,43 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
     p += byte_products(u.b0.y, u.b1.y, u.b2.y, u.b3.y, x.v5);
     p += byte_products(u.b0.z, u.b1.z, u.b2.z, u.b3.z, x.v6);
     p += byte_products(u.b0.w, u.b1.w, u.b2.w, u.b3.w, x.v7);
-    return u.scale * p;
+    return Product(u.scale * p, x.squares);
 }
 
-#part product=q8_slice
-// Inputs in f32; two words of each of four rows.
-#import unit=slice
-#import unpack=later
+#part product=q8_slices
+// Inputs in f32; two words of each slice in each of four rows.
+#import unit=slices
 #import bytes=four
-struct Unit { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32> }
+struct Words { a: vec4<u32>, b: vec4<u32> }
+struct Unit { first: Words, second: Words, scale: vec4<f32> }
+struct Weights { words: Words, scale: vec4<f32> }
+
+// One word of each row.
+fn words_of(at: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]);
+}
 
 fn load_unit(at: vec4<u32>) -> Unit {
-    let block = at / vec4<u32>(4u);
-    let i = (block * 8u) + (at & vec4<u32>(3u));
-    let j = i + vec4<u32>(4u);
+    let block = at / vec4<u32>(2u);
+    let i = (block * 8u) + ((at & vec4<u32>(1u)) * 2u);
     return Unit(
-        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
-        vec4<u32>(weight_words[j.x], weight_words[j.y], weight_words[j.z], weight_words[j.w]),
+        Words(words_of(i), words_of(i + 4u)), Words(words_of(i + 1u), words_of(i + 5u)),
         vec4<f32>(
             block_scale(block.x), block_scale(block.y), block_scale(block.z), block_scale(block.w)));
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
-    let at = slice_column(unit);
-    let a = u.first;
-    let b = u.second;
-    return u.scale
-        * (byte_products(a.x, a.y, a.z, a.w, input4(row_at, at))
-            + byte_products(b.x, b.y, b.z, b.w, input4(row_at, at + 4u)));
+fn unpacked(u: Unit, slice: u32) -> Weights {
+    let second = slice == 1u;
+    let words = Words(select(u.first.a, u.second.a, second), select(u.first.b, u.second.b, second));
+    return Weights(words, u.scale);
+}
+
+fn unit_product(u: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    let a = u.words.a;
+    let b = u.words.b;
+    let p = byte_products(a.x, a.y, a.z, a.w, x.a) + byte_products(b.x, b.y, b.z, b.w, x.b);
+    return Product(u.scale * p, x.squares);
 }
 
 #part product=q8_int8
@@ -113,10 +121,10 @@ fn byte_dot(a: vec4<u32>, b: vec4<u32>, x: Inputs) -> i32 {
         + dot4I8Packed(b.z, x.b.z) + dot4I8Packed(b.w, x.b.w);
 }
 
-fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> vec4<f32> {
+fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = vec4<i32>(
         byte_dot(u.a0, u.b0, x), byte_dot(u.a1, u.b1, x),
         byte_dot(u.a2, u.b2, x), byte_dot(u.a3, u.b3, x));
-    return (u.scale * x.scale) * vec4<f32>(dots);
+    return Product((u.scale * x.scale) * vec4<f32>(dots), x.squares);
 }
