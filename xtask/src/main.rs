@@ -2,7 +2,7 @@
 //! `cargo xtask web-tests` builds the browser tests into target/web-tests. With `--dev` both compile in a quarter
 //! of the time, to larger wasm.
 //! `cargo xtask capi-header` makes capi/include/lfm2.h, and with `--check` only compares it.
-//! `cargo xtask isa` reports what AMD's compiler makes of the kernels, for a GPU that is not there (isa/).
+//! `cargo xtask isa` reports on the machine code of the kernels for a GPU that is not there (isa/).
 
 mod capi;
 mod web;
@@ -39,14 +39,30 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs the program `isa` on AMD's driver.
+/// GPUs of `cargo xtask isa`: the driver (tools/mesa.sh), and the variable by which it pretends to have this GPU.
+const GPUS: [(&str, &str, &str, &str); 6] = [
+    ("gfx1150", "--amd", "RADV_FORCE_FAMILY", "gfx1150"),
+    ("gfx1100", "--amd", "RADV_FORCE_FAMILY", "navi31"),
+    ("navi21", "--amd", "RADV_FORCE_FAMILY", "navi21"),
+    ("tgl", "--intel", "INTEL_STUB_GPU_PLATFORM", "tgl"),
+    ("lnl", "--intel", "INTEL_STUB_GPU_PLATFORM", "lnl"),
+    ("ga102", "--nvidia", "NOUVEAU_CHIPSET", "172"),
+];
+
+/// Runs the program `isa` with the drivers that pretend to have a GPU.
 fn isa(args: &[&str]) -> Result<(), Box<dyn Error>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut build = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     build.args(["build", "--quiet", "--package", "lfm2-wgpu-isa"]).current_dir(&root);
     let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root.join("target"), PathBuf::from);
     let mut run = Command::new(root.join("tools/mesa.sh"));
-    run.arg("--amd").arg(target.join("debug/isa")).args(args);
+    let last = args.iter().rposition(|arg| *arg == "--gpu").and_then(|at| args.get(at + 1));
+    let gpu = last.copied().unwrap_or(GPUS[0].0);
+    let known = GPUS.iter().find(|(name, ..)| *name == gpu);
+    let (_, driver, variable, value) = known.ok_or_else(|| format!("--gpu {gpu}: not known"))?;
+    // The stubs read the variable before `main` could set it. A cached kernel would have the report of another run.
+    run.arg(driver).env(variable, value).env("MESA_SHADER_CACHE_DISABLE", "1");
+    run.arg(target.join("debug/isa")).args(args);
     for command in [&mut build, &mut run] {
         if !command.status()?.success() {
             return Err("isa failed".into());

@@ -8,6 +8,14 @@ use ash::{khr, vk};
 
 use crate::spirv::{Kind, Spirv};
 
+/// The maker of a GPU.
+#[derive(Clone, Copy)]
+pub enum Vendor {
+    Amd,
+    Intel,
+    Nvidia,
+}
+
 /// A Vulkan device that only compiles. It is never destroyed: the program ends with it.
 pub struct Driver {
     device: ash::Device,
@@ -29,9 +37,9 @@ pub struct Report {
 }
 
 impl Driver {
-    /// Makes a device of the first AMD GPU that has no hardware behind it.
+    /// Makes a device of the first GPU with `wanted` in its name, which the driver only pretends to have.
     #[allow(unsafe_code)]
-    pub fn open() -> Result<Self, Box<dyn Error>> {
+    pub fn open(wanted: &str) -> Result<Self, Box<dyn Error>> {
         // SAFETY: the structures are made by ash's builders and live until each call returns.
         unsafe {
             let entry = ash::Entry::load()?;
@@ -43,19 +51,18 @@ impl Driver {
                 text(&properties.device_name)
             };
             let gpus = instance.enumerate_physical_devices()?;
-            let Some(gpu) = gpus.iter().copied().find(|gpu| name(*gpu).contains("Null hardware"))
-            else {
+            let Some(gpu) = gpus.iter().copied().find(|gpu| name(*gpu).contains(wanted)) else {
                 let found: Vec<String> = gpus.into_iter().map(name).collect();
                 return Err(format!(
-                    "no AMD GPU without hardware among the Vulkan devices ({}); start the program by \
-                     `cargo xtask isa` or tools/mesa.sh --amd",
+                    "no `{wanted}` among the Vulkan devices ({}); start the program by `cargo xtask isa`",
                     found.join(", ")
                 )
                 .into());
             };
-            // Every feature that the driver has: robust buffer access is the one that changes code,
-            // and wgpu asks for it.
-            let mut robust = vk::PhysicalDeviceRobustness2FeaturesEXT::default();
+            // All features that the driver has. Of robustness2 only robust buffer access, as wgpu asks: null
+            // descriptors change the code.
+            let mut robust =
+                vk::PhysicalDeviceRobustness2FeaturesEXT::default().robust_buffer_access2(true);
             let mut report = vk::PhysicalDevicePipelineExecutablePropertiesFeaturesKHR::default();
             let mut matrices = vk::PhysicalDeviceCooperativeMatrixFeaturesKHR::default();
             let mut v11 = vk::PhysicalDeviceVulkan11Features::default();
@@ -71,14 +78,14 @@ impl Driver {
                 .push_next(&mut v11)
                 .push_next(&mut v12)
                 .push_next(&mut v13)
-                .push_next(&mut report)
-                .push_next(&mut robust);
+                .push_next(&mut report);
             // GPUs before RDNA 3 have no matrix units.
             if has(khr::cooperative_matrix::NAME) {
                 wanted.push(khr::cooperative_matrix::NAME);
                 features = features.push_next(&mut matrices);
             }
             instance.get_physical_device_features2(gpu, &mut features);
+            features = features.push_next(&mut robust);
             let wanted: Vec<_> = wanted.into_iter().map(CStr::as_ptr).collect();
             let queues = [vk::DeviceQueueCreateInfo::default().queue_priorities(&[1.0])];
             let made = vk::DeviceCreateInfo::default()
@@ -177,7 +184,7 @@ impl Driver {
             )
             .result()?;
             for (representation, memory) in texts.iter().zip(&memory) {
-                if text(&representation.name).contains("ssembly") {
+                if text(&representation.name).to_lowercase().contains("assembly") {
                     let end = memory.iter().position(|b| *b == 0).unwrap_or(memory.len());
                     assembly = String::from_utf8_lossy(&memory[..end]).into_owned();
                 }

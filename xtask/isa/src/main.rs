@@ -1,6 +1,7 @@
-//! `cargo xtask isa`: what AMD's compiler makes of the kernels, for a GPU that is not there.
+//! `cargo xtask isa`: the machine code that Mesa's compilers make of the kernels, for a GPU that is not there.
 
 mod assembly;
+mod columns;
 mod driver;
 mod sources;
 mod spirv;
@@ -11,39 +12,54 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use assembly::Stream;
-use driver::{Driver, Report};
+use columns::Column;
+use driver::{Driver, Vendor};
 use lfm2_wgpu::kernels::Format;
 use spirv::Spirv;
 
 const USAGE: &str = "\
 usage: cargo xtask isa [OPTION]... [WORD]...
 
-Compiles every kernel variant that a model uses and that has all WORDs in its name, for an AMD GPU that is not there.
-  --gpu NAME     gfx1150 (Radeon 890M, the default), gfx1100 (Radeon RX 7900) or navi21 (Radeon RX 6900)
+Compiles every kernel variant that a model uses and that has all WORDs in its name, for a GPU that is not there.
+  --gpu NAME     AMD: gfx1150 (Radeon 890M, the default), gfx1100 (Radeon RX 7900), navi21 (Radeon RX 6900);
+                 Intel: tgl (Iris Xe of Tiger Lake), lnl (Arc of Lunar Lake); NVIDIA: ga102 (GeForce RTX 3090)
   --shape NAME   a published model's shape (lfm2-8b-a1b)
   --all          every variant of every kernel, whether the model uses it or not
   --wgsl FILE    the kernels of a file in place of the model's, as `lfm2 info --kernel` prints them; - is stdin
-  --asm          print the machine code too
+  --asm          print the machine code too (AMD and Intel)
   --markdown     print Markdown tables, as in docs/performance.md, which explains the columns
 ";
 
-/// A GPU that the driver can compile for.
+/// A GPU that a driver can compile for; `cargo xtask isa` starts this program with the driver.
 #[derive(Clone, Copy)]
 struct Gpu {
     name: &'static str,
-    /// The driver's name for it.
-    family: &'static str,
-    simds: f64,
+    vendor: Vendor,
+    /// A part of the name that the driver gives it.
+    device: &'static str,
+    /// Cycles of all SIMDs together, in thousands of millions a second; 0 if the code is not counted.
     ghz: f64,
-    /// Whether it has matrix units. The driver aborts if a kernel uses some that do not exist.
+    /// Whether kernels with matrix units are compiled. The driver aborts if a kernel uses some that do not exist.
     matrix_units: bool,
 }
 
-const GPUS: [Gpu; 3] = [
-    Gpu { name: "gfx1150", family: "gfx1150", simds: 32.0, ghz: 2.9, matrix_units: true },
-    Gpu { name: "gfx1100", family: "navi31", simds: 192.0, ghz: 2.5, matrix_units: true },
-    Gpu { name: "navi21", family: "navi21", simds: 160.0, ghz: 2.25, matrix_units: false },
+const GPUS: [Gpu; 6] = [
+    amd("gfx1150", 32.0 * 2.9, true),
+    amd("gfx1100", 192.0 * 2.5, true),
+    amd("navi21", 160.0 * 2.25, false),
+    other("tgl", Vendor::Intel, "(TGL"),
+    other("lnl", Vendor::Intel, "(LNL"),
+    other("ga102", Vendor::Nvidia, "NVK"),
 ];
+
+const fn amd(name: &'static str, ghz: f64, matrix_units: bool) -> Gpu {
+    Gpu { name, vendor: Vendor::Amd, device: "Null hardware", ghz, matrix_units }
+}
+
+/// wgpu offers square matrices only, and Intel's are 8 x 16. Mesa 25 has none for NVIDIA.
+const fn other(name: &'static str, vendor: Vendor, device: &'static str) -> Gpu {
+    Gpu { name, vendor, device, ghz: 0.0, matrix_units: false }
+}
 
 /// A kernel to compile.
 struct Kernel {
@@ -114,11 +130,6 @@ fn parse() -> Result<Options, Box<dyn Error>> {
 
 fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let gpu = options.gpu;
-    // SAFETY: no other thread runs yet. The driver reads the variable when it is loaded.
-    #[allow(unsafe_code)]
-    unsafe {
-        std::env::set_var("RADV_FORCE_FAMILY", gpu.family);
-    }
     let mut sections = Vec::new();
     if options.wgsl.is_empty() {
         sections = variants::of_model(&options.shape, options.all, gpu.matrix_units)?;
@@ -133,7 +144,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
         };
         sections.push(Section { title: file.clone(), kernels: variants::of_text(file, &text) });
     }
-    let driver = Driver::open()?;
+    let driver = Driver::open(gpu.device)?;
+    let columns = gpu.vendor.columns();
     println!("{}", driver.name);
     for Section { title, kernels } in sections {
         let wanted = |k: &Kernel| options.words.iter().all(|word| k.name.contains(word));
@@ -142,21 +154,24 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             continue;
         }
         println!("\n{title}\n");
-        println!("{}", line(&HEADER.map(str::to_owned), options.markdown));
+        let header = columns.iter().map(|column| column.title.to_owned());
+        println!("{}", line(header.collect(), "variant", columns, options.markdown));
         if options.markdown {
-            println!("|{}---|", "---:|".repeat(HEADER.len() - 1));
+            println!("|{}---|", "---:|".repeat(columns.len()));
         }
         for kernel in kernels {
             if kernel.wgsl.contains("enable wgpu_cooperative_matrix") && !gpu.matrix_units {
-                eprintln!("{}: this GPU has no matrix units", kernel.name);
+                eprintln!("{}: no matrix units that the kernel could use", kernel.name);
                 continue;
             }
             match Spirv::of(&kernel.wgsl).and_then(|s| Ok((driver.compile(&s)?, s))) {
                 Ok((report, spirv)) => {
-                    let stream =
-                        Stream::of(&report.assembly, &spirv, report.wave, planes(&kernel.name));
-                    let row = row(&report, stream, gpu.simds * gpu.ghz, kernel.name);
-                    println!("{}", line(&row, options.markdown));
+                    let stream = (gpu.ghz > 0.0).then(|| {
+                        Stream::of(&report.assembly, &spirv, report.wave, planes(&kernel.name))
+                    });
+                    let speed = stream.flatten().map(|stream| (stream, gpu.ghz));
+                    let cells = columns.iter().map(|column| column.cell(&report, speed));
+                    println!("{}", line(cells.collect(), &kernel.name, columns, options.markdown));
                     if options.asm {
                         println!("{}", report.assembly);
                     }
@@ -178,46 +193,12 @@ fn planes(variant: &str) -> &'static [usize] {
     format.map_or(&[], |format| format.block().1)
 }
 
-const COLUMNS: usize = 14;
-const HEADER: [&str; COLUMNS] = [
-    "wave", "VGPR", "SGPR", "spill", "waves", "LDS", "instr", "VALU", "VMEM", "latency", "inv.thr",
-    "VALU/B", "GB/s", "variant",
-];
-const WIDTHS: [usize; COLUMNS - 1] = [4, 4, 4, 5, 5, 5, 5, 5, 4, 7, 7, 7, 5];
-
 /// A line of a table. The variant comes last.
-fn line(cells: &[String; COLUMNS], markdown: bool) -> String {
+fn line(cells: Vec<String>, variant: &str, columns: &[Column], markdown: bool) -> String {
     if markdown {
-        return format!("| {} |", cells.join(" | "));
+        return format!("| {} | {variant} |", cells.join(" | "));
     }
-    let numbers = cells.iter().zip(WIDTHS).map(|(cell, width)| format!("{cell:>width$} "));
-    numbers.collect::<String>() + &cells[COLUMNS - 1]
-}
-
-/// A row of the table. `ghz`: cycles of all SIMDs together, in thousands of millions a second.
-fn row(report: &Report, stream: Option<Stream>, ghz: f64, variant: String) -> [String; COLUMNS] {
-    let of = |name: &str| report.numbers.get(name).copied().unwrap_or(f64::NAN);
-    let (per_byte, speed) = stream.map_or_else(Default::default, |s| {
-        // A SIMD has 32 lanes.
-        let cycles = f64::from(s.valu * report.wave.div_ceil(32));
-        let per_byte = f64::from(s.valu * report.wave) / s.bytes;
-        let unknown = if s.unknown { "+" } else { "" };
-        (format!("{per_byte:.2}{unknown}"), format!("{:.0}", s.bytes / cycles * ghz))
-    });
-    [
-        report.wave.to_string(),
-        of("VGPRs").to_string(),
-        of("Pre-Sched SGPRs").to_string(),
-        (of("Spilled VGPRs") + of("Spilled SGPRs")).to_string(),
-        of("Subgroups per SIMD").to_string(),
-        of("LDS size").to_string(),
-        of("Instructions").to_string(),
-        of("VALU").to_string(),
-        of("VMEM").to_string(),
-        of("Latency").to_string(),
-        of("Inverse Throughput").to_string(),
-        per_byte,
-        speed,
-        variant,
-    ]
+    let aligned =
+        |(cell, column): (String, &Column)| format!("{cell:>0$} ", column.title.len().max(5));
+    cells.into_iter().zip(columns).map(aligned).collect::<String>() + variant
 }
