@@ -119,12 +119,47 @@ fn add_jobs(sum: vec4<f32>, y: vec4<f32>, item: u32, done: u32, lane: Lane) -> v
     return all;
 }
 
-// values[i]. Compilers keep an array in registers if all its indices are constant once loops are unrolled, and they
-// leave loops with long bodies as they are: Mesa's for NVIDIA moved both arrays of four items to memory.
-fn item_of(values: array<vec4<f32>, ITEMS>, i: u32) -> vec4<f32> {
+// Values of items. Compilers keep an array in registers if all its indices are constant once loops are unrolled, and they
+// leave loops with long bodies as they are: Mesa's for NVIDIA moved the products and sums of four items to memory. So
+// such loops use item_of, and four items are written out.
+const ROOM = max(ITEMS, 4u);
+alias Vectors = array<vec4<f32>, ROOM>;
+alias Scalars = array<f32, ROOM>;
+
+// values[i]
+fn item_of(values: Vectors, i: u32) -> vec4<f32> {
     var value = values[0];
     for (var n = 1u; n < ITEMS; n++) { value = select(value, values[n], n == i); }
     return value;
+}
+
+// Adds the products of a slice of unit k with the inputs of items n .. n + 3, and the squares of these inputs. The first
+// `items` items exist, item n among them; a tile of grouped items often has fewer than ITEMS.
+fn add_slice(
+    products: ptr<function, Vectors>, squares: ptr<function, Scalars>, inputs: array<u32, ROOM>,
+    n: u32, items: u32, unit: Unit, k: u32, slice: u32, lane: Lane,
+) {
+    let weights = unpacked(unit, slice);
+    let index = (k * UNIT_SLICES) + slice;
+    // Without a condition, so that weights which unit_product unpacks are unpacked once for all four.
+    let p = unit_product(weights, inputs[n], index, lane);
+    (*products)[n] += p.y;
+    (*squares)[n] += p.squares;
+    if (ITEMS > 1u && n + 1u < items) {
+        let p = unit_product(weights, inputs[n + 1u], index, lane);
+        (*products)[n + 1u] += p.y;
+        (*squares)[n + 1u] += p.squares;
+    }
+    if (ITEMS > 2u && n + 2u < items) {
+        let p = unit_product(weights, inputs[n + 2u], index, lane);
+        (*products)[n + 2u] += p.y;
+        (*squares)[n + 2u] += p.squares;
+    }
+    if (ITEMS > 3u && n + 3u < items) {
+        let p = unit_product(weights, inputs[n + 3u], index, lane);
+        (*products)[n + 3u] += p.y;
+        (*squares)[n + 3u] += p.squares;
+    }
 }
 
 @compute @workgroup_size(WG)
@@ -145,16 +180,16 @@ fn main(
     let last = params.rows - 1u;
     let r = min(vec4<u32>(row, row + 1u, row + 2u, row + 3u), vec4<u32>(last));
 
-    var sums: array<vec4<f32>, ITEMS>;
+    var sums: Vectors;
     for (var i = 0u; i < ITEMS; i++) { sums[i] = vec4<f32>(0.0); }
-    var squares: array<f32, max(ITEMS, 4u)>;
-    for (var i = 0u; i < max(ITEMS, 4u); i++) { squares[i] = 0.0; }
+    var squares: Scalars;
+    for (var i = 0u; i < ROOM; i++) { squares[i] = 0.0; }
     for (var done = 0u; done < n_jobs(); done += JOBS) {
         let job = min(done + (lane_in_row(lane) / JOB_LANES), n_jobs() - 1u);
         let base = job_expert(first, job) * params.rows;
         let at = (vec4<u32>(base) + r) * units;
-        var products: array<vec4<f32>, ITEMS>;
-        var inputs: array<u32, ITEMS>;
+        var products: Vectors;
+        var inputs: array<u32, ROOM>;
         for (var i = 0u; i < ITEMS; i++) {
             products[i] = vec4<f32>(0.0);
             inputs[i] = input_at(min(first + i, end - 1u), job);
@@ -168,25 +203,14 @@ fn main(
             } else {
                 next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
             }
-            let weights = unpacked(unit, 0u);
-            for (var i = 0u; i < ITEMS; i++) {
-                // A tile of grouped items often has fewer than ITEMS.
-                if (first + i < end) {
-                    let p = unit_product(weights, inputs[i], k * UNIT_SLICES, lane);
-                    products[i] += p.y;
-                    squares[i] += p.squares;
-                }
+            // No loops over slices and items: llvmpipe's compiler does not remove a loop of one round.
+            let items = end - first;
+            add_slice(&products, &squares, inputs, 0u, items, unit, k, 0u, lane);
+            if (ITEMS > 4u && items > 4u) {
+                add_slice(&products, &squares, inputs, 4u, items, unit, k, 0u, lane);
             }
-            // Not a loop over the slices: llvmpipe's compiler does not remove a loop of one round.
             if (UNIT_SLICES == 2u) {
-                let weights = unpacked(unit, 1u);
-                for (var i = 0u; i < ITEMS; i++) {
-                    if (first + i < end) {
-                        let p = unit_product(weights, inputs[i], (k * 2u) + 1u, lane);
-                        products[i] += p.y;
-                        squares[i] += p.squares;
-                    }
-                }
+                add_slice(&products, &squares, inputs, 0u, items, unit, k, 1u, lane);
             }
         }
         let lora_row = (job_expert(first, job) * params.lora_rows) + params.first_row;
@@ -206,7 +230,7 @@ fn main(
         for (var i = 0u; i < min(ITEMS, 4u); i++) { sums[i] *= factors[i]; }
     }
     if (NORMED && ITEMS > 4u) {
-        let at = max(ITEMS, 4u) - 4u;
+        let at = ROOM - 4u;
         let own = vec4<f32>(squares[at], squares[at + 1u], squares[at + 2u], squares[at + 3u]);
         let factors = norm_factors(row_squares(own, lane));
         for (var i = 4u; i < ITEMS; i++) { sums[i] *= factors[i - 4u]; }
