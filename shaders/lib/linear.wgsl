@@ -302,7 +302,6 @@ fn squares_of(x: Raw) -> f32 {
 // it. For reduce=serial_subgroup on CPU drivers, which load for one lane after another: one load
 // instead of eight. Needs subgroups of 8 lanes or more, in multiples of 8.
 #import inputs=f32
-
 // Columns 4 i .. 4 i + 31 of a row.
 fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
     let own = i + (lane.subgroup_lane & 7u);
@@ -395,6 +394,10 @@ const UNIT_SLICES = 2u;
 // Slice s of a row is slice w = s % 4 of its block: columns 4 w .. 4 w + 3 and 16 + 4 w .. 16 + 4 w + 3. Neighbouring
 // lanes then load neighbouring words of a row, and the loads of a unit take whole cache lines of inputs. With whole
 // blocks, neighbouring lanes read inputs 128 bytes apart.
+// One word of each row.
+fn words_of(at: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]);
+}
 #import result=unit
 #import squares=own
 struct SliceInputs { a: vec4<f32>, b: vec4<f32>, squares: f32 }

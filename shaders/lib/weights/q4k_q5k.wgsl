@@ -126,10 +126,7 @@ fn load_words(at: vec4<u32>) -> Words {
     let s2 = sub_block(sub.z);
     let s3 = sub_block(sub.w);
     return Words(
-        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
-        vec4<u32>(
-            weight_words[i.x + 1u], weight_words[i.y + 1u],
-            weight_words[i.z + 1u], weight_words[i.w + 1u]),
+        words_of(i), words_of(i + 1u),
         vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
 }
 
@@ -223,8 +220,7 @@ struct Unit { low: Words, fifths: vec4<u32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
     let i = (at / vec4<u32>(2u)) + vec4<u32>(params.plane1);
-    let fifths = vec4<u32>(
-        weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]);
+    let fifths = words_of(i);
     // Bits 4 w .. of the word belong to the first columns of slice w, bits 16 + 4 w .. to its others.
     return Unit(load_words(at), fifths >> ((at & vec4<u32>(1u)) * 8u));
 }

@@ -145,10 +145,7 @@ fn load_unit(at: vec4<u32>) -> Unit {
     let upper0 = (upper_bits(sub) >> bytes) & vec4<u32>(0xffffu);
     let upper1 = (upper_bits(sub + vec4<u32>(1u)) >> bytes) << vec4<u32>(16u);
     return Unit(
-        vec4<u32>(weight_words[i.x], weight_words[i.y], weight_words[i.z], weight_words[i.w]),
-        vec4<u32>(
-            weight_words[i.x + 1u], weight_words[i.y + 1u],
-            weight_words[i.z + 1u], weight_words[i.w + 1u]),
+        words_of(i), words_of(i + 1u),
         upper0 | upper1,
         vec4<u32>(
             packed_scales(sub.x), packed_scales(sub.y), packed_scales(sub.z), packed_scales(sub.w)));

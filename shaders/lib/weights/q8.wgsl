@@ -83,11 +83,6 @@ struct Words { a: vec4<u32>, b: vec4<u32> }
 struct Unit { first: Words, second: Words, scale: vec4<f32> }
 struct Weights { words: Words, scale: vec4<f32> }
 
-// One word of each row.
-fn words_of(at: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]);
-}
-
 fn load_unit(at: vec4<u32>) -> Unit {
     let block = at / vec4<u32>(2u);
     let i = (block * 8u) + ((at & vec4<u32>(1u)) * 2u);
