@@ -72,6 +72,7 @@ fn store(v: vec4<f32>, to: Place, i: u32, lane: u32) { put(nearest_halves(v), to
 //   plane 0  a word for four values, value n in byte n, signed
 //   plane 1  from params.kv_scales on: d of two blocks of a head in a word, as halves. A head has its
 //            own words; with an odd number of blocks, its last high half is unused
+#import integers=fields
 alias Packed4 = u32;
 
 struct Raw4 {
@@ -89,9 +90,7 @@ fn load_value(i: u32) -> Raw4 { return Raw4(values[i], values[scale_at(i)]); }
 
 fn decode4(raw: Raw4, i: u32) -> vec4<f32> {
     let pair = unpack2x16float(raw.scales);
-    let bytes = vec4<u32>(raw.integers) << vec4<u32>(24u, 16u, 8u, 0u);
-    let integers = vec4<f32>(bitcast<vec4<i32>>(bytes) >> vec4<u32>(24u));
-    return integers * select(pair.x, pair.y, ((i % WIDTH) & 8u) != 0u);
+    return signed_bytes(raw.integers) * select(pair.x, pair.y, ((i % WIDTH) & 8u) != 0u);
 }
 
 alias Tile4 = vec4<f32>;

@@ -279,3 +279,61 @@ fn row_in_group(lane: Lane) -> u32 { return lane.index; }
 fn reduce_sum4(value: vec4<f32>, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { return value; }
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
+
+#part integers=fields
+// The integers that `mask` selects in bits first .. of each word, minus `zero`; first and the bits of mask are together at
+// most 23. A float with the exponent 23 - first has the value 1 in bit `first`. So the bits in their place, below this
+// exponent, are 2^(23 - first) plus the integer, and the difference is exact. A conversion would take NVIDIA as long as
+// eight multiply-adds: an SM converts 16 values in a cycle.
+fn integers(words: vec4<u32>, first: vec4<u32>, mask: u32, zero: f32) -> vec4<f32> {
+    let place = vec4<u32>(23u) - first;
+    let bits = (words & (vec4<u32>(mask) << first)) | ((place + 127u) << vec4<u32>(23u));
+    return bitcast<vec4<f32>>(bits) - (vec4<f32>(vec4<u32>(1u) << place) + zero);
+}
+
+// The same bits of each word.
+fn row_bits(words: vec4<u32>, first: u32, mask: u32, zero: f32) -> vec4<f32> {
+    return integers(words, vec4<u32>(first), mask, zero);
+}
+
+// The four signed bytes of a word. With its sign bit inverted, a byte is 128 more.
+fn signed_bytes(word: u32) -> vec4<f32> {
+    let lower = word ^ 0x80808080u;
+    let upper = lower >> 16u;
+    return integers(
+        vec4<u32>(lower, lower, upper, upper), vec4<u32>(0u, 8u, 0u, 8u), 255u, 128.0);
+}
+
+#part columns=eight
+// Eight columns of four rows.
+struct Columns {
+    c0: vec4<f32>, c1: vec4<f32>, c2: vec4<f32>, c3: vec4<f32>,
+    c4: vec4<f32>, c5: vec4<f32>, c6: vec4<f32>, c7: vec4<f32>,
+}
+
+// The dot products of the four rows with eight inputs: columns 0 .. 3 with a, the others with b.
+fn columns_product(w: Columns, a: vec4<f32>, b: vec4<f32>) -> vec4<f32> {
+    var sum = w.c0 * a.x;
+    sum += w.c1 * a.y;
+    sum += w.c2 * a.z;
+    sum += w.c3 * a.w;
+    sum += w.c4 * b.x;
+    sum += w.c5 * b.y;
+    sum += w.c6 * b.z;
+    sum += w.c7 * b.w;
+    return sum;
+}
+
+#part columns=bytes
+#import integers=fields
+#import columns=eight
+
+// Word r of `a` has the first four columns of row r, a byte of at most 7 bits each; word r of `b` the others.
+fn columns_of(a: vec4<u32>, b: vec4<u32>, zero: f32) -> Columns {
+    let byte = vec4<u32>(8u);
+    return Columns(
+        row_bits(a, 0u, 127u, zero), row_bits(a, 8u, 127u, zero),
+        row_bits(a, 16u, 127u, zero), row_bits(a >> byte, 16u, 127u, zero),
+        row_bits(b, 0u, 127u, zero), row_bits(b, 8u, 127u, zero),
+        row_bits(b, 16u, 127u, zero), row_bits(b >> byte, 16u, 127u, zero));
+}

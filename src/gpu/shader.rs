@@ -307,7 +307,6 @@ macro_rules! shaders {
 
 shaders![
     "lib/prelude",
-    "lib/columns",
     "lib/coop",
     "lib/kv",
     "lib/linear",

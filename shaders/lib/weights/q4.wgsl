@@ -16,6 +16,7 @@
 #import words=q4
 
 #part words=q4
+#import nibbles=word
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
 fn block_scale(block: u32) -> f32 {
@@ -38,9 +39,8 @@ fn load8(i: u32) -> Packed8 {
 fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
     let pair = unpack2x16float(packed.scales);
     let scale = select(pair.x, pair.y, (i & 8u) != 0u);
-    let low = unpack4xU8(packed.word & 0x0f0f0f0fu);
-    let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu);
-    return mat2x4<f32>((vec4<f32>(low) - 8.0) * scale, (vec4<f32>(high) - 8.0) * scale);
+    let q = eight_nibbles(packed.word, 8.0);
+    return mat2x4<f32>(q[0] * scale, q[1] * scale);
 }
 
 #part unit=q4
@@ -67,9 +67,9 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
 #part product=q4_slices
 // Inputs in f32; two words of each of four rows. Needs weights=q4_pairs.
 #import unit=slices
-#import nibbles=eight
+#import nibbles=columns
 struct Unit { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32> }
-struct Weights { words: vec4<u32>, scale: vec4<f32> }
+struct Weights { columns: Columns, scale: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
     let block = at / vec4<u32>(2u);
@@ -84,13 +84,12 @@ fn load_unit(at: vec4<u32>) -> Unit {
 }
 
 fn unpacked(u: Unit, slice: u32) -> Weights {
-    return Weights(select(u.first, u.second, slice == 1u), u.scale);
+    return Weights(nibble_columns(select(u.first, u.second, slice == 1u), 8.0), u.scale);
 }
 
 fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
     let x = slice_inputs(row_at, slice);
-    let p = eight_columns(w.words, x.a, x.b);
-    return Product(w.scale * (p.products - vec4<f32>(8.0 * p.x_sum)), x.squares);
+    return Product(w.scale * columns_product(w.columns, x.a, x.b), x.squares);
 }
 
 #part product=q4_int8
@@ -101,6 +100,29 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
     let x = load_inputs(row_at, unit * UNIT4, lane);
     let dots = nibble_dots(u.r0, u.r1, u.r2, u.r3, x) - vec4<i32>(8 * (x.low_sum + x.high_sum));
     return Product((u.scale * x.scale) * vec4<f32>(dots), x.squares);
+}
+
+#part nibbles=word
+#import integers=fields
+// The low nibbles of a word's bytes, then the high ones, minus `zero`.
+fn eight_nibbles(word: u32, zero: f32) -> mat2x4<f32> {
+    let upper = word >> 12u;
+    return mat2x4<f32>(
+        integers(vec4<u32>(word, word, word, upper), vec4<u32>(0u, 8u, 16u, 12u), 15u, zero),
+        integers(vec4<u32>(word, word, upper, upper), vec4<u32>(4u, 12u, 8u, 16u), 15u, zero));
+}
+
+#part nibbles=columns
+#import integers=fields
+#import columns=eight
+// w has a word of each row. Its low nibbles are the first four columns, its high nibbles the others.
+fn nibble_columns(w: vec4<u32>, zero: f32) -> Columns {
+    let upper = w >> vec4<u32>(12u);
+    return Columns(
+        row_bits(w, 0u, 15u, zero), row_bits(w, 8u, 15u, zero),
+        row_bits(w, 16u, 15u, zero), row_bits(upper, 12u, 15u, zero),
+        row_bits(w, 4u, 15u, zero), row_bits(w, 12u, 15u, zero),
+        row_bits(upper, 8u, 15u, zero), row_bits(upper, 16u, 15u, zero));
 }
 
 #part nibbles=eight

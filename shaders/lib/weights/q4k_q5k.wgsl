@@ -1,5 +1,5 @@
 // Q4_K and Q5_K of ggml: 4-bit and 5-bit integers in blocks of 256 with sub-blocks of 32,
-// d * sc * q - m * mn. nibble_products and nibble_dots are in q4.wgsl, columns_of in lib/columns.wgsl.
+// d * sc * q - m * mn. nibble_columns, nibble_products and nibble_dots are in q4.wgsl.
 //   nibbles  plane 0: 32 words a block, 4 a sub-block: the low 4 bits of element 4 w + n in the low
 //            half of byte n of word w, those of element 16 + 4 w + n in the high half
 //   fifths   Q5_K, plane 1: 8 words a block, the fifth bit of element 32 w + n in bit n of word w
@@ -29,6 +29,7 @@ fn nibbles4(i: u32) -> vec4<u32> {
 }
 
 #part weights=q4k
+#import nibbles=word
 #import blocks=k
 fn sub_block(sub: u32) -> vec2<f32> { return scale_and_minimum(params.plane1, sub); }
 
@@ -40,9 +41,8 @@ fn load8(i: u32) -> Packed8 {
 }
 fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
     let s = of_head(packed.head, (i / 8u) & 7u);
-    let low = unpack4xU8(packed.word & 0x0f0f0f0fu);
-    let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu);
-    return mat2x4<f32>((vec4<f32>(low) * s.x) - s.y, (vec4<f32>(high) * s.x) - s.y);
+    let q = eight_nibbles(packed.word, 0.0);
+    return mat2x4<f32>((q[0] * s.x) - s.y, (q[1] * s.x) - s.y);
 }
 
 // Elements 4 i .. 4 i + 3.
@@ -52,6 +52,7 @@ fn weight4(i: u32) -> vec4<f32> {
 }
 
 #part weights=q5k
+#import integers=fields
 #import blocks=k
 fn sub_block(sub: u32) -> vec2<f32> { return scale_and_minimum(params.plane2, sub); }
 
@@ -75,7 +76,9 @@ fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
     let low = unpack4xU8(packed.word & 0x0f0f0f0fu) | fifths4(packed.fifths, (i & 3u) * 4u);
     let high = unpack4xU8((packed.word >> 4u) & 0x0f0f0f0fu)
         | fifths4(packed.fifths, ((i & 3u) * 4u) + 16u);
-    return mat2x4<f32>((vec4<f32>(low) * s.x) - s.y, (vec4<f32>(high) * s.x) - s.y);
+    let first = vec4<u32>(0u);
+    return mat2x4<f32>(
+        (integers(low, first, 31u, 0.0) * s.x) - s.y, (integers(high, first, 31u, 0.0) * s.x) - s.y);
 }
 
 // Elements 4 i .. 4 i + 3.
@@ -114,8 +117,9 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
 }
 
 #part slices=k
-// Two words of each of four rows, with scales and minima of their sub-blocks.
+// Inputs in f32; two words of each of four rows, with scales and minima of their sub-blocks.
 #import unit=slices
+#import columns=eight
 struct Words { first: vec4<u32>, second: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
 
 fn load_words(at: vec4<u32>) -> Words {
@@ -130,23 +134,26 @@ fn load_words(at: vec4<u32>) -> Words {
         vec4<f32>(s0.x, s1.x, s2.x, s3.x), vec4<f32>(s0.y, s1.y, s2.y, s3.y));
 }
 
+struct Weights { columns: Columns, scale: vec4<f32>, minimum: vec4<f32> }
+
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+    let x = slice_inputs(row_at, slice);
+    let sums = x.a + x.b;
+    let x_sum = sums.x + sums.y + sums.z + sums.w;
+    return Product(
+        (w.scale * columns_product(w.columns, x.a, x.b)) - (w.minimum * x_sum), x.squares);
+}
+
 #part product=q4k_slices
-// Inputs in f32.
 #import slices=k
-#import nibbles=eight
+#import nibbles=columns
 alias Unit = Words;
-struct Weights { words: vec4<u32>, scale: vec4<f32>, minimum: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit { return load_words(at); }
 
 fn unpacked(u: Unit, slice: u32) -> Weights {
-    return Weights(select(u.first, u.second, slice == 1u), u.scale, u.minimum);
-}
-
-fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
-    let x = slice_inputs(row_at, slice);
-    let p = eight_columns(w.words, x.a, x.b);
-    return Product((w.scale * p.products) - (w.minimum * p.x_sum), x.squares);
+    return Weights(
+        nibble_columns(select(u.first, u.second, slice == 1u), 0.0), u.scale, u.minimum);
 }
 
 #part product=q4k_int8
@@ -213,7 +220,6 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
 }
 
 #part product=q5k_slices
-// Inputs in f32.
 #import slices=k
 #import columns=bytes
 struct Unit { low: Words, fifths: vec4<u32> }
@@ -231,23 +237,13 @@ fn fifths_of_rows(bits: vec4<u32>) -> vec4<u32> {
     return (spread & vec4<u32>(0x01010101u)) << vec4<u32>(4u);
 }
 
-struct Weights { columns: Columns, scale: vec4<f32>, minimum: vec4<f32> }
-
 fn unpacked(u: Unit, slice: u32) -> Weights {
     let low = vec4<u32>(0x0f0f0f0fu);
     let words = select(u.low.first, u.low.second, slice == 1u);
     let fifths = u.fifths >> vec4<u32>(slice * 4u);
     let first = (words & low) | fifths_of_rows(fifths);
     let second = ((words >> vec4<u32>(4u)) & low) | fifths_of_rows(fifths >> vec4<u32>(16u));
-    return Weights(columns_of(first, second), u.low.scale, u.low.minimum);
-}
-
-fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
-    let x = slice_inputs(row_at, slice);
-    let sums = x.a + x.b;
-    let x_sum = sums.x + sums.y + sums.z + sums.w;
-    return Product(
-        (w.scale * columns_product(w.columns, x.a, x.b)) - (w.minimum * x_sum), x.squares);
+    return Weights(columns_of(first, second, 0.0), u.low.scale, u.low.minimum);
 }
 
 #part product=q5k_int8

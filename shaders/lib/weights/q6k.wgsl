@@ -6,6 +6,7 @@
 //   plane 3  a half a block: d
 
 #part weights=q6k
+#import integers=fields
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
@@ -41,7 +42,8 @@ fn load8(i: u32) -> Packed8 {
 // Four integers: their low 4 bits are the bytes of `low`, their upper 2 the lowest byte of `upper`.
 fn six_bits4(low: u32, upper: u32) -> vec4<f32> {
     let high = (vec4<u32>(upper) >> vec4<u32>(0u, 2u, 4u, 6u)) & vec4<u32>(3u);
-    return vec4<f32>(unpack4xU8(low & 0x0f0f0f0fu) | (high << vec4<u32>(4u))) - 32.0;
+    let q = unpack4xU8(low & 0x0f0f0f0fu) | (high << vec4<u32>(4u));
+    return integers(q, vec4<u32>(0u), 63u, 32.0);
 }
 
 fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
@@ -167,7 +169,8 @@ fn unpacked(u: Unit, slice: u32) -> Weights {
     let upper = u.upper >> vec4<u32>(slice * 8u);
     let q = columns_of(
         (words & low) | pairs4(upper),
-        ((words >> vec4<u32>(4u)) & low) | pairs4(upper >> vec4<u32>(16u)));
+        ((words >> vec4<u32>(4u)) & low) | pairs4(upper >> vec4<u32>(16u)),
+        32.0);
     let d = vec4<f32>(
         unpack2x16float(u.scales.x).x, unpack2x16float(u.scales.y).x,
         unpack2x16float(u.scales.z).x, unpack2x16float(u.scales.w).x);
@@ -175,9 +178,8 @@ fn unpacked(u: Unit, slice: u32) -> Weights {
     let first = d * vec4<f32>((scales << vec4<u32>(8u)) >> vec4<u32>(24u));
     let second = d * vec4<f32>(scales >> vec4<u32>(24u));
     return Columns(
-        (q.c0 - 32.0) * first, (q.c1 - 32.0) * first, (q.c2 - 32.0) * first, (q.c3 - 32.0) * first,
-        (q.c4 - 32.0) * second, (q.c5 - 32.0) * second,
-        (q.c6 - 32.0) * second, (q.c7 - 32.0) * second);
+        q.c0 * first, q.c1 * first, q.c2 * first, q.c3 * first,
+        q.c4 * second, q.c5 * second, q.c6 * second, q.c7 * second);
 }
 
 fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {

@@ -3,6 +3,7 @@
 //   plane 1  a half a block: d
 
 #part weights=q8
+#import integers=fields
 @group(1) @binding(N) var<storage, read> weight: array<vec4<u32>>;
 @group(1) @binding(N) var<storage, read> weight_words: array<u32>;
 
@@ -10,14 +11,8 @@ fn block_scale(block: u32) -> f32 {
     return unpack2x16float(weight_words[params.plane1 + (block / 2u)] >> ((block << 4u) & 16u)).x;
 }
 
-// The four signed bytes of a word.
-fn bytes4(word: u32) -> vec4<f32> {
-    return vec4<f32>(bitcast<vec4<i32>>(vec4<u32>(word) << vec4<u32>(24u, 16u, 8u, 0u))
-        >> vec4<u32>(24u));
-}
-
 // Elements 4 i .. 4 i + 3.
-fn weight4(i: u32) -> vec4<f32> { return bytes4(weight_words[i]) * block_scale(i / 8u); }
+fn weight4(i: u32) -> vec4<f32> { return signed_bytes(weight_words[i]) * block_scale(i / 8u); }
 
 // Two words of a block, and the scales of two blocks.
 struct Packed8 { a: u32, b: u32, scales: u32 }
@@ -28,7 +23,7 @@ fn load8(i: u32) -> Packed8 {
 fn decode8(packed: Packed8, i: u32) -> mat2x4<f32> {
     let pair = unpack2x16float(packed.scales);
     let scale = select(pair.x, pair.y, (i & 8u) != 0u);
-    return mat2x4<f32>(bytes4(packed.a) * scale, bytes4(packed.b) * scale);
+    return mat2x4<f32>(signed_bytes(packed.a) * scale, signed_bytes(packed.b) * scale);
 }
 
 #part unit=q8
@@ -78,10 +73,11 @@ fn unit_product(u: Unit, row_at: u32, unit: u32, lane: Lane) -> Product {
 #part product=q8_slices
 // Inputs in f32; two words of each slice in each of four rows.
 #import unit=slices
-#import bytes=four
+#import integers=fields
+#import columns=eight
 struct Words { a: vec4<u32>, b: vec4<u32> }
 struct Unit { first: Words, second: Words, scale: vec4<f32> }
-struct Weights { words: Words, scale: vec4<f32> }
+struct Weights { columns: Columns, scale: vec4<f32> }
 
 fn load_unit(at: vec4<u32>) -> Unit {
     let block = at / vec4<u32>(2u);
@@ -94,16 +90,24 @@ fn load_unit(at: vec4<u32>) -> Unit {
 
 fn unpacked(u: Unit, slice: u32) -> Weights {
     let second = slice == 1u;
-    let words = Words(select(u.first.a, u.second.a, second), select(u.first.b, u.second.b, second));
-    return Weights(words, u.scale);
+    // With its sign bit inverted, a byte is 128 more.
+    let signs = vec4<u32>(0x80808080u);
+    let a = select(u.first.a, u.second.a, second) ^ signs;
+    let b = select(u.first.b, u.second.b, second) ^ signs;
+    let a2 = a >> vec4<u32>(16u);
+    let b2 = b >> vec4<u32>(16u);
+    return Weights(
+        Columns(
+            row_bits(a, 0u, 255u, 128.0), row_bits(a, 8u, 255u, 128.0),
+            row_bits(a2, 0u, 255u, 128.0), row_bits(a2, 8u, 255u, 128.0),
+            row_bits(b, 0u, 255u, 128.0), row_bits(b, 8u, 255u, 128.0),
+            row_bits(b2, 0u, 255u, 128.0), row_bits(b2, 8u, 255u, 128.0)),
+        u.scale);
 }
 
-fn unit_product(u: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
+fn unit_product(w: Weights, row_at: u32, slice: u32, lane: Lane) -> Product {
     let x = slice_inputs(row_at, slice);
-    let a = u.words.a;
-    let b = u.words.b;
-    let p = byte_products(a.x, a.y, a.z, a.w, x.a) + byte_products(b.x, b.y, b.z, b.w, x.b);
-    return Product(u.scale * p, x.squares);
+    return Product(w.scale * columns_product(w.columns, x.a, x.b), x.squares);
 }
 
 #part product=q8_int8
