@@ -10,6 +10,8 @@ use crate::spirv::Spirv;
 pub struct Stream {
     /// Vector instructions.
     pub valu: u32,
+    /// Cycles of a SIMD that these take.
+    pub cycles: u32,
     /// Bytes of weights.
     pub bytes: f64,
     /// Whether the loops contain a loop whose rounds are not known; it counts as one round.
@@ -84,11 +86,49 @@ fn loaded(opcode: &str) -> u32 {
     }
 }
 
+/// Whether RDNA 3 executes both halves of a wave of 64 lanes at once, by ACO's list (`is_dual_issue_capable` in Mesa's
+/// aco_statistics.cpp), without the few `v_fma_mix_f32` and 16-bit integers that are in it.
+fn executes_64_lanes(opcode: &str) -> bool {
+    let name = opcode.trim_end_matches("_e32").trim_end_matches("_e64");
+    let arithmetic = name.strip_suffix("_f32").or_else(|| name.strip_suffix("_f16"));
+    match arithmetic {
+        Some(of) => matches!(
+            of,
+            "v_fma"
+                | "v_fmac"
+                | "v_fmaak"
+                | "v_fmamk"
+                | "v_mul"
+                | "v_add"
+                | "v_sub"
+                | "v_subrev"
+                | "v_max"
+                | "v_min"
+        ),
+        None => matches!(name, "v_mov_b32" | "v_cndmask_b32"),
+    }
+}
+
+/// The machine that executes a wave: a SIMD of 32 lanes.
+#[derive(Clone, Copy)]
+pub struct Simd {
+    /// Lanes of the wave.
+    pub wave: u32,
+    /// Whether some instructions execute 64 lanes in a cycle.
+    pub double: bool,
+}
+
+impl Simd {
+    fn cycles(self, opcode: &str) -> u32 {
+        if self.double && executes_64_lanes(opcode) { 1 } else { self.wave.div_ceil(32) }
+    }
+}
+
 impl Stream {
     /// The loops of `assembly` that load weights; without such loops, the whole kernel. `None` if it loads none.
     /// `planes`: bits of the format's planes. Of a format with several, the loads from plane 0 count, times the
     /// others' share, since lanes load scales that others load too.
-    pub fn of(assembly: &str, spirv: &Spirv, wave: u32, planes: &[usize]) -> Option<Self> {
+    pub fn of(assembly: &str, spirv: &Spirv, simd: Simd, planes: &[usize]) -> Option<Self> {
         let (code, labels) = lines(assembly);
         let mut weights = loads(&code, spirv);
         weights.retain(|load| spirv.is_weight(load.tensor));
@@ -99,7 +139,7 @@ impl Stream {
         let share = planes.first().map_or(1.0, |first| all_planes / *first as f64);
         let bytes = |load: &Load| match (load.later_plane, planes.len() > 1) {
             (true, true) => 0.0,
-            _ => share * f64::from(wave * loaded(code[load.line].opcode)),
+            _ => share * f64::from(simd.wave * loaded(code[load.line].opcode)),
         };
         // A loop is what lies between a label and the last jump back to it.
         let mut loops: BTreeMap<usize, usize> = BTreeMap::new();
@@ -151,6 +191,7 @@ impl Stream {
                     let n = times(i, start, end);
                     stream.unknown |= n.is_none();
                     stream.valu += n.unwrap_or(1);
+                    stream.cycles += n.unwrap_or(1) * simd.cycles(line.opcode);
                 }
             }
             let loads = weights.iter().filter(|load| (start..=end).contains(&load.line));
@@ -204,12 +245,15 @@ BB3:
             ],
             planes: vec![8],
         };
-        let of = |text: &str, planes: &[usize]| Stream::of(text, &spirv, 64, planes).unwrap();
-        let q4 = Stream { valu: 10, bytes: 18.0 * 64.0, unknown: false };
+        let of = |text: &str, planes: &[usize]| {
+            Stream::of(text, &spirv, Simd { wave: 64, double: true }, planes).unwrap()
+        };
+        // Two additions of integers, and eight of floats.
+        let q4 = Stream { valu: 10, cycles: 12, bytes: 18.0 * 64.0, unknown: false };
         assert_eq!(of(LOOPS, &[128, 16]), q4);
         assert_eq!(of(LOOPS, &[32]), Stream { bytes: 20.0 * 64.0, ..q4 });
         // A loop whose end is not a constant counts once.
         let endless = LOOPS.replace("s9, 8 ", "s9, s4");
-        assert_eq!(of(&endless, &[128, 16]), Stream { valu: 3, unknown: true, ..q4 });
+        assert_eq!(of(&endless, &[128, 16]), Stream { valu: 3, cycles: 5, unknown: true, ..q4 });
     }
 }

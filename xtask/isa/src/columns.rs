@@ -14,6 +14,8 @@ enum Source {
     Wave,
     /// The sum of the driver's numbers of these names.
     Driver(&'static [&'static str]),
+    /// Instructions in the machine code whose names begin with one of these.
+    Code(&'static [&'static str]),
     /// Vector instructions of a lane for a byte of weights.
     PerByte,
     /// Bytes of weights that the vector instructions allow, in thousands of millions a second.
@@ -27,7 +29,7 @@ const fn driver(title: &'static str, names: &'static [&'static str]) -> Column {
 const AMD: &[Column] = &[
     Column { title: "wave", source: Source::Wave },
     driver("VGPR", &["VGPRs"]),
-    driver("SGPR", &["Pre-Sched SGPRs"]),
+    driver("need", &["Pre-Sched VGPRs"]),
     driver("spill", &["Spilled VGPRs", "Spilled SGPRs"]),
     driver("waves", &["Subgroups per SIMD"]),
     driver("LDS", &["LDS size"]),
@@ -55,6 +57,7 @@ const NVIDIA: &[Column] = &[
     driver("GPRs", &["Number of GPRs"]),
     driver("local", &["SLM Size"]),
     driver("instr", &["Instruction count"]),
+    Column { title: "conv", source: Source::Code(&["i2f", "f2i", "frnd"]) },
 ];
 
 impl Vendor {
@@ -77,14 +80,18 @@ impl Column {
                 let of = |name: &&str| report.numbers.get(*name).copied().unwrap_or(f64::NAN);
                 names.iter().map(of).sum::<f64>().to_string()
             }
+            (Source::Code(names), _) => {
+                // NAK writes `r1 = i2f.f32.u32 r2`.
+                let results = report.assembly.split("= ").skip(1);
+                let counted = |code: &&str| names.iter().any(|name| code.starts_with(name));
+                results.filter(counted).count().to_string()
+            }
             (Source::PerByte, Some((s, _))) => {
                 let unknown = if s.unknown { "+" } else { "" };
                 format!("{:.2}{unknown}", f64::from(s.valu * report.wave) / s.bytes)
             }
             (Source::Speed, Some((s, ghz))) => {
-                // A SIMD has 32 lanes.
-                let cycles = f64::from(s.valu * report.wave.div_ceil(32));
-                format!("{:.0}", s.bytes / cycles * ghz)
+                format!("{:.0}", s.bytes / f64::from(s.cycles) * ghz)
             }
             (_, None) => String::new(),
         }

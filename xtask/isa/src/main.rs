@@ -11,7 +11,7 @@ use std::error::Error;
 use std::io::Read;
 use std::process::ExitCode;
 
-use assembly::Stream;
+use assembly::{Simd, Stream};
 use columns::Column;
 use driver::{Driver, Vendor};
 use lfm2_wgpu::kernels::Format;
@@ -39,6 +39,8 @@ struct Gpu {
     device: &'static str,
     /// Cycles of all SIMDs together, in thousands of millions a second; 0 if the code is not counted.
     ghz: f64,
+    /// Whether a SIMD executes some instructions for 64 lanes in a cycle (RDNA 3).
+    double: bool,
     /// Whether kernels with matrix units are compiled. The driver aborts if a kernel uses some that do not exist.
     matrix_units: bool,
 }
@@ -52,13 +54,15 @@ const GPUS: [Gpu; 6] = [
     other("ga102", Vendor::Nvidia, "NVK"),
 ];
 
-const fn amd(name: &'static str, ghz: f64, matrix_units: bool) -> Gpu {
-    Gpu { name, vendor: Vendor::Amd, device: "Null hardware", ghz, matrix_units }
+/// `rdna3`: it has matrix units, and executes some instructions for 64 lanes at once.
+const fn amd(name: &'static str, ghz: f64, rdna3: bool) -> Gpu {
+    let device = "Null hardware";
+    Gpu { name, vendor: Vendor::Amd, device, ghz, double: rdna3, matrix_units: rdna3 }
 }
 
 /// wgpu offers square matrices only, and Intel's are 8 x 16. Mesa 25 has none for NVIDIA.
 const fn other(name: &'static str, vendor: Vendor, device: &'static str) -> Gpu {
-    Gpu { name, vendor, device, ghz: 0.0, matrix_units: false }
+    Gpu { name, vendor, device, ghz: 0.0, double: false, matrix_units: false }
 }
 
 /// A kernel to compile.
@@ -167,7 +171,8 @@ fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             match Spirv::of(&kernel.wgsl).and_then(|s| Ok((driver.compile(&s)?, s))) {
                 Ok((report, spirv)) => {
                     let stream = (gpu.ghz > 0.0).then(|| {
-                        Stream::of(&report.assembly, &spirv, report.wave, planes(&kernel.name))
+                        let simd = Simd { wave: report.wave, double: gpu.double };
+                        Stream::of(&report.assembly, &spirv, simd, planes(&kernel.name))
                     });
                     let speed = stream.flatten().map(|stream| (stream, gpu.ghz));
                     let cells = columns.iter().map(|column| column.cell(&report, speed));
