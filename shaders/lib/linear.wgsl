@@ -324,13 +324,9 @@ fn row_squares(own: vec4<f32>, lane: Lane) -> vec4<f32> {
 #import raw=eight
 // 32 columns; column 4 n + i is byte i of the n-th word of a, then b.
 struct Inputs {
-    a: vec4<u32>,
-    b: vec4<u32>,
-    scale: f32,
+    a: vec4<u32>, b: vec4<u32>, scale: f32, squares: f32,
     // Sums of the integers of columns 0 .. 15 and 16 .. 31.
-    low_sum: i32,
-    high_sum: i32,
-    squares: f32,
+    low_sum: i32, high_sum: i32,
 }
 
 // The largest magnitude as bits. Bits order as magnitudes do, with infinity and NaN last, so a NaN
@@ -340,7 +336,11 @@ fn largest(v: vec4<f32>) -> u32 {
     return max(max(a.x, a.y), max(a.z, a.w));
 }
 
-fn rounded(v: vec4<f32>, inverse: f32) -> u32 { return pack4xI8(vec4<i32>(round(v * inverse))); }
+// As bytes. A sum with 1.5 * 2^23, which GPUs round to nearest, has the integer in its low bits. No instruction converts.
+fn rounded(v: vec4<f32>, inverse: f32) -> u32 {
+    let q = bitcast<vec4<u32>>((v * inverse) + 12582912.0) & vec4<u32>(255u);
+    return q.x | (q.y << 8u) | (q.z << 16u) | (q.w << 24u);
+}
 
 fn sum_of(words: vec4<u32>) -> i32 {
     let ones = 0x01010101u;
@@ -368,7 +368,7 @@ fn load_inputs(row_at: u32, i: u32, lane: Lane) -> Inputs {
         rounded(v0, inverse), rounded(v1, inverse), rounded(v2, inverse), rounded(v3, inverse));
     let b = vec4<u32>(
         rounded(v4, inverse), rounded(v5, inverse), rounded(v6, inverse), rounded(v7, inverse));
-    return Inputs(a, b, most / 127.0, sum_of(a), sum_of(b), squares_of(raw));
+    return Inputs(a, b, most / 127.0, squares_of(raw), sum_of(a), sum_of(b));
 }
 
 #part unpack=later
@@ -392,12 +392,7 @@ fn row_squares(own: vec4<f32>, lane: Lane) -> vec4<f32> { return reduce_sum4(own
 const UNIT4 = 4u;
 const UNIT_SLICES = 2u;
 // Slice s of a row is slice w = s % 4 of its block: columns 4 w .. 4 w + 3 and 16 + 4 w .. 16 + 4 w + 3. Neighbouring
-// lanes then load neighbouring words of a row, and the loads of a unit take whole cache lines of inputs. With whole
-// blocks, neighbouring lanes read inputs 128 bytes apart.
-// One word of each row.
-fn words_of(at: vec4<u32>) -> vec4<u32> {
-    return vec4<u32>(weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]);
-}
+// lanes load neighbouring words and inputs. With whole blocks, their inputs would be 128 bytes apart.
 #import result=unit
 #import squares=own
 struct SliceInputs { a: vec4<f32>, b: vec4<f32>, squares: f32 }
@@ -408,6 +403,11 @@ fn slice_inputs(row_at: u32, slice: u32) -> SliceInputs {
     let a = x[row_at + col];
     let b = x[row_at + col + 4u];
     return SliceInputs(normed(a, col), normed(b, col + 4u), squares4(a) + squares4(b));
+}
+
+// One word of each row.
+fn words_of(at: vec4<u32>) -> vec4<u32> {
+    return vec4<u32>(weight_words[at.x], weight_words[at.y], weight_words[at.z], weight_words[at.w]);
 }
 
 #part bias=none
