@@ -25,9 +25,9 @@
 //
 // A lane is one invocation. LANES lanes share four rows of the matrix: all lanes of the workgroup, or a single lane
 // with reduce=serial. A unit is 4 * UNIT4 columns of these four rows. Lane i takes units i, i + LANES, ..., so that
-// loads are coalesced. With AHEAD, it loads its next unit while it multiplies the current one. It multiplies the
-// UNIT_SLICES slices of a unit one after another, so that few weights are unpacked at a time. After the last unit, the
-// sums of the lanes are added up.
+// loads are coalesced. With PAIRS, it loads two units before it multiplies them. It multiplies the UNIT_SLICES slices of
+// a unit one after another, so that few weights are unpacked at a time. After the last unit, the sums of the lanes are
+// added up.
 // JOBS is the number of jobs of an item that a workgroup computes side by side. It is 1 except with items=combine. Each
 // of these jobs has JOB_LANES = LANES / JOBS lanes, which divide its units among them as described above. The products
 // of an item's jobs are added in the order of the jobs, so that the rounding is always the same.
@@ -94,9 +94,10 @@ struct Params {
 @group(1) @binding(N) var<storage, read> x: array<vec4<f32>>;
 
 const JOB_LANES = LANES / JOBS;
-// Whether a lane loads its next unit while it multiplies the current one. A single lane for four rows, as on llvmpipe,
-// would take a tenth more time if it did. With four items it would take 168 registers instead of 128 on gfx1150 (Q6_K).
-const AHEAD = LANES > 1u && ITEMS < 4u;
+// Whether a lane loads two units together: with 64 lanes and units of 16 columns, all of a row of 2,048. With four items
+// it would take 168 registers instead of 128 on gfx1150 (Q6_K), with units of 32 columns 256 (int8 inputs). A single lane
+// for four rows, as on llvmpipe, took a tenth more time when it loaded ahead.
+const PAIRS = LANES > 1u && ITEMS < 4u && UNIT4 <= 4u;
 
 // The first vec4 of the row that a job of an item reads.
 fn input_at(item: u32, job: u32) -> u32 { return job_input(item, job) * (params.cols / 4u); }
@@ -133,32 +134,51 @@ fn item_of(values: Vectors, i: u32) -> vec4<f32> {
     return value;
 }
 
-// Adds the products of a slice of unit k with the inputs of items n .. n + 3, and the squares of these inputs. The first
-// `items` items exist, item n among them; a tile of grouped items often has fewer than ITEMS.
+// Adds the products of a slice of unit k with the inputs of items n .. n + 3, and the squares of these inputs, unless
+// the lane has no such unit (`exists`). The first `items` items exist, item n among them; a tile of grouped items often
+// has fewer than ITEMS. It selects sums, not summands: compilers then fuse each multiply-add as they do where `exists` is
+// true, and a row has the same bits in all variants.
 fn add_slice(
     products: ptr<function, Vectors>, squares: ptr<function, Scalars>, inputs: array<u32, ROOM>,
-    n: u32, items: u32, unit: Unit, k: u32, slice: u32, lane: Lane,
+    n: u32, items: u32, unit: Unit, k: u32, exists: bool, slice: u32, lane: Lane,
 ) {
     let weights = unpacked(unit, slice);
     let index = (k * UNIT_SLICES) + slice;
     // Without a condition, so that weights which unit_product unpacks are unpacked once for all four.
     let p = unit_product(weights, inputs[n], index, lane);
-    (*products)[n] += p.y;
-    (*squares)[n] += p.squares;
+    (*products)[n] = select((*products)[n], (*products)[n] + p.y, exists);
+    (*squares)[n] = select((*squares)[n], (*squares)[n] + p.squares, exists);
     if (ITEMS > 1u && n + 1u < items) {
         let p = unit_product(weights, inputs[n + 1u], index, lane);
-        (*products)[n + 1u] += p.y;
-        (*squares)[n + 1u] += p.squares;
+        (*products)[n + 1u] = select((*products)[n + 1u], (*products)[n + 1u] + p.y, exists);
+        (*squares)[n + 1u] = select((*squares)[n + 1u], (*squares)[n + 1u] + p.squares, exists);
     }
     if (ITEMS > 2u && n + 2u < items) {
         let p = unit_product(weights, inputs[n + 2u], index, lane);
-        (*products)[n + 2u] += p.y;
-        (*squares)[n + 2u] += p.squares;
+        (*products)[n + 2u] = select((*products)[n + 2u], (*products)[n + 2u] + p.y, exists);
+        (*squares)[n + 2u] = select((*squares)[n + 2u], (*squares)[n + 2u] + p.squares, exists);
     }
     if (ITEMS > 3u && n + 3u < items) {
         let p = unit_product(weights, inputs[n + 3u], index, lane);
-        (*products)[n + 3u] += p.y;
-        (*squares)[n + 3u] += p.squares;
+        (*products)[n + 3u] = select((*products)[n + 3u], (*products)[n + 3u] + p.y, exists);
+        (*squares)[n + 3u] = select((*squares)[n + 3u], (*squares)[n + 3u] + p.squares, exists);
+    }
+}
+
+// Adds those of all slices and items. No loops over them: llvmpipe's compiler does not remove a loop of one round.
+fn add_unit(
+    products: ptr<function, Vectors>, squares: ptr<function, Scalars>, inputs: array<u32, ROOM>,
+    items: u32, unit: Unit, k: u32, exists: bool, lane: Lane,
+) {
+    add_slice(products, squares, inputs, 0u, items, unit, k, exists, 0u, lane);
+    if (ITEMS > 4u && items > 4u) {
+        add_slice(products, squares, inputs, 4u, items, unit, k, exists, 0u, lane);
+    }
+    if (UNIT_SLICES == 2u) {
+        add_slice(products, squares, inputs, 0u, items, unit, k, exists, 1u, lane);
+    }
+    if (UNIT_SLICES == 2u && ITEMS > 4u && items > 4u) {
+        add_slice(products, squares, inputs, 4u, items, unit, k, exists, 1u, lane);
     }
 }
 
@@ -195,22 +215,21 @@ fn main(
             inputs[i] = input_at(min(first + i, end - 1u), job);
         }
         let start = lane_in_row(lane) % JOB_LANES;
-        var next = load_unit(at + vec4<u32>(min(start, units - 1u)));
-        for (var k = start; k < units; k += JOB_LANES) {
-            var unit = next;
-            if (!AHEAD) {
-                unit = load_unit(at + vec4<u32>(k));
-            } else {
-                next = load_unit(at + vec4<u32>(min(k + JOB_LANES, units - 1u)));
+        let n_items = end - first;
+        if (PAIRS && units > JOB_LANES) {
+            for (var k = start; k < units; k += 2u * JOB_LANES) {
+                // Beyond the end the last unit, without a branch, so that compilers load both units together.
+                let next = min(k + JOB_LANES, units - 1u);
+                let unit = load_unit(at + vec4<u32>(k));
+                let other = load_unit(at + vec4<u32>(next));
+                let exists = k + JOB_LANES < units;
+                add_unit(&products, &squares, inputs, n_items, unit, k, true, lane);
+                add_unit(&products, &squares, inputs, n_items, other, next, exists, lane);
             }
-            // No loops over slices and items: llvmpipe's compiler does not remove a loop of one round.
-            let items = end - first;
-            add_slice(&products, &squares, inputs, 0u, items, unit, k, 0u, lane);
-            if (ITEMS > 4u && items > 4u) {
-                add_slice(&products, &squares, inputs, 4u, items, unit, k, 0u, lane);
-            }
-            if (UNIT_SLICES == 2u) {
-                add_slice(&products, &squares, inputs, 0u, items, unit, k, 1u, lane);
+        } else {
+            for (var k = start; k < units; k += JOB_LANES) {
+                let unit = load_unit(at + vec4<u32>(k));
+                add_unit(&products, &squares, inputs, n_items, unit, k, true, lane);
             }
         }
         let lora_row = (job_expert(first, job) * params.lora_rows) + params.first_row;

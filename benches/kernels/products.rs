@@ -75,20 +75,15 @@ pub fn all(s: &Setup) -> Vec<Case> {
         let way = Way::Matvec { reduce: other, activations: Activations::Float, items: 1 };
         push(Mode::Dense, Format::Q4, in_proj, 1, way);
     }
-    let most = Matvec::most_items(reduce);
-    for rows in [2, 4, 8] {
-        push(
-            Mode::Dense,
-            Format::Q4,
-            in_proj,
-            rows,
-            way(Activations::Float, most.min(rows as u32)),
-        );
+    for (rows, items) in [(2, 2), (4, 4), (8, 4), (8, 8)] {
+        push(Mode::Dense, Format::Q4, in_proj, rows, way(Activations::Float, items));
     }
+    let (tile, float) = (Matvec::tile_items(reduce), Activations::Float);
+    let most = Matvec::most_items(reduce, float, s.device.caps());
     // A batch of decoding sequences.
     for rows in [8, 32] {
-        push(Mode::GroupedIn, Format::Q4, w13, rows, way(Activations::Float, most));
-        push(Mode::GroupedOut, Format::Q4, w2, rows, way(Activations::Float, most));
+        push(Mode::GroupedIn, Format::Q4, w13, rows, way(float, tile));
+        push(Mode::GroupedOut, Format::Q4, w2, rows, way(float, tile));
     }
     push(Mode::Dense, Format::Q6K, head, 1, way(Activations::Float, 1));
     let router = [1, moe.num_experts, hidden];
@@ -100,7 +95,7 @@ pub fn all(s: &Setup) -> Vec<Case> {
         }
     }
     // The engine's choice for a chunk on this device in all formats, then the others in one.
-    let (matvec, matmul) = (way(Activations::Float, most), Way::Matmul(Multiply::Lanes));
+    let (matvec, matmul) = (way(float, most), Way::Matmul(Multiply::Lanes));
     let mut ways = if reduce.is_serial() { vec![matvec, matmul] } else { vec![matmul, matvec] };
     if MatmulCoop::available(s.device.caps()) {
         ways.push(Way::Matmul(Multiply::MatrixUnits));
@@ -168,8 +163,8 @@ impl Product {
         let [inputs, outputs, products, experts] = self.counts(s);
         let how = match self.way {
             Way::Matmul(_) => String::new(),
-            Way::Matvec { reduce, activations, .. } => {
-                format!(" {activations:?} {reduce:?}").to_lowercase()
+            Way::Matvec { reduce, activations, items } => {
+                format!(" {activations:?} {reduce:?} items={items}").to_lowercase()
             }
         };
         Case {

@@ -1,4 +1,5 @@
-// Prelude of every kernel: its parameters, the batch table and functions that read it.
+// Prelude of every kernel: its parameters, the batch table and functions that read it. The parts are the sums over lanes
+// (reduce), integers as floats (integers), and products of unpacked weights (columns).
 //
 // batch: the batch table, a small buffer that the host writes before each step (Rust twin:
 // src/kernels/batch.rs). It is read-only, so loop bounds taken from it are uniform. A 16-word header,
@@ -281,14 +282,15 @@ fn reduce_sum4_of(value: vec4<f32>, lanes: u32, lane: Lane) -> vec4<f32> { retur
 fn reduce_max(value: f32, lane: Lane) -> f32 { return value; }
 
 #part integers=fields
-// The integers that `mask` selects in bits first .. of each word, minus `zero`; first and the bits of mask are together at
-// most 23. A float with the exponent 23 - first has the value 1 in bit `first`. So the bits in their place, below this
-// exponent, are 2^(23 - first) plus the integer, and the difference is exact. A conversion would take NVIDIA as long as
-// eight multiply-adds: an SM converts 16 values in a cycle.
+// The integers that `mask` selects in bits first .. of each word, minus `zero`. `first` plus the number of bits of `mask`
+// is at most 23. A float with the exponent 23 - first has the value 1 in bit `first`. So the bits in their place, below this
+// exponent, are 2^(23 - first) plus the integer, and the difference is exact. Conversion instructions are slow on NVIDIA's
+// GPUs: docs/performance.md has the figures (Compilers of GPUs, A decoded token).
 fn integers(words: vec4<u32>, first: vec4<u32>, mask: u32, zero: f32) -> vec4<f32> {
-    let place = vec4<u32>(23u) - first;
-    let bits = (words & (vec4<u32>(mask) << first)) | ((place + 127u) << vec4<u32>(23u));
-    return bitcast<vec4<f32>>(bits) - (vec4<f32>(vec4<u32>(1u) << place) + zero);
+    // 2^(23 - first) as bits.
+    let power = (vec4<u32>(150u) - first) << vec4<u32>(23u);
+    let bits = (words & (vec4<u32>(mask) << first)) | power;
+    return bitcast<vec4<f32>>(bits) - (bitcast<vec4<f32>>(power) + zero);
 }
 
 // The same bits of each word.

@@ -22,8 +22,8 @@ pub enum Multiply {
 /// Most rows of a pass for which the `matvec` family is used. It gives each row the same value in a batch as alone, so
 /// answers of up to 64 sequences do not depend on each other. Where a driver chooses the size of subgroups for each
 /// kernel (Intel's do), the order of a sum may differ in its last bits; [`Choices::reproducible`] rules that out.
-/// Matrix units would be faster from fewer rows on: matvec takes 1.6 instructions for a multiply-add, so an H100's
-/// arithmetic takes as long as its memory at about 16 rows.
+/// Matrix units would be faster from fewer rows on: with eight rows, matvec takes 1.5 instructions for a multiply-add (Q4,
+/// gfx1150). An H100 executes 9 to 10 instructions in the time of a byte; two rows already take 9.4 for a byte of Q4.
 const MATVEC_ROWS: u32 = 64;
 
 /// Most rows of a pass in which a row's value does not depend on their number, with [`Choices::reproducible`].
@@ -144,6 +144,11 @@ impl Linear<'_> {
         let is_router = self.weight.rows <= ROUTER_ROWS
             && self.weight.parts.iter().all(|part| part.format == Format::F32);
         if choices.takes_matvec(rows) || is_router {
+            // A router's few rows make few workgroups, so they get more by smaller tiles.
+            let most = match is_router {
+                true => Matvec::tile_items(choices.reduce),
+                false => Matvec::most_items(choices.reduce, choices.activations, r.caps()),
+            };
             Matvec {
                 weight: self.weight,
                 bias: self.bias,
@@ -154,7 +159,7 @@ impl Linear<'_> {
                 epilogue: self.epilogue,
                 reduce: choices.reduce,
                 activations: choices.activations,
-                items_per_group: rows.next_power_of_two().min(Matvec::most_items(choices.reduce)),
+                items_per_group: rows.next_power_of_two().min(most),
             }
             .record(r);
         } else {
@@ -193,7 +198,7 @@ impl ExpertLinear<'_> {
     /// Most items of a tile for passes of `rows` rows.
     #[must_use]
     pub fn tile(choices: &Choices, rows: u32) -> u32 {
-        if choices.takes_matvec(rows) { Matvec::most_items(choices.reduce) } else { TILE_ITEMS }
+        if choices.takes_matvec(rows) { Matvec::tile_items(choices.reduce) } else { TILE_ITEMS }
     }
 
     /// Appends the kernel that suits `rows` rows.
@@ -212,7 +217,7 @@ impl ExpertLinear<'_> {
                 epilogue,
                 reduce: choices.reduce,
                 activations: choices.activations,
-                items_per_group: Matvec::most_items(choices.reduce),
+                items_per_group: Matvec::tile_items(choices.reduce),
             }
             .record(r);
         } else {

@@ -84,7 +84,7 @@ pub struct Matvec<'a> {
     pub reduce: Reduce,
     /// Precision of `x` in products with quantised weights.
     pub activations: Activations,
-    /// Items of a workgroup, which share each load of a weight: a power of two up to [`Matvec::most_items`]; 1 with
+    /// Items of a workgroup, which share each load of a weight: a power of two up to 8; 1 with
     /// [`MatvecItems::Gather`] and [`MatvecItems::Combine`].
     pub items_per_group: u32,
 }
@@ -215,21 +215,24 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 max_subgroup: caps.max_subgroup,
             };
             let (store, add, swiglu) = (Epilogue::Store, Epilogue::Add, Epilogue::Swiglu);
-            let most = Matvec::most_items(reduce);
+            let most = Matvec::most_items(reduce, activations, caps);
             for items_per_group in [1, 2, 4, 8].into_iter().filter(|items| *items <= most) {
-                for epilogue in Epilogue::ALL {
+                // Where lanes share rows, gate and up rows always come with the norm.
+                let without_norm = Epilogue::ALL.into_iter();
+                for epilogue in without_norm.filter(|e| reduce.is_serial() || *e != swiglu) {
                     all.push(Parts { epilogue, items_per_group, ..dense });
                 }
                 for epilogue in [store, swiglu] {
                     all.push(Parts { norm: true, epilogue, items_per_group, ..dense });
                 }
             }
+            let tile = Matvec::tile_items(reduce);
             // Routers; a small matrix of another format differs from a large one by WG only.
             if weights == WeightsPart::F32 {
-                for items_per_group in [1, most] {
+                for items_per_group in [1, tile] {
                     all.push(Parts { norm: true, wide: true, items_per_group, ..dense });
                 }
-                all.push(Parts { wide: true, items_per_group: most, ..dense });
+                all.push(Parts { wide: true, items_per_group: tile, ..dense });
             }
             all.push(Parts { bias: true, norm: true, ..dense });
             for (epilogue, items_per_group) in [(store, 1), (add, most)] {
@@ -243,7 +246,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
             for (items, epilogue, norm) in
                 [(inwards, swiglu, false), (inwards, swiglu, true), (outwards, store, false)]
             {
-                all.push(Parts { items, epilogue, norm, items_per_group: most, ..dense });
+                all.push(Parts { items, epilogue, norm, items_per_group: tile, ..dense });
             }
             // With adapters, each kind of items: the addition is the same with every epilogue and input.
             if activations == Activations::Float && reduce != Reduce::SerialSubgroup {
@@ -255,7 +258,7 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
                 }
                 all.push(Parts { lora: true, ..combine });
                 let swiglu = Parts { epilogue: swiglu, ..dense };
-                all.push(Parts { items: inwards, items_per_group: most, ..swiglu });
+                all.push(Parts { items: inwards, items_per_group: tile, ..swiglu });
             }
         }
     }
@@ -263,12 +266,24 @@ pub(super) fn variants(caps: &Caps) -> Vec<Variant> {
 }
 
 impl Matvec<'_> {
-    /// Most items of a workgroup. Each item takes registers for four sums and for its inputs: at eight, lanes that
-    /// share rows need 256 registers on gfx1150 and four waves fit a SIMD; at four, 128 and eight. Lanes of a CPU
-    /// driver have memory for registers.
+    /// Items of a tile of experts. At eight, a lane takes up to 168 registers on gfx1150, so that six waves fit a SIMD;
+    /// at four, 128 and eight. Most tiles of a decoding batch have fewer items. Lanes of a CPU driver have memory for
+    /// registers.
     #[must_use]
-    pub fn most_items(reduce: Reduce) -> u32 {
+    pub fn tile_items(reduce: Reduce) -> u32 {
         if reduce.is_serial() { 8 } else { 4 }
+    }
+
+    /// Most items of a workgroup if all items have the same matrix. Eight items read weights half as often as two tiles of
+    /// four. Mesa's compilers for AMD and NVIDIA have registers for them. Intel's, whose subgroups have fewer than 32
+    /// lanes, spills 55 to 124 of them, which takes as long as it saves by its estimate of cycles (Lunar Lake). With int8
+    /// activations, inputs take more registers.
+    #[must_use]
+    pub fn most_items(reduce: Reduce, activations: Activations, caps: &Caps) -> u32 {
+        match (reduce, activations) {
+            (Reduce::Subgroup, Activations::Float) if caps.min_subgroup >= 32 => 8,
+            _ => Self::tile_items(reduce),
+        }
     }
 
     /// Whether [`MatvecItems::Gather`] can take a matrix: the device must have enough storage bindings, of which

@@ -337,7 +337,7 @@ pub(super) fn with_weights(caps: &Caps, weights: WeightsImport) -> Vec<Check> {
         if reduce != Reduce::SerialSubgroup {
             all.extend(matvecs_with_lora(caps, weights, reduce));
         }
-        all.extend(matvecs(weights, reduce));
+        all.extend(matvecs(caps, weights, reduce));
     }
     all
 }
@@ -401,11 +401,11 @@ pub(super) fn without_weights(caps: &Caps) -> Vec<Check> {
 /// Products with weights in f32 for every variant of `lora_shrink`.
 fn shrinks(reduce: Reduce) -> Vec<Check> {
     let weights = WeightsImport::best(Format::F32);
-    let most = Matvec::most_items(reduce);
+    let tile = Matvec::tile_items(reduce);
     let wide = |norm| LinearCase { norm, ..with_lora(router(1)) };
     let of = |mode, epilogue, norm| {
         let grouped = matches!(mode, Rows::GroupedIn | Rows::GroupedOut);
-        let items = if grouped { most } else { 1 };
+        let items = if grouped { tile } else { 1 };
         let case = with_lora(linear(mode, epilogue, items as usize, false));
         (LinearCase { norm, ..case }, items)
     };
@@ -434,7 +434,11 @@ fn matvecs_with_lora(caps: &Caps, weights: WeightsImport, reduce: Reduce) -> Vec
         all.push(Check::InProjConv(in_proj_conv_with_lora(), weights, (reduce, activations)));
     }
     for (mode, epilogue, norm, share) in LORAS {
-        let items = if share { Matvec::most_items(reduce) } else { 1 };
+        let items = match mode {
+            Rows::Dense if share => Matvec::most_items(reduce, activations, caps),
+            _ if share => Matvec::tile_items(reduce),
+            _ => 1,
+        };
         if mode == Rows::Gather && !Matvec::binds_gather(weights.format, true, caps) {
             continue;
         }
@@ -451,40 +455,38 @@ fn activations(weights: WeightsImport) -> impl Iterator<Item = Activations> {
     std::iter::once(Activations::Float).chain(int8)
 }
 
-fn matvecs(weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
+fn matvecs(caps: &Caps, weights: WeightsImport, reduce: Reduce) -> Vec<Check> {
+    let tile = Matvec::tile_items(reduce);
     let mut all: Vec<_> = activations(weights)
         .map(|activations| Check::InProjConv(in_proj_conv(), weights, (reduce, activations)))
         .collect();
     if weights.format == Format::F32 {
-        let most = Matvec::most_items(reduce);
         let kernel =
             |items| LinearKernel::Matvec { reduce, activations: Activations::Float, items };
         all.push(Check::Linear(normed(router(1)), weights, kernel(1)));
-        all.push(Check::Linear(normed(router(9)), weights, kernel(most)));
-        all.push(Check::Linear(router(9), weights, kernel(most)));
+        all.push(Check::Linear(normed(router(9)), weights, kernel(tile)));
+        all.push(Check::Linear(router(9), weights, kernel(tile)));
     }
     for (mode, epilogue, bias) in MATVECS {
         let items: &[u32] = match (mode, bias, epilogue) {
             (Rows::Dense, false, _) | (Rows::LogitRows, ..) => &[1, 2, 4, 8],
-            (Rows::Dense, true, Epilogue::Add) | (Rows::GroupedIn | Rows::GroupedOut, ..) => {
-                &[4, 8]
-            }
+            (Rows::Dense, true, Epilogue::Add) => &[4, 8],
+            (Rows::GroupedIn | Rows::GroupedOut, ..) => &[tile],
             _ => &[1],
         };
-        let most = Matvec::most_items(reduce);
-        let items = items.iter().filter(|items| {
-            **items <= most
-                && (**items == most || !matches!(mode, Rows::GroupedIn | Rows::GroupedOut))
-        });
         for activations in activations(weights) {
-            for &items in items.clone() {
+            let most = Matvec::most_items(reduce, activations, caps);
+            for &items in items.iter().filter(|items| **items <= most) {
                 let case = linear(mode, epilogue, items as usize, bias);
                 let kernel = LinearKernel::Matvec { reduce, activations, items };
                 let takes_norm = epilogue != Epilogue::Add && mode != Rows::GroupedOut;
                 if takes_norm {
                     all.push(Check::Linear(normed(case.clone()), weights, kernel));
                 }
-                all.push(Check::Linear(case, weights, kernel));
+                // Where lanes share rows, gate and up rows always come with the norm.
+                if reduce.is_serial() || (mode, epilogue) != (Rows::Dense, Epilogue::Swiglu) {
+                    all.push(Check::Linear(case, weights, kernel));
+                }
             }
         }
     }

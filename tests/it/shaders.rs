@@ -13,6 +13,11 @@ fn full() -> Caps {
     Caps { max_workgroup_memory: 32 << 10, min_subgroup: 8, ..Caps::everything() }
 }
 
+/// The same with larger subgroups only.
+fn large_subgroups() -> Caps {
+    Caps { min_subgroup: 32, ..full() }
+}
+
 /// The same with the cooperative matrices of Metal.
 fn small_matrices() -> Caps {
     Caps { coop_side: 8, ..full() }
@@ -27,7 +32,7 @@ fn two_buffers() -> Caps {
 pub fn all_variants() -> Vec<Variant> {
     let mut all: Vec<Variant> = Vec::new();
     for kernel in KERNELS {
-        for caps in [Caps::core(), full(), small_matrices(), two_buffers()] {
+        for caps in [Caps::core(), full(), large_subgroups(), small_matrices(), two_buffers()] {
             for v in (kernel.variants)(&caps) {
                 assert_eq!(v.kernel, kernel.name);
                 if !all.contains(&v) {

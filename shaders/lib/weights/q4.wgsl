@@ -130,8 +130,7 @@ fn nibble_columns(w: vec4<u32>, zero: f32) -> Columns {
 // of these inputs.
 struct NibbleProducts { products: vec4<f32>, x_sum: f32 }
 
-// w has a word of each row. Its low nibbles are multiplied by a, its high nibbles by b. They become bytes first,
-// because AMD converts a byte of a word to f32 in one instruction.
+// w has a word of each row. Its low nibbles are multiplied by a, its high nibbles by b.
 fn eight_columns(w: vec4<u32>, a: vec4<f32>, b: vec4<f32>) -> NibbleProducts {
     let low = w & vec4<u32>(0x0f0f0f0fu);
     let high = (w >> vec4<u32>(4u)) & vec4<u32>(0x0f0f0f0fu);

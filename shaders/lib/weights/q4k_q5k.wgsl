@@ -1,5 +1,5 @@
 // Q4_K and Q5_K of ggml: 4-bit and 5-bit integers in blocks of 256 with sub-blocks of 32,
-// d * sc * q - m * mn. nibble_columns, nibble_products and nibble_dots are in q4.wgsl.
+// d * sc * q - m * mn. eight_nibbles and the functions nibble_* are in q4.wgsl, integers and columns_of in the prelude.
 //   nibbles  plane 0: 32 words a block, 4 a sub-block: the low 4 bits of element 4 w + n in the low
 //            half of byte n of word w, those of element 16 + 4 w + n in the high half
 //   fifths   Q5_K, plane 1: 8 words a block, the fifth bit of element 32 w + n in bit n of word w

@@ -103,7 +103,6 @@ fn matvec_agrees_with_its_twin() {
             false => vec![one_of(float, pick[3]), one_of(int8, pick[4])],
         };
         for (items, activations) in kernels {
-            let items = items.min(Matvec::most_items(reduce));
             let kernel = LinearKernel::Matvec { reduce, activations, items };
             checks.push(check_linear(device, &case, weights, kernel).await?);
         }
@@ -193,9 +192,9 @@ fn products_with_adapters_agree_with_their_twin() {
         }
         case.norm = case.epilogue != Epilogue::Add && case.mode != Rows::GroupedOut;
         let items = match case.mode {
-            Rows::GroupedIn | Rows::GroupedOut => Matvec::most_items(reduce),
+            Rows::GroupedIn | Rows::GroupedOut => Matvec::tile_items(reduce),
             Rows::Gather | Rows::Combine => 1,
-            _ => one_of([1, 2, 4], pick[3]),
+            _ => one_of([1, 2, 4, 8], pick[3]),
         };
         let kernel = LinearKernel::Matvec { reduce, activations: Float, items };
         checks.push(check_linear(device, &case, weights, kernel).await?);
@@ -219,7 +218,7 @@ fn matvec_of_grouped_items_agrees_with_its_twin() {
         let reduce = one_of(Reduce::available(device.caps()), pick[1]);
         for activations in [Float, Int8] {
             let kernel =
-                LinearKernel::Matvec { reduce, activations, items: Matvec::most_items(reduce) };
+                LinearKernel::Matvec { reduce, activations, items: Matvec::tile_items(reduce) };
             checks.push(check_linear(device, case, weights, kernel).await?);
         }
         Ok(checks)
@@ -262,21 +261,23 @@ fn matvec_rows_do_not_depend_on_the_batch() {
             for (reduce, activations) in
                 Reduce::available(device.caps()).into_iter().flat_map(|r| [(r, Float), (r, Int8)])
             {
-                let run = |rows: usize, items: u32| {
-                    let items = items.min(Matvec::most_items(reduce));
+                let run = |rows: usize, cols: usize, items: u32| {
                     let kind = (Rows::Dense, Epilogue::Store, false);
-                    let shape = (rows, 70, 260, 0);
+                    let shape = (rows, 70, cols, 0);
                     let case = case(kind, shape, (1, 1, Routing::One), (Fill::Normal, 7));
                     let kernel = LinearKernel::Matvec { reduce, activations, items };
                     let out = pollster::block_on(products(device, &case, weights, kernel));
                     out.unwrap().iter().map(|v| v.to_bits()).collect::<Vec<_>>()
                 };
-                let alone = run(1, 1);
-                for (rows, items) in [(2, 1), (2, 2), (3, 4), (8, 8), (9, 8), (1, 8)] {
-                    assert!(
-                        run(rows, items)[..70] == alone,
-                        "{name}: {weights:?} {reduce:?}: {rows} rows, {items} items"
-                    );
+                // With 1,792 columns, some lanes have one unit of a matrix, others two.
+                for cols in [260, 1792] {
+                    let alone = run(1, cols, 1);
+                    for (rows, items) in [(2, 1), (2, 2), (3, 4), (8, 8), (9, 8), (1, 8)] {
+                        assert!(
+                            run(rows, cols, items)[..70] == alone,
+                            "{name}: {weights:?} {reduce:?}: {rows} rows of {cols}, {items} items"
+                        );
+                    }
                 }
             }
         }

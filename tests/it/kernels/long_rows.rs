@@ -58,13 +58,19 @@ fn matvec_of_long_rows_agrees_with_its_twin() {
         (Rows::Gather, Epilogue::Swiglu),
         (Rows::Combine, Epilogue::Add),
     ];
-    let cases = (cases(kinds, 1usize..3, 1usize..6), any::<[Index; 2]>());
+    let cases = (cases(kinds, 1usize..3, 1usize..6), any::<[Index; 4]>());
     property(10..=200, cases, async |device, (case, pick)| {
         let reduces = Reduce::available(device.caps());
         let reduce = reduces[pick[1].index(reduces.len())];
+        let norm = case.epilogue != Epilogue::Add && pick[2].index(2) == 1;
+        let case = &LinearCase { norm, ..case.clone() };
+        let items = match case.mode {
+            Rows::Dense => 1 << pick[3].index(4),
+            _ => 1,
+        };
         let mut checks = Vec::new();
         for activations in [Float, Int8] {
-            let kernel = LinearKernel::Matvec { reduce, activations, items: 1 };
+            let kernel = LinearKernel::Matvec { reduce, activations, items };
             checks.push(check_linear(device, case, weights(device, pick[0]), kernel).await?);
         }
         Ok(checks)
