@@ -134,10 +134,18 @@ fn item_of(values: Vectors, i: u32) -> vec4<f32> {
     return value;
 }
 
-// Adds the products of a slice of unit k with the inputs of items n .. n + 3, and the squares of these inputs, unless
-// the lane has no such unit (`exists`). The first `items` items exist, item n among them; a tile of grouped items often
-// has fewer than ITEMS. It selects sums, not summands: compilers then fuse each multiply-add as they do where `exists` is
-// true, and a row has the same bits in all variants.
+// Adds p to the product and the squares of item n, if the lane has the unit. It selects a sum, not a summand: compilers
+// then fuse each multiply-add as they do where `exists` is true, and a row has the same bits in all variants.
+fn add_product(
+    products: ptr<function, Vectors>, squares: ptr<function, Scalars>,
+    n: u32, p: Product, exists: bool,
+) {
+    (*products)[n] = select((*products)[n], (*products)[n] + p.y, exists);
+    (*squares)[n] = select((*squares)[n], (*squares)[n] + p.squares, exists);
+}
+
+// Adds the products of a slice of unit k with the inputs of items n .. n + 3, and the squares of these inputs. The first
+// `items` items exist, item n among them; a tile of grouped items often has fewer than ITEMS.
 fn add_slice(
     products: ptr<function, Vectors>, squares: ptr<function, Scalars>, inputs: array<u32, ROOM>,
     n: u32, items: u32, unit: Unit, k: u32, exists: bool, slice: u32, lane: Lane,
@@ -145,23 +153,15 @@ fn add_slice(
     let weights = unpacked(unit, slice);
     let index = (k * UNIT_SLICES) + slice;
     // Without a condition, so that weights which unit_product unpacks are unpacked once for all four.
-    let p = unit_product(weights, inputs[n], index, lane);
-    (*products)[n] = select((*products)[n], (*products)[n] + p.y, exists);
-    (*squares)[n] = select((*squares)[n], (*squares)[n] + p.squares, exists);
+    add_product(products, squares, n, unit_product(weights, inputs[n], index, lane), exists);
     if (ITEMS > 1u && n + 1u < items) {
-        let p = unit_product(weights, inputs[n + 1u], index, lane);
-        (*products)[n + 1u] = select((*products)[n + 1u], (*products)[n + 1u] + p.y, exists);
-        (*squares)[n + 1u] = select((*squares)[n + 1u], (*squares)[n + 1u] + p.squares, exists);
+        add_product(products, squares, n + 1u, unit_product(weights, inputs[n + 1u], index, lane), exists);
     }
     if (ITEMS > 2u && n + 2u < items) {
-        let p = unit_product(weights, inputs[n + 2u], index, lane);
-        (*products)[n + 2u] = select((*products)[n + 2u], (*products)[n + 2u] + p.y, exists);
-        (*squares)[n + 2u] = select((*squares)[n + 2u], (*squares)[n + 2u] + p.squares, exists);
+        add_product(products, squares, n + 2u, unit_product(weights, inputs[n + 2u], index, lane), exists);
     }
     if (ITEMS > 3u && n + 3u < items) {
-        let p = unit_product(weights, inputs[n + 3u], index, lane);
-        (*products)[n + 3u] = select((*products)[n + 3u], (*products)[n + 3u] + p.y, exists);
-        (*squares)[n + 3u] = select((*squares)[n + 3u], (*squares)[n + 3u] + p.squares, exists);
+        add_product(products, squares, n + 3u, unit_product(weights, inputs[n + 3u], index, lane), exists);
     }
 }
 
