@@ -1,6 +1,6 @@
 //! The HLSL of the variants (of all when tests run whole) compiles with Microsoft's compilers for DX12: DXC, and FXC,
-//! which wgpu takes where there is no DXC. Both refuse programs that naga writes: FXC has to see that all lanes reach a barrier, and DXC wants a
-//! semantic for every input.
+//! which wgpu takes where there is no DXC. Both refuse programs that naga writes: FXC has to see that all lanes reach a
+//! barrier, and DXC wants a semantic for every input.
 //!
 //! The test needs Wine, a compiler for Windows programs, and the compilers' libraries, which come with the npm package
 //! `webgpu`. Without them it is skipped with a note, or fails if `LFM2_REQUIRE_DX12=1`.

@@ -86,25 +86,19 @@ fn loaded(opcode: &str) -> u32 {
     }
 }
 
+/// The instructions with floats of [`executes_64_lanes`], without their types.
+const ARITHMETIC: [&str; 10] = [
+    "v_fma", "v_fmac", "v_fmaak", "v_fmamk", "v_mul", "v_add", "v_sub", "v_subrev", "v_max",
+    "v_min",
+];
+
 /// Whether RDNA 3 executes both halves of a wave of 64 lanes at once, by ACO's list (`is_dual_issue_capable` in Mesa's
 /// aco_statistics.cpp), without the few `v_fma_mix_f32` and 16-bit integers that are in it.
 fn executes_64_lanes(opcode: &str) -> bool {
     let name = opcode.trim_end_matches("_e32").trim_end_matches("_e64");
     let arithmetic = name.strip_suffix("_f32").or_else(|| name.strip_suffix("_f16"));
     match arithmetic {
-        Some(of) => matches!(
-            of,
-            "v_fma"
-                | "v_fmac"
-                | "v_fmaak"
-                | "v_fmamk"
-                | "v_mul"
-                | "v_add"
-                | "v_sub"
-                | "v_subrev"
-                | "v_max"
-                | "v_min"
-        ),
+        Some(of) => ARITHMETIC.contains(&of),
         None => matches!(name, "v_mov_b32" | "v_cndmask_b32"),
     }
 }
